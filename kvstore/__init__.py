@@ -1,0 +1,1 @@
+"""The replicated state machine: conversations, and nothing else. Pure: same operations in, same state out."""

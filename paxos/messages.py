@@ -1,0 +1,206 @@
+"""What nodes say to each other: frozen, tagged records; MessagePack arrays on the wire.
+
+Positions count from 1. "decided" in a message is a watermark: every position up to and including it is decided.
+Words follow Lamport's *Paxos Made Simple* (Prepare, Promise, Accept, Accepted) and *Paxos Made Moderately Complex*.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from paxos.ballot import Ballot, Leadership
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One replicated command, opaque to Paxos. `(pid, incarnation, number)` names it for ever.
+
+    `number` counts from 1 within one incarnation (one life) of node `pid`. pid 0 marks a no-op.
+    """
+
+    pid: int
+    incarnation: int
+    number: int
+    payload: bytes
+
+    @property
+    def is_noop(self) -> bool:
+        return self.pid == 0
+
+
+NOOP = Operation(0, 0, 0, b"")
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An accepted operation: where, and under which leadership it was last accepted."""
+
+    position: int
+    leadership: Leadership
+    operation: Operation
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """All state up to and including `position`.
+
+    `sessions` maps a pid to (incarnation, number) of its last applied operation: without it a retry that arrives
+    after the snapshot would be applied twice. `rows` is the state machine's own content, opaque here.
+    """
+
+    position: int
+    sessions: dict[int, tuple[int, int]]
+    rows: list[tuple[bytes, bytes]]
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one node says of itself; gossiped on by everybody, so that all know the whole graph of links.
+
+    `version` is (incarnation, count): the newest row of a node wins. `hears` are the nodes that it hears directly.
+    `leading` is the leadership that it claims (NOBODY if none). `votes` is false for a node that may not vote.
+    `blank` is true while it has never accepted anything (see paxos/standing.py).
+    """
+
+    pid: int
+    version: tuple[int, int]
+    identity: int
+    hears: tuple[int, ...]
+    leading: Leadership
+    promised: Leadership
+    decided: int
+    votes: bool
+    blank: bool
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of everything that travels between nodes."""
+
+
+class Prepare(Message, tag=1):
+    """Phase 1a. `ballot.op_num` is the first position that the proposer does not know as decided."""
+
+    ballot: Ballot
+
+
+class Promise(Message, tag=2):
+    """Phase 1b: everything accepted *or decided* from `ballot.op_num` on, and how far the acceptor knows decisions."""
+
+    ballot: Ballot
+    entries: list[Entry]
+    decided: int
+
+
+class Accept(Message, tag=3):
+    """Phase 2a for consecutive positions from `ballot.op_num` on; `decided` is the leader's watermark."""
+
+    ballot: Ballot
+    operations: list[Operation]
+    decided: int
+
+
+class Accepted(Message, tag=4):
+    """Phase 2b: the acceptor holds (or knows as decided) `count` positions from `ballot.op_num` on."""
+
+    ballot: Ballot
+    count: int
+
+
+class Reject(Message, tag=5):
+    """No to `ballot`. Either `promised` outranks it, or the proposer is behind what this acceptor can still show:
+    it must first learn what is decided up to `decided`."""
+
+    ballot: Ballot
+    promised: Ballot
+    decided: int
+
+
+class Decide(Message, tag=6):
+    """Everything up to `ballot.op_num` is decided, as accepted under this leadership or known before it."""
+
+    ballot: Ballot
+
+
+class Heartbeat(Message, tag=7):
+    """Sent to every peer. `sent` is the sender's clock in seconds; `echoes` gives back each peer's last `sent` and how
+    long it was held here, so that round trips are measured without agreeing on the time of day.
+    `roster` holds the identities that the sender remembers on disk."""
+
+    rows: list[Row]
+    roster: dict[int, int]
+    sent: float
+    echoes: dict[int, tuple[float, float]]
+
+
+class Forward(Message, tag=8):
+    """Consecutive operations of one node on their way to the leader; `path` holds the nodes passed so far."""
+
+    operations: list[Operation]
+    path: list[int]
+
+
+class ReadRequest(Message, tag=9):
+    """Asks the leader for a position that covers everything acknowledged before now. The asker names the request."""
+
+    ticket: int
+
+
+class ReadReply(Message, tag=10):
+    """A read that waits for `position` to be applied is linearizable."""
+
+    ticket: int
+    position: int
+
+
+class Confirm(Message, tag=11):
+    """The leader asks: am I still the highest you know? `count` tells its rounds apart."""
+
+    ballot: Ballot
+    count: int
+
+
+class Confirmed(Message, tag=12):
+    ballot: Ballot
+    count: int
+
+
+class Fetch(Message, tag=13):
+    """A node that is behind asks for decided operations from `start` on; while it is in the middle of a snapshot it
+    names that snapshot's position and the piece that it needs next (else both 0)."""
+
+    start: int
+    snapshot: int
+    piece: int
+
+
+class Learn(Message, tag=14):
+    """Decided operations from position `start` on; `decided` is how far the sender knows decisions."""
+
+    start: int
+    operations: list[Operation]
+    decided: int
+
+
+class SnapshotPiece(Message, tag=15):
+    """Piece number `piece` (from 0) of `pieces` of the snapshot at `position`."""
+
+    position: int
+    piece: int
+    pieces: int
+    sessions: dict[int, tuple[int, int]]
+    rows: list[tuple[bytes, bytes]]
+
+
+class Routed(Message, tag=16):
+    """A message to a node that the sender cannot reach directly, passed on hop by hop; `hops` bounds its travels."""
+
+    origin: int
+    target: int
+    hops: int
+    message: Routable
+
+
+Routable: TypeAlias = Forward | ReadRequest | ReadReply | Fetch | Learn | SnapshotPiece
+
+AnyMessage: TypeAlias = (
+    Prepare | Promise | Accept | Accepted | Reject | Decide | Heartbeat | Forward | ReadRequest | ReadReply
+    | Confirm | Confirmed | Fetch | Learn | SnapshotPiece | Routed
+)

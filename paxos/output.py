@@ -1,0 +1,88 @@
+"""The one record that a step of the core produces, and what a node finds on disk when it starts.
+
+The order in which a host works through an Output is the safety argument:
+
+1. `send_first`   at once: these vouch for nothing that is not on disk yet.
+2. `persist`      to disk, in the order of outputs. Several outputs may share one commit.
+3. `send`         only after this output's and all earlier outputs' `persist` are durable.
+                  A message to the node itself (its own vote) goes back into `Replica.receive`.
+4. `install`, then `apply`, then `reads`: to the state machine, in this order. They need not wait for the local disk:
+                  what they contain is already durable at a quorum.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from paxos.ballot import BOTTOM, Ballot
+from paxos.messages import AnyMessage, Entry, Operation, Snapshot
+
+
+class Standing(StrEnum):
+    """Whether this node may vote. See paxos/standing.py."""
+
+    NEW = "new"
+    VOTER = "voter"
+    LEARNER = "learner"
+
+
+class Persist(msgspec.Struct):
+    """Changes for the disk; None or empty means unchanged. Written atomically, whole or not at all."""
+
+    promised: Ballot | None = None
+    entries: list[Entry] = []
+    decided: int | None = None
+    released: int | None = None
+    """Entries up to and including this position may be deleted: a stored snapshot covers them."""
+    roster: dict[int, int] | None = None
+    standing: Standing | None = None
+    incarnation: int | None = None
+    snapshot: Snapshot | None = None
+    """Replaces the stored snapshot and every entry up to its position."""
+
+
+class Durable(msgspec.Struct):
+    """What the disk holds when a node starts."""
+
+    identity: int
+    incarnation: int
+    """Of this life: larger than that of every earlier life."""
+    standing: Standing = Standing.NEW
+    promised: Ballot = BOTTOM
+    entries: list[Entry] = []
+    """Every stored entry above the snapshot, by position; gaps are possible."""
+    decided: int = 0
+    released: int = 0
+    snapshot_position: int = 0
+    sessions: dict[int, tuple[int, int]] = {}
+    """Of the stored snapshot."""
+    roster: dict[int, int] = {}
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """A decided operation, fresh (not a duplicate, not a no-op), to be applied at its position."""
+
+    position: int
+    operation: Operation
+
+
+class Output(msgspec.Struct):
+    """See the module's docstring for the order."""
+
+    send_first: list[tuple[int, AnyMessage]] = []
+    persist: Persist | None = None
+    send: list[tuple[int, AnyMessage]] = []
+    install: Snapshot | None = None
+    apply: list[Applied] = []
+    reads: list[int] = []
+    """Tickets of `Replica.read` that may now be answered from the applied state."""
+    load_snapshot: bool = False
+    """A peer needs the stored snapshot: the host answers with `Replica.snapshot_loaded`."""
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.send_first or self.persist or self.send or self.install or self.apply or self.reads
+            or self.load_snapshot
+        )
