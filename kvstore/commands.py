@@ -1,0 +1,200 @@
+"""The commands that nodes replicate, their limits, and their bytes.
+
+A command's bytes end up as the payload of a decided operation and are read by every node, so what is valid must not
+depend on anything that differs between nodes: the rules below use fixed tables, not the Unicode data of the
+interpreter, which grows from one Python version to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, TypeAlias
+
+import msgspec
+
+MAX_CONTEXT_CHARS: Final = 64
+MAX_TEXT_BYTES: Final = 131_072
+MAX_MODEL_BYTES: Final = 1024
+MAX_NODE: Final = 65_535
+MAX_TURN: Final = 2**32 - 1
+
+
+class _Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all commands; `context` is the id of the conversation that it is about."""
+
+    context: str
+
+
+class Create(_Command, frozen=True, tag=1):
+    """A new, empty conversation."""
+
+
+class Query(_Command, frozen=True, tag=2):
+    """A new turn that every node's LLM answers with a candidate."""
+
+    text: str
+
+
+class Candidate(_Command, frozen=True, tag=3):
+    """What the LLM of `node` says to a query: a text, or an error that says why there is none.
+
+    `turn` counts from 1 within the conversation; `seconds` is how long the LLM took.
+    """
+
+    turn: int
+    node: int
+    text: str | None
+    error: str | None
+    model: str = ""
+    seconds: float = 0.0
+
+
+class Choose(_Command, frozen=True, tag=4):
+    """The candidate of `node` becomes the answer. `turn` guards against choosing in a turn that the user did not see;
+    None means the last one."""
+
+    node: int
+    turn: int | None = None
+
+
+class Ask(_Command, frozen=True, tag=5):
+    """A new turn that the leader alone answers."""
+
+    text: str
+
+
+class Answer(_Command, frozen=True, tag=6):
+    """What the LLM of `node`, then the leader, says to an `Ask`. A text is chosen at once; after an error the turn
+    stays open for a later answer. Fields as in `Candidate`."""
+
+    turn: int
+    node: int
+    text: str | None
+    error: str | None
+    model: str = ""
+    seconds: float = 0.0
+
+
+class Cancel(_Command, frozen=True, tag=7):
+    """Gives up the open turn. `turn` as in `Choose`."""
+
+    turn: int | None = None
+
+
+Command: TypeAlias = Create | Query | Candidate | Choose | Ask | Answer | Cancel
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+
+
+def encode(command: Command) -> bytes:
+    """The payload to replicate. Raises ValueError, with a sentence for users, for a command that `check` refuses."""
+    error = check(command)
+    if error is not None:
+        raise ValueError(error)
+    return _encoder.encode(command)
+
+
+def decode(payload: bytes) -> Command:
+    """The command of a payload. Raises ValueError if there is none in it. Limits are not checked here."""
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError) as error:
+        raise ValueError("not a command") from error
+
+
+def check(command: Command) -> str | None:
+    """Why the command would be refused whatever the state is, as a sentence for users; None if it is well-formed."""
+    error = check_context(command.context)
+    if error is not None:
+        return error
+    match command:
+        case Query(text=text) | Ask(text=text):
+            return check_text(text)
+        case Choose(node=node, turn=turn):
+            return _check_node(node) or _check_turn(turn)
+        case Cancel(turn=turn):
+            return _check_turn(turn)
+        case Candidate() | Answer():
+            return _check_response(command)
+        case _:
+            return None
+
+
+def check_context(context: str) -> str | None:
+    """Why this cannot be a context id; None if it can."""
+    if not context:
+        return "a context id must not be empty"
+    if len(context) > MAX_CONTEXT_CHARS:
+        return f"a context id has at most {MAX_CONTEXT_CHARS} characters, not {len(context)}"
+    if any(low <= character <= high for character in context for low, high in _NOT_IN_CONTEXT):
+        return "a context id consists of printable characters without spaces"
+    return None
+
+
+def check_text(text: str, what: str = "text") -> str | None:
+    """Why this cannot be the text of a turn or an answer; None if it can."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return f"the {what} is not valid Unicode"
+    if size > MAX_TEXT_BYTES:
+        return f"the {what} is too long: {size} bytes, at most {MAX_TEXT_BYTES} are possible"
+    if not text.strip(_BLANK):
+        return f"the {what} is blank"
+    return None
+
+
+def _check_response(command: Candidate | Answer) -> str | None:
+    if (command.text is None) == (command.error is None):
+        return "an LLM's response is either a text or an error"
+    if not (math.isfinite(command.seconds) and command.seconds >= 0):
+        return "an LLM's time is a number of seconds from 0 on"
+    try:
+        fits = len(command.model.encode()) <= MAX_MODEL_BYTES
+    except UnicodeEncodeError:
+        return "the model's name is not valid Unicode"
+    if not fits:
+        return f"the model's name is longer than {MAX_MODEL_BYTES} bytes"
+    error = _check_node(command.node) or _check_turn(command.turn)
+    if error is not None:
+        return error
+    if command.text is not None:
+        return check_text(command.text)
+    assert command.error is not None
+    return check_text(command.error, "error")
+
+
+def _check_node(node: int) -> str | None:
+    return None if 1 <= node <= MAX_NODE else f"there is no node {node}"
+
+
+def _check_turn(turn: int | None) -> str | None:
+    return None if turn is None or 1 <= turn <= MAX_TURN else f"there is no turn {turn}"
+
+
+_NOT_IN_CONTEXT: Final = (
+    ("\x00", "\x20"),  # controls, space
+    ("\x7f", "\xa0"),  # controls, no-break space
+    ("\xad", "\xad"),  # soft hyphen
+    ("\u061c", "\u061c"),  # direction mark
+    ("\u115f", "\u1160"),  # invisible Hangul fillers
+    ("\u1680", "\u1680"),
+    ("\u180e", "\u180e"),
+    ("\u2000", "\u200f"),  # spaces, zero width characters, direction marks
+    ("\u2028", "\u202f"),  # line separators, direction controls
+    ("\u205f", "\u206f"),
+    ("\u2800", "\u2800"),  # blank Braille pattern
+    ("\u3000", "\u3000"),
+    ("\u3164", "\u3164"),
+    ("\ud800", "\uf8ff"),  # surrogates, private use
+    ("\ufeff", "\ufeff"),
+    ("\uffa0", "\uffa0"),
+    ("\ufff0", "\uffff"),
+    ("\U000e0000", "\U0010ffff"),  # tags, private use
+)
+
+_BLANK: Final = "".join(
+    chr(code) for low, high in _NOT_IN_CONTEXT if high < "\ud800" for code in range(ord(low), ord(high) + 1)
+) + "\ufeff"
+"""A text of nothing but these shows nothing."""

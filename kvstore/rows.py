@@ -1,0 +1,92 @@
+"""Conversations as rows of bytes, for snapshots and the digest.
+
+One row a conversation, one a turn, one a response: so a change re-encodes only what it touched, however long the
+conversation is, and no row is larger than one text. Keys sort in the order in which they are to be loaded:
+
+    index (8 bytes)                              -> [context, created]
+    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled]
+    index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import msgspec
+
+from kvstore.conversation import Conversation, Kind, Response, Turn
+
+Place: TypeAlias = tuple[int, ...]
+"""(index), (index, turn) or (index, turn, node): what a row is about."""
+
+
+class _ConversationRow(msgspec.Struct, array_like=True):
+    context: str
+    created: int
+
+
+class _TurnRow(msgspec.Struct, array_like=True):
+    kind: Kind
+    text: str
+    chosen: int | None
+    cancelled: bool
+
+
+_encoder = msgspec.msgpack.Encoder()
+_conversations = msgspec.msgpack.Decoder(_ConversationRow)
+_turns = msgspec.msgpack.Decoder(_TurnRow)
+_responses = msgspec.msgpack.Decoder(Response)
+
+
+def key(place: Place) -> bytes:
+    """The key of a row; keys sort like places."""
+    return place[0].to_bytes(8, "big") + b"".join(number.to_bytes(4, "big") for number in place[1:])
+
+
+def value(place: Place, conversation: Conversation) -> bytes:
+    """The content of a row of this conversation."""
+    if len(place) == 1:
+        return _encoder.encode(_ConversationRow(conversation.context, conversation.created))
+    turn = conversation.turns[place[1] - 1]
+    if len(place) == 2:
+        return _encoder.encode(_TurnRow(turn.kind, turn.text, turn.chosen, turn.cancelled))
+    return _encoder.encode(turn.candidates[place[2]])
+
+
+def places(conversation: Conversation) -> Iterable[Place]:
+    """Every row that a conversation consists of."""
+    index = conversation.index
+    yield (index,)
+    for number, turn in enumerate(conversation.turns, 1):
+        yield (index, number)
+        for node in turn.candidates:
+            yield (index, number, node)
+
+
+def load(rows: Iterable[tuple[bytes, bytes]]) -> list[Conversation]:
+    """The conversations that these rows describe, in order of creation. Raises ValueError if they describe none."""
+    conversations: list[Conversation] = []
+    try:
+        for row_key, content in sorted(rows):
+            _load_row(conversations, row_key, content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
+        raise ValueError("these rows are not a snapshot of conversations") from error
+    return conversations
+
+
+def _load_row(conversations: list[Conversation], row_key: bytes, content: bytes) -> None:
+    index, turn, node = (int.from_bytes(part, "big") for part in (row_key[:8], row_key[8:12], row_key[12:]))
+    if len(row_key) == 8:
+        row = _conversations.decode(content)
+        conversations.append(Conversation(row.context, index, row.created))
+    elif len(row_key) == 12:
+        decoded = _turns.decode(content)
+        conversations[-1].turns.append(Turn(decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled))
+    elif len(row_key) != 16:
+        raise IndexError("not a key")
+    else:
+        conversations[-1].turns[-1].candidates[node] = _responses.decode(content)
+    last = conversations[-1]
+    if index != len(conversations) or last.index != index or (turn and turn != len(last.turns)):
+        raise IndexError("a row is missing")

@@ -1,0 +1,239 @@
+"""The replicated state machine: decided payloads in, conversations out; the same on every node, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from kvstore import rows
+from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Command, Create, Query, check, decode
+from kvstore.conversation import Conversation, Kind, Response, State, Turn
+
+_DIGEST_MODULUS = 2**256
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of an operation. Refused operations (`ok` false) changed nothing and say why in `error`.
+
+    `command` is None if the payload held none. `turn` is the turn that was added or changed.
+    """
+
+    command: Command | None
+    ok: bool
+    error: str | None = None
+    context: str | None = None
+    turn: int | None = None
+
+
+class _Refused(Exception):
+    """Carries the sentence for the user."""
+
+
+class Store:
+    """All conversations. Changed only by `apply`, in the order of log positions, or replaced by `load`."""
+
+    def __init__(self) -> None:
+        self._conversations: dict[str, Conversation] = {}
+        self._by_index: list[Conversation] = []
+        self._unhashed: set[rows.Place] = set()
+        self._unsaved: set[rows.Place] = set()
+        self._hashes: dict[rows.Place, int] = {}
+        self._hash = 0
+
+    @property
+    def conversations(self) -> Mapping[str, Conversation]:
+        """By context id, in order of creation."""
+        return self._conversations
+
+    def apply(self, position: int, payload: bytes) -> Outcome:
+        """Carries out one decided operation. Never raises, whatever the payload is."""
+        try:
+            command = decode(payload)
+        except ValueError:
+            return Outcome(None, False, "not a command that this version knows")
+        error = check(command)
+        if error is not None:
+            return Outcome(command, False, error, command.context)
+        try:
+            turn = self._carry_out(position, command)
+        except _Refused as refused:
+            return Outcome(command, False, str(refused), command.context)
+        return Outcome(command, True, None, command.context, turn)
+
+    def digest(self) -> str:
+        """64 hex digits that are equal on two nodes exactly if their conversations are.
+
+        The SHA-256 hashes of all rows, added up: so only rows that changed since the last call cost anything.
+        """
+        for place in self._unhashed:
+            row = bytes((len(place),)) + rows.key(place) + self._value(place)  # tells where the key ends
+            new = int.from_bytes(hashlib.sha256(row).digest(), "big")
+            self._hash = (self._hash + new - self._hashes.get(place, 0)) % _DIGEST_MODULUS
+            self._hashes[place] = new
+        self._unhashed.clear()
+        return f"{self._hash:064x}"
+
+    def changed(self) -> list[tuple[bytes, bytes | None]]:
+        """The rows that changed since the last call (or `load`), sorted by key; None stands for a deleted one.
+
+        Accumulated from the start, they are what `load` takes.
+        """
+        changed: list[tuple[bytes, bytes | None]] = [
+            (rows.key(place), self._value(place)) for place in sorted(self._unsaved)
+        ]
+        self._unsaved.clear()
+        return changed
+
+    def load(self, snapshot: Iterable[tuple[bytes, bytes]]) -> None:
+        """Replaces everything by a snapshot's rows, which from now on count as saved.
+
+        Raises ValueError, and changes nothing, if they are not what a store made.
+        """
+        loaded = rows.load(snapshot)
+        self._conversations = {conversation.context: conversation for conversation in loaded}
+        self._by_index = loaded
+        self._unsaved = set()
+        self._unhashed = {place for conversation in loaded for place in rows.places(conversation)}
+        self._hashes = {}
+        self._hash = 0
+
+    def _value(self, place: rows.Place) -> bytes:
+        return rows.value(place, self._by_index[place[0] - 1])
+
+    def _touch(self, *place: int) -> None:
+        self._unhashed.add(place)
+        self._unsaved.add(place)
+
+    def _carry_out(self, position: int, command: Command) -> int | None:
+        """Returns the number of the turn that was added or changed; raises _Refused."""
+        match command:
+            case Create():
+                self._create(position, command.context)
+                return None
+            case Query():
+                return self._add_turn(command.context, Turn(Kind.QUERY, command.text, {}))
+            case Ask():
+                return self._add_turn(command.context, Turn(Kind.ASK, command.text, {}))
+            case Candidate():
+                return self._candidate(command)
+            case Answer():
+                return self._answer(command)
+            case Choose():
+                return self._choose(command)
+            case Cancel():
+                return self._cancel(command)
+
+    def _find(self, context: str) -> Conversation:
+        conversation = self._conversations.get(context)
+        if conversation is None:
+            raise _Refused(f"no conversation '{context}': create {context} makes it")
+        return conversation
+
+    def _create(self, position: int, context: str) -> None:
+        if context in self._conversations:
+            raise _Refused(f"there is a conversation '{context}' already")
+        conversation = Conversation(context, len(self._by_index) + 1, position, [])
+        self._conversations[context] = conversation
+        self._by_index.append(conversation)
+        self._touch(conversation.index)
+
+    def _add_turn(self, context: str, turn: Turn) -> int:
+        conversation = self._find(context)
+        if conversation.open_turn is not None:
+            way_out = (
+                f"choose one of its answers (choose {context} N)" if conversation.turns[-1].kind is Kind.QUERY
+                else "wait for its answer"
+            )
+            raise _Refused(f"'{context}' has an open question: {way_out} or give it up (cancel {context})")
+        conversation.turns.append(turn)
+        number = len(conversation.turns)
+        self._touch(conversation.index, number)
+        return number
+
+    def _candidate(self, command: Candidate) -> int:
+        conversation, turn = self._turn_for(command, Kind.QUERY)
+        if command.node in turn.candidates:
+            raise _Refused(f"node {command.node} has responded to turn {command.turn} of '{command.context}' already")
+        self._record(conversation, turn, command)
+        return command.turn
+
+    def _answer(self, command: Answer) -> int:
+        conversation, turn = self._turn_for(command, Kind.ASK)
+        self._record(conversation, turn, command)
+        if command.text is not None:
+            turn.chosen = command.node
+            self._touch(conversation.index, command.turn)
+        return command.turn
+
+    def _turn_for(self, command: Candidate | Answer, kind: Kind) -> tuple[Conversation, Turn]:
+        """The open turn that an LLM's response belongs to."""
+        conversation = self._find(command.context)
+        if command.turn > len(conversation.turns):
+            raise _Refused(f"'{command.context}' has no turn {command.turn}")
+        turn = conversation.turns[command.turn - 1]
+        if turn.kind is not kind:
+            raise _Refused(f"turn {command.turn} of '{command.context}' is not of the kind '{kind}'")
+        if turn.state is not State.OPEN:
+            raise _Refused(_closed(command.context, command.turn, turn))
+        return conversation, turn
+
+    def _record(self, conversation: Conversation, turn: Turn, command: Candidate | Answer) -> None:
+        turn.candidates[command.node] = Response(command.text, command.error, command.model, command.seconds)
+        turn.candidates = dict(sorted(turn.candidates.items()))
+        self._touch(conversation.index, command.turn, command.node)
+
+    def _choose(self, command: Choose) -> int:
+        context, node = command.context, command.node
+        conversation = self._find(context)
+        number = _named_turn(conversation, command.turn)
+        if number is None:
+            raise _Refused(f"nothing to choose from in '{context}' yet")
+        turn = conversation.turns[number - 1]
+        if turn.state is not State.OPEN:
+            raise _Refused(_closed(context, number, turn))
+        if not turn.candidates:
+            raise _Refused(f"nothing to choose from in '{context}' yet")
+        response = turn.candidates.get(node)
+        if response is None:
+            raise _Refused(f"node {node} has no answer in turn {number} of '{context}'; {_who_has(turn)}")
+        if response.text is None:
+            raise _Refused(f"node {node}'s answer in turn {number} of '{context}' failed; {_who_has(turn)}")
+        turn.chosen = node
+        self._touch(conversation.index, number)
+        return number
+
+    def _cancel(self, command: Cancel) -> int:
+        context = command.context
+        conversation = self._find(context)
+        number = _named_turn(conversation, command.turn)
+        if number is None:
+            raise _Refused(f"'{context}' has no open question")
+        turn = conversation.turns[number - 1]
+        if turn.state is not State.OPEN:
+            raise _Refused(f"'{context}' has no open question: {_closed(context, number, turn)}")
+        turn.cancelled = True
+        self._touch(conversation.index, number)
+        return number
+
+
+def _named_turn(conversation: Conversation, number: int | None) -> int | None:
+    """The turn that a command means: the one that it names, else the last one; None if there is no turn yet."""
+    if number is not None and number > len(conversation.turns):
+        raise _Refused(f"'{conversation.context}' has no turn {number}")
+    return number or len(conversation.turns) or None
+
+
+def _closed(context: str, number: int, turn: Turn) -> str:
+    """Why nothing more can happen in a turn."""
+    if turn.chosen is not None:
+        return f"already chosen: node {turn.chosen}'s answer, turn {number}"
+    return f"turn {number} of '{context}' was given up"
+
+
+def _who_has(turn: Turn) -> str:
+    choices = turn.choices
+    if not choices:
+        return "no node has one yet"
+    return f"there is one of node{'s' if len(choices) > 1 else ''} {', '.join(map(str, choices))}"
