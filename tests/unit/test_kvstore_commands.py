@@ -1,0 +1,145 @@
+"""Commands: their bytes and their limits."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvstore.commands import (
+    MAX_MODEL_BYTES,
+    MAX_TEXT_BYTES,
+    Answer,
+    Ask,
+    Cancel,
+    Candidate,
+    Choose,
+    Command,
+    Create,
+    Query,
+    check,
+    check_text,
+    decode,
+    encode,
+)
+
+COMMANDS: list[Command] = [
+    Create("c1"),
+    Query("c1", "why?"),
+    Candidate("c1", 1, 2, "because", None, "model", 1.5),
+    Candidate("c1", 1, 2, None, "no network", "model", 0.0),
+    Choose("c1", 2),
+    Choose("c1", 2, 7),
+    Ask("c1", "who?"),
+    Answer("c1", 2, 3, "me", None, "model", 0.25),
+    Cancel("c1"),
+    Cancel("c1", 4),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_survives_its_bytes(command: Command) -> None:
+    assert check(command) is None
+    assert decode(encode(command)) == command
+
+
+@pytest.mark.parametrize("context", ["a", "a" * 64, "Grüße", "会話", "'quoted'", "-x", "🙂", "é" * 64])
+def test_printable_context_ids_are_taken(context: str) -> None:
+    assert check(Create(context)) is None
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        "", "a" * 65, "a b", "a\n", "\t", "\x1b[31m", "a\x7f",
+        "a\u202eb", "a\u200b", "\u3000", "\ud800", "\ufeff", "\u00a0",
+    ],
+)
+def test_other_context_ids_are_refused(context: str) -> None:
+    error = check(Create(context))
+    assert error is not None and "context id" in error
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\t", "\u200b\u2060", "\u3000", "\ufeff", "\x00"])
+def test_blank_texts_are_refused(text: str) -> None:
+    assert check(Query("c", text)) == "the text is blank"
+
+
+def test_texts_are_measured_in_bytes() -> None:
+    assert check_text("x" * MAX_TEXT_BYTES) is None
+    assert check_text("é" * (MAX_TEXT_BYTES // 2)) is None
+    error = check(Ask("c", "é" * (MAX_TEXT_BYTES // 2) + "x"))
+    assert error == f"the text is too long: {MAX_TEXT_BYTES + 1} bytes, at most {MAX_TEXT_BYTES} are possible"
+
+
+def test_lone_surrogates_are_refused() -> None:
+    assert check(Query("c", "a\ud800b")) == "the text is not valid Unicode"
+    assert check(Candidate("c", 1, 1, None, "\udfff")) == "the error is not valid Unicode"
+    assert check(Candidate("c", 1, 1, "x", None, "\udfff")) == "the model's name is not valid Unicode"
+    with pytest.raises(ValueError, match="not valid Unicode"):
+        encode(Query("c", "\ud800"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Candidate("c", 1, 1, None, None),
+        Candidate("c", 1, 1, "text", "error"),
+        Candidate("c", 0, 1, "text", None),
+        Candidate("c", 2**32, 1, "text", None),
+        Candidate("c", 1, 0, "text", None),
+        Candidate("c", 1, 70_000, "text", None),
+        Candidate("c", 1, -1, "text", None),
+        Candidate("c", 1, 1, "text", None, "m", float("nan")),
+        Candidate("c", 1, 1, "text", None, "m", float("inf")),
+        Candidate("c", 1, 1, "text", None, "m", -1.0),
+        Candidate("c", 1, 1, "text", None, "m" * (MAX_MODEL_BYTES + 1)),
+        Answer("c", 1, 1, " ", None),
+        Answer("c", 1, 1, None, ""),
+        Choose("c", 0),
+        Choose("c", 1, 0),
+        Cancel("c", 0),
+    ],
+)
+def test_malformed_commands_are_refused(command: Command) -> None:
+    assert check(command)
+    with pytest.raises(ValueError):
+        encode(command)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        encode(Create("c"))[:-1],
+        encode(Create("c")) + b"\x00",
+        b"\x92\x01\xa1\xff",  # not UTF-8
+        b"\x92\x01\xa3\xed\xa0\x80",  # a surrogate's bytes
+        b"\x91" * 5000,
+        msgspec.msgpack.encode([99, "c"]),
+        msgspec.msgpack.encode([1]),
+        msgspec.msgpack.encode([4, "c", 2**63 + 5, "x"]),
+        msgspec.msgpack.encode({"type": 1, "context": "c"}),
+    ],
+)
+def test_bytes_that_are_no_command(payload: bytes) -> None:
+    with pytest.raises(ValueError, match="not a command"):
+        decode(payload)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_command_or_a_value_error(payload: bytes) -> None:
+    try:
+        command = decode(payload)
+    except ValueError:
+        return
+    check(command)
+
+
+@given(st.text(st.characters(), max_size=70))
+def test_check_never_raises(text: str) -> None:
+    if check(Query(text, text)) is None:
+        assert text.isprintable() or text.isascii() is False
+        assert decode(encode(Query(text, text))) == Query(text, text)

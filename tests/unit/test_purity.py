@@ -1,0 +1,146 @@
+"""The arrows between rooms point one way, and the replicated rooms are pure: checked on the source of every file."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).resolve().parents[2]
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "paxos": set(),
+    "kvstore": set(),
+    "storage": {"paxos"},
+    "net": set(),
+    "llm": {"kvstore"},
+    "console": {"kvstore"},
+    "runtime": {"console", "net", "storage", "llm", "kvstore", "paxos"},
+}
+"""Which other rooms a room may import."""
+
+NOT_FOR_ROOMS = {"node", "network_server", "web", "bench", "tests"}
+"""What no room may import: entry points, and what looks at the house from outside."""
+
+PURE_ROOMS = ("paxos", "kvstore")
+
+PURE_MODULES = {
+    "__future__", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "itertools", "math",
+    "msgspec", "typing",
+}
+
+IMPURE_CALLS = {
+    "__import__", "breakpoint", "eval", "exec", "input", "open", "print",
+    "hash", "id",  # differ from one process to the next
+}
+
+
+def files(room: str) -> list[Path]:
+    return sorted((HOUSE / room).rglob("*.py"))
+
+
+def imports(tree: ast.AST, for_types_only: bool = False) -> Iterator[tuple[str, str | None, bool, int]]:
+    """(module, imported name, whether under `if TYPE_CHECKING`, line) of every import, however deep it hides."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, None, for_types_only, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield "." * node.level + (node.module or ""), alias.name, for_types_only, node.lineno
+        elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            yield from imports(ast.Module(node.body, []), True)
+            yield from imports(ast.Module(node.orelse, []), for_types_only)
+        else:
+            yield from imports(node, for_types_only)
+
+
+def impurities(room: str, source: str) -> list[str]:
+    """What a file of a pure room must not contain."""
+    tree = ast.parse(source)
+    found = []
+    for module, name, for_types_only, line in imports(tree):
+        top = module.split(".")[0]
+        random_as_type = room == "paxos" and module == "random" and (for_types_only or name == "Random")
+        if not (top in PURE_MODULES or top == room or random_as_type):
+            found.append(f"line {line}: import of {module or '.'}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
+            found.append(f"line {node.lineno}: call of {node.func.id}")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Random", "random.Random"):
+            found.append(f"line {node.lineno}: a random source of its own")
+    return found
+
+
+def wrong_arrows(room: str, source: str) -> list[str]:
+    """Imports of rooms that this room must not know."""
+    forbidden = (set(MAY_IMPORT) | NOT_FOR_ROOMS) - MAY_IMPORT[room] - {room}
+    return [
+        f"line {line}: import of {module or '.'}"
+        for module, _, _, line in imports(ast.parse(source))
+        if module.split(".")[0] in forbidden or module.startswith("..")
+    ]
+
+
+@pytest.mark.parametrize("room", PURE_ROOMS)
+def test_replicated_rooms_are_pure(room: str) -> None:
+    assert files(room)
+    found = {path.relative_to(HOUSE).as_posix(): impurities(room, path.read_text("utf-8")) for path in files(room)}
+    assert not {path: lines for path, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_arrows_between_rooms_point_one_way(room: str) -> None:
+    assert files(room)
+    found = {path.relative_to(HOUSE).as_posix(): wrong_arrows(room, path.read_text("utf-8")) for path in files(room)}
+    assert not {path: lines for path, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time", "import os.path", "from asyncio import sleep", "import random", "def f():\n    import socket",
+        "if True:\n    import time", "class A:\n    from pathlib import Path", "from kvstore import store",
+        "try:\n    import sqlite3\nexcept ImportError:\n    pass", "from random import random", "open('x')",
+        "x = [hash(y) for y in 'z']", "from random import Random\nr = Random()", "__import__('time')",
+        "if TYPE_CHECKING:\n    pass\nelse:\n    import random", "if TYPE_CHECKING:\n    import time",
+    ],
+)
+def test_impurities_are_found(source: str) -> None:
+    assert impurities("paxos", source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import msgspec.msgpack", "from collections.abc import Mapping", "from paxos.ballot import BOTTOM",
+        "from random import Random\ndef f(random: Random) -> None: ...",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import random", "from .ballot import BOTTOM",
+    ],
+)
+def test_pure_imports_are_fine(source: str) -> None:
+    # A relative import has an empty top module, which is written out in this house.
+    assert bool(impurities("paxos", source)) == source.startswith("from .")
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("paxos", "import kvstore.store"), ("kvstore", "from paxos import messages"), ("storage", "import kvstore"),
+        ("storage", "from runtime.host import Host"), ("net", "import paxos"), ("llm", "from storage import database"),
+        ("console", "def f():\n    from runtime import host"), ("runtime", "import node"),
+        ("runtime", "from tests.unit import x"), ("net", "from ..paxos import messages"),
+    ],
+)
+def test_wrong_arrows_are_found(room: str, source: str) -> None:
+    assert wrong_arrows(room, source)
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [("storage", "from paxos.output import Durable"), ("llm", "import kvstore.conversation"), ("net", "import net.link")],
+)
+def test_right_arrows_are_fine(room: str, source: str) -> None:
+    assert not wrong_arrows(room, source)
