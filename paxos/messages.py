@@ -75,13 +75,13 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of everything that travels between nodes."""
 
 
-class Prepare(Message, tag=1):
+class Prepare(Message, frozen=True, tag=1):
     """Phase 1a. `ballot.op_num` is the first position that the proposer does not know as decided."""
 
     ballot: Ballot
 
 
-class Promise(Message, tag=2):
+class Promise(Message, frozen=True, tag=2):
     """Phase 1b: everything accepted *or decided* from `ballot.op_num` on, and how far the acceptor knows decisions."""
 
     ballot: Ballot
@@ -89,7 +89,7 @@ class Promise(Message, tag=2):
     decided: int
 
 
-class Accept(Message, tag=3):
+class Accept(Message, frozen=True, tag=3):
     """Phase 2a for consecutive positions from `ballot.op_num` on; `decided` is the leader's watermark."""
 
     ballot: Ballot
@@ -97,14 +97,14 @@ class Accept(Message, tag=3):
     decided: int
 
 
-class Accepted(Message, tag=4):
+class Accepted(Message, frozen=True, tag=4):
     """Phase 2b: the acceptor holds (or knows as decided) `count` positions from `ballot.op_num` on."""
 
     ballot: Ballot
     count: int
 
 
-class Reject(Message, tag=5):
+class Reject(Message, frozen=True, tag=5):
     """No to `ballot`. Either `promised` outranks it, or the proposer is behind what this acceptor can still show:
     it must first learn what is decided up to `decided`."""
 
@@ -113,13 +113,13 @@ class Reject(Message, tag=5):
     decided: int
 
 
-class Decide(Message, tag=6):
+class Decide(Message, frozen=True, tag=6):
     """Everything up to `ballot.op_num` is decided, as accepted under this leadership or known before it."""
 
     ballot: Ballot
 
 
-class Heartbeat(Message, tag=7):
+class Heartbeat(Message, frozen=True, tag=7):
     """Sent to every peer. `sent` is the sender's clock in seconds; `echoes` gives back each peer's last `sent` and how
     long it was held here, so that round trips are measured without agreeing on the time of day.
     `roster` holds the identities that the sender remembers on disk."""
@@ -130,39 +130,38 @@ class Heartbeat(Message, tag=7):
     echoes: dict[int, tuple[float, float]]
 
 
-class Forward(Message, tag=8):
-    """Consecutive operations of one node on their way to the leader; `path` holds the nodes passed so far."""
+class Forward(Message, frozen=True, tag=8):
+    """Consecutive operations of one node, on their way to the leader. Repeated until applied where they come from."""
 
     operations: list[Operation]
-    path: list[int]
 
 
-class ReadRequest(Message, tag=9):
+class ReadRequest(Message, frozen=True, tag=9):
     """Asks the leader for a position that covers everything acknowledged before now. The asker names the request."""
 
     ticket: int
 
 
-class ReadReply(Message, tag=10):
+class ReadReply(Message, frozen=True, tag=10):
     """A read that waits for `position` to be applied is linearizable."""
 
     ticket: int
     position: int
 
 
-class Confirm(Message, tag=11):
+class Confirm(Message, frozen=True, tag=11):
     """The leader asks: am I still the highest you know? `count` tells its rounds apart."""
 
     ballot: Ballot
     count: int
 
 
-class Confirmed(Message, tag=12):
+class Confirmed(Message, frozen=True, tag=12):
     ballot: Ballot
     count: int
 
 
-class Fetch(Message, tag=13):
+class Fetch(Message, frozen=True, tag=13):
     """A node that is behind asks for decided operations from `start` on; while it is in the middle of a snapshot it
     names that snapshot's position and the piece that it needs next (else both 0)."""
 
@@ -171,7 +170,7 @@ class Fetch(Message, tag=13):
     piece: int
 
 
-class Learn(Message, tag=14):
+class Learn(Message, frozen=True, tag=14):
     """Decided operations from position `start` on; `decided` is how far the sender knows decisions."""
 
     start: int
@@ -179,7 +178,7 @@ class Learn(Message, tag=14):
     decided: int
 
 
-class SnapshotPiece(Message, tag=15):
+class SnapshotPiece(Message, frozen=True, tag=15):
     """Piece number `piece` (from 0) of `pieces` of the snapshot at `position`."""
 
     position: int
@@ -189,7 +188,7 @@ class SnapshotPiece(Message, tag=15):
     rows: list[tuple[bytes, bytes]]
 
 
-class Routed(Message, tag=16):
+class Routed(Message, frozen=True, tag=16):
     """A message to a node that the sender cannot reach directly, passed on hop by hop; `hops` bounds its travels."""
 
     origin: int

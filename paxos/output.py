@@ -62,10 +62,14 @@ class Durable(msgspec.Struct):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """A decided operation, fresh (not a duplicate, not a no-op), to be applied at its position."""
+    """A decided operation, fresh (not a duplicate, not a no-op), to be applied at its position.
+
+    `ticket` is what `Replica.submit` returned if it was submitted here in this life, else 0.
+    """
 
     position: int
     operation: Operation
+    ticket: int = 0
 
 
 class Output(msgspec.Struct):
@@ -76,6 +80,8 @@ class Output(msgspec.Struct):
     send: list[tuple[int, AnyMessage]] = []
     install: Snapshot | None = None
     apply: list[Applied] = []
+    unseen: list[int] = []
+    """Tickets of operations that were applied inside `install`: decided, but their outcome isn't known here."""
     reads: list[int] = []
     """Tickets of `Replica.read` that may now be answered from the applied state."""
     load_snapshot: bool = False
@@ -83,6 +89,6 @@ class Output(msgspec.Struct):
 
     def __bool__(self) -> bool:
         return bool(
-            self.send_first or self.persist or self.send or self.install or self.apply or self.reads
-            or self.load_snapshot
+            self.send_first or self.persist or self.send or self.install or self.apply or self.unseen
+            or self.reads or self.load_snapshot
         )

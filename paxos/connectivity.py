@@ -1,0 +1,140 @@
+"""Who hears whom: heartbeats, and the picture of all links that they spread.
+
+Every node puts one Row about itself into its heartbeats, and passes on the newest rows it has of others. So each node
+knows (a moment late) the directed graph of links of the whole cluster, however it is cut: who reaches a majority, who
+claims to lead, and by which hops a message gets to a node that cannot be reached directly.
+
+This file knows nothing of ballots beyond carrying them. (For why leadership must follow the graph of links, see Ng,
+Haridi and Carbone, *Omni-Paxos*, EuroSys 2023, sections 2 and 5.)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from paxos.detector import Detector
+from paxos.limits import Timing
+from paxos.messages import Heartbeat, Row
+
+RTT_DECAY = 0.1
+HINT_HOLDS = 4.0
+"""For this many election times a hint that a node died outweighs gossip about it (never its own voice)."""
+
+
+class Connectivity:
+    def __init__(self, pid: int, members: Iterable[int], timing: Timing) -> None:
+        self.pid = pid
+        self.members = tuple(sorted(members))
+        self.peers = tuple(member for member in self.members if member != pid)
+        self.quorum = len(self.members) // 2 + 1
+        self.rows: dict[int, Row] = {}
+        """The newest row of each node, its own included."""
+        self.hears: frozenset[int] = frozenset()
+        """Peers heard directly of late."""
+        self.fresh: frozenset[int] = frozenset()
+        """Nodes that are known to be alive, directly or by gossip; always with the node itself."""
+        self._timing = timing
+        self._direct = {peer: self._detector() for peer in self.peers}
+        self._gossip = {peer: self._detector() for peer in self.peers}
+        self._hinted: dict[int, float] = {}
+        self._rtt: dict[int, float] = {}
+        self._echoes: dict[int, tuple[float, float]] = {}
+
+    def _detector(self) -> Detector:
+        return Detector(self._timing.election_s, self._timing.heartbeat_s)
+
+    # What arrives
+
+    def heard(self, sender: int, message: Heartbeat, now: float) -> None:
+        """Takes in one heartbeat of a peer, directly received."""
+        self._direct[sender].beat(now)
+        self._hinted.pop(sender, None)
+        self._echoes[sender] = (message.sent, now)
+        echo = message.echoes.get(self.pid)
+        if echo is not None:
+            sample = max(0.0, now - echo[0] - echo[1])
+            smooth = self._rtt.get(sender, sample)
+            # Quick to believe in a slower network, slow to believe in a quicker one.
+            self._rtt[sender] = max(sample, smooth + (sample - smooth) * RTT_DECAY)
+        for row in message.rows:
+            self._gossiped(row, now)
+
+    def _gossiped(self, row: Row, now: float) -> None:
+        if row.pid not in self._gossip:
+            return
+        held = self.rows.get(row.pid)
+        if held is not None and row.version <= held.version:
+            return
+        self.rows[row.pid] = row
+        if now >= self._hinted.get(row.pid, now):
+            self._gossip[row.pid].beat(now)
+
+    def suspect(self, peer: int, now: float) -> None:
+        """A hint from outside that `peer` is gone. Its next heartbeat refutes it."""
+        if peer in self._direct:
+            self._direct[peer].forget()
+            self._gossip[peer].forget()
+            self._hinted[peer] = now + HINT_HOLDS * self._timing.election_s
+
+    def refresh(self, now: float) -> bool:
+        """Looks at the clock; true if the set of peers heard directly has changed."""
+        hears = frozenset(peer for peer in self.peers if self._direct[peer].alive(now))
+        alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(now))
+        self.fresh = frozenset((self.pid, *alive))
+        changed = hears != self.hears
+        self.hears = hears
+        return changed
+
+    def echoes(self, now: float) -> dict[int, tuple[float, float]]:
+        """For the next heartbeat: each peer's last clock reading, and for how long it was held here."""
+        return {peer: (sent, now - at) for peer, (sent, at) in self._echoes.items()}
+
+    # What follows from it
+
+    def hears_from(self, listener: int, speaker: int) -> bool:
+        """True if messages from `speaker` reach `listener` directly, as far as is known here."""
+        if listener == self.pid:
+            return speaker in self.hears
+        row = self.rows.get(listener)
+        return row is not None and listener in self.fresh and speaker in row.hears
+
+    def linked(self, one: int, other: int) -> bool:
+        """True if messages pass directly in both directions."""
+        return self.hears_from(one, other) and self.hears_from(other, one)
+
+    def votes(self, node: int) -> bool:
+        row = self.rows.get(node)
+        return row is not None and node in self.fresh and row.votes
+
+    def degree(self, node: int) -> int:
+        """Voting nodes that `node` reaches directly in both directions, itself included."""
+        return sum(self.votes(other) and (other == node or self.linked(node, other)) for other in self.members)
+
+    def reaches_majority(self, node: int) -> bool:
+        """True if `node` could lead: it votes, and exchanges messages directly with a majority of voters."""
+        return self.votes(node) and self.degree(node) >= self.quorum
+
+    def next_hop(self, target: int) -> int | None:
+        """The peer to hand a message for `target` to: `target` itself when it can be reached directly, else the
+        first on a shortest path, else None."""
+        parents: dict[int, int] = {self.pid: self.pid}
+        waiting = deque([self.pid])
+        while waiting:
+            node = waiting.popleft()
+            for other in self.members:
+                if other in parents or not self.hears_from(other, node):
+                    continue
+                parents[other] = node
+                if other == target:
+                    while parents[other] != self.pid:
+                        other = parents[other]
+                    return other
+                waiting.append(other)
+        return None
+
+    def round_trip(self, peer: int | None = None) -> float:
+        """Seconds to a peer and back, as measured; without a peer, to the slowest one with a link."""
+        if peer is not None:
+            return self._rtt.get(peer, 0.0)
+        return max((self._rtt.get(other, 0.0) for other in self.peers if other in self.hears), default=0.0)

@@ -1,0 +1,41 @@
+"""Suspects a source that is silent for longer than it usually is.
+
+After Chandra and Toueg's eventually perfect detector, with the wait taken from measured gaps (as in Jacobson's
+round-trip estimator) instead of from a setting: a slow or jittery network is waited for, a quick one is not.
+"""
+
+from __future__ import annotations
+
+SMOOTHING = 1 / 16
+DEVIATIONS = 6.0
+MOST_PATIENT = 10.0
+"""At most this many times the election time; also bounds how long one long gap is remembered."""
+
+
+class Detector:
+    def __init__(self, election_s: float, usual_gap_s: float) -> None:
+        self._least = election_s
+        self._most = election_s * MOST_PATIENT
+        self._mean = usual_gap_s
+        self._deviation = 0.0
+        self._last: float | None = None
+
+    def beat(self, now: float) -> None:
+        """A sign of life arrived."""
+        if self._last is not None:
+            gap = min(now - self._last, self._most)
+            self._deviation += (abs(gap - self._mean) - self._deviation) * SMOOTHING
+            self._mean += (gap - self._mean) * SMOOTHING
+        self._last = now
+
+    def forget(self) -> None:
+        """Suspect at once, until the next sign of life."""
+        self._last = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence that are still usual."""
+        return min(max(self._least, self._mean + DEVIATIONS * self._deviation), self._most)
+
+    def alive(self, now: float) -> bool:
+        return self._last is not None and now - self._last <= self.patience

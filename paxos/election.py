@@ -1,0 +1,71 @@
+"""Who should stand for leadership, and when.
+
+The rule, for a node that votes and reaches a majority directly: if no leader that reaches a majority claims the
+highest leadership that is known anywhere, stand with a higher one. The better a node is connected the sooner it
+stands, and all nodes rank themselves by the same gossip, so that mostly one of them stands.
+
+Why it settles, for any fixed pattern of links: majorities intersect, so two nodes that each reach a majority are at
+most two hops apart, and the owner of the highest leadership is seen by every other node that might stand. Each
+standing raises the highest leadership; once its owner keeps reaching a majority, nobody has a reason to stand. A
+leader that lost its majority is passed over at once, even by nodes that still hear it.
+"""
+
+from __future__ import annotations
+
+from paxos.ballot import NOBODY, Leadership
+from paxos.connectivity import Connectivity
+from paxos.limits import Limits, Timing
+
+ROUND_TRIPS_BETWEEN_RANKS = 2.0
+TICKS_BETWEEN_RANKS = 2.0
+
+
+class Election:
+    def __init__(self, connectivity: Connectivity, timing: Timing, limits: Limits) -> None:
+        self._net = connectivity
+        self._timing = timing
+        self._limits = limits
+        self._since: float | None = None
+        self._heard_of: Leadership = NOBODY
+
+    def outranked(self, leadership: Leadership) -> None:
+        """Somebody refused in favour of `leadership`."""
+        self._heard_of = max(self._heard_of, leadership)
+
+    def highest(self) -> Leadership:
+        """The highest leadership that is known to have been claimed or promised, by anybody, dead or alive."""
+        rows = self._net.rows.values()
+        return max(self._heard_of, *(row.promised for row in rows), *(row.leading for row in rows), NOBODY)
+
+    def leader(self) -> Leadership:
+        """The highest leadership claimed by a live node that reaches a majority; NOBODY if there is none."""
+        claims = (row.leading for row in self._net.rows.values()
+                  if row.leading != NOBODY and self._net.reaches_majority(row.pid))
+        return max(claims, default=NOBODY)
+
+    def due(self, now: float, jitter: float) -> Leadership | None:
+        """The leadership that this node should claim now, or None. `jitter` in [0, 1) is drawn by the caller."""
+        pid = self._net.pid
+        highest = self.highest()
+        if not self._net.reaches_majority(pid) or (highest != NOBODY and self.leader() >= highest):
+            self._since = None
+            return None
+        if self._since is None:
+            self._since = now
+        # A leader whose claim may still be on its way is given one round trip; each better-placed node, two more.
+        step = self._net.round_trip() * ROUND_TRIPS_BETWEEN_RANKS + self._timing.tick_s * TICKS_BETWEEN_RANKS
+        if now - self._since < self._net.round_trip() + (self._rank() + jitter / 2) * step:
+            return None
+        self._since = None
+        return (highest[0] + 1, pid)
+
+    def _rank(self) -> int:
+        """How many nodes should stand before this one."""
+        order = sorted((node for node in self._net.fresh if self._net.reaches_majority(node)), key=self._preference)
+        return order.index(self._net.pid)
+
+    def _preference(self, node: int) -> tuple[bool, bool, int, int]:
+        row = self._net.rows[node]
+        front = max(self._net.rows[other].decided for other in self._net.fresh if other in self._net.rows)
+        behind = front - row.decided > self._limits.lag
+        return (row.leading == NOBODY, behind, -self._net.degree(node), node)

@@ -1,0 +1,39 @@
+"""Times and bounds. Times in seconds, sizes in bytes of payload, the rest in operations or positions."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Timing(msgspec.Struct, frozen=True):
+    heartbeat_s: float = 0.05
+    election_s: float = 0.4
+    """Silence after which a node is suspected while the network shows no reason to wait longer."""
+    tick_s: float = 0.01
+    retry_s: float = 0.15
+    """Least time before anything is sent again; grows with the measured round trip and with every repetition."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    batch_operations: int = 512
+    batch_bytes: int = 256 * 1024
+    pipeline: int = 8
+    """Accepts in flight at once."""
+    queue: int = 10_000
+    """Own operations that may wait at one node."""
+    operation_bytes: int = 1024 * 1024
+    forward_window: int = 2_048
+    """Own operations that may be on their way to the leader at once."""
+    horizon: int = 20_000
+    """How far beyond its decided watermark an acceptor stores operations."""
+    lag: int = 2_000
+    """A proposer further behind than this catches up before it may lead; bounds the size of a Promise."""
+    learn_operations: int = 2_000
+    keep: int = 1_000
+    """Decided operations kept behind a snapshot, so that a node only a little behind needs no snapshot."""
+    hold: int = 200_000
+    """Operations kept at most while a snapshot is being handed to a peer."""
+    piece_bytes: int = 256 * 1024
+    snapshot_every: int = 2_000
+    snapshot_idle_s: float = 10.0
+    """A loaded snapshot that nobody asked for during this time is dropped from memory."""

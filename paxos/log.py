@@ -1,0 +1,113 @@
+"""The log: accepted operations by position, and how far they are known as decided.
+
+Two rules for this file. An entry at or below `decided` holds the decided operation. An entry above it is only an
+acceptance, and says under which leadership.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from paxos.ballot import NOBODY, Leadership
+from paxos.messages import Entry, Operation
+
+
+class Log:
+    def __init__(self, entries: Iterable[Entry] = (), decided: int = 0) -> None:
+        self._entries: dict[int, Entry] = {entry.position: entry for entry in entries}
+        self.decided = decided
+        self.released = decided
+        """Positions up to here are gone: a snapshot covers them."""
+        while self.released in self._entries:
+            self.released -= 1
+        self.last = max([decided, *self._entries])
+        """The highest position that holds anything."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def blank(self) -> bool:
+        """True while nothing was ever accepted or learned here."""
+        return self.last == 0
+
+    def get(self, position: int) -> Entry | None:
+        return self._entries.get(position)
+
+    def accept(self, leadership: Leadership, first: int, operations: Sequence[Operation]) -> list[Entry]:
+        """Stores acceptances and returns those that are new. Decided positions are left as they are: by the
+        safety of Paxos the same operation is decided there already."""
+        fresh: list[Entry] = []
+        entries = self._entries
+        for position, operation in enumerate(operations, first):
+            if position <= self.decided:
+                continue
+            held = entries.get(position)
+            if held is not None and held.leadership == leadership:
+                continue
+            entry = Entry(position, leadership, operation)
+            entries[position] = entry
+            fresh.append(entry)
+        self.last = max(self.last, first + len(operations) - 1)
+        return fresh
+
+    def decide(self, leadership: Leadership, upto: int) -> int:
+        """The leader of `leadership` knows everything up to `upto` as decided: so is each operation here that was
+        accepted under that very leadership. An older acceptance proves nothing and stops the watermark.
+
+        Returns how many positions became known as decided.
+        """
+        before = self.decided
+        position = before + 1
+        while position <= upto:
+            entry = self._entries.get(position)
+            if entry is None or entry.leadership != leadership:
+                break
+            position += 1
+        self.decided = position - 1
+        return self.decided - before
+
+    def learn(self, start: int, operations: Sequence[Operation]) -> list[Entry]:
+        """Takes operations that somebody knows as decided; returns the entries that are new here.
+
+        The entries must be stored together with the new watermark: they carry no leadership of their own, so
+        without it a later Promise would undervalue them.
+        """
+        fresh: list[Entry] = []
+        if start > self.decided + 1:
+            return fresh
+        for position, operation in enumerate(operations, start):
+            if position > self.decided:
+                entry = Entry(position, NOBODY, operation)
+                self._entries[position] = entry
+                fresh.append(entry)
+        self.decided = max(self.decided, start + len(operations) - 1)
+        self.last = max(self.last, self.decided)
+        return fresh
+
+    def entries_from(self, start: int) -> list[Entry]:
+        """Everything held from `start` on, by position."""
+        return [entry for position in range(start, self.last + 1) if (entry := self._entries.get(position)) is not None]
+
+    def decided_from(self, start: int, operations: int, size: int) -> list[Operation]:
+        """Decided operations from `start` on: at most `operations`, and about `size` bytes (but at least one)."""
+        chosen: list[Operation] = []
+        for position in range(start, min(self.decided, start + operations - 1) + 1):
+            operation = self._entries[position].operation
+            size -= len(operation.payload)
+            chosen.append(operation)
+            if size <= 0:
+                break
+        return chosen
+
+    def release(self, upto: int) -> None:
+        """Forgets everything up to `upto`, which a stored snapshot covers."""
+        for position in range(self.released + 1, upto + 1):
+            self._entries.pop(position, None)
+        self.released = max(self.released, upto)
+
+    def jump(self, position: int) -> None:
+        """A snapshot at `position` was installed: the log goes on from there."""
+        self.release(position)
+        self.decided = max(self.decided, position)
+        self.last = max(self.last, position)

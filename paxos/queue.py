@@ -1,0 +1,90 @@
+"""The operation queue of a node: what its own users want, kept until it is applied here.
+
+Whatever goes wrong on the way (a dead leader, a lost message, a full queue elsewhere) the answer is the same: send it
+again, from the oldest on. `Sessions` makes that harmless.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from paxos.ballot import NOBODY, Leadership
+from paxos.limits import Limits
+from paxos.messages import Operation
+from paxos.retry import Retry
+
+
+class QueueFull(Exception):
+    """As many operations as may wait are waiting."""
+
+
+class OperationQueue:
+    def __init__(self, pid: int, incarnation: int, limits: Limits) -> None:
+        self.pid = pid
+        self.incarnation = incarnation
+        self._limits = limits
+        self._waiting: deque[Operation] = deque()
+        self._first_ticket = 1
+        """Tickets of the waiting operations are consecutive from here on; unlike numbers they outlive `reborn`."""
+        self._number = 0
+        self._sent = 0
+        """How many of the waiting ones, from the oldest, are on their way to `_leader`."""
+        self._leader = NOBODY
+        self._retry = Retry(0.0)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, payload: bytes) -> int:
+        """Returns the operation's ticket. Raises QueueFull."""
+        if len(self._waiting) >= self._limits.queue:
+            raise QueueFull(f"{len(self._waiting)} operations are waiting already")
+        self._number += 1
+        self._waiting.append(Operation(self.pid, self.incarnation, self._number, payload))
+        return self._first_ticket + len(self._waiting) - 1
+
+    def done(self, incarnation: int, number: int, now: float) -> list[int]:
+        """The log has applied everything of this node up to (incarnation, number): returns their tickets."""
+        tickets: list[int] = []
+        if incarnation != self.incarnation:
+            return tickets
+        while self._waiting and self._waiting[0].number <= number:
+            self._waiting.popleft()
+            tickets.append(self._first_ticket)
+            self._first_ticket += 1
+            self._sent = max(0, self._sent - 1)
+        self._retry.reset(now)
+        return tickets
+
+    def reborn(self, incarnation: int) -> None:
+        """The log knows a later life of this node than this one believes to be (a lost disk and a clock set back).
+        What waits has been refused as too old and will be; it goes on under a later incarnation."""
+        self.incarnation = incarnation
+        self._waiting = deque(
+            Operation(self.pid, incarnation, number, operation.payload)
+            for number, operation in enumerate(self._waiting, 1)
+        )
+        self._number = len(self._waiting)
+        self._sent = 0
+
+    def outgoing(self, leader: Leadership, now: float, retry_s: float) -> list[Operation]:
+        """What should go to the leader now: what was not sent yet, or everything again if it is new or silent."""
+        if leader == NOBODY:
+            self._sent = 0
+            return []
+        if leader != self._leader:
+            self._leader, self._sent = leader, 0
+            self._retry.reset(now)
+        elif self._sent and self._retry.due(now, retry_s):
+            self._sent = 0
+        upto = min(len(self._waiting), self._limits.forward_window)
+        operations: list[Operation] = []
+        size = 0
+        for operation in islice(self._waiting, self._sent, upto):
+            operations.append(operation)
+            size += len(operation.payload)
+            if size >= self._limits.batch_bytes:
+                break
+        self._sent += len(operations)
+        return operations

@@ -1,0 +1,107 @@
+"""Linearizable reads that write nothing.
+
+The node that reads asks the leader for a position that covers everything acknowledged before; the leader answers once
+a quorum has confirmed that it knows of no higher leadership; the reader waits until it has applied that position.
+(The read-index idea of Ongaro's dissertation, section 6.4, carried over to Multi-Paxos: a new leader must count the
+positions it inherited, since it doesn't know which of them were acknowledged.)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from paxos.ballot import NOBODY, Leadership
+from paxos.messages import Confirmed
+from paxos.retry import Retry
+
+
+class Reads:
+    """The reader's side: tickets that wait for a position, then for that position to be applied."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._unplaced: deque[int] = deque()
+        self._placed: deque[tuple[int, int]] = deque()
+        self._asked = 0
+        self._leader = NOBODY
+        self._retry = Retry(0.0)
+
+    def __len__(self) -> int:
+        return len(self._unplaced) + len(self._placed)
+
+    def open(self) -> int:
+        self._last += 1
+        self._unplaced.append(self._last)
+        return self._last
+
+    def abandon(self, ticket: int) -> None:
+        """Nobody waits for this one any more."""
+        if ticket in self._unplaced:
+            self._unplaced.remove(ticket)
+        self._placed = deque(pair for pair in self._placed if pair[0] != ticket)
+
+    def outgoing(self, leader: Leadership, now: float, retry_s: float) -> int | None:
+        """The ticket to send to the leader, if it's time to ask: one answer serves every older ticket too."""
+        if leader == NOBODY or not self._unplaced:
+            return None
+        newest = self._unplaced[-1]
+        if newest > self._asked or leader != self._leader:
+            self._retry.reset(now)
+        elif not self._retry.due(now, retry_s):
+            return None
+        self._asked, self._leader = newest, leader
+        return newest
+
+    def placed(self, ticket: int, position: int) -> None:
+        """The leader's answer. It was asked for after every ticket up to this one was opened, so it covers all."""
+        while self._unplaced and self._unplaced[0] <= ticket:
+            self._placed.append((self._unplaced.popleft(), position))
+
+    def ready(self, applied: int) -> list[int]:
+        """Tickets that the applied state now answers."""
+        if not self._placed:
+            return []
+        ready = [ticket for ticket, position in self._placed if position <= applied]
+        if ready:
+            self._placed = deque(pair for pair in self._placed if pair[1] > applied)
+        return ready
+
+
+class ReadRounds:
+    """The leader's side: requests gather while one round of confirmations runs; the next round serves them."""
+
+    def __init__(self, quorum: int, now: float) -> None:
+        self.count = 0
+        self.running = False
+        self.retry = Retry(now)
+        self._quorum = quorum
+        self._waiting: dict[int, int] = {}
+        self._serving: dict[int, int] = {}
+        self._position = 0
+        self._voters: set[int] = set()
+
+    def ask(self, sender: int, ticket: int) -> None:
+        self._waiting[sender] = max(ticket, self._waiting.get(sender, 0))
+
+    def start(self, position: int, now: float) -> bool:
+        """Begins a round if requests wait and none is running. `position` covers all that is acknowledged by now:
+        it must be taken no earlier than this call."""
+        if self.running or not self._waiting:
+            return False
+        self._serving, self._waiting = self._waiting, {}
+        self._position = position
+        self._voters = set()
+        self.count += 1
+        self.running = True
+        self.retry.reset(now)
+        return True
+
+    def confirmed(self, sender: int, message: Confirmed) -> list[tuple[int, int, int]]:
+        """Counts one confirmation; with a quorum, the (node, ticket, position) to be answered."""
+        if not self.running or message.count != self.count:
+            return []
+        self._voters.add(sender)
+        if len(self._voters) < self._quorum:
+            return []
+        self.running = False
+        return [(node, ticket, self._position) for node, ticket in self._serving.items()]

@@ -1,0 +1,565 @@
+"""One node of Multi-Paxos: puts the rooms of this package together, and decides nothing that a room can decide.
+
+A host feeds it messages, ticks and submissions, and works through the Output records that it returns (see output.py
+for the order that makes this safe). No handler raises on any well-formed message, however old or odd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+import msgspec
+
+from paxos.acceptor import Acceptor
+from paxos.ballot import NOBODY, Ballot, Leadership, ballot
+from paxos.catchup import Fetcher, Shelf
+from paxos.connectivity import Connectivity
+from paxos.election import Election
+from paxos.limits import Limits, Timing
+from paxos.log import Log
+from paxos.messages import (
+    Accept,
+    Accepted,
+    AnyMessage,
+    Confirm,
+    Confirmed,
+    Decide,
+    Entry,
+    Fetch,
+    Forward,
+    Heartbeat,
+    Learn,
+    Operation,
+    Prepare,
+    Promise,
+    ReadReply,
+    ReadRequest,
+    Reject,
+    Routable,
+    Routed,
+    Row,
+    Snapshot,
+    SnapshotPiece,
+)
+from paxos.output import Applied, Durable, Output, Persist, Standing
+from paxos.proposer import Batch, Candidate, Leader
+from paxos.queue import OperationQueue, QueueFull
+from paxos.reads import ReadRounds, Reads
+from paxos.retry import Retry
+from paxos.sessions import Sessions
+from paxos.standing import Registration
+
+SAVE_DECIDED_S = 1.0
+"""A watermark that rides with no other write is stored this often: losing it costs only a little catching up."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What a node can say of itself at any moment."""
+
+    node: int
+    role: str
+    leader: int | None
+    ballot: Ballot
+    """Of the leadership that this node follows or claims; its op_num is the next position."""
+    promised: Ballot
+    decided: int
+    applied: int
+    queued: int
+    standing: Standing
+    links: tuple[int, ...]
+    """Peers with messages passing in both directions."""
+
+
+class Replica:
+    def __init__(
+        self, pid: int, members: Iterable[int], durable: Durable, timing: Timing, limits: Limits, random: Random,
+        now: float,
+    ) -> None:
+        self.pid = pid
+        self.timing = timing
+        self.limits = limits
+        self._random = random
+        self.net = Connectivity(pid, members, timing)
+        decided = max(durable.decided, durable.snapshot_position)
+        self.log = Log(durable.entries, decided)
+        self.applied = durable.snapshot_position
+        self.sessions = Sessions(durable.sessions)
+        self.acceptor = Acceptor(durable.promised, self.log, limits)
+        self.election = Election(self.net, timing, limits)
+        self.registration = Registration(
+            pid, self.net.members, durable.identity, durable.standing, durable.roster
+        )
+        self.queue = OperationQueue(pid, durable.incarnation, limits)
+        self.reads = Reads()
+        self.candidate: Candidate | None = None
+        self.leader: Leader | None = None
+        self._rounds = ReadRounds(self.net.quorum, now)
+        self._fetcher = Fetcher(self.net, timing, random, now)
+        self._shelf = Shelf(limits, now)
+        self._loading = False
+        self._held: list[Operation] = []
+        """Operations forwarded to a candidate, for when it leads."""
+        self._follows: Leadership = NOBODY
+        self._known_roster: dict[int, int] = dict(durable.roster)
+        """The part of the roster that is surely on disk."""
+        self._version = 0
+        self._prepare_retry = Retry(now)
+        self._heartbeat_due = now
+        self._claimed: Leadership = NOBODY
+        self._announced = decided
+        self._saved_decided = decided
+        self._save_due = now + SAVE_DECIDED_S
+        self._out = Output()
+        self._handlers: dict[type, Callable[[int, Any, float], None]] = {
+            Prepare: self._prepare, Promise: self._promise, Accept: self._accept, Accepted: self._accepted,
+            Reject: self._reject, Decide: self._decide, Heartbeat: self._heartbeat, Forward: self._forward,
+            ReadRequest: self._read_request, ReadReply: self._read_reply, Confirm: self._confirm,
+            Confirmed: self._confirmed, Fetch: self._fetch, Learn: self._learn,
+            SnapshotPiece: self._snapshot_piece, Routed: self._routed,
+        }
+        if durable.standing is Standing.NEW and not durable.roster:
+            self._persist().roster = dict(self.registration.roster)
+        self._admit()
+        self._advance(now)
+        self._refresh(now)
+
+    # ---- Doors for the host
+
+    @property
+    def incarnation(self) -> int:
+        return self.queue.incarnation
+
+    def receive(self, sender: int, message: AnyMessage, now: float) -> None:
+        """Takes in one message. `sender` may be this node itself: a vote of its own, once it is on disk."""
+        if sender in self.net.members:
+            self._handlers[type(message)](sender, message, now)
+
+    def submit(self, payload: bytes) -> int:
+        """Queues an operation until it is decided; returns its ticket. Raises QueueFull."""
+        if len(payload) > self.limits.operation_bytes:
+            raise QueueFull(f"an operation of {len(payload)} bytes; at most {self.limits.operation_bytes} fit")
+        return self.queue.submit(payload)
+
+    def read(self) -> int:
+        """Asks for a linearizable view of the applied state; the ticket returns in `Output.reads`."""
+        if len(self.reads) >= self.limits.queue:
+            raise QueueFull(f"{len(self.reads)} reads are waiting already")
+        return self.reads.open()
+
+    def abandon_read(self, ticket: int) -> None:
+        self.reads.abandon(ticket)
+
+    def suspect(self, peer: int, now: float) -> None:
+        """A hint, never a truth: the connection of `peer` was seen to close."""
+        self.net.suspect(peer, now)
+        self._refresh(now)
+
+    def snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
+        """The answer to `Output.load_snapshot`."""
+        self._loading = False
+        for sender, fetch in self._shelf.load(snapshot).items():
+            self._fetch(sender, fetch, now)
+
+    def compacted(self, position: int) -> None:
+        """The host has stored a snapshot at `position`: the log may be cut behind it, but for a tail that spares
+        nodes which are only a little behind a snapshot, and whatever a snapshot that is being handed out needs."""
+        upto = position - self.limits.keep
+        serving = self._shelf.position
+        if serving is not None and position - serving < self.limits.hold:
+            upto = min(upto, serving)
+        upto = min(upto, self.applied)
+        if upto > self.log.released:
+            self.log.release(upto)
+            self._persist().released = upto
+
+    def tick(self, now: float) -> None:
+        """Looks at the clock; the host calls this at least every `timing.tick_s`."""
+        self._refresh(now)
+        self._repeat(now)
+        self._shelf.expire(now)
+        if now >= self._heartbeat_due:
+            self._send_heartbeat(now)
+        if self.log.decided > self._saved_decided and now >= self._save_due:
+            self._persist()
+
+    def take_output(self, now: float) -> Output:
+        """Everything that gathered since the last call: the host calls it once per turn of its event loop, so that
+        what arrived together travels and is stored together."""
+        self._send_queue(now)
+        self._propose(now)
+        self._send_reads(now)
+        self._catch_up(now)
+        out, self._out = self._out, Output()
+        out.reads = self.reads.ready(self.applied)
+        if self._shelf.needs_snapshot and not self._loading:
+            self._loading = out.load_snapshot = True
+        if out.persist is not None and self.log.decided > self._saved_decided:
+            out.persist.decided = self._saved_decided = self.log.decided
+            self._save_due = now + SAVE_DECIDED_S
+        return out
+
+    def status(self) -> Status:
+        leadership = self._claim if self._claim != NOBODY else self._follows
+        links = tuple(peer for peer in self.net.peers if self.net.linked(self.pid, peer))
+        return Status(
+            self.pid, self._role(), self._follows[1] or None, ballot(leadership, self.log.last + 1),
+            self.acceptor.promised, self.log.decided, self.applied, len(self.queue), self.registration.standing, links,
+        )
+
+    def _role(self) -> str:
+        if self.registration.standing is Standing.LEARNER:
+            return "learner"
+        if self._follows != NOBODY and self._follows == self._claim:
+            return "leader" if self.leader else "candidate"
+        return "follower"
+
+    def majority_reachable(self) -> bool:
+        """True while a leader with a majority is known, so that what is submitted will soon be decided."""
+        return self._follows != NOBODY
+
+    # ---- Sending
+
+    def _persist(self) -> Persist:
+        if self._out.persist is None:
+            self._out.persist = Persist()
+        return self._out.persist
+
+    def _broadcast(self, message: AnyMessage) -> None:
+        """To every peer; only for messages that vouch for nothing which is not on disk yet."""
+        self._out.send_first.extend((peer, message) for peer in self.net.peers)
+
+    def _vouch(self, to: int, message: AnyMessage) -> None:
+        """Leaves only when all that has been persisted up to now is on disk."""
+        self._out.send.append((to, message))
+
+    def _route(self, to: int, message: Routable, now: float) -> None:
+        """Directly if the links allow it, else by way of others."""
+        if to == self.pid:
+            self.receive(self.pid, message, now)
+            return
+        hop = self.net.next_hop(to)
+        if hop is None or hop == to:
+            self._out.send_first.append((to, message))
+        else:
+            self._out.send_first.append((hop, Routed(self.pid, to, len(self.net.members), message)))
+
+    def _routed(self, sender: int, message: Routed, now: float) -> None:
+        if message.target == self.pid:
+            if message.origin in self.net.peers:
+                self.receive(message.origin, message.message, now)
+            return
+        hop = self.net.next_hop(message.target)
+        if hop is not None and message.hops > 0:
+            self._out.send_first.append((hop, msgspec.structs.replace(message, hops=message.hops - 1)))
+
+    def _patience(self) -> float:
+        return max(self.timing.retry_s, 2 * self.net.round_trip())
+
+    # ---- Heartbeats, links and elections
+
+    @property
+    def _claim(self) -> Leadership:
+        """The leadership that this node claims, as a candidate or a leader."""
+        if self.leader is not None:
+            return self.leader.leadership
+        return self.candidate.ballot.leadership if self.candidate is not None else NOBODY
+
+    def _row(self) -> Row:
+        return Row(
+            pid=self.pid, version=(self.queue.incarnation, self._version), identity=self.registration.identity,
+            hears=tuple(sorted(self.net.hears)), leading=self._claim, promised=self.acceptor.promised.leadership,
+            decided=self.log.decided, votes=self.registration.votes, blank=self.log.blank,
+        )
+
+    def _send_heartbeat(self, now: float) -> None:
+        self._heartbeat_due = now + self.timing.heartbeat_s
+        self._version += 1
+        rows = self.net.rows
+        rows[self.pid] = self._row()
+        message = Heartbeat(list(rows.values()), self._known_roster, now, self.net.echoes(now))
+        self._broadcast(message)
+
+    def _heartbeat(self, sender: int, message: Heartbeat, now: float) -> None:
+        if sender == self.pid:
+            # Sent when the roster grew, and back only once that is on disk: from now on others may be told.
+            self._known_roster = message.roster
+            return
+        self.net.heard(sender, message, now)
+        blank = any(row.pid == sender and row.blank for row in message.rows)
+        standing = self.registration.standing
+        if self.registration.heard(sender, message, blank):
+            roster = dict(self.registration.roster)
+            self._persist().roster = roster
+            self._vouch(self.pid, Heartbeat([], roster, now, {}))
+        if self.registration.standing is not standing:
+            self._persist().standing = self.registration.standing
+            self._step_down()
+        self._admit()
+        self._refresh(now)
+
+    def _admit(self) -> None:
+        if self.registration.admit():
+            self._persist().standing = Standing.VOTER
+
+    def _refresh(self, now: float) -> None:
+        """Brings the picture of the cluster up to date, and draws the consequences for leadership."""
+        urgent = self.net.refresh(now)
+        self.net.rows[self.pid] = self._row()
+        due = self.election.due(now, self._random.random())
+        if due is not None:
+            self._stand(due, now)
+        self._follows = self.election.leader()
+        if self._claim != NOBODY and max(self._follows, self.acceptor.promised.leadership) > self._claim:
+            self._step_down()
+        if urgent or self._claim != self._claimed:
+            self._claimed = self._claim
+            self._send_heartbeat(now)
+
+    def _stand(self, leadership: Leadership, now: float) -> None:
+        """Claims a new leadership. The claim is a promise of this node's own, and on disk before any Prepare leaves:
+        after a crash it can't claim the same one again."""
+        self._step_down()
+        self.acceptor.promise(ballot(leadership))
+        self._persist().promised = self.acceptor.promised
+        self.candidate = Candidate(ballot(leadership, self.log.decided + 1), self.net.quorum)
+        self.net.rows[self.pid] = self._row()
+        self._ask_promises(now)
+
+    def _step_down(self) -> None:
+        """Whatever was in flight is proposed again by the next leader, or sent again by its origin."""
+        self.candidate = self.leader = None
+        self._held = []
+        self.net.rows[self.pid] = self._row()
+
+    def _ask_promises(self, now: float) -> None:
+        assert self.candidate is not None
+        self._prepare_retry.reset(now)
+        message = Prepare(self.candidate.ballot)
+        for member in self.net.members:
+            if member not in self.candidate.promises:
+                self._vouch(member, message)
+
+    # ---- Phase 1
+
+    def _prepare(self, sender: int, message: Prepare, now: float) -> None:
+        if not self.registration.votes:
+            return
+        reply, fresh = self.acceptor.prepare(message)
+        if fresh:
+            self._persist().promised = self.acceptor.promised
+            self._refresh(now)
+        self._vouch(sender, reply)
+
+    def _promise(self, sender: int, message: Promise, now: float) -> None:
+        if self.candidate is None:
+            return
+        inheritance = self.candidate.promised(sender, message)
+        if inheritance is None:
+            return
+        self._store_decided(self.log.learn(inheritance.start, inheritance.decided))
+        self._advance(now)
+        known = max(0, self.log.decided - inheritance.first_open + 1)
+        """Positions that became known as decided while the promises were under way need no second proposal."""
+        leadership = self.candidate.ballot.leadership
+        self.leader = Leader(
+            leadership, self.net.quorum, self.limits, self.log.decided, inheritance.open[known:], self.sessions
+        )
+        self.candidate = None
+        self._rounds = ReadRounds(self.net.quorum, now)
+        self.leader.offer(self._held, self.limits.queue * len(self.net.members))
+        self._held = []
+        self._announced = 0
+        self._refresh(now)
+
+    def _reject(self, sender: int, message: Reject, now: float) -> None:
+        if message.ballot.leadership != self._claim:
+            return
+        if message.promised.leadership > self._claim:
+            self.election.outranked(message.promised.leadership)
+            self._refresh(now)
+        elif self.candidate is not None and message.decided > self.log.decided:
+            self.candidate.lacks = max(self.candidate.lacks, message.decided)
+            self._fetcher.heard_of(message.decided)
+            self._fetcher.hurry(sender)
+
+    # ---- Phase 2
+
+    def _propose(self, now: float) -> None:
+        leader = self.leader
+        if leader is None:
+            return
+        for batch in leader.propose(now):
+            message = leader.accept_message(batch)
+            self._announced = leader.decided
+            self._broadcast(message)
+            self._accept(self.pid, message, now)
+        if leader.decided > self._announced:
+            self._announced = leader.decided
+            self._broadcast(Decide(ballot(leader.leadership, leader.decided)))
+        if self._rounds.start(max(leader.decided, leader.barrier), now):
+            self._confirm_round(now)
+
+    def _repeat(self, now: float) -> None:
+        """Sends again what has gone unanswered for too long."""
+        patience = self._patience()
+        if self.candidate is not None:
+            if 0 < self.candidate.lacks <= self.log.decided:
+                self.candidate.restart(self.log.decided + 1)
+                self._ask_promises(now)
+            elif self._prepare_retry.due(now, patience):
+                self._ask_promises(now)
+        if self.leader is not None:
+            for batch in self.leader.overdue(now, patience):
+                self._resend(batch)
+            if self._rounds.running and self._rounds.retry.due(now, patience):
+                self._confirm_round(now)
+
+    def _resend(self, batch: Batch) -> None:
+        assert self.leader is not None
+        message = self.leader.accept_message(batch)
+        self._out.send_first.extend((peer, message) for peer in self.net.peers if peer not in batch.voters)
+
+    def _accept(self, sender: int, message: Accept, now: float) -> None:
+        reply, fresh, entries = self.acceptor.accept(message)
+        if fresh:
+            self._persist().promised = self.acceptor.promised
+            self._refresh(now)
+        if entries:
+            self._persist().entries.extend(entries)
+        if reply is not None and self.registration.votes:
+            self._vouch(sender, reply)
+        self._hear_decided(message.ballot.leadership, message.decided, now)
+
+    def _accepted(self, sender: int, message: Accepted, now: float) -> None:
+        if self.leader is not None and self.leader.accepted(sender, message):
+            self.log.decide(self.leader.leadership, self.leader.decided)
+            self._advance(now)
+
+    def _decide(self, sender: int, message: Decide, now: float) -> None:
+        self._hear_decided(message.ballot.leadership, message.ballot.op_num, now)
+
+    def _hear_decided(self, leadership: Leadership, upto: int, now: float) -> None:
+        """A leader, past or present, says what it knows as decided. That stays true whoever leads now."""
+        self._fetcher.heard_of(upto)
+        if upto > self.log.decided and self.log.decide(leadership, upto):
+            self._advance(now)
+
+    # ---- What is decided
+
+    def _store_decided(self, entries: list[Entry]) -> None:
+        """Learned entries must reach the disk together with the watermark that covers them (see Log.learn)."""
+        if entries:
+            self._persist().entries.extend(entries)
+
+    def _advance(self, now: float) -> None:
+        """Hands on what has become decided, in order, each operation once."""
+        while self.applied < self.log.decided:
+            self.applied += 1
+            entry = self.log.get(self.applied)
+            assert entry is not None, "every position up to the decided watermark is held"
+            operation = entry.operation
+            if operation.is_noop or not self.sessions.admit(operation):
+                continue
+            ticket = 0
+            if operation.pid == self.pid:
+                tickets = self.queue.done(operation.incarnation, operation.number, now)
+                ticket = tickets[-1] if tickets else 0
+            self._out.apply.append(Applied(self.applied, operation, ticket))
+        self._check_life()
+
+    def _check_life(self) -> None:
+        incarnation, _ = self.sessions.last(self.pid)
+        if incarnation > self.queue.incarnation:
+            self.queue.reborn(incarnation + 1)
+            self._persist().incarnation = self.queue.incarnation
+
+    def _catch_up(self, now: float) -> None:
+        request = self._fetcher.request(self.log.decided, now)
+        if request is not None:
+            self._route(*request, now)
+
+    def _fetch(self, sender: int, message: Fetch, now: float) -> None:
+        answer = self._shelf.answer(sender, message, self.log, now)
+        if answer is not None and sender != self.pid:
+            self._route(sender, answer, now)
+
+    def _learn(self, sender: int, message: Learn, now: float) -> None:
+        self._fetcher.heard_of(message.decided)
+        if message.start <= self.log.decided + 1:
+            self._fetcher.answered()
+            self._store_decided(self.log.learn(message.start, message.operations))
+            self._advance(now)
+
+    def _snapshot_piece(self, sender: int, message: SnapshotPiece, now: float) -> None:
+        snapshot = self._fetcher.piece(message)
+        if snapshot is None or snapshot.position <= self.applied:
+            return
+        self.log.jump(snapshot.position)
+        self.applied = snapshot.position
+        self.sessions = Sessions(snapshot.sessions)
+        persist = self._persist()
+        persist.snapshot = snapshot
+        persist.entries = [entry for entry in persist.entries if entry.position > snapshot.position]
+        self._out.install = snapshot
+        self._out.unseen += [applied.ticket for applied in self._out.apply if applied.ticket]
+        self._out.apply = []
+        self._out.unseen += self.queue.done(*self.sessions.last(self.pid), now)
+        self._advance(now)
+
+    # ---- The queue and reads
+
+    def _send_queue(self, now: float) -> None:
+        operations = self.queue.outgoing(self._follows, now, 2 * self._patience())
+        if not operations:
+            return
+        if self._follows == self._claim:
+            self._forward(self.pid, Forward(operations), now)
+        else:
+            self._route(self._follows[1], Forward(operations), now)
+
+    def _forward(self, sender: int, message: Forward, now: float) -> None:
+        bound = self.limits.queue * len(self.net.members)
+        if self.leader is not None:
+            self.leader.offer(message.operations, bound)
+        elif self.candidate is not None and len(self._held) < bound:
+            self._held.extend(message.operations)
+
+    def _send_reads(self, now: float) -> None:
+        ticket = self.reads.outgoing(self._follows, now, self._patience())
+        if ticket is not None:
+            self._route(self._follows[1], ReadRequest(ticket), now)
+
+    def _read_request(self, sender: int, message: ReadRequest, now: float) -> None:
+        if self.leader is not None:
+            self._rounds.ask(sender, message.ticket)
+            if self._rounds.start(max(self.leader.decided, self.leader.barrier), now):
+                self._confirm_round(now)
+
+    def _read_reply(self, sender: int, message: ReadReply, now: float) -> None:
+        self.reads.placed(message.ticket, message.position)
+
+    def _confirm_round(self, now: float) -> None:
+        assert self.leader is not None
+        message = Confirm(ballot(self.leader.leadership, self.leader.next), self._rounds.count)
+        self._broadcast(message)
+        self._confirm(self.pid, message, now)
+
+    def _confirm(self, sender: int, message: Confirm, now: float) -> None:
+        if not self.registration.votes:
+            return
+        reply = self.acceptor.confirm(message)
+        if sender == self.pid:
+            self.receive(self.pid, reply, now)
+        else:
+            self._out.send_first.append((sender, reply))
+
+    def _confirmed(self, sender: int, message: Confirmed, now: float) -> None:
+        if self.leader is None or message.ballot.leadership != self.leader.leadership:
+            return
+        for node, ticket, position in self._rounds.confirmed(sender, message):
+            self._route(node, ReadReply(ticket, position), now)
+
+
+__all__ = ["QueueFull", "Replica", "Status"]

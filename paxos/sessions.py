@@ -1,0 +1,38 @@
+"""Exactly once, first in first out: which operations of each node count, and which are repetitions.
+
+The table is derived from the decided log alone, so it is equal on all nodes at equal positions; it travels with the
+snapshot. The proposer uses a second copy to keep repetitions out of the log, but only the table at the place where
+operations are applied is what makes them exactly-once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from paxos.messages import Operation
+
+
+class Sessions:
+    def __init__(self, last: Mapping[int, tuple[int, int]] | None = None) -> None:
+        self._last: dict[int, tuple[int, int]] = dict(last or {})
+
+    def admit(self, operation: Operation) -> bool:
+        """True exactly when `operation` is the next of its node: then it is noted as done.
+
+        A repetition, an operation of an earlier life, or one whose predecessor is missing does not count.
+        """
+        incarnation, number = self._last.get(operation.pid, (0, 0))
+        if operation.incarnation == incarnation:
+            if operation.number != number + 1:
+                return False
+        elif operation.incarnation < incarnation or operation.number != 1:
+            return False
+        self._last[operation.pid] = (operation.incarnation, operation.number)
+        return True
+
+    def last(self, pid: int) -> tuple[int, int]:
+        """(incarnation, number) of the last operation of `pid` that counted."""
+        return self._last.get(pid, (0, 0))
+
+    def table(self) -> dict[int, tuple[int, int]]:
+        return dict(self._last)

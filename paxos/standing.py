@@ -1,0 +1,67 @@
+"""May this node vote? A node that lost its disk may not: it has forgotten what it promised.
+
+Each disk has an identity, drawn when it is first used. Every node keeps a roster on disk: the first identity that it
+met under each number. A node that finds another identity under its own number in anybody's roster knows that it is a
+replacement with an empty memory, and follows as a learner for good.
+
+A node with a new disk votes only when it is sure that it isn't such a replacement: when its identity is in the
+rosters of so many others that every earlier life's set of rosters shares a member with them (more than half of the
+others; both sets are that large, so they intersect), or, for the very first start of a cluster, of a quorum (with
+itself) that has never accepted anything. The second rule leaves one hole, which no rule that lets a bare majority
+start can close: a cluster first started with a bare majority, of which one node then loses its disk and forms a new
+majority with nodes that had never been started before, while all nodes that know better are unreachable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from paxos.messages import Heartbeat
+from paxos.output import Standing
+
+
+class Registration:
+    def __init__(
+        self, pid: int, members: Iterable[int], identity: int, standing: Standing, roster: dict[int, int]
+    ) -> None:
+        self.identity = identity
+        self.standing = standing
+        self.roster = {**roster, pid: identity}
+        self._pid = pid
+        self._others = len(tuple(members)) - 1
+        self._known_by: set[int] = set()
+        self._known_while_blank: set[int] = set()
+
+    @property
+    def votes(self) -> bool:
+        return self.standing is Standing.VOTER
+
+    def heard(self, sender: int, message: Heartbeat, blank: bool) -> bool:
+        """Takes in what a heartbeat says of identities. True if the roster grew and must be stored."""
+        known = self._meet(message)
+        remembered = message.roster.get(self._pid)
+        if remembered is not None:
+            if remembered != self.identity:
+                self.standing = Standing.LEARNER
+            else:
+                self._known_by.add(sender)
+                if blank:
+                    self._known_while_blank.add(sender)
+        return known
+
+    def _meet(self, message: Heartbeat) -> bool:
+        before = len(self.roster)
+        for pid, identity in message.roster.items():
+            self.roster.setdefault(pid, identity)
+        for row in message.rows:
+            self.roster.setdefault(row.pid, row.identity)
+        return len(self.roster) > before
+
+    def admit(self) -> bool:
+        """True when a node with a new disk has just become a voter, which must be stored before it votes."""
+        majority_of_others = len(self._known_by) > self._others // 2
+        founding_quorum = len(self._known_while_blank) >= (self._others + 1) // 2
+        if self.standing is Standing.NEW and (majority_of_others or founding_quorum):
+            self.standing = Standing.VOTER
+            return True
+        return False
