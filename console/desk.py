@@ -1,0 +1,192 @@
+"""The order of commands: taken in as they are typed, answered in the same order, each exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Mapping
+from typing import Protocol
+
+from console.commands import EXIT, HELP, MAX_WORD, Command, Result, Usage, UsageError, help_result, parse
+from console.executor import Executor
+from console.lines import Line
+
+WAITING_AFTER = 2.0
+"""Seconds after which a command that has not answered says what it waits for."""
+MAX_PENDING = 4096
+MAX_PENDING_CHARS = 32 * 1024 * 1024
+"""Beyond either of these, no further line is taken in until something has answered."""
+
+_log = logging.getLogger(__name__)
+
+
+class Clerk(Protocol):
+    """Who writes down what the desk has to say."""
+
+    async def answer(self, command: Command, result: Result) -> None: ...
+
+    def waiting(self, command: Command, reason: str) -> None: ...
+
+
+class _Pending:
+    """A command that is under way."""
+
+    def __init__(self, command: Command, size: int, result: asyncio.Future[Result]) -> None:
+        self.command = command
+        self.size = size
+        self.result = result
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Desk:
+    """Takes lines, has them carried out by `executor`, and gives the answers to `clerk`."""
+
+    def __init__(self, executor: Executor, clerk: Clerk, waiting_after: float = WAITING_AFTER) -> None:
+        self._executor = executor
+        self._clerk = clerk
+        self._waiting_after = waiting_after
+        self._commands: Mapping[str, Usage] = {**executor.commands, HELP.name: HELP, EXIT.name: EXIT}
+        self._pending: deque[_Pending] = deque()
+        self._size = 0
+        self._last: asyncio.Future[None] | None = None
+        self._exit: Command | None = None
+        self._changed = asyncio.Event()
+        self._answering = asyncio.ensure_future(self._answer_in_order())
+
+    @property
+    def failure(self) -> asyncio.Future[None]:
+        """Done only when answering has failed."""
+        return self._answering
+
+    @property
+    def commands(self) -> Mapping[str, Usage]:
+        """All that may be typed."""
+        return self._commands
+
+    async def take(self, line: Line) -> bool:
+        """Starts what a line says; waits while too much is under way. False if it says that the user leaves."""
+        text = line.text.strip()
+        if line.error is None and (not text or text.startswith("#")):
+            return True
+        try:
+            if line.error is not None:
+                raise UsageError(line.error)
+            command = parse(line.number, text, self._commands)
+        except UsageError as error:
+            name = (text.split(None, 1) or [""])[0][:MAX_WORD]
+            self._start(Command(line.number, name), 0, _done({"ok": False, "error": str(error)}))
+        else:
+            if command.name == EXIT.name:
+                self._exit = command
+                return False
+            if self._commands[command.name].at_once:
+                await self._clerk.answer(command, await self._at_once(command))
+            else:
+                self._start(command, len(text), self._submit(command))
+        while len(self._pending) >= MAX_PENDING or self._size >= MAX_PENDING_CHARS:
+            await self._change()
+        return True
+
+    async def finish(self, limit: float | None) -> None:
+        """Waits, at most `limit` seconds, until everything is answered; then says of the rest that it is not known."""
+        try:
+            async with asyncio.timeout(limit):
+                while self._pending:
+                    await self._change()
+        except TimeoutError:
+            await self._give_up()
+        if self._exit is not None:
+            await self._clerk.answer(self._exit, {"ok": True})
+
+    async def close(self) -> None:
+        """Ends what is still under way, unanswered."""
+        self._answering.cancel()
+        for pending in self._pending:
+            pending.result.cancel()
+        await asyncio.wait([self._answering])
+        if not self._answering.cancelled() and (error := self._answering.exception()):
+            raise error
+
+    def _start(self, command: Command, size: int, result: asyncio.Future[Result]) -> None:
+        pending = _Pending(command, size, result)
+        self._pending.append(pending)
+        self._size += size
+        self._last = pending.answered
+        self._changed.set()
+        timer = asyncio.get_running_loop().call_later(self._waiting_after, self._still_waiting, pending)
+        pending.answered.add_done_callback(lambda _: timer.cancel())
+
+    def _submit(self, command: Command) -> asyncio.Future[Result]:
+        last = self._last
+
+        async def earlier() -> None:
+            if last is not None:
+                await asyncio.wait([last])
+
+        try:
+            return asyncio.ensure_future(_guarded(self._executor.submit(command, earlier)))
+        except Exception as error:  # noqa: BLE001 - a bug in one command must not take the process down
+            return _done(_bug(error))
+
+    async def _at_once(self, command: Command) -> Result:
+        if command.name == HELP.name:
+            return help_result(command.args, self._commands)
+        return await self._submit(command)
+
+    async def _answer_in_order(self) -> None:
+        while True:
+            while not self._pending:
+                await self._change()
+            pending = self._pending[0]
+            await asyncio.wait([pending.result])
+            await self._clerk.answer(pending.command, _result(pending.result))
+            self._forget_first()
+
+    async def _give_up(self) -> None:
+        self._answering.cancel()
+        await asyncio.wait([self._answering])
+        for pending in self._pending:
+            pending.result.cancel()  # all of them first: none may start because the one before it has answered
+        while self._pending:
+            pending = self._pending[0]
+            await self._clerk.answer(pending.command, _result(pending.result))
+            self._forget_first()
+
+    def _forget_first(self) -> None:
+        pending = self._pending.popleft()
+        self._size -= pending.size
+        pending.answered.set_result(None)
+        self._changed.set()
+
+    def _still_waiting(self, pending: _Pending) -> None:
+        if not pending.answered.done():
+            self._clerk.waiting(pending.command, self._executor.waiting_for(pending.command))
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
+async def _guarded(awaitable: Awaitable[Result]) -> Result:
+    try:
+        return await awaitable
+    except Exception as error:  # noqa: BLE001 - a bug in one command must not take the process down
+        return _bug(error)
+
+
+def _bug(error: Exception) -> Result:
+    _log.error("a command failed", exc_info=error)
+    return {"ok": False, "error": f"internal error: {type(error).__name__}: {error}"}
+
+
+def _result(future: asyncio.Future[Result]) -> Result:
+    if future.done() and not future.cancelled():
+        return future.result()
+    return {"ok": False, "error": "left before it was decided; it may still take effect"}
+
+
+def _done(result: Result) -> asyncio.Future[Result]:
+    future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    future.set_result(result)
+    return future

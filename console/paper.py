@@ -1,0 +1,95 @@
+"""Where text for humans is going to be shown, and the laying out that depends on it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from console.safe import visible
+
+_UNBOUNDED = 1_000_000
+_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+
+
+class Paper(msgspec.Struct, frozen=True):
+    """`width` in terminal cells; None means lines of any length (a pipe or a file). All methods make their input safe
+    to show (see console/safe.py)."""
+
+    width: int | None = None
+    colour: bool = False
+
+    def bold(self, text: str) -> str:
+        return self._styled(text, "1")
+
+    def dim(self, text: str) -> str:
+        return self._styled(text, "2")
+
+    def red(self, text: str) -> str:
+        return self._styled(text, "31")
+
+    def green(self, text: str) -> str:
+        return self._styled(text, "32")
+
+    def text(self, text: str, indent: int = 0, most: int | None = None) -> str:
+        """`text` wrapped and indented, at most `most` lines of it; a last line of "…" stands for the rest."""
+        room = None if self.width is None else max(self.width - indent, 10)
+        lines: list[str] = []
+        for line in _wrapped(visible(text.strip("\r\n")), room):
+            if most is not None and len(lines) == most:
+                lines.append("…")
+                break
+            lines.append(line.rstrip())
+        return "\n".join((" " * indent + line).rstrip() for line in lines)
+
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+        """Aligned columns under a head (no head line if all of it is empty); cells wrap where the width asks for it."""
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, show_header=any(head), pad_edge=False, padding=(0, 2, 0, 0))
+        for title in head:
+            table.add_column(Text(visible(title)), overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(visible(str(cell))) for cell in row))
+        page = io.StringIO()
+        console = Console(
+            file=page, width=self.width or _UNBOUNDED, force_terminal=self.colour, legacy_windows=False,
+            color_system="standard" if self.colour else None,
+        )
+        console.print(table)
+        return _TRAILING.sub("", page.getvalue()).strip("\n")
+
+    def _styled(self, text: str, code: str) -> str:
+        shown = visible(text)
+        return f"\x1b[{code}m{shown}\x1b[0m" if self.colour else shown
+
+
+def _wrapped(text: str, width: int | None) -> Iterator[str]:
+    """Lines of at most `width` cells, broken at spaces where possible."""
+    from rich.cells import cell_len, chop_cells
+
+    for line in text.split("\n"):
+        line = line.expandtabs(4)
+        if width is None or cell_len(line) <= width:
+            yield line
+            continue
+        current, used = "", 0
+        for word in re.findall(r"\s+|\S+", line):
+            size = cell_len(word)
+            if used + size > width and used:
+                if current.strip():
+                    yield current
+                current, used = "", 0
+                if word.isspace():
+                    continue
+            if size > width:
+                *full, word = chop_cells(word, width)
+                yield from full
+                size = cell_len(word)
+            current, used = current + word, used + size
+        if current:
+            yield current

@@ -1,0 +1,261 @@
+"""The console: one door for a person in a terminal, a script behind a pipe, and a program that reads JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from console import render
+from console.commands import EXIT, HELP, Command, Result, UsageError, find
+from console.desk import Desk
+from console.executor import Executor
+from console.lines import PipeInput
+from console.outbox import Outbox, write_all
+from console.paper import Paper
+from console.safe import coloured, visible
+from console.terminal import Terminal
+
+Text: TypeAlias = str | Callable[[Paper], str] | None
+"""What humans get to see of an event; None for nothing."""
+
+EXIT_WITHIN = 5.0
+"""Seconds that `exit` and Ctrl-D wait for what is under way."""
+READER_GONE = 1
+"""Exit code when nobody reads the output any more."""
+_FLUSH_WITHIN = 1.0
+_STATUS_EVERY = 0.25
+
+_log = logging.getLogger(__name__)
+
+
+class Form(StrEnum):
+    TERMINAL = "terminal"
+    PLAIN = "plain"
+    JSON = "json"
+
+    @staticmethod
+    def choose(json_wanted: bool) -> Form:
+        """JSON if wanted; else a terminal if stdin and stdout are one that can move its cursor; else plain lines."""
+        if json_wanted:
+            return Form.JSON
+        capable = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+        return Form.TERMINAL if capable and os.isatty(0) and os.isatty(1) else Form.PLAIN
+
+
+class Console:
+    """Reads commands and shows results and events. Make it in the event loop that it will run in.
+
+    `emit` and `say` may be called before and during `run`, from that event loop; they never block.
+    """
+
+    def __init__(
+        self,
+        form: Form,
+        *,
+        title: str = "",
+        history_path: Path | None = None,
+        stdin: int = 0,
+        stdout: int = 1,
+        stderr: int = 2,
+    ) -> None:
+        self.form = form
+        self._title = title
+        self._history_path = history_path
+        self._stdin = stdin
+        self._stdout = stdout
+        self._terminal: Terminal | None = None
+        self._executor: Executor | None = None
+        self._dropped = 0
+        self._out = Outbox(self._show)
+        self._notices = Outbox(lambda text: write_all(stderr, text)) if form is Form.JSON else self._out
+
+    @property
+    def paper(self) -> Paper:
+        """What text for humans is laid out for, now."""
+        colour = self.form is Form.TERMINAL and not os.environ.get("NO_COLOR")
+        try:
+            return Paper(os.get_terminal_size(self._stdout).columns or None, colour)
+        except OSError:
+            return Paper(None, colour)
+
+    def emit(self, event: Mapping[str, Any], text: Text = None) -> None:
+        """Shows an event: the mapping (with a key `event`) as JSON, or `text` to humans. Dropped, and counted, while
+        the reader is far behind."""
+        if self._out.full:
+            self._dropped += 1
+            return
+        if self._dropped:
+            count, self._dropped = self._dropped, 0
+            self._write({"event": "dropped", "count": count}, f"({count} messages dropped: output was too slow)")
+        self._write(event, text)
+
+    def say(self, text: str) -> None:
+        """A notice for humans that is no event: to stderr in the JSON form."""
+        if not self._notices.full:
+            self._notices.write(visible(text).rstrip("\n") + "\n")
+
+    async def run(self, executor: Executor, *, status_line: Callable[[], str] | None = None) -> int:
+        """Serves until the end of input, `exit` or Ctrl-D; returns the exit code of the process.
+
+        Cancel it to leave at once; what is already written is then still handed over, within a second.
+        """
+        self._executor = executor
+        desk = Desk(executor, self)
+        serving = asyncio.ensure_future(self._serve(desk, status_line))
+        gone = asyncio.ensure_future(self._out.gone.wait())
+        try:
+            events: list[asyncio.Future[Any]] = [serving, gone, desk.failure]
+            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
+                return 0
+            return READER_GONE
+        finally:
+            gone.cancel()
+            serving.cancel()
+            await asyncio.wait([serving])
+            await desk.close()
+            await self._close()
+
+    async def answer(self, command: Command, result: Result) -> None:
+        """Shows a result; waits while the reader is far behind."""
+        await self._out.room()
+        usage = self._executor.commands.get(command.name) if self._executor else None
+        if usage is not None and usage.large:
+            text = await asyncio.to_thread(self._lay_out, command, result, True)
+        else:
+            text = self._lay_out(command, result, False)
+        self._out.write(text)
+
+    def waiting(self, command: Command, reason: str) -> None:
+        """Says that a command is still under way."""
+        event = {"event": "waiting", "command": command.name, "line": command.line, "reason": reason}
+        self.emit(event, f"{command}: still trying: {reason}")
+
+    async def _serve(self, desk: Desk, status_line: Callable[[], str] | None) -> None:
+        source: Terminal | PipeInput
+        if self.form is Form.TERMINAL:
+            source = self._terminal = Terminal(
+                f"{self._title}> ", self._history_path, self._completer(desk), self._stdout
+            )
+        else:
+            source = PipeInput(self._stdin)
+        refreshing = asyncio.ensure_future(self._refresh(status_line))
+        limit = EXIT_WITHIN if self.form is Form.TERMINAL else None
+        try:
+            async for line in source.lines():
+                await self._out.room()
+                if not await desk.take(line):
+                    limit = EXIT_WITHIN
+                    break
+            source.stop()
+            await self._finish(desk, limit)
+        finally:
+            refreshing.cancel()
+            source.stop()
+
+    async def _finish(self, desk: Desk, limit: float | None) -> None:
+        """Answers what is pending. The outer bound is for a reader who takes nothing."""
+        try:
+            async with asyncio.timeout(None if limit is None else limit + _FLUSH_WITHIN):
+                await desk.finish(limit)
+                await self._out.drained()
+        except TimeoutError:
+            _log.warning("the output is not taken; leaving without it")
+
+    async def _close(self) -> None:
+        outboxes = {self._out, self._notices}
+        try:
+            async with asyncio.timeout(_FLUSH_WITHIN):
+                for outbox in outboxes:
+                    await outbox.drained()
+        except TimeoutError:
+            _log.warning("the output is not taken; leaving without it")
+        if self._terminal is not None:
+            await self._terminal.close()
+        for outbox in outboxes:
+            outbox.close()
+
+    async def _refresh(self, status_line: Callable[[], str] | None) -> None:
+        """Keeps the line under the prompt true. It shows numbers that change all the time, hence at an interval."""
+        while status_line is not None and self._terminal is not None:
+            self._terminal.show_status(status_line())
+            await asyncio.sleep(_STATUS_EVERY)
+
+    def _completer(self, desk: Desk) -> Callable[[list[str]], Iterable[str]]:
+        def complete(words: list[str]) -> Iterable[str]:
+            if not words:
+                return list(desk.commands)
+            try:
+                name = find(words[0], desk.commands).name
+            except UsageError:
+                return []
+            if name == HELP.name:
+                return [] if words[1:] else list(desk.commands)
+            return self._executor.complete([name, *words[1:]]) if self._executor else []
+
+        return complete
+
+    def _write(self, event: Mapping[str, Any], text: Text) -> None:
+        if self.form is Form.JSON:
+            self._out.write(_encode(event) + "\n")
+        elif text is not None:
+            self._out.write(self._for_humans(text if isinstance(text, str) else text(self.paper)))
+
+    def _lay_out(self, command: Command, result: Result, large: bool) -> str:
+        """A result as it is written. Large ones are encoded in small steps, in a thread: see `answer`."""
+        if self.form is Form.JSON:
+            record = {"event": "result", "command": command.name, "line": command.line, **result}
+            return (_encode_gently(record) if large else _encode(record)) + "\n"
+        return self._for_humans(self._for_reading(command, result))
+
+    def _for_reading(self, command: Command, result: Result) -> str:
+        paper = self.paper
+        if command.name == EXIT.name:
+            return ""
+        if not result.get("ok"):
+            shown = render.error(result, paper)
+            return shown if self.form is Form.TERMINAL else f"line {command.line}: {shown}"
+        if self._executor is None or command.name == HELP.name:
+            return render.plain_result(command, result, paper)
+        return self._executor.show(command, result, paper)
+
+    def _for_humans(self, text: str) -> str:
+        """The last gate before a terminal: whatever a renderer forgot becomes visible here."""
+        safe = coloured(text) if self.form is Form.TERMINAL else visible(text)
+        return safe.rstrip("\n") + "\n" if safe.strip("\n") else ""
+
+    def _show(self, text: str) -> None:
+        """Hands text over; runs in the outbox's thread and may block there."""
+        terminal = self._terminal
+        if terminal is None:
+            write_all(self._stdout, text)
+        else:
+            terminal.print(text)
+
+
+async def run_console(
+    executor: Executor,
+    form: Form,
+    *,
+    title: str = "",
+    history_path: Path | None = None,
+    status_line: Callable[[], str] | None = None,
+) -> int:
+    """A console for somebody who has no events to show; see `Console`."""
+    return await Console(form, title=title, history_path=history_path).run(executor, status_line=status_line)
+
+
+def _encode(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"), default=str)
+
+
+def _encode_gently(record: Mapping[str, Any]) -> str:
+    """Like `_encode`, in many small steps, so that a thread that does this does not hold up the others."""
+    return "".join(json.JSONEncoder(separators=(",", ":"), default=str).iterencode(record))

@@ -1,0 +1,45 @@
+"""Text that others wrote, made harmless for a terminal.
+
+What an LLM or another user wrote may hold escape sequences (which move the cursor, set titles, answer back), direction
+overrides (which show text in another order than it has) and invisible characters. Here they become visible instead:
+C0 controls in caret notation (`^[`), everything else as `\\u{202e}`. Letters, emoji and scripts of any kind stay.
+"""
+
+from __future__ import annotations
+
+import re
+
+_INVISIBLE = (
+    "\x80-\x9f"  # C1 controls
+    "\u061c\u180e\u200b\u200e\u200f"  # direction marks, invisible separators
+    "\u2028-\u202e"  # line separators, direction embeddings and overrides
+    "\u2060-\u206f"  # invisible operators, direction isolates
+    "\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff"  # half characters: not encodable
+    "\U000e0000-\U000e007f"  # tags: invisible copies of ASCII
+)
+_DANGEROUS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_INVISIBLE}]")
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+
+
+def visible(text: str) -> str:
+    """`text` with everything that a terminal would obey made visible; line feeds and tabs stay. Idempotent."""
+    return _DANGEROUS.sub(_show, text.replace("\r\n", "\n"))
+
+
+def coloured(text: str) -> str:
+    """Like `visible`, but sequences that only set colours stay: for text that was laid out here."""
+    return "".join(part if index % 2 else visible(part) for index, part in enumerate(_COLOUR.split(text)))
+
+
+def one_line(text: str, limit: int = 100) -> str:
+    """The start of `text` on one line, at most `limit` characters."""
+    words = " ".join(visible(text[: 4 * limit + 100]).split())
+    return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
+
+
+def _show(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code < 0x20 or code == 0x7F:
+        return "^" + chr(code ^ 0x40)
+    return f"\\u{{{code:x}}}"

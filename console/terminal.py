@@ -1,0 +1,251 @@
+"""The prompt in a terminal.
+
+It lives in a thread with an event loop of its own: a terminal may stop taking output for as long as it likes (a paused
+pane, a stalled ssh), and a write to it then blocks. That must not hold up anything but the terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import is_searching
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.vt100 import Vt100Input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding.key_processor import KeyPress
+from prompt_toolkit.output import create_output
+from prompt_toolkit.patch_stdout import patch_stdout
+
+from console.lines import Line, typed_line
+from console.outbox import write_all
+from console.safe import one_line, visible
+
+_HISTORY_LINE = 16 * 1024
+"""Characters; longer lines are not kept in the history."""
+_PATIENCE = 0.5
+"""Seconds."""
+
+_log = logging.getLogger(__name__)
+
+
+class Terminal:
+    """Lines typed at a prompt, and text printed above it.
+
+    `complete` gets the words before the cursor on the line and returns what the next one may be; it is called in the
+    event loop that the terminal was made in. Raises OSError if the terminal cannot be used.
+    """
+
+    def __init__(
+        self, prompt: str, history: Path | None, complete: Callable[[list[str]], Iterable[str]], stdout: int = 1
+    ) -> None:
+        self._prompt = prompt
+        self._history = history
+        self._complete = complete
+        self._stdout = stdout
+        self._status = ""
+        self._main = asyncio.get_running_loop()
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+        self._loop = asyncio.SelectorEventLoop()
+        self._ended = asyncio.Event()
+        self._leave = asyncio.Event()
+        self._prompting: asyncio.Task[None] | None = None
+        self._session: PromptSession[str] | None = None
+        self._thread = threading.Thread(target=self._run, name="console-terminal", daemon=True)
+        self._thread.start()
+
+    async def lines(self) -> AsyncIterator[Line]:
+        """Every line that is typed, until Ctrl-D or `stop`."""
+        number = 0
+        while (text := await self._lines.get()) is not None:
+            number += 1
+            yield typed_line(number, text)
+
+    def print(self, text: str) -> None:
+        """Prints above the prompt; blocks. Only for other threads. Raises OSError when the terminal is gone."""
+        shown = asyncio.run_coroutine_threadsafe(self._print(text), self._loop)
+        while self._thread.is_alive():
+            try:
+                return shown.result(_PATIENCE)
+            except TimeoutError:
+                continue
+        raise OSError("the terminal is gone")
+
+    def show_status(self, text: str) -> None:
+        """Changes the line under the prompt."""
+        text = one_line(text, 400)
+        if text != self._status:
+            self._status = text
+            self._call(self._redraw)
+
+    def stop(self) -> None:
+        """Takes the prompt away; `print` goes on working."""
+        self._call(self._stop_prompting)
+
+    async def close(self) -> None:
+        """Gives the terminal back. Waits a moment for a terminal that is stalled."""
+        self.stop()
+        self._call(self._leave.set)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._ended.wait()
+        except TimeoutError:
+            _log.warning("the terminal does not take output; leaving without it")
+
+    def _call(self, function: Callable[[], object]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function)
+
+    # What follows runs in the terminal's thread.
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._stay())
+        except OSError as error:
+            _log.warning("the terminal is gone: %s", error)
+        finally:
+            self._tell(self._ended.set)
+
+    async def _stay(self) -> None:
+        self._prompting = asyncio.create_task(self._prompt_for_lines())
+        try:
+            await asyncio.wait([self._prompting])
+        finally:
+            self._tell(self._lines.put_nowait, None)
+        if not self._prompting.cancelled() and (error := self._prompting.exception()) is not None:
+            raise error
+        await self._leave.wait()
+
+    async def _prompt_for_lines(self) -> None:
+        # The terminal stays in raw mode from one line to the next: in between it would echo what is typed, and turn
+        # Ctrl-C into a signal.
+        terminal = _Input(sys.stdin)
+        with terminal.raw_mode():
+            self._session = session = self._make_session(terminal)
+            with patch_stdout():
+                while True:
+                    try:
+                        text = await session.prompt_async(set_exception_handler=False)
+                    except EOFError:
+                        return
+                    self._tell(self._lines.put_nowait, text)
+
+    def _make_session(self, terminal: Vt100Input) -> PromptSession[str]:
+        bindings = KeyBindings()
+
+        @bindings.add("c-c", filter=~is_searching)
+        def clear(event: KeyPressEvent) -> None:
+            event.current_buffer.reset()
+
+        return PromptSession(
+            self._prompt,
+            input=terminal,
+            output=create_output(sys.stdout),
+            history=_open_history(self._history),
+            completer=_Words(self._completions),
+            complete_while_typing=False,
+            reserve_space_for_menu=5,
+            bottom_toolbar=lambda: [("", self._status)] if self._status else None,
+            key_bindings=bindings,
+        )
+
+    async def _print(self, text: str) -> None:
+        session = self._session
+        if session is None:
+            write_all(self._stdout, text)
+            return
+
+        def show() -> None:
+            session.output.write_raw(text)
+            session.output.flush()
+
+        await run_in_terminal(show)
+
+    def _completions(self, words: list[str]) -> Iterable[str]:
+        async def ask() -> list[str]:
+            return sorted(self._complete(words))
+
+        try:
+            return asyncio.run_coroutine_threadsafe(ask(), self._main).result(_PATIENCE)
+        except (TimeoutError, RuntimeError):  # the process is busy, or leaving: then there is nothing to offer
+            return []
+
+    def _redraw(self) -> None:
+        if self._session is not None and self._session.app.is_running:
+            self._session.app.invalidate()
+
+    def _stop_prompting(self) -> None:
+        if self._prompting is not None:
+            self._prompting.cancel()
+
+    def _tell(self, function: Callable[..., object], *args: object) -> None:
+        with suppress(RuntimeError):  # the main loop has ended: nobody is there to be told
+            self._main.call_soon_threadsafe(function, *args)
+
+
+class _Input(Vt100Input):
+    """Keys from a terminal that stays in raw mode while something is printed, and that notices a hang-up."""
+
+    def cooked_mode(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def read_keys(self) -> list[KeyPress]:
+        keys = super().read_keys()
+        if not keys and self._hung_up():
+            self.stdin_reader.closed = True
+        return keys
+
+    def _hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self.fileno(), 0)
+        return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+
+
+class _Words(Completer):
+    """Completes the word before the cursor."""
+
+    def __init__(self, candidates: Callable[[list[str]], Iterable[str]]) -> None:
+        self._candidates = candidates
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        words = document.text_before_cursor.split()
+        prefix = words.pop() if words and not document.text_before_cursor[-1].isspace() else ""
+        for word in self._candidates(words):
+            if word.lower().startswith(prefix.lower()):
+                yield Completion(word, start_position=-len(prefix), display=visible(word))
+
+
+class _History(FileHistory):
+    """Remembers lines of ordinary length; a full disk costs the history and nothing else."""
+
+    def store_string(self, string: str) -> None:
+        if len(string) > _HISTORY_LINE:
+            return
+        try:
+            super().store_string(string)
+        except OSError as error:
+            _log.warning("the history of the prompt cannot be written: %s", error)
+
+
+def _open_history(path: Path | None) -> History:
+    if path is None:
+        return InMemoryHistory()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.open("rb").close()
+    except OSError as error:
+        _log.warning("the history of the prompt cannot be used: %s", error)
+        return InMemoryHistory()
+    return _History(path)
