@@ -87,6 +87,12 @@ class Output(msgspec.Struct):
     load_snapshot: bool = False
     """A peer needs the stored snapshot: the host answers with `Replica.snapshot_loaded`."""
 
+    def to_persist(self) -> Persist:
+        """The record for the disk, begun if there is none yet."""
+        if self.persist is None:
+            self.persist = Persist()
+        return self.persist
+
     def __bool__(self) -> bool:
         return bool(
             self.send_first or self.persist or self.send or self.install or self.apply or self.unseen

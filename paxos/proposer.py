@@ -110,6 +110,8 @@ class Leader:
         self._seen = Sessions(sessions.table())
         for operation in inherited:
             self._seen.admit(operation)
+        self._early: dict[tuple[int, int, int], Operation] = {}
+        """Operations that overtook an older one of their node on the way here, by (pid, incarnation, number)."""
         self._flying: dict[int, Batch] = {}
 
     @property
@@ -120,14 +122,26 @@ class Leader:
     def idle(self) -> bool:
         return not (self._flying or self._queue or self._inherited)
 
-    def offer(self, operations: Iterable[Operation], bound: int) -> None:
-        """Takes operations into the queue, in their node's order and each once. Whatever does not fit (a
-        repetition, a gap, a full queue) is left out: its node sends it again until it is applied."""
+    def offer(self, operations: Iterable[Operation]) -> None:
+        """Takes operations into the queue, in their node's order and each once. What does not fit (a repetition, a
+        full queue) is left out: its node sends it again until it is applied."""
+        bound = self._limits.queue
         for operation in operations:
             if len(self._queue) >= bound:
                 return
             if self._seen.admit(operation):
                 self._queue.append(operation)
+                if self._early:
+                    self._take_early(operation)
+            elif self._seen.precedes(operation) and len(self._early) < bound:
+                self._early[operation.pid, operation.incarnation, operation.number] = operation
+
+    def _take_early(self, operation: Operation) -> None:
+        pid, incarnation, number = operation.pid, operation.incarnation, operation.number + 1
+        while (early := self._early.pop((pid, incarnation, number), None)) is not None:
+            self._seen.admit(early)
+            self._queue.append(early)
+            number += 1
 
     def propose(self, now: float) -> list[Batch]:
         """New batches, as many as the pipeline has room for; what waits meanwhile makes the next batch larger."""

@@ -17,6 +17,7 @@ from paxos.ballot import NOBODY, Ballot, Leadership, ballot
 from paxos.catchup import Fetcher, Shelf
 from paxos.connectivity import Connectivity
 from paxos.election import Election
+from paxos.learner import Learner
 from paxos.limits import Limits, Timing
 from paxos.log import Log
 from paxos.messages import (
@@ -26,7 +27,6 @@ from paxos.messages import (
     Confirm,
     Confirmed,
     Decide,
-    Entry,
     Fetch,
     Forward,
     Heartbeat,
@@ -43,7 +43,7 @@ from paxos.messages import (
     Snapshot,
     SnapshotPiece,
 )
-from paxos.output import Applied, Durable, Output, Persist, Standing
+from paxos.output import Durable, Output, Standing
 from paxos.proposer import Batch, Candidate, Leader
 from paxos.queue import OperationQueue, QueueFull
 from paxos.reads import ReadRounds, Reads
@@ -84,14 +84,13 @@ class Replica:
         self.net = Connectivity(pid, members, timing)
         decided = max(durable.decided, durable.snapshot_position)
         self.log = Log(durable.entries, decided)
-        self.applied = durable.snapshot_position
-        self.sessions = Sessions(durable.sessions)
         self.acceptor = Acceptor(durable.promised, self.log, limits)
         self.election = Election(self.net, timing, limits)
         self.registration = Registration(
             pid, self.net.members, durable.identity, durable.standing, durable.roster
         )
         self.queue = OperationQueue(pid, durable.incarnation, limits)
+        self.learner = Learner(pid, self.log, durable, self.queue)
         self.reads = Reads()
         self.candidate: Candidate | None = None
         self.leader: Leader | None = None
@@ -120,9 +119,9 @@ class Replica:
             SnapshotPiece: self._snapshot_piece, Routed: self._routed,
         }
         if durable.standing is Standing.NEW and not durable.roster:
-            self._persist().roster = dict(self.registration.roster)
+            self._out.to_persist().roster = dict(self.registration.roster)
         self._admit()
-        self._advance(now)
+        self.learner.advance(self._out, now)
         self._refresh(now)
 
     # ---- Doors for the host
@@ -130,6 +129,14 @@ class Replica:
     @property
     def incarnation(self) -> int:
         return self.queue.incarnation
+
+    @property
+    def applied(self) -> int:
+        return self.learner.applied
+
+    @property
+    def sessions(self) -> Sessions:
+        return self.learner.sessions
 
     def receive(self, sender: int, message: AnyMessage, now: float) -> None:
         """Takes in one message. `sender` may be this node itself: a vote of its own, once it is on disk."""
@@ -169,10 +176,10 @@ class Replica:
         serving = self._shelf.position
         if serving is not None and position - serving < self.limits.hold:
             upto = min(upto, serving)
-        upto = min(upto, self.applied)
+        upto = min(upto, self.learner.applied)
         if upto > self.log.released:
             self.log.release(upto)
-            self._persist().released = upto
+            self._out.to_persist().released = upto
 
     def tick(self, now: float) -> None:
         """Looks at the clock; the host calls this at least every `timing.tick_s`."""
@@ -182,7 +189,7 @@ class Replica:
         if now >= self._heartbeat_due:
             self._send_heartbeat(now)
         if self.log.decided > self._saved_decided and now >= self._save_due:
-            self._persist()
+            self._out.to_persist()
 
     def take_output(self, now: float) -> Output:
         """Everything that gathered since the last call: the host calls it once per turn of its event loop, so that
@@ -192,7 +199,7 @@ class Replica:
         self._send_reads(now)
         self._catch_up(now)
         out, self._out = self._out, Output()
-        out.reads = self.reads.ready(self.applied)
+        out.reads = self.reads.ready(self.learner.applied)
         if self._shelf.needs_snapshot and not self._loading:
             self._loading = out.load_snapshot = True
         if out.persist is not None and self.log.decided > self._saved_decided:
@@ -220,11 +227,6 @@ class Replica:
         return self._follows != NOBODY
 
     # ---- Sending
-
-    def _persist(self) -> Persist:
-        if self._out.persist is None:
-            self._out.persist = Persist()
-        return self._out.persist
 
     def _broadcast(self, message: AnyMessage) -> None:
         """To every peer; only for messages that vouch for nothing which is not on disk yet."""
@@ -291,17 +293,17 @@ class Replica:
         standing = self.registration.standing
         if self.registration.heard(sender, message, blank):
             roster = dict(self.registration.roster)
-            self._persist().roster = roster
+            self._out.to_persist().roster = roster
             self._vouch(self.pid, Heartbeat([], roster, now, {}))
         if self.registration.standing is not standing:
-            self._persist().standing = self.registration.standing
+            self._out.to_persist().standing = self.registration.standing
             self._step_down()
         self._admit()
         self._refresh(now)
 
     def _admit(self) -> None:
         if self.registration.admit():
-            self._persist().standing = Standing.VOTER
+            self._out.to_persist().standing = Standing.VOTER
 
     def _refresh(self, now: float) -> None:
         """Brings the picture of the cluster up to date, and draws the consequences for leadership."""
@@ -322,7 +324,7 @@ class Replica:
         after a crash it can't claim the same one again."""
         self._step_down()
         self.acceptor.promise(ballot(leadership))
-        self._persist().promised = self.acceptor.promised
+        self._out.to_persist().promised = self.acceptor.promised
         self.candidate = Candidate(ballot(leadership, self.log.decided + 1), self.net.quorum)
         self.net.rows[self.pid] = self._row()
         self._ask_promises(now)
@@ -348,7 +350,7 @@ class Replica:
             return
         reply, fresh = self.acceptor.prepare(message)
         if fresh:
-            self._persist().promised = self.acceptor.promised
+            self._out.to_persist().promised = self.acceptor.promised
             self._refresh(now)
         self._vouch(sender, reply)
 
@@ -358,17 +360,17 @@ class Replica:
         inheritance = self.candidate.promised(sender, message)
         if inheritance is None:
             return
-        self._store_decided(self.log.learn(inheritance.start, inheritance.decided))
-        self._advance(now)
+        self._learn_decided(inheritance.start, inheritance.decided, now)
         known = max(0, self.log.decided - inheritance.first_open + 1)
         """Positions that became known as decided while the promises were under way need no second proposal."""
         leadership = self.candidate.ballot.leadership
         self.leader = Leader(
-            leadership, self.net.quorum, self.limits, self.log.decided, inheritance.open[known:], self.sessions
+            leadership, self.net.quorum, self.limits, self.log.decided, inheritance.open[known:],
+            self.learner.sessions,
         )
         self.candidate = None
         self._rounds = ReadRounds(self.net.quorum, now)
-        self.leader.offer(self._held, self.limits.queue * len(self.net.members))
+        self.leader.offer(self._held)
         self._held = []
         self._announced = 0
         self._refresh(now)
@@ -424,10 +426,10 @@ class Replica:
     def _accept(self, sender: int, message: Accept, now: float) -> None:
         reply, fresh, entries = self.acceptor.accept(message)
         if fresh:
-            self._persist().promised = self.acceptor.promised
+            self._out.to_persist().promised = self.acceptor.promised
             self._refresh(now)
         if entries:
-            self._persist().entries.extend(entries)
+            self._out.to_persist().entries.extend(entries)
         if reply is not None and self.registration.votes:
             self._vouch(sender, reply)
         self._hear_decided(message.ballot.leadership, message.decided, now)
@@ -435,7 +437,7 @@ class Replica:
     def _accepted(self, sender: int, message: Accepted, now: float) -> None:
         if self.leader is not None and self.leader.accepted(sender, message):
             self.log.decide(self.leader.leadership, self.leader.decided)
-            self._advance(now)
+            self.learner.advance(self._out, now)
 
     def _decide(self, sender: int, message: Decide, now: float) -> None:
         self._hear_decided(message.ballot.leadership, message.ballot.op_num, now)
@@ -444,36 +446,9 @@ class Replica:
         """A leader, past or present, says what it knows as decided. That stays true whoever leads now."""
         self._fetcher.heard_of(upto)
         if upto > self.log.decided and self.log.decide(leadership, upto):
-            self._advance(now)
+            self.learner.advance(self._out, now)
 
-    # ---- What is decided
-
-    def _store_decided(self, entries: list[Entry]) -> None:
-        """Learned entries must reach the disk together with the watermark that covers them (see Log.learn)."""
-        if entries:
-            self._persist().entries.extend(entries)
-
-    def _advance(self, now: float) -> None:
-        """Hands on what has become decided, in order, each operation once."""
-        while self.applied < self.log.decided:
-            self.applied += 1
-            entry = self.log.get(self.applied)
-            assert entry is not None, "every position up to the decided watermark is held"
-            operation = entry.operation
-            if operation.is_noop or not self.sessions.admit(operation):
-                continue
-            ticket = 0
-            if operation.pid == self.pid:
-                tickets = self.queue.done(operation.incarnation, operation.number, now)
-                ticket = tickets[-1] if tickets else 0
-            self._out.apply.append(Applied(self.applied, operation, ticket))
-        self._check_life()
-
-    def _check_life(self) -> None:
-        incarnation, _ = self.sessions.last(self.pid)
-        if incarnation > self.queue.incarnation:
-            self.queue.reborn(incarnation + 1)
-            self._persist().incarnation = self.queue.incarnation
+    # ---- Catching up
 
     def _catch_up(self, now: float) -> None:
         request = self._fetcher.request(self.log.decided, now)
@@ -489,29 +464,26 @@ class Replica:
         self._fetcher.heard_of(message.decided)
         if message.start <= self.log.decided + 1:
             self._fetcher.answered()
-            self._store_decided(self.log.learn(message.start, message.operations))
-            self._advance(now)
+            self._learn_decided(message.start, message.operations, now)
+
+    def _learn_decided(self, start: int, operations: list[Operation], now: float) -> None:
+        """Takes operations that are decided for sure. They go to the disk together with the watermark that covers
+        them, which `take_output` adds (see Log.learn)."""
+        entries = self.log.learn(start, operations)
+        if entries:
+            self._out.to_persist().entries.extend(entries)
+            self.learner.advance(self._out, now)
 
     def _snapshot_piece(self, sender: int, message: SnapshotPiece, now: float) -> None:
         snapshot = self._fetcher.piece(message)
-        if snapshot is None or snapshot.position <= self.applied:
+        if snapshot is None or snapshot.position <= self.learner.applied:
             return
-        self.log.jump(snapshot.position)
-        self.applied = snapshot.position
-        self.sessions = Sessions(snapshot.sessions)
-        persist = self._persist()
-        persist.snapshot = snapshot
-        persist.entries = [entry for entry in persist.entries if entry.position > snapshot.position]
-        self._out.install = snapshot
-        self._out.unseen += [applied.ticket for applied in self._out.apply if applied.ticket]
-        self._out.apply = []
-        self._out.unseen += self.queue.done(*self.sessions.last(self.pid), now)
-        self._advance(now)
+        self.learner.install(snapshot, self._out, now)
 
     # ---- The queue and reads
 
     def _send_queue(self, now: float) -> None:
-        operations = self.queue.outgoing(self._follows, now, 2 * self._patience())
+        operations = self.queue.outgoing(self._follows, now, self._patience())
         if not operations:
             return
         if self._follows == self._claim:
@@ -520,10 +492,9 @@ class Replica:
             self._route(self._follows[1], Forward(operations), now)
 
     def _forward(self, sender: int, message: Forward, now: float) -> None:
-        bound = self.limits.queue * len(self.net.members)
         if self.leader is not None:
-            self.leader.offer(message.operations, bound)
-        elif self.candidate is not None and len(self._held) < bound:
+            self.leader.offer(message.operations)
+        elif self.candidate is not None and len(self._held) < self.limits.queue:
             self._held.extend(message.operations)
 
     def _send_reads(self, now: float) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-GROWTH = 1.5
-CEILING = 8.0
+GROWTH = 1.3
+CEILING = 4.0
 """However often something was repeated, it waits at most this many times its first wait."""
 
 

@@ -30,6 +30,13 @@ class Sessions:
         self._last[operation.pid] = (operation.incarnation, operation.number)
         return True
 
+    def precedes(self, operation: Operation) -> bool:
+        """True if `operation` will count later, after others of its node that are missing yet."""
+        incarnation, number = self._last.get(operation.pid, (0, 0))
+        if operation.incarnation == incarnation:
+            return operation.number > number + 1
+        return operation.incarnation > incarnation
+
     def last(self, pid: int) -> tuple[int, int]:
         """(incarnation, number) of the last operation of `pid` that counted."""
         return self._last.get(pid, (0, 0))

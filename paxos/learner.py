@@ -1,0 +1,60 @@
+"""The learner: hands on what is decided, in order, each operation once.
+
+All that is here follows from the decided log alone, except for the tickets of this node's own users.
+"""
+
+from __future__ import annotations
+
+from paxos.log import Log
+from paxos.messages import Snapshot
+from paxos.output import Applied, Durable, Output
+from paxos.queue import OperationQueue
+from paxos.sessions import Sessions
+
+
+class Learner:
+    def __init__(self, pid: int, log: Log, durable: Durable, queue: OperationQueue) -> None:
+        self._pid = pid
+        self._log = log
+        self._queue = queue
+        self.applied = durable.snapshot_position
+        """Everything up to here has been handed on, or is contained in a snapshot that was."""
+        self.sessions = Sessions(durable.sessions)
+
+    def advance(self, out: Output, now: float) -> None:
+        """Puts what has become decided into `out`."""
+        while self.applied < self._log.decided:
+            self.applied += 1
+            entry = self._log.get(self.applied)
+            assert entry is not None, "every position from released to decided is held"
+            operation = entry.operation
+            if operation.is_noop or not self.sessions.admit(operation):
+                continue
+            ticket = 0
+            if operation.pid == self._pid:
+                tickets = self._queue.done(operation.incarnation, operation.number, now)
+                ticket = tickets[-1] if tickets else 0
+            out.apply.append(Applied(self.applied, operation, ticket))
+        self._check_life(out)
+
+    def install(self, snapshot: Snapshot, out: Output, now: float) -> None:
+        """Jumps to a snapshot ahead of what was applied. What `out` was about to apply is contained in it."""
+        self._log.jump(snapshot.position)
+        self.applied = snapshot.position
+        self.sessions = Sessions(snapshot.sessions)
+        persist = out.to_persist()
+        persist.snapshot = snapshot
+        persist.entries = [entry for entry in persist.entries if entry.position > snapshot.position]
+        out.install = snapshot
+        out.unseen += [applied.ticket for applied in out.apply if applied.ticket]
+        out.unseen += self._queue.done(*self.sessions.last(self._pid), now)
+        out.apply = []
+        self.advance(out, now)
+
+    def _check_life(self, out: Output) -> None:
+        incarnation, _ = self.sessions.last(self._pid)
+        if incarnation > self._queue.incarnation:
+            self._queue.reborn(incarnation + 1)
+            out.to_persist().incarnation = self._queue.incarnation
+
+
