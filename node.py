@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""One node of ConsensusLLM: python node.py N [--config config.json] [--json]
+
+Wires the rooms together: disk and network to the replica (runtime/host.py), the store to the LLM
+(runtime/answering.py), and the user's prompt to both (runtime/session.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import uvloop
+
+from console import Console, Form
+from kvstore.store import Outcome
+from llm import registry
+from llm.desk import Desk
+from llm.settings import choose
+from net.control import Report
+from net.link import NodeLink
+from paxos.limits import Limits, Timing
+from paxos.output import Standing
+from runtime.answering import Answering
+from runtime.config import DEFAULT_PATH, Config, ConfigError, load
+from runtime.host import Host
+from runtime.notices import route_logging
+from runtime.session import Session
+from storage.database import Database
+from storage.errors import StorageError, StorageLocked
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+REPORT_EVERY_S = 0.5
+HAND_OVER_S = 5.0
+"""So long a node started at a prompt waits for one in the background to make room."""
+
+
+class Node:
+    """Everything of one node in one event loop. Implements what the link and the host tell."""
+
+    def __init__(self, config: Config, number: int, database: Database, console: Console) -> None:
+        settings = config.node(number).llm
+        self.number = number
+        self.leaving = asyncio.Event()
+        self.code = 0
+        self._console = console
+        self._link = NodeLink(
+            host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
+            secret=config.secret, incarnation=database.durable.incarnation, events=self,
+        )
+        self._standing = database.durable.standing
+        self._host: Host | None = None
+        self._session: Session | None = None
+        self._answering: Answering | None = None
+        timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
+        self.host = Host(
+            number, config.node_ids, database, self._link.send, timing=timing, limits=Limits(),
+            random=Random(database.durable.identity ^ database.durable.incarnation), events=self,
+        )
+        self._host = self.host
+        self.session = self._session = Session(
+            self.host, console.emit, node_id=number, nodes=len(config.node_ids)
+        )
+        self.answering = self._answering = Answering(
+            number, self.host,
+            lambda done: Desk(settings, lambda: registry.build(settings, number, config.data_dir), done),
+        )
+
+    async def run(self) -> None:
+        """Until `leaving` is set."""
+        self._link.start()
+        background = [asyncio.create_task(self.answering.run()), asyncio.create_task(self._report())]
+        await self.leaving.wait()
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
+        await self.answering.close()
+        await self._link.close()
+        await self.host.close()
+
+    async def _report(self) -> None:
+        """Keeps the operator's table true."""
+        sent: Report | None = None
+        while True:
+            status = self.host.state()
+            ballot = status.ballot
+            report = Report(
+                status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
+                status.applied, status.queued, self.host.store.digest(),
+            )
+            if report != sent:
+                self._link.send_report(report)
+                sent = report
+            await asyncio.sleep(REPORT_EVERY_S)
+
+    def leave(self, code: int = 0) -> None:
+        self.code = self.code or code
+        self.leaving.set()
+
+    # ---- What the host tells
+
+    def on_applied(self, outcome: Outcome, origin: int, live: bool) -> None:
+        if self._session is not None and live:
+            self._session.on_applied(outcome, origin)
+        if self._answering is not None:
+            self._answering.on_applied(outcome)
+
+    def on_installed(self) -> None:
+        if self._answering is not None:
+            self._answering.review()
+
+    def on_change(self) -> None:
+        if self._host is None or self._session is None or self._answering is None:
+            return
+        status = self._host.state()
+        self._session.on_leader(status.leader)
+        self._answering.lead(status.role == "leader")
+        if status.standing is not self._standing:
+            self._standing = status.standing
+            if status.standing is Standing.LEARNER:
+                self._console.emit(
+                    {"event": "learner", "node": self.number},
+                    "this node's disk is new but the others remember an older one: what it promised is forgotten, so "
+                    "it follows without a vote (it still answers, and takes commands)",
+                )
+
+    def on_failure(self, error: StorageError) -> None:
+        self._console.emit({"event": "failed", "error": str(error)}, f"stopping: {error}")
+        self.leave(EXIT_FAILED)
+
+    # ---- What the link tells
+
+    def on_message(self, src: int, payload: memoryview) -> None:
+        self.host.on_message(src, payload)
+
+    def on_up(self) -> None:
+        self._console.emit({"event": "connected"}, "connected to the network")
+
+    def on_down(self, reason: str) -> None:
+        self._console.emit({"event": "disconnected", "reason": reason}, f"the network is gone ({reason}); reconnecting")
+
+    def on_peer_up(self, node: int) -> None:
+        """Its heartbeats say the same, and more."""
+
+    def on_peer_down(self, node: int) -> None:
+        self.host.on_peer_down(node)
+
+    def on_refused(self, reason: str) -> None:
+        self._console.emit({"event": "refused", "reason": reason}, f"the orchestrator refuses this node: {reason}")
+
+
+async def serve(config: Config, number: int, form: Form | None, database: Database) -> int:
+    """Runs a node until its user leaves or a signal comes; in the background (`form` None) until a signal."""
+    loop = asyncio.get_running_loop()
+    console = Console(form or Form.PLAIN, title=f"node {number}", history_path=config.data_dir / f"history-{number}")
+    restore_logging = route_logging(console.say)
+    node = Node(config, number, database, console)
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(sign, node.leave)
+    running = asyncio.create_task(node.run())
+    why = choose(config.node(number).llm).why
+    console.emit({"event": "ready", "node": number, "llm": why}, f"node {number} of {config.cluster}: {why}")
+    jobs: list[asyncio.Task[int] | asyncio.Task[None]] = [running]
+    talking: asyncio.Task[int] | None = None
+    if form is not None:
+        talking = asyncio.create_task(console.run(node.session, status_line=node.session.status_line))
+        jobs.append(talking)
+    try:
+        await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+        if talking is not None and talking.done():
+            node.leave(talking.result())
+    finally:
+        if talking is not None and not talking.done():
+            talking.cancel()
+            await asyncio.wait([talking])
+        node.leave()
+        await running
+        restore_logging()
+    return node.code
+
+
+def open_database(config: Config, number: int, background: bool) -> Database:
+    """Opens the node's disk. A process in the background that has it is asked to leave if this one isn't. Raises
+    StorageError."""
+    path = config.data_dir / f"node-{number}.db"
+    deadline = time.monotonic() + HAND_OVER_S
+    asked: int | None = None
+    while True:
+        try:
+            return Database.open(path, config.cluster, number, time.time_ns() // 1000, background=background)
+        except StorageLocked as locked:
+            if background or not locked.background or locked.os_pid is None or time.monotonic() > deadline:
+                raise
+            if asked != locked.os_pid:
+                asked = locked.os_pid
+                print(f"node {number} runs in the background; taking its place", file=sys.stderr)
+                os.kill(asked, signal.SIGTERM)
+            time.sleep(0.05)  # a lock of another process gives no event to wait for
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="node.py", description="One node of ConsensusLLM.",
+        epilog="example: python node.py 1 --config config.json",
+    )
+    parser.add_argument("node", type=int, help="the node's number, one of those in the configuration")
+    parser.add_argument("--config", type=Path, default=Path(DEFAULT_PATH), help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
+    parser.add_argument("--background", action="store_true", help="no prompt; makes room for one started at a prompt")
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    args = arguments()
+    try:
+        config = load(args.config)
+        config.node(args.node)
+    except ConfigError as error:
+        print(f"node.py: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        database = open_database(config, args.node, args.background)
+    except StorageError as error:
+        print(f"node {args.node} cannot start: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    form = None if args.background else Form.choose(args.json)
+    logging.captureWarnings(True)
+    return uvloop.run(serve(config, args.node, form, database))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,255 @@
+"""Drives one Replica in a real process: frames in, disk, frames out, operations into the store.
+
+The host adds no rules of its own. It works through each Output in the order that paxos/output.py demands; all of it
+happens in one event loop, but for the disk, which has a thread of its own (storage/writer.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any, Protocol
+
+import msgspec
+
+from kvstore.commands import Command, encode
+from kvstore.store import Outcome, Store
+from paxos.limits import Limits, Timing
+from paxos.messages import AnyMessage, Snapshot
+from paxos.output import Output, Persist
+from paxos.replica import QueueFull, Replica, Status
+from runtime.session import Busy
+from storage.database import Database
+from storage.errors import StorageError
+from storage.records import Compaction
+from storage.writer import GroupCommit
+
+READ_PATIENCE_S = 2.0
+READ_ROUND_TRIPS = 8.0
+"""A linearizable read takes up to four round trips behind a follower; twice that is waited for."""
+
+
+Send = Callable[[int, bytes], None]
+"""A door to the network: (node, payload). Never blocks, may lose."""
+
+
+class HostEvents(Protocol):
+    """What a host tells. Called in the event loop, in the midst of its work: hooks must be quick and never raise."""
+
+    def on_applied(self, outcome: Outcome, origin: int, live: bool) -> None:
+        """An operation that node `origin` submitted was applied; `live` is false for those from before a restart."""
+
+    def on_installed(self) -> None:
+        """The store was replaced by a later one: operations were applied that nobody was told of."""
+
+    def on_change(self) -> None:
+        """The role, the leader, a link or the standing has changed."""
+
+    def on_failure(self, error: StorageError) -> None:
+        """The disk failed: the node acknowledges nothing any more and must leave."""
+
+
+class Host:
+    """One node. Made and used in the thread of its event loop; `close` before leaving."""
+
+    def __init__(
+        self, pid: int, members: Iterable[int], database: Database, send: Send, *, timing: Timing, limits: Limits,
+        random: Random, events: HostEvents,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.store = Store()
+        self.store.load(database.rows())
+        self.odd_messages: Counter[int] = Counter()
+        """Messages that could not be understood, by sender."""
+        self._database = database
+        self._send = send
+        self._limits = limits
+        self._timing = timing
+        self._events = events
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+        self._answers: dict[int, asyncio.Future[Outcome]] = {}
+        self._reads: dict[int, asyncio.Future[None]] = {}
+        self._pumping = False
+        self._closed = False
+        self._failed = False
+        self._live = False
+        self._compacted = database.durable.snapshot_position
+        self._seen: tuple[Any, ...] = ()
+        self.replica = Replica(pid, members, database.durable, timing, limits, random, self._loop.time())
+        self._disk = GroupCommit(database, self._loop, self._disk_failed)
+        self._pump()
+        self._live = True
+        self._timer = self._loop.call_later(timing.tick_s, self._tick)
+
+    # ---- Doors for users
+
+    def submit(self, command: Command) -> asyncio.Future[Outcome]:
+        """Has a command decided, exactly once, after those submitted before; done when it is applied here. Cancelled
+        if its outcome cannot be known. Raises Busy."""
+        try:
+            ticket = self.replica.submit(encode(command))
+        except QueueFull as full:
+            raise Busy(str(full)) from full
+        self._answers[ticket] = answer = self._loop.create_future()
+        self._wake()
+        return answer
+
+    def read(self) -> asyncio.Future[None]:
+        """Done when the store holds everything that was acknowledged anywhere before this call. Raises Busy."""
+        try:
+            ticket = self.replica.read()
+        except QueueFull as full:
+            raise Busy(str(full)) from full
+        self._reads[ticket] = reading = self._loop.create_future()
+        reading.add_done_callback(lambda done: self._read_over(ticket, done))
+        self._wake()
+        return reading
+
+    def _read_over(self, ticket: int, reading: asyncio.Future[None]) -> None:
+        if reading.cancelled() and self._reads.pop(ticket, None) is not None:
+            self.replica.abandon_read(ticket)
+
+    def reachable(self) -> bool:
+        return self.replica.majority_reachable()
+
+    def patience(self) -> float:
+        return max(READ_PATIENCE_S, READ_ROUND_TRIPS * self.replica.net.round_trip())
+
+    def state(self) -> Status:
+        return self.replica.status()
+
+    def status(self) -> dict[str, Any]:
+        """For users, ready for JSON."""
+        status = self.replica.status()
+        return {
+            "node": status.node, "role": status.role, "leader": status.leader,
+            "ballot": list(msgspec.structs.astuple(status.ballot)), "decided": status.decided,
+            "applied": status.applied, "queued": status.queued, "digest": self.store.digest(),
+            "standing": str(status.standing), "links": list(status.links),
+        }
+
+    # ---- Input
+
+    def on_message(self, sender: int, payload: bytes | memoryview) -> None:
+        """A frame from another node. While the disk is far behind, it is dropped: losing a message is legal."""
+        if self._closed or self._failed or self._disk.full:
+            return
+        try:
+            message = self._decoder.decode(payload)
+        except (msgspec.DecodeError, ValueError):
+            self.odd_messages[sender] += 1
+            return
+        self.replica.receive(sender, message, self._loop.time())
+        self._wake()
+
+    def on_peer_down(self, node: int) -> None:
+        if not self._closed:
+            self.replica.suspect(node, self._loop.time())
+            self._wake()
+
+    def _tick(self) -> None:
+        if self._closed or self._failed:
+            return
+        self._timer = self._loop.call_later(self._timing.tick_s, self._tick)
+        self.replica.tick(self._loop.time())
+        self._pump()
+
+    def _wake(self) -> None:
+        """Works through the output once this turn of the event loop is over: what came together goes together."""
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+
+    # ---- Output, in the order that output.py demands
+
+    def _pump(self) -> None:
+        self._pumping = False
+        if self._closed or self._failed:
+            return
+        while out := self.replica.take_output(self._loop.time()):
+            self._send_all(out.send_first)
+            if out.persist is not None or out.send:
+                self._store(out)
+            self._consume(out)
+        status = self.replica.status()
+        seen = (status.role, status.leader, status.links, status.standing)
+        if seen != self._seen:
+            self._seen = seen
+            self._events.on_change()
+
+    def _send_all(self, messages: list[tuple[int, AnyMessage]]) -> None:
+        last: AnyMessage | None = None
+        payload = b""
+        for node, message in messages:
+            if message is not last:  # a broadcast is encoded once
+                last, payload = message, self._encoder.encode(message)
+            self._send(node, payload)
+
+    def _store(self, out: Output) -> None:
+        after = out.send
+        self._disk.submit(out.persist if out.persist is not None else Persist(), lambda: self._stored(after))
+
+    def _stored(self, after: list[tuple[int, AnyMessage]]) -> None:
+        if self._closed:
+            return
+        own = [message for node, message in after if node == self.replica.pid]
+        self._send_all([(node, message) for node, message in after if node != self.replica.pid])
+        for message in own:
+            self.replica.receive(self.replica.pid, message, self._loop.time())
+        self._wake()
+
+    def _consume(self, out: Output) -> None:
+        if out.install is not None:
+            self.store.load(out.install.rows)
+            self._compacted = out.install.position
+            self._events.on_installed()
+        for applied in out.apply:
+            outcome = self.store.apply(applied.position, applied.operation.payload)
+            answer = self._answers.pop(applied.ticket, None)
+            if answer is not None and not answer.done():
+                answer.set_result(outcome)
+            self._events.on_applied(outcome, applied.operation.pid, self._live)
+        for ticket in out.unseen:
+            self._answers.pop(ticket).cancel()
+        for ticket in out.reads:
+            reading = self._reads.pop(ticket, None)
+            if reading is not None and not reading.done():
+                reading.set_result(None)
+        if out.load_snapshot:
+            self._disk.run(self._database.load_snapshot).add_done_callback(self._snapshot_loaded)
+        if self.replica.applied - self._compacted >= self._limits.snapshot_every:
+            self._compact()
+
+    def _compact(self) -> None:
+        """The state as of now becomes the stored snapshot: only what changed since the last one is written."""
+        self._compacted = position = self.replica.applied
+        record = Compaction(position, self.replica.sessions.table(), self.store.changed())
+        self._disk.submit(record, lambda: self._compaction_stored(position))
+
+    def _compaction_stored(self, position: int) -> None:
+        if not self._closed:
+            self.replica.compacted(position)
+            self._wake()
+
+    def _snapshot_loaded(self, loading: asyncio.Future[Snapshot]) -> None:
+        if self._closed or loading.cancelled() or loading.exception() is not None:
+            return  # a failing disk reports itself through on_failure
+        self.replica.snapshot_loaded(loading.result(), self._loop.time())
+        self._wake()
+
+    def _disk_failed(self, error: StorageError) -> None:
+        self._failed = True
+        self._events.on_failure(error)
+
+    async def close(self) -> None:
+        """Stores what is under way and closes the disk. Commands that are not decided are cancelled."""
+        self._closed = True
+        self._timer.cancel()
+        for answer in list(self._answers.values()):
+            answer.cancel()
+        for reading in list(self._reads.values()):
+            reading.cancel()
+        await self._disk.close()
