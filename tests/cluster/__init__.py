@@ -1,0 +1,1 @@
+"""Real processes: the relay and the nodes as users start them, driven through their JSON prompts."""

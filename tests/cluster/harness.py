@@ -1,0 +1,213 @@
+"""A cluster of real processes for tests: each one's stdin takes commands, its stdout is read as JSON lines.
+
+Nothing here waits for time to pass: every wait names a condition and a bound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 30.0
+"""Bound of a wait on a loaded machine; a healthy cluster takes milliseconds."""
+
+Event = dict[str, Any]
+
+
+class Process:
+    """One entry point with `--json`, its events so far, and waits for those to come."""
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self.arguments = arguments
+        self.lines = 0
+        self.events: list[Event] = []
+        self._arrived = threading.Condition()
+        self.log = log
+        with log.open("ab") as errors:
+            self.popen = subprocess.Popen(
+                [sys.executable, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                env={**os.environ, "GEMINI_API_KEY": "", "GOOGLE_API_KEY": ""},
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            event = json.loads(line)
+            with self._arrived:
+                self.events.append(event)
+                self._arrived.notify_all()
+        with self._arrived:
+            self.events.append({"event": "end of output"})
+            self._arrived.notify_all()
+
+    def send(self, *commands: str) -> int:
+        """Types commands; returns the number of the last line."""
+        assert self.popen.stdin is not None
+        self.popen.stdin.write("".join(f"{command}\n" for command in commands).encode())
+        self.popen.stdin.flush()
+        self.lines += sum(command.count("\n") + 1 for command in commands)
+        return self.lines
+
+    def wait(self, condition: Callable[[Event], bool], within: float = PATIENCE_S, since: int = 0) -> Event:
+        """The first event from index `since` on that fulfils the condition."""
+        deadline = time.monotonic() + within
+        index = since
+        with self._arrived:
+            while True:
+                while index < len(self.events):
+                    if condition(self.events[index]):
+                        return self.events[index]
+                    index += 1
+                if not self._arrived.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
+                    raise TimeoutError(f"{self.arguments}: not seen within {within} s; last: {self.events[-5:]}; "
+                                       f"stderr: {self.log.read_text()[-2000:]}")
+
+    def result(self, line: int, within: float = PATIENCE_S) -> Event:
+        return self.wait(lambda event: event["event"] == "result" and event["line"] == line, within)
+
+    def do(self, command: str, within: float = PATIENCE_S) -> Event:
+        """Types a command and returns its result."""
+        return self.result(self.send(command), within)
+
+    def ok(self, command: str, within: float = PATIENCE_S) -> Event:
+        result = self.do(command, within)
+        assert result["ok"], result
+        return result
+
+    @property
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+    def kill(self) -> None:
+        """As by `kill -9`."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def finish(self, within: float = PATIENCE_S) -> int:
+        """Ends the input and waits for the process to leave by itself; returns its exit code."""
+        assert self.popen.stdin is not None
+        self.popen.stdin.close()
+        return self.popen.wait(within)
+
+    def close(self) -> None:
+        if self.alive:
+            self.popen.kill()
+        self.popen.wait()
+        assert self.popen.stdin is not None and self.popen.stdout is not None
+        try:
+            self.popen.stdin.close()
+        except BrokenPipeError:
+            self.popen.stdin = None  # it died with something unread: there is nobody to flush to
+        self._reader.join()
+        self.popen.stdout.close()
+
+
+class Cluster:
+    """The orchestrator and its nodes, in a directory of their own, on a free port."""
+
+    def __init__(self, folder: Path, size: int = 5, llm: dict[str, Any] | None = None, **config: Any) -> None:
+        self.folder = folder
+        self.pids = list(range(1, size + 1))
+        self.config = folder / "config.json"
+        self.settings: dict[str, Any] = {
+            "cluster": "test", "orchestrator": {"port": free_port()}, "nodes": [{"id": pid} for pid in self.pids],
+            "llm": llm or {"provider": "fake"}, **config,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(json.dumps(self.settings))
+        self.nodes: dict[int, Process] = {}
+        self.network: Process
+        self.started: list[Process] = []
+
+    def __enter__(self) -> Cluster:
+        self.start_network()
+        self.start(self.pids)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.started:
+            process.close()
+
+    def start_network(self) -> Process:
+        self.network = self._process(["network_server.py"], "network")
+        self.network.wait(lambda event: event["event"] in ("ready", "end of output"))
+        assert self.network.alive
+        return self.network
+
+    def start(self, pids: Iterable[int]) -> None:
+        for pid in pids:
+            self.nodes[pid] = self._process(["node.py", str(pid)], f"node-{pid}")
+
+    def _process(self, arguments: list[str], name: str) -> Process:
+        process = Process([*arguments, "--config", str(self.config), "--json"], self.folder / f"{name}.err")
+        self.started.append(process)
+        return process
+
+    def up(self) -> list[int]:
+        return [pid for pid, process in self.nodes.items() if process.alive]
+
+    def status(self, pid: int) -> Event:
+        return self.nodes[pid].do("status")
+
+    def statuses(self) -> dict[int, Event]:
+        return {pid: self.status(pid) for pid in self.up()}
+
+    def leader(self, within: float = PATIENCE_S, among: Iterable[int] | None = None) -> int:
+        """The node that leads, once those that run (or `among` them) agree on it."""
+        pids = list(among) if among is not None else self.up()
+
+        def agreed() -> int | None:
+            seen = {pid: self.status(pid) for pid in pids}
+            leaders = {status["leader"] for status in seen.values()}
+            (leader, *others) = leaders
+            leads = not others and leader in seen and seen[leader]["role"] == "leader"
+            return leader if leads else None
+
+        found: int = until(agreed, within)
+        return found
+
+    def converged(self, within: float = PATIENCE_S, among: Iterable[int] | None = None) -> Event:
+        """Waits until all (or those `among`) have applied the same and have equal digests; returns one's status."""
+        pids = list(among) if among is not None else self.up()
+
+        def equal() -> Event | None:
+            seen = [self.status(pid) for pid in pids]
+            same = len({(status["applied"], status["decided"], status["digest"]) for status in seen}) == 1
+            return seen[0] if same else None
+
+        found: Event = until(equal, within)
+        return found
+
+
+def until(condition: Callable[[], Any], within: float = PATIENCE_S, every: float = 0.02) -> Any:
+    """The first true value of `condition`, which is asked again and again; TimeoutError if there is none in time."""
+    deadline = time.monotonic() + within
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {within} s: {condition}")
+        time.sleep(every)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
