@@ -4,7 +4,7 @@ The nodes run the very code of the real ones: paxos.Replica, kvstore.Store and t
 the disk's delay, the clock and the users are played here. Everything happens in one queue of events ordered by time;
 equal seeds give equal runs.
 
-Observers (see checkers.py) are told of every step and raise Violation when something must not be.
+Observers (see checkers/) are told of every step and raise Violation when something must not be.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import Protocol
 
 import msgspec
 
@@ -36,15 +35,36 @@ class Violation(AssertionError):
     """Something happened that must never happen."""
 
 
-class Observer(Protocol):
-    """Told of every step of every node. Implementations override what they need."""
+class Died(Exception):
+    """A trap sprang: the process is gone in the middle of what it did. Stays inside this file."""
 
-    def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None: ...
-    def stored(self, world: World, node: Node, item: Persist | Compaction) -> None: ...
-    def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None: ...
-    def stepped(self, world: World, node: Node) -> None: ...
-    def started(self, world: World, node: Node, durable: Durable) -> None: ...
-    def acknowledged(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None: ...
+
+class Observer:
+    """Told of every step of every node. Implementations override what they need; the rest costs nothing."""
+
+    def started(self, world: World, node: Node, durable: Durable) -> None:
+        """A new life begins with this found on the disk; the replica of the last life is gone."""
+
+    def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
+        """A message leaves `node`, maybe to itself (a vote of its own that has become durable)."""
+
+    def stored(self, world: World, node: Node, item: Persist | Compaction) -> None:
+        """This has just become durable; what it vouches for has not left yet."""
+
+    def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
+        """The store of `node` carried out an operation."""
+
+    def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
+        """The store of `node` was replaced by a snapshot's content."""
+
+    def acknowledged(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
+        """A user of `node` is about to be told."""
+
+    def stepped(self, world: World, node: Node) -> None:
+        """The node has worked off everything that its replica put out."""
+
+
+HOOKS = ("started", "sent", "stored", "applied", "installed", "acknowledged", "stepped")
 
 
 class Weather(msgspec.Struct):
@@ -54,7 +74,12 @@ class Weather(msgspec.Struct):
     jitter: float = 0.002
     loss: float = 0.0
     duplicate: float = 0.0
+    straggle: float = 0.0
+    """The chance that a message takes up to `straggle_s` longer."""
+    straggle_s: float = 0.0
     fsync: float = 0.002
+    turn_s: float = 0.0
+    """Up to so long a node's event loop is busy before it looks at what has arrived meanwhile, all at once."""
     cut: set[tuple[int, int]] = msgspec.field(default_factory=set)
     """Directed links (from, to) that carry nothing."""
 
@@ -71,12 +96,22 @@ class World:
         self.timing = timing
         self.limits = limits
         self.weather = weather if weather is not None else Weather()
-        self.observers = list(observers)
+        self.observers: list[Observer] = []
+        self.hooks: dict[str, list[Callable[..., None]]] = {hook: [] for hook in HOOKS}
         self.trace: Callable[[float, str], None] | None = None
         self.messages = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         self.nodes = {pid: Node(self, pid) for pid in self.pids}
+        for observer in observers:
+            self.observe(observer)
+
+    def observe(self, observer: Observer) -> None:
+        """From now on `observer` is told of what it cares for."""
+        self.observers.append(observer)
+        for hook, listeners in self.hooks.items():
+            if getattr(type(observer), hook) is not getattr(Observer, hook):
+                listeners.append(getattr(observer, hook))
 
     def at(self, delay: float, action: Callable[[], None]) -> None:
         """Lets `action` happen `delay` seconds from now."""
@@ -112,8 +147,8 @@ class World:
 
     def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
         """The network: loses, delays, duplicates and reorders."""
-        for observer in self.observers:
-            observer.sent(self, sender, to, message)
+        for sent in self.hooks["sent"]:
+            sent(self, sender, to, message)
         weather, random = self.weather, self.random
         if (sender.pid, to) in weather.cut or to not in self.nodes:
             return
@@ -125,6 +160,8 @@ class World:
         origin = sender.pid
         for _ in range(copies):
             delay = weather.delay + random.random() * weather.jitter
+            if weather.straggle and random.random() < weather.straggle:
+                delay += random.random() * weather.straggle_s
             self.at(delay, lambda: self._arrive(origin, to, message))
 
     def _arrive(self, origin: int, to: int, message: AnyMessage) -> None:
@@ -146,24 +183,35 @@ class Node:
         self.life = 0
         self.up = False
         self.paused = False
+        self.wiped = False
+        """Its disk was lost once."""
         self.drift = 1.0
         """How fast its clock runs."""
+        self.offset = float(pid)
+        """What its clock shows at time 0; another machine, or another boot, counts from elsewhere."""
+        self.epoch_us = 0
+        """What its calendar shows at time 0, as far as it believes it."""
         self.disk = self._new_disk()
         self.replica: Replica
         self.store: Store
         self.compacted = 0
         self._writing: list[tuple[Persist | Compaction | None, list[tuple[int, AnyMessage]]]] = []
         self._busy = False
-        self._backlog: list[tuple[int, AnyMessage]] = []
+        self._pumping = False
+        self._turn_pending = False
+        self._backlog: list[Callable[[], None]] = []
+        """What happened while it was paused."""
+        self._ticker = 0
         self._answers: dict[int, Callable[[Applied | None, Outcome | None], None]] = {}
         self._reads: dict[int, Callable[[], None]] = {}
+        self._trap: tuple[str, int, Callable[[], None]] | None = None
 
     def _new_disk(self) -> MemoryDatabase:
         return MemoryDatabase(self.world.random.getrandbits(62) | 1)
 
     @property
     def clock(self) -> float:
-        return self.world.now * self.drift + self.pid
+        return self.world.now * self.drift + self.offset
 
     # ---- Life and death
 
@@ -171,18 +219,18 @@ class Node:
         """A process starts, with whatever its disk holds."""
         self.life += 1
         self.up, self.paused = True, False
-        durable = self.disk.reopen(int(self.world.now * 1_000_000) + self.life)
+        durable = self.disk.reopen(self.epoch_us + int(self.world.now * 1_000_000) + self.life)
         self.store = Store()
         self.store.load(self.disk.rows())
         self.compacted = durable.snapshot_position
-        for observer in self.world.observers:
-            observer.started(self.world, self, durable)
+        for started in self.world.hooks["started"]:
+            started(self.world, self, durable)
         self.replica = Replica(
             self.pid, self.world.pids, durable, self.world.timing, self.world.limits,
             Random(self.world.random.random()), self.clock,
         )
-        self.world.note(f"{self.pid} starts")
-        self._tick(self.life)
+        self.world.note(f"{self.pid} starts, decided {durable.decided}, promised {durable.promised}")
+        self._start_ticking()
 
     def crash(self) -> None:
         """The process dies: all that wasn't on the disk is gone; messages that left are still under way."""
@@ -190,28 +238,48 @@ class Node:
         self.up = self.paused = False
         self.life += 1
         self._writing = []
-        self._busy = False
+        self._busy = self._pumping = self._turn_pending = False
         self._backlog = []
         self._answers = {}
         self._reads = {}
+        self._trap = None
 
     def wipe(self) -> None:
         """The disk of a dead process is lost."""
         assert not self.up
         self.world.note(f"{self.pid} loses its disk")
         self.disk = self._new_disk()
+        self.wiped = True
 
     def pause(self) -> None:
         self.paused = True
 
     def resume(self) -> None:
         """What arrived meanwhile is read at once, as from a socket's buffer."""
+        if not (self.up and self.paused):
+            return
         self.paused = False
         backlog, self._backlog = self._backlog, []
-        for sender, message in backlog:
-            self.receive(sender, message)
-        if self.up:
-            self._tick(self.life)
+        for happened in backlog:
+            happened()
+        self._start_ticking()
+
+    def trap(self, point: str, count: int, then: Callable[[], None]) -> None:
+        """Lets the process die when it passes `point` (one of POINTS) for the `count`th time; `then` is called."""
+        self._trap = (point, count, then)
+
+    def _pass(self, point: str) -> None:
+        """Here the process may die. Raises Died, which unwinds all that it was doing."""
+        if self._trap is None or self._trap[0] != point:
+            return
+        _, count, then = self._trap
+        if count > 1:
+            self._trap = (point, count - 1, then)
+            return
+        self.world.note(f"{self.pid} dies at {point}")
+        self.crash()
+        then()
+        raise Died
 
     # ---- Input
 
@@ -219,16 +287,36 @@ class Node:
         if not self.up:
             return
         if self.paused:
-            self._backlog.append((sender, message))
+            self._backlog.append(lambda: self.receive(sender, message))
             return
         self.replica.receive(sender, message, self.clock)
-        self.pump()
+        if not self.world.weather.turn_s:
+            self.pump()
+        elif not self._turn_pending:
+            self._turn_pending = True
+            life = self.life
+            self.world.at(self.world.random.random() * self.world.weather.turn_s, lambda: self._end_turn(life))
 
-    def _tick(self, life: int) -> None:
-        if self.up and life == self.life and not self.paused:
+    def _end_turn(self, life: int) -> None:
+        if life == self.life:
+            self._turn_pending = False
+            self.pump()
+
+    def _start_ticking(self) -> None:
+        self._ticker += 1
+        self._tick(self._ticker)
+
+    def _tick(self, ticker: int) -> None:
+        if self.up and ticker == self._ticker and not self.paused:
             self.replica.tick(self.clock)
             self.pump()
-            self.world.at(self.world.timing.tick_s, lambda: self._tick(life))
+            self.world.at(self.world.timing.tick_s, lambda: self._tick(ticker))
+
+    def suspect(self, peer: int) -> None:
+        """A hint that the connection of `peer` closed."""
+        if self.up and not self.paused:
+            self.replica.suspect(peer, self.clock)
+            self.pump()
 
     def submit(self, command: Command, answer: Callable[[Applied | None, Outcome | None], None]) -> bool:
         """A user's command; `answer` is called once it is applied here (never, if this process dies first).
@@ -241,37 +329,49 @@ class Node:
         self.pump()
         return True
 
-    def read(self, answer: Callable[[], None]) -> None:
-        """A linearizable read; `answer` is called when the store may be looked at."""
-        self._reads[self.replica.read()] = answer
+    def read(self, answer: Callable[[], None]) -> bool:
+        """A linearizable read; `answer` is called when the store may be looked at. False if the queue is full."""
+        try:
+            ticket = self.replica.read()
+        except QueueFull:
+            return False
+        self._reads[ticket] = answer
         self.pump()
+        return True
 
     # ---- Output, in the order that output.py demands
 
     def pump(self) -> None:
-        if not self.up or self.paused:
+        if not self.up or self.paused or self._pumping:
             return
-        while out := self.replica.take_output(self.clock):
-            for to, message in out.send_first:
-                self.world.carry(self, to, message)
-            if out.persist is not None or out.send:
-                self._write(out.persist, out.send)
-            self._consume(out)
-        for observer in self.world.observers:
-            observer.stepped(self.world, self)
+        self._pumping = True
+        try:
+            while out := self.replica.take_output(self.clock):
+                self._work_off(out)
+        except Died:
+            return
+        self._pumping = False
+        for stepped in self.world.hooks["stepped"]:
+            stepped(self.world, self)
+
+    def _work_off(self, out: Output) -> None:
+        for to, message in out.send_first:
+            self.world.carry(self, to, message)
+            self._pass("sending first")
+        self._pass("before the write")
+        if out.persist is not None or out.send:
+            self._write(out.persist, out.send)
+        self._consume(out)
 
     def _consume(self, out: Output) -> None:
         if out.install is not None:
             self.store.load(out.install.rows)
             self.compacted = out.install.position
+            self._pass("snapshot installed")
+            for installed in self.world.hooks["installed"]:
+                installed(self.world, self, out.install)
         for applied in out.apply:
-            outcome = self.store.apply(applied.position, applied.operation.payload)
-            for observer in self.world.observers:
-                observer.applied(self.world, self, applied, outcome)
-            if applied.ticket:
-                for observer in self.world.observers:
-                    observer.acknowledged(self.world, self, applied, outcome)
-                self._answers.pop(applied.ticket)(applied, outcome)
+            self._apply(applied)
         for ticket in out.unseen:
             self._answers.pop(ticket)(None, None)
         for ticket in out.reads:
@@ -282,8 +382,21 @@ class Node:
         if self.replica.applied - self.compacted >= self.world.limits.snapshot_every:
             self._compact()
 
+    def _apply(self, applied: Applied) -> None:
+        outcome = self.store.apply(applied.position, applied.operation.payload)
+        for told in self.world.hooks["applied"]:
+            told(self.world, self, applied, outcome)
+        self._pass("applied")
+        if applied.ticket:
+            for told in self.world.hooks["acknowledged"]:
+                told(self.world, self, applied, outcome)
+            self._answers.pop(applied.ticket)(applied, outcome)
+            self._pass("acknowledged")
+
     def _load_snapshot(self, life: int) -> None:
-        if self.up and life == self.life:
+        if self.paused:
+            self._backlog.append(lambda: self._load_snapshot(life))
+        elif life == self.life:
             self.replica.snapshot_loaded(self.disk.load_snapshot(), self.clock)
             self.pump()
 
@@ -301,7 +414,9 @@ class Node:
             self.world.at(0.0, lambda: self._commit(life))
 
     def _commit(self, life: int) -> None:
-        if life != self.life or not self._writing:
+        if life != self.life:
+            return
+        if not self._writing:
             self._busy = False
             return
         count = len(self._writing)
@@ -313,27 +428,53 @@ class Node:
     def _committed(self, life: int, count: int) -> None:
         if life != self.life:
             return
+        if self.paused:
+            self._backlog.append(lambda: self._committed(life, count))
+            return
         done, self._writing = self._writing[:count], self._writing[count:]
-        items = [item for item, _ in done if item is not None]
-        if items:
-            self.disk.write(items)
-        for item, after in done:
-            if item is not None:
-                for observer in self.world.observers:
-                    observer.stored(self.world, self, item)
-                if isinstance(item, Compaction):
-                    self.replica.compacted(item.position)
-            for to, message in after:
-                if to == self.pid:
-                    self.world.at(0.0, lambda message=message: self._loop_back(life, message))  # type: ignore[misc]
-                else:
-                    self.world.carry(self, to, message)
+        try:
+            self._store(done)
+            self._release(done)
+        except Died:
+            return
         self.pump()
         self._commit(life)
 
+    def _store(self, done: list[tuple[Persist | Compaction | None, list[tuple[int, AnyMessage]]]]) -> None:
+        self._pass("before the commit")
+        for item, _ in done:
+            if item is not None:
+                self.disk.write([item])
+                for stored in self.world.hooks["stored"]:
+                    stored(self.world, self, item)
+                self._pass("part of the commit")
+        self._pass("committed")
+
+    def _release(self, done: list[tuple[Persist | Compaction | None, list[tuple[int, AnyMessage]]]]) -> None:
+        life = self.life
+        for item, after in done:
+            if isinstance(item, Compaction):
+                self.replica.compacted(item.position)
+            for to, message in after:
+                if to == self.pid:
+                    for sent in self.world.hooks["sent"]:
+                        sent(self.world, self, to, message)
+                    self.world.at(0.0, lambda message=message: self._loop_back(life, message))  # type: ignore[misc]
+                else:
+                    self.world.carry(self, to, message)
+                self._pass("releasing")
+
     def _loop_back(self, life: int, message: AnyMessage) -> None:
-        if self.up and life == self.life:
+        if life == self.life:
             self.receive(self.pid, message)
 
 
-__all__ = ["SIM_LIMITS", "SIM_TIMING", "Node", "Observer", "Snapshot", "Violation", "Weather", "World"]
+POINTS = (
+    "sending first", "before the write", "before the commit", "part of the commit", "committed", "releasing",
+    "applied", "acknowledged", "snapshot installed",
+)
+"""Where a process may die in the middle of its work. Part of a commit: what one transaction of several had done."""
+
+__all__ = [
+    "POINTS", "SIM_LIMITS", "SIM_TIMING", "Node", "Observer", "Snapshot", "Violation", "Weather", "World",
+]
