@@ -1,0 +1,90 @@
+"""Looks at a file before it is opened for writing, so that one that is damaged or not ours is never touched."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from storage.errors import StorageError, damaged, explain
+
+APPLICATION_ID: Final = 0x434C_4C4D  # "CLLM"
+VERSION: Final = 1
+"""Of the tables' layout."""
+
+_MAGIC: Final = b"SQLite format 3\x00"
+_HEADER_BYTES: Final = 100
+
+
+def is_new(path: Path) -> bool:
+    """True if there is nothing at `path` yet, or a file without content. Raises StorageError if what is there is not
+    a sound file of this program."""
+    try:
+        if path.is_dir():
+            raise StorageError(f"cannot use {path}: it is a directory")
+        header = _read_header(path) if path.exists() else b""
+        if not header:
+            for beside in (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")):
+                if beside.exists() and beside.stat().st_size > 0:
+                    raise damaged(path, f"it is empty or missing, but {beside.name} beside it is not")
+            return True
+    except OSError as error:
+        raise explain(error, path) from error
+    _check_header(path, header)
+    _check_content(path)
+    return False
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder whose name survives a power failure. Raises StorageError."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in missing:
+            sync_folder(one.parent)
+    except OSError as error:
+        raise explain(error, folder) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable. Raises OSError."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _read_header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEADER_BYTES)
+
+
+def _check_header(path: Path, header: bytes) -> None:
+    """The parts of SQLite's file header (https://www.sqlite.org/fileformat.html) that tell whose file this is."""
+    if not header.startswith(_MAGIC):
+        raise StorageError(f"{path} is not a database of this program; it was left as it is")
+    if len(header) < _HEADER_BYTES:
+        raise damaged(path, "it ends within its header")
+    version, application = (int.from_bytes(header[start : start + 4], "big") for start in (60, 68))
+    if application != APPLICATION_ID:
+        raise StorageError(f"{path} is a database of another program; it was left as it is")
+    if version != VERSION:
+        raise StorageError(
+            f"{path} has storage format {version}, this program knows format {VERSION}; it was left as it is"
+        )
+
+
+def _check_content(path: Path) -> None:
+    """Reads the whole file, without a chance to write to it."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    if findings != ["ok"]:
+        raise damaged(path, findings[0])

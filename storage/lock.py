@@ -1,0 +1,57 @@
+"""One process at a time: an flock on `<path>.lock`, which the operating system drops when its holder dies.
+
+The lock file stays when nobody holds it; its content only says who holds the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from storage.errors import StorageError, StorageLocked, explain
+
+
+class _Holder(msgspec.Struct):
+    os_pid: int
+    background: bool
+
+
+class Lock:
+    def __init__(self, path: Path, background: bool) -> None:
+        """Takes the lock of the database at `path`. Raises StorageLocked if another process has it."""
+        lock_path = path.with_name(path.name + ".lock")
+        try:
+            self._file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise explain(error, lock_path) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, msgspec.json.encode(_Holder(os.getpid(), background)), 0)
+        except BlockingIOError:
+            locked = _locked(path, self._file)
+            os.close(self._file)
+            raise locked from None
+        except OSError as error:
+            os.close(self._file)
+            raise explain(error, lock_path) from error
+
+    def release(self) -> None:
+        os.close(self._file)
+
+
+def _locked(path: Path, file: int) -> StorageError:
+    try:
+        holder = msgspec.json.decode(os.pread(file, 1000, 0), type=_Holder)
+        os.kill(holder.os_pid, 0)
+    except (msgspec.MsgspecError, ProcessLookupError):
+        # The holder took the lock a moment ago and has not signed yet.
+        return StorageLocked(f"{path} is in use by another process", None, False)
+    except PermissionError:
+        pass  # somebody else's process, and alive
+    return StorageLocked(
+        f"{path} is in use by process {holder.os_pid}: is this node running already?", holder.os_pid, holder.background
+    )

@@ -1,0 +1,24 @@
+"""What is written besides the core's own records."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from paxos.output import Persist
+
+
+class Compaction(msgspec.Struct):
+    """The state machine as of `position` becomes the stored snapshot.
+
+    `rows` are those that changed since the last stored snapshot; None stands for a deleted row. The log stays as it
+    is until `Persist.released` says so.
+    """
+
+    position: int
+    sessions: dict[int, tuple[int, int]]
+    rows: list[tuple[bytes, bytes | None]]
+
+
+Record: TypeAlias = Persist | Compaction
