@@ -1,0 +1,71 @@
+"""Whoever does not belong is refused with a clear line, and the cluster does not notice."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from pathlib import Path
+
+from tests.cluster.harness import Cluster, Event, Process
+
+
+def knock(cluster: Cluster, payload: bytes) -> bytes:
+    """Connects to the relay, sends bytes, and returns what comes until it hangs up."""
+    port = cluster.settings["orchestrator"]["port"]
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as stranger:
+        stranger.sendall(payload)
+        received = b""
+        try:
+            while chunk := stranger.recv(65536):
+                received += chunk
+        except ConnectionResetError:
+            pass  # hung up with bytes of ours unread: just as good
+        return received
+
+
+def refused(event: Event) -> bool:
+    return event["event"] == "refused"
+
+
+def test_garbage_and_oversized_frames_are_refused_and_the_cluster_goes_on(cluster: Cluster) -> None:
+    cluster.nodes[1].ok("create c1")
+    ballot = cluster.status(1)["ballot"][:2]
+    for payload in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00" * 64, struct.pack(">IBHH", 2**31, 1, 1, 2)):
+        seen = len(cluster.network.events)
+        knock(cluster, payload)
+        event = cluster.network.wait(refused, since=seen)
+        assert event["reason"]
+    cluster.nodes[2].ok("create c2")
+    assert cluster.status(1)["ballot"][:2] == ballot
+
+
+def test_a_second_node_3_is_refused_by_its_disk_and_by_the_relay(cluster: Cluster, tmp_path: Path) -> None:
+    second = cluster._process(["node.py", "3"], "second")
+    assert second.popen.wait(20) == 1
+    assert "another process" in second.log.read_text()
+    elsewhere = dict(cluster.settings, data_dir="elsewhere")
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(elsewhere))
+    third = Process(["node.py", "3", "--config", str(other), "--json"], tmp_path / "third.err")
+    cluster.started.append(third)
+    assert "running" in third.wait(refused)["reason"]
+    assert cluster.network.wait(refused)["reason"]
+    cluster.nodes[3].ok("create c3")
+
+
+def test_a_wrong_secret_is_refused_and_the_right_one_works(tmp_path: Path) -> None:
+    with Cluster(tmp_path, secret="correct horse battery") as cluster:
+        cluster.leader()
+        cluster.nodes[5].kill()
+        wrong = tmp_path / "wrong.json"
+        wrong.write_text(json.dumps(dict(cluster.settings, secret="wrong wrong wrong")))
+        impostor = Process(["node.py", "5", "--config", str(wrong), "--json"], tmp_path / "impostor.err")
+        cluster.started.append(impostor)
+        assert "secret" in impostor.wait(refused)["reason"]
+        assert "secret" in cluster.network.wait(refused)["reason"]
+        impostor.kill()
+        cluster.start([5])
+        cluster.nodes[5].ok("create c1")
+        written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".json")
+        assert b"correct horse battery" not in written
