@@ -12,8 +12,6 @@ from console.commands import EXIT, HELP, MAX_WORD, Command, Result, Usage, Usage
 from console.executor import Executor
 from console.lines import Line
 
-WAITING_AFTER = 2.0
-"""Seconds after which a command that has not answered says what it waits for."""
 MAX_PENDING = 4096
 MAX_PENDING_CHARS = 32 * 1024 * 1024
 """Beyond either of these, no further line is taken in until something has answered."""
@@ -40,9 +38,10 @@ class _Pending:
 
 
 class Desk:
-    """Takes lines, has them carried out by `executor`, and gives the answers to `clerk`."""
+    """Takes lines, has them carried out by `executor`, and gives the answers to `clerk`, who also learns what a command
+    waits for that has not answered after `waiting_after` seconds."""
 
-    def __init__(self, executor: Executor, clerk: Clerk, waiting_after: float = WAITING_AFTER) -> None:
+    def __init__(self, executor: Executor, clerk: Clerk, waiting_after: float) -> None:
         self._executor = executor
         self._clerk = clerk
         self._waiting_after = waiting_after
@@ -52,12 +51,10 @@ class Desk:
         self._last: asyncio.Future[None] | None = None
         self._exit: Command | None = None
         self._changed = asyncio.Event()
+        self.failed = asyncio.Event()
+        """Answering has come to an end because of a bug; `close` raises it."""
         self._answering = asyncio.ensure_future(self._answer_in_order())
-
-    @property
-    def failure(self) -> asyncio.Future[None]:
-        """Done only when answering has failed."""
-        return self._answering
+        self._answering.add_done_callback(lambda task: None if task.cancelled() else self.failed.set())
 
     @property
     def commands(self) -> Mapping[str, Usage]:

@@ -24,6 +24,8 @@ from console.terminal import Terminal
 Text: TypeAlias = str | Callable[[Paper], str] | None
 """What humans get to see of an event; None for nothing."""
 
+WAITING_AFTER = 2.0
+"""Seconds after which a command that has not answered says what it waits for."""
 EXIT_WITHIN = 5.0
 """Seconds that `exit` and Ctrl-D wait for what is under way."""
 READER_GONE = 1
@@ -106,19 +108,18 @@ class Console:
         Cancel it to leave at once; what is already written is then still handed over, within a second.
         """
         self._executor = executor
-        desk = Desk(executor, self)
+        desk = Desk(executor, self, WAITING_AFTER)
         serving = asyncio.ensure_future(self._serve(desk, status_line))
-        gone = asyncio.ensure_future(self._out.gone.wait())
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._out.gone, desk.failed)]
         try:
-            events: list[asyncio.Future[Any]] = [serving, gone, desk.failure]
-            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 serving.result()
                 return 0
             return READER_GONE
         finally:
-            gone.cancel()
-            serving.cancel()
+            for waiting in (serving, *ends):
+                waiting.cancel()
             await asyncio.wait([serving])
             await desk.close()
             await self._close()
