@@ -1,0 +1,138 @@
+"""What the orchestrator and one node say to each other: tagged records, MessagePack in frames of kind CONTROL.
+
+    orchestrator -> node   Challenge, then Welcome or Refused; later Crash, PeerUp, PeerDown, Refused
+    node -> orchestrator   Hello; later Report
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, TypeAlias, TypeVar
+
+import msgspec
+
+from net.frames import CONTROL, FrameError, encode_frame
+
+VERSION = 1
+"""Of frames and of these records; both sides must have the same."""
+
+HANDSHAKE_S = 5.0
+"""A handshake that takes longer is given up, by either side."""
+
+NODE_MIN, NODE_MAX = 1, 65535
+NONCE_SIZE = 32
+
+NodeId: TypeAlias = Annotated[int, msgspec.Meta(ge=NODE_MIN, le=NODE_MAX)]
+ClusterName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Nonce: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=NONCE_SIZE, max_length=NONCE_SIZE)]
+Proof: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=64)]
+Word: TypeAlias = Annotated[str, msgspec.Meta(max_length=80)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Refusal(StrEnum):
+    """Why a connection is not wanted."""
+
+    VERSION = "version"
+    CLUSTER = "cluster"
+    SECRET = "secret"
+    UNKNOWN = "unknown"
+    """No node of this number in the orchestrator's config."""
+    DUPLICATE = "duplicate"
+    """A process with this number is connected."""
+    PROTOCOL = "protocol"
+    """Bytes that make no sense here."""
+
+
+class Challenge(msgspec.Struct, frozen=True, tag=True):
+    """The orchestrator's first word. `authenticate`: it has a secret and wants to see that the node knows it."""
+
+    nonce: Nonce
+    cluster: ClusterName
+    authenticate: bool
+    version: int = VERSION
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """`process` is the node's process id on its own host. See net/auth.py for `proof`."""
+
+    cluster: ClusterName
+    node: NodeId
+    process: Annotated[int, msgspec.Meta(ge=1)]
+    incarnation: Count
+    nonce: Nonce
+    proof: Proof
+    version: int = VERSION
+
+
+class Welcome(msgspec.Struct, frozen=True, tag=True):
+    """The node is in. `proof` answers the node's nonce; `peers` are the nodes connected and within reach now."""
+
+    proof: Proof
+    peers: list[NodeId]
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The orchestrator closes this connection; `reason` is a sentence for people."""
+
+    code: Refusal
+    reason: Annotated[str, msgspec.Meta(max_length=500)]
+
+
+class Crash(msgspec.Struct, frozen=True, tag=True):
+    """Die at once, with nothing flushed."""
+
+
+class PeerUp(msgspec.Struct, frozen=True, tag=True):
+    """A hint: that node has connected."""
+
+    node: NodeId
+
+
+class PeerDown(msgspec.Struct, frozen=True, tag=True):
+    """A hint: that node's connection has closed."""
+
+    node: NodeId
+
+
+class Report(msgspec.Struct, frozen=True, tag=True):
+    """What a node says of itself to the operator; never used for a decision."""
+
+    role: Word
+    leader: NodeId | None
+    ballot: tuple[int, int, int]
+    decided: Count
+    applied: Count
+    queued: Count
+    digest: Word
+
+
+FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | PeerUp | PeerDown
+FromNode: TypeAlias = Hello | Report
+
+_T = TypeVar("_T")
+
+_encoder = msgspec.msgpack.Encoder()
+_from_orchestrator: msgspec.msgpack.Decoder[FromOrchestrator] = msgspec.msgpack.Decoder(FromOrchestrator)
+_from_node: msgspec.msgpack.Decoder[FromNode] = msgspec.msgpack.Decoder(FromNode)
+
+
+def control_frame(src: int, dst: int, message: FromOrchestrator | FromNode) -> bytes:
+    return encode_frame(CONTROL, src, dst, _encoder.encode(message))
+
+
+def from_orchestrator(payload: bytes | memoryview) -> FromOrchestrator:
+    """Raises FrameError for anything else than what an orchestrator says."""
+    return _decode(_from_orchestrator, payload)
+
+
+def from_node(payload: bytes | memoryview) -> FromNode:
+    """Raises FrameError for anything else than what a node says to its orchestrator."""
+    return _decode(_from_node, payload)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[_T], payload: bytes | memoryview) -> _T:
+    try:
+        return decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameError(f"a control message that makes no sense: {error}") from error

@@ -1,0 +1,139 @@
+"""Frames on a TCP stream.
+
+    u32 length of all that follows | u8 kind | u16 src | u16 dst | payload        (network byte order)
+
+The header is all that the relay needs to route a frame; what a node says to another node stays opaque.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+HEADER = struct.Struct("!IBHH")
+HEADER_SIZE = HEADER.size
+LENGTH_SIZE = 4
+"""The length field does not count itself."""
+
+CONTROL = 0
+"""Between one node and the orchestrator: the payload is a message of net/control.py."""
+NODE = 1
+"""From node to node: the relay does not look inside."""
+
+ORCHESTRATOR = 0
+"""The address of the orchestrator in `src` and `dst`; nodes count from 1."""
+
+MAX_FRAME = 16 * 1024 * 1024
+"""Bytes that a length field may announce."""
+MAX_FRAME_STRANGER = 4 * 1024
+"""The same before the other side has said who it is: a handshake needs no more."""
+MAX_PAYLOAD = MAX_FRAME - (HEADER_SIZE - LENGTH_SIZE)
+
+_BUFFER = 256 * 1024
+"""Bytes read at once: at 200 bytes a frame, some 1,200 frames for one system call."""
+_BUFFER_STRANGER = 2 * MAX_FRAME_STRANGER
+
+
+class FrameError(ValueError):
+    """The stream is not what it should be; nothing after this point can be understood."""
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One whole frame; `raw` includes its header, so that it can be passed on as it came."""
+
+    kind: int
+    src: int
+    dst: int
+    raw: bytes
+
+    @property
+    def payload(self) -> memoryview:
+        return memoryview(self.raw)[HEADER_SIZE:]
+
+
+def encode_frame(kind: int, src: int, dst: int, payload: bytes | bytearray | memoryview) -> bytes:
+    """The bytes of one frame. Raises FrameError if the payload is too large to be accepted anywhere."""
+    if len(payload) > MAX_PAYLOAD:
+        raise FrameError(f"a message of {len(payload)} bytes does not fit into a frame: at most {MAX_PAYLOAD}")
+    return HEADER.pack(HEADER_SIZE - LENGTH_SIZE + len(payload), kind, src, dst) + payload
+
+
+class FrameParser:
+    """Cuts a stream into frames, reading into its own buffer.
+
+    Made for `asyncio.BufferedProtocol`: `buffer()` says where the next bytes belong, `received(n)` yields the frames
+    that are complete since then. One frame costs one copy (out of the buffer, which is used again).
+    Starts with the limits for strangers; `trust()` lifts them, also in the middle of iterating `received`.
+    """
+
+    def __init__(self) -> None:
+        self._limit = MAX_FRAME_STRANGER
+        self._size = _BUFFER_STRANGER
+        self._buffer = memoryview(bytearray(self._size))
+        self._start = 0
+        """Where the first byte that is not yet part of a yielded frame lies."""
+        self._end = 0
+        """Behind the last byte received."""
+        self._needed = HEADER_SIZE
+        """Bytes that the frame at `_start` has in all, as far as known."""
+
+    def trust(self) -> None:
+        """The other side has proved who it is: full-size frames, and a buffer for many frames at once."""
+        self._limit = MAX_FRAME
+        self._size = _BUFFER
+
+    def buffer(self) -> memoryview:
+        """Where to write the next bytes; never empty. Valid until the next call of `buffer` or `received`."""
+        pending = self._end - self._start
+        size = max(self._size, self._needed)
+        # A buffer that grew for one large frame is given back as soon as that frame is gone.
+        if len(self._buffer) < size or (len(self._buffer) > size and pending <= size):
+            larger = memoryview(bytearray(size))
+            larger[:pending] = self._buffer[self._start : self._end]
+            self._buffer, self._start, self._end = larger, 0, pending
+        elif pending == 0:
+            self._start = self._end = 0
+        elif self._start + self._needed > len(self._buffer) or self._end == len(self._buffer):
+            self._buffer[:pending] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, pending
+        return self._buffer[self._end :]
+
+    def received(self, count: int) -> Iterator[Frame]:
+        """`count` bytes were written to `buffer()`. Yields the frames now complete; iterate to the end.
+
+        Raises FrameError at the first one that is broken, after those before it have been yielded.
+        """
+        self._end += count
+        while (pending := self._end - self._start) >= HEADER_SIZE:
+            start = self._start
+            length, kind, src, dst = HEADER.unpack_from(self._buffer, start)
+            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > NODE:
+                raise FrameError(self._complaint(length, kind))
+            size = LENGTH_SIZE + length
+            if pending < size:
+                self._needed = size
+                return
+            self._start = start + size
+            yield Frame(kind, src, dst, bytes(self._buffer[start : start + size]))
+        self._needed = HEADER_SIZE
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """For callers that hold the bytes already. Raises FrameError, and then yields none of the frames in `data`."""
+        frames: list[Frame] = []
+        rest = memoryview(data)
+        while rest:
+            room = self.buffer()
+            count = min(len(room), len(rest))
+            room[:count] = rest[:count]
+            rest = rest[count:]
+            frames.extend(self.received(count))
+        return frames
+
+    def _complaint(self, length: int, kind: int) -> str:
+        if length > self._limit:
+            return f"a frame of {length} bytes: at most {self._limit} are allowed here"
+        if length < HEADER_SIZE - LENGTH_SIZE:
+            return f"a frame of {length} bytes: too short to have a header"
+        return f"a frame of unknown kind {kind}"

@@ -1,0 +1,248 @@
+"""A node's connection to the orchestrator: comes back by itself for as long as the node lives."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from random import Random
+from typing import Protocol
+
+from net.control import Refusal, Report, control_frame
+from net.frames import MAX_PAYLOAD, NODE, ORCHESTRATOR, FrameError, encode_frame
+from net.link_connection import Credentials, LinkConnection
+
+MAX_QUEUED = 16 * 1024 * 1024
+"""Bytes that wait to be sent; what comes on top is dropped."""
+
+BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
+DUPLICATE_GRACE_S = 2.0
+"""For so long "that node is running already" may only mean that its predecessor's death has not been noticed yet."""
+
+CONNECT_S = 5.0
+
+_JOIN_BELOW = 64 * 1024
+
+
+class LinkEvents(Protocol):
+    """What a node hears from its link, always in the event loop's thread."""
+
+    def on_message(self, src: int, payload: memoryview) -> None:
+        """From node `src`. The bytes stay as they are for as long as somebody holds the view."""
+
+    def on_up(self) -> None:
+        """Connected, and both sides have proved who they are; `send` works."""
+
+    def on_down(self, reason: str) -> None:
+        """The connection is gone; it is being made again."""
+
+    def on_peer_up(self, node: int) -> None:
+        """A hint: that node is connected. Told of every such node after `on_up` too."""
+
+    def on_peer_down(self, node: int) -> None:
+        """A hint: that node's connection has closed."""
+
+    def on_refused(self, reason: str) -> None:
+        """Trying again will hardly help (wrong secret, unknown node, number taken, ...); the link goes on trying once
+        a second all the same, and tells each reason once until it is up again."""
+
+
+class LinkTraffic:
+    """Frames and bytes between nodes, over all connections of one link."""
+
+    __slots__ = ("bytes_in", "bytes_out", "dropped", "frames_in", "frames_out")
+
+    def __init__(self) -> None:
+        self.frames_in = 0
+        self.bytes_in = 0
+        self.frames_out = 0
+        self.bytes_out = 0
+        self.dropped = 0
+        """Not sent: not connected, or too much was waiting already."""
+
+
+def die() -> None:
+    """A crash as from outside: nothing is flushed, closed or answered."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class NodeLink:
+    """Sends to and receives from the other nodes through the orchestrator. Messages may be lost, and nothing else is
+    promised; it never blocks and never holds more than MAX_QUEUED bytes."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        cluster: str,
+        node: int,
+        secret: str | None,
+        incarnation: int,
+        events: LinkEvents,
+        random: Random | None = None,
+        crash: Callable[[], None] = die,
+    ) -> None:
+        """`incarnation` tells this life of the node from its earlier ones; `crash` is what `failNode` does to it."""
+        self.node = node
+        self.traffic = LinkTraffic()
+        self.problem: str | None = None
+        """Why there is no connection now, for people; None while there is one."""
+        self._host, self._port = host, port
+        self._credentials = Credentials(cluster, node, secret, os.getpid(), incarnation)
+        self._events = events
+        self._random = random if random is not None else Random()
+        self._crash = crash
+        self._connection: LinkConnection | None = None
+        """Only while it is up."""
+        self._outgoing: list[bytes] = []
+        self._backlog = 0
+        self._report: bytes | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._refusals: set[str] = set()
+        self._duplicate_since: float | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self._connection is not None
+
+    def start(self) -> None:
+        """Connects, now and whenever the connection is lost, until `close`."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        """Sends what is queued as far as that goes without waiting, and hangs up. No `on_down` follows."""
+        self.flush()
+        task, self._task = self._task, None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def send(self, dst: int, payload: bytes) -> None:
+        """To node `dst`; dropped and counted if not connected or too much is waiting.
+
+        Leaves with the next turn of the event loop, or with `flush`. Raises FrameError beyond MAX_PAYLOAD bytes.
+        """
+        if len(payload) > MAX_PAYLOAD:
+            raise FrameError(f"a message of {len(payload)} bytes to node {dst}: at most {MAX_PAYLOAD}")
+        if not self._queue(encode_frame(NODE, self.node, dst, payload)):
+            self.traffic.dropped += 1
+            return
+        self.traffic.frames_out += 1
+        self.traffic.bytes_out += len(payload)
+
+    def send_report(self, report: Report) -> None:
+        """For the operator's `status`. The newest one is sent again after a reconnect."""
+        self._report = control_frame(self.node, ORCHESTRATOR, report)
+        self._queue(self._report)
+
+    def flush(self) -> None:
+        """Sends now what `send` has gathered: one system call for all of it."""
+        if not self._outgoing:
+            return
+        outgoing, self._outgoing = self._outgoing, []
+        if self._connection is None:
+            return
+        if len(outgoing) == 1:
+            self._connection.write(outgoing[0])
+        elif self._backlog <= _JOIN_BELOW:
+            self._connection.write(b"".join(outgoing))
+        else:
+            self._connection.writelines(outgoing)
+
+    # The connection calls the following.
+
+    def connected(self, connection: LinkConnection, peers: list[int]) -> None:
+        self._connection = connection
+        self.problem = None
+        self._refusals.clear()
+        self._duplicate_since = None
+        if self._report is not None:
+            self._queue(self._report)
+        self._events.on_up()
+        for peer in peers:
+            if peer != self.node:
+                self._events.on_peer_up(peer)
+
+    def lost(self, connection: LinkConnection) -> None:
+        self.problem = connection.reason
+        if self._connection is connection:
+            self._connection = None
+            self._outgoing.clear()
+            self._events.on_down(connection.reason)
+
+    def message(self, src: int, payload: memoryview) -> None:
+        self.traffic.frames_in += 1
+        self.traffic.bytes_in += len(payload)
+        self._events.on_message(src, payload)
+
+    def peer(self, node: int, up: bool) -> None:
+        if up:
+            self._events.on_peer_up(node)
+        else:
+            self._events.on_peer_down(node)
+
+    def crash(self) -> None:
+        self._crash()
+
+    def _queue(self, raw: bytes) -> bool:
+        if self._connection is None:
+            return False
+        if not self._outgoing:
+            self._backlog = self._connection.backlog()
+        if self._backlog > MAX_QUEUED:
+            return False
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._outgoing.append(raw)
+        self._backlog += len(raw)
+        return True
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Nobody awaits the task; if it ever fails (a callback raised), that must not stay silent."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            task.get_loop().call_exception_handler({"message": "the link's task failed", "exception": error})
+
+    async def _run(self) -> None:
+        """One connection after the other."""
+        backoff = BACKOFF_MIN_S
+        while True:
+            connection = await self._attempt()
+            if connection is not None:
+                await connection.finished.wait()
+                if connection.was_up:
+                    backoff = BACKOFF_MIN_S
+                if connection.refusal is not None:
+                    backoff = max(backoff, self._refused(connection.refusal, connection.reason))
+            # Half of it at random: five nodes that lost one orchestrator do not come back in step.
+            await asyncio.sleep(backoff * self._random.uniform(0.5, 1.0))
+            backoff = min(backoff * 2, BACKOFF_MAX_S)
+
+    async def _attempt(self) -> LinkConnection | None:
+        connection = LinkConnection(self, self._credentials)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await asyncio.get_running_loop().create_connection(lambda: connection, self._host, self._port)
+        except OSError as error:
+            self.problem = f"no orchestrator at {self._host}:{self._port}: {error.strerror or error}"
+            return None
+        return connection
+
+    def _refused(self, code: Refusal, reason: str) -> float:
+        """Tells the node unless it may pass by itself; returns the seconds to wait at least."""
+        now = asyncio.get_running_loop().time()
+        if code is Refusal.DUPLICATE:
+            if self._duplicate_since is None:
+                self._duplicate_since = now
+            if now - self._duplicate_since < DUPLICATE_GRACE_S:
+                return BACKOFF_MIN_S
+        if reason not in self._refusals:
+            self._refusals.add(reason)
+            self._events.on_refused(reason)
+        return BACKOFF_MAX_S

@@ -1,0 +1,167 @@
+"""One connection of a NodeLink: the handshake from the node's side, then frames."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+import msgspec
+
+from net import auth
+from net.control import (
+    HANDSHAKE_S,
+    VERSION,
+    Challenge,
+    Crash,
+    FromOrchestrator,
+    Hello,
+    PeerUp,
+    Refusal,
+    Refused,
+    Welcome,
+    control_frame,
+    from_orchestrator,
+)
+from net.frames import NODE, ORCHESTRATOR, FrameError, FrameParser
+from net.sockets import keep_alive
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """Who the node is."""
+
+    cluster: str
+    node: int
+    secret: str | None
+    process: int
+    incarnation: int
+
+
+class Owner(Protocol):
+    """What a connection needs of its link."""
+
+    def connected(self, connection: LinkConnection, peers: list[int]) -> None: ...
+    def lost(self, connection: LinkConnection) -> None: ...
+    def message(self, src: int, payload: memoryview) -> None: ...
+    def peer(self, node: int, up: bool) -> None: ...
+    def crash(self) -> None: ...
+
+
+class LinkConnection(asyncio.BufferedProtocol):
+    """`finished` is set when it is over; `reason` then says why, `refusal` is set if it was refused by either side."""
+
+    def __init__(self, owner: Owner, credentials: Credentials) -> None:
+        self.finished = asyncio.Event()
+        self.reason = "the orchestrator closed the connection"
+        self.refusal: Refusal | None = None
+        self.was_up = False
+        self._owner = owner
+        self._who = credentials
+        self._parser = FrameParser()
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._challenge: Challenge | None = None
+        self._nonce = auth.new_nonce()
+
+    def backlog(self) -> int:
+        """Bytes written and not yet taken by the kernel."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def writelines(self, data: list[bytes]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(data)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    # asyncio calls the following.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._transport = transport
+        keep_alive(transport)
+        self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._parser.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        try:
+            for frame in self._parser.received(nbytes):
+                if frame.kind == NODE and self.was_up:
+                    self._owner.message(frame.src, frame.payload)
+                elif frame.kind == NODE:
+                    raise FrameError("a message before its welcome")
+                else:
+                    self._control(from_orchestrator(frame.payload))
+                if self._over():
+                    return
+        except FrameError as error:
+            self._give_up(Refusal.PROTOCOL, f"the orchestrator sent {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if exc is not None:
+            self.reason = f"the connection to the orchestrator broke: {exc}"
+        self._transport = None
+        self._owner.lost(self)
+        self.finished.set()
+
+    def _control(self, message: FromOrchestrator) -> None:
+        if isinstance(message, Refused):
+            self._give_up(message.code, message.reason)
+        elif isinstance(message, Challenge) and self._challenge is None:
+            self._answer(message)
+        elif isinstance(message, Welcome) and self._challenge is not None and not self.was_up:
+            self._enter(self._challenge, message)
+        elif isinstance(message, Challenge | Welcome) or not self.was_up:
+            # Above all: nobody who has not proved to know the secret makes a node crash.
+            raise FrameError(f"a {type(message).__name__} at the wrong time")
+        elif isinstance(message, Crash):
+            self._owner.crash()
+        else:
+            self._owner.peer(message.node, isinstance(message, PeerUp))
+
+    def _answer(self, challenge: Challenge) -> None:
+        self._challenge = challenge
+        who = self._who
+        if challenge.version != VERSION:
+            text = f"the orchestrator speaks version {challenge.version} of the protocol, this node version {VERSION}"
+            self._give_up(Refusal.VERSION, text)
+        elif challenge.cluster != who.cluster:
+            text = f"the orchestrator belongs to the cluster {challenge.cluster!r}, this node to {who.cluster!r}"
+            self._give_up(Refusal.CLUSTER, text)
+        else:
+            proof = auth.node_proof(who.secret, who.cluster, who.node, challenge.nonce, self._nonce)
+            hello = Hello(who.cluster, who.node, who.process, who.incarnation, self._nonce, proof)
+            self.write(control_frame(who.node, ORCHESTRATOR, hello))
+
+    def _enter(self, challenge: Challenge, welcome: Welcome) -> None:
+        who = self._who
+        expected = auth.orchestrator_proof(who.secret, who.cluster, who.node, challenge.nonce, self._nonce)
+        if not auth.same(welcome.proof, expected):
+            self._give_up(Refusal.SECRET, "the orchestrator does not know this cluster's secret")
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._parser.trust()
+        self.was_up = True
+        self._owner.connected(self, welcome.peers)
+
+    def _too_slow(self) -> None:
+        self.reason = f"the orchestrator did not answer within {HANDSHAKE_S:g} s"
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _give_up(self, code: Refusal, reason: str) -> None:
+        if self.refusal is None:
+            self.refusal, self.reason = code, reason
+        self.close()
+
+    def _over(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
