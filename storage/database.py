@@ -32,6 +32,8 @@ from storage.lock import Lock
 from storage.records import Compaction, Record
 
 _SCHEMA: Final = (
+    "PRAGMA page_size = 4096",
+    "BEGIN EXCLUSIVE",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
     "CREATE TABLE state (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID",
@@ -142,7 +144,7 @@ class Database:
         return Snapshot(state.snapshot_position, state.sessions, rows)
 
     def close(self) -> None:
-        """Lets go of the file. Everything written is durable already."""
+        """Lets go of the file. Everything written is durable already. May be called twice."""
         with contextlib.suppress(sqlite3.Error):  # tidies up; if the disk is full, the next start does it
             self._connection.close()
         self._lock.release()
@@ -204,7 +206,7 @@ def _create(path: Path, cluster: str, pid: int) -> None:
     for leftover in (making, path.with_name(making.name + "-journal")):
         leftover.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(making, isolation_level=None)) as connection:
-        _run(connection, ("BEGIN EXCLUSIVE", *_SCHEMA))
+        _run(connection, _SCHEMA)
         state = _State(cluster=cluster, pid=pid, identity=secrets.randbelow(2**63 - 1) + 1, incarnation=0)
         _write_state(connection, msgspec.structs.asdict(state))
         connection.execute("COMMIT")
@@ -249,7 +251,7 @@ def _read_entries(path: Path, connection: sqlite3.Connection, released: int) -> 
     try:
         for row in connection.execute("SELECT entries FROM log ORDER BY number"):
             entries.update((entry.position, entry) for entry in decoder.decode(row[0]) if entry.position > released)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, TypeError) as error:
         raise damaged(path, f"its log: {error}") from error
     return [entries[position] for position in sorted(entries)]
 

@@ -15,23 +15,27 @@ VERSION: Final = 1
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
+_PAGE_BYTES: Final = 4096
 
 
 def is_new(path: Path) -> bool:
     """True if there is nothing at `path` yet, or a file without content. Raises StorageError if what is there is not
     a sound file of this program."""
+    if path.is_dir():
+        raise StorageError(f"cannot use {path}: it is a directory")
     try:
-        if path.is_dir():
-            raise StorageError(f"cannot use {path}: it is a directory")
-        header = _read_header(path) if path.exists() else b""
-        if not header:
-            for beside in (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")):
-                if beside.exists() and beside.stat().st_size > 0:
-                    raise damaged(path, f"it is empty or missing, but {beside.name} beside it is not")
-            return True
+        header = _read_header(path)
+        leftovers = [one for one in (_beside(path, "-wal"), _beside(path, "-journal")) if _size(one) > 0]
+        size = _size(path)
     except OSError as error:
         raise explain(error, path) from error
+    if not header:
+        if leftovers:
+            raise damaged(path, f"it is empty or missing, but {leftovers[0].name} beside it is not")
+        return True
     _check_header(path, header)
+    if not leftovers and size < _number(header, 28) * _PAGE_BYTES:
+        raise damaged(path, "it is shorter than it says")
     _check_content(path)
     return False
 
@@ -57,8 +61,29 @@ def sync_folder(folder: Path) -> None:
 
 
 def _read_header(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_HEADER_BYTES)
+    """Empty if there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise StorageError(f"cannot use {path}: it is a link to nothing") from None
+        return b""
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _number(header: bytes, start: int) -> int:
+    return int.from_bytes(header[start : start + 4], "big")
 
 
 def _check_header(path: Path, header: bytes) -> None:
@@ -67,7 +92,7 @@ def _check_header(path: Path, header: bytes) -> None:
         raise StorageError(f"{path} is not a database of this program; it was left as it is")
     if len(header) < _HEADER_BYTES:
         raise damaged(path, "it ends within its header")
-    version, application = (int.from_bytes(header[start : start + 4], "big") for start in (60, 68))
+    version, application = _number(header, 60), _number(header, 68)
     if application != APPLICATION_ID:
         raise StorageError(f"{path} is a database of another program; it was left as it is")
     if version != VERSION:

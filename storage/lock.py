@@ -24,30 +24,33 @@ class Lock:
         """Takes the lock of the database at `path`. Raises StorageLocked if another process has it."""
         lock_path = path.with_name(path.name + ".lock")
         try:
-            self._file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise explain(error, lock_path) from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, msgspec.json.encode(_Holder(os.getpid(), background)), 0)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(file, 0)
+            os.pwrite(file, msgspec.json.encode(_Holder(os.getpid(), background)), 0)
         except BlockingIOError:
-            locked = _locked(path, self._file)
-            os.close(self._file)
+            locked = _locked(path, file)
+            os.close(file)
             raise locked from None
         except OSError as error:
-            os.close(self._file)
+            os.close(file)
             raise explain(error, lock_path) from error
+        self._file: int | None = file
 
     def release(self) -> None:
-        os.close(self._file)
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def _locked(path: Path, file: int) -> StorageError:
     try:
         holder = msgspec.json.decode(os.pread(file, 1000, 0), type=_Holder)
         os.kill(holder.os_pid, 0)
-    except (msgspec.MsgspecError, ProcessLookupError):
+    except (msgspec.MsgspecError, ProcessLookupError, OverflowError):
         # The holder took the lock a moment ago and has not signed yet.
         return StorageLocked(f"{path} is in use by another process", None, False)
     except PermissionError:
