@@ -180,7 +180,7 @@ def _bug(error: Exception) -> Result:
 def _result(future: asyncio.Future[Result]) -> Result:
     if future.done() and not future.cancelled():
         return future.result()
-    return {"ok": False, "error": "left before it was decided; it may still take effect"}
+    return {"ok": False, "error": "left before this was answered; a change may still take effect"}
 
 
 def _done(result: Result) -> asyncio.Future[Result]:

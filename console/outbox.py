@@ -63,7 +63,8 @@ class Outbox:
             text, last = self._gather()
             gone = False
             try:
-                self._sink(text)
+                if text:
+                    self._sink(text)
             except OSError:
                 gone = True
             try:

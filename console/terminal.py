@@ -12,6 +12,7 @@ import select
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
@@ -73,12 +74,19 @@ class Terminal:
 
     def print(self, text: str) -> None:
         """Prints above the prompt; blocks. Only for other threads. Raises OSError when the terminal is gone."""
-        shown = asyncio.run_coroutine_threadsafe(self._print(text), self._loop)
+        printing = self._print(text)
+        try:
+            shown = asyncio.run_coroutine_threadsafe(printing, self._loop)
+        except RuntimeError as error:
+            printing.close()
+            raise OSError("the terminal is gone") from error
         while self._thread.is_alive():
             try:
                 return shown.result(_PATIENCE)
             except TimeoutError:
                 continue
+            except CancelledError:
+                break
         raise OSError("the terminal is gone")
 
     def show_status(self, text: str) -> None:

@@ -108,7 +108,7 @@ class Session:
         if len(words) == 1:
             return [] if words[0] == "create" else list(conversations)
         conversation = conversations.get(words[1])
-        if words[0] != "choose" or len(words) != 2 or conversation is None or not conversation.turns:
+        if words[0] != "choose" or len(words) != 2 or conversation is None or conversation.open_turn is None:
             return []
         return [str(node) for node in conversation.turns[-1].choices]
 
@@ -274,7 +274,8 @@ class Session:
             text = partial(render.choices, context, _turn(turn)) if asked_here else elsewhere
         elif asked_here:
             failed = "" if command.error is None else f" (node {command.node} has none: {one_line(command.error)})"
-            text = f"{context}: {have} of {self._nodes} answers in{failed}"
+            hint = f", view {context} shows them" if have > self._nodes // 2 else ""
+            text = f"{context}: {have} of {self._nodes} answers in{failed}{hint}"
         self._emit(event, text)
 
     def _on_answer(self, command: Answer) -> None:

@@ -152,6 +152,8 @@ def test_commands_history_and_leaving(screen: Screen, tmp_path: Path) -> None:
     screen.until("left 0")
     assert screen.process.wait(10) == 0
     assert termios.tcgetattr(screen.follower) == screen.before, "the terminal is as it was"
+    assert screen.process.stderr
+    assert set(screen.process.stderr.read().split(b"\n")) <= {b"tick", b""}, "no complaints"
     assert "+say one" in (tmp_path / "data" / "history").read_text()
 
 

@@ -1,0 +1,112 @@
+"""What humans read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from console import Paper, Result, render
+from console.commands import Command
+from console.safe import coloured, visible
+
+VIEW: Result = {
+    "ok": True, "context": "c1", "stale": False,
+    "turns": [
+        {
+            "query": "What is Paxos?", "kind": "query", "chosen": 2, "cancelled": False,
+            "candidates": {
+                "1": {"text": "A\nprotocol.", "model": "m", "seconds": 0.5},
+                "2": {"text": "An island.\n\nIn Greece.", "model": "m", "seconds": 1.0},
+                "3": {"error": "timeout", "model": "", "seconds": 30.0},
+            },
+        },
+        {"query": "Sure?", "kind": "query", "chosen": None, "cancelled": True, "candidates": {}},
+        {"query": "And\nnow?", "kind": "ask", "chosen": None, "cancelled": False, "candidates": {}},
+    ],
+}
+SHOWN = """\
+c1  3 questions
+1.  What is Paxos?
+    [1] m 0.5 s: A protocol.
+    [2] m 1.0 s  chosen
+        An island.
+
+        In Greece.
+    [3] 30.0 s: no answer: timeout
+2.  Sure?
+    given up
+3.  And
+    now?
+    waiting for the leader's answer"""
+
+
+def test_view() -> None:
+    assert render.view(VIEW, Paper(60)) == SHOWN
+    assert render.view({**VIEW, "stale": True}, Paper(60)) == SHOWN + "\n(possibly stale: no majority reachable)"
+
+
+def test_an_open_turn_says_what_to_type() -> None:
+    turn: dict[str, Any] = {**VIEW["turns"][0], "chosen": None}
+    shown = render.view({**VIEW, "turns": [turn]}, Paper(60)).splitlines()
+    assert shown[-1] == "    open: choose c1 N takes one of these"
+    assert shown[2:5] == ["    [1] m 0.5 s", "        A", "        protocol."]
+    assert render.view({**VIEW, "turns": [{**turn, "candidates": {}}]}, Paper(60)).endswith("waiting for answers")
+
+
+def test_viewall() -> None:
+    assert render.viewall({"ok": True, "conversations": [], "stale": False}, Paper()) == (
+        "no conversations yet: create c1 makes one"
+    )
+    empty = {"context": "c2", "turns": []}
+    shown = render.viewall({"ok": True, "conversations": [VIEW, empty], "stale": True}, Paper(60))
+    assert shown == SHOWN + "\n\nc2  no questions yet\n(possibly stale: no majority reachable)"
+
+
+def test_choices_are_shortened() -> None:
+    long = {"text": "word " * 100, "model": "m", "seconds": 1}
+    failed = {**long, "text": None, "error": "timeout"}
+    shown = render.choices("c1", {"candidates": {"1": long, "2": failed}}, Paper(40))
+    assert shown.count("word") < 40 and "…" in shown
+    assert "[2] m 1.0 s\n        no answer: timeout" in shown
+    assert shown.endswith("choose c1 N takes one, view c1 shows them whole")
+
+
+def test_status_is_aligned() -> None:
+    result = {"ok": True, "node": 1, "leader": None, "links": [2, 3], "ballot": {"seq_num": 4, "pid": 2}}
+    assert render.status(result, Paper(60)) == "node    1\nleader  -\nlinks   2, 3\nballot  seq_num: 4, pid: 2"
+
+
+def test_plain_results() -> None:
+    command = Command(1, "failLink")
+    assert render.plain_result(command, {"ok": True}, Paper()) == "ok"
+    assert render.plain_result(command, {"ok": True, "text": "cut"}, Paper()) == "cut"
+    assert render.plain_result(command, {"ok": False, "error": "no\x07"}, Paper()) == "error: no^G"
+
+
+words = st.text(max_size=60) | st.text(st.sampled_from("ab \n\t\x1b世"), max_size=60)
+origin = {"model": words, "seconds": st.floats(0, 1e6)}
+candidate = st.fixed_dictionaries({"text": words, **origin}) | st.fixed_dictionaries({"error": words, **origin})
+turn = st.fixed_dictionaries(
+    {
+        "query": words, "kind": st.sampled_from(["query", "ask"]), "cancelled": st.booleans(),
+        "chosen": st.sampled_from([None, 1]), "candidates": st.dictionaries(st.just("1"), candidate),
+    }
+)
+conversation = st.fixed_dictionaries({"context": words, "turns": st.lists(turn, max_size=3), "stale": st.booleans()})
+
+
+@given(conversation, st.booleans())
+def test_whatever_it_holds_a_view_is_safe(shown: Result, colour: bool) -> None:
+    paper = Paper(50, colour)
+    for text in (render.view(shown, paper), render.viewall({"conversations": [shown, shown]}, paper)):
+        assert (coloured if colour else visible)(text) == text, "the last gate finds nothing left to do"
+
+
+@given(conversation)
+def test_wrapped_text_keeps_to_the_width(shown: Result) -> None:
+    open_turns = [{**turn, "chosen": None, "cancelled": False} for turn in shown["turns"]]
+    lines = render.view({**shown, "context": "c1", "turns": open_turns}, Paper(50)).splitlines()
+    assert all(cell_len(line) <= 50 or line.startswith("    [") for line in lines), "labels hold a model's name"
