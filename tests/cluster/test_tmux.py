@@ -1,0 +1,137 @@
+"""The real thing as a user sees it: ./run.sh, six panes, keys typed, screens read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.harness import PATIENCE_S, ROOT, free_port, until
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+
+
+class Desktop:
+    """A tmux server of its own, so that nobody's sessions are touched, and a cluster in it."""
+
+    def __init__(self, folder: Path) -> None:
+        # tmux's socket needs a short path.
+        self.sockets = tempfile.mkdtemp(prefix="tmux")
+        self.config = folder / "config.json"
+        self.config.write_text(json.dumps({
+            "orchestrator": {"port": free_port()}, "nodes": [{"id": pid} for pid in range(1, 6)],
+            "llm": {"provider": "fake"},
+        }))
+        self.environment = {
+            **os.environ, "TMUX_TMPDIR": self.sockets, "CONFIG": str(self.config), "GEMINI_API_KEY": "", "TMUX": "",
+        }
+
+    def run(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["./run.sh", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True, input=typed,
+            timeout=PATIENCE_S,
+        )
+
+    def tmux(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["tmux", *arguments], env=self.environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    def panes(self) -> dict[str, str]:
+        """Pane ids by node number; the network's under ''."""
+        listed = self.tmux("list-panes", "-a", "-F", "#{pane_id} #{@consensus_node}").splitlines()
+        return {number: pane for pane, _, number in (line.partition(" ") for line in listed)}
+
+    def type(self, number: str, text: str) -> None:
+        self.tmux("send-keys", "-t", self.panes()[number], "-l", text)
+        self.tmux("send-keys", "-t", self.panes()[number], "Enter")
+
+    def screen(self, number: str) -> str:
+        return self.tmux("capture-pane", "-p", "-J", "-S", "-200", "-t", self.panes()[number])
+
+    def see(self, number: str, text: str) -> str:
+        """Waits until the pane shows `text`; returns its screen."""
+        try:
+            until(lambda: text in self.screen(number), PATIENCE_S, every=0.1)
+        except TimeoutError as error:
+            raise AssertionError(f"pane {number!r} doesn't show {text!r}:\n{self.screen(number)}") from error
+        return self.screen(number)
+
+    def close(self) -> None:
+        subprocess.run(["tmux", "kill-server"], env=self.environment, capture_output=True)
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+
+@pytest.fixture
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
+    desktop = Desktop(tmp_path)
+    yield desktop
+    desktop.close()
+
+
+def test_a_conversation_in_six_panes_survives_a_crashed_node(desktop: Desktop) -> None:
+    started = desktop.run()
+    assert started.returncode == 0, started.stderr
+    assert sorted(desktop.panes()) == ["", "1", "2", "3", "4", "5"]
+    for number in "12345":
+        desktop.see(number, "leader: node")
+
+    desktop.type("2", "create c1")
+    desktop.see("2", "c1: created")
+    desktop.type("2", "query c1 Name three mammals.")
+    desktop.see("2", "all answers are in")
+    desktop.type("5", "choose c1 4")
+    for number in "12345":
+        desktop.see(number, "node 4's answer chosen")
+
+    desktop.type("", "failNode 3")
+    desktop.see("3", "has crashed")
+    desktop.type("1", "create c2")
+    desktop.see("1", "c2: created")
+    desktop.type("", "fixNode 3")
+    until(lambda: "has crashed" not in desktop.screen("3") and "leader: node" in desktop.screen("3"), PATIENCE_S)
+    desktop.type("3", "viewall")
+    screen = desktop.see("3", "c2")
+    assert "Name three mammals." in screen
+
+    again = desktop.run()
+    assert again.returncode == 0 and "already" in again.stdout
+    assert len(desktop.panes()) == 6
+    refused = desktop.run("reset", typed="no\n")
+    assert "Nothing was deleted" in refused.stdout
+
+    stopped = desktop.run("stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert desktop.run().returncode == 0
+    for number in "12345":
+        desktop.see(number, "leader: node")
+    desktop.type("4", "viewall")
+    desktop.see("4", "Name three mammals.")
+
+    deleted = desktop.run("reset", typed="yes\n")
+    assert deleted.returncode == 0 and "Deleted" in deleted.stdout
+    assert not list((desktop.config.parent / "data").glob("node-*"))
+
+
+def test_mistakes_in_the_set_up_are_told_in_one_line(desktop: Desktop) -> None:
+    settings = json.loads(desktop.config.read_text())
+    desktop.config.write_text(json.dumps({**settings, "nodez": []}))
+    wrong = desktop.run()
+    assert wrong.returncode == 1 and "nodez" in wrong.stderr and len(wrong.stderr.splitlines()) == 1
+
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        desktop.config.write_text(json.dumps({**settings, "orchestrator": {"port": other.getsockname()[1]}}))
+        busy = desktop.run()
+        assert busy.returncode == 1 and "in use" in busy.stderr and len(busy.stderr.splitlines()) == 1
+    unknown = desktop.run("dance")
+    assert unknown.returncode == 2 and "usage" in unknown.stderr
