@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -122,7 +123,22 @@ class Console:
                 waiting.cancel()
             await asyncio.wait([serving])
             await desk.close()
-            await self._close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Hands over what was said, within a second, and gives the terminal back. `run` ends with this; only a console
+        that never runs needs it."""
+        outboxes = {self._out, self._notices}
+        try:
+            async with asyncio.timeout(_FLUSH_WITHIN):
+                for outbox in outboxes:
+                    await outbox.drained()
+        except TimeoutError:
+            _log.warning("the output is not taken; leaving without it")
+        if self._terminal is not None:
+            await self._terminal.close()
+        for outbox in outboxes:
+            outbox.close()
 
     async def answer(self, command: Command, result: Result) -> None:
         """Shows a result; waits while the reader is far behind."""
@@ -170,19 +186,6 @@ class Console:
         except TimeoutError:
             _log.warning("the output is not taken; leaving without it")
 
-    async def _close(self) -> None:
-        outboxes = {self._out, self._notices}
-        try:
-            async with asyncio.timeout(_FLUSH_WITHIN):
-                for outbox in outboxes:
-                    await outbox.drained()
-        except TimeoutError:
-            _log.warning("the output is not taken; leaving without it")
-        if self._terminal is not None:
-            await self._terminal.close()
-        for outbox in outboxes:
-            outbox.close()
-
     async def _refresh(self, status_line: Callable[[], str] | None) -> None:
         """Keeps the line under the prompt true. It shows numbers that change all the time, hence at an interval."""
         while status_line is not None and self._terminal is not None:
@@ -207,7 +210,7 @@ class Console:
         if self.form is Form.JSON:
             self._out.write(_encode(event) + "\n")
         elif text is not None:
-            self._out.write(self._for_humans(text if isinstance(text, str) else text(self.paper)))
+            self._out.write(self._for_humans(text if isinstance(text, str) else self._laid_out(text, event)))
 
     def _lay_out(self, command: Command, result: Result, large: bool) -> str:
         """A result as it is written. Large ones are encoded in small steps, in a thread: see `answer`."""
@@ -225,7 +228,15 @@ class Console:
             return shown if self.form is Form.TERMINAL else f"line {command.line}: {shown}"
         if self._executor is None or command.name == HELP.name:
             return render.plain_result(command, result, paper)
-        return self._executor.show(command, result, paper)
+        return self._laid_out(partial(self._executor.show, command, result), result)
+
+    def _laid_out(self, lay_out: Callable[[Paper], str], record: Mapping[str, Any]) -> str:
+        paper = self.paper
+        try:
+            return lay_out(paper)
+        except Exception:  # noqa: BLE001 - a bug in how something looks must not stop a node at work
+            _log.exception("something could not be laid out")
+            return paper.text(_encode(record))
 
     def _for_humans(self, text: str) -> str:
         """The last gate before a terminal: whatever a renderer forgot becomes visible here."""

@@ -233,3 +233,25 @@ def test_cancelling_leaves_at_once_with_what_was_said() -> None:
         return said
 
     assert asyncio.run(scenario()) == b"last words\n"
+
+
+def test_a_console_that_never_runs_hands_over_what_it_said() -> None:
+    async def scenario() -> bytes:
+        reading, stdout = os.pipe()
+        console = Console(Form.PLAIN, stdout=stdout)
+        console.emit({"event": "failed"}, "stopping")
+        await console.close()
+        os.close(stdout)
+        said = os.read(reading, 1000)
+        os.close(reading)
+        return said
+
+    assert asyncio.run(scenario()) == b"stopping\n"
+
+
+def test_a_bug_in_how_something_looks_stops_nobody() -> None:
+    def speak(console: Console) -> None:
+        console.emit({"event": "odd"}, lambda paper: str(1 // 0))
+
+    code, stdout, _ = converse(Form.PLAIN, b"say on\n", speak)
+    assert (code, stdout) == (0, '{"event":"odd"}\non\n')
