@@ -381,10 +381,12 @@ class Replica:
         if message.promised.leadership > self._claim:
             self.election.outranked(message.promised.leadership)
             self._refresh(now)
-        elif self.candidate is not None and message.decided > self.log.decided:
+        elif self.candidate is not None and message.ballot == self.candidate.ballot:
+            # It may have caught up since it asked; then it only has to ask again from where it is now.
             self.candidate.lacks = max(self.candidate.lacks, message.decided)
-            self._fetcher.heard_of(message.decided)
-            self._fetcher.hurry(sender)
+            if message.decided > self.log.decided:
+                self._fetcher.heard_of(message.decided)
+                self._fetcher.hurry(sender)
 
     # ---- Phase 2
 
