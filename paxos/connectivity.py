@@ -87,8 +87,11 @@ class Connectivity:
         return changed
 
     def echoes(self, now: float) -> dict[int, tuple[float, float]]:
-        """For the next heartbeat: each peer's last clock reading, and for how long it was held here."""
-        return {peer: (sent, now - at) for peer, (sent, at) in self._echoes.items()}
+        """For the next heartbeat: each peer's last clock reading, and for how long it was held here.
+
+        Not of peers that are silent: while a reading is held, two clocks that don't run equally fast drift apart.
+        """
+        return {peer: (sent, now - at) for peer, (sent, at) in self._echoes.items() if peer in self.hears}
 
     # What follows from it
 
