@@ -37,7 +37,7 @@ COMMANDS = by_name(
 
 
 class Busy(Exception):
-    """The node takes no further operation until some are decided."""
+    """The node takes no further operation, or read, until some are done."""
 
 
 class Node(Protocol):
@@ -53,7 +53,7 @@ class Node(Protocol):
 
     def read(self) -> asyncio.Future[None]:
         """Done when the store holds everything that was acknowledged anywhere before this call. Is cancelled by the
-        session when it gives up waiting. Never raises."""
+        session when it gives up waiting. Raises Busy."""
         ...
 
     def status(self) -> Mapping[str, Any]:
@@ -162,7 +162,10 @@ class Session:
 
     async def _read(self, command: Command, earlier: Earlier) -> Result:
         await earlier()
-        stale = not await self._caught_up()
+        try:
+            stale = not await self._caught_up()
+        except Busy as busy:
+            return _busy(busy)
         conversations = self._node.store.conversations
         if command.name == "viewall":
             shown = [_conversation(conversation) for conversation in conversations.values()]
@@ -175,7 +178,7 @@ class Session:
         return {"ok": True, **_conversation(found), "stale": stale}
 
     async def _caught_up(self) -> bool:
-        """Whether the store is known to hold everything acknowledged before now."""
+        """Whether the store is known to hold everything acknowledged before now. Raises Busy."""
         reading = self._node.read()
         await asyncio.wait([reading], timeout=self._node.patience())
         if reading.done():
@@ -301,7 +304,7 @@ async def _result(operation: Operation, answer: asyncio.Future[Outcome | Busy]) 
         return {"ok": False, "error": "the node stopped before this was decided; it may still take effect"}
     outcome = answer.result()
     if isinstance(outcome, Busy):
-        return {"ok": False, "error": f"busy, try again: {outcome or 'too many operations wait for their decision'}"}
+        return _busy(outcome)
     result: Result = {"ok": outcome.ok, "context": operation.context}
     if outcome.turn is not None:
         result["turn"] = outcome.turn
@@ -310,6 +313,10 @@ async def _result(operation: Operation, answer: asyncio.Future[Outcome | Busy]) 
     if not outcome.ok:
         result["error"] = outcome.error or "refused"
     return result
+
+
+def _busy(busy: Busy) -> Result:
+    return {"ok": False, "error": f"busy, try again: {str(busy) or 'too much waits for its decision here'}"}
 
 
 def _number(word: str) -> int:

@@ -41,6 +41,8 @@ class FakeNode:
         return future
 
     def read(self) -> asyncio.Future[None]:
+        if not self.room:
+            raise Busy
         self.reads.append(asyncio.get_running_loop().create_future())
         if self.majority:
             self.reads[-1].set_result(None)
@@ -245,8 +247,9 @@ def test_a_busy_node_gets_the_rest_later_in_order() -> None:
 
 def test_a_node_that_is_busy_with_others_refuses() -> None:
     async def scenario(b: Bench) -> None:
-        result = await b.type("create c1")
-        assert not result["ok"] and result["error"].startswith("busy")
+        for text in ("create c1", "viewall"):
+            result = await b.type(text)
+            assert not result["ok"] and result["error"].startswith("busy")
 
     bench(scenario, room=0)
 
