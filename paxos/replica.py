@@ -103,7 +103,8 @@ class Replica:
         self._follows: Leadership = NOBODY
         self._known_roster: dict[int, int] = dict(durable.roster)
         """The part of the roster that is surely on disk."""
-        self._version = 0
+        self._version = (durable.incarnation, 0)
+        """Of the last row about itself."""
         self._prepare_retry = Retry(now)
         self._heartbeat_due = now
         self._claimed: Leadership = NOBODY
@@ -270,14 +271,14 @@ class Replica:
 
     def _row(self) -> Row:
         return Row(
-            pid=self.pid, version=(self.queue.incarnation, self._version), identity=self.registration.identity,
+            pid=self.pid, version=self._version, identity=self.registration.identity,
             hears=tuple(sorted(self.net.hears)), leading=self._claim, promised=self.acceptor.promised.leadership,
             decided=self.log.decided, votes=self.registration.votes, blank=self.log.blank,
         )
 
     def _send_heartbeat(self, now: float) -> None:
         self._heartbeat_due = now + self.timing.heartbeat_s
-        self._version += 1
+        self._version = (self._version[0], self._version[1] + 1)
         rows = self.net.rows
         rows[self.pid] = self._row()
         message = Heartbeat(list(rows.values()), self._known_roster, now, self.net.echoes(now))
@@ -289,6 +290,7 @@ class Replica:
             self._known_roster = message.roster
             return
         self.net.heard(sender, message, now)
+        self._outlive(message.rows)
         blank = any(row.pid == sender and row.blank for row in message.rows)
         standing = self.registration.standing
         if self.registration.heard(sender, message, blank):
@@ -300,6 +302,13 @@ class Replica:
             self._step_down()
         self._admit()
         self._refresh(now)
+
+    def _outlive(self, rows: list[Row]) -> None:
+        """Others may remember a later life of this node than this one believes to be (a lost disk and a clock set
+        back), and would go by its last words for ever."""
+        for row in rows:
+            if row.pid == self.pid and row.version > self._version:
+                self._version = (row.version[0] + 1, 0)
 
     def _admit(self) -> None:
         if self.registration.admit():
@@ -416,14 +425,17 @@ class Replica:
                 self._ask_promises(now)
         if self.leader is not None:
             for batch in self.leader.overdue(now, patience):
-                self._resend(batch)
+                self._resend(batch, now)
             if self._rounds.running and self._rounds.retry.due(now, patience):
                 self._confirm_round(now)
 
-    def _resend(self, batch: Batch) -> None:
+    def _resend(self, batch: Batch, now: float) -> None:
         assert self.leader is not None
         message = self.leader.accept_message(batch)
         self._out.send_first.extend((peer, message) for peer in self.net.peers if peer not in batch.voters)
+        if self.pid not in batch.voters:
+            # Its own acceptor may have refused to store so far ahead.
+            self._accept(self.pid, message, now)
 
     def _accept(self, sender: int, message: Accept, now: float) -> None:
         reply, fresh, entries = self.acceptor.accept(message)
