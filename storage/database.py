@@ -9,7 +9,7 @@ Tables:
     snapshot   key, value     the state machine as of `snapshot_position`
 
 Every write is one transaction, appended to the write-ahead log and synced before `write` returns. It takes few calls of
-SQLite however much it holds, because after each call a writing thread must wait for its turn in the interpreter.
+SQLite however much it holds: each call gives up the interpreter, and getting it back from a busy event loop takes time.
 """
 
 from __future__ import annotations
@@ -203,13 +203,14 @@ def _changes(persist: Persist) -> dict[str, object]:
 def _create(path: Path, cluster: str, pid: int) -> None:
     """A crash at any point of this leaves nothing at `path`, or a complete file."""
     making = path.with_name(path.name + ".new")
-    for leftover in (making, path.with_name(making.name + "-journal")):
-        leftover.unlink(missing_ok=True)
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        making.with_name(making.name + suffix).unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(making, isolation_level=None)) as connection:
         _run(connection, _SCHEMA)
         state = _State(cluster=cluster, pid=pid, identity=secrets.randbelow(2**63 - 1) + 1, incarnation=0)
         _write_state(connection, msgspec.structs.asdict(state))
-        connection.execute("COMMIT")
+        # The switch to WAL belongs here: a crash within it leaves a file that has to be repaired by writing to it.
+        _run(connection, ("COMMIT", "PRAGMA journal_mode = WAL"))
     making.replace(path)
     sync_folder(path.parent)
 

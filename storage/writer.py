@@ -23,9 +23,8 @@ _OVERHEAD: Final = 100
 """Bytes that a record or an entry takes besides its payload, roughly."""
 
 SWITCH_INTERVAL_S: Final = 50e-6
-"""How long the writing thread waits for its turn in the interpreter before it insists. With Python's own 5 ms it
-starves while the event loop is busy: each call of the loop into the operating system starts that wait anew, and a
-commit, which needs several turns, then takes seconds."""
+"""How long the writing thread waits for its turn in the interpreter before it insists. With Python's own 5 ms every
+commit beside a busy event loop takes up to 5 ms more than the disk needs."""
 
 T = TypeVar("T")
 

@@ -1,0 +1,264 @@
+"""Group commit: acknowledged means durable, in order, and the event loop never waits for the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+
+import pytest
+
+from paxos.messages import Entry, Operation
+from paxos.output import Persist
+from storage.database import Database
+from storage.errors import StorageError, StorageFull
+from storage.records import Record
+from storage.writer import SWITCH_INTERVAL_S, GroupCommit
+
+
+class SlowDisk:
+    """Writes only while its gate is open; fails on demand."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+        self.writes: list[list[Record]] = []
+        self.error: Exception | None = None
+        self.closed = False
+
+    def write(self, batch: Sequence[Record]) -> None:
+        self.begun.set()
+        assert self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        self.writes.append(list(batch))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Bench:
+    """A GroupCommit on a slow disk, and what it has acknowledged."""
+
+    def __init__(self, max_backlog: int = 1_000_000) -> None:
+        self.disk = SlowDisk()
+        self.failures: list[StorageError] = []
+        self.done: list[int] = []
+        self.on_done: Callable[[], None] = lambda: None
+        self.writer = GroupCommit(self.disk, asyncio.get_running_loop(), self.failures.append, max_backlog)
+
+    def submit(self, *numbers: int) -> None:
+        for number in numbers:
+            self.writer.submit(persist(number), lambda number=number: self._acknowledged(number))  # type: ignore[misc]
+
+    def _acknowledged(self, number: int) -> None:
+        self.done.append(number)
+        self.on_done()
+
+    async def begun(self) -> None:
+        """Waits until the disk is busy with a write."""
+        await asyncio.to_thread(self.disk.begun.wait, 10)
+
+    def written(self) -> list[list[int | None]]:
+        return [[record.decided for record in batch if isinstance(record, Persist)] for batch in self.disk.writes]
+
+    def flat(self) -> list[int | None]:
+        return [number for write in self.written() for number in write]
+
+
+def persist(number: int, size: int = 0) -> Persist:
+    return Persist(entries=[Entry(number, (1, 1), Operation(1, 1, number, b"p" * size))], decided=number)
+
+
+def in_loop(test: Callable[[], Coroutine[object, object, None]]) -> Callable[[], None]:
+    def run() -> None:
+        asyncio.run(asyncio.wait_for(test(), 30))
+
+    run.__name__ = test.__name__
+    return run
+
+
+async def drained(bench: Bench) -> None:
+    """Everything submitted so far has been written, and told."""
+    await bench.writer.run(lambda: None)
+
+
+@in_loop
+async def test_acknowledged_in_order_and_only_once_written() -> None:
+    bench = Bench()
+    written_first: list[bool] = []
+    bench.on_done = lambda: written_first.append(bench.done[-1] in bench.flat())
+    for number in range(1, 101):
+        bench.submit(number)
+        await asyncio.sleep(0)
+    await drained(bench)
+    assert bench.done == list(range(1, 101)) and all(written_first)
+    assert bench.flat() == bench.done
+    await bench.writer.close()
+
+
+@in_loop
+async def test_what_gathers_during_a_commit_shares_the_next_one_and_the_loop_goes_on() -> None:
+    bench = Bench()
+    bench.disk.gate.clear()
+    bench.submit(1)
+    await bench.begun()
+    for number in range(2, 51):
+        bench.submit(number)
+        await asyncio.sleep(0)  # the loop turns while the disk does not
+    assert bench.done == [] and bench.writer.backlog > 0
+    bench.disk.gate.set()
+    await drained(bench)
+    assert bench.done == list(range(1, 51))
+    assert bench.written() == [[1], list(range(2, 51))]
+    assert bench.writer.commits == 2 and bench.writer.backlog == 0
+    await bench.writer.close()
+
+
+@in_loop
+async def test_after_a_failure_nothing_is_acknowledged() -> None:
+    bench = Bench()
+    bench.submit(1)
+    await drained(bench)
+    bench.disk.begun.clear()
+    bench.disk.gate.clear()
+    bench.disk.error = StorageFull("full")
+    bench.submit(2)
+    await bench.begun()
+    bench.submit(3)
+    reading = bench.writer.run(lambda: 5)
+    bench.disk.gate.set()
+    with pytest.raises(StorageFull):
+        await reading
+    bench.disk.error = None  # the disk is fine again, but what it holds is uncertain
+    bench.submit(4)
+    with pytest.raises(StorageFull):
+        await drained(bench)
+    assert bench.done == [1] and bench.written() == [[1]]
+    assert [str(error) for error in bench.failures] == ["full"]
+    await bench.writer.close()
+    assert bench.disk.closed and bench.done == [1] and len(bench.failures) == 1
+
+
+@in_loop
+async def test_an_unforeseen_error_is_a_failure_too() -> None:
+    bench = Bench()
+    bench.disk.error = ZeroDivisionError("oops")
+    bench.submit(1)
+    with pytest.raises(StorageError, match=r"ZeroDivisionError\('oops'\)"):
+        await drained(bench)
+    assert len(bench.failures) == 1 and bench.done == []
+    await bench.writer.close()
+
+
+@in_loop
+async def test_reads_see_what_was_submitted_before_them() -> None:
+    bench = Bench()
+    bench.disk.gate.clear()
+    bench.submit(1)
+    await bench.begun()
+    bench.submit(2)
+    first: Awaitable[int] = bench.writer.run(lambda: len(bench.flat()))
+    bench.submit(3)
+    second: Awaitable[int] = bench.writer.run(lambda: len(bench.flat()))
+    bench.disk.gate.set()
+    assert (await first, await second) == (2, 3)
+
+    def fail() -> None:
+        raise StorageError("cannot read")
+
+    with pytest.raises(StorageError, match="cannot read"):
+        await bench.writer.run(fail)
+    bench.submit(4)  # a failed read is no failed write
+    await drained(bench)
+    assert bench.done == [1, 2, 3, 4] and not bench.failures
+    await bench.writer.close()
+
+
+@in_loop
+async def test_what_waits_is_bounded() -> None:
+    bench = Bench(max_backlog=10_000)
+    bench.disk.gate.clear()
+    waiting = 0
+    with pytest.raises(StorageError, match="too slow"):
+        while waiting < 1000:
+            assert bench.writer.full == (bench.writer.backlog > 10_000)
+            bench.writer.submit(persist(waiting, size=1000), lambda: None)
+            waiting += 1
+    assert waiting < 30 and bench.writer.full
+    bench.disk.gate.set()
+    await drained(bench)
+    assert not bench.writer.full and bench.writer.backlog == 0
+    bench.submit(1)
+    await drained(bench)
+    assert bench.done == [1]
+    await bench.writer.close()
+
+
+@in_loop
+async def test_closing_writes_what_waits() -> None:
+    bench = Bench()
+    bench.disk.gate.clear()
+    bench.submit(1)
+    await bench.begun()
+    bench.submit(2, 3)
+    closing = asyncio.create_task(bench.writer.close())
+    await asyncio.sleep(0)
+    with pytest.raises(StorageError, match="closed"):
+        bench.submit(4)
+    with pytest.raises(StorageError, match="closed"):
+        await bench.writer.run(lambda: None)
+    bench.disk.gate.set()
+    await closing
+    assert bench.done == [1, 2, 3] and bench.disk.closed
+    await bench.writer.close()
+
+
+def test_a_loop_that_is_gone_does_not_disturb_the_thread() -> None:
+    benches: list[Bench] = []
+
+    async def main() -> None:
+        benches.append(Bench())
+        benches[0].disk.gate.clear()
+        benches[0].submit(1)
+        await benches[0].begun()
+
+    asyncio.run(main())
+    bench = benches[0]
+    bench.disk.gate.set()
+    with bench.writer._wake:
+        bench.writer._closing = True
+        bench.writer._wake.notify()
+    bench.writer._thread.join(10)
+    assert not bench.writer._thread.is_alive() and bench.disk.closed and bench.done == []
+
+
+def test_a_busy_loop_does_not_starve_the_writer(tmp_path: Path) -> None:
+    """A loop that never idles and often calls into the operating system."""
+
+    async def main() -> None:
+        database = Database.open(tmp_path / "node.db", "demo", 1, 1)
+        writer = GroupCommit(database, asyncio.get_running_loop(), lambda error: pytest.fail(str(error)))
+        done: list[int] = []
+
+        def next_one() -> None:
+            done.append(len(done))
+            if len(done) < 100:
+                writer.submit(persist(len(done)), next_one)
+
+        one, other = socket.socketpair()
+        with one, other:
+            writer.submit(persist(1), next_one)
+            while len(done) < 100:
+                sum(range(20_000))
+                one.send(b"x")
+                other.recv(1)
+                await asyncio.sleep(0)
+        await writer.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert sys.getswitchinterval() <= SWITCH_INTERVAL_S * 1.01
