@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 WINDOW_S = 30.0
-MAX_LINES = 4
+MAX_LINES = 10
 """For each kind, in one window; further ones are counted and told of at its end."""
+MAX_SAME = 2
+"""How often the same line is told in one window: a node that keeps trying says nothing new."""
 
 Emit = Callable[[dict[str, object]], None]
 
 
 class _Window:
     def __init__(self) -> None:
-        self.told: set[str] = set()
+        self.told: Counter[str] = Counter()
         self.silent = 0
 
 
 class Notices:
-    """Emits `refused` events: each sentence once per window, a few sentences of each kind, then only their number."""
+    """Emits `refused` events: a few of each kind in one window of time, after that only their number."""
 
     def __init__(self, emit: Emit, window_s: float = WINDOW_S) -> None:
         self._emit = emit
@@ -33,10 +36,10 @@ class Notices:
             window = self._windows[kind] = _Window()
             self._close_later(kind)
         line = f"{host} {reason}"
-        if line in window.told or len(window.told) >= MAX_LINES:
+        if window.told[line] >= MAX_SAME or window.told.total() >= MAX_LINES:
             window.silent += 1
             return
-        window.told.add(line)
+        window.told[line] += 1
         self._emit({"event": "refused", "code": kind, "reason": reason, "address": host})
 
     def close(self) -> None:

@@ -54,6 +54,7 @@ class Relay:
         self._traffic = {node: Traffic() for node in self.nodes}
         self._members: dict[int, Connection] = {}
         self._reports: dict[int, Report] = {}
+        self._hosts: dict[int, str] = {}
         self._strangers: dict[Connection, None] = {}
         self._dirty: list[Connection] = []
         self._server: asyncio.Server | None = None
@@ -95,6 +96,10 @@ class Relay:
     def host(self, node: int) -> str | None:
         member = self._members.get(node)
         return None if member is None else member.host
+
+    def last_host(self, node: int) -> str | None:
+        """From where the node last connected; None if it never has."""
+        return self._hosts.get(node)
 
     def report_of(self, node: int) -> Report | None:
         """What a connected node last said of itself."""
@@ -153,6 +158,7 @@ class Relay:
         proof = auth.orchestrator_proof(self.secret, self.cluster, node, connection.challenge, hello.nonce)
         connection.send(Welcome(proof, [peer for peer in self._members if not self.faults.is_cut(peer, node)]))
         self._members[node] = connection
+        self._hosts[node] = connection.host
         self._emit({"event": "node_up", "node": node})
         self._hint(node, PeerUp(node), lambda: node in self._members)
         self._notify()

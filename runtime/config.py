@@ -127,10 +127,15 @@ def _json(text: str, path: Path) -> Any:
         raise ConfigError(f"{path}: {word} is no number that JSON knows")
 
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
+        raw = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
+        # An escape like \ud800 alone is half a character: nothing could send or store such a text.
+        json.dumps(raw, ensure_ascii=False).encode()
+        return raw
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ConfigError(f"{path} is not valid JSON: {error.msg} at {where}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be used: {error}") from None
     except RecursionError:
         raise ConfigError(f"{path} is not valid JSON: too deeply nested") from None
 

@@ -77,6 +77,8 @@ NODES = '"nodes": [{"id": 1}]'
     [
         ("{\n  oops", "is not valid JSON: Expecting property name enclosed in double quotes at line 2, column 3"),
         ("[" * 100_000, "too deeply nested"),
+        ('{"nodes": [{"id": ' + "1" * 5000 + "}]}", "cannot be used"),
+        (f'{{{NODES}, "secret": "\\ud800aaaaaaaa"}}', "cannot be used"),
         ("[]", 'the file is []; it must be an object with at least the key "nodes"'),
         ("{}", 'the file lacks the key "nodes"'),
         ('{"nodes": []}', "nodes is []; it must be a list with at least 1 entry"),

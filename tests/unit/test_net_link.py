@@ -12,6 +12,7 @@ import net.link
 from net.control import Challenge, Crash, Refusal, Report, control_frame
 from net.frames import MAX_PAYLOAD, FrameError, encode_frame
 from net.frames import NODE as KIND_NODE
+from net.link_connection import Credentials, LinkConnection, Owner
 from tests.unit.net_tools import HOST, LIMIT_S, Node, Operator, run, until
 
 REPORT = Report(role="follower", leader=2, ballot=(1, 2, 1), decided=0, applied=0, queued=0, digest="")
@@ -68,14 +69,25 @@ def test_waits_for_an_orchestrator_that_is_not_there_yet() -> None:
         ({"number": 1, "secret": "correct horse", "cluster": "other"}, "the orchestrator belongs to the cluster"),
     ],
 )
-def test_a_lasting_refusal_is_told_once_with_its_reason(node: dict[str, object], words: str) -> None:
+def test_a_lasting_refusal_is_told_once_with_its_reason(
+    node: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    class Counted(LinkConnection):
+        def __init__(self, owner: Owner, credentials: Credentials) -> None:
+            super().__init__(owner, credentials)
+            attempts.append(self)
+
+    monkeypatch.setattr(net.link, "LinkConnection", Counted)
+    monkeypatch.setattr(net.link, "BACKOFF_MAX_S", 0.05)
+
     async def main() -> None:
         async with Operator(secret="correct horse") as operator, Node(operator.port, **node) as one:  # type: ignore[arg-type]
-            await until(lambda: one.reasons("refused"))
+            await until(lambda: len(attempts) > 3)
+            assert [kind for kind, _ in one.heard] == ["refused"]
             assert words in one.reasons("refused")[0]
             assert not one.link.is_up
-            await asyncio.sleep(1.2)  # time for another attempt
-            assert len(one.heard) == 1
 
     run(main())
 

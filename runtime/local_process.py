@@ -1,0 +1,70 @@
+"""A node's process on this machine, as the orchestrator needs it: make sure that it is dead."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+PROGRAM = "node.py"
+
+
+class LocalProcess:
+    """Holds the process itself, not its number: a number may come to mean another process at any time.
+
+    Needs Linux (pidfd, /proc); elsewhere `find` finds nothing.
+    """
+
+    def __init__(self, handle: int, number: int) -> None:
+        self._handle = handle
+        self.number = number
+
+    @staticmethod
+    def find(number: int, node: int) -> LocalProcess | None:
+        """The process of this number, if it is a node.py run as `node`; close it after use."""
+        if not hasattr(os, "pidfd_open"):
+            return None
+        try:
+            handle = os.pidfd_open(number)
+        except OSError:
+            return None
+        process = LocalProcess(handle, number)
+        if not _runs(number, node):
+            process.close()
+            return None
+        return process
+
+    def kill(self) -> None:
+        """As by `kill -9`; works on a stopped process too."""
+        try:
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    async def gone(self, timeout_s: float) -> bool:
+        """False if it still exists. What it held (locks, sockets) is free then."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        loop.add_reader(self._handle, ended.set)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await ended.wait()
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(self._handle)
+        return True
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+
+def _runs(number: int, node: int) -> bool:
+    """Whether the process is `node.py NODE`, whatever else stands on its command line."""
+    try:
+        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    names = [os.path.basename(word) for word in words]
+    return PROGRAM.encode() in names and str(node).encode() in words[names.index(PROGRAM.encode()) + 1 :]
