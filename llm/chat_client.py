@@ -1,0 +1,199 @@
+"""A client for servers that speak OpenAI's chat completions: streams, maps every failure to a reason in plain words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+import httpx
+import msgspec
+
+from llm.provider import Message, Progress, ProviderError
+from llm.wording import plain
+
+_CONNECT_S = 10.0
+_MAX_CHARS = 1_000_000
+"""No answer is read beyond this; how long a valid one may be is the desk's business."""
+
+
+class _Content(msgspec.Struct, frozen=True):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Content = _Content()
+    message: _Content = _Content()
+    """Instead of `delta` if the server does not stream."""
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Chunk(msgspec.Struct):
+    """A piece of a streamed completion, or a whole one."""
+
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: object = None
+
+
+class Completion(msgspec.Struct):
+    """What has arrived so far. `finish_reason` is "stop", "length" (cut off), "content_filter", or a server's own."""
+
+    text: str = ""
+    pieces: int = 0
+    finish_reason: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+    def add(self, chunk: _Chunk) -> None:
+        for choice in chunk.choices[:1]:
+            text = choice.delta.content or choice.message.content
+            if text:
+                self.text += text
+                self.pieces += 1
+            self.finish_reason = choice.finish_reason or self.finish_reason
+        if chunk.usage is not None:
+            self.tokens_in, self.tokens_out = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
+
+
+_chunk_decoder = msgspec.json.Decoder(_Chunk)
+
+
+class ChatClient:
+    """A pool of connections to one server. `who` names it in reasons. All methods raise ProviderError."""
+
+    def __init__(self, who: str, base_url: str, key: str | None, *, use_proxies: bool = True) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise ProviderError(f"the base_url must begin with http:// or https://, not {base_url!r}")
+        self._who = who
+        self._key = key
+        try:
+            self._http = httpx.AsyncClient(
+                base_url=base_url.rstrip("/") + "/",
+                headers={} if key is None else {"Authorization": f"Bearer {key}"},
+                timeout=httpx.Timeout(None, connect=_CONNECT_S),  # the whole request is bounded by its caller
+                trust_env=use_proxies,
+            )
+        except httpx.InvalidURL as error:
+            raise ProviderError(f"the base_url {base_url!r} is not an address: {error}") from error
+
+    async def complete(
+        self, body: dict[str, Any], on_progress: Progress | None = None, *, stop_after_s: float | None = None
+    ) -> Completion:
+        """One completion. Cancelling it, or running into `stop_after_s` with a part of the answer in hand (then cut
+        off, as by a bound on tokens), closes the stream: a good server then stops generating."""
+        began = time.monotonic()
+        completion = Completion()
+        async with aclosing(self._chunks(body)) as chunks:
+            async for chunk in chunks:
+                before = completion.pieces
+                completion.add(chunk)
+                if on_progress is not None and completion.pieces > before:
+                    on_progress(completion.pieces)
+                late = stop_after_s is not None and time.monotonic() - began > stop_after_s
+                if completion.text and (late or len(completion.text) > _MAX_CHARS):
+                    completion.finish_reason = completion.finish_reason or "length"
+                    break
+        return completion
+
+    async def post(self, path: str, body: dict[str, Any]) -> bytes:
+        """What the server answers to a plain request."""
+        with self._plain_errors():
+            response = await self._http.post(path, json=body)
+            await self._check(response)
+            return response.content
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _chunks(self, body: dict[str, Any]) -> AsyncGenerator[_Chunk, None]:
+        body = {"stream": True, "stream_options": {"include_usage": True}, **body}
+        with self._plain_errors():
+            async with self._http.stream("POST", "chat/completions", json=body) as response:
+                await self._check(response)
+                if response.headers.get("content-type", "").startswith("application/json"):
+                    yield self._decoded(await response.aread())
+                    return
+                async for line in response.aiter_lines():
+                    field, _, data = line.partition(":")
+                    if field in ("data", "error") and data.strip() not in ("", "[DONE]"):
+                        yield self._decoded(data.encode(errors="replace"))
+
+    def _decoded(self, data: bytes) -> _Chunk:
+        try:
+            chunk = _chunk_decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ProviderError(f"{self._who} sent something that is not a chat completion", retryable=True) from error
+        if chunk.error is not None:
+            raise ProviderError(f"{self._who} gave up: {self._clean(_message_of(chunk.error))}", retryable=True)
+        return chunk
+
+    async def _check(self, response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        body = await response.aread()
+        try:
+            said = _message_of(msgspec.json.decode(body))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            said = body.decode(errors="replace")
+        raise self._refusal(response.status_code, self._clean(said), response.headers.get("retry-after"))
+
+    def _refusal(self, status: int, said: str, retry_after: str | None) -> ProviderError:
+        said = f": {said}" if said else ""
+        match status:
+            case 401 | 403:
+                return ProviderError(f"{self._who} does not accept the API key{said}")
+            case 404:
+                return ProviderError(f"{self._who} knows no such model or address{said}")
+            case 429:
+                lasting = "insufficient_quota" in said or "current quota" in said
+                return ProviderError(
+                    f"the quota of {self._who} is used up{said}",
+                    retryable=not lasting,
+                    retry_after_s=float(retry_after) if retry_after is not None and retry_after.isdecimal() else None,
+                )
+            case 408 | 409 | 425:
+                return ProviderError(f"{self._who} could not answer now (HTTP {status}){said}", retryable=True)
+            case _ if status >= 500:
+                return ProviderError(f"{self._who} is failing (HTTP {status}){said}", retryable=True)
+            case _:
+                return ProviderError(f"{self._who} refused the request (HTTP {status}){said}")
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectTimeout as error:
+            raise ProviderError(f"{self._who} cannot be reached: no connection in time", retryable=True) from error
+        except httpx.ConnectError as error:
+            said = self._clean(str(error))
+            raise ProviderError(f"{self._who} cannot be reached: {said}", retryable=True) from error
+        except httpx.TransportError as error:
+            raise ProviderError(f"the connection to {self._who} broke", retryable=True) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ProviderError(f"{self._who} answered strangely: {self._clean(str(error))}") from error
+
+    def _clean(self, text: str) -> str:
+        return plain(text, self._key)
+
+
+def chat_messages(system: str | None, messages: Sequence[Message]) -> list[dict[str, str]]:
+    """A prompt's messages as the protocol wants them."""
+    head = [] if system is None else [{"role": "system", "content": system}]
+    return head + [{"role": message.role, "content": message.text} for message in messages]
+
+
+def _message_of(error: object) -> str:
+    """The sentence in an error, which servers wrap as deep as they like."""
+    while isinstance(error, dict):
+        code = error.get("code")
+        error = error.get("error") or error.get("message") or error.get("detail")
+        if isinstance(error, str) and isinstance(code, str):
+            return f"{error} ({code})"
+    return error if isinstance(error, str) else ""

@@ -1,0 +1,220 @@
+"""Where duties are carried out: in the background, bounded, with the one retry loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random as random_module
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from kvstore.commands import check_text
+from llm.duties import Duty, DutyKey
+from llm.provider import Prompt, Provider, ProviderError, Reply, within
+from llm.settings import LlmSettings
+from llm.wording import plain
+from llm.workers import Workers
+
+MAX_ANSWER_BYTES = 65_536
+MAX_TRIES = 3
+FIRST_PAUSE_S = 0.5
+"""Before the second try; doubled before the third. The actual pause is between half of it and all of it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Metering(msgspec.Struct):
+    """Since the start. Tokens as far as providers tell them."""
+
+    requests: int = 0
+    """Duties that were put to the LLM."""
+    replies: int = 0
+    failures: int = 0
+    retries: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    """From putting a duty to the LLM until its outcome, in total."""
+    in_flight: int = 0
+    waiting: int = 0
+    """Duties that wait for others to finish."""
+
+
+class _Ready(NamedTuple):
+    provider: Provider
+    places: asyncio.Semaphore
+
+
+class Desk:
+    """Carries out duties. Everything but `build` runs in the event loop that `start` is called in.
+
+    `build` makes the provider when the first duty needs it, in a thread. If it raises, that is the duty's outcome, and
+    the next duty tries again.
+    `done` gets each duty with what came of it, once, unless it is cancelled before.
+    `limit` bounds how many duties are in flight; None leaves that to the provider.
+    `on_progress` gets a duty and the number of pieces of its answer so far.
+    """
+
+    def __init__(
+        self,
+        settings: LlmSettings,
+        build: Callable[[], Provider],
+        done: Callable[[Duty, Reply | ProviderError], None],
+        *,
+        limit: int | None = None,
+        on_progress: Callable[[Duty, int], None] | None = None,
+        random: random_module.Random | None = None,
+    ) -> None:
+        self.metering = Metering()
+        self._settings = settings
+        self._build = build
+        self._done = done
+        self._limit = limit
+        self._on_progress = on_progress
+        self._random = random or random_module.Random()
+        self._workers = Workers("provider")
+        self._building = asyncio.Lock()
+        self._ready: _Ready | None = None
+        self._tasks: dict[DutyKey, asyncio.Task[None]] = {}
+        self._finished: set[DutyKey] = set()
+        self._closed = False
+
+    @property
+    def model(self) -> str:
+        """The provider's; before there is one, as configured, or empty."""
+        return self._settings.model or "" if self._ready is None else self._ready.provider.model
+
+    def start(self, duty: Duty) -> bool:
+        """Begins with a duty. False, and nothing done, if it was started before and not cancelled since."""
+        if self._closed or duty.key in self._tasks or duty.key in self._finished:
+            return False
+        self._tasks[duty.key] = asyncio.get_running_loop().create_task(self._carry_out(duty))
+        return True
+
+    def cancel(self, context: str, turn: int) -> None:
+        """The turn is closed: gives up what is under way for it, and forgets it."""
+        keys: tuple[DutyKey, ...] = ((context, turn, "candidate"), (context, turn, "answer"))
+        for key in keys:
+            self._finished.discard(key)
+            task = self._tasks.pop(key, None)
+            if task is not None:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Gives up everything under way and closes the provider."""
+        self._closed = True
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._ready is not None:
+            await self._ready.provider.close()
+
+    async def _carry_out(self, duty: Duty) -> None:
+        outcome: Reply | ProviderError
+        try:
+            outcome = await self._metered(duty)
+        except ProviderError as error:
+            self.metering.failures += 1
+            outcome = error
+        if self._tasks.get(duty.key) is not asyncio.current_task():
+            return
+        del self._tasks[duty.key]
+        self._finished.add(duty.key)
+        try:
+            self._done(duty, outcome)
+        except Exception:  # noqa: BLE001 - the host's fault must not vanish in a task that nobody awaits
+            _log.exception("the outcome of %s was not taken", duty.key)
+
+    async def _metered(self, duty: Duty) -> Reply:
+        metering = self.metering
+        metering.waiting += 1
+        try:
+            ready = await self._get_ready()
+            await ready.places.acquire()
+        finally:
+            metering.waiting -= 1
+        metering.requests += 1
+        metering.in_flight += 1
+        began = time.monotonic()
+        try:
+            reply = await self._ask(ready.provider, duty)
+        except ProviderError as error:
+            error.model, error.seconds = self.model, time.monotonic() - began
+            raise
+        finally:
+            ready.places.release()
+            metering.in_flight -= 1
+            metering.seconds += time.monotonic() - began
+        metering.replies += 1
+        metering.tokens_in += reply.tokens_in or 0
+        metering.tokens_out += reply.tokens_out or 0
+        return reply
+
+    async def _get_ready(self) -> _Ready:
+        async with self._building:
+            if self._ready is None:
+                try:
+                    provider = await self._workers.run(self._build)
+                except ProviderError:
+                    raise
+                except Exception as error:  # an SDK may raise anything on import: a failed answer, not a dead node
+                    _log.warning("the LLM provider cannot start", exc_info=True)
+                    said = plain(f"{type(error).__name__}: {error}", self._settings.api_key)
+                    raise ProviderError(f"the LLM provider cannot start: {said}") from error
+                self._ready = _Ready(provider, asyncio.Semaphore(self._limit or provider.parallel))
+            return self._ready
+
+    async def _ask(self, provider: Provider, duty: Duty) -> Reply:
+        """Tries up to MAX_TRIES times, `timeout_s` in all."""
+        settings = self._settings
+        prompt = Prompt(
+            duty.messages, settings.system_prompt, settings.temperature, settings.seed, settings.max_tokens
+        )
+        deadline = time.monotonic() + settings.timeout_s
+        tries = 1
+        async with within(settings.timeout_s, provider.model):
+            while True:
+                try:
+                    return validated(await self._try(provider, duty, prompt))
+                except ProviderError as error:
+                    pause = self._pause(error, tries)
+                    if not error.retryable or tries == MAX_TRIES or time.monotonic() + pause >= deadline:
+                        if tries == 1:
+                            raise
+                        raise ProviderError(f"{error.reason} (tried {tries} times)") from error
+                self.metering.retries += 1
+                tries += 1
+                await asyncio.sleep(pause)
+
+    async def _try(self, provider: Provider, duty: Duty, prompt: Prompt) -> Reply:
+        report = self._on_progress
+        try:
+            return await provider.ask(prompt, None if report is None else lambda pieces: report(duty, pieces))
+        except ProviderError:
+            raise
+        except Exception as error:  # a provider's bug is a failed answer, not the end of the node
+            _log.exception("the provider %s broke", provider.name)
+            raise ProviderError(f"the provider {provider.name} broke: {type(error).__name__}") from error
+
+    def _pause(self, error: ProviderError, tries: int) -> float:
+        pause = FIRST_PAUSE_S * 2.0 ** (tries - 1) * self._random.uniform(0.5, 1)
+        return max(pause, error.retry_after_s or 0)
+
+
+def validated(reply: Reply) -> Reply:
+    """The reply with its text as it may be proposed: stripped, valid Unicode, not blank, within MAX_ANSWER_BYTES.
+
+    Raises ProviderError if it cannot be.
+    """
+    text = reply.text.encode(errors="replace").decode().strip()
+    size = len(text.encode())
+    if size > MAX_ANSWER_BYTES:
+        raise ProviderError(f"the answer is too long: {size} bytes, at most {MAX_ANSWER_BYTES} are possible")
+    if check_text(text) is not None:
+        raise ProviderError("the LLM gave an empty answer", retryable=True)
+    return msgspec.structs.replace(reply, text=text)

@@ -1,0 +1,51 @@
+"""A provider without an LLM, for tests and demonstrations: every answer is a function of node, seed and prompt."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+
+import msgspec
+
+from llm.provider import Progress, Prompt, ProviderError, Reply
+from llm.settings import LlmSettings
+
+_QUOTED_CHARS = 60
+_OPINIONS = ("yes", "no", "perhaps", "it depends", "hardly", "without doubt", "ask again", "rarely")
+
+
+class FakeProvider:
+    """Takes `delay_s` for an answer; fails with the reason `fail` if that is set."""
+
+    name = "fake"
+    parallel = 16
+
+    def __init__(self, settings: LlmSettings, node: int) -> None:
+        self.model = settings.model or "fake"
+        self._node = node
+        self._delay_s = settings.delay_s
+        self._fail = settings.fail
+        self._timeout_s = settings.timeout_s
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        began = time.monotonic()
+        await asyncio.sleep(self._delay_s)
+        if self._fail is not None:
+            raise ProviderError(self._fail)
+        text = self._answer(prompt)
+        words = len(text.split())
+        if on_progress is not None:
+            on_progress(words)
+        asked = sum(len(message.text.split()) for message in prompt.messages)
+        return Reply(text, self.model, time.monotonic() - began, tokens_in=asked, tokens_out=words)
+
+    async def close(self) -> None:
+        pass
+
+    def _answer(self, prompt: Prompt) -> str:
+        digest = hashlib.blake2s(repr((self._node, prompt.seed)).encode() + msgspec.msgpack.encode(prompt)).hexdigest()
+        question = prompt.messages[-1].text
+        quoted = question if len(question) <= _QUOTED_CHARS else question[:_QUOTED_CHARS] + "..."
+        opinion = _OPINIONS[int(digest, 16) % len(_OPINIONS)]
+        return f'Node {self._node} on "{quoted}": {opinion}. [{digest[:8]}]'

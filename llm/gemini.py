@@ -1,0 +1,195 @@
+"""Google's Gemini, through the SDK google-generativeai.
+
+The SDK blocks and takes a third of a second to import, so all of it happens in worker threads. Its own retries are off:
+the desk has the only retry loop.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import threading
+import time
+import warnings
+from typing import Any, NamedTuple
+
+from llm.provider import Progress, Prompt, ProviderError, Reply, within
+from llm.settings import GEMINI_KEYS, LlmSettings, find_key
+from llm.wording import plain
+from llm.workers import Workers
+
+DEFAULT_MODEL = "gemini-flash-latest"
+
+_SDK = "google.generativeai"
+
+_BLOCKED = {
+    "SAFETY": "its safety filter does not allow the answer",
+    "IMAGE_SAFETY": "its safety filter does not allow the answer",
+    "RECITATION": "the answer would recite copyrighted text",
+    "LANGUAGE": "it does not support the language",
+    "BLOCKLIST": "the answer holds forbidden words",
+    "PROHIBITED_CONTENT": "the answer would hold prohibited content",
+    "SPII": "the answer would hold personal data",
+}
+_FINISHED = ("STOP", "MAX_TOKENS", "FINISH_REASON_UNSPECIFIED")
+
+
+class GeminiProvider:
+    """Needs a key, from the settings or the environment. `base_url` replaces Google's endpoint."""
+
+    name = "gemini"
+    parallel = 4
+
+    def __init__(self, settings: LlmSettings) -> None:
+        key = find_key(settings, GEMINI_KEYS)
+        if key is None:
+            raise ProviderError(f"there is no Gemini API key: set {GEMINI_KEYS[0]}, or choose the provider local")
+        if not _is_installed():
+            raise ProviderError("the package google-generativeai is not installed")
+        self.model = settings.model or DEFAULT_MODEL
+        self._key = key
+        self._endpoint = None if settings.base_url is None else settings.base_url.rstrip("/")
+        self._timeout_s = settings.timeout_s
+        self._workers = Workers("gemini")
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        """The answer arrives in one piece, so there is no progress to report. The SDK knows no seed."""
+        began = time.monotonic()
+        async with within(self._timeout_s, self.model):
+            answer = await self._workers.run(lambda: self._call(prompt))
+        return Reply(answer.text, self.model, time.monotonic() - began, answer.tokens_in, answer.tokens_out)
+
+    async def close(self) -> None:
+        """Nothing to let go of: a thread that still waits for Google ends with its request, or with the process."""
+
+    def _call(self, prompt: Prompt) -> Answer:
+        """Blocks; runs in a worker thread."""
+        try:
+            response = self._generate(prompt)
+        except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
+            # Not chained: a traceback that somebody prints must not show the key either.
+            raise explain(error, self.model, self._key) from None
+        return read(response, self.model)
+
+    def _generate(self, prompt: Prompt) -> Any:
+        sdk = _configured_sdk(self._key, self._endpoint)
+        options: dict[str, Any] = {"temperature": prompt.temperature}
+        if prompt.max_tokens is not None:
+            options["max_output_tokens"] = prompt.max_tokens
+        model = sdk.GenerativeModel(self.model, generation_config=options, system_instruction=prompt.system)
+        contents = [
+            {"role": "user" if message.role == "user" else "model", "parts": [message.text]}
+            for message in prompt.messages
+        ]
+        return model.generate_content(contents, request_options={"timeout": self._timeout_s, "retry": None})
+
+
+class Answer(NamedTuple):
+    """What is of interest in a response."""
+
+    text: str
+    tokens_in: int | None
+    tokens_out: int | None
+
+
+def read(response: Any, model: str) -> Answer:
+    """The answer in a response of the SDK. Raises ProviderError if it holds none.
+
+    Field by field: the SDK's shortcut `.text` raises for every response that is not quite ordinary.
+    """
+    blocked = _name_of(response.prompt_feedback.block_reason)
+    if blocked not in ("0", "BLOCK_REASON_UNSPECIFIED"):
+        raise ProviderError(f"{model} does not answer this: the prompt is blocked ({blocked})")
+    if not response.candidates:
+        raise ProviderError(f"{model} returned no answer", retryable=True)
+    candidate = response.candidates[0]
+    finish = _name_of(candidate.finish_reason)
+    if finish not in _FINISHED:
+        known = _BLOCKED.get(finish)
+        raise ProviderError(f"{model} stopped: {known or finish}", retryable=known is None)
+    text = "".join(part.text for part in candidate.content.parts)
+    if not text.strip():
+        if finish == "MAX_TOKENS":
+            raise ProviderError(f"{model} used up its tokens before it wrote anything; allow more with max_tokens")
+        raise ProviderError(f"{model} returned an empty answer", retryable=True)
+    usage = response.usage_metadata
+    return Answer(text, usage.prompt_token_count or None, usage.candidates_token_count or None)
+
+
+def explain(error: Exception, model: str, key: str) -> ProviderError:
+    """What an exception of the SDK, or of what lies below it, means to the user."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # by name: the libraries below the SDK change
+    if "GoogleAPICallError" in kinds:
+        return _explain_status(error, model, key)
+    if "Timeout" in kinds:
+        return ProviderError(f"{model} gave no answer in time", retryable=True)
+    if "ConnectionError" in kinds:
+        return ProviderError("Gemini cannot be reached: no connection", retryable=True)
+    if kinds & {"InvalidURL", "InvalidSchema"}:
+        return ProviderError("the base_url of Gemini is not an address")
+    if kinds & {"ParseError", "ValueError", "AttributeError", "ContentDecodingError", "ChunkedEncodingError"}:
+        return ProviderError("Gemini sent something that is not an answer", retryable=True)
+    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', key)}")
+
+
+def _explain_status(error: Any, model: str, key: str) -> ProviderError:
+    status = int(error.code or 0)
+    # The SDK puts "POST <address>: " in front of what Google said.
+    said = plain(str(error.message).split(": ", 1)[-1], key)
+    details = [detail for detail in error.details or () if isinstance(detail, dict)]
+    if status in (401, 403) or "API_KEY_INVALID" in str(details) or "api key not valid" in said.lower():
+        return ProviderError(f"Gemini does not accept the API key: {said}")
+    if status == 429:
+        lasting = "PerDay" in str(details)
+        span = "for today " if lasting else ""
+        return ProviderError(
+            f"Gemini's quota is used up {span}({said})", retryable=not lasting, retry_after_s=_retry_delay(details)
+        )
+    if status == 404:
+        return ProviderError(f"Gemini knows no model {model}: {said}")
+    if status >= 500 or status == 408:
+        return ProviderError(f"Gemini is overloaded or failing (HTTP {status}): {said}", retryable=True)
+    return ProviderError(f"Gemini refused the request (HTTP {status}): {said}")
+
+
+def _retry_delay(details: list[dict[str, Any]]) -> float | None:
+    """Seconds, from Google's RetryInfo, which looks like {"retryDelay": "23.4s"}."""
+    for detail in details:
+        try:
+            return max(0.0, float(str(detail["retryDelay"]).removesuffix("s")))
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def _name_of(value: Any) -> str:
+    """Of an enumeration's member; a value that the SDK does not know yet comes as a bare number."""
+    return str(getattr(value, "name", value))
+
+
+_configuring = threading.Lock()
+_configuration: tuple[str, str | None] | None = None
+
+
+def _configured_sdk(key: str, endpoint: str | None) -> Any:
+    """The SDK, which keeps its key and address in a global variable: one of each is good for a whole process."""
+    global _configuration
+    with _configuring:
+        if _SDK not in sys.modules:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # that the SDK has a successor is no news for users
+                importlib.import_module(_SDK)
+        sdk: Any = sys.modules[_SDK]
+        if _configuration != (key, endpoint):
+            options = None if endpoint is None else {"api_endpoint": endpoint}
+            sdk.configure(api_key=key, transport="rest", client_options=options)
+            _configuration = key, endpoint
+        return sdk
+
+
+def _is_installed() -> bool:
+    try:
+        return importlib.util.find_spec(_SDK) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,92 @@
+"""The one interface to an LLM: a prompt goes in, a reply or a reason comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Literal, Protocol
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a chat."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """What an LLM is asked. `messages` alternate, user first and last; the last one is the question.
+
+    None leaves a choice to the provider. Not every provider knows a `seed`.
+    """
+
+    messages: list[Message]
+    system: str | None = None
+    temperature: float = 0.8
+    seed: int | None = None
+    max_tokens: int | None = None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What an LLM answered. Token counts are None where the provider does not tell them."""
+
+    text: str
+    model: str
+    seconds: float
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
+class ProviderError(Exception):
+    """Why there is no reply. `reason` is a sentence for users and never holds a key.
+
+    `retryable`: the same prompt may succeed a little later, not before `retry_after_s` seconds if that is given.
+    `model` and `seconds` say who was asked and for how long; the desk fills them in.
+    """
+
+    def __init__(self, reason: str, *, retryable: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        self.model = ""
+        self.seconds = 0.0
+
+
+Progress = Callable[[int], None]
+"""Called with the number of pieces (about a token each) that have arrived so far."""
+
+
+class Provider(Protocol):
+    """An LLM. Its constructor is cheap enough to run in any thread and raises ProviderError for what is missing."""
+
+    @property
+    def name(self) -> str:
+        """As in the settings."""
+
+    @property
+    def model(self) -> str:
+        """Of the LLM, for users."""
+
+    @property
+    def parallel(self) -> int:
+        """How many prompts at once make sense."""
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        """Raises ProviderError, and nothing else. Cancelling it gives up at once."""
+
+    async def close(self) -> None:
+        """Lets go of connections; nothing may be asked any more."""
+
+
+@asynccontextmanager
+async def within(seconds: float, who: str) -> AsyncIterator[None]:
+    """Bounds the body's time; raises ProviderError in the name of `who` when it runs out."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise ProviderError(f"{who} gave no answer within {seconds:.3g} s", retryable=True) from None

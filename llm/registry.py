@@ -1,0 +1,32 @@
+"""From settings to a provider. An SDK is imported only when its provider is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llm.provider import Provider
+from llm.settings import LlmSettings, choose
+
+
+def build(settings: LlmSettings, node: int, data_dir: Path) -> Provider:
+    """The provider for a node. Raises ProviderError if something that it needs is missing.
+
+    Imports what the provider needs, so better not called in an event loop's thread.
+    """
+    match choose(settings).provider:
+        case "fake":
+            from llm.fake import FakeProvider
+
+            return FakeProvider(settings, node)
+        case "local":
+            from llm.local import LocalProvider
+
+            return LocalProvider(settings, node, data_dir)
+        case "openai":
+            from llm.openai import OpenAIProvider
+
+            return OpenAIProvider(settings)
+        case "gemini":
+            from llm.gemini import GeminiProvider
+
+            return GeminiProvider(settings)

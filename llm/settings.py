@@ -1,0 +1,92 @@
+"""The `llm` part of the configuration: its keys, one node's settings over the common ones, the automatic choice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from llm.provider import ProviderError
+
+ProviderName: TypeAlias = Literal["gemini", "local", "openai", "fake"]
+
+GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+OPENAI_KEYS = ("OPENAI_API_KEY",)
+
+_PROVIDER_BOUND = ("model", "base_url", "api_key", "delay_s", "fail")
+"""Settings that mean nothing to another provider."""
+
+
+class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Each key may be left out. None means: the provider's own default."""
+
+    provider: ProviderName | None = None
+    """None: chosen automatically, see `choose`."""
+    model: str | None = None
+    """For `local`: the absolute path of a GGUF file."""
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.8
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """For one answer, with all its retries."""
+    system_prompt: str | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    base_url: str | None = None
+    """Another server than the provider's usual one."""
+    api_key: str | None = None
+    """None: from the environment."""
+    delay_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    """For `fake`: how long an answer takes."""
+    fail: str | None = None
+    """For `fake`: the reason for which every answer fails."""
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        if self.api_key is not None:
+            shown["api_key"] = "***"
+        return f"LlmSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def overlay(common: LlmSettings, own: Mapping[str, object]) -> LlmSettings:
+    """One node's settings over the common ones: `own` holds the keys that this node sets, as in its part of the file.
+
+    A node with another provider does not inherit the common model, key or address: they are not that provider's.
+    Raises msgspec.ValidationError for an unknown key or an impossible value.
+    """
+    inherited = msgspec.structs.asdict(common)
+    if "provider" in own and own["provider"] != common.provider:
+        inherited = {name: value for name, value in inherited.items() if name not in _PROVIDER_BOUND}
+    return msgspec.convert({**inherited, **own}, LlmSettings)
+
+
+class Choice(NamedTuple):
+    """`why` is a sentence for the user who starts a node."""
+
+    provider: ProviderName
+    why: str
+
+
+def choose(settings: LlmSettings, environ: Mapping[str, str] = os.environ) -> Choice:
+    """The provider of these settings, chosen automatically if they name none."""
+    if settings.provider is not None:
+        return Choice(settings.provider, f"LLM provider {settings.provider}, as configured")
+    if settings.api_key:
+        return Choice("gemini", "LLM provider gemini, because an api_key is configured")
+    variable = next((name for name in GEMINI_KEYS if environ.get(name)), None)
+    if variable is not None:
+        return Choice("gemini", f"LLM provider gemini, because {variable} is set")
+    return Choice("local", f"LLM provider local (a small model on this machine), because {GEMINI_KEYS[0]} is not set")
+
+
+def find_key(settings: LlmSettings, variables: tuple[str, ...], environ: Mapping[str, str] = os.environ) -> str | None:
+    """The configured API key, else that of the first of these environment variables that holds one.
+
+    Raises ProviderError for what cannot be a key, such as one pasted with a typographic dash.
+    """
+    candidates = (settings.api_key, *(environ.get(name) for name in variables))
+    key = next((candidate.strip() for candidate in candidates if candidate and candidate.strip()), None)
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise ProviderError("the API key contains characters that no key has")
+    return key
