@@ -1,0 +1,172 @@
+"""How many frames the relay passes on, and how long a message takes.
+
+    python -m bench.relay_bench [--seconds S] [--size BYTES]
+
+The relay runs in a process of its own, as in a cluster; all nodes share a second one, so that on a machine with few
+cores the figures say more about the relay than about five Python processes that get in each other's way.
+  round trip   node 1 -> node 2 -> node 1, one message at a time
+  flood        every node sends to every other as fast as the relay takes it
+  fan-out      one node sends each message to four others: what a leader does
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from random import Random
+
+import uvloop
+
+from net.faults import Faults
+from net.link import NodeLink
+from net.relay import Relay
+
+NODES = 5
+HOST = "127.0.0.1"
+WINDOW = 2000
+"""Messages that a sender has under way to each receiver at most."""
+
+
+def relay_process(door: Connection) -> None:
+    async def main() -> None:
+        faults = Faults(Random(1))
+        relay = Relay(
+            cluster="bench", nodes=range(1, NODES + 1), secret=None, faults=faults, emit=lambda _: None
+        )
+        door.send(await relay.start(HOST, 0))
+        leave = asyncio.Event()
+
+        def answer() -> None:
+            if door.recv() == "leave":
+                leave.set()
+            else:
+                dropped = sum(relay.traffic(node).dropped for node in relay.nodes)
+                door.send((time.process_time(), dropped))
+
+        asyncio.get_running_loop().add_reader(door.fileno(), answer)
+        await leave.wait()
+        await relay.close()
+
+    uvloop.run(main())
+
+
+class Node:
+    def __init__(self, port: int, number: int) -> None:
+        self.number = number
+        self.count = 0
+        self.ready = asyncio.Event()
+        self.message: Callable[[int, memoryview], None] = self.counted
+        self.link = NodeLink(
+            host=HOST, port=port, cluster="bench", node=number, secret=None, incarnation=1, events=self,
+        )
+        self.link.start()
+
+    def counted(self, src: int, payload: memoryview) -> None:
+        self.count += 1
+
+    def on_message(self, src: int, payload: memoryview) -> None:
+        self.message(src, payload)
+
+    def on_up(self) -> None:
+        self.ready.set()
+
+    def on_down(self, reason: str) -> None: ...
+    def on_refused(self, reason: str) -> None: ...
+    def on_peer_up(self, node: int) -> None: ...
+    def on_peer_down(self, node: int) -> None: ...
+
+
+async def round_trip(nodes: list[Node], size: int, seconds: float) -> str:
+    one, two = nodes[:2]
+    times: list[float] = []
+    done = asyncio.Event()
+    until = time.perf_counter() + seconds
+    sent = 0.0
+
+    def echo(src: int, payload: memoryview) -> None:
+        two.link.send(src, bytes(payload))
+        two.link.flush()
+
+    def back(src: int, payload: memoryview) -> None:
+        nonlocal sent
+        now = time.perf_counter()
+        times.append(now - sent)
+        if now > until:
+            done.set()
+            return
+        sent = now
+        one.link.send(2, bytes(payload))
+        one.link.flush()
+
+    two.message, one.message = echo, back
+    sent = time.perf_counter()
+    one.link.send(2, bytes(size))
+    await done.wait()
+    two.message, one.message = two.counted, one.counted
+    times.sort()
+    p50, p99 = statistics.median(times) * 1e6, times[int(len(times) * 0.99)] * 1e6
+    return f"round trip   {p50:9.0f} us median, {p99:.0f} us p99 ({len(times)} of them, each twice through the relay)"
+
+
+async def stream(
+    name: str, nodes: list[Node], senders: list[Node], size: int, seconds: float, door: Connection
+) -> str:
+    payload = bytes(size)
+    sent = {node.number: 0 for node in senders}
+    got_before = sum(node.count for node in nodes)
+    door.send("figures")
+    cpu, dropped = door.recv()
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        under_way = sum(sent.values()) - (sum(node.count for node in nodes) - got_before)
+        if under_way < WINDOW * len(senders):
+            for sender in senders:
+                for _ in range(100):
+                    for node in nodes:
+                        if node is not sender:
+                            sender.link.send(node.number, payload)
+                sent[sender.number] += 100 * (len(nodes) - 1)
+        await asyncio.sleep(0)
+    took = time.perf_counter() - begin
+    passed = sum(node.count for node in nodes) - got_before
+    door.send("figures")
+    cpu_after, dropped_after = door.recv()
+    busy = cpu_after - cpu
+    while sum(node.count for node in nodes) - got_before < sum(sent.values()) - (dropped_after - dropped):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    return (
+        f"{name:12} {passed / took:9,.0f} frames/s, {passed * size / took / 1e6:.0f} MB/s; the relay was busy "
+        f"{100 * busy / took:.0f} % of one core: {passed / busy:,.0f} frames/s of its own time; "
+        f"dropped {dropped_after - dropped}"
+    )
+
+
+async def main(size: int, seconds: float) -> None:
+    door, other = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=relay_process, args=(other,))
+    process.start()
+    port = await asyncio.to_thread(door.recv)
+    nodes = [Node(port, number) for number in range(1, NODES + 1)]
+    for node in nodes:
+        await node.ready.wait()
+    print(f"{NODES} nodes, messages of {size} bytes, {seconds:g} s each")
+    print(await round_trip(nodes, size, seconds))
+    print(await stream("flood", nodes, nodes, size, seconds, door))
+    print(await stream("fan-out", nodes, nodes[:1], size, seconds, door))
+    for node in nodes:
+        await node.link.close()
+    door.send("leave")
+    await asyncio.to_thread(process.join)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Measures the relay.")
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--size", type=int, default=200)
+    arguments = parser.parse_args()
+    uvloop.run(main(arguments.size, arguments.seconds))
