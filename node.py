@@ -183,6 +183,8 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
         node.leave()
         await running
         restore_logging()
+        if form is None:
+            await console.close()
     return node.code
 
 

@@ -52,7 +52,7 @@ class Durable(msgspec.Struct):
     standing: Standing = Standing.NEW
     promised: Ballot = BOTTOM
     entries: list[Entry] = []
-    """Every stored entry above the snapshot, by position; gaps are possible."""
+    """Every stored entry above `released`, by position; above `decided` there may be gaps."""
     decided: int = 0
     released: int = 0
     snapshot_position: int = 0

@@ -43,7 +43,7 @@ def test_garbage_and_oversized_frames_are_refused_and_the_cluster_goes_on(cluste
 def test_a_second_node_3_is_refused_by_its_disk_and_by_the_relay(cluster: Cluster, tmp_path: Path) -> None:
     second = cluster._process(["node.py", "3"], "second")
     assert second.popen.wait(20) == 1
-    assert "another process" in second.log.read_text()
+    assert "in use by process" in second.log.read_text()
     elsewhere = dict(cluster.settings, data_dir="elsewhere")
     other = tmp_path / "other.json"
     other.write_text(json.dumps(elsewhere))
