@@ -137,15 +137,16 @@ class Forward(Message, frozen=True, tag=8):
 
 
 class ReadRequest(Message, frozen=True, tag=9):
-    """Asks the leader for a position that covers everything acknowledged before now. The asker names the request."""
+    """Asks the leader for a position that covers everything acknowledged before now. The asker names the request:
+    (incarnation at its start, number), so that no answer to an earlier life is taken for one to this."""
 
-    ticket: int
+    ticket: tuple[int, int]
 
 
 class ReadReply(Message, frozen=True, tag=10):
     """A read that waits for `position` to be applied is linearizable."""
 
-    ticket: int
+    ticket: tuple[int, int]
     position: int
 
 

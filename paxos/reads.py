@@ -18,7 +18,8 @@ from paxos.retry import Retry
 class Reads:
     """The reader's side: tickets that wait for a position, then for that position to be applied."""
 
-    def __init__(self) -> None:
+    def __init__(self, life: int) -> None:
+        self._life = life
         self._last = 0
         self._unplaced: deque[int] = deque()
         self._placed: deque[tuple[int, int]] = deque()
@@ -40,7 +41,7 @@ class Reads:
             self._unplaced.remove(ticket)
         self._placed = deque(pair for pair in self._placed if pair[0] != ticket)
 
-    def outgoing(self, leader: Leadership, now: float, retry_s: float) -> int | None:
+    def outgoing(self, leader: Leadership, now: float, retry_s: float) -> tuple[int, int] | None:
         """The ticket to send to the leader, if it's time to ask: one answer serves every older ticket too."""
         if leader == NOBODY or not self._unplaced:
             return None
@@ -50,11 +51,13 @@ class Reads:
         elif not self._retry.due(now, retry_s):
             return None
         self._asked, self._leader = newest, leader
-        return newest
+        return self._life, newest
 
-    def placed(self, ticket: int, position: int) -> None:
-        """The leader's answer. It was asked for after every ticket up to this one was opened, so it covers all."""
-        while self._unplaced and self._unplaced[0] <= ticket:
+    def placed(self, ticket: tuple[int, int], position: int) -> None:
+        """The leader's answer. It was asked for after every ticket up to this one was opened, so it covers all; one
+        to an earlier life of this node is late, and may be older than what was acknowledged since."""
+        life, number = ticket
+        while life == self._life and self._unplaced and self._unplaced[0] <= number:
             self._placed.append((self._unplaced.popleft(), position))
 
     def ready(self, applied: int) -> list[int]:
@@ -75,13 +78,13 @@ class ReadRounds:
         self.running = False
         self.retry = Retry(now)
         self._quorum = quorum
-        self._waiting: dict[int, int] = {}
-        self._serving: dict[int, int] = {}
+        self._waiting: dict[int, tuple[int, int]] = {}
+        self._serving: dict[int, tuple[int, int]] = {}
         self._position = 0
         self._voters: set[int] = set()
 
-    def ask(self, sender: int, ticket: int) -> None:
-        self._waiting[sender] = max(ticket, self._waiting.get(sender, 0))
+    def ask(self, sender: int, ticket: tuple[int, int]) -> None:
+        self._waiting[sender] = max(ticket, self._waiting.get(sender, ticket))
 
     def start(self, position: int, now: float) -> bool:
         """Begins a round if requests wait and none is running. `position` covers all that is acknowledged by now:
@@ -96,7 +99,7 @@ class ReadRounds:
         self.retry.reset(now)
         return True
 
-    def confirmed(self, sender: int, message: Confirmed) -> list[tuple[int, int, int]]:
+    def confirmed(self, sender: int, message: Confirmed) -> list[tuple[int, tuple[int, int], int]]:
         """Counts one confirmation; with a quorum, the (node, ticket, position) to be answered."""
         if not self.running or message.count != self.count:
             return []

@@ -91,7 +91,7 @@ class Replica:
         )
         self.queue = OperationQueue(pid, durable.incarnation, limits)
         self.learner = Learner(pid, self.log, durable, self.queue)
-        self.reads = Reads()
+        self.reads = Reads(durable.incarnation)
         self.candidate: Candidate | None = None
         self.leader: Leader | None = None
         self._rounds = ReadRounds(self.net.quorum, now)
