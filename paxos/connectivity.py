@@ -137,7 +137,8 @@ class Connectivity:
         return None
 
     def round_trip(self, peer: int | None = None) -> float:
-        """Seconds to a peer and back, as measured; without a peer, to the slowest one with a link."""
+        """Seconds to a peer and back, as measured; without a peer, to the slowest one with a link. (A peer that does
+        not hear this node echoes nothing, so what was measured before would count for ever.)"""
         if peer is not None:
             return self._rtt.get(peer, 0.0)
-        return max((self._rtt.get(other, 0.0) for other in self.peers if other in self.hears), default=0.0)
+        return max((self._rtt.get(other, 0.0) for other in self.hears if self.linked(self.pid, other)), default=0.0)
