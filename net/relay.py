@@ -195,8 +195,13 @@ class Relay:
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
-        for connection in dirty:
-            connection.flush()
+        try:
+            while dirty:
+                dirty.pop().flush()
+        finally:
+            if dirty:  # one raised; it must not take the others' turn with it
+                self._dirty += dirty
+                asyncio.get_running_loop().call_soon(self._flush)
 
     def _deliver(self, src: int, dst: int, raw: bytes) -> None:
         member = self._members.get(dst)

@@ -446,3 +446,26 @@ def test_a_busy_port_is_an_error() -> None:
             await operator.relay.close()
 
     run(main())
+
+
+def test_a_connection_that_cannot_be_written_to_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
+            await one.up()
+            await two.up()
+            members = operator.relay._members
+
+            def broken() -> None:
+                raise RuntimeError("the handle is closed")
+
+            operator.relay._dirty += [members[2]]
+            assert members[2]._outgoing == []
+            members[2]._outgoing.append(encode_frame(NODE, 1, 2, b"passes"))
+            operator.relay._dirty += [members[1]]
+            monkeypatch.setattr(members[1], "flush", broken)
+            with pytest.raises(RuntimeError):
+                operator.relay._flush()
+            await until(lambda: two.got == [(1, b"passes")])
+            monkeypatch.undo()
+
+    run(main())
