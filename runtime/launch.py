@@ -98,8 +98,11 @@ def attach(name: str) -> None:
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         print(f"Running in the background; to see it: tmux attach -t {name}")
         return
-    command = ["tmux", "switch-client" if os.environ.get("TMUX") else "attach-session", "-t", f"={name}"]
-    os.execvp("tmux", command)
+    if os.environ.get("TMUX"):
+        if subprocess.run(["tmux", "switch-client", "-t", f"={name}"], capture_output=True).returncode == 0:
+            return
+        del os.environ["TMUX"]  # a tmux that nobody looks at: the session is shown inside this pane
+    os.execvp("tmux", ["tmux", "attach-session", "-t", f"={name}"])
 
 
 def stop(config: Config) -> None:
