@@ -8,7 +8,7 @@ interpreter, which grows from one Python version to the next.
 from __future__ import annotations
 
 import math
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,8 @@ MAX_CONTEXT_CHARS: Final = 64
 MAX_TEXT_BYTES: Final = 131_072
 MAX_MODEL_BYTES: Final = 1024
 MAX_NODE: Final = 65_535
+MAX_RESTORED_BYTES: Final = 1_000_000
+"""Of all texts of a restored turn."""
 MAX_TURN: Final = 2**32 - 1
 
 
@@ -81,7 +83,27 @@ class Cancel(_Command, frozen=True, tag=7):
     turn: int | None = None
 
 
-Command: TypeAlias = Create | Query | Candidate | Choose | Ask | Answer | Cancel
+class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One response of a restored turn. Fields as in `Candidate`."""
+
+    node: int
+    text: str | None
+    error: str | None
+    model: str = ""
+    seconds: float = 0.0
+
+
+class Restore(_Command, frozen=True, tag=8):
+    """A closed turn from elsewhere, put at the end as number `turn`. No LLM is asked; given up if none is chosen."""
+
+    turn: int
+    kind: Literal["query", "ask"]
+    text: str
+    candidates: list[Restored]
+    chosen: int | None
+
+
+Command: TypeAlias = Create | Query | Candidate | Choose | Ask | Answer | Cancel | Restore
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
@@ -116,7 +138,9 @@ def check(command: Command) -> str | None:
         case Cancel(turn=turn):
             return _check_turn(turn)
         case Candidate() | Answer():
-            return _check_response(command)
+            return _check_turn(command.turn) or _check_response(command)
+        case Restore():
+            return _check_restore(command)
         case _:
             return None
 
@@ -145,7 +169,27 @@ def check_text(text: str, what: str = "text") -> str | None:
     return None
 
 
-def _check_response(command: Candidate | Answer) -> str | None:
+def _check_restore(command: Restore) -> str | None:
+    error = _check_turn(command.turn) or check_text(command.text)
+    for response in command.candidates:
+        error = error or _check_response(response)
+    if error is not None:
+        return error
+    size = len(command.text.encode())
+    having: dict[int, bool] = {}
+    for response in command.candidates:
+        if response.node in having:
+            return f"node {response.node} has two answers in turn {command.turn}"
+        having[response.node] = response.text is not None
+        size += len((response.text or response.error or "").encode())
+    if command.chosen is not None and not having.get(command.chosen):
+        return f"node {command.chosen} is chosen in turn {command.turn}, but has no answer there"
+    if size > MAX_RESTORED_BYTES:
+        return f"turn {command.turn} has {size} bytes of text, at most {MAX_RESTORED_BYTES} are possible"
+    return None
+
+
+def _check_response(command: Candidate | Answer | Restored) -> str | None:
     if (command.text is None) == (command.error is None):
         return "an LLM's response is either a text or an error"
     if not (math.isfinite(command.seconds) and command.seconds >= 0):
@@ -156,7 +200,7 @@ def _check_response(command: Candidate | Answer) -> str | None:
         return "the model's name is not valid Unicode"
     if not fits:
         return f"the model's name is longer than {MAX_MODEL_BYTES} bytes"
-    error = _check_node(command.node) or _check_turn(command.turn)
+    error = _check_node(command.node)
     if error is not None:
         return error
     if command.text is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from kvstore import rows
-from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Command, Create, Query, check, decode
+from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Command, Create, Query, Restore, check, decode
 from kvstore.conversation import Conversation, Kind, Response, State, Turn
 
 _DIGEST_MODULUS = 2**256
@@ -124,6 +124,8 @@ class Store:
                 return self._choose(command)
             case Cancel():
                 return self._cancel(command)
+            case Restore():
+                return self._restore(command)
 
     def _find(self, context: str) -> Conversation:
         conversation = self._conversations.get(context)
@@ -215,6 +217,21 @@ class Store:
             raise _Refused(f"'{context}' has no open question: {_closed(context, number, turn)}")
         turn.cancelled = True
         self._touch(conversation.index, number)
+        return number
+
+
+    def _restore(self, command: Restore) -> int:
+        have = len(self._find(command.context).turns)
+        if command.turn != have + 1:
+            raise _Refused(f"'{command.context}' has {have} turns: turn {command.turn} cannot follow")
+        candidates = {
+            response.node: Response(response.text, response.error, response.model, response.seconds)
+            for response in sorted(command.candidates, key=lambda response: response.node)
+        }
+        turn = Turn(Kind(command.kind), command.text, candidates, command.chosen, command.chosen is None)
+        number = self._add_turn(command.context, turn)
+        for node in candidates:
+            self._touch(self._conversations[command.context].index, number, node)
         return number
 
 

@@ -18,6 +18,8 @@ from kvstore.commands import (
     Command,
     Create,
     Query,
+    Restore,
+    Restored,
     check,
     check_text,
     decode,
@@ -35,6 +37,8 @@ COMMANDS: list[Command] = [
     Answer("c1", 2, 3, "me", None, "model", 0.25),
     Cancel("c1"),
     Cancel("c1", 4),
+    Restore("c1", 1, "query", "why?", [Restored(2, "because", None, "model", 1.5), Restored(3, None, "no network")], 2),
+    Restore("c1", 2, "ask", "who?", [], None),
 ]
 
 
@@ -100,6 +104,14 @@ def test_lone_surrogates_are_refused() -> None:
         Choose("c", 0),
         Choose("c", 1, 0),
         Cancel("c", 0),
+        Restore("c", 0, "query", "why?", [], None),
+        Restore("c", 1, "query", " ", [], None),
+        Restore("c", 1, "query", "why?", [Restored(1, None, None)], None),
+        Restore("c", 1, "query", "why?", [Restored(0, "x", None)], None),
+        Restore("c", 1, "query", "why?", [Restored(1, "x", None), Restored(1, "y", None)], None),
+        Restore("c", 1, "query", "why?", [Restored(1, "x", None)], 2),
+        Restore("c", 1, "query", "why?", [Restored(1, None, "x")], 1),
+        Restore("c", 1, "query", "why?", [Restored(n, "x" * MAX_TEXT_BYTES, None) for n in range(1, 9)], 1),
     ],
 )
 def test_malformed_commands_are_refused(command: Command) -> None:
@@ -121,6 +133,7 @@ def test_malformed_commands_are_refused(command: Command) -> None:
         msgspec.msgpack.encode([99, "c"]),
         msgspec.msgpack.encode([1]),
         msgspec.msgpack.encode([4, "c", 2**63 + 5, "x"]),
+        msgspec.msgpack.encode([8, "c", 1, "other", "why?", [], None]),
         msgspec.msgpack.encode({"type": 1, "context": "c"}),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Command, Create, Query, encode
+from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Command, Create, Query, Restore, Restored, encode
 from kvstore.conversation import Kind, State
 from kvstore.store import Outcome, Store
 
@@ -167,6 +167,22 @@ def test_garbage_is_refused(payload: bytes) -> None:
     assert store.changed() == []
 
 
+def test_a_restored_turn_is_closed(cluster: Cluster) -> None:
+    responses = [Restored(2, "b", None, "m", 2.0), Restored(1, None, "timeout")]
+    restore = Restore("c1", 1, "query", "why?", responses, 2)
+    assert cluster.refused(restore) == "no conversation 'c1': create c1 makes it"
+    assert cluster(Create("c1"), restore).turn == 1
+    turn = cluster.store.conversations["c1"].turns[0]
+    assert turn.state is State.CHOSEN and turn.answer is not None and turn.answer.text == "b"
+    assert list(turn.candidates) == [1, 2] and cluster.store.conversations["c1"].open_turn is None
+    assert cluster.refused(restore) == "'c1' has 1 turns: turn 1 cannot follow"
+    given_up = Restore("c1", 2, "ask", "who?", [], None)
+    assert cluster(given_up).turn == 2
+    assert cluster.store.conversations["c1"].turns[1].state is State.CANCELLED
+    cluster(Query("c1", "and?"))
+    assert "open question" in cluster.refused(Restore("c1", 4, "query", "x", [], None))
+
+
 def test_a_decided_command_beyond_the_limits_is_refused() -> None:
     outcome = Store().apply(1, b"\x92\x01\xa3a b")  # Create("a b"), which no node of this version would propose
     sentence = "a context id consists of printable characters without spaces"
@@ -222,7 +238,7 @@ responses = st.one_of(st.tuples(texts, st.none()), st.tuples(st.none(), texts))
 @st.composite
 def commands(draw: st.DrawFn) -> Command:
     context = draw(contexts)
-    kind = draw(st.sampled_from([Create, Query, Ask, Candidate, Answer, Choose, Cancel]))
+    kind = draw(st.sampled_from([Create, Query, Ask, Candidate, Answer, Choose, Cancel, Restore]))
     if kind is Create:
         return Create(context)
     if kind is Query or kind is Ask:
@@ -231,6 +247,11 @@ def commands(draw: st.DrawFn) -> Command:
         return Choose(context, draw(nodes), draw(st.none() | turns))
     if kind is Cancel:
         return Cancel(context, draw(st.none() | turns))
+    if kind is Restore:
+        given = draw(st.dictionaries(nodes, texts))
+        restored = [Restored(node, text, None) for node, text in given.items()]
+        chosen = draw(st.sampled_from([None, *given]))
+        return Restore(context, draw(turns), draw(st.sampled_from(("query", "ask"))), draw(texts), restored, chosen)
     text, error = draw(responses)
     maker = Candidate if kind is Candidate else Answer
     return maker(context, draw(turns), draw(nodes), text, error, "m", draw(st.floats(0, 10)))
