@@ -15,7 +15,7 @@ from kvstore.store import Outcome, Store
 from llm.desk import Desk
 from llm.duties import Duty, owed, owed_in
 from llm.provider import ProviderError, Reply
-from runtime.session import Busy
+from runtime.busy import Busy
 
 
 class Node(Protocol):

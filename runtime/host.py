@@ -7,8 +7,9 @@ happens in one event loop, but for the disk, which has a thread of its own (stor
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, Protocol
 
@@ -18,9 +19,10 @@ from kvstore.commands import Command, encode
 from kvstore.store import Outcome, Store
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Snapshot
-from paxos.output import Output, Persist
+from paxos.output import Applied, Output, Persist
 from paxos.replica import QueueFull, Replica, Status
-from runtime.session import Busy
+from runtime.busy import Busy
+from runtime.journal import Journal
 from storage.database import Database
 from storage.errors import StorageError
 from storage.records import Compaction
@@ -51,6 +53,25 @@ class HostEvents(Protocol):
         """The disk failed: the node acknowledges nothing any more and must leave."""
 
 
+class Observer(Protocol):
+    """Sees what a host does, for people. Called in the midst of its work: must be quick and never raise."""
+
+    def received(self, sender: int, message: AnyMessage) -> None:
+        """From another node, or this node's own vote once it is on disk."""
+
+    def sent(self, messages: Sequence[tuple[int, AnyMessage]]) -> None:
+        """To other nodes: (node, message)."""
+
+    def applied(self, applied: Sequence[Applied]) -> None:
+        """To the store."""
+
+    def installed(self, position: int) -> None:
+        """A snapshot at `position` replaced the store."""
+
+    def changed(self, status: Status) -> None:
+        """As `HostEvents.on_change`."""
+
+
 class Host:
     """One node. Made and used in the thread of its event loop; `close` before leaving."""
 
@@ -63,6 +84,8 @@ class Host:
         self.store.load(database.rows())
         self.odd_messages: Counter[int] = Counter()
         """Messages that could not be understood, by sender."""
+        self.journal = Journal()
+        self.observer: Observer | None = None
         self._database = database
         self._send = send
         self._limits = limits
@@ -121,15 +144,19 @@ class Host:
     def state(self) -> Status:
         return self.replica.status()
 
-    def status(self) -> dict[str, Any]:
-        """For users, ready for JSON."""
+    def glance(self) -> dict[str, Any]:
+        """The cheap part of `status`."""
         status = self.replica.status()
         return {
             "node": status.node, "role": status.role, "leader": status.leader,
             "ballot": list(msgspec.structs.astuple(status.ballot)), "decided": status.decided,
-            "applied": status.applied, "queued": status.queued, "digest": self.store.digest(),
-            "standing": str(status.standing), "links": list(status.links),
+            "applied": status.applied, "queued": status.queued, "standing": str(status.standing),
+            "links": list(status.links),
         }
+
+    def status(self) -> dict[str, Any]:
+        """For users, ready for JSON."""
+        return {**self.glance(), "digest": self.store.digest()}
 
     # ---- Input
 
@@ -142,6 +169,8 @@ class Host:
         except (msgspec.DecodeError, ValueError):
             self.odd_messages[sender] += 1
             return
+        if self.observer is not None:
+            self.observer.received(sender, message)
         self.replica.receive(sender, message, self._loop.time())
         self._wake()
 
@@ -178,9 +207,13 @@ class Host:
         seen = (status.role, status.leader, status.links, status.standing)
         if seen != self._seen:
             self._seen = seen
+            if self.observer is not None:
+                self.observer.changed(status)
             self._events.on_change()
 
     def _send_all(self, messages: list[tuple[int, AnyMessage]]) -> None:
+        if self.observer is not None:
+            self.observer.sent(messages)
         last: AnyMessage | None = None
         payload = b""
         for node, message in messages:
@@ -198,6 +231,8 @@ class Host:
         own = [message for node, message in after if node == self.replica.pid]
         self._send_all([(node, message) for node, message in after if node != self.replica.pid])
         for message in own:
+            if self.observer is not None:
+                self.observer.received(self.replica.pid, message)
             self.replica.receive(self.replica.pid, message, self._loop.time())
         self._wake()
 
@@ -205,9 +240,16 @@ class Host:
         if out.install is not None:
             self.store.load(out.install.rows)
             self._compacted = out.install.position
+            self.journal.jumped()
+            if self.observer is not None:
+                self.observer.installed(out.install.position)
             self._events.on_installed()
+        if self.observer is not None:
+            self.observer.applied(out.apply)
+        at = time.time() if self._live else None
         for applied in out.apply:
             outcome = self.store.apply(applied.position, applied.operation.payload)
+            self.journal.note(applied.position, self.replica.log.get(applied.position), applied.operation, outcome, at)
             answer = self._answers.pop(applied.ticket, None)
             if answer is not None and not answer.done():
                 answer.set_result(outcome)

@@ -18,6 +18,7 @@ from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Create, Que
 from kvstore.commands import Command as Operation
 from kvstore.conversation import Conversation, Response, Turn
 from kvstore.store import Outcome, Store
+from runtime.busy import Busy
 
 Emit: TypeAlias = Callable[[Mapping[str, Any], Text], None]
 """Where events go: the event, and what humans get to see of it."""
@@ -34,10 +35,6 @@ COMMANDS = by_name(
         Usage("status", "", "what this node knows of the cluster", "status", at_once=True),
     ]
 )
-
-
-class Busy(Exception):
-    """The node takes no further operation, or read, until some are done."""
 
 
 class Node(Protocol):

@@ -15,7 +15,8 @@ from console.run import Text
 from kvstore.commands import Answer, Candidate, Choose, Create, Query, encode
 from kvstore.commands import Command as Operation
 from kvstore.store import Outcome, Store
-from runtime.session import COMMANDS, Busy, Session
+from runtime.busy import Busy
+from runtime.session import COMMANDS, Session
 
 ME = 2
 PAPER = Paper(60)
