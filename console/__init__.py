@@ -18,7 +18,7 @@ or a function from `Paper` (width, colours, wrapping, tables) to it. All text is
 
 from __future__ import annotations
 
-from console.commands import Command, Result, Usage, by_name, expectation
+from console.commands import Command, Result, Usage, UsageError, by_name, expectation
 from console.executor import Earlier, Executor, Sequential
 from console.paper import Paper
 from console.run import Console, Form, Text, run_console
@@ -34,6 +34,7 @@ __all__ = [
     "Sequential",
     "Text",
     "Usage",
+    "UsageError",
     "by_name",
     "expectation",
     "run_console",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -34,6 +34,8 @@ class Usage(msgspec.Struct, frozen=True):
     """Answers at once, not in the order typed. Must not wait for anything."""
     large: bool = False
     """Its result may be large, and is laid out beside the event loop."""
+    details: str = ""
+    """What `help COMMAND` adds."""
 
     @property
     def synopsis(self) -> str:
@@ -51,6 +53,11 @@ class Command(msgspec.Struct, frozen=True):
         return " ".join([self.name, *self.args[:1]])
 
 
+Fill: TypeAlias = Callable[[Usage, str], str]
+"""Gets a command's usage and the rest of the line, and returns the rest with the words put in that were left out. May
+raise UsageError."""
+
+
 class UsageError(Exception):
     """A line that is no command. Says what is expected, as a sentence for users."""
 
@@ -66,14 +73,16 @@ def by_name(usages: Iterable[Usage]) -> dict[str, Usage]:
     return {usage.name: usage for usage in usages}
 
 
-def parse(number: int, text: str, commands: Mapping[str, Usage]) -> Command:
-    """The command on line `number`. Raises UsageError. `text` must not be blank.
+def parse(number: int, text: str, commands: Mapping[str, Usage], fill: Fill | None = None) -> Command:
+    """The command on line `number`. Raises UsageError. `text` must not be blank. `fill` puts in what was left out.
 
     Nothing is quoted and nothing unquoted: a text argument is the rest of the line without the white space around it.
     """
     words = text.split(None, 1)
     usage = find(words[0], commands)
     rest = words[1].strip() if len(words) > 1 else ""
+    if fill is not None:
+        rest = fill(usage, rest)
     args = rest.split(None, usage.most - 1) if usage.text else rest.split()
     if len(args) < usage.least:
         raise UsageError(f"too few words: {expectation(usage)}")
@@ -109,5 +118,8 @@ def help_result(args: list[str], commands: Mapping[str, Usage]) -> Result:
         return {"ok": False, "error": str(error)}
     return {
         "ok": True,
-        "commands": [{"name": u.name, "usage": u.synopsis, "help": u.help, "example": u.example} for u in shown],
+        "commands": [
+            {"name": u.name, "usage": u.synopsis, "help": u.help, "example": u.example, "details": u.details}
+            for u in shown
+        ],
     }

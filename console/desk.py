@@ -69,10 +69,10 @@ class Desk:
         try:
             if line.error is not None:
                 raise UsageError(line.error)
-            command = parse(line.number, text, self._commands)
+            command = parse(line.number, text, self._commands, self._executor.fill)
         except UsageError as error:
             name = (text.split(None, 1) or [""])[0][:MAX_WORD]
-            self._start(Command(line.number, name), 0, _done({"ok": False, "error": str(error)}))
+            self._start(Command(line.number, name), 0, _done({"ok": False, "error": str(error), "kind": "usage"}))
         else:
             if command.name == EXIT.name:
                 self._exit = command

@@ -26,6 +26,10 @@ class Executor(Protocol):
         cancelled when the user leaves. Commands that must not overlap with earlier ones await `earlier()` first."""
         ...
 
+    def fill(self, usage: Usage, rest: str) -> str:
+        """`rest` of a line with the words put in that this user may leave out. May raise UsageError."""
+        ...
+
     def waiting_for(self, command: Command) -> str:
         """Why a command has not answered for a while, for users."""
         ...
@@ -70,6 +74,9 @@ class Sequential:
             await earlier()
         result = await self._execute(command.name, command.args)
         return {"ok": "error" not in result, **result}
+
+    def fill(self, usage: Usage, rest: str) -> str:
+        return rest
 
     def waiting_for(self, command: Command) -> str:
         return self._waiting_for(command) if self._waiting_for else "not done yet"

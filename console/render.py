@@ -35,8 +35,12 @@ def error(result: Result, paper: Paper) -> str:
 def help_table(result: Result, paper: Paper) -> str:
     """All commands as a table; a single one with its example."""
     shown = paper.table(("", ""), [(entry["usage"], entry["help"]) for entry in result["commands"]])
-    if len(result["commands"]) == 1 and result["commands"][0]["example"]:
-        shown += "\n" + paper.text(f"for example: {result['commands'][0]['example']}")
+    if len(result["commands"]) == 1:
+        (only,) = result["commands"]
+        if only["example"]:
+            shown += "\n" + paper.text(f"for example: {only['example']}")
+        if only.get("details"):
+            shown += "\n" + paper.text(only["details"])
     return shown
 
 

@@ -45,6 +45,9 @@ class Manual:
                 self.changed.clear()
                 await self.changed.wait()
 
+    def fill(self, usage: Usage, rest: str) -> str:
+        return rest
+
     def waiting_for(self, command: Command) -> str:
         return f"no word on {command.args[0]}"
 
