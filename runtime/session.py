@@ -95,6 +95,9 @@ class Session:
             case _:
                 return self._write(command)
 
+    def fill(self, usage: Usage, rest: str) -> str:
+        return rest
+
     def waiting_for(self, command: Command) -> str:
         return "not decided yet" if self._node.reachable() else "no majority reachable"
 
