@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from random import Random
 
-Link = tuple[int, int]
-"""(from, to): one direction."""
+import msgspec
+
+from net.layers import ALL, Layers, Link
+
+__all__ = ["ALL", "DROP", "NOW", "REORDER_S", "Faults", "Link", "Quality"]
 
 NOW = (0.0,)
 """One copy, at once."""
@@ -16,17 +19,37 @@ REORDER_S = 0.02
 """A message picked for reordering is held back by up to this much, so that later ones overtake it."""
 
 
+class Quality(msgspec.Struct, frozen=True):
+    """How a link treats messages. Percentages are 0..100, times are seconds."""
+
+    delay_s: float = 0.0
+    jitter_s: float = 0.0
+    """A random part of this comes on top of the delay."""
+    loss_percent: float = 0.0
+    duplicate_percent: float = 0.0
+    reorder_percent: float = 0.0
+
+
+PERFECT = Quality()
+
+
 class Faults:
-    """Which messages are lost, late, doubled or out of order. Percentages are 0..100, times are seconds."""
+    """Which messages are lost, late, doubled or out of order.
+
+    Of two commands about the same link the later one counts; one about all links covers those about single ones. What
+    is set with a `token` is taken back by `lift`, and what was there before, or came after, counts again.
+    """
 
     def __init__(self, random: Random) -> None:
         self._random = random
+        self._cuts = Layers(False)
+        self._delays = Layers((0.0, 0.0))
+        self._losses, self._duplicates, self._reorderings = Layers(0.0), Layers(0.0), Layers(0.0)
         self._cut: set[Link] = set()
-        self.delay_s = 0.0
-        self.jitter_s = 0.0
-        self.loss_percent = 0.0
-        self.duplicate_percent = 0.0
-        self.reorder_percent = 0.0
+        self.general = PERFECT
+        """Of every link that is not in `own`."""
+        self.own: dict[Link, Quality] = {}
+        """Of the links that differ from that."""
         self.quiet = True
         """Nothing is done to any message; lets the relay skip `decide`."""
 
@@ -37,57 +60,83 @@ class Faults:
     def is_cut(self, src: int, dst: int) -> bool:
         return (src, dst) in self._cut
 
-    def fail(self, *links: Link) -> None:
-        self._cut.update(links)
+    def seed(self, number: int) -> None:
+        """From now on the same messages in the same order meet the same fate."""
+        self._random.seed(number)
+
+    def fail(self, *links: Link, token: int | None = None) -> None:
+        self._cuts.set(dict.fromkeys(links, True), token)
         self._changed()
 
     def fix(self, *links: Link) -> None:
-        self._cut.difference_update(links)
+        self._cuts.set(dict.fromkeys(links, False))
         self._changed()
 
     def heal(self) -> None:
         """Every link carries messages again; delay, loss and the rest stay as they are."""
-        self._cut.clear()
+        self._cuts.set({ALL: False})
         self._changed()
 
-    def partition(self, groups: Iterable[Iterable[int]]) -> None:
+    def partition(self, groups: Iterable[Iterable[int]], token: int | None = None) -> None:
         """Exactly the links between different groups are cut, whatever was cut before."""
         group_of = {node: number for number, group in enumerate(groups) for node in group}
-        self._cut = {(a, b) for a in group_of for b in group_of if group_of[a] != group_of[b]}
+        between = {(a, b): True for a in group_of for b in group_of if group_of[a] != group_of[b]}
+        self._cuts.set({ALL: False, **between}, token)
         self._changed()
 
-    def set_delay(self, delay_s: float, jitter_s: float) -> None:
+    def set_delay(
+        self, delay_s: float, jitter_s: float, links: Iterable[Link] = (ALL,), token: int | None = None
+    ) -> None:
         """Each message is late by `delay_s` plus a random part of `jitter_s`."""
-        self.delay_s, self.jitter_s = delay_s, jitter_s
+        self._delays.set(dict.fromkeys(links, (delay_s, jitter_s)), token)
         self._changed()
 
-    def set_loss(self, percent: float) -> None:
-        self.loss_percent = percent
+    def set_loss(self, percent: float, links: Iterable[Link] = (ALL,), token: int | None = None) -> None:
+        self._losses.set(dict.fromkeys(links, percent), token)
         self._changed()
 
-    def set_duplicates(self, percent: float) -> None:
-        self.duplicate_percent = percent
+    def set_duplicates(self, percent: float, links: Iterable[Link] = (ALL,), token: int | None = None) -> None:
+        self._duplicates.set(dict.fromkeys(links, percent), token)
         self._changed()
 
-    def set_reordering(self, percent: float) -> None:
-        self.reorder_percent = percent
+    def set_reordering(self, percent: float, links: Iterable[Link] = (ALL,), token: int | None = None) -> None:
+        self._reorderings.set(dict.fromkeys(links, percent), token)
         self._changed()
+
+    def lift(self, token: int) -> bool:
+        """Takes back what was set with this token. False if nothing of it was left."""
+        layers = (self._cuts, self._delays, self._losses, self._duplicates, self._reorderings)
+        found = [each.lift(token) for each in layers]
+        self._changed()
+        return any(found)
+
+    def reset(self) -> None:
+        """A network without faults."""
+        self.heal()
+        self.set_delay(0.0, 0.0)
+        self.set_loss(0.0)
+        self.set_duplicates(0.0)
+        self.set_reordering(0.0)
+
+    def quality(self, src: int, dst: int) -> Quality:
+        return self.own.get((src, dst), self.general)
 
     def decide(self, src: int, dst: int) -> tuple[float, ...]:
         """For each copy that arrives, by how many seconds it is late; empty if none does."""
         if self.quiet:
             return NOW
-        if (src, dst) in self._cut or self._happens(self.loss_percent):
+        link = self.own.get((src, dst), self.general)
+        if (src, dst) in self._cut or self._happens(link.loss_percent):
             return DROP
-        if self._happens(self.duplicate_percent):
-            return (self._lateness(), self._lateness())
-        return (self._lateness(),)
+        if self._happens(link.duplicate_percent):
+            return (self._lateness(link), self._lateness(link))
+        return (self._lateness(link),)
 
-    def _lateness(self) -> float:
-        late = self.delay_s
-        if self.jitter_s:
-            late += self._random.uniform(0, self.jitter_s)
-        if self._happens(self.reorder_percent):
+    def _lateness(self, link: Quality) -> float:
+        late = link.delay_s
+        if link.jitter_s:
+            late += self._random.uniform(0, link.jitter_s)
+        if self._happens(link.reorder_percent):
             late += self._random.uniform(0, REORDER_S)
         return late
 
@@ -95,7 +144,14 @@ class Faults:
         return percent > 0 and self._random.random() * 100 < percent
 
     def _changed(self) -> None:
-        self.quiet = not (
-            self._cut or self.delay_s or self.jitter_s or self.loss_percent or self.duplicate_percent
-            or self.reorder_percent
-        )
+        self._cut = set(self._cuts.own)  # in general a link is not cut
+        rates = (self._losses, self._duplicates, self._reorderings)
+        self.general = Quality(*self._delays.general, *(each.general for each in rates))
+        special = sorted({link for each in (self._delays, *rates) for link in each.own})
+        self.own = {
+            link: Quality(
+                *self._delays.own.get(link, self._delays.general), *(each.own.get(link, each.general) for each in rates)
+            )
+            for link in special
+        }
+        self.quiet = not self._cut and not self.own and self.general == PERFECT

@@ -256,11 +256,11 @@ class Orchestrator:
         return {
             "nodes": [self._node_status(node) for node in self._nodes],
             "links": [list(link) for link in faults.cut],
-            "delay_ms": faults.delay_s * 1000,
-            "jitter_ms": faults.jitter_s * 1000,
-            "loss_percent": faults.loss_percent,
-            "duplicate_percent": faults.duplicate_percent,
-            "reorder_percent": faults.reorder_percent,
+            "delay_ms": faults.general.delay_s * 1000,
+            "jitter_ms": faults.general.jitter_s * 1000,
+            "loss_percent": faults.general.loss_percent,
+            "duplicate_percent": faults.general.duplicate_percent,
+            "reorder_percent": faults.general.reorder_percent,
         }
 
     def _node_status(self, node: int) -> Result:
@@ -289,11 +289,11 @@ class Orchestrator:
         words = []
         if faults.cut:
             words.append(f"failed links: {cut_words(faults.cut)}")
-        if faults.delay_s or faults.jitter_s:
-            jitter = f" + {faults.jitter_s * 1000:g}" if faults.jitter_s else ""
-            words.append(f"delay {faults.delay_s * 1000:g}{jitter} ms")
+        if faults.general.delay_s or faults.general.jitter_s:
+            jitter = f" + {faults.general.jitter_s * 1000:g}" if faults.general.jitter_s else ""
+            words.append(f"delay {faults.general.delay_s * 1000:g}{jitter} ms")
         for name, percent in (
-            ("loss", faults.loss_percent), ("duplicate", faults.duplicate_percent), ("reorder", faults.reorder_percent)
+            ("loss", faults.general.loss_percent), ("duplicate", faults.general.duplicate_percent), ("reorder", faults.general.reorder_percent)
         ):
             if percent:
                 words.append(f"{name} {percent:g} %")
