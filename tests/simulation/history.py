@@ -1,0 +1,298 @@
+"""Histories: what users asked of the cluster, when, and what it answered.
+
+A history is a list of calls in any order. A call without an answer is *open*: it may have taken effect at any time
+since it was invoked, may still do so, or never will. Whoever records a history says what a *process* is: one user's
+session with one incarnation of a node. Its calls may overlap (commands typed ahead); when the node restarts, or the
+user goes elsewhere, a new process begins.
+
+A call that was refused without reading the state (a blank text, an impossible context id) says nothing about
+linearizability and does not belong into a history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Op: TypeAlias = Literal[
+    "create", "query", "ask", "choose", "cancel", "view", "viewall",
+    "candidate", "answer",  # done by nodes, not by users
+]  # fmt: skip
+
+_NEEDED: dict[Op, tuple[str, ...]] = {
+    "create": ("context",),
+    "query": ("context", "text"),
+    "ask": ("context", "text"),
+    "choose": ("context", "node"),
+    "cancel": ("context",),
+    "view": ("context",),
+    "viewall": (),
+    "candidate": ("context", "node"),
+    "answer": ("context", "node"),
+}
+
+ALWAYS = -1e18
+"""The invocation time of a call that may take effect as early as it likes. (JSON has no infinity.)"""
+
+_NEVER_SHOWN = "(never shown)"
+
+
+class Args(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a call is about. `text` is the question, or an LLM's answer (None: it failed); any short name of the text
+    serves as well, as long as views use the same one. `turn` counts from 1; None means the last one."""
+
+    context: str | None = None
+    text: str | None = None
+    node: int | None = None
+    turn: int | None = None
+
+
+class SeenTurn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A turn as a view shows it. `candidates` holds the answer by node number, None for one that failed."""
+
+    query: str
+    candidates: dict[int, str | None] = {}
+    chosen: int | None = None
+    cancelled: bool = False
+    kind: Literal["query", "ask"] = "query"
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was answered. All but `ok` are compared only where they are given.
+
+    reason: why it was refused, in the words of model.Reason.
+    turn: the turn that was added or changed.
+    turns: what a view saw; needed for a view that is ok.
+    conversations: what a viewall saw, in the order shown; needed for a viewall that is ok.
+    stale: a view that was marked as possibly stale. It may show any earlier state, but not one that never was.
+    """
+
+    ok: bool
+    reason: str | None = None
+    turn: int | None = None
+    turns: tuple[SeenTurn, ...] | None = None
+    conversations: dict[str, tuple[SeenTurn, ...]] | None = None
+    stale: bool = False
+
+
+class Call(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One operation as its user saw it. Times are seconds on one clock (virtual or real) for the whole history.
+
+    Two calls are ordered only if one returned strictly before the other was invoked; equal times count as overlapping.
+    """
+
+    process: str
+    op: Op
+    args: Args
+    invoked_at: float
+    returned_at: float | None = None
+    result: Result | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.result is None
+
+    @property
+    def reads(self) -> bool:
+        return self.op in ("view", "viewall")
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    def describe(self, skip: int = 0) -> str:
+        """One readable line, which leaves out the first `skip` turns of a view."""
+        begin = "any time" if self.invoked_at == ALWAYS else f"{self.invoked_at:.6g}"
+        end = "never answered" if self.returned_at is None else f"{self.returned_at:.6g}"
+        return f"{begin:>10} .. {end:<14} {self.process:<8} {_command(self.op, self.args)}{_answer(self.result, skip)}"
+
+
+class Pending:
+    """A call that a `Recorder` has seen begin."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+    def returned(self, now: float, result: Result) -> None:
+        """The answer came. A call that is never told so stays open."""
+        self.call = msgspec.structs.replace(self.call, returned_at=now, result=result)
+
+
+class Recorder:
+    """Collects a history. Calls may begin and return in any thread or task; the recorder has no clock of its own."""
+
+    def __init__(self) -> None:
+        self._pending: list[Pending] = []
+
+    def invoke(self, process: str, op: Op, args: Args, now: float) -> Pending:
+        pending = Pending(Call(process, op, args, now))
+        self._pending.append(pending)
+        return pending
+
+    def history(self) -> list[Call]:
+        return [pending.call for pending in self._pending]
+
+
+def validate(call: Call) -> None:
+    """Raises ValueError for a call that is not well-formed."""
+    missing = [name for name in _NEEDED[call.op] if getattr(call.args, name) is None]
+    if missing:
+        raise ValueError(f"{call.op} without {' and '.join(missing)}: {call}")
+    if call.args.turn is not None and call.args.turn < 1:
+        raise ValueError(f"turns count from 1: {call}")
+    if (call.returned_at is None) != (call.result is None):
+        raise ValueError(f"a time of return without a result, or the other way round: {call}")
+    if call.returned_at is not None and not call.invoked_at <= call.returned_at:
+        raise ValueError(f"returned before it was invoked: {call}")
+    if call.result is not None:
+        shown = {"view": call.result.turns, "viewall": call.result.conversations}
+        if any((op == call.op and call.result.ok) != (what is not None) for op, what in shown.items()):
+            raise ValueError(f"a view that does not say what it saw, or something else that does: {call}")
+
+
+def dump(history: Iterable[Call], path: Path) -> None:
+    """Writes one call a line, as JSON, in order of invocation."""
+    lines = [msgspec.json.encode(call) + b"\n" for call in sorted(history, key=lambda call: call.invoked_at)]
+    path.write_bytes(b"".join(lines))
+
+
+def load(path: Path) -> list[Call]:
+    """Reads what `dump` wrote. Raises ValueError, with the number of the line, for anything else."""
+    history: list[Call] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            call = msgspec.json.decode(line, type=Call)
+            validate(call)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        history.append(call)
+    return history
+
+
+def split(history: Sequence[Call]) -> dict[str, list[Call]]:
+    """The history of each conversation, by context id.
+
+    Linearizability is a local property: a history is linearizable if that of each conversation is. A viewall becomes
+    one view of every conversation that the history knows; that these were taken at the same time is lost, so an order
+    *between* conversations that no single log could produce may go unnoticed.
+    """
+    contexts: dict[str, list[Call]] = {}
+    for call in history:
+        if call.args.context is not None:
+            contexts.setdefault(call.args.context, [])
+        for context in (call.result and call.result.conversations) or ():
+            contexts.setdefault(context, [])
+    for call in history:
+        if call.op != "viewall":
+            assert call.args.context is not None
+            contexts[call.args.context].append(call)
+        elif call.result is not None and call.result.ok:
+            for context, calls in contexts.items():
+                calls.append(_view_of(call, context))
+    return contexts
+
+
+def infer_candidates(history: Sequence[Call]) -> list[Call]:
+    """The history with open candidate (and answer) calls that nodes may have done, as far as they explain anything.
+
+    For recorders that cannot see what nodes do among themselves. The calls may take effect at any time, so what is lost
+    is the proof that nobody saw an answer before, or without, an LLM having given it. Node 0 is whichever it was.
+    """
+    found: list[Call] = []
+    for context, calls in split(history).items():
+        known: set[tuple[Op, Args]] = set()
+        for call in calls:
+            for op, node, text, turn in _hints(call):
+                args = Args(context, text, node, turn)
+                if turn is None or (op, args) not in known:  # without a turn, each may be about another one
+                    known.add((op, args))
+                    found.append(Call(f"node {node}", op, args, ALWAYS))
+    return [*history, *found]
+
+
+def until(calls: Sequence[Call], now: float) -> list[Call]:
+    """What was known of these calls at this time."""
+    cut: list[Call] = []
+    for call in calls:
+        if call.returned_at is None or call.returned_at <= now:
+            cut.extend([call] if call.invoked_at <= now else [])
+        elif call.invoked_at <= now:
+            cut.extend(unanswered(call))
+    return cut
+
+
+def unanswered(call: Call) -> list[Call]:
+    """The call if it had not been answered; nothing if it could then have had no effect."""
+    return [] if call.reads else [msgspec.structs.replace(call, returned_at=None, result=None)]
+
+
+def with_freed(calls: Sequence[Call], freed: set[int]) -> list[Call]:
+    """The history without anything that the freed calls say: they may take effect at any time, or never."""
+    result: list[Call] = []
+    for i, call in enumerate(calls):
+        if i not in freed:
+            result.append(call)
+        elif not call.reads and (call.result is None or call.result.ok):
+            turn = (call.result.turn if call.result else None) or call.args.turn
+            args = call.args if call.op in ("create", "query", "ask") else msgspec.structs.replace(call.args, turn=turn)
+            result.append(Call(f"freed {i}", call.op, args, ALWAYS))
+    return result
+
+
+def _hints(call: Call) -> Iterator[tuple[Op, int | None, str | None, int | None]]:
+    """What nodes have done if this answer is right, or may have done because of this call."""
+    result = call.result
+    turn = (result and result.turn) or call.args.turn
+    if call.op == "query" and (result is None or result.ok):
+        yield "candidate", 0, _NEVER_SHOWN, turn
+    elif call.op == "ask" and (result is None or result.ok):
+        yield "answer", 0, _NEVER_SHOWN, turn
+        yield "answer", 0, None, turn
+    elif call.op == "choose":
+        yield "candidate", call.args.node, _NEVER_SHOWN, turn
+        if result is not None and result.reason == "failed":
+            yield "candidate", call.args.node, None, turn
+            yield "answer", call.args.node, None, turn
+    for number, shown in enumerate((result and result.turns) or (), 1):
+        for node, text in shown.candidates.items():
+            yield "candidate" if shown.kind == "query" else "answer", node, text, number
+            if shown.kind == "ask":
+                yield "answer", node, None, number  # before the answer that took its place
+
+
+def _view_of(viewall: Call, context: str) -> Call:
+    result = viewall.result
+    assert result is not None and result.conversations is not None
+    turns = result.conversations.get(context)
+    seen = Result(turns is not None, turns=turns, stale=result.stale)
+    return Call(viewall.process, "view", Args(context), viewall.invoked_at, viewall.returned_at, seen)
+
+
+def _command(op: Op, args: Args) -> str:
+    words = [op, args.context, args.node and f"node {args.node}", args.turn and f"turn {args.turn}"]
+    if op in ("query", "ask", "candidate", "answer"):
+        words.append("failed" if args.text is None else repr(args.text))
+    return " ".join(word for word in words if word)
+
+
+def _answer(result: Result | None, skip: int) -> str:
+    if result is None:
+        return ""
+    said = "ok" if result.ok else "refused" + (f": {result.reason}" if result.reason else "")
+    said += f", turn {result.turn}" if result.turn is not None else ""
+    said += " (possibly stale)" if result.stale else ""
+    shown = {"": result.turns} if result.turns is not None else dict(result.conversations or {})
+    for context, turns in shown.items():
+        parts = [f"{number}: {_turn(turn)}" for number, turn in enumerate(turns, 1)][skip:]
+        parts[:0] = [f"1-{skip}: the same in all"] if skip else []
+        said += "; " + f"{context} [{' | '.join(parts)}]".strip()
+    return f" -> {said}"
+
+
+def _turn(turn: SeenTurn) -> str:
+    candidates = ", ".join(f"{node}: {'failed' if text is None else repr(text)}"
+                           for node, text in sorted(turn.candidates.items()))
+    state = f" chosen {turn.chosen}" if turn.chosen is not None else " cancelled" if turn.cancelled else ""
+    return f"{'ask ' if turn.kind == 'ask' else ''}{turn.query!r} {{{candidates}}}{state}"
