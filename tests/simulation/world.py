@@ -10,7 +10,7 @@ Observers (see checkers/) are told of every step and raise Violation when someth
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 import msgspec
@@ -18,15 +18,15 @@ import msgspec
 from kvstore.commands import Command, encode
 from kvstore.store import Outcome, Store
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Snapshot
-from paxos.output import Applied, Durable, Output, Persist
+from paxos.messages import AnyMessage, Entry, Snapshot
+from paxos.output import Applied, Durable, Output, Persist, Standing
 from paxos.replica import QueueFull, Replica
 from storage.memory import MemoryDatabase
 from storage.records import Compaction
 
 SIM_TIMING = Timing(heartbeat_s=0.1, election_s=0.5, tick_s=0.025, retry_s=0.2)
 SIM_LIMITS = Limits(
-    batch_operations=8, pipeline=4, queue=200, forward_window=64, horizon=400, lag=24, learn_operations=16, keep=8,
+    batch_operations=8, pipeline=4, queue=200, forward_window=64, horizon=400, lag=8, learn_operations=16, keep=8,
     hold=400, piece_bytes=512, snapshot_every=40,
 )
 
@@ -63,8 +63,11 @@ class Observer:
     def stepped(self, world: World, node: Node) -> None:
         """The node has worked off everything that its replica put out."""
 
+    def settled(self, world: World, nodes: list[Node]) -> None:
+        """Faults are over, and these nodes, which all are connected, have nothing left to do."""
 
-HOOKS = ("started", "sent", "stored", "applied", "installed", "acknowledged", "stepped")
+
+HOOKS = ("started", "sent", "stored", "applied", "installed", "acknowledged", "stepped", "settled")
 
 
 class Weather(msgspec.Struct):
@@ -174,6 +177,19 @@ class World:
             self.trace(self.now, text)
 
 
+class Disk(MemoryDatabase):
+    """Can be looked at from outside."""
+
+    @property
+    def image(self) -> Durable:
+        """Without the entries."""
+        return self._image
+
+    @property
+    def entries(self) -> Mapping[int, Entry]:
+        return self._entries
+
+
 class Node:
     """One process: a replica, its store, its disk; what is not on the disk is gone after a crash."""
 
@@ -189,8 +205,8 @@ class Node:
         """How fast its clock runs."""
         self.offset = float(pid)
         """What its clock shows at time 0; another machine, or another boot, counts from elsewhere."""
-        self.epoch_us = 0
-        """What its calendar shows at time 0, as far as it believes it."""
+        self.epoch_us = 1_000_000_000_000
+        """What its calendar shows at time 0."""
         self.disk = self._new_disk()
         self.replica: Replica
         self.store: Store
@@ -206,8 +222,12 @@ class Node:
         self._reads: dict[int, Callable[[], None]] = {}
         self._trap: tuple[str, int, Callable[[], None]] | None = None
 
-    def _new_disk(self) -> MemoryDatabase:
-        return MemoryDatabase(self.world.random.getrandbits(62) | 1)
+    def _new_disk(self) -> Disk:
+        return Disk(self.world.random.getrandbits(62) | 1)
+
+    @property
+    def standing_on_disk(self) -> Standing:
+        return self.disk.image.standing
 
     @property
     def clock(self) -> float:
@@ -267,6 +287,9 @@ class Node:
     def trap(self, point: str, count: int, then: Callable[[], None]) -> None:
         """Lets the process die when it passes `point` (one of POINTS) for the `count`th time; `then` is called."""
         self._trap = (point, count, then)
+
+    def disarm(self) -> None:
+        self._trap = None
 
     def _pass(self, point: str) -> None:
         """Here the process may die. Raises Died, which unwinds all that it was doing."""
@@ -476,5 +499,6 @@ POINTS = (
 """Where a process may die in the middle of its work. Part of a commit: what one transaction of several had done."""
 
 __all__ = [
-    "POINTS", "SIM_LIMITS", "SIM_TIMING", "Node", "Observer", "Snapshot", "Violation", "Weather", "World",
+    "HOOKS", "POINTS", "SIM_LIMITS", "SIM_TIMING", "Disk", "Node", "Observer", "Snapshot", "Violation", "Weather",
+    "World",
 ]

@@ -1,0 +1,25 @@
+"""What must always hold, one rule a file; each looks at the cluster from outside, after every step.
+
+The other rules are judged once a run: by the history checker (linearizability), and by the liveness phase (everything
+pending gets decided in time, ballots stand still once the links do). See scenario.py.
+"""
+
+from __future__ import annotations
+
+from tests.simulation.checkers.acknowledged import Acknowledged
+from tests.simulation.checkers.agreement import Agreement
+from tests.simulation.checkers.bounds import Bounds
+from tests.simulation.checkers.chosen import Chosen
+from tests.simulation.checkers.durable import Durability
+from tests.simulation.checkers.leaderships import Leaderships
+from tests.simulation.checkers.once import ExactlyOnce
+from tests.simulation.checkers.states import EqualStates
+from tests.simulation.checkers.voters import Voters
+from tests.simulation.world import Observer
+
+
+def all_checkers() -> list[Observer]:
+    return [
+        Durability(), Voters(), Leaderships(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(), Acknowledged(),
+        Bounds(),
+    ]

@@ -1,0 +1,36 @@
+"""Agreement: at each position, all nodes that know a decision know the same one."""
+
+from __future__ import annotations
+
+from paxos.messages import Operation
+from paxos.output import Durable
+from tests.simulation.world import Node, Observer, Violation, World
+
+
+class Disagreement(Violation):
+    pass
+
+
+class Agreement(Observer):
+    def __init__(self) -> None:
+        self.decided: dict[int, Operation] = {}
+        self._looked: dict[int, int] = {}
+
+    def started(self, world: World, node: Node, durable: Durable) -> None:
+        self._looked[node.pid] = 0
+
+    def stepped(self, world: World, node: Node) -> None:
+        log = node.replica.log
+        looked = self._looked[node.pid]
+        if log.decided == looked:
+            return
+        if log.decided < looked:
+            raise Disagreement(f"{node.pid} knew decisions up to {looked} and now up to {log.decided}")
+        self._looked[node.pid] = log.decided
+        for position in range(max(looked, log.released) + 1, log.decided + 1):
+            entry = log.get(position)
+            if entry is None:
+                raise Disagreement(f"{node.pid} knows {position} as decided, but not what")
+            agreed = self.decided.setdefault(position, entry.operation)
+            if agreed != entry.operation:
+                raise Disagreement(f"{node.pid} knows {entry} as decided; elsewhere it is {agreed}")

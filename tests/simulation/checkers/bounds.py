@@ -1,0 +1,42 @@
+"""Nothing grows without bound: queues, what is in flight, the log."""
+
+from __future__ import annotations
+
+from tests.simulation.world import Node, Observer, Violation, World
+
+LOOK_EVERY = 8
+"""Steps; the bounds are not so narrow that every one would matter."""
+WHILE_STORING = 50
+"""Operations that may get decided while a slow disk stores a snapshot."""
+
+
+class TooMuch(Violation):
+    pass
+
+
+class Bounds(Observer):
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def stepped(self, world: World, node: Node) -> None:
+        self._steps += 1
+        if self._steps % LOOK_EVERY:
+            return
+        limits, replica = world.limits, node.replica
+        log, leader = replica.log, replica.leader
+        self._check(node, "own operations", len(replica.queue), limits.queue)
+        self._check(node, "reads", len(replica.reads), limits.queue)
+        self._check(node, "held for a candidate", len(replica._held), limits.queue + limits.forward_window)
+        self._check(node, "accepted beyond the watermark", log.last - log.decided, limits.horizon)
+        # While a snapshot is being handed out or stored, more is kept; the rest is what piles up until the next one.
+        kept = limits.keep + limits.hold + 3 * limits.snapshot_every + limits.horizon + WHILE_STORING
+        self._check(node, "decided and kept", log.decided - log.released, kept)
+        if leader is not None:
+            inherited = limits.horizon + limits.lag
+            self._check(node, "batches in flight", len(leader._flying), limits.pipeline)
+            self._check(node, "queued by the leader", leader.queued, limits.queue + inherited)
+            self._check(node, "early", len(leader._early), limits.queue)
+
+    def _check(self, node: Node, what: str, count: int, bound: int) -> None:
+        if count > bound:
+            raise TooMuch(f"{node.pid}, {what}: {count}, more than {bound}")

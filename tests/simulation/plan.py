@@ -1,0 +1,280 @@
+"""What will happen in one run of the swarm, drawn from its seed before anything happens.
+
+A plan is data: it can be printed, stored, and shrunk by leaving things out (see shrink.py). What it leaves to the run
+are only the dice of single messages and disk writes.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TypeAlias
+
+import msgspec
+
+from paxos.limits import Limits
+from tests.simulation.world import POINTS, SIM_LIMITS, Weather
+
+Link: TypeAlias = tuple[int, int]
+"""Directed: (from, to)."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    """Something that is done to the cluster `at` this time (virtual seconds)."""
+
+    at: float
+
+
+class Crash(Event, frozen=True, tag="crash"):
+    """Node `pid` dies: at once, or when it next passes `point` for the `count`th time. `down` seconds later it starts
+    again. `hinted`: its peers are told at once that its connection closed."""
+
+    pid: int
+    down: float
+    point: str | None = None
+    count: int = 1
+    hinted: bool = False
+
+
+class CrashAll(Event, frozen=True, tag="crash all"):
+    """The power fails; nodes start again one after the other, `apart` seconds between them."""
+
+    down: float
+    apart: float
+
+
+class Wipe(Event, frozen=True, tag="wipe"):
+    """Node `pid` dies and loses its disk; only if all nodes vote and most of them have kept theirs, else it only
+    crashes. `clock_back`: the new machine's calendar is far behind."""
+
+    pid: int
+    down: float
+    clock_back: bool = False
+
+
+class Pause(Event, frozen=True, tag="pause"):
+    """Node `pid` stands still for so long, its sockets and its clock do not."""
+
+    pid: int
+    seconds: float
+
+
+class Cut(Event, frozen=True, tag="cut"):
+    """These links carry nothing for so long."""
+
+    links: tuple[Link, ...]
+    seconds: float
+
+
+class Storm(Event, frozen=True, tag="storm"):
+    """The network is like this for so long."""
+
+    loss: float
+    delay: float
+    straggle: float
+    straggle_s: float
+    seconds: float
+
+
+class Hint(Event, frozen=True, tag="hint"):
+    """Node `pid` is told, wrongly or not, that `peer` is gone."""
+
+    pid: int
+    peer: int
+
+
+class Use(Event, frozen=True, tag="use"):
+    """A user of node `pid` types a command. `dice` decides what is chosen among what the user sees."""
+
+    pid: int
+    user: int
+    op: str
+    context: str = ""
+    dice: int = 0
+
+
+AnyEvent: TypeAlias = Crash | CrashAll | Wipe | Pause | Cut | Storm | Hint | Use
+
+
+class Llm(msgspec.Struct, frozen=True):
+    """How the LLMs answer: within `seconds`, and how often they fail."""
+
+    seconds: float = 0.2
+    failing: float = 0.0
+
+
+class Final(msgspec.Struct, frozen=True):
+    """What stays when the faults end: links cut for good, nodes down for good, and how slow the network is."""
+
+    cut: tuple[Link, ...] = ()
+    down: tuple[int, ...] = ()
+    delay: float = 0.002
+    jitter: float = 0.002
+    watch_s: float = 0.0
+    """For so long after all has settled no ballot may grow."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    seed: int
+    nodes: int
+    safety_s: float
+    """How long faults last."""
+    events: tuple[AnyEvent, ...]
+    final: Final
+    weather: Weather
+    limits: Limits
+    drift: tuple[float, ...] = ()
+    """How fast the clock of each node runs."""
+    late: tuple[float, ...] = ()
+    """When each node is first started."""
+    llm: Llm = Llm()
+
+
+def draw(seed: int) -> Plan:
+    """The plan that belongs to a seed."""
+    random = Random(f"plan {seed}")
+    nodes = random.choices((3, 5, 7), (5, 5, 1))[0]
+    safety_s = random.uniform(2.0, 7.0) if nodes < 7 else random.uniform(2.0, 4.0)
+    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *_uses(random, nodes, safety_s)]
+    return Plan(
+        seed=seed, nodes=nodes, safety_s=safety_s,
+        events=tuple(sorted(events, key=lambda event: event.at)),
+        final=_final(random, nodes), weather=_weather(random), limits=_limits(random),
+        drift=tuple(random.uniform(0.8, 1.25) if random.random() < 0.3 else 1.0 for _ in range(nodes)),
+        late=tuple(random.uniform(0, 0.6 * safety_s) if random.random() < 0.1 else 0.0 for _ in range(nodes)),
+        llm=Llm(_log_uniform(random, 0.01, 2.0), random.choice((0.0, 0.3, 0.9))),
+    )
+
+
+def _log_uniform(random: Random, low: float, high: float) -> float:
+    return float(low * (high / low) ** random.random())
+
+
+def _weather(random: Random) -> Weather:
+    """Half of the runs have a quick network, where much happens in little time."""
+    slow = random.random() < 0.5
+    delay = _log_uniform(random, 0.001, 1.0) if slow else 0.002
+    straggle = random.random() < 0.5
+    return Weather(
+        delay=delay,
+        jitter=delay * random.choice((0.0, 1.0, 3.0)),
+        loss=random.choice((0.0, 0.0, 0.02, 0.1, 0.2, 0.4)),
+        duplicate=random.choice((0.0, 0.0, 0.05, 0.3)),
+        straggle=random.choice((0.01, 0.05, 0.2)) if straggle else 0.0,
+        straggle_s=_log_uniform(random, 0.05, 4.0) if straggle else 0.0,
+        fsync=random.choice((0.0, 0.002, 0.01, 0.05, 0.2)),
+        turn_s=random.choice((0.0, 0.0, 0.005, 0.03)),
+    )
+
+
+def _limits(random: Random) -> Limits:
+    """Small enough for a short run to reach the bounds."""
+    batch, pipeline = random.choice(((1, 4), (2, 2), (8, 1), (8, 4)))
+    lag = random.choice((2, 6, 24))
+    return msgspec.structs.replace(
+        SIM_LIMITS,
+        batch_operations=batch,
+        pipeline=pipeline,
+        snapshot_every=random.choice((3, 6, 15, 40)),
+        keep=lag + random.choice((0, 0, 4)),
+        hold=random.choice((5, 40, 400)),
+        lag=lag,
+        horizon=random.choice((12, 60, 400)),
+        learn_operations=random.choice((1, 4, 16)),
+        piece_bytes=random.choice((40, 150, 512)),
+        forward_window=random.choice((4, 64, 64)),
+    )
+
+
+def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+    kinds = ("crash", "trap", "crash all", "wipe", "pause", "cut one", "one way", "isolate", "partition", "storm",
+             "hint")
+    liked = {kind: random.choice((0.0, 0.5, 1.0, 3.0)) for kind in kinds}
+    liked["crash all"] *= 0.4
+    liked["wipe"] *= 0.5
+    weights = [liked[kind] for kind in kinds]
+    if not any(weights):
+        return []
+    count = int(safety_s * random.choice((0.0, 0.5, 1.0, 2.0, 4.0)))
+    return [_fault(random, kind, nodes, random.uniform(0.3, safety_s))
+            for kind in random.choices(kinds, weights, k=count)]
+
+
+def _fault(random: Random, kind: str, nodes: int, at: float) -> AnyEvent:
+    pids = range(1, nodes + 1)
+    pid, peer = random.sample(pids, 2)
+    seconds = _log_uniform(random, 0.05, 3.0)
+    match kind:
+        case "crash":
+            return Crash(at=at, pid=pid, down=seconds, hinted=random.random() < 0.5)
+        case "trap":
+            return Crash(at=at, pid=pid, down=seconds, hinted=random.random() < 0.5, point=random.choice(POINTS),
+                         count=int(_log_uniform(random, 1, 12)))
+        case "crash all":
+            return CrashAll(at=at, down=min(seconds, 0.5), apart=random.choice((0.0, 0.05, 0.3)))
+        case "wipe":
+            return Wipe(at=at, pid=pid, down=min(seconds, 1.0), clock_back=random.random() < 0.5)
+        case "pause":
+            return Pause(at=at, pid=pid, seconds=seconds)
+        case "cut one":
+            return Cut(at=at, links=((pid, peer), (peer, pid)), seconds=seconds)
+        case "one way":
+            targets = random.sample(pids, random.randint(1, nodes))
+            return Cut(at=at, links=tuple((pid, target) for target in targets if target != pid), seconds=seconds)
+        case "isolate":
+            return Cut(at=at, links=_between([pid], [other for other in pids if other != pid]), seconds=seconds)
+        case "partition":
+            shuffled = random.sample(pids, nodes)
+            where = random.randint(1, nodes - 1)
+            return Cut(at=at, links=_between(shuffled[:where], shuffled[where:]), seconds=seconds)
+        case "storm":
+            return Storm(at=at, loss=random.uniform(0, 0.7), delay=_log_uniform(random, 0.001, 1.5),
+                         straggle=random.uniform(0, 0.5), straggle_s=_log_uniform(random, 0.1, 4.0), seconds=seconds)
+        case _:
+            return Hint(at=at, pid=pid, peer=peer)
+
+
+def _between(some: list[int], others: list[int]) -> tuple[Link, ...]:
+    return tuple(link for one in some for other in others for link in ((one, other), (other, one)))
+
+
+def _uses(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+    ops = ("create", "query", "ask", "choose", "cancel", "view", "viewall")
+    weights = (2, 6, random.choice((0, 2)), 6, 1, random.choice((2, 8)), 1)
+    contexts = "abc"[: random.randint(1, 3)]
+    count = int(safety_s * random.choice((3, 6, 12)))
+    uses: list[AnyEvent] = [
+        Use(at=random.uniform(0.0, 0.3), pid=random.randint(1, nodes), user=0, op="create", context=context)
+        for context in contexts
+    ]
+    busy = random.sample(range(1, nodes + 1), random.randint(1, nodes))
+    for op in random.choices(ops, weights, k=count):
+        # Users come one by one, or many at once.
+        at = random.uniform(0.3, safety_s)
+        burst = random.choice((1, 1, 1, 4))
+        uses += [
+            Use(at=at + number * 0.001, pid=random.choice(busy), user=random.randint(1, 2), op=op,
+                context=random.choice(contexts), dice=random.randint(0, 9))
+            for number in range(burst)
+        ]
+    return uses
+
+
+def _final(random: Random, nodes: int) -> Final:
+    delay = random.choice((0.002, 0.002, 0.02, 0.2))
+    pids = range(1, nodes + 1)
+    cut: set[Link] = set()
+    down: tuple[int, ...] = ()
+    pattern = random.choice(("whole", "whole", "random", "random", "minority down", "star", "chain"))
+    if pattern == "random":
+        share = random.uniform(0.1, 0.6)
+        cut = {(one, other) for one in pids for other in pids if one != other and random.random() < share}
+    elif pattern == "star":
+        hub = random.choice(pids)
+        cut = {(one, other) for one in pids for other in pids if one != other and hub not in (one, other)}
+    elif pattern == "chain":
+        order = random.sample(pids, nodes)
+        near = {(order[i], order[j]) for i in range(nodes) for j in range(nodes) if abs(i - j) == 1}
+        cut = {(one, other) for one in pids for other in pids if one != other} - near
+    elif pattern == "minority down":
+        down = tuple(random.sample(pids, random.randint(1, (nodes - 1) // 2)))
+    return Final(tuple(sorted(cut)), down, delay, delay, watch_s=1.5 if random.random() < 0.25 else 0.0)

@@ -1,0 +1,356 @@
+"""Carries out one plan: a safety phase with its faults, then a liveness phase in which all must get level.
+
+**The bound of the liveness phase**, counted from the last fault: `settle_bound`. It grows with what the nodes may have
+learned about the network before (silences of up to 10 election times are waited for, and a round trip that was
+measured as long is forgotten by a tenth per heartbeat), and with the delays that stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from paxos.output import Standing
+from tests.simulation.checkers import all_checkers
+from tests.simulation.linearizability import check
+from tests.simulation.plan import (
+    AnyEvent,
+    Crash,
+    CrashAll,
+    Cut,
+    Final,
+    Hint,
+    Link,
+    Pause,
+    Plan,
+    Storm,
+    Use,
+    Wipe,
+)
+from tests.simulation.users import Users
+from tests.simulation.world import SIM_TIMING, Node, Observer, Violation, Weather, World
+
+LOOK_S = 0.05
+"""So often the liveness phase looks whether all is settled."""
+HINT_S = 0.01
+
+
+class Run(msgspec.Struct):
+    """What became of a plan."""
+
+    plan: Plan
+    checker: str | None = None
+    """Who found a violation."""
+    complaint: str = ""
+    virtual_s: float = 0.0
+    settled_s: float = 0.0
+    """How long the liveness phase took until all was level."""
+    bound_s: float = 0.0
+    """How long it could have taken."""
+    messages: int = 0
+    decided: int = 0
+    calls: int = 0
+    explored: int = 0
+    faults: dict[str, int] = {}
+    """How often what kind of fault really happened."""
+
+
+class NotLive(Violation):
+    """Something that had to happen did not."""
+
+
+class NotLinearizable(Violation):
+    """What users were told cannot be explained."""
+
+
+def settle_bound(plan: Plan, pending: int) -> float:
+    """Virtual seconds from the last fault in which everything pending must be decided and all nodes level.
+
+    Pending operations may have to go one by one, if batches and the pipeline are as small as that.
+    """
+    way = plan.final.delay + plan.final.jitter + 1.5 * plan.weather.fsync + plan.weather.turn_s
+    remembered = 10 * SIM_TIMING.election_s + 50 * SIM_TIMING.heartbeat_s
+    return 2 * remembered + (100 + 3 * pending) * way + plan.llm.seconds + 10.0
+
+
+def execute(plan: Plan, trace: Callable[[float, str], None] | None = None,
+            observers: Iterable[Observer] | None = None) -> Run:
+    """Runs the plan; never raises a Violation, but reports the first one."""
+    scenario = Scenario(plan, all_checkers() if observers is None else observers)
+    scenario.world.trace = trace
+    run = scenario.run_record
+    try:
+        scenario.play()
+    except Violation as violation:
+        run.checker = _name(violation)
+        run.complaint = str(violation)
+    except Exception as error:  # whatever the core raises is a finding, like any other violation
+        run.checker, run.complaint = "raised", f"{type(error).__name__}: {error}"
+        if trace is not None:
+            raise
+    world = scenario.world
+    run.virtual_s, run.messages = world.now, world.messages
+    run.decided = max((node.replica.log.decided for node in world.nodes.values() if node.life), default=0)
+    return run
+
+
+def _name(violation: Violation) -> str:
+    return type(violation).__name__
+
+
+class Scenario:
+    def __init__(self, plan: Plan, observers: Iterable[Observer]) -> None:
+        self.plan = plan
+        self.users = Users(plan.llm)
+        weather = msgspec.structs.replace(plan.weather, cut=set())
+        self.world = World(
+            plan.seed, range(1, plan.nodes + 1), limits=plan.limits, observers=[*observers, self.users],
+            weather=weather,
+        )
+        self.run_record = Run(plan)
+        self._cuts: list[tuple[Link, ...]] = []
+        self._faulty = True
+        for node, drift in zip(self.world.nodes.values(), plan.drift, strict=False):
+            node.drift = drift
+
+    def play(self) -> None:
+        plan, world = self.plan, self.world
+        for number, node in enumerate(world.nodes.values()):
+            world.at(plan.late[number] if number < len(plan.late) else 0.0, lambda node=node: self._start(node))  # type: ignore[misc]
+        for event in plan.events:
+            world.at(event.at, lambda event=event: self._happen(event))  # type: ignore[misc]
+        world.run(plan.safety_s)
+        self._calm(plan.final)
+        self._settle()
+        self._judge()
+
+    # ---- Safety phase
+
+    def _happen(self, event: AnyEvent) -> None:
+        world = self.world
+        if isinstance(event, Use):
+            self.users.type(world, event)
+            return
+        kind = type(event).__name__.lower()
+        match event:
+            case Crash(point=None):
+                self._crash(world.nodes[event.pid], event.down, event.hinted)
+            case Crash():
+                kind = "trap"
+                self._trap(event)
+            case CrashAll():
+                for number, node in enumerate(world.nodes.values()):
+                    self._crash(node, event.down + number * event.apart)
+            case Wipe():
+                kind = self._wipe(event)
+            case Pause():
+                self._pause(event)
+            case Cut():
+                self._cuts.append(event.links)
+                self._recut()
+                world.at(event.seconds, lambda: self._mend(event.links))
+            case Storm():
+                self._storm(event)
+            case Hint():
+                world.nodes[event.pid].suspect(event.peer)
+        self._count(kind)
+        world.note(f"fault: {event}")
+
+    def _count(self, kind: str) -> None:
+        self.run_record.faults[kind] = self.run_record.faults.get(kind, 0) + 1
+
+    def _start(self, node: Node) -> None:
+        if not node.up and (self._faulty or node.pid not in self.plan.final.down):
+            node.start()
+
+    def _crash(self, node: Node, down: float, hinted: bool = False) -> None:
+        if not node.up:
+            return
+        node.crash()
+        self._fell(node, down, hinted)
+
+    def _fell(self, node: Node, down: float, hinted: bool) -> None:
+        self.world.at(down, lambda: self._start(node))
+        if hinted:
+            for other in self.world.nodes.values():
+                if other is not node:
+                    self.world.at(HINT_S, lambda other=other: other.suspect(node.pid))  # type: ignore[misc]
+
+    def _trap(self, event: Crash) -> None:
+        node = self.world.nodes[event.pid]
+        assert event.point is not None
+
+        def sprang() -> None:
+            self._count(f"died: {event.point}")
+            self._fell(node, event.down, event.hinted)
+
+        if node.up:
+            node.trap(event.point, event.count, sprang)
+
+    def _wipe(self, event: Wipe) -> str:
+        """A disk may only be lost once all nodes vote (see the hole that paxos/standing.py states), and most stay."""
+        node, nodes = self.world.nodes[event.pid], self.world.nodes.values()
+        wiped = sum(other.wiped for other in nodes)
+        allowed = all(other.wiped or other.standing_on_disk is Standing.VOTER for other in nodes)
+        if not node.up:
+            return "wipe (too late)"
+        node.crash()
+        if allowed and not node.wiped and wiped < (len(nodes) - 1) // 2:
+            node.wipe()
+            if event.clock_back:
+                node.epoch_us //= 2
+            self.world.at(event.down, lambda: self._start(node))
+            return "wipe"
+        self.world.at(event.down, lambda: self._start(node))
+        return "crash"
+
+    def _pause(self, event: Pause) -> None:
+        node = self.world.nodes[event.pid]
+        if node.up and not node.paused:
+            life = node.life
+            node.pause()
+            self.world.at(event.seconds, lambda: node.resume() if node.life == life else None)
+
+    def _recut(self) -> None:
+        self.world.weather.cut = {link for links in self._cuts for link in links}
+
+    def _mend(self, links: tuple[Link, ...]) -> None:
+        if links in self._cuts:
+            self._cuts.remove(links)
+            self._recut()
+
+    def _storm(self, event: Storm) -> None:
+        if not self._faulty:
+            return
+        old = self.world.weather
+        storm = msgspec.structs.replace(
+            old, loss=event.loss, delay=event.delay, straggle=event.straggle, straggle_s=event.straggle_s
+        )
+        self.world.weather = storm
+
+        def calm() -> None:
+            if self.world.weather is storm:
+                storm.loss, storm.delay = old.loss, old.delay
+                storm.straggle, storm.straggle_s = old.straggle, old.straggle_s
+
+        self.world.at(event.seconds, calm)
+
+    # ---- Liveness phase
+
+    def _calm(self, final: Final) -> None:
+        world = self.world
+        self._faulty = False
+        self._cuts = []
+        cut = set(final.cut)
+        if not self._fits(cut, final.down):
+            cut, final = set(), msgspec.structs.replace(final, down=())
+        world.note(f"calm: cut {sorted(cut)}, down {final.down}")
+        world.weather = Weather(
+            delay=final.delay, jitter=final.jitter, fsync=self.plan.weather.fsync, turn_s=self.plan.weather.turn_s,
+            cut=cut,
+        )
+        for node in world.nodes.values():
+            node.disarm()
+            if node.pid in final.down:
+                if node.up:
+                    node.crash()
+            elif not node.up:
+                node.start()
+            else:
+                node.resume()
+        self.connected = connected(world.pids, cut, final.down, self._hub(cut, final.down))
+
+    def _fits(self, cut: set[Link], down: tuple[int, ...]) -> bool:
+        return self._hub(cut, down) is not None
+
+    def _hub(self, cut: set[Link], down: tuple[int, ...]) -> int | None:
+        """A voter that exchanges messages directly with a majority of voters, if there is one."""
+        nodes = self.world.nodes
+        voters = [pid for pid, node in nodes.items() if node.standing_on_disk is Standing.VOTER and pid not in down]
+        if not cut and not down:
+            return next(iter(voters), 1)
+        for pid in voters:
+            reached = [other for other in voters
+                       if other == pid or ((pid, other) not in cut and (other, pid) not in cut)]
+            if len(reached) > len(nodes) // 2:
+                return pid
+        return None
+
+    def _settle(self) -> None:
+        world = self.world
+        pending = sum(len(node.replica.queue) for node in world.nodes.values() if node.up)
+        bound = self.run_record.bound_s = settle_bound(self.plan, pending + 2 * len(self.connected))
+        begun = world.now
+        for pid in self.connected:
+            self.users.type(world, Use(at=0.0, pid=pid, user=9, op="create", context=f"probe{pid}"))
+            self.users.type(world, Use(at=0.0, pid=pid, user=9, op="viewall"))
+        while not self._level():
+            if world.now - begun > bound:
+                raise NotLive(f"not settled {bound:.1f} s after the last fault: {self._state()}")
+            world.run(LOOK_S)
+        self.run_record.settled_s = world.now - begun
+        for settled in world.hooks["settled"]:
+            settled(world, [world.nodes[pid] for pid in self.connected])
+        if self.plan.final.watch_s:
+            self._watch(begun + bound)
+
+    def _level(self) -> bool:
+        nodes = [self.world.nodes[pid] for pid in self.connected]
+        first = nodes[0]
+        decided = first.replica.log.decided
+        return (
+            all(node.replica.applied == decided and not len(node.replica.queue) and not self.users.waiting[node.pid]
+                for node in nodes)
+            and all(node.store.digest() == first.store.digest() for node in nodes)
+        )
+
+    def _watch(self, end: float) -> None:
+        """Once the links stand still, so do the ballots."""
+        world = self.world
+        while True:
+            before = self._highest()
+            world.run(self.plan.final.watch_s)
+            if self._highest() == before:
+                return
+            if world.now > end:
+                raise NotLive(f"ballots still grow, {before} to {self._highest()}: {self._state()}")
+
+    def _highest(self) -> tuple[int, int]:
+        return max(self.world.nodes[pid].replica.acceptor.promised.leadership for pid in self.connected)
+
+    def _state(self) -> str:
+        nodes = (self.world.nodes[pid] for pid in self.connected)
+        return "; ".join(f"{node.replica.status()} waiting {self.users.waiting[node.pid]}" for node in nodes)
+
+    # ---- Afterwards
+
+    def _judge(self) -> None:
+        history = self.users.recorder.history()
+        verdict = check(history, explain=False)
+        self.run_record.calls, self.run_record.explored = verdict.calls, verdict.explored
+        if not verdict.ok:
+            raise NotLinearizable(str(check(history)))
+
+
+def connected(pids: Iterable[int], cut: set[Link], down: Iterable[int], hub: int | None) -> list[int]:
+    """The nodes with a path to `hub` and one back, itself included."""
+    alive = [pid for pid in pids if pid not in tuple(down)]
+    if hub is None:
+        return alive
+
+    def reach(forward: bool) -> set[int]:
+        found, edge = {hub}, [hub]
+        while edge:
+            at = edge.pop()
+            for other in alive:
+                link = (at, other) if forward else (other, at)
+                if other not in found and link not in cut:
+                    found.add(other)
+                    edge.append(other)
+        return found
+
+    return sorted(reach(True) & reach(False))
+
+
+__all__ = ["Node", "NotLinearizable", "NotLive", "Run", "Scenario", "execute", "settle_bound"]

@@ -1,0 +1,201 @@
+"""Users and LLMs of the simulated cluster. What users ask and are told goes into a history; so do the LLMs' answers.
+
+The LLMs' side is the little that the core's guarantees need: every node answers a query that it applied, the leader
+answers an ask, late or with a failure, and a node that starts again answers what it still owes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Command, Create, Query
+from kvstore.conversation import Kind, Turn
+from kvstore.store import Outcome
+from paxos.messages import Snapshot
+from paxos.output import Applied, Durable
+from tests.simulation.history import Args, Op, Pending, Recorder, Result, SeenTurn
+from tests.simulation.plan import Llm, Use
+from tests.simulation.world import Node, Observer, World
+
+REASONS = (
+    ("there is a conversation", "exists"), ("no conversation", "unknown"), ("has an open question", "open"),
+    ("nothing to choose from", "nothing"), ("has no open question: already chosen", "closed"),
+    ("has no open question: turn", "closed"), ("has no open question", "nothing"), ("already chosen", "closed"),
+    ("was given up", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
+    ("has responded", "duplicate"), ("has no answer", "no answer"), ("failed;", "failed"),
+)
+"""What the store's sentences mean in the words of the model; the first that fits counts."""
+
+ASK_AGAIN_S = 0.5
+"""So often a node looks whether it is the leader that must answer an ask."""
+
+
+def reason(error: str | None) -> str | None:
+    if error is None:
+        return None
+    for words, meaning in REASONS:
+        if words in error:
+            return meaning
+    raise AssertionError(f"the model has no word for: {error}")
+
+
+def seen(turns: list[Turn]) -> tuple[SeenTurn, ...]:
+    """A conversation as a view shows it."""
+    return tuple(
+        SeenTurn(
+            turn.text, {node: response.text for node, response in turn.candidates.items()}, turn.chosen,
+            turn.cancelled, "ask" if turn.kind is Kind.ASK else "query",
+        )
+        for turn in turns
+    )
+
+
+class Users(Observer):
+    """Types what the plan says, plays the LLMs, and records who was told what."""
+
+    def __init__(self, llm: Llm) -> None:
+        self.recorder = Recorder()
+        self.waiting: dict[int, int] = {}
+        """By node, how many of its users' commands (of this life) have not been answered."""
+        self.answered = 0
+        self._llm = llm
+        self._typed = 0
+        self._owed: dict[int, set[tuple[str, int]]] = {}
+        """By node, the turns that its LLM works on."""
+
+    # ---- Users
+
+    def type(self, world: World, use: Use) -> None:
+        """One command of one user, if the node is there to take it."""
+        node = world.nodes[use.pid]
+        if not node.up:
+            return
+        self._typed += 1
+        if use.op in ("view", "viewall"):
+            self._view(world, node, use)
+            return
+        command, args = self._command(node, use)
+        self._submit(world, node, f"n{node.pid}.{node.life} u{use.user}", use.op, command, args)
+
+    def _command(self, node: Node, use: Use) -> tuple[Command, Args]:
+        context = use.context
+        match use.op:
+            case "create":
+                return Create(context), Args(context)
+            case "query" | "ask":
+                text = f"q{self._typed}"
+                return (Query if use.op == "query" else Ask)(context, text), Args(context, text)
+            case "cancel":
+                return Cancel(context), Args(context)
+        shown = node.store.conversations.get(context)
+        choices = shown.turns[-1].choices if shown is not None and shown.turns else []
+        chosen = choices[use.dice % len(choices)] if choices else 1 + use.dice % len(node.world.pids)
+        turn = len(shown.turns) if shown is not None and choices and use.dice % 2 else None
+        return Choose(context, chosen, turn), Args(context, node=chosen, turn=turn)
+
+    def _submit(self, world: World, node: Node, process: str, op: str, command: Command, args: Args) -> None:
+        pending = self.recorder.invoke(process, op, args, world.now)  # type: ignore[arg-type]
+        life = node.life
+        self.waiting[node.pid] = self.waiting.get(node.pid, 0) + 1
+
+        def answer(applied: Applied | None, outcome: Outcome | None) -> None:
+            assert life == node.life
+            self._done(node)
+            world.note(f"{node.pid} tells its user: {op} {args.context}: "
+                       f"{'decided' if outcome is None else outcome.error or 'ok'}")
+            if outcome is not None:
+                pending.returned(world.now, Result(outcome.ok, reason(outcome.error), outcome.turn))
+
+        world.note(f"{node.pid}'s user types: {op} {args}")
+        if not node.submit(command, answer):
+            self._done(node)
+
+    def _view(self, world: World, node: Node, use: Use) -> None:
+        args = Args(use.context) if use.op == "view" else Args()
+        pending = self.recorder.invoke(f"n{node.pid}.{node.life} u{use.user}", use.op, args, world.now)  # type: ignore[arg-type]
+        self.waiting[node.pid] = self.waiting.get(node.pid, 0) + 1
+
+        def answer() -> None:
+            self._done(node)
+            self._show(world, node, use, pending)
+
+        world.note(f"{node.pid}'s user types: {use.op} {use.context}")
+        if not node.read(answer):
+            self._done(node)
+
+    def _show(self, world: World, node: Node, use: Use, pending: Pending) -> None:
+        conversations = node.store.conversations
+        if use.op == "viewall":
+            shown = {context: seen(conversation.turns) for context, conversation in conversations.items()}
+            result = Result(True, conversations=shown)
+        elif use.context in conversations:
+            result = Result(True, turns=seen(conversations[use.context].turns))
+        else:
+            result = Result(False, "unknown")
+        world.note(f"{node.pid} shows {use.context or 'all'} at {node.replica.applied}")
+        pending.returned(world.now, result)
+
+    def _done(self, node: Node) -> None:
+        self.waiting[node.pid] -= 1
+        self.answered += 1
+
+    # ---- LLMs
+
+    def started(self, world: World, node: Node, durable: Durable) -> None:
+        self.waiting[node.pid] = 0
+        self._owed[node.pid] = set()
+        life = node.life
+        world.at(ASK_AGAIN_S, lambda: self._look(world, node, life))
+
+    def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
+        if outcome.ok and isinstance(outcome.command, Query | Ask) and outcome.turn is not None:
+            self._begin(world, node, outcome.command.context, outcome.turn)
+
+    def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
+        self._look(world, node, node.life)
+
+    def _look(self, world: World, node: Node, life: int) -> None:
+        """Takes up everything that this node's LLM has not answered."""
+        if node.up and life == node.life:
+            for context, conversation in node.store.conversations.items():
+                if conversation.open_turn is not None:
+                    self._begin(world, node, context, conversation.open_turn)
+
+    def _begin(self, world: World, node: Node, context: str, turn: int) -> None:
+        if (context, turn) in self._owed[node.pid]:
+            return
+        self._owed[node.pid].add((context, turn))
+        random = Random(f"{world.seed} {node.pid} {node.life} {context} {turn}")
+        seconds = random.random() * self._llm.seconds
+        text = None if random.random() < self._llm.failing else f"a{node.pid}.{node.life}.{context}{turn}"
+        life = node.life
+        world.at(seconds, self._when_alive(node, life, lambda: self._give(world, node, context, turn, text)))
+
+    def _when_alive(self, node: Node, life: int, action: Callable[[], None]) -> Callable[[], None]:
+        def act() -> None:
+            if node.up and node.life == life:
+                action()
+
+        return act
+
+    def _give(self, world: World, node: Node, context: str, number: int, text: str | None) -> None:
+        conversation = node.store.conversations.get(context)
+        if conversation is None or conversation.open_turn != number:
+            return
+        turn = conversation.turns[number - 1]
+        error = "overloaded" if text is None else None
+        args = Args(context, text, node.pid, number)
+        process = f"n{node.pid}.{node.life} llm"
+        if turn.kind is Kind.QUERY:
+            if node.pid not in turn.candidates:
+                self._submit(world, node, process, "candidate", Candidate(context, number, node.pid, text, error), args)
+            return
+        if node.replica.status().role == "leader":
+            self._submit(world, node, process, "answer", Answer(context, number, node.pid, text, error), args)
+            return
+        again = self._when_alive(node, node.life, lambda: self._give(world, node, context, number, text))
+        world.at(ASK_AGAIN_S, again)
+
+
+__all__ = ["Op", "Users", "reason", "seen"]
