@@ -18,6 +18,8 @@ from paxos.limits import Limits, Timing
 
 ROUND_TRIPS_BETWEEN_RANKS = 2.0
 TICKS_BETWEEN_RANKS = 2.0
+CALM = 2.0
+"""Who did not stand for this many election times may stand at once again."""
 
 
 class Election:
@@ -26,6 +28,9 @@ class Election:
         self._timing = timing
         self._limits = limits
         self._since: float | None = None
+        self._stood = 0.0
+        self._tries = 0
+        """How often this node stood without a calm time in between."""
         self._heard_of: Leadership = NOBODY
 
     def outranked(self, leadership: Leadership) -> None:
@@ -54,10 +59,20 @@ class Election:
             self._since = now
         # A leader whose claim may still be on its way is given one round trip; each better-placed node, two more.
         step = self._net.round_trip() * ROUND_TRIPS_BETWEEN_RANKS + self._timing.tick_s * TICKS_BETWEEN_RANKS
-        if now - self._since < self._net.round_trip() + (self._rank() + jitter / 2) * step:
+        wait = self._net.round_trip() + (self._rank() + jitter / 2) * step
+        if now - self._since < wait + self._back_off(now, step):
             return None
         self._since = None
+        self._stood = now
+        self._tries += 1
         return (highest[0] + 1, pid)
+
+    def _back_off(self, now: float, step: float) -> float:
+        """Two nodes whose pictures of the links differ for a while (each believes that the other has lost its
+        majority) would outbid each other at every step: so each waits twice as long after every try."""
+        if now - self._stood > CALM * self._timing.election_s:
+            self._tries = 0
+        return min(step * (2.0 ** min(self._tries, 16) - 1), self._timing.election_s)
 
     def _rank(self) -> int:
         """How many nodes should stand before this one."""
