@@ -120,6 +120,7 @@ class Desk:
             outcome = await self._metered(duty)
         except ProviderError as error:
             self.metering.failures += 1
+            error.reason = _valid(error.reason) or "the LLM failed without saying why"
             outcome = error
         if self._tasks.get(duty.key) is not asyncio.current_task():
             return
@@ -211,10 +212,15 @@ def validated(reply: Reply) -> Reply:
 
     Raises ProviderError if it cannot be.
     """
-    text = reply.text.encode(errors="replace").decode().strip()
+    text = _valid(reply.text)
     size = len(text.encode())
     if size > MAX_ANSWER_BYTES:
         raise ProviderError(f"the answer is too long: {size} bytes, at most {MAX_ANSWER_BYTES} are possible")
     if check_text(text) is not None:
         raise ProviderError("the LLM gave an empty answer", retryable=True)
     return msgspec.structs.replace(reply, text=text)
+
+
+def _valid(text: str) -> str:
+    """Without half characters and white space around."""
+    return text.encode(errors="replace").decode().strip()

@@ -28,9 +28,6 @@ _NICENESS = 10
 _MAX_THREADS = 4
 _START_LIMIT_S = 60
 _LEAVE_LIMIT_S = 10
-_WATCH_S = 1.0
-_IDLE_S = 60.0
-_GONE_S = 3.0
 _PENALTY = 1.1
 """Small models like to repeat themselves."""
 
@@ -49,9 +46,11 @@ def main(arguments: list[str]) -> None:
     signal.alarm(_LEAVE_LIMIT_S)  # and so does an end that hangs
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def threads() -> int:
+    """How many compute: one core is left to others. They wait for each other hundreds of times a token, so a single one
+    that has to share its core would hold up all."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MAX_THREADS, cores - 1))
 
 
 def give_way() -> None:
@@ -60,10 +59,13 @@ def give_way() -> None:
     Called when the model is loaded: that takes half a second of one core, but on a busy machine half a minute of the
     time that nobody else wants.
     """
-    threads = Path("/proc/self/task")  # Linux knows niceness per thread, others per process
-    for thread in [int(entry.name) for entry in threads.iterdir()] if threads.exists() else [0]:
-        with suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
+    per_thread = Path("/proc/self/task")  # Linux knows niceness per thread, others per process
+    done: set[int] = set()
+    while fresh := ({int(entry.name) for entry in per_thread.iterdir()} if per_thread.exists() else {0}) - done:
+        for thread in fresh:
+            with suppress(OSError):  # it has ended, or it is nicer already
+                os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
+        done |= fresh
     # Linux desktops schedule each session as a group; niceness then counts only within it, unless set for the group.
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(_NICENESS))
@@ -78,11 +80,11 @@ def start(model: Path, token: str) -> Any:
     parameters.n_parallel = SLOTS
     parameters.n_ctx = SLOTS * CONTEXT_TOKENS
     parameters.cache_ram_mib = 0  # the slots themselves remember enough
+    parameters.cache_idle_slots = False
     parameters.sampling.penalty_repeat = _PENALTY
-    # Threads that generate wait for each other hundreds of times a token: one that has to share its core holds up all.
-    parameters.cpuparams.n_threads = max(1, min(_MAX_THREADS, cores() - 1))
-    parameters.cpuparams_batch.n_threads = min(_MAX_THREADS, cores())
-    parameters.cpuparams.poll = parameters.cpuparams_batch.poll = 0  # threads that wait sleep; by default they spin
+    for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
+        cpu.n_threads = threads()
+        cpu.poll = 0  # threads that wait sleep; by default they spin
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
     parameters.api_keys = [token]
@@ -92,26 +94,28 @@ def start(model: Path, token: str) -> Any:
     return xllamacpp.Server(parameters)
 
 
-def watch(place: Place, published: int, server: Any) -> None:
-    """Returns when the server should leave, with its address withdrawn."""
+def watch(
+    place: Place, published: int, server: Any, *, every_s: float = 1, idle_s: float = 60, gone_s: float = 3
+) -> None:
+    """Returns when the server should leave, with its address withdrawn: when it had no work for `idle_s`, no users for
+    `gone_s`, or when its place is gone or taken by another. Looks `every_s`."""
     last_work = ""
     last_use = last_user = time.monotonic()
     while True:
-        time.sleep(_WATCH_S)
+        time.sleep(every_s)
         now = time.monotonic()
-        work = _work(server.handle_metrics())
-        if work != last_work:
-            last_work, last_use = work, now
         try:
             if not place.is_published(published):
                 return
             if place.has_users():
                 last_user = now
-            if now - last_use < _IDLE_S and now - last_user < _GONE_S:
+                work = _work(server.handle_metrics())
+                if work != last_work:
+                    last_work, last_use = work, now
+            if now - last_use < idle_s and now - last_user < gone_s:
                 continue
-            # With the start lock no node can be about to use this address.
             with place.starting(wait=False) as lock:
-                if lock is not None:
+                if lock is not None:  # else a node is just looking for the server
                     place.withdraw()
                     return
         except FileNotFoundError:

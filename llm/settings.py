@@ -25,7 +25,7 @@ class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     provider: ProviderName | None = None
     """None: chosen automatically, see `choose`."""
-    model: str | None = None
+    model: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
     """For `local`: the absolute path of a GGUF file."""
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.8
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0

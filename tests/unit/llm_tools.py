@@ -1,0 +1,125 @@
+"""Stand-ins for the tests of llm/: an HTTP server on loopback that says what a test wants, and conversations."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+from kvstore.conversation import Conversation, Kind, Response, Turn
+from llm.provider import Message, Prompt
+
+
+class Said(NamedTuple):
+    """One scripted answer. `pieces` are sent one by one, each after `delay_s`."""
+
+    status: int = 200
+    pieces: tuple[bytes, ...] = ()
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    delay_s: float = 0.0
+
+
+def said_json(body: object, status: int = 200, *headers: tuple[str, str]) -> Said:
+    return Said(status, (json.dumps(body).encode(),), headers=headers)
+
+
+def said_stream(*chunks: object, delay_s: float = 0.0) -> Said:
+    pieces = (*(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks), b"data: [DONE]\n\n")
+    return Said(200, pieces, "text/event-stream", delay_s=delay_s)
+
+
+class Asked(NamedTuple):
+    """One request that arrived; header names in lower case."""
+
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+class StandIn(NamedTuple):
+    url: str
+    asked: list[Asked]
+    broken_off: threading.Event
+    """Set when a client hung up before the answer was complete."""
+
+
+@contextmanager
+def stand_in(*script: Said) -> Iterator[StandIn]:
+    """A server that gives the scripted answers in order, the last one for ever."""
+    remaining = list(script)
+    asked: list[Asked] = []
+    broken_off, stopping = threading.Event(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", "0")))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked.append(Asked(self.path, headers, json.loads(body)))
+            said = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+            self.send_response(said.status)
+            self.send_header("content-type", said.content_type)
+            for name, value in said.headers:
+                self.send_header(name, value)
+            self.end_headers()
+            try:
+                for piece in said.pieces:
+                    if stopping.wait(said.delay_s):
+                        return
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+            except OSError:
+                broken_off.set()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.block_on_close = False
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield StandIn(f"http://127.0.0.1:{server.server_address[1]}", asked, broken_off)
+    finally:
+        stopping.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Raises AssertionError if the condition does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.01)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """As `wait_until`, while the event loop goes on."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        await asyncio.sleep(0.001)
+
+
+def question(text: str, *earlier: tuple[str, str], max_tokens: int | None = None) -> Prompt:
+    """A prompt with turns (user, assistant) before the question."""
+    messages = [
+        message for asked, answered in earlier for message in (Message("user", asked), Message("assistant", answered))
+    ]
+    return Prompt([*messages, Message("user", text)], max_tokens=max_tokens)
+
+
+def chosen(text: str, answer: str, node: int = 1) -> Turn:
+    return Turn(Kind.QUERY, text, {node: Response(answer, None, "m", 0.1)}, chosen=node)
+
+
+def conversation(context: str, *turns: Turn) -> Conversation:
+    return Conversation(context, 1, 1, list(turns))

@@ -1,0 +1,107 @@
+"""The client for OpenAI-compatible servers, against a stand-in on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from llm.openai import OpenAIProvider
+from llm.provider import Prompt, ProviderError, Reply
+from llm.settings import LlmSettings
+from tests.unit.llm_tools import Said, question, said_json, said_stream, stand_in, wait_until
+
+KEY = "sk-verysecret1234"
+
+
+def delta(text: str | None, finish: str | None = None) -> object:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+
+
+USAGE = {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}
+
+
+def ask(
+    url: str, prompt: Prompt | None = None, on_progress: Callable[[int], None] | None = None, timeout_s: float = 30
+) -> Reply:
+    async def main() -> Reply:
+        settings = LlmSettings(model="m1", base_url=url + "/v1/", api_key=KEY, timeout_s=timeout_s)
+        provider = OpenAIProvider(settings)
+        try:
+            return await provider.ask(prompt or question("hi"), on_progress)
+        finally:
+            await provider.close()
+
+    return asyncio.run(main())
+
+
+def test_a_streamed_answer() -> None:
+    pieces: list[int] = []
+    with stand_in(said_stream(delta(None), delta("Hel"), delta("lo"), delta(None, "stop"), USAGE)) as server:
+        prompt = Prompt(question("three", ("one", "two")).messages, "be brief", 0.3, seed=4, max_tokens=7)
+        reply = ask(server.url, prompt, pieces.append)
+    assert (reply.text, reply.model, reply.tokens_in, reply.tokens_out) == ("Hello", "m1", 11, 2)
+    assert pieces == [1, 2]
+    (asked,) = server.asked
+    assert asked.path == "/v1/chat/completions"
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+    assert asked.body == {
+        "model": "m1", "temperature": 0.3, "seed": 4, "max_tokens": 7,
+        "stream": True, "stream_options": {"include_usage": True},
+        "messages": [
+            {"role": "system", "content": "be brief"}, {"role": "user", "content": "one"},
+            {"role": "assistant", "content": "two"}, {"role": "user", "content": "three"},
+        ],
+    }
+
+
+def test_a_server_that_does_not_stream() -> None:
+    body = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 5}}
+    with stand_in(said_json(body)) as server:
+        assert ask(server.url).text == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "retryable"),
+    [
+        (said_json({"error": {"message": f"wrong {KEY}"}}, 401), r"does not accept the API key: wrong \*\*\*", False),
+        (said_json({"error": {"message": "no m1"}}, 404), "knows no such model or address: no m1", False),
+        (said_json({"error": {"message": "slow down"}}, 429, ("retry-after", "3")), "quota .* slow down", True),
+        (said_json({"error": {"message": "pay", "code": "insufficient_quota"}}, 429), "insufficient_quota", False),
+        (Said(503, (b"<html>busy</html>",), "text/html"), "is failing .HTTP 503.: <html>busy", True),
+        (said_json({"error": "context too long"}, 400), "refused the request .HTTP 400.: context too long", False),
+        (said_json(["odd"], 500), "is failing .HTTP 500.", True),
+        (Said(200, (b"data: {nonsense\n\n",), "text/event-stream"), "not a chat completion", True),
+        (said_json("what?"), "not a chat completion", True),
+        (said_stream(delta("He"), {"error": {"message": "out of memory"}}), "gave up: out of memory", True),
+        (said_stream(delta("He", "content_filter")), "content filter", False),
+        (said_stream(delta(None, "length")), "used up its tokens", False),
+    ],
+)
+def test_failures_in_plain_words(said: Said, reason: str, retryable: bool) -> None:
+    with stand_in(said) as server, pytest.raises(ProviderError, match=reason) as caught:
+        ask(server.url)
+    assert caught.value.retryable is retryable
+    assert caught.value.retry_after_s == (3.0 if said.headers else None)
+    assert KEY not in caught.value.reason
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(ProviderError, match="cannot be reached") as caught:
+            ask(f"http://127.0.0.1:{unused.getsockname()[1]}")
+    assert caught.value.retryable
+
+
+def test_too_slow_an_answer_is_given_up_and_the_server_notices() -> None:
+    slow = said_stream(*[delta("word ")] * 1000, delay_s=0.02)
+    with stand_in(slow) as server:
+        began = time.monotonic()
+        with pytest.raises(ProviderError, match=r"m1 gave no answer within 0\.3 s"):
+            ask(server.url, timeout_s=0.3)
+        assert time.monotonic() - began < 5
+        wait_until(server.broken_off.is_set)

@@ -1,0 +1,56 @@
+"""What can be configured, and which provider that means."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from llm.provider import ProviderError
+from llm.settings import LlmSettings, choose, find_key, overlay
+
+
+def test_a_nodes_own_keys_win_and_the_others_are_inherited() -> None:
+    common = LlmSettings(provider="openai", model="m1", temperature=0.5, base_url="http://x")
+    assert overlay(common, {"temperature": 1}) == LlmSettings(
+        provider="openai", model="m1", temperature=1.0, base_url="http://x"
+    )
+    assert overlay(common, {"temperature": 0.8}).temperature == 0.8, "a default value, but set on purpose"
+    assert overlay(common, {"model": None}).model is None
+
+
+def test_another_provider_does_not_inherit_what_belongs_to_the_common_one() -> None:
+    common = LlmSettings(provider="gemini", model="gemini-x", api_key="secret", temperature=0.1)
+    own = overlay(common, {"provider": "fake", "fail": "why not"})
+    assert own == LlmSettings(provider="fake", temperature=0.1, fail="why not")
+
+
+@pytest.mark.parametrize(
+    "own", [{"modle": "m"}, {"temperature": 3}, {"timeout_s": 0}, {"provider": "oracle"}, {"max_tokens": 0}]
+)
+def test_impossible_settings_are_errors(own: dict[str, object]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        overlay(LlmSettings(), own)
+
+
+def test_the_automatic_choice_says_why() -> None:
+    assert choose(LlmSettings(provider="fake"), {"GEMINI_API_KEY": "k"}).provider == "fake"
+    by_variable = choose(LlmSettings(), {"GEMINI_API_KEY": "k"})
+    assert by_variable == ("gemini", "LLM provider gemini, because GEMINI_API_KEY is set")
+    assert "GOOGLE_API_KEY" in choose(LlmSettings(), {"GOOGLE_API_KEY": "k"}).why
+    assert choose(LlmSettings(api_key="k"), {}).provider == "gemini"
+    assert choose(LlmSettings(), {"GEMINI_API_KEY": ""}).provider == "local"
+    assert "GEMINI_API_KEY is not set" in choose(LlmSettings(), {}).why
+
+
+def test_a_key_comes_from_the_settings_first() -> None:
+    environ = {"A": " ", "B": " from-b\n"}
+    assert find_key(LlmSettings(api_key="mine"), ("A", "B"), environ) == "mine"
+    assert find_key(LlmSettings(), ("A", "B"), environ) == "from-b"
+    assert find_key(LlmSettings(), ("A",), environ) is None
+    with pytest.raises(ProviderError, match="characters"):
+        find_key(LlmSettings(api_key="AIza\u2013x"), (), {})
+
+
+def test_the_key_is_not_printed() -> None:
+    assert "secret" not in repr(LlmSettings(api_key="secret"))
+    assert "secret" not in f"{LlmSettings(api_key='secret')}"
