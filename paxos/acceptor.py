@@ -36,7 +36,8 @@ class Acceptor:
             return self._reject(ballot), False
         fresh = self.promise(ballot)
         start = ballot.op_num
-        if start <= log.released or log.decided - start + 1 > self._limits.lag:
+        if (start <= log.released or log.decided - start + 1 > self._limits.lag
+                or log.decided_bytes(start) > self._limits.lag_bytes):
             return self._reject(ballot), fresh
         return Promise(ballot, log.entries_from(start), log.decided), fresh
 
@@ -48,7 +49,9 @@ class Acceptor:
         ballot, operations = message.ballot, message.operations
         if ballot.leadership < self.promised.leadership:
             return self._reject(ballot), False, []
-        if ballot.op_num + len(operations) - 1 > self.log.decided + self._limits.horizon:
+        last = ballot.op_num + len(operations) - 1
+        beyond = last > self.log.decided + self._limits.horizon or self.log.open_bytes > self._limits.horizon_bytes
+        if not operations or (beyond and last > self.log.decided):
             return None, False, []
         fresh = self.promise(ballot)
         entries = self.log.accept(ballot.leadership, ballot.op_num, operations)

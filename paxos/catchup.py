@@ -1,7 +1,7 @@
 """Getting level again: a node that is behind asks for what is decided, piece by piece.
 
-The one who is behind does the asking and the repeating; who answers keeps no record of it. Pieces are bounded, and the
-next one is only sent when asked for, so that nothing urgent ever waits behind more than one of them.
+The one who is behind does the asking and the repeating. Pieces are bounded, and the next one is only asked for when the
+last has come, so that nothing urgent ever waits behind more than one of them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from paxos.log import Log
 from paxos.messages import Fetch, Learn, Snapshot, SnapshotPiece
 from paxos.retry import Retry
 
+PATIENCE = 8
+"""In the middle of a snapshot its source is asked so often in vain before another is tried from the beginning."""
+SNAPSHOT_ROUND_TRIPS = 10.0
+
 
 class Fetcher:
-    """The side that is behind."""
+    """The side that is behind. At most one request is under way; only progress, or patience at its end, lets the next
+    one go: an answer that comes twice must not ask twice."""
 
     def __init__(self, connectivity: Connectivity, timing: Timing, random: Random, now: float) -> None:
         self._net = connectivity
@@ -28,6 +33,8 @@ class Fetcher:
         """When the watermark moved last, or this node was level."""
         self._front = 0
         self._source: int | None = None
+        self._silent = 0
+        """How often the source was asked in vain."""
         self._waiting = False
         self._eager = False
         self._pieces: list[SnapshotPiece] = []
@@ -38,7 +45,7 @@ class Fetcher:
 
     def hurry(self, source: int) -> None:
         """`source` refused this node's candidacy because it is behind: don't wait for it to fix itself."""
-        self._source = source
+        self._source, self._silent = source, 0
         self._eager = True
 
     def request(self, decided: int, now: float) -> tuple[int, Fetch] | None:
@@ -51,48 +58,51 @@ class Fetcher:
             self._waiting = self._eager = False
             self._pieces = []
             return None
-        wait = max(self._timing.retry_s, 2 * net.round_trip())
         if self._waiting:
-            if not self._retry.due(now, wait):
+            if not self._retry.due(now, max(self._timing.retry_s, 2 * net.round_trip())):
                 return None
-            self._source = None
+            self._silent += 1
         elif not self._eager and now - self._since < net.round_trip() + 2 * self._timing.tick_s:
             # The message that brings the missing decision is probably on its way.
             return None
-        if not self._waiting:
+        else:
             self._retry.reset(now)
-        source = self._choose(decided)
-        if source is None:
+        self._source = self._choose(decided)
+        self._waiting = self._source is not None
+        if self._source is None:
             return None
-        self._source, self._waiting = source, True
-        if self._pieces and self._pieces[0].position > decided:
-            return source, Fetch(decided + 1, self._pieces[0].position, len(self._pieces))
-        return source, Fetch(decided + 1, 0, 0)
+        if self._pieces:
+            return self._source, Fetch(decided + 1, self._pieces[0].position, len(self._pieces))
+        return self._source, Fetch(decided + 1, 0, 0)
 
     def _choose(self, decided: int) -> int | None:
+        """Keeps to its source: another one has another snapshot, and all that came of this one would be in vain."""
         net = self._net
         ahead = [node for node in net.peers if node in net.fresh and node in net.rows
                  and (net.rows[node].decided > decided or node == self._source) and net.next_hop(node) is not None]
-        if not ahead:
-            return None
-        if self._source in ahead:
+        if self._source in ahead and self._silent <= (PATIENCE if self._pieces else 0):
             return self._source
-        near = [node for node in ahead if net.linked(net.pid, node)]
-        return self._random.choice(near or ahead)
+        near = [node for node in ahead if net.linked(net.pid, node) and node != self._source]
+        self._silent = 0
+        return self._random.choice(near or ahead) if ahead else None
 
-    def answered(self) -> None:
-        """Something came: go on asking, at once, until level."""
+    def progressed(self) -> None:
+        """What was asked for came: ask for the next at once, until level."""
         self._waiting = False
         self._eager = True
+        self._silent = 0
 
-    def piece(self, message: SnapshotPiece) -> Snapshot | None:
-        """Takes one piece in order; returns the snapshot when it's whole. A piece of another snapshot starts anew."""
-        self.answered()
-        if self._pieces and self._pieces[0].position != message.position:
+    def piece(self, message: SnapshotPiece, decided: int) -> Snapshot | None:
+        """Takes one piece in order; returns the snapshot when it's whole. The first piece of another snapshot starts
+        anew; any other stray piece is late or doubled, and means nothing."""
+        if message.position <= decided:
+            return None
+        if message.piece == 0 and (not self._pieces or self._pieces[0].position != message.position):
             self._pieces = []
-        if message.piece != len(self._pieces):
+        elif not self._pieces or message.position != self._pieces[0].position or message.piece != len(self._pieces):
             return None
         self._pieces.append(message)
+        self.progressed()
         if len(self._pieces) < message.pieces:
             return None
         rows = [row for piece in self._pieces for row in piece.rows]
@@ -127,7 +137,7 @@ class Shelf:
         if not self._pieces:
             self._waiting[sender] = fetch
             return None
-        known = fetch.snapshot == self.position and fetch.piece < len(self._pieces)
+        known = fetch.snapshot == self.position and 0 <= fetch.piece < len(self._pieces)
         return self._pieces[fetch.piece if known else 0]
 
     @property
@@ -151,8 +161,8 @@ class Shelf:
         waiting, self._waiting = self._waiting, {}
         return waiting
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float, round_trip_s: float) -> None:
         """Forgets a snapshot that nobody has asked for in a while."""
-        if now - self._asked > self._limits.snapshot_idle_s:
+        if now - self._asked > max(self._limits.snapshot_idle_s, SNAPSHOT_ROUND_TRIPS * round_trip_s):
             self._pieces = []
             self._waiting = {}

@@ -4,6 +4,8 @@ The rule, for a node that votes and reaches a majority directly: if no leader th
 highest leadership that is known anywhere, stand with a higher one. The better a node is connected the sooner it
 stands, and all nodes rank themselves by the same gossip, so that mostly one of them stands.
 
+A claim that no quorum has promised counts for a while only, except for its own claimer.
+
 Why it settles, for any fixed pattern of links: majorities intersect, so two nodes that each reach a majority are at
 most two hops apart, and the owner of the highest leadership is seen by every other node that might stand. Each
 standing raises the highest leadership; once its owner keeps reaching a majority, nobody has a reason to stand. A
@@ -11,6 +13,8 @@ leader that lost its majority is passed over at once, even by nodes that still h
 """
 
 from __future__ import annotations
+
+from random import Random
 
 from paxos.ballot import NOBODY, Leadership
 from paxos.connectivity import Connectivity
@@ -20,6 +24,8 @@ ROUND_TRIPS_BETWEEN_RANKS = 2.0
 TICKS_BETWEEN_RANKS = 2.0
 CALM = 2.0
 """Who did not stand for this many election times may stand at once again."""
+GRACE_ELECTIONS, GRACE_ROUND_TRIPS = 2.0, 8.0
+"""For so long (the sum of both) a claim counts before a quorum has promised; for its own claimer, without end."""
 
 
 class Election:
@@ -28,6 +34,9 @@ class Election:
         self._timing = timing
         self._limits = limits
         self._since: float | None = None
+        self._jitter = 0.0
+        self._claims: dict[Leadership, float] = {}
+        """When each claim that isn't established yet was first seen."""
         self._stood = 0.0
         self._tries = 0
         """How often this node stood without a calm time in between."""
@@ -42,24 +51,34 @@ class Election:
         rows = self._net.rows.values()
         return max(self._heard_of, *(row.promised for row in rows), *(row.leading for row in rows), NOBODY)
 
-    def leader(self) -> Leadership:
-        """The highest leadership claimed by a live node that reaches a majority; NOBODY if there is none."""
-        claims = (row.leading for row in self._net.rows.values()
-                  if row.leading != NOBODY and self._net.reaches_majority(row.pid))
+    def leader(self, now: float) -> Leadership:
+        """The highest leadership claimed by a live node that reaches a majority; NOBODY if there is none.
+
+        A claim that comes to nothing (its claimer's disk hangs, say) must not keep others from standing for ever.
+        """
+        rows = [row for row in self._net.rows.values() if row.leading != NOBODY]
+        self._claims = {row.leading: self._claims.get(row.leading, now) for row in rows if not row.established}
+        grace = GRACE_ELECTIONS * self._timing.election_s + GRACE_ROUND_TRIPS * self._net.round_trip()
+        claims = (
+            row.leading for row in rows
+            if (row.pid == self._net.pid or now - self._claims.get(row.leading, now) <= grace)
+            and self._net.reaches_majority(row.pid)
+        )
         return max(claims, default=NOBODY)
 
-    def due(self, now: float, jitter: float) -> Leadership | None:
-        """The leadership that this node should claim now, or None. `jitter` in [0, 1) is drawn by the caller."""
+    def due(self, now: float, random: Random) -> Leadership | None:
+        """The leadership that this node should claim now, or None."""
         pid = self._net.pid
         highest = self.highest()
-        if not self._net.reaches_majority(pid) or (highest != NOBODY and self.leader() >= highest):
+        if not self._net.reaches_majority(pid) or (highest != NOBODY and self.leader(now) >= highest):
             self._since = None
             return None
         if self._since is None:
             self._since = now
+            self._jitter = random.random() / 2
         # A leader whose claim may still be on its way is given one round trip; each better-placed node, two more.
         step = self._net.round_trip() * ROUND_TRIPS_BETWEEN_RANKS + self._timing.tick_s * TICKS_BETWEEN_RANKS
-        wait = self._net.round_trip() + (self._rank() + jitter / 2) * step
+        wait = self._net.round_trip() + (self._rank() + self._jitter) * step
         if now - self._since < wait + self._back_off(now, step):
             return None
         self._since = None

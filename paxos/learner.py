@@ -47,7 +47,11 @@ class Learner:
         persist.entries = [entry for entry in persist.entries if entry.position > snapshot.position]
         out.install = snapshot
         out.unseen += [applied.ticket for applied in out.apply if applied.ticket]
-        out.unseen += self._queue.done(*self.sessions.last(self._pid), now)
+        incarnation, number = self.sessions.last(self._pid)
+        out.unseen += self._queue.done(incarnation, number, now)
+        if incarnation > self._queue.incarnation:
+            # Sent under an older name: whether it was applied before the later life's operations can't be told.
+            out.unseen += self._queue.give_up()
         out.apply = []
         self.advance(out, now)
 

@@ -21,19 +21,23 @@ class Limits(msgspec.Struct, frozen=True):
     """Accepts in flight at once."""
     queue: int = 10_000
     """Own operations that may wait at one node."""
-    operation_bytes: int = 1024 * 1024
+    operation_bytes: int = 256 * 1024
     forward_window: int = 2_048
+    forward_bytes: int = 1024 * 1024
     """Own operations that may be on their way to the leader at once."""
     horizon: int = 20_000
-    """How far beyond its decided watermark an acceptor stores operations."""
-    lag: int = 2_000
-    """A proposer further behind than this catches up before it may lead; bounds the size of a Promise."""
+    horizon_bytes: int = 8 * 1024 * 1024
+    """How much beyond its decided watermark an acceptor stores; far more than a leader keeps in flight."""
+    lag: int = 1_000
+    lag_bytes: int = 2 * 1024 * 1024
+    """A proposer further behind than this catches up before it may lead: with the horizon, it bounds a Promise."""
     learn_operations: int = 2_000
-    keep: int = 1_000
-    """Decided operations kept behind a snapshot, so that a node only a little behind needs no snapshot."""
+    keep: int = 2_000
+    """Decided operations kept behind a snapshot, so that a node only a little behind needs no snapshot; at least
+    `lag`, so that whoever may lead at once finds what it lacks in the others' logs."""
     hold: int = 200_000
     """Operations kept at most while a snapshot is being handed to a peer."""
     piece_bytes: int = 256 * 1024
     snapshot_every: int = 2_000
     snapshot_idle_s: float = 10.0
-    """A loaded snapshot that nobody asked for during this time is dropped from memory."""
+    """A loaded snapshot that nobody asked for during this time (or many round trips) is dropped from memory."""

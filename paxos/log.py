@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from paxos.ballot import NOBODY, Leadership
 from paxos.messages import Entry, Operation
 
+OVERHEAD = 32
+"""Bytes that an entry takes besides its payload, roughly."""
+
 
 class Log:
     def __init__(self, entries: Iterable[Entry] = (), decided: int = 0) -> None:
@@ -22,6 +25,8 @@ class Log:
             self.released -= 1
         self.last = max([decided, *self._entries])
         """The highest position that holds anything."""
+        self.open_bytes = sum(_size(entry) for entry in self._entries.values() if entry.position > decided)
+        """What is held above `decided`."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -46,6 +51,7 @@ class Log:
             if held is not None and held.leadership == leadership:
                 continue
             entry = Entry(position, leadership, operation)
+            self.open_bytes += _size(entry) - (0 if held is None else _size(held))
             entries[position] = entry
             fresh.append(entry)
         self.last = max(self.last, first + len(operations) - 1)
@@ -63,6 +69,7 @@ class Log:
             entry = self._entries.get(position)
             if entry is None or entry.leadership != leadership:
                 break
+            self.open_bytes -= _size(entry)
             position += 1
         self.decided = position - 1
         return self.decided - before
@@ -78,6 +85,9 @@ class Log:
             return fresh
         for position, operation in enumerate(operations, start):
             if position > self.decided:
+                held = self._entries.get(position)
+                if held is not None:
+                    self.open_bytes -= _size(held)
                 entry = Entry(position, NOBODY, operation)
                 self._entries[position] = entry
                 fresh.append(entry)
@@ -100,6 +110,10 @@ class Log:
                 break
         return chosen
 
+    def decided_bytes(self, start: int) -> int:
+        """The size of the decided operations from `start` on."""
+        return sum(_size(self._entries[position]) for position in range(start, self.decided + 1))
+
     def release(self, upto: int) -> None:
         """Forgets everything up to `upto`, which a stored snapshot covers."""
         for position in range(self.released + 1, upto + 1):
@@ -108,6 +122,14 @@ class Log:
 
     def jump(self, position: int) -> None:
         """A snapshot at `position` was installed: the log goes on from there."""
+        for open_position in range(self.decided + 1, position + 1):
+            held = self._entries.get(open_position)
+            if held is not None:
+                self.open_bytes -= _size(held)
         self.release(position)
         self.decided = max(self.decided, position)
         self.last = max(self.last, position)
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.operation.payload) + OVERHEAD

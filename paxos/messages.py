@@ -56,8 +56,9 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one node says of itself; gossiped on by everybody, so that all know the whole graph of links.
 
     `version` is (incarnation, count): the newest row of a node wins. `hears` are the nodes that it hears directly.
-    `leading` is the leadership that it claims (NOBODY if none). `votes` is false for a node that may not vote.
-    `blank` is true while it has never accepted anything (see paxos/standing.py).
+    `leading` is the leadership that it claims (NOBODY if none), `established` whether a quorum has promised it.
+    `votes` is false for a node that may not vote; `blank` is true while it has never accepted anything (see
+    paxos/standing.py).
     """
 
     pid: int
@@ -65,6 +66,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     identity: int
     hears: tuple[int, ...]
     leading: Leadership
+    established: bool
     promised: Leadership
     decided: int
     votes: bool

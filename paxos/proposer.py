@@ -47,15 +47,12 @@ class Candidate:
     def __init__(self, ballot: Ballot, quorum: int) -> None:
         self.ballot = ballot
         self.promises: dict[int, Promise] = {}
-        self.lacks = 0
-        """An acceptor asked it to learn what is decided up to here first."""
         self._quorum = quorum
 
     def restart(self, op_num: int) -> None:
         """Having caught up, asks again from a later position: earlier answers spoke about another one."""
         self.ballot = self.ballot.at(op_num)
         self.promises = {}
-        self.lacks = 0
 
     def promised(self, sender: int, message: Promise) -> Inheritance | None:
         """Counts one promise; with a quorum, returns what the new leader inherits."""
@@ -77,12 +74,11 @@ def _shows_all_decided(message: Promise) -> bool:
 class Batch:
     """Operations that travel in one Accept, and who has accepted them."""
 
-    __slots__ = ("first", "operations", "retry", "size", "voters")
+    __slots__ = ("first", "operations", "retry", "voters")
 
     def __init__(self, first: int, operations: list[Operation], retry: Retry) -> None:
         self.first = first
         self.operations = operations
-        self.size = sum(len(operation.payload) for operation in operations)
         self.voters: set[int] = set()
         self.retry = retry
 
@@ -110,17 +106,18 @@ class Leader:
         self._seen = Sessions(sessions.table())
         for operation in inherited:
             self._seen.admit(operation)
-        self._early: dict[tuple[int, int, int], Operation] = {}
-        """Operations that overtook an older one of their node on the way here, by (pid, incarnation, number)."""
+        self._early: dict[int, dict[int, Operation]] = {}
+        """By node and number: operations of its present life that overtook an older one on the way here."""
         self._flying: dict[int, Batch] = {}
+
+    @property
+    def settled(self) -> bool:
+        """True once everything that was acknowledged under earlier leaderships is known to be decided."""
+        return self.decided >= self.barrier
 
     @property
     def queued(self) -> int:
         return len(self._queue) + len(self._inherited)
-
-    @property
-    def idle(self) -> bool:
-        return not (self._flying or self._queue or self._inherited)
 
     def offer(self, operations: Iterable[Operation]) -> None:
         """Takes operations into the queue, in their node's order and each once. What does not fit (a repetition, a
@@ -133,14 +130,22 @@ class Leader:
                 self._queue.append(operation)
                 if self._early:
                     self._take_early(operation)
-            elif self._seen.precedes(operation) and len(self._early) < bound:
-                self._early[operation.pid, operation.incarnation, operation.number] = operation
+            elif self._seen.precedes(operation):
+                self._keep_early(operation)
+
+    def _keep_early(self, operation: Operation) -> None:
+        early = self._early.setdefault(operation.pid, {})
+        life = next(iter(early.values())).incarnation if early else operation.incarnation
+        if life < operation.incarnation:
+            early.clear()
+        if life <= operation.incarnation and len(early) < self._limits.forward_window:
+            early[operation.number] = operation
 
     def _take_early(self, operation: Operation) -> None:
-        pid, incarnation, number = operation.pid, operation.incarnation, operation.number + 1
-        while (early := self._early.pop((pid, incarnation, number), None)) is not None:
-            self._seen.admit(early)
-            self._queue.append(early)
+        early = self._early.get(operation.pid, {})
+        number = operation.number + 1
+        while number in early and self._seen.admit(early[number]):
+            self._queue.append(early.pop(number))
             number += 1
 
     def propose(self, now: float) -> list[Batch]:

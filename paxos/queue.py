@@ -30,6 +30,7 @@ class OperationQueue:
         self._number = 0
         self._sent = 0
         """How many of the waiting ones, from the oldest, are on their way to `_leader`."""
+        self._sent_bytes = 0
         self._leader = NOBODY
         self._retry = Retry(0.0)
 
@@ -50,41 +51,56 @@ class OperationQueue:
         if incarnation != self.incarnation:
             return tickets
         while self._waiting and self._waiting[0].number <= number:
-            self._waiting.popleft()
+            operation = self._waiting.popleft()
             tickets.append(self._first_ticket)
             self._first_ticket += 1
-            self._sent = max(0, self._sent - 1)
+            if self._sent:
+                self._sent -= 1
+                self._sent_bytes -= len(operation.payload)
         self._retry.reset(now)
         return tickets
 
+    def give_up(self) -> list[int]:
+        """Nothing that waits will be sent again; returns the tickets."""
+        tickets = list(range(self._first_ticket, self._first_ticket + len(self._waiting)))
+        self._first_ticket += len(self._waiting)
+        self._waiting.clear()
+        self._send_again()
+        return tickets
+
     def reborn(self, incarnation: int) -> None:
-        """The log knows a later life of this node than this one believes to be (a lost disk and a clock set back).
-        What waits has been refused as too old and will be; it goes on under a later incarnation."""
+        """The log, followed operation by operation, has come to a later life of this node than this one believes to
+        be (a lost disk and a clock set back). What waits was not applied before and is too old from here on; it goes
+        on under a later incarnation."""
         self.incarnation = incarnation
         self._waiting = deque(
             Operation(self.pid, incarnation, number, operation.payload)
             for number, operation in enumerate(self._waiting, 1)
         )
         self._number = len(self._waiting)
-        self._sent = 0
+        self._send_again()
 
     def outgoing(self, leader: Leadership, now: float, retry_s: float) -> list[Operation]:
         """What should go to the leader now: what was not sent yet, or everything again if it is new or silent."""
         if leader == NOBODY:
-            self._sent = 0
+            self._send_again()
             return []
         if leader != self._leader:
-            self._leader, self._sent = leader, 0
+            self._leader = leader
             self._retry.reset(now)
+            self._send_again()
         elif self._sent and self._retry.due(now, retry_s):
-            self._sent = 0
-        upto = min(len(self._waiting), self._limits.forward_window)
+            self._send_again()
         operations: list[Operation] = []
         size = 0
-        for operation in islice(self._waiting, self._sent, upto):
+        for operation in islice(self._waiting, self._sent, self._limits.forward_window):
+            if size >= self._limits.batch_bytes or self._sent_bytes >= self._limits.forward_bytes:
+                break
             operations.append(operation)
             size += len(operation.payload)
-            if size >= self._limits.batch_bytes:
-                break
-        self._sent += len(operations)
+            self._sent_bytes += len(operation.payload)
+            self._sent += 1
         return operations
+
+    def _send_again(self) -> None:
+        self._sent = self._sent_bytes = 0

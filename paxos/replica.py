@@ -186,7 +186,7 @@ class Replica:
         """Looks at the clock; the host calls this at least every `timing.tick_s`."""
         self._refresh(now)
         self._repeat(now)
-        self._shelf.expire(now)
+        self._shelf.expire(now, self.net.round_trip())
         if now >= self._heartbeat_due:
             self._send_heartbeat(now)
         if self.log.decided > self._saved_decided and now >= self._save_due:
@@ -272,8 +272,9 @@ class Replica:
     def _row(self) -> Row:
         return Row(
             pid=self.pid, version=self._version, identity=self.registration.identity,
-            hears=tuple(sorted(self.net.hears)), leading=self._claim, promised=self.acceptor.promised.leadership,
-            decided=self.log.decided, votes=self.registration.votes, blank=self.log.blank,
+            hears=tuple(sorted(self.net.hears)), leading=self._claim, established=self.leader is not None,
+            promised=self.acceptor.promised.leadership, decided=self.log.decided, votes=self.registration.votes,
+            blank=self.log.blank,
         )
 
     def _send_heartbeat(self, now: float) -> None:
@@ -318,10 +319,10 @@ class Replica:
         """Brings the picture of the cluster up to date, and draws the consequences for leadership."""
         urgent = self.net.refresh(now)
         self.net.rows[self.pid] = self._row()
-        due = self.election.due(now, self._random.random())
+        due = self.election.due(now, self._random)
         if due is not None:
             self._stand(due, now)
-        self._follows = self.election.leader()
+        self._follows = self.election.leader(now)
         if self._claim != NOBODY and max(self._follows, self.acceptor.promised.leadership) > self._claim:
             self._step_down()
         if urgent or self._claim != self._claimed:
@@ -336,6 +337,7 @@ class Replica:
         self._out.to_persist().promised = self.acceptor.promised
         self.candidate = Candidate(ballot(leadership, self.log.decided + 1), self.net.quorum)
         self.net.rows[self.pid] = self._row()
+        self._prepare_retry.reset(now)
         self._ask_promises(now)
 
     def _step_down(self) -> None:
@@ -346,7 +348,6 @@ class Replica:
 
     def _ask_promises(self, now: float) -> None:
         assert self.candidate is not None
-        self._prepare_retry.reset(now)
         message = Prepare(self.candidate.ballot)
         for member in self.net.members:
             if member not in self.candidate.promises:
@@ -391,8 +392,8 @@ class Replica:
             self.election.outranked(message.promised.leadership)
             self._refresh(now)
         elif self.candidate is not None and message.ballot == self.candidate.ballot:
-            # It may have caught up since it asked; then it only has to ask again from where it is now.
-            self.candidate.lacks = max(self.candidate.lacks, message.decided)
+            # It asks again from where it is by then, soon (see _repeat).
+            self._prepare_retry.reset(now)
             if message.decided > self.log.decided:
                 self._fetcher.heard_of(message.decided)
                 self._fetcher.hurry(sender)
@@ -411,18 +412,16 @@ class Replica:
         if leader.decided > self._announced:
             self._announced = leader.decided
             self._broadcast(Decide(ballot(leader.leadership, leader.decided)))
-        if self._rounds.start(max(leader.decided, leader.barrier), now):
+        if leader.settled and self._rounds.start(leader.decided, now):
             self._confirm_round(now)
 
     def _repeat(self, now: float) -> None:
         """Sends again what has gone unanswered for too long."""
         patience = self._patience()
-        if self.candidate is not None:
-            if 0 < self.candidate.lacks <= self.log.decided:
+        if self.candidate is not None and self._prepare_retry.due(now, patience):
+            if self.log.decided >= self.candidate.ballot.op_num:
                 self.candidate.restart(self.log.decided + 1)
-                self._ask_promises(now)
-            elif self._prepare_retry.due(now, patience):
-                self._ask_promises(now)
+            self._ask_promises(now)
         if self.leader is not None:
             for batch in self.leader.overdue(now, patience):
                 self._resend(batch, now)
@@ -476,23 +475,21 @@ class Replica:
 
     def _learn(self, sender: int, message: Learn, now: float) -> None:
         self._fetcher.heard_of(message.decided)
-        if message.start <= self.log.decided + 1:
-            self._fetcher.answered()
-            self._learn_decided(message.start, message.operations, now)
+        self._learn_decided(message.start, message.operations, now)
 
     def _learn_decided(self, start: int, operations: list[Operation], now: float) -> None:
         """Takes operations that are decided for sure. They go to the disk together with the watermark that covers
         them, which `take_output` adds (see Log.learn)."""
         entries = self.log.learn(start, operations)
         if entries:
+            self._fetcher.progressed()
             self._out.to_persist().entries.extend(entries)
             self.learner.advance(self._out, now)
 
     def _snapshot_piece(self, sender: int, message: SnapshotPiece, now: float) -> None:
-        snapshot = self._fetcher.piece(message)
-        if snapshot is None or snapshot.position <= self.learner.applied:
-            return
-        self.learner.install(snapshot, self._out, now)
+        snapshot = self._fetcher.piece(message, self.log.decided)
+        if snapshot is not None:
+            self.learner.install(snapshot, self._out, now)
 
     # ---- The queue and reads
 
@@ -519,8 +516,6 @@ class Replica:
     def _read_request(self, sender: int, message: ReadRequest, now: float) -> None:
         if self.leader is not None:
             self._rounds.ask(sender, message.ticket)
-            if self._rounds.start(max(self.leader.decided, self.leader.barrier), now):
-                self._confirm_round(now)
 
     def _read_reply(self, sender: int, message: ReadReply, now: float) -> None:
         self.reads.placed(message.ticket, message.position)

@@ -7,9 +7,9 @@ replacement with an empty memory, and follows as a learner for good.
 A node with a new disk votes only when it is sure that it isn't such a replacement: when its identity is in the
 rosters of so many others that every earlier life's set of rosters shares a member with them (more than half of the
 others; both sets are that large, so they intersect), or, for the very first start of a cluster, of a quorum (with
-itself) that has never accepted anything. The second rule leaves one hole, which no rule that lets a bare majority
-start can close: a cluster first started with a bare majority, of which one node then loses its disk and forms a new
-majority with nodes that had never been started before, while all nodes that know better are unreachable.
+itself) that has never accepted anything. The second rule leaves a hole, which no rule that lets a bare majority of
+empty disks found a cluster can close: if disks are lost, and they make up a majority together with nodes that hold
+nothing yet, and all nodes that hold anything are unreachable, then that majority looks exactly like a first start.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Registration:
         self.standing = standing
         self.roster = {**roster, pid: identity}
         self._pid = pid
-        self._others = len(tuple(members)) - 1
+        self._members = frozenset(members)
+        self._others = len(self._members) - 1
         self._known_by: set[int] = set()
         self._known_while_blank: set[int] = set()
 
@@ -51,10 +52,9 @@ class Registration:
 
     def _meet(self, message: Heartbeat) -> bool:
         before = len(self.roster)
-        for pid, identity in message.roster.items():
-            self.roster.setdefault(pid, identity)
-        for row in message.rows:
-            self.roster.setdefault(row.pid, row.identity)
+        for pid, identity in (*message.roster.items(), *((row.pid, row.identity) for row in message.rows)):
+            if pid in self._members:
+                self.roster.setdefault(pid, identity)
         return len(self.roster) > before
 
     def admit(self) -> bool:

@@ -7,16 +7,17 @@ happens in one event loop, but for the disk, which has a thread of its own (stor
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import msgspec
 
 from kvstore.commands import Command, encode
 from kvstore.store import Outcome, Store
+from net.frames import MAX_PAYLOAD
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Snapshot
 from paxos.output import Applied, Output, Persist
@@ -27,6 +28,8 @@ from storage.database import Database
 from storage.errors import StorageError
 from storage.records import Compaction
 from storage.writer import GroupCommit
+
+_log = logging.getLogger(__name__)
 
 READ_PATIENCE_S = 2.0
 READ_ROUND_TRIPS = 8.0
@@ -72,6 +75,25 @@ class Observer(Protocol):
         """As `HostEvents.on_change`."""
 
 
+P = ParamSpec("P")
+
+
+def _vital(step: Callable[Concatenate[Host, P], None]) -> Callable[Concatenate[Host, P], None]:
+    """For everything that moves the replica. A step that breaks off half-way leaves what is in memory, on disk and
+    promised to others at odds: then the node must stop, as for a failed disk. Once stopped, nothing moves."""
+
+    def guarded(self: Host, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self._stopped:
+            return
+        try:
+            step(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, going on would be worse
+            _log.error("a step of the node failed", exc_info=error)
+            self._fail(StorageError(f"an error in this program ({error!r}); the node stops rather than go on with it"))
+
+    return guarded
+
+
 class Host:
     """One node. Made and used in the thread of its event loop; `close` before leaving."""
 
@@ -82,8 +104,8 @@ class Host:
         self._loop = asyncio.get_running_loop()
         self.store = Store()
         self.store.load(database.rows())
-        self.odd_messages: Counter[int] = Counter()
-        """Messages that could not be understood, by sender."""
+        self._odd: set[int] = set()
+        """Who has sent what could not be understood."""
         self.journal = Journal()
         self.observer: Observer | None = None
         self._database = database
@@ -96,13 +118,12 @@ class Host:
         self._answers: dict[int, asyncio.Future[Outcome]] = {}
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._pumping = False
-        self._closed = False
-        self._failed = False
+        self._stopped = False
         self._live = False
         self._compacted = database.durable.snapshot_position
         self._seen: tuple[Any, ...] = ()
         self.replica = Replica(pid, members, database.durable, timing, limits, random, self._loop.time())
-        self._disk = GroupCommit(database, self._loop, self._disk_failed)
+        self._disk = GroupCommit(database, self._loop, self._fail)
         self._pump()
         self._live = True
         self._timer = self._loop.call_later(timing.tick_s, self._tick)
@@ -160,28 +181,30 @@ class Host:
 
     # ---- Input
 
+    @_vital
     def on_message(self, sender: int, payload: bytes | memoryview) -> None:
         """A frame from another node. While the disk is far behind, it is dropped: losing a message is legal."""
-        if self._closed or self._failed or self._disk.full:
+        if self._disk.full:
             return
         try:
             message = self._decoder.decode(payload)
-        except (msgspec.DecodeError, ValueError):
-            self.odd_messages[sender] += 1
+        except (msgspec.DecodeError, ValueError) as error:
+            if sender not in self._odd:
+                self._odd.add(sender)
+                _log.warning("node %s sends messages that make no sense here: %s", sender, error)
             return
         if self.observer is not None:
             self.observer.received(sender, message)
         self.replica.receive(sender, message, self._loop.time())
         self._wake()
 
+    @_vital
     def on_peer_down(self, node: int) -> None:
-        if not self._closed:
-            self.replica.suspect(node, self._loop.time())
-            self._wake()
+        self.replica.suspect(node, self._loop.time())
+        self._wake()
 
+    @_vital
     def _tick(self) -> None:
-        if self._closed or self._failed:
-            return
         self._timer = self._loop.call_later(self._timing.tick_s, self._tick)
         self.replica.tick(self._loop.time())
         self._pump()
@@ -194,10 +217,9 @@ class Host:
 
     # ---- Output, in the order that output.py demands
 
+    @_vital
     def _pump(self) -> None:
         self._pumping = False
-        if self._closed or self._failed:
-            return
         while out := self.replica.take_output(self._loop.time()):
             self._send_all(out.send_first)
             if out.persist is not None or out.send:
@@ -219,15 +241,17 @@ class Host:
         for node, message in messages:
             if message is not last:  # a broadcast is encoded once
                 last, payload = message, self._encoder.encode(message)
-            self._send(node, payload)
+            if len(payload) <= MAX_PAYLOAD:
+                self._send(node, payload)
+            else:
+                _log.error("a %s of %s bytes is too large to send", type(message).__name__, len(payload))
 
     def _store(self, out: Output) -> None:
         after = out.send
         self._disk.submit(out.persist if out.persist is not None else Persist(), lambda: self._stored(after))
 
+    @_vital
     def _stored(self, after: list[tuple[int, AnyMessage]]) -> None:
-        if self._closed:
-            return
         own = [message for node, message in after if node == self.replica.pid]
         self._send_all([(node, message) for node, message in after if node != self.replica.pid])
         for message in own:
@@ -271,24 +295,25 @@ class Host:
         record = Compaction(position, self.replica.sessions.table(), self.store.changed())
         self._disk.submit(record, lambda: self._compaction_stored(position))
 
+    @_vital
     def _compaction_stored(self, position: int) -> None:
-        if not self._closed:
-            self.replica.compacted(position)
-            self._wake()
+        self.replica.compacted(position)
+        self._wake()
 
+    @_vital
     def _snapshot_loaded(self, loading: asyncio.Future[Snapshot]) -> None:
-        if self._closed or loading.cancelled() or loading.exception() is not None:
+        if loading.cancelled() or loading.exception() is not None:
             return  # a failing disk reports itself through on_failure
         self.replica.snapshot_loaded(loading.result(), self._loop.time())
         self._wake()
 
-    def _disk_failed(self, error: StorageError) -> None:
-        self._failed = True
+    def _fail(self, error: StorageError) -> None:
+        self._stopped = True
         self._events.on_failure(error)
 
     async def close(self) -> None:
         """Stores what is under way and closes the disk. Commands that are not decided are cancelled."""
-        self._closed = True
+        self._stopped = True
         self._timer.cancel()
         for answer in list(self._answers.values()):
             answer.cancel()

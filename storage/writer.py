@@ -91,12 +91,10 @@ class GroupCommit:
     def submit(self, record: Record, done: Callable[[], None]) -> None:
         """Has the record written; calls `done` once it is durable. Returns at once.
 
-        Raises StorageError if twice `max_backlog` waits already: the host has ignored `full`.
+        Never refuses: a record left out would be a hole. See `full` for how the host keeps the backlog bounded.
         """
         if self._failure is not None:
             return
-        if self._backlog > 2 * self._max_backlog:
-            raise StorageError("the disk is too slow: too much waits to be written")
         self._put(_Job(record, done, _size(record)))
 
     def run(self, function: Callable[[], T]) -> asyncio.Future[T]:
