@@ -7,51 +7,64 @@ nodes and watch the others carry on (runtime/orchestrator.py).
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import errno
 import logging
 import os
 import signal
 import sys
-from pathlib import Path
 
 import uvloop
 
-from console import Console, Form, Sequential
-from runtime.config import DEFAULT_PATH, Config, ConfigError, load
-from runtime.network_view import event_text, show
+from console import Console, Form
+from runtime.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from runtime.check_config import warnings
+from runtime.config import Config, ConfigError, load
+from runtime.network_view import event_text
 from runtime.notices import route_logging
-from runtime.orchestrator import USAGES, Orchestrator
+from runtime.operating.prompt import OperatorPrompt
+from runtime.orchestrator import Orchestrator
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+PROGRAM = "network_server.py"
+
+EXAMPLES = (
+    (f"python {PROGRAM}", "the network of config.json, with the operator's prompt"),
+    (f"python {PROGRAM} --config other.json", "of another configuration"),
+    (f"echo 'script failover' | python {PROGRAM}", "without a terminal: one command a line, then leave"),
+    (f"python {PROGRAM} --json", "the same, with one JSON object a line on stdout"),
+)
 
 
 async def serve(config: Config, form: Form) -> int:
     """Relays until the operator leaves or a signal comes; returns the exit code of the process."""
     console = Console(form, title="network", history_path=config.data_dir / "history-network")
-    orchestrator = Orchestrator(config, lambda event: console.emit(event, event_text(event)))
+    orchestrator = Orchestrator(
+        config, lambda event: console.emit(event, event_text(event)), live=form is Form.TERMINAL
+    )
     try:
         port = await orchestrator.start()
     except OSError as error:
-        print(f"network_server.py: {_cannot_listen(config, error)}", file=sys.stderr)
+        print(f"{PROGRAM}: {_cannot_listen(config, error)}", file=sys.stderr)
         return EXIT_FAILED
     restore_logging = route_logging(console.say)
     where = f"{config.orchestrator.host}:{port}"
     console.emit(
         {"event": "ready", "port": port, "host": config.orchestrator.host, "nodes": config.node_ids},
-        f"network of {config.cluster} at {where}, for the nodes {', '.join(map(str, config.node_ids))}",
+        f"network of {config.cluster} at {where}, for the nodes {', '.join(map(str, config.node_ids))}; type help, or "
+        "script failover",
     )
-    executor = Sequential(
-        USAGES, orchestrator.execute, show=show, complete=orchestrator.complete, waiting_for=orchestrator.waiting_for
-    )
-    talking = asyncio.create_task(console.run(executor, status_line=orchestrator.status_line))
+    for warning in warnings(len(config.nodes)):
+        console.say(f"warning: {warning}")
+    prompt = OperatorPrompt(orchestrator)
+    talking = asyncio.create_task(console.run(prompt, status_line=lambda: prompt.status_line(console.paper)))
     for sign in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(sign, talking.cancel)
     try:
         await asyncio.wait([talking])
         return 0 if talking.cancelled() else talking.result()
     finally:
+        talking.cancel()
+        await asyncio.wait([talking])
         await orchestrator.close()
         restore_logging()
 
@@ -68,17 +81,14 @@ def _cannot_listen(config: Config, error: OSError) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="network_server.py", description="The network orchestrator of ConsensusLLM.",
-        epilog="example: python network_server.py --config config.json",
-    )
-    parser.add_argument("--config", type=Path, default=Path(DEFAULT_PATH), help="default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
+    parser = Parser(PROGRAM, "The network orchestrator of ConsensusLLM.", EXAMPLES)
+    parser.add_config()
+    parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout, notices on stderr")
     args = parser.parse_args()
     try:
         config = load(args.config)
     except ConfigError as error:
-        print(f"network_server.py: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return EXIT_USAGE
     logging.captureWarnings(True)
     return uvloop.run(serve(config, Form.choose(args.json)))
@@ -88,4 +98,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)

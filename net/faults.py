@@ -103,12 +103,18 @@ class Faults:
         self._reorderings.set(dict.fromkeys(links, percent), token)
         self._changed()
 
+    def holds(self, token: int) -> bool:
+        """Whether anything that was set with this token is left."""
+        layers = (self._cuts, self._delays, self._losses, self._duplicates, self._reorderings)
+        return any(each.holds(token) for each in layers)
+
     def lift(self, token: int) -> bool:
         """Takes back what was set with this token. False if nothing of it was left."""
-        layers = (self._cuts, self._delays, self._losses, self._duplicates, self._reorderings)
-        found = [each.lift(token) for each in layers]
+        found = self.holds(token)
+        for each in (self._cuts, self._delays, self._losses, self._duplicates, self._reorderings):
+            each.lift(token)
         self._changed()
-        return any(found)
+        return found
 
     def reset(self) -> None:
         """A network without faults."""

@@ -36,13 +36,14 @@ class Layers(Generic[V]):
             self._layers.append((token, dict(values)))
         self._evaluate()
 
-    def lift(self, token: int) -> bool:
-        """Takes back what was set with this token. False if nothing of it was left."""
-        left = [layer for layer in self._layers if layer[0] != token]
-        found = len(left) < len(self._layers)
-        self._layers = left
+    def holds(self, token: int) -> bool:
+        """Whether anything that was set with this token is left."""
+        return any(layer[0] == token for layer in self._layers)
+
+    def lift(self, token: int) -> None:
+        """Takes back what was set with this token."""
+        self._layers = [layer for layer in self._layers if layer[0] != token]
         self._evaluate()
-        return found
 
     def _forget(self, values: Mapping[Link, V]) -> None:
         """Drops what these values, which last, cover for ever."""

@@ -54,6 +54,7 @@ class Relay:
         self._traffic = {node: Traffic() for node in self.nodes}
         self._members: dict[int, Connection] = {}
         self._reports: dict[int, Report] = {}
+        self._reported: dict[int, float] = {}
         self._hosts: dict[int, str] = {}
         self._strangers: dict[Connection, None] = {}
         self._dirty: list[Connection] = []
@@ -79,7 +80,7 @@ class Relay:
             self._server.close()
         for connection in [*self._members.values(), *self._strangers]:
             connection.abort()
-        await self._until(lambda: not self._members and not self._strangers, 1.0)
+        await self.until(lambda: not self._members and not self._strangers, 1.0)
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -105,6 +106,10 @@ class Relay:
         """What a connected node last said of itself."""
         return self._reports.get(node)
 
+    def reported(self, node: int) -> float:
+        """When the report was made, as loop time; 0 if there is none."""
+        return self._reported.get(node, 0.0) if node in self._reports else 0.0
+
     def traffic(self, node: int) -> Traffic:
         return self._traffic[node]
 
@@ -117,11 +122,11 @@ class Relay:
 
     async def wait_up(self, node: int, timeout_s: float) -> bool:
         """False if the node has not connected in time."""
-        return await self._until(lambda: node in self._members, timeout_s)
+        return await self.until(lambda: node in self._members, timeout_s)
 
     async def wait_down(self, node: int, timeout_s: float) -> bool:
         """False if the node is still connected."""
-        return await self._until(lambda: node not in self._members, timeout_s)
+        return await self.until(lambda: node not in self._members, timeout_s)
 
     # For connections.
 
@@ -165,6 +170,8 @@ class Relay:
 
     def report(self, connection: Connection, report: Report) -> None:
         self._reports[connection.node] = report
+        self._reported[connection.node] = asyncio.get_running_loop().time()
+        self._notify()
 
     def opened(self, connection: Connection) -> None:
         if self._closing:
@@ -290,7 +297,8 @@ class Relay:
         silence = asyncio.get_running_loop().time() - member.heard
         return not is_loopback(member.host) and silence > SILENT_S
 
-    async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+    async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Waits for something about nodes that come, go and report. False if it is not so in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition():

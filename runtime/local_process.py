@@ -1,4 +1,4 @@
-"""A node's process on this machine, as the orchestrator needs it: make sure that it is dead."""
+"""A node's process on this machine, as the orchestrator needs it: pause it, make sure that it is dead."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class LocalProcess:
             return None
         return process
 
-    def kill(self) -> None:
-        """As by `kill -9`; works on a stopped process too."""
+    def send(self, sign: signal.Signals) -> None:
+        """SIGKILL works on a stopped process too."""
         try:
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            signal.pidfd_send_signal(self._handle, sign)
         except ProcessLookupError:
             return
 

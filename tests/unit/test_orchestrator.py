@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-import runtime.orchestrator
+import runtime.operating.nodes
 from console import Command, Paper
 from console.commands import by_name, parse
 from net.control import Report
@@ -114,7 +114,7 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_nodes_on_their_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.orchestrator, "SETTLE_S", 0.0)
+    monkeypatch.setattr(runtime.operating.nodes, "SETTLE_S", 0.0)
     monkeypatch.delenv("TMUX", raising=False)
 
 
@@ -222,9 +222,11 @@ def test_status_shows_what_nodes_report_while_they_are_up(tmp_path: Path) -> Non
             await until(lambda: at.relay.report_of(2) and at.relay.traffic(1).dropped)
             status = await at.ok("status")
             assert status["nodes"][1] == {
-                "node": 2, "up": True, "role": "leader", "leader": 2, "ballot": [3, 2, 9], "decided": 8, "applied": 8,
+                "node": 2, "up": True, "paused": False, "role": "leader", "leader": 2, "ballot": [3, 2, 9],
+                "decided": 8, "applied": 8,
                 "queued": 1, "digest": "abcdef0123456789", "frames_in": 1, "frames_out": 0, "bytes_in": 31,
-                "bytes_out": 0, "dropped": 0,
+                "bytes_out": 0, "dropped": 0, "frames_in_per_s": 0, "frames_out_per_s": 0, "bytes_in_per_s": 0,
+                "bytes_out_per_s": 0,
             }
             one = status["nodes"][0]
             assert (one["up"], one["role"], one["dropped"]) == (False, None, 1)
@@ -276,7 +278,7 @@ def test_fail_node_kills_a_stopped_process_too(tmp_path: Path) -> None:
 
 
 def test_fail_node_kills_no_process_that_is_not_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.orchestrator, "GONE_S", 0.3)
+    monkeypatch.setattr(runtime.operating.nodes, "GONE_S", 0.3)
 
     async def main() -> None:
         async with desk(tmp_path) as at:
@@ -295,7 +297,7 @@ def test_fail_node_kills_no_process_that_is_not_the_node(tmp_path: Path, monkeyp
 def test_fail_node_waits_for_nodes_that_come_back_to_a_new_orchestrator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime.orchestrator, "SETTLE_S", 10.0)
+    monkeypatch.setattr(runtime.operating.nodes, "SETTLE_S", 10.0)
 
     async def main() -> None:
         async with desk(tmp_path) as at:
@@ -318,7 +320,7 @@ def test_fail_node_waits_for_nodes_that_come_back_to_a_new_orchestrator(
 def test_fix_node_says_why_a_node_does_not_come_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, words: str
 ) -> None:
-    monkeypatch.setattr(runtime.orchestrator, "START_S", 0.5 if "sleep" in program else 10.0)
+    monkeypatch.setattr(runtime.operating.nodes, "START_S", 0.5 if "sleep" in program else 10.0)
 
     async def main() -> None:
         async with desk(tmp_path) as at:
@@ -393,8 +395,8 @@ def test_completion_offers_the_other_nodes(tmp_path: Path) -> None:
     orchestrator = Orchestrator(configuration(tmp_path), lambda event: None)
     assert list(orchestrator.complete(["failLink"])) == ["1", "2", "3", "4", "5"]
     assert list(orchestrator.complete(["failLink", "2"])) == ["1", "3", "4", "5"]
-    assert list(orchestrator.complete(["failLink", "2", "3"])) == ["--oneway"]
-    assert list(orchestrator.complete(["failNode", "2"])) == []
+    assert list(orchestrator.complete(["failLink", "2", "3"])) == ["--oneway", "--for"]
+    assert list(orchestrator.complete(["failNode", "2"])) == ["--for"]
 
 
 def test_events_in_words() -> None:

@@ -1,0 +1,49 @@
+"""Runs a user's commands at a node of this machine, through its control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from console import Result
+
+LIMIT = 64 * 1024 * 1024
+"""Bytes of one line; a node's longest answers are below that."""
+
+
+class NodeUnreachable(Exception):
+    """The node did not take a command, or did not answer; a sentence for the operator."""
+
+
+class NodeClient:
+    """Each command has a connection of its own, and is answered by one line of JSON with the event `result`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    def path(self, node: int) -> Path:
+        return self._data_dir / f"node-{node}.sock"
+
+    async def run(self, node: int, command: str, timeout_s: float) -> Result:
+        """The command's result. Raises NodeUnreachable."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._ask(node, command)
+        except TimeoutError:
+            raise NodeUnreachable(f"node {node} has not answered within {timeout_s:g} s: {command}") from None
+        except (OSError, ValueError) as error:
+            raise NodeUnreachable(f"node {node} cannot be asked: is it up, on this machine? ({error})") from error
+
+    async def _ask(self, node: int, command: str) -> Result:
+        reader, writer = await asyncio.open_unix_connection(str(self.path(node)), limit=LIMIT)
+        try:
+            writer.write(f"{command}\n".encode())
+            await writer.drain()
+            async for line in reader:
+                event = json.loads(line)
+                if event.get("event") == "result":
+                    return {key: value for key, value in event.items() if key not in ("event", "line")}
+            raise ConnectionResetError("it closed the connection")
+        finally:
+            writer.close()

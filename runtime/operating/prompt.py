@@ -1,0 +1,33 @@
+"""The operator's commands as the console wants them."""
+
+from __future__ import annotations
+
+from console import Command, Earlier, Paper, Result, Sequential
+from runtime.network_view import panel, show
+from runtime.orchestrator import USAGES, Orchestrator
+
+
+class OperatorPrompt(Sequential):
+    """One command at a time, in the order typed."""
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        super().__init__(
+            USAGES, orchestrator.execute, show=show, complete=orchestrator.complete,
+            waiting_for=orchestrator.waiting_for,
+        )
+        self._orchestrator = orchestrator
+        self._latest = 0
+
+    async def submit(self, command: Command, earlier: Earlier) -> Result:
+        self._latest = max(self._latest, command.line)
+        self._orchestrator.watch.next_line()
+        result = await super().submit(command, earlier)
+        if command.name == "watch" and command.line != self._latest:
+            self._orchestrator.watch.next_line()  # that line was typed before the watching began
+        return result
+
+    def status_line(self, paper: Paper) -> str:
+        """What stands under the prompt: one line, or the panel of `watch`."""
+        if self._orchestrator.watch.on:
+            return panel(self._orchestrator.status(), paper)
+        return self._orchestrator.status_line()

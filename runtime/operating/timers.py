@@ -1,0 +1,76 @@
+"""Faults that are taken back by themselves: `--for 10s`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import msgspec
+
+Undo: TypeAlias = Callable[[], Awaitable[str | None]]
+"""Takes a fault back; returns what is so now, in words, or None if nothing of it was left."""
+
+
+class Timer(msgspec.Struct):
+    token: int
+    fault: str
+    """As it was typed."""
+    ends: float
+    """Loop time."""
+    handle: asyncio.TimerHandle
+    still_on: Callable[[], bool]
+
+
+class Timers:
+    """`over` is called with the event, when a fault has been taken back."""
+
+    def __init__(self, over: Callable[[dict[str, Any]], None]) -> None:
+        self._over = over
+        self._count = 0
+        self._timers: dict[int, Timer] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def token(self) -> int:
+        """A name for a fault that is going to be set."""
+        self._count += 1
+        return self._count
+
+    def start(self, token: int, fault: str, seconds: float, undo: Undo, still_on: Callable[[], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        handle = loop.call_later(seconds, self._end, token, undo)
+        self._timers[token] = Timer(token, fault, loop.time() + seconds, handle, still_on)
+
+    def cancel(self, token: int | None) -> None:
+        """The fault is another command's business now."""
+        timer = self._timers.pop(token, None) if token is not None else None
+        if timer is not None:
+            timer.handle.cancel()
+
+    def running(self) -> list[dict[str, Any]]:
+        """Faults that will end by themselves, the next one first."""
+        now = asyncio.get_running_loop().time()
+        timers = sorted((each for each in self._timers.values() if each.still_on()), key=lambda timer: timer.ends)
+        return [{"fault": each.fault, "ends_in_s": round(max(each.ends - now, 0), 1)} for each in timers]
+
+    def clear(self) -> None:
+        for token in list(self._timers):
+            self.cancel(token)
+
+    async def close(self) -> None:
+        self.clear()
+        for task in list(self._ending):
+            task.cancel()
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _end(self, token: int, undo: Undo) -> None:
+        timer = self._timers.pop(token)
+        task = asyncio.ensure_future(self._undo(timer.fault, undo))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _undo(self, fault: str, undo: Undo) -> None:
+        now = await undo()
+        if now is not None:
+            self._over({"event": "fault_over", "fault": fault, "text": now})
