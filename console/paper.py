@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from console.safe import visible
+from console.safe import coloured, visible
 
 _UNBOUNDED = 1_000_000
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+_MOST_MARKDOWN = 20_000
+"""Characters; longer texts are shown as they are."""
+
+_log = logging.getLogger(__name__)
 
 
 class Paper(msgspec.Struct, frozen=True):
@@ -32,6 +37,34 @@ class Paper(msgspec.Struct, frozen=True):
 
     def green(self, text: str) -> str:
         return self._styled(text, "32")
+
+    def yellow(self, text: str) -> str:
+        return self._styled(text, "33")
+
+    def blue(self, text: str) -> str:
+        return self._styled(text, "34")
+
+    def magenta(self, text: str) -> str:
+        return self._styled(text, "35")
+
+    def cyan(self, text: str) -> str:
+        return self._styled(text, "36")
+
+    def markdown(self, text: str, indent: int = 0, most: int | None = None) -> str:
+        """Like `text`; with colours, and unless only a part is wanted, what Markdown means is shown rather than its
+        signs."""
+        if not self.colour or self.width is None or most is not None or len(text) > _MOST_MARKDOWN:
+            return self.text(text, indent, most)
+        try:
+            from console.markdown import is_odd, render
+
+            shown = "" if is_odd(text) else render(visible(text), max(self.width - indent, 10))
+        except Exception:  # noqa: BLE001 - whatever a parser makes of a model's text, the text itself can be shown
+            _log.exception("an answer could not be rendered as Markdown")
+            return self.text(text, indent)
+        if not shown.strip():
+            return self.text(text, indent)
+        return coloured("\n".join((" " * indent + line).rstrip() for line in shown.split("\n")))
 
     def text(self, text: str, indent: int = 0, most: int | None = None) -> str:
         """`text` wrapped and indented, at most `most` lines of it; a last line of "…" stands for the rest."""
@@ -64,8 +97,11 @@ class Paper(msgspec.Struct, frozen=True):
         return _TRAILING.sub("", page.getvalue()).strip("\n")
 
     def _styled(self, text: str, code: str) -> str:
+        """Line by line, so that each can be cut out and moved."""
         shown = visible(text)
-        return f"\x1b[{code}m{shown}\x1b[0m" if self.colour else shown
+        if not self.colour:
+            return shown
+        return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line else line for line in shown.split("\n"))
 
 
 def _wrapped(text: str, width: int | None) -> Iterator[str]:

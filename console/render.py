@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from console.chat import STALE, answer, choices, moment, view, viewall
 from console.commands import Command, Result
 from console.paper import Paper
 from console.safe import one_line
 
-STALE = "(possibly stale: no majority reachable)"
-_EXCERPT = 4
-_INDENT = 4
+__all__ = [
+    "STALE", "answer", "choices", "error", "help_table", "log", "pairs", "plain_result", "status", "status_line",
+    "view", "viewall",
+]
 
 
 def plain_result(command: Command, result: Result, paper: Paper) -> str:
@@ -27,13 +29,11 @@ def plain_result(command: Command, result: Result, paper: Paper) -> str:
 
 def error(result: Result, paper: Paper) -> str:
     shown = paper.text(f"error: {result.get('error', 'no reason given')}")
-    if result.get("stale"):
-        shown += "\n" + STALE
-    return "\n".join(paper.red(line) for line in shown.split("\n"))
+    return paper.red(shown + "\n" + STALE if result.get("stale") else shown)
 
 
 def help_table(result: Result, paper: Paper) -> str:
-    """All commands as a table; a single one with its example."""
+    """All commands as a table; a single one with its example and what else there is to know."""
     shown = paper.table(("", ""), [(entry["usage"], entry["help"]) for entry in result["commands"]])
     if len(result["commands"]) == 1:
         (only,) = result["commands"]
@@ -53,102 +53,48 @@ def status(result: Result, paper: Paper) -> str:
     return pairs({key: value for key, value in result.items() if key != "ok"}, paper)
 
 
-def status_line(values: Mapping[str, Any]) -> str:
-    """The one line under the prompt."""
-    leader = values.get("leader")
-    parts = [
-        f"node {values.get('node', '?')}",
-        f"leader {leader}" if leader else "no leader",
-        *(f"{key} {values[key]}" for key in ("decided", "applied", "queued") if key in values),
+def status_line(values: Mapping[str, Any], width: int | None = None) -> str:
+    """The one line under a node's prompt; in a narrow window, in fewer words."""
+    leader, links, llm = values.get("leader"), values.get("links"), values.get("llm", {}).get("in_flight")
+    ballot = "<" + ",".join(map(str, values["ballot"])) + ">" if "ballot" in values else ""
+    decided, applied, queued = (values.get(key, "?") for key in ("decided", "applied", "queued"))
+    peers = f"/{values['nodes'] - 1}" if "nodes" in values else ""
+    node, role = values.get("node", "?"), values.get("role", "?")
+    long = [
+        f"node {node} {role}", f"leader {leader}" if leader else "no leader", ballot,
+        f"decided {decided} applied {applied}", f"queue {queued}",
+        f"links {len(links)}{peers}" if links is not None else "",
+        f"LLM {llm} in flight" if llm is not None else "",
     ]
-    return one_line(" | ".join(parts), 200)
+    short = [
+        f"{node} {role}", long[1], ballot, f"{decided}/{applied}", f"q{queued}",
+        f"links {len(links)}" if links is not None else "", f"LLM {llm}" if llm is not None else "",
+    ]
+    line = " | ".join(filter(None, long))
+    if width is not None and len(line) > width:
+        line = "|".join(filter(None, short))
+    return one_line(line, width or 200)
 
 
-def view(result: Result, paper: Paper) -> str:
-    """One conversation."""
-    return "\n".join([*_conversation(result, paper), *_stale(result, paper)])
+def log(result: Result, paper: Paper) -> str:
+    """The last decided operations as a table."""
+    if not result["log"]:
+        return "nothing has been applied here yet"
+    head = ("position", "ballot", "by node", "applied at", "operation")
+    return paper.table(head, [_decided(entry) for entry in result["log"]])
 
 
-def viewall(result: Result, paper: Paper) -> str:
-    """All conversations in order of creation."""
-    lines: list[str] = []
-    for conversation in result["conversations"]:
-        lines += [*_conversation(conversation, paper), ""]
-    if not lines:
-        lines = ["no conversations yet: create c1 makes one", ""]
-    return "\n".join([*lines[:-1], *_stale(result, paper)])
-
-
-def choices(context: str, turn: Mapping[str, Any], paper: Paper) -> str:
-    """The answers of an open turn, shortened, with what to type next."""
-    lines = [paper.bold(f"{context}: all answers are in")]
-    for node, candidate in turn["candidates"].items():
-        lines += _candidate(node, candidate, paper, most=_EXCERPT)
-    lines.append(f"choose {context} N takes one, view {context} shows them whole")
-    return "\n".join(lines)
-
-
-def answer(context: str, node: int, candidate: Mapping[str, Any], paper: Paper, most: int = 40) -> str:
-    """The leader's answer to an `ask`."""
-    return "\n".join([paper.bold(f"{context}: answer"), *_candidate(node, candidate, paper, most=most)])
-
-
-def _conversation(conversation: Mapping[str, Any], paper: Paper) -> Iterable[str]:
-    turns = conversation["turns"]
-    count = "no questions yet" if not turns else f"{len(turns)} question{'s' if len(turns) > 1 else ''}"
-    yield f"{paper.bold(conversation['context'])}  {paper.dim(count)}"
-    for number, turn in enumerate(turns, 1):
-        yield from _turn(conversation["context"], number, turn, paper)
-
-
-def _turn(context: str, number: int, turn: Mapping[str, Any], paper: Paper) -> Iterable[str]:
-    question = paper.text(turn["query"], _INDENT).split("\n")
-    question[0] = f"{number}.".ljust(_INDENT) + question[0].lstrip()
-    yield from (paper.bold(line) for line in question)
-    chosen = turn["chosen"]
-    if chosen is None and not turn["cancelled"]:
-        for node, candidate in turn["candidates"].items():
-            yield from _candidate(node, candidate, paper)
-        yield " " * _INDENT + paper.dim(_next_step(context, turn))
-        return
-    for node, candidate in turn["candidates"].items():
-        if int(node) == chosen:
-            yield from _candidate(node, candidate, paper, mark="chosen")
-        else:
-            yield " " * _INDENT + paper.dim(f"{_label(node, candidate)}: {one_line(_words(candidate), 60)}")
-    if turn["cancelled"]:
-        yield " " * _INDENT + paper.dim("given up")
-
-
-def _next_step(context: str, turn: Mapping[str, Any]) -> str:
-    if turn["kind"] == "ask":
-        return "waiting for the leader's answer"
-    if any(candidate.get("text") is not None for candidate in turn["candidates"].values()):
-        return f"open: choose {context} N takes one of these"
-    return "waiting for answers"
-
-
-def _candidate(
-    node: str | int, candidate: Mapping[str, Any], paper: Paper, mark: str = "", most: int | None = None
-) -> Iterable[str]:
-    label = _label(node, candidate)
-    yield " " * _INDENT + (paper.green(f"{label}  {mark}") if mark else paper.dim(label))
-    body = paper.text(_words(candidate), 2 * _INDENT, most)
-    yield body if candidate.get("error") is None else "\n".join(paper.red(line) for line in body.split("\n"))
-
-
-def _label(node: str | int, candidate: Mapping[str, Any]) -> str:
-    parts = [f"[{node}]", one_line(candidate.get("model") or ""), f"{candidate.get('seconds', 0):.1f} s"]
-    return " ".join(part for part in parts if part)
-
-
-def _words(candidate: Mapping[str, Any]) -> str:
-    failure = candidate.get("error")
-    return str(candidate.get("text")) if failure is None else f"no answer: {failure}"
-
-
-def _stale(result: Result, paper: Paper) -> list[str]:
-    return [paper.red(STALE)] if result.get("stale") else []
+def _decided(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    ballot = "learned" if entry["ballot"] is None else "<" + ",".join(map(str, entry["ballot"])) + ">"
+    words = [entry["command"], entry["context"] or ""]
+    if entry["node"] is not None:
+        words.append(f"node {entry['node']}")
+    if entry["error"] is not None:
+        words.append(f"- refused: {one_line(entry['error'], 60)}")
+    elif entry["text"]:
+        words.append("- " + one_line(entry["text"], 60))
+    when = "before the start" if entry["at"] is None else moment(entry["at"])
+    return str(entry["position"]), ballot, str(entry["origin"]), when, " ".join(filter(None, words))
 
 
 def _plain(value: Any) -> str:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from console import render
 from console.commands import EXIT, HELP, Command, Result, UsageError, find
 from console.desk import Desk
+from console.encoding import encode, encode_gently, result_record, waiting_record
 from console.executor import Executor
 from console.lines import PipeInput
 from console.outbox import Outbox, write_all
+from console.pages import Pages
 from console.paper import Paper
 from console.safe import coloured, visible
-from console.terminal import Terminal
+
+if TYPE_CHECKING:
+    from console.terminal import Terminal
 
 Text: TypeAlias = str | Callable[[Paper], str] | None
 """What humans get to see of an event; None for nothing."""
@@ -74,6 +77,8 @@ class Console:
         self._stdout = stdout
         self._terminal: Terminal | None = None
         self._executor: Executor | None = None
+        self._prompt: Callable[[], str] | None = None
+        self._more = Pages()
         self._dropped = 0
         self._out = Outbox(self._show)
         self._notices = Outbox(lambda text: write_all(stderr, text)) if form is Form.JSON else self._out
@@ -86,6 +91,12 @@ class Console:
             return Paper(os.get_terminal_size(self._stdout).columns or None, colour)
         except OSError:
             return Paper(None, colour)
+
+    def _rows(self) -> int:
+        try:
+            return os.get_terminal_size(self._stdout).lines
+        except OSError:
+            return 0
 
     def emit(self, event: Mapping[str, Any], text: Text = None) -> None:
         """Shows an event: the mapping (with a key `event`) as JSON, or `text` to humans. Dropped, and counted, while
@@ -103,12 +114,17 @@ class Console:
         if not self._notices.full:
             self._notices.write(visible(text).rstrip("\n") + "\n")
 
-    async def run(self, executor: Executor, *, status_line: Callable[[], str] | None = None) -> int:
-        """Serves until the end of input, `exit` or Ctrl-D; returns the exit code of the process.
+    async def run(
+        self, executor: Executor, *, status_line: Callable[[], str] | None = None,
+        prompt: Callable[[], str] | None = None,
+    ) -> int:
+        """Serves until the end of input, `exit` or Ctrl-D; returns the exit code of the process. What `prompt` returns
+        stands in the prompt, after the title.
 
         Cancel it to leave at once; what is already written is then still handed over, within a second.
         """
         self._executor = executor
+        self._prompt = prompt
         desk = Desk(executor, self, WAITING_AFTER)
         serving = asyncio.ensure_future(self._serve(desk, status_line))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._out.gone, desk.failed)]
@@ -148,18 +164,22 @@ class Console:
             text = await asyncio.to_thread(self._lay_out, command, result, True)
         else:
             text = self._lay_out(command, result, False)
+        if self.form is Form.TERMINAL:
+            text = self._more.first(text, self._rows(), self.paper)
         self._out.write(text)
 
     def waiting(self, command: Command, reason: str) -> None:
         """Says that a command is still under way."""
-        event = {"event": "waiting", "command": command.name, "line": command.line, "reason": reason}
-        self.emit(event, f"{command}: still trying: {reason}")
+        self.emit(waiting_record(command, reason), f"{command}: still trying: {reason}")
 
     async def _serve(self, desk: Desk, status_line: Callable[[], str] | None) -> None:
         source: Terminal | PipeInput
         if self.form is Form.TERMINAL:
+            from console.terminal import Terminal  # slow to import, and of no use to pipes
+
             source = self._terminal = Terminal(
-                f"{self._title}> ", self._history_path, self._completer(desk), self._stdout
+                lambda: f"{self._title}{self._prompt() if self._prompt else ''}> ", self._history_path,
+                self._completer(desk), self._stdout,
             )
         else:
             source = PipeInput(self._stdin)
@@ -168,6 +188,9 @@ class Console:
         try:
             async for line in source.lines():
                 await self._out.room()
+                if (page := self._more.next(line.text, self._rows(), self.paper)) is not None:
+                    self._out.write(page)
+                    continue
                 if not await desk.take(line):
                     limit = EXIT_WITHIN
                     break
@@ -208,15 +231,15 @@ class Console:
 
     def _write(self, event: Mapping[str, Any], text: Text) -> None:
         if self.form is Form.JSON:
-            self._out.write(_encode(event) + "\n")
+            self._out.write(encode(event) + "\n")
         elif text is not None:
             self._out.write(self._for_humans(text if isinstance(text, str) else self._laid_out(text, event)))
 
     def _lay_out(self, command: Command, result: Result, large: bool) -> str:
         """A result as it is written. Large ones are encoded in small steps, in a thread: see `answer`."""
         if self.form is Form.JSON:
-            record = {"event": "result", "command": command.name, "line": command.line, **result}
-            return (_encode_gently(record) if large else _encode(record)) + "\n"
+            record = result_record(command, result)
+            return (encode_gently(record) if large else encode(record)) + "\n"
         return self._for_humans(self._for_reading(command, result))
 
     def _for_reading(self, command: Command, result: Result) -> str:
@@ -236,7 +259,7 @@ class Console:
             return lay_out(paper)
         except Exception:  # noqa: BLE001 - a bug in how something looks must not stop a node at work
             _log.exception("something could not be laid out")
-            return paper.text(_encode(record))
+            return paper.text(encode(record))
 
     def _for_humans(self, text: str) -> str:
         """The last gate before a terminal: whatever a renderer forgot becomes visible here."""
@@ -262,12 +285,3 @@ async def run_console(
 ) -> int:
     """A console for somebody who has no events to show; see `Console`."""
     return await Console(form, title=title, history_path=history_path).run(executor, status_line=status_line)
-
-
-def _encode(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, separators=(",", ":"), default=str)
-
-
-def _encode_gently(record: Mapping[str, Any]) -> str:
-    """Like `_encode`, in many small steps, so that a thread that does this does not hold up the others."""
-    return "".join(json.JSONEncoder(separators=(",", ":"), default=str).iterencode(record))

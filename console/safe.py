@@ -18,13 +18,14 @@ _INVISIBLE = (
     "\ud800-\udfff"  # half characters: not encodable
     "\U000e0000-\U000e007f"  # tags: invisible copies of ASCII
 )
-_DANGEROUS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_INVISIBLE}]")
+DANGEROUS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_INVISIBLE}]")
+"""What a terminal obeys, or shows as something else than it is."""
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
 def visible(text: str) -> str:
     """`text` with everything that a terminal would obey made visible; line feeds and tabs stay. Idempotent."""
-    return _DANGEROUS.sub(_show, text.replace("\r\n", "\n"))
+    return DANGEROUS.sub(_show, text.replace("\r\n", "\n"))
 
 
 def coloured(text: str) -> str:

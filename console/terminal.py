@@ -17,14 +17,15 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import is_searching
+from prompt_toolkit.filters import Condition, is_searching
+from prompt_toolkit.formatted_text import AnyFormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.key_binding.key_processor import KeyPress
+from prompt_toolkit.key_binding.key_processor import KeyPress, KeyProcessor
 from prompt_toolkit.output import create_output
 from prompt_toolkit.patch_stdout import patch_stdout
 
@@ -37,24 +38,31 @@ _HISTORY_LINE = 16 * 1024
 _PATIENCE = 0.5
 """Seconds."""
 
+LEAVE = "Leave? Ctrl-D again or y leaves, any other key stays"
+
 _log = logging.getLogger(__name__)
 
 
 class Terminal:
     """Lines typed at a prompt, and text printed above it.
 
-    `complete` gets the words before the cursor on the line and returns what the next one may be; it is called in the
-    event loop that the terminal was made in. Raises OSError if the terminal cannot be used.
+    `prompt` gives the prompt whenever it is drawn, in the terminal's thread. `complete` gets the words before the
+    cursor on the line and returns what the next one may be; it is called in the event loop that the terminal was made
+    in. Raises OSError if the terminal cannot be used.
     """
 
     def __init__(
-        self, prompt: str, history: Path | None, complete: Callable[[list[str]], Iterable[str]], stdout: int = 1
+        self, prompt: Callable[[], str], history: Path | None, complete: Callable[[list[str]], Iterable[str]],
+        stdout: int = 1,
     ) -> None:
         self._prompt = prompt
         self._history = history
         self._complete = complete
         self._stdout = stdout
         self._status = ""
+        self._leaving = False
+        """The question whether to leave is on the screen."""
+        self._just_asked = False
         self._main = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._loop = asyncio.SelectorEventLoop()
@@ -156,7 +164,8 @@ class Terminal:
         def clear(event: KeyPressEvent) -> None:
             event.current_buffer.reset()
 
-        return PromptSession(
+        self._bind_leaving(bindings)
+        session: PromptSession[str] = PromptSession(
             self._prompt,
             input=terminal,
             output=create_output(sys.stdout),
@@ -164,9 +173,33 @@ class Terminal:
             completer=_Words(self._completions),
             complete_while_typing=False,
             reserve_space_for_menu=5,
-            bottom_toolbar=lambda: [("", self._status)] if self._status else None,
+            bottom_toolbar=self._toolbar,
             key_bindings=bindings,
         )
+        session.app.key_processor.after_key_press.add_handler(self._after_key)
+        return session
+
+    def _bind_leaving(self, bindings: KeyBindings) -> None:
+        """Ctrl-D on an empty line asks; once more, or y, leaves."""
+        empty = Condition(lambda: not get_app().current_buffer.text)
+        asked = Condition(lambda: self._leaving)
+
+        @bindings.add("c-d", filter=empty & ~asked)
+        def ask(event: KeyPressEvent) -> None:
+            self._leaving = self._just_asked = True
+
+        @bindings.add("c-d", filter=empty & asked)
+        @bindings.add("y", filter=empty & asked)
+        def leave(event: KeyPressEvent) -> None:
+            event.app.exit(exception=EOFError(), style="class:exiting")
+
+    def _after_key(self, processor: KeyProcessor) -> None:
+        """Any key but the first Ctrl-D takes the question away, and does what it always does."""
+        self._leaving, self._just_asked = self._just_asked, False
+
+    def _toolbar(self) -> AnyFormattedText:
+        shown = LEAVE if self._leaving else self._status
+        return [("", shown)] if shown else None
 
     async def _print(self, text: str) -> None:
         session = self._session

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 from hypothesis import given
@@ -30,12 +32,11 @@ VIEW: Result = {
 SHOWN = """\
 c1  3 questions
 1.  What is Paxos?
-    [1] m 0.5 s: A protocol.
     [2] m 1.0 s  chosen
         An island.
 
         In Greece.
-    [3] 30.0 s: no answer: timeout
+    other answers of 1; failures of 3
 2.  Sure?
     given up
 3.  And
@@ -60,9 +61,26 @@ def test_viewall() -> None:
     assert render.viewall({"ok": True, "conversations": [], "stale": False}, Paper()) == (
         "no conversations yet: create c1 makes one"
     )
+    answered = {**VIEW, "context": "c3", "turns": [{**VIEW["turns"][0], "query": "long " * 50}]}
     empty = {"context": "c2", "turns": []}
-    shown = render.viewall({"ok": True, "conversations": [VIEW, empty], "stale": True}, Paper(60))
-    assert shown == SHOWN + "\n\nc2  no questions yet\n(possibly stale: no majority reachable)"
+    result = {
+        "ok": True, "conversations": [VIEW, empty, answered], "stale": True,
+        "changed": {"c1": None, "c2": 1_700_000_000.0, "c3": time.time()},
+    }
+    head, first, second, third, stale = render.viewall(result, Paper()).splitlines()
+    assert head.split() == ["conversation", "turns", "last", "question", "state", "changed"]
+    assert first.split() == ["c1", "3", "And", "now?", "open,", "0", "answers", "-"]
+    assert second.split()[:4] == ["c2", "0", "-", "empty"] and second.split()[4].startswith("2023-11-1")
+    assert "node 2 chosen" in third and "long…" in third and re.search(r" \d\d:\d\d:\d\d$", third)
+    assert stale == "(possibly stale: no majority reachable)"
+    full = render.viewall({**result, "conversations": [VIEW, empty]}, Paper(60), full=True)
+    assert full == render.view(VIEW, Paper(60), all_candidates=True) + "\n\nc2  no questions yet\n" + stale
+
+
+def test_all_candidates_are_shown_on_demand() -> None:
+    shown = render.view(VIEW, Paper(60), all_candidates=True)
+    assert "    [1] m 0.5 s\n        A\n        protocol.\n    [2] m 1.0 s  chosen\n        An island." in shown
+    assert "    [3] 30.0 s\n        no answer: timeout\n2." in shown and "other answers" not in shown
 
 
 def test_choices_are_shortened() -> None:
@@ -71,7 +89,7 @@ def test_choices_are_shortened() -> None:
     shown = render.choices("c1", {"candidates": {"1": long, "2": failed}}, Paper(40))
     assert shown.count("word") < 40 and "…" in shown
     assert "[2] m 1.0 s\n        no answer: timeout" in shown
-    assert shown.endswith("choose c1 N takes one, view c1 shows them whole")
+    assert shown.endswith("choose c1 N takes one, view c1 shows\nthem whole")
 
 
 def test_status_is_aligned() -> None:

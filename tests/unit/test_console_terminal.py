@@ -149,6 +149,12 @@ def test_commands_history_and_leaving(screen: Screen, tmp_path: Path) -> None:
     screen.type("hepl" + ENTER)
     screen.until("did you mean help")
     screen.type(CTRL_D)
+    screen.until("Leave")
+    screen.type("say stays" + ENTER)
+    screen.until(re.escape("said ['stays']"))
+    screen.type(CTRL_D)
+    screen.until("Leave")
+    screen.type(CTRL_D)
     screen.until("left 0")
     assert screen.process.wait(10) == 0
     assert termios.tcgetattr(screen.follower) == screen.before, "the terminal is as it was"

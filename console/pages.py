@@ -1,0 +1,44 @@
+"""Long results page by page, without ever taking the prompt away: Enter shows the next page, any command goes on."""
+
+from __future__ import annotations
+
+from console.paper import Paper
+
+LONG = 60
+"""Lines, and two screens: what is no longer than this is shown at once, and can be scrolled back to."""
+_ROOM = 3
+"""Lines of a screen that are not for the page: what is said below it, the prompt, the status line."""
+
+
+class Pages:
+    """What is left of the last result."""
+
+    def __init__(self) -> None:
+        self._rest: list[str] = []
+
+    def first(self, text: str, rows: int, paper: Paper) -> str:
+        """As much of `text` as is shown at once on a screen of so many rows (0 if that is not known)."""
+        lines = text.rstrip("\n").split("\n")
+        if rows <= _ROOM or len(lines) <= max(LONG, 2 * rows):
+            self._rest = []
+            return text
+        self._rest = lines
+        return self._page(rows, paper)
+
+    def next(self, typed: str, rows: int, paper: Paper) -> str | None:
+        """What to show now that this line was typed; None if it is no answer to the question whether to go on."""
+        if not self._rest:
+            return None
+        wish = typed.strip().lower()
+        if wish == "":
+            return self._page(rows, paper)
+        self._rest = []
+        return "" if wish == "q" else None
+
+    def _page(self, rows: int, paper: Paper) -> str:
+        size = max(rows - _ROOM, 1)
+        page, self._rest = self._rest[:size], self._rest[size:]
+        if self._rest:
+            count = len(self._rest)
+            page.append(paper.dim(f"-- {count} more line{'s' if count > 1 else ''}: Enter shows more, q ends --"))
+        return "\n".join(page) + "\n"
