@@ -2,20 +2,21 @@
 """One node of ConsensusLLM: python node.py N [--config config.json] [--json]
 
 Wires the rooms together: disk and network to the replica (runtime/host.py), the store to the LLM
-(runtime/answering.py), and the user's prompt to both (runtime/session.py).
+(runtime/answering.py), and the user's prompt (runtime/session.py) and scripts (runtime/control.py) to both.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import signal
 import sys
 import time
-from pathlib import Path
 from random import Random
+from typing import Any
 
 import uvloop
 
@@ -28,18 +29,29 @@ from net.control import Report
 from net.link import NodeLink
 from paxos.limits import Limits, Timing
 from paxos.output import Standing
+from runtime import check_config
 from runtime.answering import Answering
-from runtime.config import DEFAULT_PATH, Config, ConfigError, load
+from runtime.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from runtime.commentary import Commentary
+from runtime.config import Config, ConfigError, load
+from runtime.control import Control, socket_path
 from runtime.host import Host
 from runtime.notices import route_logging
 from runtime.session import Session
+from runtime.using.news import Emit
 from storage.database import Database
 from storage.errors import StorageError, StorageLocked
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
 REPORT_EVERY_S = 0.5
 HAND_OVER_S = 5.0
 """So long a node started at a prompt waits for one in the background to make room."""
+
+EXAMPLES = (
+    ("python node.py 1", "node 1 of config.json, with a prompt"),
+    ("python node.py 1 --json < commands.txt", "one command a line in, one JSON object a line out"),
+    ("python node.py --check-config", "is config.json fine? starts nothing"),
+    ("python ctl.py --node 1 create c1", "one command at a node that runs already"),
+)
 
 
 class Node:
@@ -57,7 +69,7 @@ class Node:
         )
         self._standing = database.durable.standing
         self._host: Host | None = None
-        self._session: Session | None = None
+        self._sessions: set[Session] = set()
         self._answering: Answering | None = None
         timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
         self.host = Host(
@@ -65,22 +77,28 @@ class Node:
             random=Random(database.durable.identity ^ database.durable.incarnation), events=self,
         )
         self._host = self.host
-        self.session = self._session = Session(
-            self.host, console.emit, node_id=number, nodes=len(config.node_ids)
-        )
         self.answering = self._answering = Answering(
             number, self.host,
             lambda done: Desk(settings, lambda: registry.build(settings, number, config.data_dir), done),
         )
+        self._members = config.node_ids
+        self._commentary = Commentary(self.host, self._members)
+        self.session = self.open_session(console.emit)
+        self._control = Control(socket_path(config.data_dir, number), self.open_session, self.close_session)
 
     async def run(self) -> None:
         """Until `leaving` is set."""
         self._link.start()
+        try:
+            await self._control.start()
+        except OSError as error:
+            self._console.say(f"ctl.py cannot reach this node: {error}")
         background = [asyncio.create_task(self.answering.run()), asyncio.create_task(self._report())]
         await self.leaving.wait()
         for task in background:
             task.cancel()
         await asyncio.wait(background)
+        await self._control.close()
         await self.answering.close()
         await self._link.close()
         await self.host.close()
@@ -100,6 +118,27 @@ class Node:
                 sent = report
             await asyncio.sleep(REPORT_EVERY_S)
 
+    def open_session(self, emit: Emit) -> Session:
+        """For one more user."""
+        session = Session(
+            self.host, emit, node_id=self.number, nodes=len(self._members), commentary=self._commentary,
+            more_status=self._llm_status,
+        )
+        session.on_leader(self.host.state().leader)
+        self._sessions.add(session)
+        return session
+
+    def close_session(self, session: Session) -> None:
+        self._sessions.discard(session)
+        session.close()
+
+    def _llm_status(self) -> dict[str, Any]:
+        metering = self.answering.desk.metering
+        return {"llm": {
+            "in_flight": metering.in_flight, "waiting": metering.waiting, "replies": metering.replies,
+            "failures": metering.failures,
+        }}
+
     def leave(self, code: int = 0) -> None:
         self.code = self.code or code
         self.leaving.set()
@@ -107,8 +146,9 @@ class Node:
     # ---- What the host tells
 
     def on_applied(self, outcome: Outcome, origin: int, live: bool) -> None:
-        if self._session is not None and live:
-            self._session.on_applied(outcome, origin)
+        if live:
+            for session in self._sessions:
+                session.on_applied(outcome, origin)
         if self._answering is not None:
             self._answering.on_applied(outcome)
 
@@ -117,10 +157,11 @@ class Node:
             self._answering.review()
 
     def on_change(self) -> None:
-        if self._host is None or self._session is None or self._answering is None:
+        if self._host is None or self._answering is None:
             return
         status = self._host.state()
-        self._session.on_leader(status.leader)
+        for session in self._sessions:
+            session.on_leader(status.leader)
         self._answering.lead(status.role == "leader")
         if status.standing is not self._standing:
             self._standing = status.standing
@@ -170,7 +211,9 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
     jobs: list[asyncio.Task[int] | asyncio.Task[None]] = [running]
     talking: asyncio.Task[int] | None = None
     if form is not None:
-        talking = asyncio.create_task(console.run(node.session, status_line=node.session.status_line))
+        talking = asyncio.create_task(console.run(
+            node.session, status_line=lambda: node.session.status_line(console.paper.width), prompt=node.session.prompt,
+        ))
         jobs.append(talking)
     try:
         await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
@@ -208,25 +251,31 @@ def open_database(config: Config, number: int, background: bool) -> Database:
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="node.py", description="One node of ConsensusLLM.",
-        epilog="example: python node.py 1 --config config.json",
-    )
-    parser.add_argument("node", type=int, help="the node's number, one of those in the configuration")
-    parser.add_argument("--config", type=Path, default=Path(DEFAULT_PATH), help="default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
+    parser = Parser("node.py", "One node of ConsensusLLM.", EXAMPLES)
+    parser.add_argument("node", type=int, nargs="?", help="the node's number, one of those in the configuration")
+    parser.add_config()
+    parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout, notices on stderr")
     parser.add_argument("--background", action="store_true", help="no prompt; makes room for one started at a prompt")
-    return parser.parse_args(argv)
+    parser.add_argument("--check-config", action="store_true", help="only tell whether the configuration is fine")
+    parsed = parser.parse_args(argv)
+    if parsed.node is None and not parsed.check_config:
+        parser.error("which node? its number is missing, for example: python node.py 1")
+    return parsed
 
 
 def main() -> int:
     args = arguments()
     try:
         config = load(args.config)
-        config.node(args.node)
+        if args.node is not None:
+            config.node(args.node)
     except ConfigError as error:
         print(f"node.py: {error}", file=sys.stderr)
         return EXIT_USAGE
+    if args.check_config:
+        said = check_config.summary(config)
+        print(json.dumps(said) if args.json else check_config.words(said))
+        return 0
     try:
         database = open_database(config, args.node, args.background)
     except StorageError as error:
@@ -241,4 +290,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)

@@ -70,7 +70,7 @@ class Explainer:
                 step = self._step("heard decided", message.ballot, sender)
                 step.last = max(step.last, message.ballot.op_num)
             case Forward() if sender != self._pid:
-                self._step("handed in", peer=sender).count += len(message.operations)
+                _count(self._step("handed in", peer=sender), message)
             case Learn():
                 self._step("taught", _at(message.start), sender).count += len(message.operations)
             case SnapshotPiece():
@@ -150,7 +150,7 @@ class Explainer:
             case Confirm():
                 self._step("confirm", message.ballot).nodes.add(to)
             case Forward():
-                self._step("handed over", peer=to).count += len(message.operations)
+                _count(self._step("handed over", peer=to), message)
             case ReadRequest():
                 self._step("asked to read", peer=to)
             case ReadReply():
@@ -208,6 +208,13 @@ class Explainer:
             step = self._step("decided", message.ballot)
             step.count += message.count
             step.nodes |= voters
+
+
+def _count(step: Step, message: Forward) -> None:
+    """Each operation once, however often it is sent."""
+    names = step.extra = step.extra or set()
+    names.update((operation.incarnation, operation.number) for operation in message.operations)
+    step.count = len(names)
 
 
 def _at(position: int) -> Ballot:

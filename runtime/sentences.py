@@ -85,7 +85,7 @@ class Speaker:
                 return Phase.LEAD, f"I lead no more: my leadership {name} is outranked, or reaches no majority"
             case "other leads":
                 return Phase.LEAD, (
-                    f"node {peer} leads with {name}: the highest leadership that I know of, and it reaches a majority"
+                    f"node {peer} claims {name}, the highest leadership I know of, and reaches a majority: I follow"
                 )
             case "no leader":
                 return Phase.LEAD, "no leader: nobody that I know of leads and reaches a majority"
@@ -107,7 +107,7 @@ class Speaker:
             case "propose again":
                 return Phase.ACCEPT, f"Accept {ballot} once more to {nodes}: no answer yet"
             case "accepted":
-                return Phase.ACCEPTED, f"accepted {what}: it is on my disk, and node {peer} is told"
+                return Phase.ACCEPTED, f"accepted {what}: on my disk now, and node {peer} is told"
             case "decided":
                 have = "has" if len(step.nodes) == 1 else "have"
                 return Phase.DECIDE, f"{nodes} {have} accepted {what}; that is {self._a_majority()}: decided for ever"

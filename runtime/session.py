@@ -1,7 +1,8 @@
 """What a node's user types, carried out; and what happens elsewhere, told to that user.
 
 A session decides nothing: it turns words into commands of the store, has the node get them decided, and reads the
-node's store. It fits the console as its executor.
+node's store. It fits the console as its executor. A node has one for its prompt and one for each of its control
+socket's clients.
 """
 
 from __future__ import annotations
@@ -10,75 +11,55 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
-from console import Command, Earlier, Paper, Result, Text, Usage, by_name, expectation, render
+from console import Command, Earlier, Paper, Result, Usage, expectation, render
 from console.safe import one_line
-from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Create, Query, check
+from kvstore.commands import Ask, Cancel, Choose, Create, Query, check
 from kvstore.commands import Command as Operation
-from kvstore.conversation import Conversation, Response, Turn
-from kvstore.store import Outcome, Store
+from kvstore.store import Outcome
 from runtime.busy import Busy
+from runtime.journal import KEPT
+from runtime.using import display, transfer
+from runtime.using.current import Current
+from runtime.using.news import Emit, Level, News
+from runtime.using.ports import Commentator, Node
+from runtime.using.records import conversation_record, decided_record
+from runtime.using.usages import ALL_CANDIDATES, COMMANDS, FORCE, FULL
 
-Emit: TypeAlias = Callable[[Mapping[str, Any], Text], None]
-"""Where events go: the event, and what humans get to see of it."""
+__all__ = ["COMMANDS", "Session"]
 
-COMMANDS = by_name(
-    [
-        Usage("create", "C", "begin a conversation called C", "create c1", 1, 1),
-        Usage("query", "C TEXT", "ask every node's LLM", "query c1 What is Paxos?", 2, 2, text=True),
-        Usage("choose", "C N", "take the answer of node N", "choose c1 3", 2, 2),
-        Usage("ask", "C TEXT", "ask the leader's LLM alone", "ask c1 What is a quorum?", 2, 2, text=True),
-        Usage("cancel", "C", "give up the open question", "cancel c1", 1, 1),
-        Usage("view", "C", "show a conversation", "view c1", 1, 1, large=True),
-        Usage("viewall", "", "show all conversations", "viewall", large=True),
-        Usage("status", "", "what this node knows of the cluster", "status", at_once=True),
-    ]
-)
+LOG_LINES = 10
 
-
-class Node(Protocol):
-    """What a session needs of its node. All in one event loop."""
-
-    @property
-    def store(self) -> Store: ...
-
-    def submit(self, command: Operation) -> asyncio.Future[Outcome]:
-        """Has a command decided, exactly once and after those submitted before. The future is done when it is applied
-        here; cancelled if that cannot be known any more. Raises Busy."""
-        ...
-
-    def read(self) -> asyncio.Future[None]:
-        """Done when the store holds everything that was acknowledged anywhere before this call. Is cancelled by the
-        session when it gives up waiting. Raises Busy."""
-        ...
-
-    def status(self) -> Mapping[str, Any]:
-        """For users, ready for JSON: `node`, `role`, `leader`, `ballot`, `decided`, `applied`, `queued`, `digest`..."""
-        ...
-
-    def reachable(self) -> bool:
-        """Whether there is, as far as this node sees, a leader with a majority."""
-        ...
-
-    def patience(self) -> float:
-        """Seconds after which a read is given up."""
-        ...
+Answer = asyncio.Future[Outcome | Busy]
 
 
 class Session:
-    """One user at one node. `node_id` is the node's number, `nodes` how many there are."""
+    """One user at one node. `node_id` is the node's number, `nodes` how many there are; `more_status` is what `status`
+    tells besides what the node says of itself."""
 
-    def __init__(self, node: Node, emit: Emit, *, node_id: int, nodes: int) -> None:
+    def __init__(
+        self, node: Node, emit: Emit, *, node_id: int, nodes: int, commentary: Commentator | None = None,
+        more_status: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         self._node = node
-        self._emit = emit
         self._node_id = node_id
         self._nodes = nodes
-        self._unsent: deque[tuple[Operation, asyncio.Future[Outcome | Busy]]] = deque()
-        self._sent = 0
-        self._asked_here: dict[str, int] = {}
-        """Context id -> its open turn, if the question was typed here."""
-        self._leader: int | None = None
+        self._commentary = commentary
+        self._more_status = more_status
+        self._news = News(emit, lambda: node.store, node_id=node_id, nodes=nodes)
+        self._current = Current(lambda: node.store.conversations)
+        self._unsent: deque[tuple[Operation, Answer]] = deque()
+        self._sent: deque[asyncio.Future[Outcome]] = deque()
+        """Under way at the node, in order; those at the front may be done already."""
+        self._under_way = 0
+        """How many of `_sent` have not answered yet."""
+        self._importing = 0
+
+    def close(self) -> None:
+        """The user has gone."""
+        if self._commentary is not None:
+            self._commentary.leave(self._news.on_commentary)
 
     # What the console asks for.
 
@@ -86,96 +67,119 @@ class Session:
     def commands(self) -> Mapping[str, Usage]:
         return COMMANDS
 
+    def fill(self, usage: Usage, rest: str) -> str:
+        return self._current.fill(usage, rest)
+
     def submit(self, command: Command, earlier: Earlier) -> Awaitable[Result]:
         match command.name:
             case "status":
-                return _at_once({"ok": True, **self._node.status()})
+                return _at_once({"ok": True, **self._node.status(), **self._more_status()})
             case "view" | "viewall":
                 return self._read(command, earlier)
+            case "log":
+                return self._log(command, earlier)
+            case "use":
+                return self._use(command, earlier)
+            case "export":
+                return self._export(command, earlier)
+            case "import":
+                self._importing += 1
+                return self._import(command, earlier)
+            case "explain":
+                return _at_once(self._explain(command))
+            case "quiet" | "normal" | "verbose":
+                self._news.level = Level(command.name)
+                return _at_once({"ok": True, "level": command.name})
+            case _ if self._importing:
+                return self._write_later(command, earlier)
             case _:
                 return self._write(command)
-
-    def fill(self, usage: Usage, rest: str) -> str:
-        return rest
 
     def waiting_for(self, command: Command) -> str:
         return "not decided yet" if self._node.reachable() else "no majority reachable"
 
     def complete(self, words: Sequence[str]) -> Iterable[str]:
-        if words[0] in ("status", "viewall"):
-            return []
+        name, *typed = words
         conversations = self._node.store.conversations
-        if len(words) == 1:
-            return [] if words[0] == "create" else list(conversations)
-        conversation = conversations.get(words[1])
-        if words[0] != "choose" or len(words) != 2 or conversation is None or conversation.open_turn is None:
-            return []
-        return [str(node) for node in conversation.turns[-1].choices]
+        match name, len(typed):
+            case "choose", 0:
+                meant = self._current.for_choice()
+                return [*conversations, *(self._choices(meant[0]) if len(meant) == 1 else [])]
+            case "choose", 1:
+                return self._choices(typed[0])
+            case "viewall", 0:
+                return [FULL]
+            case "view", 1:
+                return [ALL_CANDIDATES]
+            case "explain", 0:
+                return ["on", "off"]
+            case "query" | "ask" | "cancel" | "view" | "use" | "export", 0:
+                return list(conversations)
+            case _:
+                return []
 
     def show(self, command: Command, result: Result, paper: Paper) -> str:
-        match command.name:
-            case "view":
-                return render.view(result, paper)
-            case "viewall":
-                return render.viewall(result, paper)
-            case "status":
-                return render.status(result, paper)
-            case _:
-                return paper.text(_done(command.name, result))
+        return display.show(command, result, paper)
 
-    def status_line(self) -> str:
-        return render.status_line(self._node.status())
+    def prompt(self) -> str:
+        """What the prompt adds to the node's name: the conversation that is meant."""
+        return "" if self._current.context is None else f" {self._current.context}"
+
+    def status_line(self, width: int | None = None) -> str:
+        return render.status_line({**self._node.glance(), **self._more_status(), "nodes": self._nodes}, width)
 
     # What the node tells.
 
     def on_applied(self, outcome: Outcome, origin: int) -> None:
         """To be called right after each operation that is applied live (not when old ones are applied again after a
         restart); `origin` is the node that submitted it."""
-        command, turn = outcome.command, outcome.turn
-        if not outcome.ok or command is None:
-            return
-        event = {"context": command.context, "turn": turn, "origin": origin}
-        match command:
-            case Create():
-                self._tell("created", {"context": command.context, "origin": origin}, f"{command.context}: created")
-            case Query() | Ask():
-                self._on_question(command, event)
-            case Candidate():
-                self._on_candidate(command)
-            case Choose():
-                text = f"{command.context}: node {command.node}'s answer chosen"
-                self._tell("chosen", {**event, "node": command.node}, text)
-            case Answer():
-                self._on_answer(command)
-            case Cancel():
-                self._tell("cancelled", event, f"{command.context}: question given up")
-        if isinstance(command, (Choose, Cancel)) or (isinstance(command, Answer) and command.text is not None):
-            self._asked_here.pop(command.context, None)
+        mine = origin == self._node_id and self._is_mine(outcome)
+        self._news.on_applied(outcome, origin, mine)
 
     def on_leader(self, leader: int | None) -> None:
         """To be called when the node sees another leader, or none; calls that change nothing are fine."""
-        if leader != self._leader:
-            self._leader = leader
-            self._emit({"event": "leader", "leader": leader}, f"leader: node {leader}" if leader else "leader: none")
+        self._news.on_leader(leader)
+
+    def _is_mine(self, outcome: Outcome) -> bool:
+        """Whether the operation came from this session: then its future, the oldest one, holds this very outcome."""
+        while self._sent and self._sent[0].cancelled():
+            self._sent.popleft()
+        if self._sent and self._sent[0].done() and self._sent[0].result() is outcome:
+            self._sent.popleft()
+            return True
+        return False
 
     # Reading.
 
     async def _read(self, command: Command, earlier: Earlier) -> Result:
+        words = [word for word in command.args if not word.startswith("--")]
+        option = ALL_CANDIDATES if command.name == "view" else FULL
+        if set(command.args) - {*words, option} or len(words) != (command.name == "view"):
+            return _mistake(command, f"not understood: {one_line(' '.join(command.args))}")
         await earlier()
+        if command.name == "view":
+            return await self._view(words[0])
         try:
             stale = not await self._caught_up()
         except Busy as busy:
             return _busy(busy)
         conversations = self._node.store.conversations
-        if command.name == "viewall":
-            shown = [_conversation(conversation) for conversation in conversations.values()]
-            return {"ok": True, "conversations": shown, "stale": stale}
-        context = command.args[0]
-        found = conversations.get(context)
+        return {
+            "ok": True, "conversations": [conversation_record(found) for found in conversations.values()],
+            "changed": {context: self._node.journal.changed(context) for context in conversations}, "stale": stale,
+        }
+
+    async def _view(self, context: str) -> Result:
+        """A conversation's record as a result, or the reason why there is none."""
+        try:
+            stale = not await self._caught_up()
+        except Busy as busy:
+            return _busy(busy)
+        found = self._node.store.conversations.get(context)
         if found is None:
             error = f"no conversation '{context}': viewall shows all"
             return {"ok": False, "error": error, "context": context, "stale": stale}
-        return {"ok": True, **_conversation(found), "stale": stale}
+        return {"ok": True, **conversation_record(found), "stale": stale}
 
     async def _caught_up(self) -> bool:
         """Whether the store is known to hold everything acknowledged before now. Raises Busy."""
@@ -186,15 +190,104 @@ class Session:
         reading.cancel()
         return False
 
+    async def _log(self, command: Command, earlier: Earlier) -> Result:
+        count = LOG_LINES
+        if command.args:
+            try:
+                count = _whole(command.args[0], "number of operations")
+            except ValueError as error:
+                return _mistake(command, str(error))
+        await earlier()
+        entries = [decided_record(decided) for decided in self._node.journal.last(count)]
+        return {"ok": True, "log": entries, "kept": KEPT}
+
+    # What concerns this user alone.
+
+    async def _use(self, command: Command, earlier: Earlier) -> Result:
+        # Counts for the lines that follow at once: they may be read before this one is answered.
+        before, context = self._current.context, next(iter(command.args), None)
+        self._current.context = context
+        await earlier()
+        if context is None or context in self._node.store.conversations:
+            return {"ok": True, "context": context}
+        if self._current.context == context:
+            self._current.context = before
+        error = f"no conversation '{context}' at this node: viewall shows all"
+        return {"ok": False, "context": context, "error": error}
+
+    def _explain(self, command: Command) -> Result:
+        wish = command.args[0].lower()
+        if wish not in ("on", "off"):
+            return _mistake(command, f"'{one_line(command.args[0], 20)}' is neither on nor off")
+        if self._commentary is None:
+            return {"ok": False, "error": "there is nobody here who explains"}
+        if wish == "on":
+            self._commentary.listen(self._news.on_commentary)
+        else:
+            self._commentary.leave(self._news.on_commentary)
+        return {"ok": True, "explain": wish == "on"}
+
+    # Files.
+
+    async def _export(self, command: Command, earlier: Earlier) -> Result:
+        context, target = command.args
+        force = FORCE in target.split()
+        target = " ".join(word for word in target.split(" ") if word != FORCE).strip()
+        if not target:
+            return _mistake(command, "the file has no name")
+        await earlier()
+        found = await self._view(context)
+        if not found["ok"]:
+            return found
+        record = {"context": context, "turns": found["turns"]}
+        try:
+            path = await asyncio.to_thread(transfer.write, record, target, force)
+        except transfer.TransferError as error:
+            return {"ok": False, "context": context, "error": str(error)}
+        turns = len(found["turns"])
+        return {"ok": True, "context": context, "file": str(path), "turns": turns, "stale": found["stale"]}
+
+    async def _import(self, command: Command, earlier: Earlier) -> Result:
+        source, name = command.args[0], command.args[1] if len(command.args) > 1 else None
+        try:
+            await earlier()
+            try:
+                wanted = await asyncio.to_thread(transfer.read, source, name)
+            except transfer.TransferError as error:
+                return {"ok": False, "error": str(error)}
+            result: Result = {"ok": True, "context": wanted.context, "turns": 0, "given_up": wanted.given_up}
+            operations: list[Operation] = [Create(wanted.context), *wanted.turns]
+            for operation in operations:
+                answer = await self._decide(operation)
+                if not answer["ok"]:
+                    done = f" ({result['turns']} of {len(wanted.turns)} questions are in)" if result["turns"] else ""
+                    return {**result, "ok": False, "error": answer["error"] + done}
+                result["turns"] = answer.get("turn", 0)
+            return result
+        finally:
+            self._importing -= 1
+
     # Writing.
+
+    async def _write_later(self, command: Command, earlier: Earlier) -> Result:
+        """While a file is being read in, what follows may be about what it brings."""
+        await earlier()
+        return await self._write(command)
 
     def _write(self, command: Command) -> Awaitable[Result]:
         try:
             operation = self._operation(command)
         except ValueError as error:
-            return _at_once({"ok": False, "error": f"{error}; {expectation(COMMANDS[command.name])}"})
-        answer: asyncio.Future[Outcome | Busy] = asyncio.get_running_loop().create_future()
+            return _at_once(_mistake(command, str(error)))
+        return self._decide(operation)
+
+    def _decide(self, operation: Operation) -> Awaitable[Result]:
+        """Submits at once, or when the node has room; awaited, gives the result."""
+        answer: Answer = asyncio.get_running_loop().create_future()
         self._unsent.append((operation, answer))
+        if isinstance(operation, Create):
+            self._current.creating[operation.context] += 1
+            answer.add_done_callback(lambda _: self._current.creating.subtract([operation.context]))
         self._send()
         return _result(operation, answer)
 
@@ -210,7 +303,7 @@ class Session:
             case "ask":
                 operation = Ask(context, command.args[1])
             case "choose":
-                operation = Choose(context, _number(command.args[1]), self._turn_seen(context))
+                operation = Choose(context, _whole(command.args[1], "number of a node"), self._turn_seen(context))
             case "cancel":
                 operation = Cancel(context, self._turn_seen(context))
             case _:
@@ -223,10 +316,17 @@ class Session:
     def _turn_seen(self, context: str) -> int | None:
         """The turn that the user has before their eyes. None while commands of theirs are under way: they speak about
         what those will bring about."""
-        if self._sent or self._unsent:
+        if self._under_way or self._unsent:
             return None
         conversation = self._node.store.conversations.get(context)
         return len(conversation.turns) or None if conversation is not None else None
+
+    def _choices(self, context: str) -> list[str]:
+        """The nodes whose answer may be chosen in a conversation, as they are typed."""
+        conversation = self._node.store.conversations.get(context)
+        if conversation is None or conversation.open_turn is None:
+            return []
+        return [str(node) for node in conversation.turns[-1].choices]
 
     def _send(self) -> None:
         """Submits what waits, in order. When the node is busy, the rest follows as soon as something is decided."""
@@ -235,16 +335,17 @@ class Session:
             try:
                 decided = self._node.submit(operation)
             except Busy as busy:
-                if self._sent:
+                if self._under_way:
                     return
                 answer.set_result(busy)
             else:
-                self._sent += 1
+                self._under_way += 1
+                self._sent.append(decided)
                 decided.add_done_callback(partial(self._decided, answer))
             self._unsent.popleft()
 
-    def _decided(self, answer: asyncio.Future[Outcome | Busy], decided: asyncio.Future[Outcome]) -> None:
-        self._sent -= 1
+    def _decided(self, answer: Answer, decided: asyncio.Future[Outcome]) -> None:
+        self._under_way -= 1
         if decided.cancelled():
             answer.cancel()
         elif (error := decided.exception()) is not None:
@@ -253,52 +354,12 @@ class Session:
             answer.set_result(decided.result())
         self._send()
 
-    # News.
-
-    def _on_question(self, command: Query | Ask, event: Mapping[str, Any]) -> None:
-        context, turn, origin = command.context, event["turn"], event["origin"]
-        if origin == self._node_id:
-            self._asked_here[context] = turn
-        kind, noun = ("query", "question") if isinstance(command, Query) else ("ask", "question for the leader")
-        text = f"{context}: {noun} from node {origin}: {one_line(command.text)}"
-        self._tell(kind, {**event, "text": command.text}, text)
-
-    def _on_candidate(self, command: Candidate) -> None:
-        context = command.context
-        turn = self._node.store.conversations[context].turns[command.turn - 1]
-        have, asked_here = len(turn.candidates), self._asked_here.get(context) == command.turn
-        event = {
-            "event": "candidate", "context": context, "turn": command.turn, "node": command.node,
-            "have": have, "of": self._nodes, **_response(command),
-        }
-        text: Text = None
-        if have >= self._nodes:
-            elsewhere = f"{context}: {have} answers in: view {context}"
-            text = partial(render.choices, context, _turn(turn)) if asked_here else elsewhere
-        elif asked_here:
-            failed = "" if command.error is None else f" (node {command.node} has none: {one_line(command.error)})"
-            hint = f", view {context} shows them" if have > self._nodes // 2 else ""
-            text = f"{context}: {have} of {self._nodes} answers in{failed}{hint}"
-        self._emit(event, text)
-
-    def _on_answer(self, command: Answer) -> None:
-        context, node, response = command.context, command.node, _response(command)
-        event = {"event": "answer", "context": context, "turn": command.turn, "node": node, **response}
-        if command.error is None:
-            self._emit(event, partial(render.answer, context, node, response))
-        else:
-            self._emit(event, f"{context}: node {node} has no answer: {one_line(command.error)}")
-
-    def _tell(self, name: str, event: Mapping[str, Any], text: str) -> None:
-        """An event that humans need not read where it was typed: there the command's result says it."""
-        self._emit({"event": name, **event}, None if event["origin"] == self._node_id else text)
-
 
 async def _at_once(result: Result) -> Result:
     return result
 
 
-async def _result(operation: Operation, answer: asyncio.Future[Outcome | Busy]) -> Result:
+async def _result(operation: Operation, answer: Answer) -> Result:
     await asyncio.wait([answer])  # not awaited itself: a user who leaves must not cancel the operation
     if answer.cancelled():
         return {"ok": False, "error": "the node stopped before this was decided; it may still take effect"}
@@ -319,42 +380,12 @@ def _busy(busy: Busy) -> Result:
     return {"ok": False, "error": f"busy, try again: {str(busy) or 'too much waits for its decision here'}"}
 
 
-def _number(word: str) -> int:
+def _mistake(command: Command, problem: str) -> Result:
+    return {"ok": False, "error": f"{problem}; {expectation(COMMANDS[command.name])}", "kind": "usage"}
+
+
+def _whole(word: str, what: str) -> int:
+    """Raises ValueError with a sentence for users."""
     if not (word.isascii() and word.isdigit() and len(word) < 10):
-        raise ValueError(f"'{one_line(word, 20)}' is not the number of a node")
+        raise ValueError(f"'{one_line(word, 20)}' is not the {what}")
     return int(word)
-
-
-def _done(name: str, result: Result) -> str:
-    """What humans read when a command has succeeded."""
-    context, turn = result["context"], result.get("turn")
-    match name:
-        case "create":
-            return f"{context}: created"
-        case "query":
-            return f"{context}: question {turn} is in, every node is asked"
-        case "ask":
-            return f"{context}: question {turn} is in, the leader is asked"
-        case "choose":
-            return f"{context}: node {result['node']}'s answer chosen"
-        case _:
-            return f"{context}: question {turn} given up"
-
-
-def _conversation(conversation: Conversation) -> dict[str, Any]:
-    return {"context": conversation.context, "turns": [_turn(turn) for turn in conversation.turns]}
-
-
-def _turn(turn: Turn) -> dict[str, Any]:
-    return {
-        "query": turn.text,
-        "kind": turn.kind.value,
-        "candidates": {str(node): _response(response) for node, response in turn.candidates.items()},
-        "chosen": turn.chosen,
-        "cancelled": turn.cancelled,
-    }
-
-
-def _response(response: Response | Candidate | Answer) -> dict[str, Any]:
-    said = {"text": response.text} if response.error is None else {"error": response.error}
-    return {**said, "model": response.model, "seconds": round(response.seconds, 3)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,11 @@ from console.run import Text
 from kvstore.commands import Answer, Candidate, Choose, Create, Query, encode
 from kvstore.commands import Command as Operation
 from kvstore.store import Outcome, Store
+from paxos.messages import NOOP, Entry
+from paxos.messages import Operation as Named
 from runtime.busy import Busy
+from runtime.journal import Journal
+from runtime.sentences import Sentence
 from runtime.session import COMMANDS, Session
 
 ME = 2
@@ -27,6 +31,7 @@ class FakeNode:
 
     def __init__(self, room: int = 1000) -> None:
         self.store = Store()
+        self.journal = Journal()
         self.room = room
         self.waiting: deque[tuple[Operation, asyncio.Future[Outcome]]] = deque()
         self.reads: list[asyncio.Future[None]] = []
@@ -49,8 +54,14 @@ class FakeNode:
             self.reads[-1].set_result(None)
         return self.reads[-1]
 
+    def glance(self) -> Mapping[str, Any]:
+        return {
+            "node": ME, "role": "follower", "leader": 4, "ballot": [4, 4, 8], "decided": 7, "applied": 7,
+            "queued": len(self.waiting), "links": [1, 4, 5],
+        }
+
     def status(self) -> Mapping[str, Any]:
-        return {"node": ME, "role": "follower", "leader": 4, "decided": 7, "applied": 7, "queued": len(self.waiting)}
+        return {**self.glance(), "digest": "d"}
 
     def reachable(self) -> bool:
         return self.majority
@@ -58,10 +69,14 @@ class FakeNode:
     def patience(self) -> float:
         return 0.01
 
-    def apply(self, command: Operation, origin: int) -> Outcome:
+    def apply(self, command: Operation, origin: int, future: asyncio.Future[Outcome] | None = None) -> Outcome:
         """As if decided, from any node."""
         self.position += 1
         outcome = self.store.apply(self.position, encode(command))
+        entry = Entry(self.position, (4, 4), NOOP)
+        self.journal.note(self.position, entry, Named(origin, 1, self.position, b""), outcome, 1_700_000_000.0)
+        if future is not None and not future.done():
+            future.set_result(outcome)
         assert self.session is not None
         self.session.on_applied(outcome, origin)
         return outcome
@@ -69,19 +84,25 @@ class FakeNode:
     def decide(self) -> None:
         """The oldest submission."""
         command, future = self.waiting.popleft()
-        outcome = self.apply(command, ME)
-        if not future.done():
-            future.set_result(outcome)
+        self.apply(command, ME, future)
 
 
 class Bench:
     """A session, what it said, and a way to type."""
 
+    listening: Callable[[Sequence[Sentence]], None] | None = None
+
+    def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None:
+        self.listening = listener
+
+    def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None:
+        self.listening = None
+
     def __init__(self, room: int = 1000) -> None:
         self.node = FakeNode(room)
         self.events: list[Mapping[str, Any]] = []
         self.shown: list[str] = []
-        self.session = Session(self.node, self.emit, node_id=ME, nodes=5)
+        self.session = Session(self.node, self.emit, node_id=ME, nodes=5, commentary=self)
         self.node.session = self.session
         self._last: asyncio.Future[Result] | None = None
 
@@ -92,7 +113,7 @@ class Bench:
 
     def type(self, text: str) -> asyncio.Future[Result]:
         """As the console does it."""
-        command, last = parse(1, text, COMMANDS), self._last
+        command, last = parse(1, text, COMMANDS, self.session.fill), self._last
 
         async def earlier() -> None:
             if last is not None:
@@ -355,7 +376,9 @@ def test_status_does_not_wait() -> None:
         result = await b.type("status")
         assert result["ok"] and result["queued"] == 1
         assert "leader   4" in b.session.show(Command(1, "status"), result, PAPER)
-        assert b.session.status_line() == "node 2 | leader 4 | decided 7 | applied 7 | queued 1"
+        line = "node 2 follower | leader 4 | <4,4,8> | decided 7 applied 7 | queue 1 | links 3/4"
+        assert b.session.status_line() == line and b.session.status_line(80) == line
+        assert b.session.status_line(60) == "2 follower|leader 4|<4,4,8>|7/7|q1|links 3"
 
     bench(scenario)
 
@@ -369,7 +392,9 @@ def test_completion() -> None:
         b.node.apply(Candidate("c1", 1, 4, None, "timeout"), 4)
         assert list(b.session.complete(["view"])) == ["c1", "c2"]
         assert list(b.session.complete(["choose", "c1"])) == ["3", "5"]
-        for words in (["create"], ["status"], ["view", "c1"], ["choose", "c2"], ["choose", "c9"]):
+        assert list(b.session.complete(["choose"])) == ["c1", "c2", "3", "5"], "only c1 waits for a choice"
+        assert list(b.session.complete(["view", "c1"])) == ["--all-candidates"]
+        for words in (["create"], ["status"], ["cancel", "c1"], ["choose", "c2"], ["choose", "c9"]):
             assert list(b.session.complete(words)) == []
 
     bench(scenario)

@@ -1,0 +1,156 @@
+"""What happens in the cluster, told to one user: everything as events, and as much of it in words as they like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from functools import partial
+from typing import Any, TypeAlias
+
+import msgspec
+
+from console import Paper, Text, render
+from console.safe import one_line
+from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Create, Query, Restore
+from kvstore.store import Outcome, Store
+from runtime.sentences import Phase, Sentence
+from runtime.using.records import response_record, turn_record
+
+Emit: TypeAlias = Callable[[Mapping[str, Any], Text], None]
+"""Where events go: the event, and what humans get to see of it."""
+
+Stores: TypeAlias = Callable[[], Store]
+
+
+class Level(StrEnum):
+    """How much of what happens elsewhere is said in words. Events are complete at any level."""
+
+    QUIET = "quiet"
+    """Answers to this user's own questions."""
+    NORMAL = "normal"
+    VERBOSE = "verbose"
+    """Also every single answer, and what was refused (which is an event at this level only)."""
+
+
+_COLOURS: Mapping[Phase, Callable[[Paper, str], str]] = {
+    Phase.PREPARE: Paper.yellow, Phase.PROMISE: Paper.magenta, Phase.ACCEPT: Paper.cyan, Phase.ACCEPTED: Paper.blue,
+    Phase.DECIDE: Paper.green, Phase.REJECT: Paper.red, Phase.LEAD: Paper.bold,
+}
+
+
+class News:
+    """For one user at node `node_id` of `nodes`."""
+
+    def __init__(self, emit: Emit, store: Stores, *, node_id: int, nodes: int) -> None:
+        self.level = Level.NORMAL
+        self._emit = emit
+        self._store = store
+        self._node_id = node_id
+        self._nodes = nodes
+        self._asked_here: dict[str, int] = {}
+        """Context id -> its open turn, if this user asked."""
+        self._leader: int | None = None
+
+    def on_applied(self, outcome: Outcome, origin: int, mine: bool) -> None:
+        """An operation was applied that node `origin` submitted; `mine` if this user typed it."""
+        command, turn = outcome.command, outcome.turn
+        if command is None:
+            return
+        context = command.context
+        if not outcome.ok:
+            self._on_refused(type(command).__name__.lower(), context, outcome.error or "", origin, mine)
+            return
+        event = {"context": context, "turn": turn, "origin": origin}
+        match command:
+            case Create():
+                self._tell("created", {"context": context, "origin": origin}, f"{context}: created", mine)
+            case Query() | Ask():
+                self._on_question(command, event, mine)
+            case Candidate():
+                self._on_candidate(command)
+            case Choose():
+                text = f"{context}: node {command.node}'s answer chosen"
+                self._tell("chosen", {**event, "node": command.node}, text, mine)
+            case Answer():
+                self._on_answer(command)
+            case Cancel():
+                self._tell("cancelled", event, f"{context}: question given up", mine)
+            case Restore():
+                verbose = self.level is Level.VERBOSE
+                words = f"{context}: turn {turn} imported at node {origin}" if verbose else None
+                self._tell("restored", event, words, mine)
+        if isinstance(command, (Choose, Cancel)) or (isinstance(command, Answer) and command.text is not None):
+            self._asked_here.pop(context, None)
+
+    def on_leader(self, leader: int | None) -> None:
+        """The node sees another leader, or none; calls that change nothing are fine."""
+        if leader != self._leader:
+            self._leader = leader
+            text = f"leader: node {leader}" if leader else "leader: none"
+            self._emit({"event": "leader", "leader": leader}, None if self.level is Level.QUIET else text)
+
+    def on_commentary(self, sentences: Sequence[Sentence]) -> None:
+        """The node explains itself."""
+        for sentence in sentences:
+            ballot = None if sentence.ballot is None else list(msgspec.structs.astuple(sentence.ballot))
+            event = {"event": "explain", "phase": sentence.phase.value, "ballot": ballot, "text": sentence.text}
+            self._emit(event, partial(_explained, sentence))
+
+    def _on_refused(self, name: str, context: str, error: str, origin: int, mine: bool) -> None:
+        if self.level is Level.VERBOSE and not mine:
+            self._emit(
+                {"event": "operation_refused", "command": name, "context": context, "origin": origin, "error": error},
+                f"{context}: {name} from node {origin} refused: {one_line(error)}",
+            )
+
+    def _on_question(self, command: Query | Ask, event: Mapping[str, Any], mine: bool) -> None:
+        context, turn, origin = command.context, event["turn"], event["origin"]
+        if mine:
+            self._asked_here[context] = turn
+        kind, noun = ("query", "question") if isinstance(command, Query) else ("ask", "question for the leader")
+        text = f"{context}: {noun} from node {origin}: {one_line(command.text)}"
+        self._tell(kind, {**event, "text": command.text}, text, mine)
+
+    def _on_candidate(self, command: Candidate) -> None:
+        context = command.context
+        turn = self._store().conversations[context].turns[command.turn - 1]
+        have, asked_here = len(turn.candidates), self._asked_here.get(context) == command.turn
+        event = {
+            "event": "candidate", "context": context, "turn": command.turn, "node": command.node,
+            "have": have, "of": self._nodes, **response_record(command),
+        }
+        text: Text = None
+        if asked_here and have >= self._nodes:
+            text = partial(render.choices, context, turn_record(turn))
+        elif self.level is Level.VERBOSE:
+            said = one_line(command.text or f"no answer: {command.error}")
+            text = f"{context}: node {command.node} ({have} of {self._nodes}): {said}"
+        elif self.level is Level.QUIET:
+            text = None
+        elif have >= self._nodes:
+            text = f"{context}: {have} answers in: view {context}"
+        elif asked_here:
+            failed = "" if command.error is None else f" (node {command.node} has none: {one_line(command.error)})"
+            hint = f", view {context} shows them" if have > self._nodes // 2 else ""
+            text = f"{context}: {have} of {self._nodes} answers in{failed}{hint}"
+        self._emit(event, text)
+
+    def _on_answer(self, command: Answer) -> None:
+        context, node, response = command.context, command.node, response_record(command)
+        event = {"event": "answer", "context": context, "turn": command.turn, "node": node, **response}
+        if self.level is Level.QUIET and self._asked_here.get(context) != command.turn:
+            self._emit(event, None)
+        elif command.error is None:
+            self._emit(event, partial(render.answer, context, node, response))
+        else:
+            self._emit(event, f"{context}: node {node} has no answer: {one_line(command.error)}")
+
+    def _tell(self, name: str, event: Mapping[str, Any], text: str | None, mine: bool) -> None:
+        """An event that humans need not read where it was typed: there the command's result says it."""
+        self._emit({"event": name, **event}, None if mine or self.level is Level.QUIET else text)
+
+
+def _explained(sentence: Sentence, paper: Paper) -> str:
+    colour = _COLOURS.get(sentence.phase, Paper.dim)
+    first, *rest = paper.text(sentence.text, 2).split("\n")
+    return "\n".join(colour(paper, line) for line in ("· " + first.lstrip(), *rest))
