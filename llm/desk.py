@@ -120,7 +120,9 @@ class Desk:
             outcome = await self._metered(duty)
         except ProviderError as error:
             self.metering.failures += 1
-            error.reason = _valid(error.reason) or "the LLM failed without saying why"
+            error.reason = _valid(error.reason)
+            if check_text(error.reason) is not None:
+                error.reason = "the LLM failed without saying why"
             outcome = error
         if self._tasks.get(duty.key) is not asyncio.current_task():
             return

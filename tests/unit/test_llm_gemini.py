@@ -19,6 +19,12 @@ from tests.unit.llm_tools import Said, question, said_json, stand_in
 KEY = "AIzaVerySecretKey"
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
 def ask(url: str, prompt: Prompt | None = None, timeout_s: float = 30) -> Reply:
     provider = GeminiProvider(LlmSettings(base_url=url, api_key=KEY, timeout_s=timeout_s))
     return asyncio.run(provider.ask(prompt or question("hi")))

@@ -17,6 +17,12 @@ from tests.unit.llm_tools import Said, question, said_json, said_stream, stand_i
 KEY = "sk-verysecret1234"
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
 def delta(text: str | None, finish: str | None = None) -> object:
     return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
 
