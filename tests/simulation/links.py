@@ -1,0 +1,432 @@
+"""Every pattern of failed links between five nodes, and whether the cluster settles under it.
+
+    python -m tests.simulation.links                      the 1,024 symmetric patterns, one starting leader each
+    python -m tests.simulation.links --all                the same from every kind of start
+    python -m tests.simulation.links --one-way            one-way patterns in which one node alone can lead: a sample
+    python -m tests.simulation.links --one-way --all      all of those, up to renaming, from every kind of start
+    python -m tests.simulation.links --any                a random sample of all 2^20 one-way patterns
+
+A run forms a healthy cluster with a given leader, applies a pattern at once, and lets every node's user submit an
+operation. If some node still reaches a majority directly, then one such node must come to lead, everything submitted
+at a node with a path to it and back must be decided and applied there, and from then on the ballots must stand still.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from itertools import combinations, permutations, product
+from random import Random
+
+import msgspec
+
+from kvstore.commands import Create
+from paxos.ballot import Leadership
+from paxos.messages import AnyMessage, Prepare
+from tests.simulation.world import Node, Observer, Weather, World
+
+NODES = (1, 2, 3, 4, 5)
+QUORUM = 3
+PAIRS = tuple(combinations(NODES, 2))
+ARROWS = tuple((one, other) for one in NODES for other in NODES if one != other)
+
+RESTART = 0
+"""As a starting leader: nobody. All nodes crash, and start again under the pattern."""
+
+SETTLES_WITHIN_S = 8.0
+"""Virtual seconds; the detectors of SIM_TIMING need 0.5 to 5 of them to believe that a link is gone."""
+OBSERVED_S = 3.0
+"""For how long the ballots must stand still afterwards: six times the election time."""
+LOOK_EVERY_S = 0.025
+
+Arrow = tuple[int, int]
+Pattern = frozenset[Arrow]
+"""The directed links that work."""
+
+
+# ---- Patterns
+
+
+def symmetric(number: int) -> Pattern:
+    """Pattern `number`, 0..1023: bit i says whether the i-th pair of nodes is linked."""
+    return frozenset(
+        arrow for bit, (one, other) in enumerate(PAIRS) if number >> bit & 1 for arrow in ((one, other), (other, one))
+    )
+
+
+def mutual(pattern: Pattern, node: int) -> int:
+    """How many others exchange messages with `node` in both directions."""
+    return sum((node, other) in pattern and (other, node) in pattern for other in NODES if other != node)
+
+
+def able(pattern: Pattern) -> list[int]:
+    """The nodes that reach a majority directly, themselves included."""
+    return [node for node in NODES if mutual(pattern, node) + 1 >= QUORUM]
+
+
+def reachable(pattern: Pattern, start: int) -> set[int]:
+    """The nodes that messages of `start` can get to, if others pass them on."""
+    seen, waiting = {start}, [start]
+    while waiting:
+        node = waiting.pop()
+        for other in NODES:
+            if other not in seen and (node, other) in pattern:
+                seen.add(other)
+                waiting.append(other)
+    return seen
+
+
+def connected(pattern: Pattern, leader: int) -> list[int]:
+    """The nodes with a path to `leader` and a path back."""
+    return [node for node in reachable(pattern, leader) if leader in reachable(pattern, node)]
+
+
+def renamed(pattern: Pattern, order: tuple[int, ...]) -> Pattern:
+    return frozenset((order[one - 1], order[other - 1]) for one, other in pattern)
+
+
+def lonely_hubs() -> Iterator[Pattern]:
+    """All one-way patterns in which exactly one node, here node 1, reaches a majority in both directions."""
+    rest = NODES[1:]
+    for spokes in (2, 3, 4):
+        for partners in combinations(rest, spokes):
+            pairs = [pair for pair in PAIRS if not (pair[0] == 1 and pair[1] in partners)]
+            for states in product(range(4), repeat=len(pairs)):
+                arrows = [(1, p) for p in partners] + [(p, 1) for p in partners]
+                for (one, other), state in zip(pairs, states, strict=True):
+                    arrows += [(one, other)] * (state & 1) + [(other, one)] * (state >> 1)
+                pattern = frozenset(arrows)
+                if mutual(pattern, 1) == spokes and able(pattern) == [1]:
+                    yield pattern
+
+
+@cache
+def one_way_classes() -> tuple[Pattern, ...]:
+    """`lonely_hubs` up to renaming: the first of each class, in a fixed order."""
+    orders = [(1, *order) for order in permutations(NODES[1:])]
+    bit = {arrow: 1 << number for number, arrow in enumerate(ARROWS)}
+    tables = [{arrow: bit[order[arrow[0] - 1], order[arrow[1] - 1]] for arrow in ARROWS} for order in orders]
+    found: dict[int, Pattern] = {}
+    for pattern in lonely_hubs():
+        canonical = min(sum(map(table.__getitem__, pattern)) for table in tables)
+        found.setdefault(canonical, pattern)
+    return tuple(found[key] for key in sorted(found))
+
+
+# ---- One run
+
+
+class Standings(Observer):
+    """Watches who stands for leadership."""
+
+    def __init__(self) -> None:
+        self.claims: set[Leadership] = set()
+        self.last = 0.0
+        """When somebody stood for the last time."""
+
+    def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
+        if type(message) is Prepare and message.ballot.leadership not in self.claims:
+            self.claims.add(message.ballot.leadership)
+            self.last = world.now
+
+
+class Case(msgspec.Struct, frozen=True):
+    pattern: Pattern
+    leader: int
+    """Who leads when the pattern strikes; RESTART for nobody."""
+    seed: int = 0
+    delay_s: float = 0.002
+    shaken: bool = False
+    """Random one-way patterns come and go before the pattern that stays."""
+
+    def __str__(self) -> str:
+        links = " ".join(
+            f"{one}{'-' if (other, one) in self.pattern else '>'}{other}"
+            for one, other in sorted(self.pattern) if one < other or (other, one) not in self.pattern
+        )
+        shaken = " shaken" if self.shaken else ""
+        leader = self.leader or "none"
+        return f"links [{links}] leader {leader} delay {self.delay_s * 1000:g} ms seed {self.seed}{shaken}"
+
+
+class Result(msgspec.Struct):
+    case: Case
+    settled: bool = True
+    seconds: float = 0.0
+    """From the pattern's start until there is a leader and all that must be decided was."""
+    still: float = 0.0
+    """From the pattern's start until somebody stood for the last time."""
+    elections: int = 0
+    """Leaderships claimed since, by anybody, also by nodes that cannot know yet that they are cut off."""
+    problem: str = ""
+
+
+class Run:
+    """One cluster under one pattern."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.standings = Standings()
+        weather = Weather(delay=case.delay_s, jitter=case.delay_s)
+        self.world = World(case.seed, NODES, observers=[self.standings], weather=weather)
+        self._number = 0
+        self._pending: set[tuple[int, int]] = set()
+
+    def result(self) -> Result:
+        result = Result(self.case)
+        try:
+            self._form()
+            if self.case.shaken:
+                self._shake()
+            self._observe(result)
+        except _Unsettled as problem:
+            result.settled, result.problem = False, str(problem)
+        return result
+
+    # The phases
+
+    def _form(self) -> None:
+        """A healthy cluster with the wanted leader, which has decided something."""
+        self.world.start()
+        self._until(lambda: self._leader() is not None, "no first leader")
+        leader = self.case.leader or NODES[0]
+        if self._leader() != leader:
+            self._apply(frozenset(arrow for arrow in ARROWS if leader in arrow))
+            self._until(lambda: self._leader() == leader, f"{leader} does not take over")
+            self._apply(frozenset(ARROWS))
+        for node in NODES:
+            self._submit(node)
+        self._until(lambda: not self._pending and self._agreed(NODES), "the healthy cluster does not settle")
+        self.world.run(0.5)
+        if self.case.leader == RESTART:
+            for process in self.world.nodes.values():
+                process.crash()
+
+    def _shake(self) -> None:
+        random = Random(self.case.seed)
+        for node in self.world.nodes.values():
+            if not node.up:
+                node.start()
+        for _ in range(random.randrange(4, 16)):
+            share = random.random()
+            self._apply(frozenset(arrow for arrow in ARROWS if random.random() < share))
+            self._submit(random.choice(NODES))
+            self.world.run(self._slow(random.random() ** 2 * 1.5))
+
+    def _observe(self, result: Result) -> None:
+        world, pattern = self.world, self.case.pattern
+        struck, before = world.now, len(self.standings.claims)
+        self._apply(pattern)
+        world.start(node.pid for node in world.nodes.values() if not node.up)
+        for node in NODES:
+            self._submit(node)
+        leaders = able(pattern)
+        if leaders:
+            self._until(lambda: self._settled(leaders), "not settled")
+            result.seconds = world.now - struck
+        self._until(self._aware, "the nodes' picture of their links does not become true")
+        if leaders:
+            self._until(lambda: self._settled(leaders), "not settled for good")
+        result.elections = len(self.standings.claims) - before
+        result.still = max(0.0, self.standings.last - struck)
+        self._stand_still(leaders)
+        self._heal()
+
+    def _stand_still(self, leaders: list[int]) -> None:
+        world = self.world
+        ballots = [node.replica.acceptor.promised for node in world.nodes.values()]
+        claims = len(self.standings.claims)
+        world.run(self._slow(OBSERVED_S) / 2)
+        if leaders:
+            for node in connected(self.case.pattern, self._leader() or leaders[0]):
+                self._submit(node)
+            self._until(lambda: self._settled(leaders), "an operation submitted later is not decided")
+        world.run(self._slow(OBSERVED_S) / 2)
+        if len(self.standings.claims) != claims:
+            raise _Unsettled(f"{len(self.standings.claims) - claims} elections after all was settled")
+        if leaders and [node.replica.acceptor.promised for node in world.nodes.values()] != ballots:
+            raise _Unsettled("ballots moved after all was settled")
+
+    def _heal(self) -> None:
+        """All links again: all that is pending gets decided, and everybody has the same."""
+        self._apply(frozenset(ARROWS))
+        self._until(lambda: not self._pending and self._agreed(NODES), "does not heal")
+        stores = [node.store.digest() for node in self.world.nodes.values()]
+        applied = [node.replica.applied for node in self.world.nodes.values()]
+        if len(set(zip(applied, stores, strict=True))) != 1:
+            raise _Unsettled(f"stores differ: {applied} {stores}")
+
+    # Helpers
+
+    def _slow(self, seconds: float) -> float:
+        """More time for slow links: in proportion to their delay from 50 ms on."""
+        return seconds * max(1.0, self.case.delay_s * 20)
+
+    def _apply(self, pattern: Pattern) -> None:
+        self.world.weather.cut = set(ARROWS) - pattern
+
+    def _submit(self, pid: int) -> None:
+        self._number += 1
+        ticket = (pid, self._number)
+        self._pending.add(ticket)
+        self.world.nodes[pid].submit(
+            Create(f"c{self._number}"), lambda applied, outcome: self._pending.discard(ticket)
+        )
+
+    def _leader(self) -> int | None:
+        """The one node that leads and considers itself able to, with a leadership that nobody outranks."""
+        leading = [node.pid for node in self.world.nodes.values() if node.up and node.replica.status().role == "leader"]
+        return leading[0] if len(leading) == 1 else None
+
+    def _agreed(self, nodes: Iterable[int]) -> bool:
+        """All of `nodes` follow the one leader, and have applied the same."""
+        leader = self._leader()
+        replicas = [self.world.nodes[pid].replica for pid in nodes]
+        return (
+            leader is not None
+            and all(replica.status().leader == leader for replica in replicas)
+            and len({replica.applied for replica in replicas}) == 1
+        )
+
+    def _aware(self) -> bool:
+        """Every node knows whom it hears, who is alive as far as messages can tell it, and whom those hear."""
+        pattern = self.case.pattern
+        heard = {pid: {one for one, other in pattern if other == pid} for pid in NODES}
+        return all(
+            net.hears == heard[net.pid]
+            and net.fresh == {one for one in NODES if net.pid in reachable(pattern, one)}
+            and all(heard[pid].issuperset(net.rows[pid].hears) for pid in net.fresh)
+            for net in (node.replica.net for node in self.world.nodes.values())
+        )
+
+    def _settled(self, leaders: list[int]) -> bool:
+        leader = self._leader()
+        if leader not in leaders:
+            return False
+        near = connected(self.case.pattern, leader)
+        return self._agreed(near) and not any(pid in near for pid, _ in self._pending)
+
+    def _until(self, condition: Callable[[], bool], problem: str) -> None:
+        end = self.world.now + self._slow(SETTLES_WITHIN_S)
+        while not condition():
+            if self.world.now >= end:
+                raise _Unsettled(f"{problem} ({self._picture()})")
+            self.world.run(LOOK_EVERY_S)
+
+    def _picture(self) -> str:
+        states = (node.replica.status() for node in self.world.nodes.values())
+        return "; ".join(f"{s.node} {s.role} follows {s.leader} promised {s.promised} decided {s.decided}"
+                         for s in states) + f"; pending {sorted(self._pending)}"
+
+
+class _Unsettled(Exception):
+    """Says what did not happen."""
+
+
+def run(case: Case) -> Result:
+    return Run(case).result()
+
+
+# ---- Which cases
+
+
+def symmetric_cases(every_start: bool, seed: int = 1, delay_s: float = 0.002, shaken: bool = False) -> list[Case]:
+    """Without `every_start`, all patterns and all starts occur, but each pattern from one start only."""
+    starts = (RESTART, *NODES)
+    return [
+        Case(symmetric(number), start, seed * 10_000 + number, delay_s, shaken)
+        for number in range(1 << len(PAIRS))
+        for start in (starts if every_start else [starts[number * 7 % 6]])
+    ]
+
+
+def one_way_cases(sample: int | None, seed: int = 1, delay_s: float = 0.002, shaken: bool = False) -> list[Case]:
+    """Every class under a random renaming, from every start; or a sample of these."""
+    random = Random(seed)
+    cases: list[Case] = []
+    for number, pattern in enumerate(one_way_classes()):
+        for start in (RESTART, *NODES):
+            order = list(NODES)
+            random.shuffle(order)
+            cases.append(Case(renamed(pattern, tuple(order)), start, number * 6 + start, delay_s, shaken))
+    return cases if sample is None else random.sample(cases, sample)
+
+
+def any_cases(sample: int, seed: int = 1, delay_s: float = 0.002, shaken: bool = False) -> list[Case]:
+    """Patterns out of all 2^20, mostly such in which somebody can lead."""
+    random = Random(seed)
+    cases = []
+    for number in range(sample):
+        share = random.uniform(0.4, 0.95)
+        pattern = frozenset(arrow for arrow in ARROWS if random.random() < share)
+        cases.append(Case(pattern, random.choice((RESTART, *NODES)), number, delay_s, shaken))
+    return cases
+
+
+# ---- The table
+
+
+def kind(pattern: Pattern) -> tuple[int, str, str]:
+    """(links that work in both directions, one-way links, how many nodes can lead)."""
+    both = sum((other, one) in pattern for one, other in pattern) // 2
+    degrees = "".join(str(mutual(pattern, node)) for node in sorted(NODES, key=lambda n: -mutual(pattern, n)))
+    return both, degrees, f"{len(able(pattern))}"
+
+
+def table(results: Iterable[Result]) -> str:
+    groups: dict[tuple[int, str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        groups[kind(result.case.pattern)].append(result)
+    lines = ["links  degrees  able   runs  settled  median s   max s  still s  elections"]
+    everything: list[Result] = []
+    for (both, degrees, leaders), group in sorted(groups.items()):
+        everything += group
+        lines.append(f"{both:5}  {degrees:>7}  {leaders:>4}  {_numbers(group, leaders != '0')}")
+    lines.append(f"{'all':>5}  {'':7}  {'':4}  {_numbers(everything, True)}")
+    return "\n".join(lines)
+
+
+def _numbers(group: list[Result], times: bool) -> str:
+    settled = sum(result.settled for result in group)
+    seconds = [result.seconds for result in group if result.settled and able(result.case.pattern)]
+    elections = [result.elections for result in group]
+    spread = f"{statistics.median(seconds):8.2f}  {max(seconds):6.2f}" if times and seconds else f"{'-':>8}  {'-':>6}"
+    still = max(result.still for result in group)
+    stood = f"{statistics.mean(elections):.2f} (most {max(elections)})"
+    return f"{len(group):5}  {settled:7}  {spread}  {still:7.2f}  {stood}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.links", description="Every link pattern.")
+    parser.add_argument("--one-way", action="store_true", help="one-way patterns in which one node alone can lead")
+    parser.add_argument("--any", action="store_true", help="a random sample of all 2^20 one-way patterns")
+    parser.add_argument("--all", action="store_true", help="from every start; with --one-way, every class")
+    parser.add_argument("--sample", type=int, default=600, help="runs of --any, and of --one-way without --all")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample and the renaming")
+    parser.add_argument("--delay", type=float, default=2.0, help="of every link, in ms; the jitter is as large again")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--shaken", action="store_true", help="other random patterns come and go before")
+    options = parser.parse_args()
+    delay_s = options.delay / 1000
+    if options.any:
+        cases = any_cases(options.sample, options.seed, delay_s, options.shaken)
+    elif options.one_way:
+        cases = one_way_cases(None if options.all else options.sample, options.seed, delay_s, options.shaken)
+    else:
+        cases = symmetric_cases(options.all, options.seed, delay_s, options.shaken)
+    with multiprocessing.Pool(options.jobs) as pool:
+        results = list(pool.imap(run, cases, chunksize=8))
+    print(table(results))
+    failed = [result for result in results if not result.settled]
+    for result in failed[:20]:
+        print(f"NOT SETTLED: {result.case}: {result.problem}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
