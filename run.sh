@@ -6,18 +6,29 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
     cat <<'TEXT'
+examples:
+  ./run.sh                      five nodes and the network in six tmux panes
+  ./run.sh stop                 stop them; conversations stay on disk
+  echo 'net: script failover' | ./run.sh --no-tmux
+                                all six in this terminal; ends when everything is answered
+
 usage: ./run.sh [COMMAND]
 
   (none)        set up if needed, start five nodes and the network in tmux, attach
+  --no-tmux     all six in this terminal, their lines with their names before them; type "2: create c1" for node 2,
+                "net: failNode 3" for the network. An empty input keeps it running until SIGTERM (CI, containers)
   stop          stop them; conversations stay on disk
   reset         stop them and delete all conversations (asks first)
   setup         only install into .venv
   test [ARGS]   set up, then check and test everything (ARGS go to pytest: ./run.sh test tests/unit)
   torture [T]   attack a running cluster of real processes for a time, e.g. ./run.sh torture 10m
   help          this text
+  --version     which version this is
 
 environment: CONFIG=FILE  another configuration than config.json (clusters can run side by side)
              PYTHON=FILE  another Python than the first of python3.13, 3.12, 3.11, python3
+             NO_COLOR=1   no colours
+exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted (Ctrl-C)
 TEXT
 }
 
@@ -55,6 +66,10 @@ case "${1:-start}" in
         setup
         exec .venv/bin/python -m runtime.launch "${@:-start}"
         ;;
+    --no-tmux)
+        setup
+        exec .venv/bin/python -m runtime.foreground
+        ;;
     setup) setup ;;
     test)
         shift
@@ -69,6 +84,7 @@ case "${1:-start}" in
         exec .venv/bin/python -m tests.cluster.torture "$@"
         ;;
     help | -h | --help) usage ;;
+    --version) sed -n 's/^version = "\(.*\)"/ConsensusLLM \1/p' pyproject.toml ;;
     *)
         usage >&2
         exit 2

@@ -54,7 +54,6 @@ class Relay:
         self._traffic = {node: Traffic() for node in self.nodes}
         self._members: dict[int, Connection] = {}
         self._reports: dict[int, Report] = {}
-        self._reported: dict[int, float] = {}
         self._hosts: dict[int, str] = {}
         self._strangers: dict[Connection, None] = {}
         self._dirty: list[Connection] = []
@@ -105,10 +104,6 @@ class Relay:
     def report_of(self, node: int) -> Report | None:
         """What a connected node last said of itself."""
         return self._reports.get(node)
-
-    def reported(self, node: int) -> float:
-        """When the report was made, as loop time; 0 if there is none."""
-        return self._reported.get(node, 0.0) if node in self._reports else 0.0
 
     def traffic(self, node: int) -> Traffic:
         return self._traffic[node]
@@ -170,7 +165,6 @@ class Relay:
 
     def report(self, connection: Connection, report: Report) -> None:
         self._reports[connection.node] = report
-        self._reported[connection.node] = asyncio.get_running_loop().time()
         self._notify()
 
     def opened(self, connection: Connection) -> None:

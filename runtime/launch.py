@@ -17,7 +17,7 @@ from runtime.config import DEFAULT_PATH, Config, ConfigError, load
 ROOT = Path(__file__).resolve().parent.parent
 LEAVE_WITHIN_S = 8.0
 NODE_OPTION = "@consensus_node"
-"""A pane option by which the orchestrator finds a node's pane again (see runtime/orchestrator.py)."""
+"""A pane option by which the orchestrator finds a node's pane again (see runtime/revival.py)."""
 OURS = ("node-*", "history-*", "llm-*", "local-*", "*.log")
 """What `reset` deletes from the data directory, and nothing else."""
 
@@ -163,7 +163,10 @@ def main(arguments: list[str]) -> int:
     try:
         config = configuration()
         if shutil.which("tmux") is None:
-            raise LaunchError("tmux is needed: install it (Debian: apt install tmux; macOS: brew install tmux)")
+            raise LaunchError(
+                "tmux is needed: install it (Debian: apt install tmux; macOS: brew install tmux), or do without: "
+                "./run.sh --no-tmux"
+            )
         match command:
             case "start":
                 start(config)

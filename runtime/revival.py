@@ -1,4 +1,4 @@
-"""Starts a node again: in its own tmux pane, else as a process in the background."""
+"""Starts a node again: in its own tmux pane, by whoever started all of them, else as a process in the background."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from typing import BinaryIO
 
 PANE_OPTION = "@consensus_node"
 """A tmux pane with this option set to a number is that node's; its start command is the node's own."""
+
+LAUNCHER = "CONSENSUS_LAUNCHER"
+"""An environment variable: the descriptor of a pipe to who started this process (runtime/foreground.py), and starts the
+nodes whose numbers are written to it, one a line."""
 
 TMUX_S = 5.0
 LEAVE_S = 5.0
@@ -57,6 +61,9 @@ class Revival:
             self._children.pop(node, None)
             await _tmux("respawn-pane", "-k", "-t", pane)
             return f"in its pane {pane}"
+        if launcher := os.environ.get(LAUNCHER):
+            _ask(int(launcher), node)
+            return "in the foreground"
         if self.child(node) is None:
             self._children[node] = await self._spawn(node)
         return f"in the background, its output goes to {self.log_of(node)}"
@@ -108,6 +115,13 @@ class Revival:
         path = self.log_of(node)
         large = path.exists() and path.stat().st_size > MAX_LOG
         return path.open("wb" if large else "ab")
+
+
+def _ask(launcher: int, node: int) -> None:
+    try:
+        os.write(launcher, f"{node}\n".encode())
+    except OSError as error:
+        raise RevivalError(f"node {node} cannot be started: who started the network is gone ({error})") from error
 
 
 async def _pane_of(node: int) -> str | None:

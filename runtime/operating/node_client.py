@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from console import Result
+from runtime.control import address, socket_path
 
 LIMIT = 64 * 1024 * 1024
 """Bytes of one line; a node's longest answers are below that."""
@@ -22,9 +23,6 @@ class NodeClient:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
 
-    def path(self, node: int) -> Path:
-        return self._data_dir / f"node-{node}.sock"
-
     async def run(self, node: int, command: str, timeout_s: float) -> Result:
         """The command's result. Raises NodeUnreachable."""
         try:
@@ -36,7 +34,8 @@ class NodeClient:
             raise NodeUnreachable(f"node {node} cannot be asked: is it up, on this machine? ({error})") from error
 
     async def _ask(self, node: int, command: str) -> Result:
-        reader, writer = await asyncio.open_unix_connection(str(self.path(node)), limit=LIMIT)
+        with address(socket_path(self._data_dir, node)) as name:
+            reader, writer = await asyncio.open_unix_connection(name, limit=LIMIT)
         try:
             writer.write(f"{command}\n".encode())
             await writer.drain()

@@ -14,6 +14,8 @@ from runtime.operating.words import WITHIN, Action, CommandError, Nodes, split_f
 
 WITHIN_S = 30.0
 """Unless `--within` says otherwise."""
+REPORTED_S = 1.0
+"""So old is what a node last reported at most, or it has not changed since."""
 ASK_EVERY_S = 0.3
 """Between two questions to a node."""
 
@@ -76,15 +78,14 @@ class Waiting:
         return await self._leader(within, others, f"nobody but node {self._last_leader} leads")
 
     async def _converged(self, within: float) -> Result:
-        began = asyncio.get_running_loop().time()
-
         def same() -> bool:
             up = [node for node in self._nodes.numbers if self._relay.is_up(node)]
-            if not up or any(self._relay.reported(node) <= began for node in up):
-                return False
             reports = [report for node in up if (report := self._relay.report_of(node))]
-            return len({(each.decided, each.applied, each.digest) for each in reports}) == 1
+            alike = len({(each.decided, each.applied, each.digest) for each in reports}) == 1
+            return alike and len(reports) == len(up)
 
+        # Nodes report what has changed every half second: only after that is a report that stays the same news.
+        await asyncio.sleep(min(REPORTED_S, within))
         await self._until(same, within, "the nodes that are up have not all applied the same")
         up = [node for node in self._nodes.numbers if self._relay.is_up(node)]
         report = self._relay.report_of(up[0]) if up else None
