@@ -77,15 +77,16 @@ class Paper(msgspec.Struct, frozen=True):
             lines.append(line.rstrip())
         return "\n".join((" " * indent + line).rstrip() for line in lines)
 
-    def table(self, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-        """Aligned columns under a head (no head line if all of it is empty); cells wrap where the width asks for it."""
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[object]], rigid: int = 0) -> str:
+        """Aligned columns under a head (no head line if all of it is empty); cells wrap where the width asks for it,
+        but for those of the first `rigid` columns."""
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
         table = Table(box=None, show_header=any(head), pad_edge=False, padding=(0, 2, 0, 0))
-        for title in head:
-            table.add_column(Text(visible(title)), overflow="fold")
+        for index, title in enumerate(head):
+            table.add_column(Text(visible(title)), overflow="fold", no_wrap=index < rigid)
         for row in rows:
             table.add_row(*(Text(visible(str(cell))) for cell in row))
         page = io.StringIO()

@@ -80,8 +80,8 @@ def log(result: Result, paper: Paper) -> str:
     """The last decided operations as a table."""
     if not result["log"]:
         return "nothing has been applied here yet"
-    head = ("position", "ballot", "by node", "applied at", "operation")
-    return paper.table(head, [_decided(entry) for entry in result["log"]])
+    head = ("position", "ballot", "by", "applied", "operation")
+    return paper.table(head, [_decided(entry) for entry in result["log"]], rigid=4)
 
 
 def _decided(entry: Mapping[str, Any]) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def _decided(entry: Mapping[str, Any]) -> tuple[str, ...]:
     elif entry["text"]:
         words.append("- " + one_line(entry["text"], 60))
     when = "before the start" if entry["at"] is None else moment(entry["at"])
-    return str(entry["position"]), ballot, str(entry["origin"]), when, " ".join(filter(None, words))
+    return str(entry["position"]), ballot, f"node {entry['origin']}", when, " ".join(filter(None, words))
 
 
 def _plain(value: Any) -> str:

@@ -203,10 +203,13 @@ class Session:
 
     # What concerns this user alone.
 
-    async def _use(self, command: Command, earlier: Earlier) -> Result:
-        # Counts for the lines that follow at once: they may be read before this one is answered.
+    def _use(self, command: Command, earlier: Earlier) -> Awaitable[Result]:
+        """Counts at once, for the lines that follow: they may be read before this one is answered."""
         before, context = self._current.context, next(iter(command.args), None)
         self._current.context = context
+        return self._confirm_use(context, before, earlier)
+
+    async def _confirm_use(self, context: str | None, before: str | None, earlier: Earlier) -> Result:
         await earlier()
         if context is None or context in self._node.store.conversations:
             return {"ok": True, "context": context}
