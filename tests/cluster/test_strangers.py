@@ -68,4 +68,4 @@ def test_a_wrong_secret_is_refused_and_the_right_one_works(tmp_path: Path) -> No
         cluster.start([5])
         cluster.nodes[5].ok("create c1")
         for path in tmp_path.rglob("*"):
-            assert path.suffix == ".json" or path.is_dir() or b"correct horse battery" not in path.read_bytes()
+            assert path.suffix == ".json" or not path.is_file() or b"correct horse battery" not in path.read_bytes()
