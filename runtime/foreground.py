@@ -36,8 +36,8 @@ _COLOURS = ("36", "32", "33", "34", "35", "31")
 
 class Foreground:
     """Six processes and one terminal. Ends with the network, with `exit`, with a signal, or when lines were typed and
-    the input has ended and everything is answered; with exit code 1 if a command was refused or failed. An input without
-    any line, as in a container, says nothing."""
+    the input has ended and everything is answered; with exit code 1 if a command was refused or failed. An input
+    without any line, as in a container, says nothing."""
 
     def __init__(self, config: Config, colour: bool) -> None:
         self._config = config
