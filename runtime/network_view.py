@@ -90,6 +90,8 @@ def node_text(result: Result, paper: Paper) -> str:
     node = f"node {result['node']}"
     if "text" in result:
         return paper.text(f"{node}: {result['text']}")
+    if result.get("turns") == []:
+        return f"{node}: {result['context']} is there, without a question so far"
     if "turns" in result:
         return "\n".join([f"{node}:", *_turns(result, paper)])
     if "conversations" in result:
@@ -98,7 +100,7 @@ def node_text(result: Result, paper: Paper) -> str:
     if "role" in result:
         words = f"{result['role']}, leader {result['leader']}, ballot {result['ballot']}, applied {result['applied']}"
         return paper.text(f"{node}: {words}")
-    return f"{node}: ok"
+    return f"{node}: done"
 
 
 def _turns(result: Result, paper: Paper) -> Iterable[str]:
@@ -119,7 +121,7 @@ def event_text(event: Mapping[str, Any]) -> Text:
         case "refused":
             address = event.get("address")
             return f"refused{f' ({address})' if address else ''}: {event['reason']}"
-        case "fault_over":
+        case "fault_over" | "node_answer":
             return str(event["text"])
         case "status":
             return partial(status_text, dict(event))

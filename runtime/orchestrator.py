@@ -23,6 +23,7 @@ from runtime.operating.script import Scripts
 from runtime.operating.status import network_status
 from runtime.operating.timers import Timers
 from runtime.operating.usages import USAGES
+from runtime.operating.users import UserCommands
 from runtime.operating.waiting import Waiting
 from runtime.operating.watch import Watch
 from runtime.operating.words import FOR, LEADER, ONE_WAY, Action, CommandError, Nodes, duration, whole
@@ -31,11 +32,6 @@ from runtime.revival import Revival, RevivalError
 __all__ = ["USAGES", "Orchestrator"]
 
 SAMPLE_S = 1.0
-NODE_ANSWERS_S = 30.0
-"""How long a user's command at a node may take."""
-
-_AT_NODE = "node 2: create c1"
-
 
 class Orchestrator:
     """Carries out the operator's commands against a relay. Events go to `emit`: those of the relay, `fault_over` when
@@ -62,7 +58,8 @@ class Orchestrator:
         self._waiting = Waiting(self._nodes, self.relay, self._client)
         self._links = LinkCommands(self._nodes, self.faults, self._timers)
         self._node_faults = NodeCommands(self._nodes, self.relay, self._revival, self._timers, config.data_dir)
-        self._scripts = Scripts(self, by_name(USAGES), emit)
+        self._users = UserCommands(self._nodes, self._client, emit)
+        self._scripts = Scripts(self, by_name(USAGES), emit, unhurried=live)
         self.watch = Watch(live, self.status, emit)
         self._fault_planners: dict[str, Callable[[list[str]], Action]] = {
             **self._links.planners, **self._node_faults.planners, "reset": lambda args: self._reset
@@ -70,7 +67,7 @@ class Orchestrator:
         self._planners: dict[str, Callable[[list[str]], Action]] = {
             **self._fault_planners, "status": lambda args: self._status, "watch": self.watch.plan,
             "log": self._plan_log, "script": self._scripts.plan, "stop": lambda args: self._stop,
-            "wait": self._waiting.plan, "sleep": self._plan_sleep, "say": self._plan_say, "node": self._plan_node,
+            "wait": self._waiting.plan, "sleep": self._plan_sleep, "say": self._plan_say, **self._users.planners,
         }
 
     async def start(self, port: int | None = None) -> int:
@@ -85,6 +82,7 @@ class Orchestrator:
         if self._sampling is not None:
             self._sampling.cancel()
         self.watch.stop()
+        await self._users.close()
         await self._timers.close()
         self._node_faults.close()
         await self._revival.close()
@@ -113,11 +111,11 @@ class Orchestrator:
                 return f"node {' '.join(command.args)} has not connected yet"
             case "failNode":
                 return f"node {command.args[0]} has not died yet"
-            case "script":
-                return f"at {self._scripts.where or 'its end'} (stop ends it)"
-        if self._scripts.where is not None:
-            return "a script is running (stop ends it)"
-        return "not done yet"
+        if not self._scripts.playing:
+            return "not done yet"
+        if command.name == "script" and " ".join(command.args) == self._scripts.playing:
+            return f"at {self._scripts.where or 'its end'} (stop ends it)"
+        return f"script {self._scripts.playing} is running (stop ends it)"
 
     def complete(self, words: Sequence[str]) -> Iterable[str]:
         """What may be typed next, after these words."""
@@ -189,20 +187,6 @@ class Orchestrator:
     def _plan_say(self, args: list[str]) -> Action:
         async def act() -> Result:
             return {"text": args[0]}
-
-        return act
-
-    def _plan_node(self, args: list[str]) -> Action:
-        number, colon, command = args[0].partition(":")
-        if not colon or not command.strip():
-            raise CommandError(f"a node, a colon and a command are expected, for example: {_AT_NODE}")
-        (word,) = self._nodes.placeholder([number.strip()])
-        self._nodes.one(word, _AT_NODE)
-
-        async def act() -> Result:
-            (who,) = self._nodes.substitute([number.strip()], _AT_NODE)
-            result = await self._client.run(int(who), command.strip(), NODE_ANSWERS_S)
-            return {**result, "node": int(who)}
 
         return act
 

@@ -54,19 +54,23 @@ class NodeCommands:
         return node in self._paused and self._relay.process(node) == self._paused[node]
 
     async def reset(self) -> list[str]:
-        """Resumes what is paused and starts what was crashed; returns what is so now, in words."""
+        """Resumes what is paused and starts what was crashed; returns what is so now, in words. Raises CommandError if
+        a node did not come up."""
         for token in self._tokens.values():
             self._timers.cancel(token)
         self._tokens.clear()
         paused = [node for node in list(self._paused) if self._let_go(node)]
-        words = [f"node {node} goes on" for node in paused]
+        words = [f"{_nodes(paused)} going on"] if paused else []
         crashed = sorted(node for node in self._crashed if not self._relay.is_up(node))
         self._crashed.clear()
-        for result in await asyncio.gather(*(self._start(node) for node in crashed), return_exceptions=True):
-            if isinstance(result, BaseException) and not isinstance(result, (CommandError, RevivalError)):
-                raise result
-            words.append(str(result))
-        return words
+        results = await asyncio.gather(*(self._start(node) for node in crashed), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, (CommandError, RevivalError)):
+                raise failure
+        if failures:
+            raise CommandError("no faults of links any more, but: " + "; ".join(map(str, failures)))
+        return [*words, f"{_nodes(crashed)} up again"] if crashed else words
 
     def close(self) -> None:
         """Nobody would resume the paused ones later."""
@@ -217,6 +221,10 @@ class NodeCommands:
         token = self._tokens[node] = self._timers.token()
         self._timers.start(token, f"{name} {node}", flags.seconds, undo, lambda: True)
         return {**result, "for_s": flags.seconds, "text": f"{result['text']}, for {flags.seconds:g} s"}
+
+
+def _nodes(numbers: list[int]) -> str:
+    return f"node {numbers[0]} is" if len(numbers) == 1 else f"nodes {', '.join(map(str, numbers))} are"
 
 
 class _Holder(msgspec.Struct):

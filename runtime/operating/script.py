@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,12 @@ SUFFIX = ".txt"
 MAX_BYTES = 1024 * 1024
 
 NOT_IN_SCRIPTS = ("script", "stop")
+
+FRESH = "$N"
+"""Stands for a number that no earlier run of a script had: for names of conversations."""
+
+_READ_S, _READ_CHAR_S, _READ_MOST_S = 0.5, 0.035, 5.0
+"""How long a reader gets for a text that is shown."""
 
 
 class Interpreter(Protocol):
@@ -40,13 +47,18 @@ class Scripts:
     """At most one script runs at a time. Events: `step` before each command, `step_result` with its result after it."""
 
     def __init__(
-        self, interpreter: Interpreter, usages: Mapping[str, Usage], emit: Callable[[dict[str, Any]], None]
+        self, interpreter: Interpreter, usages: Mapping[str, Usage], emit: Callable[[dict[str, Any]], None],
+        unhurried: bool,
     ) -> None:
+        """`unhurried`: a person reads along, and gets the time for it."""
+        self._unhurried = unhurried
         self._interpreter = interpreter
         self._usages = {name: usage for name, usage in usages.items() if name not in NOT_IN_SCRIPTS}
         self._emit = emit
         self._stop: asyncio.Event | None = None
         """Of the running script."""
+        self.playing = ""
+        """As it was typed; empty if no script runs."""
         self.where: str | None = None
         """Which line of which file is being carried out."""
 
@@ -54,7 +66,7 @@ class Scripts:
         """Reads and checks the whole file. Raises CommandError."""
         path = _find(" ".join(args))
         steps = list(self._steps(path))
-        return lambda: self._play(path, steps)
+        return lambda: self._play(" ".join(args), path, steps)
 
     def stop(self) -> Result:
         if self._stop is None:
@@ -66,8 +78,9 @@ class Scripts:
         return sorted(path.stem for path in SCENARIOS.glob(f"*{SUFFIX}"))
 
     def _steps(self, path: Path) -> Iterable[Step]:
+        fresh = time.strftime("%m%d%H%M%S")
         for number, line in enumerate(_read(path).splitlines(), 1):
-            text = line.strip()
+            text = line.strip().replace(FRESH, fresh)
             if not text or text.startswith("#"):
                 continue
             try:
@@ -77,10 +90,11 @@ class Scripts:
                 raise CommandError(f"{path.name}, line {number}: {error}; nothing was carried out") from None
             yield Step(number, text, command.name, command.args)
 
-    async def _play(self, path: Path, steps: list[Step]) -> Result:
+    async def _play(self, typed: str, path: Path, steps: list[Step]) -> Result:
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._stop = stop = asyncio.Event()
+        self.playing = typed
         try:
             for step in steps:
                 self.where = f"line {step.line} of {path.name}: {step.text}"
@@ -90,12 +104,20 @@ class Scripts:
                 if result is None:
                     raise CommandError(f"stopped at line {step.line} of {path.name}")
                 self._emit({"event": "step_result", "name": step.name, **about, **result})
+                if step.name == "say" and self._unhurried:
+                    await _unless(stop, _reading(step.text))
                 if not result["ok"]:
                     raise CommandError(f"{path.name} ends at line {step.line}, {step.text}: {result['error']}")
         finally:
             self._stop = self.where = None
+            self.playing = ""
         seconds = round(loop.time() - began, 1)
         return {"steps": len(steps), "seconds": seconds, "text": f"{path.name}: done in {seconds:g} s"}
+
+
+async def _reading(text: str) -> Result:
+    await asyncio.sleep(min(_READ_S + _READ_CHAR_S * len(text), _READ_MOST_S))
+    return {}
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:

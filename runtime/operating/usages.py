@@ -52,8 +52,9 @@ USAGES = [
     Usage("log", "[N]", "the last N faults set and taken back, with their times", "log 20", 0, 1, at_once=True),
     Usage(
         "script", "FILE", "carry out the commands in a file", "script failover", 1, 1, text=True,
-        details="FILE, or the name of one in scenarios/. One command a line, # begins a remark. A line that makes no "
-        "sense is told before anything is carried out; a command that fails ends the script. stop ends it too.",
+        details="FILE, or the name of one in scenarios/. One command a line, # begins a remark, $N stands for a "
+        "number that is new in every run. A line that makes no sense is told before anything is carried out; a command "
+        "that fails ends the script. stop ends it too.",
     ),
     Usage("stop", "", "end the script that is running; faults stay as they are", "stop", at_once=True),
     Usage(
@@ -66,7 +67,13 @@ USAGES = [
     Usage("say", "TEXT", "show a text, in a script", "say Now node 1 dies.", 1, 1, text=True),
     Usage(
         "node", "N: COMMAND", "carry out a user's command at node N", "node 2: create c1", 1, 1, text=True,
-        details="N is a node's number, or the word leader. The node's answer is shown here.",
+        details="N is a node's number, or the word leader. The node's answer is shown here. With & at the end, the "
+        "next command does not wait for it.",
+    ),
+    Usage(
+        "load", "COUNT [N]", "have so many operations decided, by node N", "load 2000", 1, 2,
+        details="Without N, by the leader. They create a conversation named load again and again: refused but for the "
+        "first time, and decided all the same.",
     ),
 ]
 """`dup` and `duplicate` are one; scripts and programs may know either."""
