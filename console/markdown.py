@@ -25,7 +25,7 @@ _TRAILING = re.compile(r"[ \t]+((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 _DEEP = 12
 """Markers at the start of a line from which on a parser might drop what follows."""
 _MARKERS = re.compile(r"[>*+-]|\d+[.)]")
-_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable("image")
+_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable(["image", "reference"])
 """Without HTML: a `<tag>` in an answer is text to be shown."""
 
 

@@ -157,6 +157,8 @@ def _escape(match: re.Match[str]) -> str:
 
 def _path(name: str) -> Path:
     try:
+        if "\0" in name:
+            raise ValueError("it holds a NUL")
         return Path(os.path.abspath(Path(name.strip()).expanduser()))
     except (RuntimeError, ValueError) as error:
         raise TransferError(f"'{one_line(name)}' is no name of a file: {error}") from None

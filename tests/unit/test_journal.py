@@ -1,0 +1,34 @@
+"""The end of the log, as this node remembers it."""
+
+from __future__ import annotations
+
+from kvstore.commands import Candidate, Create, Query
+from kvstore.store import Outcome
+from paxos.ballot import NOBODY
+from paxos.messages import Entry, Operation
+from runtime.journal import Journal
+
+OPERATION = Operation(3, 7, 9, b"")
+
+
+def test_it_keeps_the_last_ones_and_says_what_it_knows() -> None:
+    journal = Journal(kept=2)
+    journal.note(1, None, OPERATION, Outcome(Create("c1"), True, None, "c1"), None)
+    journal.note(2, Entry(2, NOBODY, OPERATION), OPERATION, Outcome(Query("c1", "x" * 500), True, None, "c1", 1), 5.0)
+    refused = Outcome(Candidate("c1", 1, 4, None, "late"), False, "already chosen", "c1")
+    journal.note(4, Entry(4, (6, 2), OPERATION), OPERATION, refused, 6.0)
+    query, candidate = journal.last(10)
+    assert (query.position, query.leadership, query.operation, query.at) == (2, None, (3, 7, 9), 5.0)
+    assert (query.command, query.context, query.turn, len(query.text)) == ("query", "c1", 1, 80)
+    assert (candidate.leadership, candidate.node) == ((6, 2), 4)
+    assert (candidate.text, candidate.error) == ("late", "already chosen")
+    assert journal.last(1) == [candidate] and journal.last(0) == []
+    assert journal.changed("c1") == 5.0, "what was refused changed nothing"
+    journal.jumped()
+    assert journal.changed("c1") is None
+
+
+def test_what_is_no_command_is_noted_too() -> None:
+    journal = Journal()
+    journal.note(1, None, OPERATION, Outcome(None, False, "not a command"), 1.0)
+    assert journal.last(5)[0].command == "unknown"
