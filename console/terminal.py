@@ -21,22 +21,26 @@ from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition, is_searching
-from prompt_toolkit.formatted_text import AnyFormattedText
+from prompt_toolkit.formatted_text import ANSI, AnyFormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.key_processor import KeyPress, KeyProcessor
 from prompt_toolkit.output import create_output
 from prompt_toolkit.patch_stdout import patch_stdout
+from prompt_toolkit.styles import DynamicStyle, Style
 
 from console.lines import Line, typed_line
 from console.outbox import write_all
-from console.safe import one_line, visible
+from console.safe import coloured, one_line, visible
 
 _HISTORY_LINE = 16 * 1024
 """Characters; longer lines are not kept in the history."""
 _PATIENCE = 0.5
 """Seconds."""
+
+_PANEL = Style.from_dict({"bottom-toolbar": "noreverse"})
+"""A line under the prompt is told from the output above it by its colours, a panel by its head."""
 
 LEAVE = "Leave? Ctrl-D again or y leaves, any other key stays"
 
@@ -98,8 +102,8 @@ class Terminal:
         raise OSError("the terminal is gone")
 
     def show_status(self, text: str) -> None:
-        """Changes the line under the prompt."""
-        text = one_line(text, 400)
+        """Changes what stands under the prompt: a line, or a panel of several lines that may have colours."""
+        text = coloured(text) if "\n" in text else one_line(text, 400)
         if text != self._status:
             self._status = text
             self._call(self._redraw)
@@ -174,6 +178,7 @@ class Terminal:
             complete_while_typing=False,
             reserve_space_for_menu=5,
             bottom_toolbar=self._toolbar,
+            style=DynamicStyle(lambda: _PANEL if "\n" in self._status and not self._leaving else None),
             key_bindings=bindings,
         )
         session.app.key_processor.after_key_press.add_handler(self._after_key)
@@ -199,6 +204,8 @@ class Terminal:
 
     def _toolbar(self) -> AnyFormattedText:
         shown = LEAVE if self._leaving else self._status
+        if "\n" in shown:
+            return ANSI(shown)
         return [("", shown)] if shown else None
 
     async def _print(self, text: str) -> None:
