@@ -45,7 +45,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help="as typed at the node's prompt: `help` lists all")
     parsed = parser.parse_args(argv)
-    if not " ".join(parsed.command).strip():
+    if not parsed.command or not parsed.command[0].strip():
         parser.error("a command is missing, for example: status")
     return parsed
 
@@ -60,7 +60,9 @@ def _seconds(word: str) -> float:
 def line_of(words: Sequence[str]) -> str:
     """What is typed at the node. Names of files are made absolute: the node runs in another directory."""
     words = list(words)
-    name = words[0].lower()
+    name = words[0].split()[0].lower()
+    if len(words) == 1 and name in ("export", "import"):
+        words = words[0].split()
     files = [index for index, word in enumerate(words) if index and not word.startswith("--")]
     if name == "export" and files:
         words[files[-1]] = os.path.abspath(os.path.expanduser(words[files[-1]]))
