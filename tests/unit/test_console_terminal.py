@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import re
-import select
 import struct
-import subprocess
 import sys
 import termios
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).resolve().parents[2]
+from tests.unit.screen import CTRL_C, CTRL_D, ENTER, TAB, UP, Screen
 
 SCRIPT = textwrap.dedent(
     """
@@ -75,62 +71,9 @@ SCRIPT = textwrap.dedent(
     sys.exit(asyncio.run(main()))
     """
 )
-ENTER = "\r"
-CTRL_C, CTRL_D, UP, TAB = "\x03", "\x04", "\x1b[A", "\t"
-
-
-class Screen:
-    """What a user does and sees."""
-
-    def __init__(self, home: Path) -> None:
-        self.leader, follower = pty.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 70, 0, 0))
-        self.before = termios.tcgetattr(follower)
-        self.follower = follower
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(home)],
-            stdin=follower, stdout=follower, stderr=subprocess.PIPE, cwd=HOUSE,
-            env={**os.environ, "TERM": "xterm"},
-        )
-        self.raw = ""
-
-    def type(self, text: str) -> None:
-        os.write(self.leader, text.encode())
-
-    def until(self, pattern: str, seconds: float = 10) -> str:
-        """Reads until `pattern` was shown; takes what was read up to its end away, and returns it."""
-        deadline = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.shown)):
-            left = deadline - time.monotonic()
-            assert left > 0, f"no {pattern!r} in {self.shown[-2000:]!r}"
-            if select.select([self.leader], [], [], left)[0]:
-                self._show(os.read(self.leader, 65536).decode(errors="replace"))
-        seen, self.raw = self.shown[: found.end()], self.shown[found.end() :]
-        return seen
-
-    def _show(self, text: str) -> None:
-        self.raw += text
-        if "\x1b[6n" in text:
-            self.type("\x1b[5;1R")  # as terminals do when they are asked where the cursor is
-
-    @property
-    def shown(self) -> str:
-        """Without colours and movements of the cursor, but for those to the right."""
-        moved = re.sub(r"\x1b\[(\d*)C", lambda right: " " * int(right[1] or 1), self.raw)
-        return re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[=>]|\r", "", moved)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stderr
-        self.process.stderr.close()
-        os.close(self.leader)
-        os.close(self.follower)
-
-
 @pytest.fixture
 def screen(tmp_path: Path) -> Iterator[Screen]:
-    screen = Screen(tmp_path)
+    screen = Screen([sys.executable, "-c", SCRIPT, str(tmp_path)])
     try:
         screen.until("test>")
         yield screen
