@@ -40,7 +40,9 @@ class Query(_Command, frozen=True, tag=2):
 class Candidate(_Command, frozen=True, tag=3):
     """What the LLM of `node` says to a query: a text, or an error that says why there is none.
 
-    `turn` counts from 1 within the conversation; `seconds` is how long the LLM took.
+    `turn` counts from 1 within the conversation; `seconds` is how long the LLM took. `round` is how often this node had
+    been asked again when it began: what belongs to an earlier round comes too late. The LLM saw the last `seen` of
+    `before` answered turns; both are 0 if it saw all.
     """
 
     turn: int
@@ -49,6 +51,9 @@ class Candidate(_Command, frozen=True, tag=3):
     error: str | None
     model: str = ""
     seconds: float = 0.0
+    round: int = 0
+    seen: int = 0
+    before: int = 0
 
 
 class Choose(_Command, frozen=True, tag=4):
@@ -66,8 +71,8 @@ class Ask(_Command, frozen=True, tag=5):
 
 
 class Answer(_Command, frozen=True, tag=6):
-    """What the LLM of `node`, then the leader, says to an `Ask`. A text is chosen at once; after an error the turn
-    stays open for a later answer. Fields as in `Candidate`."""
+    """What the LLM of `node` says to an `Ask`. A text is chosen at once; after an error the turn stays open for a
+    later answer. Fields as in `Candidate`."""
 
     turn: int
     node: int
@@ -75,6 +80,9 @@ class Answer(_Command, frozen=True, tag=6):
     error: str | None
     model: str = ""
     seconds: float = 0.0
+    round: int = 0
+    seen: int = 0
+    before: int = 0
 
 
 class Cancel(_Command, frozen=True, tag=7):
@@ -103,7 +111,42 @@ class Restore(_Command, frozen=True, tag=8):
     chosen: int | None
 
 
-Command: TypeAlias = Create | Query | Candidate | Choose | Ask | Answer | Cancel | Restore
+class Retry(_Command, frozen=True, tag=9):
+    """All nodes, or `node` alone, are asked the open question again; what they said so far is dropped. `turn` as in
+    `Choose`."""
+
+    turn: int | None = None
+    node: int | None = None
+
+
+class Poll(_Command, frozen=True, tag=10):
+    """Every node's LLM is to rank the answers that are there now. `turn` as in `Choose`."""
+
+    turn: int | None = None
+
+
+class Ranking(_Command, frozen=True, tag=11):
+    """How the LLM of `node` ranks the answers: their nodes, best first; or an error that says why it abstains. `poll`
+    is the number of the poll within the turn, from 1."""
+
+    turn: int
+    node: int
+    poll: int
+    order: list[int]
+    error: str | None
+    model: str = ""
+
+
+class Elect(_Command, frozen=True, tag=12):
+    """Ends a poll: the best answer by the rankings that are in is chosen."""
+
+    turn: int
+    poll: int
+
+
+Command: TypeAlias = (
+    Create | Query | Candidate | Choose | Ask | Answer | Cancel | Restore | Retry | Poll | Ranking | Elect
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
@@ -135,10 +178,16 @@ def check(command: Command) -> str | None:
             return check_text(text)
         case Choose(node=node, turn=turn):
             return _check_node(node) or _check_turn(turn)
-        case Cancel(turn=turn):
+        case Cancel(turn=turn) | Poll(turn=turn):
             return _check_turn(turn)
+        case Retry(node=node, turn=turn):
+            return (None if node is None else _check_node(node)) or _check_turn(turn)
+        case Ranking():
+            return _check_turn(command.turn) or _check_poll(command.poll) or _check_ranking(command)
+        case Elect(turn=turn, poll=poll):
+            return _check_turn(turn) or _check_poll(poll)
         case Candidate() | Answer():
-            return _check_turn(command.turn) or _check_response(command)
+            return _check_turn(command.turn) or _check_response(command) or _check_counts(command)
         case Restore():
             return _check_restore(command)
         case _:
@@ -207,6 +256,33 @@ def _check_response(command: Candidate | Answer | Restored) -> str | None:
         return check_text(command.text)
     assert command.error is not None
     return check_text(command.error, "error")
+
+
+def _check_counts(command: Candidate | Answer) -> str | None:
+    if not 0 <= command.round <= MAX_TURN:
+        return f"there is no round {command.round}"
+    if not 0 <= command.seen <= command.before <= MAX_TURN:
+        return f"an LLM cannot have seen {command.seen} of {command.before} turns"
+    return None
+
+
+def _check_ranking(command: Ranking) -> str | None:
+    try:
+        fits = len(command.model.encode()) <= MAX_MODEL_BYTES
+    except UnicodeEncodeError:
+        return "the model's name is not valid Unicode"
+    if not fits:
+        return f"the model's name is longer than {MAX_MODEL_BYTES} bytes"
+    if bool(command.order) == (command.error is not None):
+        return "a node either ranks or says why it abstains"
+    if len(set(command.order)) < len(command.order):
+        return "a ranking names every node once"
+    error = _check_node(command.node) if command.error is None else check_text(command.error, "error")
+    return error or next(filter(None, map(_check_node, (command.node, *command.order))), None)
+
+
+def _check_poll(poll: int) -> str | None:
+    return None if 1 <= poll <= MAX_TURN else f"there is no poll {poll}"
 
 
 def _check_node(node: int) -> str | None:

@@ -26,12 +26,51 @@ class State(StrEnum):
 
 
 class Response(msgspec.Struct, frozen=True, array_like=True):
-    """What one node's LLM said: exactly one of `text` and `error` is given. `seconds` is how long it took."""
+    """What one node's LLM said: exactly one of `text` and `error` is given. `seconds` is how long it took. It saw the
+    last `seen` of `before` answered turns; both are 0 if it saw all."""
 
     text: str | None
     error: str | None
     model: str
     seconds: float
+    seen: int = 0
+    before: int = 0
+
+
+class Vote(msgspec.Struct, frozen=True, array_like=True):
+    """How one node's LLM ranks the answers: their nodes, best first; empty, with an `error`, if it abstains."""
+
+    order: list[int]
+    error: str | None
+    model: str
+
+
+class Poll(msgspec.Struct, array_like=True):
+    """The nodes' LLMs choose. `number` counts the polls of a turn from 1; `ballot` are the nodes whose answers are
+    ranked. Once `closed` it is over, whether there was a winner or not."""
+
+    number: int
+    ballot: list[int]
+    votes: dict[int, Vote] = {}
+    """In order of node numbers."""
+    closed: bool = False
+
+    @property
+    def points(self) -> dict[int, int]:
+        """Borda's count: of n answers the best gets n - 1 points, the last none."""
+        points = dict.fromkeys(self.ballot, 0)
+        for vote in self.votes.values():
+            for place, node in enumerate(vote.order, 1):
+                points[node] += len(self.ballot) - place
+        return points
+
+    @property
+    def winner(self) -> int | None:
+        """The node with the most points, the lowest number of several; None if nobody has voted."""
+        if not any(vote.order for vote in self.votes.values()):
+            return None
+        points = self.points
+        return min(self.ballot, key=lambda node: (-points[node], node))
 
 
 class Turn(msgspec.Struct):
@@ -43,6 +82,10 @@ class Turn(msgspec.Struct):
     """In order of node numbers."""
     chosen: int | None = None
     cancelled: bool = False
+    retries: dict[int, int] = {}
+    """How often a node, or all of them (0), have been asked again."""
+    poll: Poll | None = None
+    """The last one."""
 
     @property
     def state(self) -> State:
@@ -54,6 +97,15 @@ class Turn(msgspec.Struct):
     def answer(self) -> Response | None:
         """The response that stands."""
         return None if self.chosen is None else self.candidates[self.chosen]
+
+    def round(self, node: int) -> int:
+        """How often this node has been asked again. It never goes down, and what it says belongs to one round."""
+        return self.retries.get(0, 0) + self.retries.get(node, 0)
+
+    @property
+    def open_poll(self) -> Poll | None:
+        """The poll that goes on."""
+        return self.poll if self.state is State.OPEN and self.poll is not None and not self.poll.closed else None
 
     @property
     def choices(self) -> list[int]:

@@ -4,7 +4,7 @@ One row a conversation, one a turn, one a response: so a change re-encodes only 
 conversation is, and no row is larger than one text. Keys sort in the order in which they are to be loaded:
 
     index (8 bytes)                              -> [context, created]
-    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled]
+    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
 """
 
@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from kvstore.conversation import Conversation, Kind, Response, Turn
+from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
 
 Place: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): what a row is about."""
@@ -31,6 +31,8 @@ class _TurnRow(msgspec.Struct, array_like=True):
     text: str
     chosen: int | None
     cancelled: bool
+    retries: dict[int, int] = {}
+    poll: Poll | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -44,14 +46,15 @@ def key(place: Place) -> bytes:
     return place[0].to_bytes(8, "big") + b"".join(number.to_bytes(4, "big") for number in place[1:])
 
 
-def value(place: Place, conversation: Conversation) -> bytes:
-    """The content of a row of this conversation."""
+def value(place: Place, conversation: Conversation) -> bytes | None:
+    """The content of a row of this conversation; None if it is gone: a node that is asked again loses its response."""
     if len(place) == 1:
         return _encoder.encode(_ConversationRow(conversation.context, conversation.created))
     turn = conversation.turns[place[1] - 1]
     if len(place) == 2:
-        return _encoder.encode(_TurnRow(turn.kind, turn.text, turn.chosen, turn.cancelled))
-    return _encoder.encode(turn.candidates[place[2]])
+        return _encoder.encode(_TurnRow(turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll))
+    response = turn.candidates.get(place[2])
+    return None if response is None else _encoder.encode(response)
 
 
 def places(conversation: Conversation) -> Iterable[Place]:
@@ -82,7 +85,9 @@ def _load_row(conversations: list[Conversation], row_key: bytes, content: bytes)
         conversations.append(Conversation(row.context, index, row.created))
     elif len(row_key) == 12:
         decoded = _turns.decode(content)
-        conversations[-1].turns.append(Turn(decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled))
+        conversations[-1].turns.append(Turn(
+            decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll
+        ))
     elif len(row_key) != 16:
         raise IndexError("not a key")
     else:

@@ -8,8 +8,24 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from kvstore import rows
-from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Command, Create, Query, Restore, check, decode
-from kvstore.conversation import Conversation, Kind, Response, State, Turn
+from kvstore.commands import (
+    Answer,
+    Ask,
+    Cancel,
+    Candidate,
+    Choose,
+    Command,
+    Create,
+    Elect,
+    Query,
+    Ranking,
+    Restore,
+    Retry,
+    check,
+    decode,
+)
+from kvstore.commands import Poll as AskForPoll
+from kvstore.conversation import Conversation, Kind, Poll, Response, State, Turn, Vote
 
 _DIGEST_MODULUS = 2**256
 
@@ -68,8 +84,10 @@ class Store:
         The SHA-256 hashes of all rows, added up: so only rows that changed since the last call cost anything.
         """
         for place in self._unhashed:
-            row = bytes((len(place),)) + rows.key(place) + self._value(place)  # tells where the key ends
-            new = int.from_bytes(hashlib.sha256(row).digest(), "big")
+            content, new = self._value(place), 0
+            if content is not None:
+                row = bytes((len(place),)) + rows.key(place) + content  # tells where the key ends
+                new = int.from_bytes(hashlib.sha256(row).digest(), "big")
             self._hash = (self._hash + new - self._hashes.get(place, 0)) % _DIGEST_MODULUS
             self._hashes[place] = new
         self._unhashed.clear()
@@ -99,7 +117,7 @@ class Store:
         self._hashes = {}
         self._hash = 0
 
-    def _value(self, place: rows.Place) -> bytes:
+    def _value(self, place: rows.Place) -> bytes | None:
         return rows.value(place, self._by_index[place[0] - 1])
 
     def _touch(self, *place: int) -> None:
@@ -126,6 +144,14 @@ class Store:
                 return self._cancel(command)
             case Restore():
                 return self._restore(command)
+            case Retry():
+                return self._retry(command)
+            case AskForPoll():
+                return self._poll(command)
+            case Ranking():
+                return self._ranking(command)
+            case Elect():
+                return self._elect(command)
 
     def _find(self, context: str) -> Conversation:
         conversation = self._conversations.get(context)
@@ -148,7 +174,10 @@ class Store:
                 f"choose one of its answers (choose {context} N)" if conversation.turns[-1].kind is Kind.QUERY
                 else "wait for its answer"
             )
-            raise _Refused(f"'{context}' has an open question: {way_out} or give it up (cancel {context})")
+            raise _Refused(
+                f"'{context}' has an open question: {way_out}, ask it again (retry {context}) or give it up "
+                f"(cancel {context})"
+            )
         conversation.turns.append(turn)
         number = len(conversation.turns)
         self._touch(conversation.index, number)
@@ -179,10 +208,14 @@ class Store:
             raise _Refused(f"turn {command.turn} of '{command.context}' is not of the kind '{kind}'")
         if turn.state is not State.OPEN:
             raise _Refused(_closed(command.context, command.turn, turn))
+        if command.round != turn.round(command.node):
+            raise _Refused(f"node {command.node} has been asked again since, in turn {command.turn}")
         return conversation, turn
 
     def _record(self, conversation: Conversation, turn: Turn, command: Candidate | Answer) -> None:
-        turn.candidates[command.node] = Response(command.text, command.error, command.model, command.seconds)
+        turn.candidates[command.node] = Response(
+            command.text, command.error, command.model, command.seconds, command.seen, command.before
+        )
         turn.candidates = dict(sorted(turn.candidates.items()))
         self._touch(conversation.index, command.turn, command.node)
 
@@ -209,16 +242,69 @@ class Store:
     def _cancel(self, command: Cancel) -> int:
         context = command.context
         conversation = self._find(context)
-        number = _named_turn(conversation, command.turn)
-        if number is None:
-            raise _Refused(f"'{context}' has no open question")
-        turn = conversation.turns[number - 1]
-        if turn.state is not State.OPEN:
-            raise _Refused(f"'{context}' has no open question: {_closed(context, number, turn)}")
-        turn.cancelled = True
+        number = _open_turn(conversation, command.turn)
+        conversation.turns[number - 1].cancelled = True
         self._touch(conversation.index, number)
         return number
 
+    def _retry(self, command: Retry) -> int:
+        conversation = self._find(command.context)
+        number = _open_turn(conversation, command.turn)
+        turn = conversation.turns[number - 1]
+        nodes = list(turn.candidates) if command.node is None else [command.node]
+        if turn.kind is Kind.ASK and command.node is not None and command.node not in turn.candidates:
+            raise _Refused(f"node {command.node} has not failed: `retry {command.context}` asks all over again")
+        for node in nodes:
+            if turn.candidates.pop(node, None) is not None:
+                self._touch(conversation.index, number, node)
+        whom = command.node or 0
+        turn.retries = dict(sorted({**turn.retries, whom: turn.retries.get(whom, 0) + 1}.items()))
+        if turn.poll is not None:
+            turn.poll.closed = True  # what it was about is not there any more
+        self._touch(conversation.index, number)
+        return number
+
+    def _poll(self, command: AskForPoll) -> int:
+        context = command.context
+        conversation = self._find(context)
+        number = _open_turn(conversation, command.turn)
+        turn = conversation.turns[number - 1]
+        if turn.kind is Kind.ASK:
+            raise _Refused(f"there is nothing to choose in '{context}': the leader's answer will stand")
+        if turn.open_poll is not None:
+            raise _Refused(f"the nodes are choosing in '{context}' already")
+        if len(turn.choices) < 2:
+            raise _Refused(f"at least two answers are needed for a choice in '{context}'; {_who_has(turn)}")
+        turn.poll = Poll(1 if turn.poll is None else turn.poll.number + 1, turn.choices, {})
+        self._touch(conversation.index, number)
+        return number
+
+    def _ranking(self, command: Ranking) -> int:
+        conversation, poll = self._open_poll(command)
+        if command.node in poll.votes:
+            raise _Refused(f"node {command.node} has voted already in '{command.context}'")
+        if command.error is None and sorted(command.order) != poll.ballot:
+            raise _Refused(f"node {command.node}'s ranking does not name the answers of '{command.context}'")
+        votes = {**poll.votes, command.node: Vote(command.order, command.error, command.model)}
+        poll.votes = dict(sorted(votes.items()))
+        self._touch(conversation.index, command.turn)
+        return command.turn
+
+    def _elect(self, command: Elect) -> int:
+        conversation, poll = self._open_poll(command)
+        poll.closed = True
+        conversation.turns[command.turn - 1].chosen = poll.winner
+        self._touch(conversation.index, command.turn)
+        return command.turn
+
+    def _open_poll(self, command: Ranking | Elect) -> tuple[Conversation, Poll]:
+        conversation = self._find(command.context)
+        if command.turn > len(conversation.turns):
+            raise _Refused(f"'{command.context}' has no turn {command.turn}")
+        poll = conversation.turns[command.turn - 1].open_poll
+        if poll is None or poll.number != command.poll:
+            raise _Refused(f"poll {command.poll} in turn {command.turn} of '{command.context}' is over")
+        return conversation, poll
 
     def _restore(self, command: Restore) -> int:
         have = len(self._find(command.context).turns)
@@ -240,6 +326,18 @@ def _named_turn(conversation: Conversation, number: int | None) -> int | None:
     if number is not None and number > len(conversation.turns):
         raise _Refused(f"'{conversation.context}' has no turn {number}")
     return number or len(conversation.turns) or None
+
+
+def _open_turn(conversation: Conversation, number: int | None) -> int:
+    """As `_named_turn`, of a turn that is open; refused otherwise."""
+    context = conversation.context
+    number = _named_turn(conversation, number)
+    if number is None:
+        raise _Refused(f"'{context}' has no open question")
+    turn = conversation.turns[number - 1]
+    if turn.state is not State.OPEN:
+        raise _Refused(f"'{context}' has no open question: {_closed(context, number, turn)}")
+    return number
 
 
 def _closed(context: str, number: int, turn: Turn) -> str:
