@@ -33,16 +33,16 @@ def status_text(result: Result, paper: Paper) -> str:
 
 def panel(result: Result, paper: Paper) -> str:
     """`status` for the place under the prompt: as short as it can be."""
-    return "\n".join([table(result, paper), paper.text("; ".join(_faults(result)), most=2)])
+    return "\n".join([table(result, paper), paper.text("; ".join(_faults(result, links_too=False)), most=2)])
 
 
-def _faults(result: Result) -> Iterable[str]:
+def _faults(result: Result, links_too: bool = True) -> Iterable[str]:
     links = [(a, b) for a, b in result["links"]]
     own = result["own"]
     general = _disturbances(result)
     if not (links or own or general):
         yield "no faults of links"
-    if links:
+    if links and links_too:
         yield f"failed links: {cut_words(links)}"
     if general:
         yield f"all links: {general}" if not own else f"the other links: {general}"

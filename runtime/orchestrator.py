@@ -32,6 +32,8 @@ from runtime.revival import Revival, RevivalError
 __all__ = ["USAGES", "Orchestrator"]
 
 SAMPLE_S = 1.0
+SHORT_LIST = 4
+"""So many failed links are named in the status line."""
 
 class Orchestrator:
     """Carries out the operator's commands against a relay. Events go to `emit`: those of the relay, `fault_over` when
@@ -148,9 +150,11 @@ class Orchestrator:
         """The network at a glance."""
         up = [str(node) for node in self._nodes.numbers if self.relay.is_up(node)]
         faults = [f"failed links: {cut_words(self.faults.cut)}"] if self.faults.cut else []
+        if len(self.faults.cut) > SHORT_LIST:
+            faults = [f"{len(self.faults.cut)} links cut (both directions counted)"]
         faults += links.quality_words(self.faults)
-        script = [f"script: {self._scripts.where}"] if self._scripts.where else []
-        parts = [f"up: {' '.join(up) or 'none'}", ", ".join(faults) if faults else "no faults", *script]
+        script = [f"script: {self._scripts.where} (stop ends it)"] if self._scripts.where else []
+        parts = [f"up: {' '.join(up) or 'none'}", *script, ", ".join(faults) if faults else "no faults"]
         return " | ".join(parts)
 
     # ---- Commands about no fault

@@ -108,6 +108,8 @@ class LinkCommands:
         single = len(flags.words) > 2
         example = "delay 1 2 300 50" if single else "delay 100 20"
         links, where, numbers = self._scope(flags, single, example)
+        if len(numbers) > 2:
+            raise CommandError(f"a delay and a jitter are expected, no more, for example: {example}")
         delay, *jitter = [number(word, MAX_DELAY_MS, "milliseconds", example) for word in numbers or [""]]
 
         async def act() -> Result:

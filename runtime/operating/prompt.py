@@ -16,15 +16,10 @@ class OperatorPrompt(Sequential):
             waiting_for=orchestrator.waiting_for,
         )
         self._orchestrator = orchestrator
-        self._latest = 0
 
     async def submit(self, command: Command, earlier: Earlier) -> Result:
-        self._latest = max(self._latest, command.line)
         self._orchestrator.watch.next_line()
-        result = await super().submit(command, earlier)
-        if command.name == "watch" and command.line != self._latest:
-            self._orchestrator.watch.next_line()  # that line was typed before the watching began
-        return result
+        return await super().submit(command, earlier)
 
     def status_line(self, paper: Paper) -> str:
         """What stands under the prompt: one line, or the panel of `watch`."""

@@ -97,7 +97,7 @@ class Scripts:
         self.playing = typed
         try:
             for step in steps:
-                self.where = f"line {step.line} of {path.name}: {step.text}"
+                self.where = f"line {step.line} of {path.name}"
                 about = {"file": path.name, "line": step.line, "command": step.text}
                 self._emit({"event": "step", "name": step.name, **about})
                 result = await _unless(stop, self._interpreter.execute(step.name, step.args, "script"))

@@ -17,7 +17,7 @@ USAGES = [
         "failLink", "A B [--oneway]", "cut the link between A and B, or only from A to B", "failLink 1 2", 2, 5,
         details=_WHILE,
     ),
-    Usage("fixLink", "A B [--oneway]", "mend it again", "fixLink 1 2", 2, 3),
+    Usage("fixLink", "A B [--oneway]", "mend it again", "fixLink 1 2", 2, 5),
     Usage("failNode", "N", "crash node N: it dies at once, nothing flushed", "failNode 3", 1, 3, details=_NODE),
     Usage("fixNode", "N", "start node N again, in its own pane", "fixNode 3", 1, 1),
     Usage(
@@ -45,7 +45,7 @@ USAGES = [
     ),
     Usage("status", "", "the nodes, as they report, and the network", "status", at_once=True),
     Usage(
-        "watch", "[on|off]", "keep that on the screen", "watch", 0, 1,
+        "watch", "[on|off]", "keep that on the screen", "watch", 0, 1, at_once=True,
         details="In a terminal it stays under the prompt until watch is typed again. Elsewhere it is one status event "
         "a second until the next line.",
     ),

@@ -50,7 +50,7 @@ class UserCommands:
                 task = asyncio.ensure_future(self._ask_later(node, command))
                 self._later.add(task)
                 task.add_done_callback(self._later.discard)
-                return {"node": node, "text": f"node {node} is told; its answer comes later"}
+                return {"node": node, "text": "told; its answer comes later"}
             result = await self._client.run(node, command, ANSWERS_S)
             if not result.get("ok"):
                 raise CommandError(f"node {node}: {result.get('error')}")

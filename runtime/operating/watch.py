@@ -32,6 +32,7 @@ class Watch:
         self.stop()
         self.on = on
         if on and not self._live:
+            self._tell_now()
             self._task = asyncio.ensure_future(self._tell())
         ends = "watch again" if self._live else "the next line"
         return {"on": on, "text": f"watching; {ends} ends it" if on else "no longer watching"}
@@ -49,5 +50,8 @@ class Watch:
 
     async def _tell(self) -> None:
         while True:
-            self._emit({"event": "status", **self._status()})
             await asyncio.sleep(EVERY_S)
+            self._tell_now()
+
+    def _tell_now(self) -> None:
+        self._emit({"event": "status", **self._status()})
