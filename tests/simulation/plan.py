@@ -18,6 +18,17 @@ Link: TypeAlias = tuple[int, int]
 """Directed: (from, to)."""
 
 
+KINDS = (
+    "Prepare", "Promise", "Accept", "Accept", "Accepted", "Accepted", "Reject", "Decide", "Forward", "ReadRequest",
+    "ReadReply", "Confirm", "Confirmed", "Fetch", "Learn", "SnapshotPiece", "Heartbeat",
+)
+"""Of messages. A run in which only some of them are lost goes further in the wrong direction than one in which every
+message may be."""
+
+LEADER = 0
+"""Instead of a node's number: whoever leads by then."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
     """Something that is done to the cluster `at` this time (virtual seconds)."""
 
@@ -25,8 +36,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_de
 
 
 class Crash(Event, frozen=True, tag="crash"):
-    """Node `pid` dies: at once, or when it next passes `point` for the `count`th time. `down` seconds later it starts
-    again. `hinted`: its peers are told at once that its connection closed."""
+    """Node `pid` (or LEADER) dies: at once, or when it next passes `point` for the `count`th time. `down` seconds later
+    it starts again. `hinted`: its peers are told at once that its connection closed."""
 
     pid: int
     down: float
@@ -52,7 +63,7 @@ class Wipe(Event, frozen=True, tag="wipe"):
 
 
 class Pause(Event, frozen=True, tag="pause"):
-    """Node `pid` stands still for so long, its sockets and its clock do not."""
+    """Node `pid` (or LEADER) stands still for so long, its sockets and its clock do not."""
 
     pid: int
     seconds: float
@@ -63,6 +74,13 @@ class Cut(Event, frozen=True, tag="cut"):
 
     links: tuple[Link, ...]
     seconds: float
+
+
+class Depose(Event, frozen=True, tag="depose"):
+    """Everybody is told that the leader is gone; `cut_s` long most nodes cannot hear it either."""
+
+    cut_s: float
+    spared: tuple[int, ...]
 
 
 class Storm(Event, frozen=True, tag="storm"):
@@ -92,17 +110,17 @@ class Use(Event, frozen=True, tag="use"):
     dice: int = 0
 
 
-AnyEvent: TypeAlias = Crash | CrashAll | Wipe | Pause | Cut | Storm | Hint | Use
+AnyEvent: TypeAlias = Crash | CrashAll | Wipe | Pause | Cut | Depose | Storm | Hint | Use
 
 
-class Llm(msgspec.Struct, frozen=True):
+class Llm(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the LLMs answer: within `seconds`, and how often they fail."""
 
     seconds: float = 0.2
     failing: float = 0.0
 
 
-class Final(msgspec.Struct, frozen=True):
+class Final(msgspec.Struct, frozen=True, omit_defaults=True):
     """What stays when the faults end: links cut for good, nodes down for good, and how slow the network is."""
 
     cut: tuple[Link, ...] = ()
@@ -113,7 +131,7 @@ class Final(msgspec.Struct, frozen=True):
     """For so long after all has settled no ballot may grow."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     seed: int
     nodes: int
     safety_s: float
@@ -154,15 +172,18 @@ def _weather(random: Random) -> Weather:
     slow = random.random() < 0.5
     delay = _log_uniform(random, 0.001, 1.0) if slow else 0.002
     straggle = random.random() < 0.5
+    kinds = random.sample(KINDS, random.randint(1, 3)) if random.random() < 0.5 else []
+    loss = random.choice((0.0, 0.0, 0.02, 0.1, 0.2, 0.4))
     return Weather(
         delay=delay,
         jitter=delay * random.choice((0.0, 1.0, 3.0)),
-        loss=random.choice((0.0, 0.0, 0.02, 0.1, 0.2, 0.4)),
+        loss=2 * loss if kinds else loss,
         duplicate=random.choice((0.0, 0.0, 0.05, 0.3)),
-        straggle=random.choice((0.01, 0.05, 0.2)) if straggle else 0.0,
+        straggle=random.choice((0.05, 0.2, 0.5) if kinds else (0.01, 0.05, 0.2)) if straggle else 0.0,
         straggle_s=_log_uniform(random, 0.05, 4.0) if straggle else 0.0,
         fsync=random.choice((0.0, 0.002, 0.01, 0.05, 0.2)),
         turn_s=random.choice((0.0, 0.0, 0.005, 0.03)),
+        only=frozenset(kinds),
     )
 
 
@@ -186,8 +207,8 @@ def _limits(random: Random) -> Limits:
 
 
 def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
-    kinds = ("crash", "trap", "crash all", "wipe", "pause", "cut one", "one way", "isolate", "partition", "storm",
-             "hint")
+    kinds = ("crash", "trap", "crash all", "wipe", "pause", "cut one", "one way", "isolate", "partition", "depose",
+             "storm", "hint")
     liked = {kind: random.choice((0.0, 0.5, 1.0, 3.0)) for kind in kinds}
     liked["crash all"] *= 0.4
     liked["wipe"] *= 0.5
@@ -203,18 +224,19 @@ def _fault(random: Random, kind: str, nodes: int, at: float) -> AnyEvent:
     pids = range(1, nodes + 1)
     pid, peer = random.sample(pids, 2)
     seconds = _log_uniform(random, 0.05, 3.0)
+    victim = random.choice((pid, LEADER))
     match kind:
         case "crash":
-            return Crash(at=at, pid=pid, down=seconds, hinted=random.random() < 0.5)
+            return Crash(at=at, pid=victim, down=seconds, hinted=random.random() < 0.5)
         case "trap":
-            return Crash(at=at, pid=pid, down=seconds, hinted=random.random() < 0.5, point=random.choice(POINTS),
+            return Crash(at=at, pid=victim, down=seconds, hinted=random.random() < 0.5, point=random.choice(POINTS),
                          count=int(_log_uniform(random, 1, 12)))
         case "crash all":
             return CrashAll(at=at, down=min(seconds, 0.5), apart=random.choice((0.0, 0.05, 0.3)))
         case "wipe":
             return Wipe(at=at, pid=pid, down=min(seconds, 1.0), clock_back=random.random() < 0.5)
         case "pause":
-            return Pause(at=at, pid=pid, seconds=seconds)
+            return Pause(at=at, pid=victim, seconds=seconds)
         case "cut one":
             return Cut(at=at, links=((pid, peer), (peer, pid)), seconds=seconds)
         case "one way":
@@ -226,6 +248,9 @@ def _fault(random: Random, kind: str, nodes: int, at: float) -> AnyEvent:
             shuffled = random.sample(pids, nodes)
             where = random.randint(1, nodes - 1)
             return Cut(at=at, links=_between(shuffled[:where], shuffled[where:]), seconds=seconds)
+        case "depose":
+            return Depose(at=at, cut_s=seconds if random.random() < 0.7 else 0.0,
+                          spared=tuple(random.sample(pids, random.randint(0, nodes // 2))))
         case "storm":
             return Storm(at=at, loss=random.uniform(0, 0.7), delay=_log_uniform(random, 0.001, 1.5),
                          straggle=random.uniform(0, 0.5), straggle_s=_log_uniform(random, 0.1, 4.0), seconds=seconds)
@@ -278,3 +303,13 @@ def _final(random: Random, nodes: int) -> Final:
     elif pattern == "minority down":
         down = tuple(random.sample(pids, random.randint(1, (nodes - 1) // 2)))
     return Final(tuple(sorted(cut)), down, delay, delay, watch_s=1.5 if random.random() < 0.25 else 0.0)
+
+
+def dump(plan: Plan) -> bytes:
+    """As JSON, without what is as usual."""
+    return msgspec.json.format(msgspec.json.encode(plan), indent=1)
+
+
+def load(data: bytes) -> Plan:
+    """Reads what `dump` wrote. Raises msgspec.ValidationError for anything else."""
+    return msgspec.json.decode(data, type=Plan)

@@ -7,18 +7,23 @@ measured as long is forgotten by a tenth per heartbeat), and with the delays tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 
+from paxos.ballot import NOBODY, Leadership
 from paxos.output import Standing
 from tests.simulation.checkers import all_checkers
 from tests.simulation.linearizability import check
 from tests.simulation.plan import (
+    LEADER,
     AnyEvent,
     Crash,
     CrashAll,
     Cut,
+    Depose,
     Final,
     Hint,
     Link,
@@ -74,29 +79,9 @@ def settle_bound(plan: Plan, pending: int) -> float:
     return 2 * remembered + (100 + 3 * pending) * way + plan.llm.seconds + 10.0
 
 
-def execute(plan: Plan, trace: Callable[[float, str], None] | None = None,
-            observers: Iterable[Observer] | None = None) -> Run:
-    """Runs the plan; never raises a Violation, but reports the first one."""
-    scenario = Scenario(plan, all_checkers() if observers is None else observers)
-    scenario.world.trace = trace
-    run = scenario.run_record
-    try:
-        scenario.play()
-    except Violation as violation:
-        run.checker = _name(violation)
-        run.complaint = str(violation)
-    except Exception as error:  # whatever the core raises is a finding, like any other violation
-        run.checker, run.complaint = "raised", f"{type(error).__name__}: {error}"
-        if trace is not None:
-            raise
-    world = scenario.world
-    run.virtual_s, run.messages = world.now, world.messages
-    run.decided = max((node.replica.log.decided for node in world.nodes.values() if node.life), default=0)
-    return run
-
-
-def _name(violation: Violation) -> str:
-    return type(violation).__name__
+def execute(plan: Plan) -> Run:
+    """Runs the plan under the eyes of all checkers; never raises a Violation, but reports the first one."""
+    return Scenario(plan, all_checkers()).run()
 
 
 class Scenario:
@@ -108,13 +93,27 @@ class Scenario:
             plan.seed, range(1, plan.nodes + 1), limits=plan.limits, observers=[*observers, self.users],
             weather=weather,
         )
-        self.run_record = Run(plan)
+        self.record = Run(plan)
         self._cuts: list[tuple[Link, ...]] = []
         self._faulty = True
         for node, drift in zip(self.world.nodes.values(), plan.drift, strict=False):
             node.drift = drift
 
-    def play(self) -> None:
+    def run(self) -> Run:
+        record, world = self.record, self.world
+        try:
+            self._play()
+        except Violation as violation:
+            record.checker, record.complaint = type(violation).__name__, str(violation)
+        except Exception as error:  # noqa: BLE001  whatever the core raises is a finding like any other
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            record.checker = "Raised"
+            record.complaint = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+        record.virtual_s, record.messages = world.now, world.messages
+        record.decided = max((node.replica.log.decided for node in world.nodes.values() if node.life), default=0)
+        return record
+
+    def _play(self) -> None:
         plan, world = self.plan, self.world
         for number, node in enumerate(world.nodes.values()):
             world.at(plan.late[number] if number < len(plan.late) else 0.0, lambda node=node: self._start(node))  # type: ignore[misc]
@@ -135,7 +134,7 @@ class Scenario:
         kind = type(event).__name__.lower()
         match event:
             case Crash(point=None):
-                self._crash(world.nodes[event.pid], event.down, event.hinted)
+                self._crash(self._node(event.pid), event.down, event.hinted)
             case Crash():
                 kind = "trap"
                 self._trap(event)
@@ -147,9 +146,9 @@ class Scenario:
             case Pause():
                 self._pause(event)
             case Cut():
-                self._cuts.append(event.links)
-                self._recut()
-                world.at(event.seconds, lambda: self._mend(event.links))
+                self._cut(event.links, event.seconds)
+            case Depose():
+                self._depose(event)
             case Storm():
                 self._storm(event)
             case Hint():
@@ -157,8 +156,15 @@ class Scenario:
         self._count(kind)
         world.note(f"fault: {event}")
 
+    def _node(self, pid: int) -> Node:
+        """The node of that number; for LEADER, the one with the highest claim, or the first."""
+        nodes = self.world.nodes
+        if pid != LEADER:
+            return nodes[pid]
+        return max(nodes.values(), key=lambda node: (_claim(node), -node.pid))
+
     def _count(self, kind: str) -> None:
-        self.run_record.faults[kind] = self.run_record.faults.get(kind, 0) + 1
+        self.record.faults[kind] = self.record.faults.get(kind, 0) + 1
 
     def _start(self, node: Node) -> None:
         if not node.up and (self._faulty or node.pid not in self.plan.final.down):
@@ -178,7 +184,7 @@ class Scenario:
                     self.world.at(HINT_S, lambda other=other: other.suspect(node.pid))  # type: ignore[misc]
 
     def _trap(self, event: Crash) -> None:
-        node = self.world.nodes[event.pid]
+        node = self._node(event.pid)
         assert event.point is not None
 
         def sprang() -> None:
@@ -206,11 +212,25 @@ class Scenario:
         return "crash"
 
     def _pause(self, event: Pause) -> None:
-        node = self.world.nodes[event.pid]
+        node = self._node(event.pid)
         if node.up and not node.paused:
             life = node.life
             node.pause()
             self.world.at(event.seconds, lambda: node.resume() if node.life == life else None)
+
+    def _depose(self, event: Depose) -> None:
+        leader = self._node(LEADER)
+        others = [node for node in self.world.nodes.values() if node is not leader]
+        for node in others:
+            node.suspect(leader.pid)
+        deaf = [node.pid for node in others if node.pid not in event.spared]
+        if event.cut_s:
+            self._cut(tuple(link for pid in deaf for link in ((pid, leader.pid), (leader.pid, pid))), event.cut_s)
+
+    def _cut(self, links: tuple[Link, ...], seconds: float) -> None:
+        self._cuts.append(links)
+        self._recut()
+        self.world.at(seconds, lambda: self._mend(links))
 
     def _recut(self) -> None:
         self.world.weather.cut = {link for links in self._cuts for link in links}
@@ -280,7 +300,7 @@ class Scenario:
     def _settle(self) -> None:
         world = self.world
         pending = sum(len(node.replica.queue) for node in world.nodes.values() if node.up)
-        bound = self.run_record.bound_s = settle_bound(self.plan, pending + 2 * len(self.connected))
+        bound = self.record.bound_s = settle_bound(self.plan, pending + 2 * len(self.connected))
         begun = world.now
         for pid in self.connected:
             self.users.type(world, Use(at=0.0, pid=pid, user=9, op="create", context=f"probe{pid}"))
@@ -289,7 +309,7 @@ class Scenario:
             if world.now - begun > bound:
                 raise NotLive(f"not settled {bound:.1f} s after the last fault: {self._state()}")
             world.run(LOOK_S)
-        self.run_record.settled_s = world.now - begun
+        self.record.settled_s = world.now - begun
         for settled in world.hooks["settled"]:
             settled(world, [world.nodes[pid] for pid in self.connected])
         if self.plan.final.watch_s:
@@ -328,9 +348,15 @@ class Scenario:
     def _judge(self) -> None:
         history = self.users.recorder.history()
         verdict = check(history, explain=False)
-        self.run_record.calls, self.run_record.explored = verdict.calls, verdict.explored
+        self.record.calls, self.record.explored = verdict.calls, verdict.explored
         if not verdict.ok:
             raise NotLinearizable(str(check(history)))
+
+
+def _claim(node: Node) -> Leadership:
+    if not node.up or node.replica.leader is None:
+        return NOBODY
+    return node.replica.leader.leadership
 
 
 def connected(pids: Iterable[int], cut: set[Link], down: Iterable[int], hub: int | None) -> list[int]:

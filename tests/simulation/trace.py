@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kvstore.store import Outcome
 from paxos.messages import (
     Accept,
@@ -27,108 +29,139 @@ from paxos.messages import (
 )
 from paxos.output import Applied, Durable, Persist
 from storage.records import Compaction
+from tests.simulation.checkers import all_checkers
+from tests.simulation.plan import Plan
+from tests.simulation.scenario import Scenario
 from tests.simulation.world import Disk, Node, Observer, World
 
-
-def operation(op: Operation) -> str:
-    """`3.2` is the second operation of this life of node 3."""
-    return "noop" if op.is_noop else f"{op.pid}.{op.incarnation % 1_000_000_007}.{op.number}"
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def entry(one: Entry) -> str:
-    seq, pid = one.leadership
-    return f"{one.position}:{operation(one.operation)}" + (f"@{seq},{pid}" if pid else "")
+class Words:
+    """How messages, records and disks are written; knows which life of a node an incarnation was."""
 
+    def __init__(self) -> None:
+        self._lives: dict[int, list[int]] = {}
 
-def message(said: AnyMessage) -> str:
-    match said:
-        case Prepare(ballot):
-            return f"Prepare {ballot}"
-        case Promise(ballot, entries, decided):
-            return f"Promise {ballot} [{' '.join(map(entry, entries))}] decided {decided}"
-        case Accept(ballot, operations, decided):
-            return f"Accept {ballot} [{' '.join(map(operation, operations))}] decided {decided}"
-        case Accepted(ballot, count):
-            return f"Accepted {ballot} x{count}"
-        case Reject(ballot, promised, decided):
-            return f"Reject {ballot}, promised {promised}, decided {decided}"
-        case Decide(ballot):
-            return f"Decide {ballot}"
-        case Heartbeat(rows, roster):
-            about = " ".join(
-                f"{row.pid}({','.join(map(str, row.hears))})"
-                + (f"leads {row.leading}" if row.leading[1] else "") + ("" if row.votes else "!")
-                for row in sorted(rows, key=lambda row: row.pid)
-            )
-            return f"Heartbeat {about} roster {sorted(roster)}"
-        case Forward(operations):
-            return f"Forward [{' '.join(map(operation, operations))}]"
-        case ReadRequest() | ReadReply() | Confirmed() | Confirm() | Fetch():
-            return str(said)
-        case Learn(start, operations, decided):
-            return f"Learn {start}.. [{' '.join(map(operation, operations))}] decided {decided}"
-        case SnapshotPiece(position, piece, pieces):
-            return f"SnapshotPiece of {position}: {piece + 1}/{pieces}"
-        case Routed(origin, target, hops, inner):
-            return f"Routed {origin} to {target} ({hops} hops left): {message(inner)}"
-    return str(said)
+    def born(self, pid: int, incarnation: int) -> None:
+        self._lives.setdefault(pid, []).append(incarnation)
 
+    def operation(self, op: Operation) -> str:
+        if op.is_noop:
+            return "noop"
+        lives = self._lives.get(op.pid, [])
+        life = LETTERS[lives.index(op.incarnation) % len(LETTERS)] if op.incarnation in lives else "?"
+        return f"{op.pid}{life}.{op.number}"
 
-def record(item: Persist | Compaction) -> str:
-    if isinstance(item, Compaction):
-        return f"snapshot of its own at {item.position}"
-    parts = []
-    if item.promised is not None:
-        parts.append(f"promised {item.promised}")
-    if item.entries:
-        parts.append(" ".join(map(entry, item.entries)))
-    if item.decided is not None:
-        parts.append(f"decided {item.decided}")
-    if item.released is not None:
-        parts.append(f"released {item.released}")
-    if item.roster is not None:
-        parts.append(f"roster {sorted(item.roster)}")
-    if item.standing is not None:
-        parts.append(item.standing.value)
-    if item.incarnation is not None:
-        parts.append(f"incarnation {item.incarnation}")
-    if item.snapshot is not None:
-        parts.append(f"received snapshot at {item.snapshot.position}")
-    return ", ".join(parts)
+    def entry(self, one: Entry) -> str:
+        seq, pid = one.leadership
+        return f"{one.position}:{self.operation(one.operation)}" + (f"@{seq},{pid}" if pid else "")
 
+    def message(self, said: AnyMessage) -> str:
+        match said:
+            case Prepare(ballot):
+                return f"Prepare {ballot}"
+            case Promise(ballot, entries, decided):
+                return f"Promise {ballot} [{' '.join(map(self.entry, entries))}] decided {decided}"
+            case Accept(ballot, operations, decided):
+                return f"Accept {ballot} [{' '.join(map(self.operation, operations))}] decided {decided}"
+            case Accepted(ballot, count):
+                return f"Accepted {ballot} x{count}"
+            case Reject(ballot, promised, decided):
+                return f"Reject {ballot}, promised {promised}, decided {decided}"
+            case Decide(ballot):
+                return f"Decide {ballot}"
+            case Heartbeat(rows, roster):
+                about = " ".join(
+                    f"{row.pid}({','.join(map(str, row.hears))})"
+                    + (f"leads {row.leading}" if row.leading[1] else "") + ("" if row.votes else "!")
+                    for row in sorted(rows, key=lambda row: row.pid)
+                )
+                return f"Heartbeat {about} roster {sorted(roster)}"
+            case Forward(operations):
+                return f"Forward [{' '.join(map(self.operation, operations))}]"
+            case ReadRequest() | ReadReply() | Confirmed() | Confirm() | Fetch():
+                return str(said)
+            case Learn(start, operations, decided):
+                return f"Learn {start}.. [{' '.join(map(self.operation, operations))}] decided {decided}"
+            case SnapshotPiece(position, piece, pieces):
+                return f"SnapshotPiece of {position}: {piece + 1}/{pieces}"
+            case Routed(origin, target, hops, inner):
+                return f"Routed {origin} to {target} ({hops} hops left): {self.message(inner)}"
+        return str(said)
 
-def disk(held: Disk) -> str:
-    image = held.image
-    entries = " ".join(entry(held.entries[position]) for position in sorted(held.entries))
-    return (f"{image.standing.value}, promised {image.promised}, decided {image.decided}, "
-            f"snapshot {image.snapshot_position}, released {image.released}, [{entries}]")
+    def record(self, item: Persist | Compaction) -> str:
+        if isinstance(item, Compaction):
+            return f"snapshot of its own at {item.position}"
+        parts = []
+        if item.promised is not None:
+            parts.append(f"promised {item.promised}")
+        if item.entries:
+            parts.append(" ".join(map(self.entry, item.entries)))
+        if item.decided is not None:
+            parts.append(f"decided {item.decided}")
+        if item.released is not None:
+            parts.append(f"released {item.released}")
+        if item.roster is not None:
+            parts.append(f"roster {sorted(item.roster)}")
+        if item.standing is not None:
+            parts.append(item.standing.value)
+        if item.incarnation is not None:
+            parts.append(f"incarnation {item.incarnation}")
+        if item.snapshot is not None:
+            parts.append(f"received snapshot at {item.snapshot.position}")
+        return ", ".join(parts)
+
+    def disk(self, held: Disk) -> str:
+        image = held.image
+        entries = " ".join(self.entry(held.entries[position]) for position in sorted(held.entries))
+        return (f"{image.standing.value}, promised {image.promised}, decided {image.decided}, "
+                f"snapshot {image.snapshot_position}, released {image.released}, [{entries}]")
 
 
 class Trace(Observer):
-    """Prints every step."""
+    """Collects one line for every step. Operation `3b.2` is the second of node 3's second life."""
 
     def __init__(self, heartbeats: bool = False) -> None:
-        self.heartbeats = heartbeats
         self.lines: list[str] = []
+        self._heartbeats = heartbeats
+        self._words = Words()
 
     def __call__(self, now: float, text: str) -> None:
         self.lines.append(f"{now:9.4f}  {text}")
 
-    def _add(self, world: World, text: str) -> None:
-        self(world.now, text)
-
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        self._add(world, f"{node.pid}'s disk: {disk(node.disk)}; incarnation {durable.incarnation}")
+        self._words.born(node.pid, durable.incarnation)
+        self(world.now, f"{node.pid} starts with  {self._words.disk(node.disk)}")
 
     def sent(self, world: World, node: Node, to: int, said: AnyMessage) -> None:
-        if self.heartbeats or not isinstance(said, Heartbeat):
-            self._add(world, f"{node.pid} -> {to}  {message(said)}")
+        if self._heartbeats or not isinstance(said, Heartbeat):
+            self(world.now, f"{node.pid} -> {to}  {self._words.message(said)}")
 
     def stored(self, world: World, node: Node, item: Persist | Compaction) -> None:
-        self._add(world, f"{node.pid} stored  {record(item)}")
+        words = self._words.record(item)
+        if self._heartbeats or not words.startswith("roster"):
+            self(world.now, f"{node.pid} stored  {words}")
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
-        self._add(world, f"{node.pid} applies {applied.position}: {operation(applied.operation)} {outcome.command}")
+        name = self._words.operation(applied.operation)
+        self(world.now, f"{node.pid} applies {applied.position}: {name} {outcome.command}")
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
-        self._add(world, f"{node.pid} installs a snapshot at {snapshot.position}")
+        self(world.now, f"{node.pid} installs a snapshot at {snapshot.position}")
+
+    def ending(self, world: World) -> list[str]:
+        """What lies on the disks in the end."""
+        return [f"{node.pid}'s disk: {self._words.disk(node.disk)}" for node in world.nodes.values()]
+
+
+def told(plan: Plan, heartbeats: bool = False) -> list[str]:
+    """Carries out a plan and tells its story."""
+    trace = Trace(heartbeats)
+    scenario = Scenario(plan, [trace, *all_checkers()])
+    scenario.world.trace = trace
+    run = scenario.run()
+    weather = ", ".join(f"{name} {value:.3g}" for name, value in msgspec.structs.asdict(plan.weather).items() if value)
+    head = [f"{plan.nodes} nodes, dice of seed {plan.seed}; weather: {weather}"]
+    head += [f"planned: {event}" for event in plan.events]
+    return [*head, *trace.lines, *trace.ending(scenario.world), f"{run.checker or 'nothing wrong'}: {run.complaint}"]

@@ -18,7 +18,7 @@ import msgspec
 from kvstore.commands import Command, encode
 from kvstore.store import Outcome, Store
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Entry, Snapshot
+from paxos.messages import AnyMessage, Entry, Routed, Snapshot
 from paxos.output import Applied, Durable, Output, Persist, Standing
 from paxos.replica import QueueFull, Replica
 from storage.memory import MemoryDatabase
@@ -80,6 +80,8 @@ class Weather(msgspec.Struct):
     straggle: float = 0.0
     """The chance that a message takes up to `straggle_s` longer."""
     straggle_s: float = 0.0
+    only: frozenset[str] = frozenset()
+    """The kinds of messages that are lost and straggle; all, if none is named."""
     fsync: float = 0.002
     turn_s: float = 0.0
     """Up to so long a node's event loop is busy before it looks at what has arrived meanwhile, all at once."""
@@ -155,15 +157,16 @@ class World:
         weather, random = self.weather, self.random
         if (sender.pid, to) in weather.cut or to not in self.nodes:
             return
+        troubled = not weather.only or _kind(message) in weather.only
         copies = 1
-        if weather.loss and random.random() < weather.loss:
+        if troubled and weather.loss and random.random() < weather.loss:
             copies = 0
         elif weather.duplicate and random.random() < weather.duplicate:
             copies = 2
         origin = sender.pid
         for _ in range(copies):
             delay = weather.delay + random.random() * weather.jitter
-            if weather.straggle and random.random() < weather.straggle:
+            if troubled and weather.straggle and random.random() < weather.straggle:
                 delay += random.random() * weather.straggle_s
             self.at(delay, lambda: self._arrive(origin, to, message))
 
@@ -175,6 +178,10 @@ class World:
     def note(self, text: str) -> None:
         if self.trace is not None:
             self.trace(self.now, text)
+
+
+def _kind(message: AnyMessage) -> str:
+    return type(message.message if isinstance(message, Routed) else message).__name__
 
 
 class Disk(MemoryDatabase):

@@ -11,6 +11,7 @@ from tests.simulation.checkers.agreement import Agreement
 from tests.simulation.checkers.bounds import Bounds
 from tests.simulation.checkers.chosen import Chosen
 from tests.simulation.checkers.durable import Durability
+from tests.simulation.checkers.inherited import Inherited
 from tests.simulation.checkers.leaderships import Leaderships
 from tests.simulation.checkers.once import ExactlyOnce
 from tests.simulation.checkers.states import EqualStates
@@ -20,6 +21,6 @@ from tests.simulation.world import Observer
 
 def all_checkers() -> list[Observer]:
     return [
-        Durability(), Voters(), Leaderships(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(), Acknowledged(),
-        Bounds(),
+        Durability(), Voters(), Leaderships(), Inherited(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(),
+        Acknowledged(), Bounds(),
     ]

@@ -35,7 +35,8 @@ class Bounds(Observer):
             inherited = limits.horizon + limits.lag
             self._check(node, "batches in flight", len(leader._flying), limits.pipeline)
             self._check(node, "queued by the leader", leader.queued, limits.queue + inherited)
-            self._check(node, "early", len(leader._early), limits.queue)
+            for early in leader._early.values():
+                self._check(node, "early operations of one node", len(early), limits.forward_window)
 
     def _check(self, node: Node, what: str, count: int, bound: int) -> None:
         if count > bound:

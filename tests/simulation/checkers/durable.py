@@ -23,11 +23,14 @@ class Durability(Observer):
         """By disk: the highest promise that it ever held."""
         self._alive: dict[int, Leadership] = {}
         """By node: the promise in its memory."""
+        self._spoken: dict[int, Leadership] = {}
+        """By node: the highest leadership that it vouched for in this life."""
         self._vouched: dict[int, dict[int, Leadership]] = {}
         """By disk and position: the highest leadership of which an acceptance was vouched for."""
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
         self._alive[node.pid] = durable.promised.leadership
+        self._spoken[node.pid] = NOBODY
         if durable.promised.leadership < self._promised.get(durable.identity, NOBODY):
             raise NotDurable(f"{node.pid} has forgotten its promise {self._promised[durable.identity]}")
         held = {entry.position: entry.leadership for entry in durable.entries}
@@ -57,11 +60,19 @@ class Durability(Observer):
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         if isinstance(message, Accepted):
+            self._speak(node, message)
             self._accepted(node, message)
         elif isinstance(message, Promise):
+            self._speak(node, message)
             self._promise(node, message)
         elif isinstance(message, Prepare) and node.disk.image.promised.leadership < message.ballot.leadership:
             raise NotDurable(f"{node.pid} sends {message}, and has only {node.disk.image.promised} on disk")
+
+    def _speak(self, node: Node, message: Accepted | Promise) -> None:
+        """What a node vouches for leaves in the order in which it decided to."""
+        if message.ballot.leadership < self._spoken[node.pid]:
+            raise NotDurable(f"{node.pid} sends {message}, having said yes to {self._spoken[node.pid]}")
+        self._spoken[node.pid] = message.ballot.leadership
 
     def _accepted(self, node: Node, message: Accepted) -> None:
         leadership, first = message.ballot.leadership, message.ballot.op_num
