@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from paxos.messages import AnyMessage
 from tests.simulation.world import Node, Observer, Violation, World
 
 LOOK_EVERY = 8
 """Steps; the bounds are not so narrow that every one would matter."""
 WHILE_STORING = 50
 """Operations that may get decided while a slow disk stores a snapshot."""
+WINDOW_S = 0.1
+IN_A_WINDOW = 100
+"""Messages that may be sent in that time, for each pair of nodes."""
 
 
 class TooMuch(Violation):
@@ -17,6 +21,17 @@ class TooMuch(Violation):
 class Bounds(Observer):
     def __init__(self) -> None:
         self._steps = 0
+        self._window = 0
+        self._messages = 0
+
+    def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
+        window = int(world.now / WINDOW_S)
+        if window != self._window:
+            self._window, self._messages = window, 0
+        self._messages += 1
+        bound = IN_A_WINDOW * len(world.pids) ** 2
+        if self._messages > bound:
+            raise TooMuch(f"{self._messages} messages in {WINDOW_S} s, the last: {message}")
 
     def stepped(self, world: World, node: Node) -> None:
         self._steps += 1
