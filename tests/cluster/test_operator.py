@@ -1,0 +1,202 @@
+"""The operator's process as others start it: exit codes, help, signals, watch; and all six in one terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.harness import PATIENCE_S, ROOT, Cluster, Process, free_port, until
+from tests.cluster.test_tmux import Desktop
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({
+        "orchestrator": {"port": free_port()}, "nodes": [{"id": 1}, {"id": 2}, {"id": 3}], "llm": {"provider": "fake"},
+    }))
+    return path
+
+
+def run(*arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "network_server.py", *arguments], cwd=ROOT, input=typed, capture_output=True, text=True,
+        timeout=PATIENCE_S, env={**os.environ, **environment},
+    )
+
+
+def test_help_begins_with_examples_and_the_version_is_told() -> None:
+    shown = run("--help")
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("examples:\n  python network_server.py")
+    assert run("--version").stdout.startswith("ConsensusLLM ")
+    assert run("--dance").returncode == 2
+    for_all = subprocess.run(["./run.sh", "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert for_all.stdout == run("--version").stdout
+
+
+def test_a_wrong_configuration_is_exit_code_2_and_the_environment_names_one(config: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text("{")
+    assert run("--config", str(wrong)).returncode == 2
+    assert run(CONFIG=str(wrong)).returncode == 2
+    assert run("--config", str(config), CONFIG=str(wrong)).returncode == 0
+
+
+def test_plain_lines_have_no_colours_and_no_control_characters(config: Path) -> None:
+    done = run("--config", str(config), typed="failLink 1 2\nstatus\nhelp\nhelp delay\n", NO_COLOR="1")
+    assert done.returncode == 0 and not done.stderr
+    assert "\x1b" not in done.stdout
+    assert "failed: 1 <-> 2" in done.stdout
+    assert "for example: delay 100 20" in done.stdout
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)])
+def test_signals_end_it_cleanly(config: Path, tmp_path: Path, sign: signal.Signals, code: int) -> None:
+    process = Process(["network_server.py", "--config", str(config), "--json"], tmp_path / "log")
+    try:
+        process.wait(lambda event: event["event"] == "ready")
+        process.ok("loss 5 --for 1m")
+        process.ok("watch")
+        process.signal(sign)
+        assert process.popen.wait(PATIENCE_S) == code
+        assert process.log.read_text() == ""
+    finally:
+        process.close()
+
+
+def test_watch_tells_the_status_every_second_until_the_next_line(config: Path, tmp_path: Path) -> None:
+    process = Process(["network_server.py", "--config", str(config), "--json"], tmp_path / "log")
+    try:
+        process.ok("watch")
+        first = process.wait(lambda event: event["event"] == "status")
+        process.wait(lambda event: event["event"] == "status", since=process.events.index(first) + 1)
+        assert {"nodes", "links", "delay_ms", "timers"} <= first.keys()
+        process.ok("partition 1|2,3")
+        told = [event for event in process.events if event["event"] == "status"]
+        process.ok("sleep 1200ms")
+        assert [event for event in process.events if event["event"] == "status"] == told
+        assert process.finish() == 0
+    finally:
+        process.close()
+
+
+def test_the_prompt_speaks_for_users_and_waits_for_the_cluster(cluster: Cluster) -> None:
+    network = cluster.network
+    leader = network.ok("wait leader")["leader"]
+    assert network.ok("node 2: create c1")["node"] == 2
+    assert "already" in network.do("node leader: create c1")["error"]
+    paused = next(pid for pid in cluster.pids if pid != leader)
+    network.ok(f"pauseNode {paused}")
+    assert network.ok("load 300")["operations"] == 300
+    assert network.do("status")["nodes"][paused - 1]["paused"]
+    network.ok(f"resumeNode {paused}")
+    network.ok("wait applied 301")
+    assert network.ok("wait converged")["nodes"] == cluster.pids
+    network.ok("failNode leader")
+    assert network.ok("wait leader new")["leader"] != leader
+    assert network.ok("node leader: view c1")["turns"] == []
+    network.ok("reset")
+    assert network.ok("wait converged")["nodes"] == cluster.pids
+
+
+class Terminal:
+    """`./run.sh --no-tmux` with pipes."""
+
+    def __init__(self, config: Path, typed: int | None = subprocess.PIPE) -> None:
+        self.popen = subprocess.Popen(
+            ["./run.sh", "--no-tmux"], cwd=ROOT, stdin=typed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, env={**os.environ, "CONFIG": str(config), "GEMINI_API_KEY": ""},
+        )
+        assert self.popen.stdout is not None
+        self.lines = self.popen.stdout
+
+    def see(self, text: str) -> str:
+        for line in self.lines:
+            if text in line:
+                return line
+        raise AssertionError(f"{text!r} was not shown")
+
+
+@pytest.fixture
+def in_one(config: Path) -> Iterator[Terminal]:
+    terminal = Terminal(config)
+    yield terminal
+    terminal.popen.kill()
+    terminal.popen.wait()
+    terminal.lines.close()
+
+
+def test_all_in_one_terminal(in_one: Terminal, config: Path) -> None:
+    stdin = in_one.popen.stdin
+    assert stdin is not None
+    stdin.write("net: wait leader\nnet: node 2: create c1\n")
+    stdin.flush()
+    assert in_one.see("node 2: done").startswith("net | ")
+    stdin.write("nonsense\n1: view c1\nnet: failNode 3\n")
+    stdin.flush()
+    in_one.see("type  2: create c1")
+    in_one.see("3   | has crashed (signal 9)")
+    stdin.write("net: fixNode 3\nnet: wait converged\n")
+    stdin.flush()
+    in_one.see("node 3 is up, in the foreground")
+    in_one.see("nodes 1, 2, 3 have applied the same")
+    stdin.close()
+    assert in_one.popen.wait(PATIENCE_S) == 0
+
+
+def test_a_refused_command_is_exit_code_1_when_input_ends(config: Path) -> None:
+    done = subprocess.run(
+        ["./run.sh", "--no-tmux"], cwd=ROOT, input="net: wait leader\nnet: pauseNode 9\n", capture_output=True,
+        text=True, timeout=PATIENCE_S, env={**os.environ, "CONFIG": str(config), "GEMINI_API_KEY": ""},
+    )
+    assert done.returncode == 1, done.stdout
+    assert "there is no node 9" in done.stdout
+
+
+def test_without_any_input_it_runs_until_a_signal(config: Path) -> None:
+    terminal = Terminal(config, subprocess.DEVNULL)
+    try:
+        terminal.see("leader: node")
+        terminal.popen.send_signal(signal.SIGTERM)
+        assert terminal.popen.wait(PATIENCE_S) == 0
+        locks = list((config.parent / "data").glob("*.lock"))
+        assert len(locks) == 3
+        for lock in locks:
+            holder = json.loads(lock.read_text())["os_pid"]
+            assert not Path(f"/proc/{holder}").exists()
+    finally:
+        terminal.popen.kill()
+        terminal.popen.wait()
+        terminal.lines.close()
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_watch_is_a_panel_under_the_prompt(tmp_path: Path) -> None:
+    desktop = Desktop(tmp_path)
+    try:
+        assert desktop.run().returncode == 0
+        for number in "12345":
+            desktop.see(number, "leader: node")
+        desktop.type("", "watch")
+        desktop.see("", "to 1 2 3 4 5")
+        desktop.type("", "partition 1,2|3,4,5 --for 2s")
+        until(lambda: ". X X X" in _last_lines(desktop), PATIENCE_S, every=0.1)
+        until(lambda: "over" in desktop.screen("") and "X" not in _last_lines(desktop), PATIENCE_S, every=0.1)
+        desktop.type("", "watch")
+        until(lambda: "to 1 2 3" not in _last_lines(desktop), PATIENCE_S, every=0.1)
+    finally:
+        desktop.close()
+
+
+def _last_lines(desktop: Desktop) -> str:
+    """The panel, without what stands above it."""
+    return "\n".join(desktop.screen("").rstrip().splitlines()[-8:])
