@@ -34,6 +34,8 @@ class Screen:
             env={**os.environ, "TERM": "xterm", **(environment or {})},
         )
         self.raw = ""
+        self.everything = ""
+        """All that the program ever wrote."""
 
     def type(self, text: str) -> None:
         os.write(self.leader, text.encode())
@@ -51,6 +53,7 @@ class Screen:
 
     def _show(self, text: str) -> None:
         self.raw += text
+        self.everything += text
         if "\x1b[6n" in text:
             self.type("\x1b[5;1R")  # as terminals do when they are asked where the cursor is
 
