@@ -43,6 +43,8 @@ from storage.database import Database
 from storage.errors import StorageError, StorageLocked
 
 REPORT_EVERY_S = 0.5
+POLL_TIMEOUTS = 2.0
+"""So many times the longest time limit of a node's LLM is waited for votes."""
 HAND_OVER_S = 5.0
 """So long a node started at a prompt waits for one in the background to make room."""
 
@@ -80,10 +82,12 @@ class Node:
         self.answering = self._answering = Answering(
             number, self.host,
             lambda done: Desk(settings, lambda: registry.build(settings, number, config.data_dir), done),
+            poll_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
         )
         self._members = config.node_ids
         self._commentary = Commentary(self.host, self._members)
         self.session = self.open_session(console.emit)
+        self.on_change()
         self._control = Control(socket_path(config.data_dir, number), self.open_session, self.close_session)
 
     async def run(self) -> None:
@@ -133,10 +137,14 @@ class Node:
         session.close()
 
     def _llm_status(self) -> dict[str, Any]:
-        metering = self.answering.desk.metering
+        desk = self.answering.desk
+        metering = desk.metering
+        mean_s = metering.mean_s
         return {"llm": {
-            "in_flight": metering.in_flight, "waiting": metering.waiting, "replies": metering.replies,
-            "failures": metering.failures,
+            "model": desk.model, "in_flight": metering.in_flight, "waiting": metering.waiting,
+            "requests": metering.requests, "replies": metering.replies, "failures": metering.failures,
+            "retries": metering.retries, "tokens_in": metering.tokens_in, "tokens_out": metering.tokens_out,
+            "mean_s": None if mean_s is None else round(mean_s, 3),
         }}
 
     def leave(self, code: int = 0) -> None:
@@ -162,7 +170,7 @@ class Node:
         status = self._host.state()
         for session in self._sessions:
             session.on_leader(status.leader)
-        self._answering.lead(status.role == "leader")
+        self._answering.see(status.leader, status.links)
         if status.standing is not self._standing:
             self._standing = status.standing
             if status.standing is Standing.LEARNER:

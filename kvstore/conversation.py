@@ -9,6 +9,9 @@ from enum import StrEnum
 
 import msgspec
 
+MAX_BALLOT = 26
+"""Answers in a poll: one letter each."""
+
 
 class Kind(StrEnum):
     """Who answers a turn."""

@@ -25,7 +25,7 @@ from kvstore.commands import (
     decode,
 )
 from kvstore.commands import Poll as AskForPoll
-from kvstore.conversation import Conversation, Kind, Poll, Response, State, Turn, Vote
+from kvstore.conversation import MAX_BALLOT, Conversation, Kind, Poll, Response, State, Turn, Vote
 
 _DIGEST_MODULUS = 2**256
 
@@ -275,7 +275,7 @@ class Store:
             raise _Refused(f"the nodes are choosing in '{context}' already")
         if len(turn.choices) < 2:
             raise _Refused(f"at least two answers are needed for a choice in '{context}'; {_who_has(turn)}")
-        turn.poll = Poll(1 if turn.poll is None else turn.poll.number + 1, turn.choices, {})
+        turn.poll = Poll(1 if turn.poll is None else turn.poll.number + 1, turn.choices[:MAX_BALLOT], {})
         self._touch(conversation.index, number)
         return number
 

@@ -12,16 +12,21 @@ from typing import NamedTuple
 import msgspec
 
 from kvstore.commands import check_text
-from llm.duties import Duty, DutyKey
+from llm import ranking
+from llm.budget import cut, room
+from llm.duties import Duty, DutyKey, DutyKind
+from llm.pace import Pace
 from llm.provider import Prompt, Provider, ProviderError, Reply, within
 from llm.settings import LlmSettings
-from llm.wording import plain
+from llm.wording import is_whole, plain, up_to_sentence_end
 from llm.workers import Workers
 
 MAX_ANSWER_BYTES = 65_536
 MAX_TRIES = 3
 FIRST_PAUSE_S = 0.5
 """Before the second try; doubled before the third. The actual pause is between half of it and all of it."""
+
+_KINDS: tuple[DutyKind, ...] = ("candidate", "answer", "ranking")
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +45,13 @@ class Metering(msgspec.Struct):
     """From putting a duty to the LLM until its outcome, in total."""
     in_flight: int = 0
     waiting: int = 0
-    """Duties that wait for others to finish."""
+    """Duties that wait for others to finish, or for the next minute."""
+
+    @property
+    def mean_s(self) -> float | None:
+        """Seconds from putting a duty to the LLM until its outcome; None if there has been none."""
+        finished = self.requests - self.in_flight
+        return self.seconds / finished if finished > 0 else None
 
 
 class _Ready(NamedTuple):
@@ -54,8 +65,8 @@ class Desk:
     `build` makes the provider when the first duty needs it, in a thread. If it raises, that is the duty's outcome, and
     the next duty tries again.
     `done` gets each duty with what came of it, once, unless it is cancelled before.
-    `limit` bounds how many duties are in flight; None leaves that to the provider.
-    `on_progress` gets a duty and the number of pieces of its answer so far.
+    How many duties are in flight is bounded by the settings, else by the provider.
+    `on_progress` gets a duty and the number of pieces of its answer so far: 0 when it is put to the LLM.
     """
 
     def __init__(
@@ -64,7 +75,6 @@ class Desk:
         build: Callable[[], Provider],
         done: Callable[[Duty, Reply | ProviderError], None],
         *,
-        limit: int | None = None,
         on_progress: Callable[[Duty, int], None] | None = None,
         random: random_module.Random | None = None,
     ) -> None:
@@ -72,14 +82,15 @@ class Desk:
         self._settings = settings
         self._build = build
         self._done = done
-        self._limit = limit
+        self._pace = Pace(settings.max_per_minute)
         self._on_progress = on_progress
         self._random = random or random_module.Random()
         self._workers = Workers("provider")
         self._building = asyncio.Lock()
         self._ready: _Ready | None = None
         self._tasks: dict[DutyKey, asyncio.Task[None]] = {}
-        self._finished: set[DutyKey] = set()
+        self._rounds: dict[DutyKey, int] = {}
+        """The round that each duty was last started for, until its turn is closed."""
         self._closed = False
 
     @property
@@ -88,20 +99,25 @@ class Desk:
         return self._settings.model or "" if self._ready is None else self._ready.provider.model
 
     def start(self, duty: Duty) -> bool:
-        """Begins with a duty. False, and nothing done, if it was started before and not cancelled since."""
-        if self._closed or duty.key in self._tasks or duty.key in self._finished:
+        """Begins with a duty. False, and nothing done, if it was started before and not cancelled since. What is under
+        way for an earlier round of it is given up."""
+        if self._closed or self._rounds.get(duty.key, -1) >= duty.round:
             return False
+        self._give_up(duty.key)
+        self._rounds[duty.key] = duty.round
         self._tasks[duty.key] = asyncio.get_running_loop().create_task(self._carry_out(duty))
         return True
 
     def cancel(self, context: str, turn: int) -> None:
         """The turn is closed: gives up what is under way for it, and forgets it."""
-        keys: tuple[DutyKey, ...] = ((context, turn, "candidate"), (context, turn, "answer"))
-        for key in keys:
-            self._finished.discard(key)
-            task = self._tasks.pop(key, None)
-            if task is not None:
-                task.cancel()
+        for kind in _KINDS:
+            self._rounds.pop((context, turn, kind), None)
+            self._give_up((context, turn, kind))
+
+    def _give_up(self, key: DutyKey) -> None:
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
 
     async def close(self) -> None:
         """Gives up everything under way and closes the provider."""
@@ -127,7 +143,6 @@ class Desk:
         if self._tasks.get(duty.key) is not asyncio.current_task():
             return
         del self._tasks[duty.key]
-        self._finished.add(duty.key)
         try:
             self._done(duty, outcome)
         except Exception:  # noqa: BLE001 - the host's fault must not vanish in a task that nobody awaits
@@ -139,11 +154,18 @@ class Desk:
         try:
             ready = await self._get_ready()
             await ready.places.acquire()
+            try:
+                await self._pace.take()
+            except asyncio.CancelledError:
+                ready.places.release()
+                raise
         finally:
             metering.waiting -= 1
         metering.requests += 1
         metering.in_flight += 1
         began = time.monotonic()
+        if self._on_progress is not None:
+            self._on_progress(duty, 0)
         try:
             reply = await self._ask(ready.provider, duty)
         except ProviderError as error:
@@ -169,21 +191,22 @@ class Desk:
                     _log.warning("the LLM provider cannot start", exc_info=True)
                     said = plain(f"{type(error).__name__}: {error}", self._settings.api_key)
                     raise ProviderError(f"the LLM provider cannot start: {said}") from error
-                self._ready = _Ready(provider, asyncio.Semaphore(self._limit or provider.parallel))
+                self._ready = _Ready(provider, asyncio.Semaphore(self._settings.max_concurrent or provider.parallel))
             return self._ready
 
     async def _ask(self, provider: Provider, duty: Duty) -> Reply:
         """Tries up to MAX_TRIES times, `timeout_s` in all."""
         settings = self._settings
-        prompt = Prompt(
-            duty.messages, settings.system_prompt, settings.temperature, settings.seed, settings.max_tokens
-        )
+        prompt, seen, before = self._prompt(provider, duty)
         deadline = time.monotonic() + settings.timeout_s
         tries = 1
         async with within(settings.timeout_s, provider.model):
             while True:
                 try:
-                    return validated(await self._try(provider, duty, prompt))
+                    reply = validated(await self._try(provider, duty, prompt), whole=duty.kind == "answer")
+                    if seen < before:
+                        reply = msgspec.structs.replace(reply, seen=reply.seen if reply.before else seen, before=before)
+                    return reply
                 except ProviderError as error:
                     pause = self._pause(error, tries)
                     if not error.retryable or tries == MAX_TRIES or time.monotonic() + pause >= deadline:
@@ -193,6 +216,21 @@ class Desk:
                 self.metering.retries += 1
                 tries += 1
                 await asyncio.sleep(pause)
+                await self._pace.take()
+
+    def _prompt(self, provider: Provider, duty: Duty) -> tuple[Prompt, int, int]:
+        """With how many of how many earlier turns."""
+        settings = self._settings
+        if duty.kind == "ranking":
+            tokens = min(settings.max_tokens or ranking.MAX_TOKENS, ranking.MAX_TOKENS)
+            return Prompt(duty.messages, None, 0.0, settings.seed, tokens), 0, 0
+        # The local provider counts exactly, so it cuts by itself, unless it is told to.
+        exact = provider.name == "local" and settings.context_tokens is None
+        messages, seen, before = cut(duty.messages, settings.system_prompt, None if exact else room(settings))
+        prompt = Prompt(
+            messages, settings.system_prompt, settings.temperature, settings.seed, settings.max_tokens, duty.round
+        )
+        return prompt, seen, before
 
     async def _try(self, provider: Provider, duty: Duty, prompt: Prompt) -> Reply:
         report = self._on_progress
@@ -209,12 +247,17 @@ class Desk:
         return max(pause, error.retry_after_s or 0)
 
 
-def validated(reply: Reply) -> Reply:
-    """The reply with its text as it may be proposed: stripped, valid Unicode, not blank, within MAX_ANSWER_BYTES.
+def validated(reply: Reply, *, whole: bool = False) -> Reply:
+    """The reply with its text as it may be proposed: stripped, valid Unicode, not blank, within MAX_ANSWER_BYTES; if
+    it must be `whole`, without a sentence that was cut off.
 
     Raises ProviderError if it cannot be.
     """
     text = _valid(reply.text)
+    if whole and not reply.complete:
+        text = up_to_sentence_end(text)
+        if not is_whole(text):
+            raise ProviderError("the answer was cut off before its first sentence ended; allow more with max_tokens")
     size = len(text.encode())
     if size > MAX_ANSWER_BYTES:
         raise ProviderError(f"the answer is too long: {size} bytes, at most {MAX_ANSWER_BYTES} are possible")

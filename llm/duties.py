@@ -7,35 +7,48 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from kvstore.conversation import Conversation, Kind
+from kvstore.conversation import Conversation, Kind, Turn
 from llm.provider import Message
+from llm.ranking import ballot_paper
 
-DutyKind: TypeAlias = Literal["candidate", "answer"]
+DutyKind: TypeAlias = Literal["candidate", "answer", "ranking"]
 DutyKey: TypeAlias = tuple[str, int, DutyKind]
 
 
+class View(msgspec.Struct, frozen=True):
+    """Who is there, as a node sees it. `live` are the nodes that it exchanges messages with."""
+
+    leader: int | None
+    live: frozenset[int] = frozenset()
+
+
 class Duty(msgspec.Struct, frozen=True):
-    """Ask the LLM with `messages` and submit what comes of it, as a `Candidate` or an `Answer`, to turn `turn`."""
+    """Ask the LLM with `messages` and submit what comes of it to turn `turn`: as a `Candidate`, an `Answer`, or a
+    `Ranking` of the nodes in `ballot` (in the order in which the messages name their answers)."""
 
     context: str
     turn: int
     """Counts from 1."""
     kind: DutyKind
     messages: list[Message]
+    round: int = 0
+    """How often it has been asked again; of a ranking, the number of the poll. Goes up only."""
+    ballot: list[int] = []
 
     @property
     def key(self) -> DutyKey:
         return self.context, self.turn, self.kind
 
 
-def owed(conversations: Mapping[str, Conversation], node: int, leading: bool) -> list[Duty]:
-    """Everything that `node` owes, in order of the conversations. `leading`: it is the leader now."""
-    duties = (owed_in(conversation, node, leading) for conversation in conversations.values())
+def owed(conversations: Mapping[str, Conversation], node: int, view: View) -> list[Duty]:
+    """Everything that `node` owes, in order of the conversations."""
+    duties = (owed_in(conversation, node, view) for conversation in conversations.values())
     return [duty for duty in duties if duty is not None]
 
 
-def owed_in(conversation: Conversation, node: int, leading: bool) -> Duty | None:
-    """What `node` owes to this conversation: a candidate to an open query, or, as the leader, an answer to an open ask.
+def owed_in(conversation: Conversation, node: int, view: View) -> Duty | None:
+    """What `node` owes to this conversation: a candidate to an open query, then a ranking if the nodes are to choose;
+    or an answer to an open ask, if it is this node's turn.
 
     A response that says why there is none pays the debt too: it is not asked again and again.
     """
@@ -43,10 +56,26 @@ def owed_in(conversation: Conversation, node: int, leading: bool) -> Duty | None
     if number is None:
         return None
     turn = conversation.turns[number - 1]
-    if node in turn.candidates or (turn.kind is Kind.ASK and not leading):
+    poll = turn.open_poll
+    if poll is not None and node not in poll.votes:
+        names, messages = ballot_paper(conversation, number, poll, node)
+        return Duty(conversation.context, number, "ranking", messages, poll.number, names)
+    if node in turn.candidates or (turn.kind is Kind.ASK and responder(turn, node, view) != node):
         return None
     kind: DutyKind = "candidate" if turn.kind is Kind.QUERY else "answer"
-    return Duty(conversation.context, number, kind, chat(conversation, number))
+    return Duty(conversation.context, number, kind, chat(conversation, number), turn.round(node))
+
+
+def responder(turn: Turn, node: int, view: View) -> int | None:
+    """Who is to answer an open ask, as `node` sees it: the leader; once its LLM has failed, the first of the others
+    that are there whose LLM has not. None if there is no leader, or nobody left.
+
+    Where nodes see this differently, two may ask; the answer that is decided first stands.
+    """
+    if view.leader is None:
+        return None
+    order = [view.leader, *sorted((view.live | {node}) - {view.leader})]
+    return next((one for one in order if one not in turn.candidates), None)
 
 
 def chat(conversation: Conversation, number: int) -> list[Message]:

@@ -9,6 +9,7 @@ import time
 import msgspec
 
 from llm.provider import Progress, Prompt, ProviderError, Reply
+from llm.ranking import labels_on
 from llm.settings import LlmSettings
 
 _QUOTED_CHARS = 60
@@ -44,8 +45,14 @@ class FakeProvider:
         pass
 
     def _answer(self, prompt: Prompt) -> str:
+        labels = labels_on(prompt.messages[-1].text)
+        if labels:
+            return " > ".join(sorted(labels, key=self._taste))
         digest = hashlib.blake2s(repr((self._node, prompt.seed)).encode() + msgspec.msgpack.encode(prompt)).hexdigest()
         question = prompt.messages[-1].text
         quoted = question if len(question) <= _QUOTED_CHARS else question[:_QUOTED_CHARS] + "..."
         opinion = _OPINIONS[int(digest, 16) % len(_OPINIONS)]
         return f'Node {self._node} on "{quoted}": {opinion}. [{digest[:8]}]'
+
+    def _taste(self, label: str) -> bytes:
+        return hashlib.blake2s(f"{self._node}{label}".encode()).digest()

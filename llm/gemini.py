@@ -58,7 +58,8 @@ class GeminiProvider:
         began = time.monotonic()
         async with within(self._timeout_s, self.model):
             answer = await self._workers.run(lambda: self._call(prompt))
-        return Reply(answer.text, self.model, time.monotonic() - began, answer.tokens_in, answer.tokens_out)
+        seconds = time.monotonic() - began
+        return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
 
     async def close(self) -> None:
         """Nothing to let go of: a thread that still waits for Google ends with its request, or with the process."""
@@ -91,6 +92,7 @@ class Answer(NamedTuple):
     text: str
     tokens_in: int | None
     tokens_out: int | None
+    complete: bool
 
 
 def read(response: Any, model: str) -> Answer:
@@ -114,7 +116,8 @@ def read(response: Any, model: str) -> Answer:
             raise ProviderError(f"{model} used up its tokens before it wrote anything; allow more with max_tokens")
         raise ProviderError(f"{model} returned an empty answer", retryable=True)
     usage = response.usage_metadata
-    return Answer(text, usage.prompt_token_count or None, usage.candidates_token_count or None)
+    tokens_in, tokens_out = usage.prompt_token_count or None, usage.candidates_token_count or None
+    return Answer(text, tokens_in, tokens_out, finish != "MAX_TOKENS")
 
 
 def explain(error: Exception, model: str, key: str) -> ProviderError:

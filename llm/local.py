@@ -19,7 +19,7 @@ from llm.local_server import CONTEXT_TOKENS, threads
 from llm.local_start import find_or_start
 from llm.provider import Message, Progress, Prompt, ProviderError, Reply, within
 from llm.settings import LlmSettings
-from llm.wording import up_to_sentence_end
+from llm.wording import is_whole, up_to_sentence_end
 from llm.workers import Workers
 
 DEFAULT_MAX_TOKENS = 160
@@ -60,17 +60,23 @@ class LocalProvider:
         async with within(self._timeout_s, self.model):
             client = await self._connect()
             max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, CONTEXT_TOKENS // 2)
+            fitting = await self._fitting(client, prompt, max_tokens)
             body: dict[str, Any] = {
-                "messages": chat_messages(prompt.system, await self._fitting(client, prompt, max_tokens)),
+                "messages": chat_messages(prompt.system, fitting),
                 "temperature": prompt.temperature,
-                "seed": self._node if prompt.seed is None else prompt.seed,
+                "seed": prompt.seed_or(self._node),
                 "max_tokens": max_tokens,
             }
             stop_after_s = self._timeout_s * _STOP_AFTER - (time.monotonic() - began)
             completion = await client.complete(body, on_progress, stop_after_s=stop_after_s)
         cut_off = completion.finish_reason == "length"
         text = up_to_sentence_end(completion.text) if cut_off else completion.text
-        return Reply(text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out)
+        cut = len(fitting) < len(prompt.messages)
+        return Reply(
+            text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
+            complete=not cut_off or is_whole(text),
+            seen=len(fitting) // 2 if cut else 0, before=len(prompt.messages) // 2 if cut else 0,
+        )
 
     async def close(self) -> None:
         """Without users the server leaves."""

@@ -35,8 +35,9 @@ class OpenAIProvider:
             "messages": chat_messages(prompt.system, prompt.messages),
             "temperature": prompt.temperature,
         }
-        if prompt.seed is not None:
-            body["seed"] = prompt.seed
+        seed = prompt.seed_or(None)
+        if seed is not None:
+            body["seed"] = seed
         if prompt.max_tokens is not None:
             body["max_tokens"] = prompt.max_tokens
         async with within(self._timeout_s, self.model):
@@ -45,8 +46,10 @@ class OpenAIProvider:
             raise ProviderError(f"{self.model} stopped: its content filter does not allow the answer")
         if not completion.text.strip() and completion.finish_reason == "length":
             raise ProviderError(f"{self.model} used up its tokens before it wrote anything; allow more with max_tokens")
-        seconds = time.monotonic() - began
-        return Reply(completion.text, self.model, seconds, completion.tokens_in, completion.tokens_out)
+        return Reply(
+            completion.text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
+            complete=completion.finish_reason != "length",
+        )
 
     async def close(self) -> None:
         await self._client.close()

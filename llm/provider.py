@@ -9,6 +9,10 @@ from typing import Literal, Protocol
 
 import msgspec
 
+_SEEDS = 2**32 - 1
+_SEEDS_APART = 100_003
+"""So that asking again does not give one node the answer that another one gave before."""
+
 
 class Message(msgspec.Struct, frozen=True):
     """One message of a chat."""
@@ -20,7 +24,8 @@ class Message(msgspec.Struct, frozen=True):
 class Prompt(msgspec.Struct, frozen=True):
     """What an LLM is asked. `messages` alternate, user first and last; the last one is the question.
 
-    None leaves a choice to the provider. Not every provider knows a `seed`.
+    None leaves a choice to the provider. Not every provider knows a `seed`. `round`: how often this has been asked
+    again; another round has another seed.
     """
 
     messages: list[Message]
@@ -28,16 +33,29 @@ class Prompt(msgspec.Struct, frozen=True):
     temperature: float = 0.8
     seed: int | None = None
     max_tokens: int | None = None
+    round: int = 0
+
+    def seed_or(self, own: int | None) -> int | None:
+        """The seed for this round; `own` is that of a provider that has one."""
+        seed = own if self.seed is None else self.seed
+        return None if seed is None else (seed + self.round * _SEEDS_APART) % _SEEDS
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What an LLM answered. Token counts are None where the provider does not tell them."""
+    """What an LLM answered. Token counts are None where the provider does not tell them.
+
+    `complete` is false if the answer was cut off. The LLM saw the last `seen` of `before` earlier turns; both are 0 if
+    it saw all.
+    """
 
     text: str
     model: str
     seconds: float
     tokens_in: int | None = None
     tokens_out: int | None = None
+    complete: bool = True
+    seen: int = 0
+    before: int = 0
 
 
 class ProviderError(Exception):

@@ -16,7 +16,7 @@ ProviderName: TypeAlias = Literal["gemini", "local", "openai", "fake"]
 GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 OPENAI_KEYS = ("OPENAI_API_KEY",)
 
-_PROVIDER_BOUND = ("model", "base_url", "api_key", "delay_s", "fail")
+_PROVIDER_BOUND = ("model", "base_url", "api_key", "delay_s", "fail", "context_tokens")
 """Settings that mean nothing to another provider."""
 
 
@@ -33,6 +33,12 @@ class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system_prompt: str | None = None
     seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    context_tokens: Annotated[int, Meta(ge=64, le=100_000_000)] | None = None
+    """What the model can take, prompt and answer together; older turns of a conversation are left out beyond it."""
+    max_concurrent: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    """Requests in flight at once."""
+    max_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """Requests within any minute, those that are repeated included."""
     base_url: str | None = None
     """Another server than the provider's usual one."""
     api_key: str | None = None

@@ -21,6 +21,11 @@ def plain(text: str, *secrets: str | None) -> str:
     return text if len(text) <= _REASON_CHARS else text[:_REASON_CHARS] + "..."
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text ends where a sentence does."""
+    return any(match.end() == len(text) for match in _SENTENCE_END.finditer(text))
+
+
 def up_to_sentence_end(text: str) -> str:
     """An answer that was cut off, without the sentence that it was cut off in; whole if it has no end of a sentence."""
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from kvstore.commands import Answer, Candidate, Command
+from kvstore.commands import Answer, Candidate, Command, Ranking
+from kvstore.conversation import Conversation
 from kvstore.store import Outcome, Store
 from llm.desk import Desk
-from llm.duties import Duty, owed, owed_in
+from llm.duties import Duty, View, owed, owed_in
 from llm.provider import ProviderError, Reply
+from llm.ranking import read_ranking
 from runtime.busy import Busy
+from runtime.returning import Returning
+
+_PAUSE_S = 1.0
+"""Before the next try of a read that there was no room for: thousands are waiting, let them go first."""
 
 
 class Node(Protocol):
@@ -35,39 +41,72 @@ Done = Callable[[Duty, Reply | ProviderError], None]
 
 
 class Answering:
-    def __init__(self, number: int, node: Node, make_desk: Callable[[Done], Desk]) -> None:
-        """`make_desk` gets the callback for what comes of each duty."""
+    def __init__(self, number: int, node: Node, make_desk: Callable[[Done], Desk], *, poll_s: float) -> None:
+        """`make_desk` gets the callback for what comes of each duty. `poll_s`: a poll ends without the nodes that have
+        not voted after so many seconds."""
         self.desk = make_desk(self._done)
         self._number = number
         self._node = node
-        self._leading = False
+        self._view = View(None)
+        """As far as this node acts on it."""
+        self._seen = View(None)
+        """As this node sees it now."""
         self._level = False
+        self._catching_up: asyncio.Task[None] | None = None
+        self._returning = Returning(node, number, poll_s)
         self._unsent: deque[Command] = deque()
 
     async def run(self) -> None:
         """Waits until this node knows all that was decided before it started, so that it asks nothing which was
         answered long ago; then sees to what is owed."""
-        while not self._level:
+        await self._catch_up()
+        self._level = True
+        self._act_on_view()
+
+    async def _catch_up(self) -> None:
+        while True:
             try:
-                await self._node.read()
+                reading = self._node.read()
             except Busy:
-                await asyncio.sleep(1.0)  # thousands of reads are waiting: let them go first
+                await asyncio.sleep(_PAUSE_S)
                 continue
-            self._level = True
-        self.review()
+            await asyncio.wait([reading])
+            return
 
     def review(self) -> None:
         """Looks at all conversations: after a start, a change of leader, or a jump ahead."""
         if self._level:
-            for duty in owed(self._node.store.conversations, self._number, self._leading):
+            conversations = self._node.store.conversations
+            for duty in owed(conversations, self._number, self._view):
                 self.desk.start(duty)
+            self._returning.review(conversations.values(), self._view)
 
-    def lead(self, leading: bool) -> None:
-        """This node has begun or ceased to lead."""
-        if leading != self._leading:
-            self._leading = leading
-            if leading:
-                self.review()
+    def see(self, leader: int | None, live: Iterable[int]) -> None:
+        """This node sees another leader, or other nodes."""
+        seen = View(leader, frozenset(live))
+        if seen == self._seen:
+            return
+        new_leader = leader != self._seen.leader
+        self._seen = seen
+        if not self._level:
+            return
+        if new_leader and leader == self._number:
+            # An answer may be decided that is not applied here yet: then nobody must be asked again.
+            self._view = View(None)
+            if self._catching_up is not None:
+                self._catching_up.cancel()
+            self._catching_up = asyncio.get_running_loop().create_task(self._take_over())
+        elif self._view.leader is not None or leader != self._number:
+            self._act_on_view()
+
+    async def _take_over(self) -> None:
+        await self._catch_up()
+        self._catching_up = None
+        self._act_on_view()
+
+    def _act_on_view(self) -> None:
+        self._view = self._seen
+        self.review()
 
     def on_applied(self, outcome: Outcome) -> None:
         """To be called after each operation that is applied."""
@@ -77,14 +116,16 @@ class Answering:
         conversation = self._node.store.conversations[outcome.context]
         if outcome.turn is not None and conversation.open_turn != outcome.turn:
             self.desk.cancel(outcome.context, outcome.turn)
-        duty = owed_in(conversation, self._number, self._leading)
+        self._see_to(conversation)
+
+    def _see_to(self, conversation: Conversation) -> None:
+        duty = owed_in(conversation, self._number, self._view)
         if duty is not None:
             self.desk.start(duty)
+        self._returning.review([conversation], self._view)
 
     def _done(self, duty: Duty, outcome: Reply | ProviderError) -> None:
-        text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
-        make = Candidate if duty.kind == "candidate" else Answer
-        self._unsent.append(make(duty.context, duty.turn, self._number, text, error, outcome.model, outcome.seconds))
+        self._unsent.append(_operation(duty, self._number, outcome))
         self._send()
 
     def _send(self) -> None:
@@ -97,7 +138,25 @@ class Answering:
             self._unsent.popleft()
 
     async def close(self) -> None:
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        self._returning.close()
         await self.desk.close()
+
+
+def _operation(duty: Duty, node: int, outcome: Reply | ProviderError) -> Command:
+    failed = isinstance(outcome, ProviderError)
+    text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
+    if duty.kind == "ranking":
+        order = read_ranking(text or "", duty.ballot)
+        if order is None and not failed:
+            error = "its ranking cannot be read"
+        return Ranking(duty.context, duty.turn, node, duty.round, order or [], error, outcome.model)
+    seen, before = (0, 0) if isinstance(outcome, ProviderError) else (outcome.seen, outcome.before)
+    make = Candidate if duty.kind == "candidate" else Answer
+    return make(
+        duty.context, duty.turn, node, text, error, outcome.model, outcome.seconds, duty.round, seen, before
+    )
 
 
 def _ignore(decided: asyncio.Future[Outcome]) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
-from llm.desk import MAX_ANSWER_BYTES, Desk
+from llm import pace
+from llm.desk import MAX_ANSWER_BYTES, Desk, Metering
 from llm.duties import Duty
 from llm.provider import Message, Progress, Prompt, Provider, ProviderError, Reply
 from llm.settings import LlmSettings
@@ -43,7 +45,7 @@ class Scripted:
 class Office:
     """A desk and what came off it."""
 
-    def __init__(self, provider: Provider | Exception, *, limit: int | None = None, **settings: object) -> None:
+    def __init__(self, provider: Provider | Exception, **settings: object) -> None:
         def build() -> Provider:
             if isinstance(provider, Exception):
                 raise provider
@@ -51,7 +53,7 @@ class Office:
 
         self.outcomes: list[tuple[Duty, Outcome]] = []
         self.came = asyncio.Event()
-        self.desk = Desk(LlmSettings(**settings), build, self._done, limit=limit)  # type: ignore[arg-type]
+        self.desk = Desk(LlmSettings(**settings), build, self._done)  # type: ignore[arg-type]
 
     def _done(self, duty: Duty, outcome: Outcome) -> None:
         self.outcomes.append((duty, outcome))
@@ -157,7 +159,7 @@ def test_no_more_are_in_flight_than_make_sense() -> None:
             await gate.wait()
             return "yes"
 
-        office = Office(Scripted(script), limit=limit)
+        office = Office(Scripted(script), max_concurrent=limit)
         for number in range(10):
             office.desk.start(duty(f"c{number}"))
         await until(lambda: office.desk.metering.in_flight == expected)
@@ -330,7 +332,94 @@ def test_progress_is_passed_on() -> None:
         )
         desk.start(duty())
         await asyncio.wait_for(came.wait(), 30)
-        assert seen == [("c", 1)]
+        assert seen == [("c", 0), ("c", 1)]
         await desk.close()
 
     asyncio.run(main())
+
+
+def test_another_round_replaces_the_one_before() -> None:
+    async def main() -> None:
+        provider = Scripted(forever)
+        office = Office(provider, seed=5)
+        office.desk.start(duty())
+        await until(lambda: office.desk.metering.in_flight == 1)
+        provider.script = failing()
+        again = msgspec.structs.replace(duty(), round=1)
+        assert [office.desk.start(again), office.desk.start(again), office.desk.start(duty())] == [True, False, False]
+        assert isinstance(await office.next(), Reply)
+        assert len(office.outcomes) == 1 and office.desk.metering.in_flight == 0
+        first, second = provider.asked
+        assert first.seed_or(None) == 5 != second.seed_or(None), "it would only say the same again"
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_no_more_requests_a_minute_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "MINUTE_S", 0.5)
+
+    async def main() -> None:
+        times: list[float] = []
+
+        async def script(_: Prompt) -> str:
+            times.append(asyncio.get_running_loop().time())
+            if len(times) == 1:
+                raise ProviderError("busy", retryable=True)
+            return "yes"
+
+        office = Office(Scripted(script), max_per_minute=2)
+        for number in range(4):
+            office.desk.start(duty(f"c{number}"))
+        await until(lambda: len(office.outcomes) == 4)
+        assert len(times) == 5, "a repetition counts too"
+        assert all(later - earlier >= 0.49 for earlier, later in zip(times, times[2:], strict=False))
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_a_long_conversation_is_cut_to_whole_turns_and_the_reply_says_so() -> None:
+    talk = [Message(role, f"{role} {number} " + "x" * 60) for number in range(9) for role in ("user", "assistant")]
+    asked = Duty("c", 10, "candidate", [*talk, Message("user", "and?")])
+
+    async def main() -> None:
+        provider = Scripted(failing())
+        office = Office(provider, context_tokens=300, max_tokens=100)
+        office.desk.start(asked)
+        reply = await office.next()
+        assert isinstance(reply, Reply)
+        (prompt,) = provider.asked
+        assert (reply.seen, reply.before) == (2, 9)
+        assert prompt.messages == asked.messages[-5:] and prompt.messages[0].role == "user"
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [("One. Two. Thr", "One. Two."), ("All of it.", "All of it."), ("no end", "the answer was cut off")],
+)
+def test_an_answer_that_was_cut_off_ends_with_a_whole_sentence(text: str, outcome: str) -> None:
+    class Cut(Scripted):
+        async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+            return msgspec.structs.replace(await super().ask(prompt), complete=False)
+
+    async def main() -> None:
+        office = Office(Cut(failing(then=text)))
+        office.desk.start(msgspec.structs.replace(duty(), kind="answer"))
+        said = await office.next()
+        assert (said.text if isinstance(said, Reply) else said.reason).startswith(outcome)
+        office.desk.start(duty())
+        said = await office.next()
+        assert isinstance(said, Reply) and said.text == text, "a candidate is judged by who chooses"
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_metering_knows_the_mean() -> None:
+    meter = Metering()
+    assert meter.mean_s is None
+    assert Metering(requests=3, in_flight=1, seconds=5.0).mean_s == 2.5

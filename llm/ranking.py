@@ -1,0 +1,63 @@
+"""The nodes' choice: the paper on which an LLM ranks answers without knowing whose they are, and how it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from string import ascii_uppercase
+
+from kvstore.conversation import Conversation, Poll
+from llm.provider import Message
+
+MAX_TOKENS = 200
+"""For a ranking: some models think aloud before they write it."""
+
+_EXCERPT = 1500
+"""Characters of an answer on the paper: small models have little room."""
+
+_TASK = "Rank these answers to the question below from best to worst."
+_READ = 4000
+"""Characters at the end of a reply in which a ranking is looked for."""
+_FILLING = ("answer", "then", "and")
+"""Words that may stand between the letters."""
+
+
+def ballot_paper(conversation: Conversation, number: int, poll: Poll, voter: int) -> tuple[list[int], list[Message]]:
+    """The nodes in the order of their labels, and the messages that ask for a ranking.
+
+    The order is another one for each voter, conversation and turn, so that being named first favours nobody.
+    """
+    turn = conversation.turns[number - 1]
+
+    def shuffled(node: int) -> bytes:
+        mixed = f"{conversation.context}\n{number} {poll.number} {voter} {node}"
+        return hashlib.blake2s(mixed.encode()).digest()
+
+    nodes = sorted((node for node in poll.ballot if node in turn.candidates), key=shuffled)
+    labels = ascii_uppercase[: len(nodes)]
+    answers = []
+    for label, node in zip(labels, nodes, strict=False):
+        text = turn.candidates[node].text or ""
+        answers.append(f"Answer {label}:\n{text[:_EXCERPT]}{'...' if len(text) > _EXCERPT else ''}")
+    question = turn.text[:_EXCERPT]
+    paper = (
+        f"{_TASK}\n\nQuestion: {question}\n\n"
+        + "\n\n".join(answers)
+        + f"\n\nReply with nothing but all the letters, best first, like this: {' > '.join(reversed(labels))}"
+    )
+    return nodes, [Message("user", paper)]
+
+
+def labels_on(paper: str) -> list[str]:
+    """The letters that are to be ranked, if this is such a paper."""
+    return re.findall(r"^Answer ([A-Z]):$", paper, re.MULTILINE) if paper.startswith(_TASK) else []
+
+
+def read_ranking(text: str, ballot: list[int]) -> list[int] | None:
+    """The nodes, best first, of the last complete ranking in an LLM's text; None if there is none to be read."""
+    words = [word for word in re.findall(r"[^\W_]+", text[-_READ:]) if not (word.isdigit() or word.lower() in _FILLING)]
+    for start in range(len(words) - len(ballot), -1, -1):
+        places = [ascii_uppercase.find(word) if len(word) == 1 else -1 for word in words[start : start + len(ballot)]]
+        if sorted(places) == list(range(len(ballot))):
+            return [ballot[place] for place in places]
+    return None
