@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from console.chat import STALE, answer, choices, moment, view, viewall
@@ -41,6 +41,8 @@ def help_table(result: Result, paper: Paper) -> str:
             shown += "\n" + paper.text(f"for example: {only['example']}")
         if only.get("details"):
             shown += "\n" + paper.text(only["details"])
+    else:
+        shown += "\n" + paper.dim("help COMMAND tells more")
     return shown
 
 
@@ -50,13 +52,16 @@ def pairs(values: Mapping[str, Any], paper: Paper) -> str:
 
 
 def status(result: Result, paper: Paper) -> str:
-    return pairs({key: value for key, value in result.items() if key != "ok"}, paper)
+    shown = {key: value for key, value in result.items() if key != "ok"}
+    if isinstance(shown.get("ballot"), list):
+        shown["ballot"] = _ballot(shown["ballot"])
+    return pairs(shown, paper)
 
 
 def status_line(values: Mapping[str, Any], width: int | None = None) -> str:
     """The one line under a node's prompt; in a narrow window, in fewer words."""
     leader, links, llm = values.get("leader"), values.get("links"), values.get("llm", {}).get("in_flight")
-    ballot = "<" + ",".join(map(str, values["ballot"])) + ">" if "ballot" in values else ""
+    ballot = _ballot(values["ballot"]) if "ballot" in values else ""
     decided, applied, queued = (values.get(key, "?") for key in ("decided", "applied", "queued"))
     peers = f"/{values['nodes'] - 1}" if "nodes" in values else ""
     node, role = values.get("node", "?"), values.get("role", "?")
@@ -85,7 +90,7 @@ def log(result: Result, paper: Paper) -> str:
 
 
 def _decided(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    ballot = "learned" if entry["ballot"] is None else "<" + ",".join(map(str, entry["ballot"])) + ">"
+    ballot = "learned" if entry["ballot"] is None else _ballot(entry["ballot"])
     words = [entry["command"], entry["context"] or ""]
     if entry["node"] is not None:
         words.append(f"node {entry['node']}")
@@ -95,6 +100,10 @@ def _decided(entry: Mapping[str, Any]) -> tuple[str, ...]:
         words.append("- " + one_line(entry["text"], 60))
     when = "before the start" if entry["at"] is None else moment(entry["at"])
     return str(entry["position"]), ballot, f"node {entry['origin']}", when, " ".join(filter(None, words))
+
+
+def _ballot(numbers: Iterable[int]) -> str:
+    return "<" + ",".join(map(str, numbers)) + ">"
 
 
 def _plain(value: Any) -> str:

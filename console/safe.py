@@ -20,12 +20,15 @@ _INVISIBLE = (
 )
 DANGEROUS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_INVISIBLE}]")
 """What a terminal obeys, or shows as something else than it is."""
+_MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_TOWER = re.compile(f"([{_MARKS}]{{8}})[{_MARKS}]+")
+"""More marks on one letter than any script has: they would be drawn over the lines above."""
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
 def visible(text: str) -> str:
     """`text` with everything that a terminal would obey made visible; line feeds and tabs stay. Idempotent."""
-    return DANGEROUS.sub(_show, text.replace("\r\n", "\n"))
+    return _TOWER.sub(r"\1…", DANGEROUS.sub(_show, text.replace("\r\n", "\n")))
 
 
 def coloured(text: str) -> str:

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -114,6 +115,33 @@ turn = st.fixed_dictionaries(
     }
 )
 conversation = st.fixed_dictionaries({"context": words, "turns": st.lists(turn, max_size=3), "stale": st.booleans()})
+
+
+ODD = [
+    "x" * 500, "世界" * 100, "👩‍👩‍👧‍👦" * 60, "🇺🇳" * 80, "שלום עולם " * 30, "مرحبا" * 50, "a" + "\u0301" * 200,
+    "\t" * 40, "\x1b]0;title\x07\x1b[2J\x1b[1;1H", "\u202etxt.exe\u2066", "\x9b31m" * 30, "\U000e0041" * 50,
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("colour", [False, True])
+def test_odd_text_keeps_the_layout(text: str, colour: bool) -> None:
+    """Very long words, wide characters, emoji, right-to-left scripts, towers of marks, sequences for terminals."""
+    turn = {**VIEW["turns"][0], "query": text, "candidates": {"2": {"text": text, "model": "m", "seconds": 1}}}
+    talk = {**VIEW, "turns": [turn]}
+    entry = {"position": 1, "ballot": [4, 2, 1], "origin": 3, "at": None, "command": "query", "context": "c1"}
+    log = {"log": [{**entry, "node": None, "text": text, "error": None}]}
+    paper = Paper(50, colour)
+    pages = (
+        render.view(talk, paper), render.viewall({"conversations": [talk]}, paper), render.log(log, paper),
+        render.error({"error": text}, paper),
+    )
+    for page in pages:
+        assert (coloured if colour else visible)(page) == page
+        bare = re.sub(r"\x1b\[[0-9;]*m", "", page)
+        assert bare.isprintable() or set(filter(lambda c: not c.isprintable(), bare)) <= {"\n", "\u200d"}
+        assert max(cell_len(line) for line in bare.split("\n")) <= 50
+    assert render.view(talk, paper).count("\u0301") <= 2 * 8
 
 
 @given(conversation, st.booleans())
