@@ -17,7 +17,8 @@ WITHIN_S = 30.0
 REPORTED_S = 1.0
 """So old is what a node last reported at most, or it has not changed since."""
 ASK_EVERY_S = 0.3
-"""Between two questions to a node."""
+"""Between two questions to the nodes."""
+VIEW_S = 5.0
 
 _EXAMPLES = "for example: wait leader, wait leader new, wait leader 3,4, wait converged, wait applied 9"
 
@@ -116,17 +117,20 @@ class Waiting:
             raise CommandError(text) from None
 
     async def _answered(self, up: list[int], context: str) -> int | None:
-        """How many answers the last question has, if all nodes in `up` gave theirs. Raises CommandError."""
-        for node in up:
-            try:
-                view = await self._client.run(node, f"view {context}", ASK_EVERY_S * 10)
-            except NodeUnreachable:
-                continue
-            if not view.get("ok"):
-                raise CommandError(f"node {node}: {view.get('error')}")
-            candidates: dict[str, Any] = view["turns"][-1]["candidates"] if view["turns"] else {}
-            return len(candidates) if view["turns"] and all(str(each) in candidates for each in up) else None
-        return None
+        """How many answers the last question has, if all nodes in `up` gave theirs and know all of them. Raises
+        CommandError."""
+        counts = [await self._known_at(node, up, context) for node in up]
+        return None if None in counts or not counts else counts[0]
+
+    async def _known_at(self, node: int, up: list[int], context: str) -> int | None:
+        try:
+            view = await self._client.run(node, f"view {context}", VIEW_S)
+        except NodeUnreachable:
+            return None
+        if not view.get("ok"):
+            raise CommandError(f"node {node}: {view.get('error')}")
+        candidates: dict[str, Any] = view["turns"][-1]["candidates"] if view["turns"] else {}
+        return len(candidates) if all(str(each) in candidates for each in up) else None
 
     async def _until(self, condition: Callable[[], bool], within: float, otherwise: str) -> None:
         """Raises CommandError if it is not so in time."""
