@@ -32,6 +32,7 @@ from paxos.output import Applied, Standing
 from paxos.replica import Status
 from runtime.sentences import Sentence, Speaker, Step
 
+_AS_LEADER = ("told decided", "propose", "confirm", "decided")
 _FLIGHTS = 64
 """Proposals whose votes are counted at a time; a leader has fewer in flight."""
 
@@ -110,17 +111,26 @@ class Explainer:
         if before.role == "leader" and status.role != "leader":
             self._step("I lead no more", before.ballot)
         if status.role == "leader" and before.role != "leader":
-            asked = self._prepared
-            if asked is not None and asked.leadership == status.ballot.leadership:
-                self._step("I lead", asked).nodes |= self._promises
-                self._prepared = None
-            else:
-                self._step("I lead", status.ballot)
+            self._leads(status.ballot)
         elif status.leader != before.leader and status.leader != self._pid:
             if status.leader is None:
                 self._step("no leader")
             else:
                 self._step("other leads", status.ballot, status.leader)
+
+    def _leads(self, mine: Ballot) -> None:
+        """The role is looked at after everything else: what this node did as the leader already comes after it."""
+        done = {
+            key: step for key, step in self._steps.items() if key[0] in _AS_LEADER and key[2] == mine.leadership
+        }
+        for key in done:
+            del self._steps[key]
+        if self._prepared is not None and self._prepared.leadership == mine.leadership:
+            self._step("I lead", self._prepared).nodes |= self._promises
+            self._prepared = None
+        else:
+            self._step("I lead", mine)
+        self._steps.update(done)
 
     def _step(self, kind: str, about: Ballot | None = None, peer: int = 0) -> Step:
         """The step of this kind that is being gathered."""

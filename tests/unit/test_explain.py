@@ -78,11 +78,13 @@ def test_an_election(explainer: Explainer) -> None:
     explainer.received(3, promise(entries=2))
     explainer.received(3, promise(entries=2))
     explainer.received(5, promise())
+    explainer.sent(to_all(Decide(B.at(16))))
     explainer.changed(status("leader", ME))
     assert said(explainer) == [
         "Prepare <4,2,17> once more to nodes 1, 4: no answer yet",
         "nodes 3, 5 promise <4,2,17>, showing 2 operations to be proposed again: 3 of the 3 that I need",
         "prepared <4,2,17>: nodes 3, 5 and this one promise; that is a majority of 5; I lead",
+        "told nodes 1, 3, 4, 5: decided up to <4,2,16>",
     ]
     explainer.received(4, promise())
     assert said(explainer) == [], "comes too late to matter"
