@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Which other rooms a room may import."""
 
-NOT_FOR_ROOMS = {"node", "network_server", "web", "bench", "tests"}
+NOT_FOR_ROOMS = {"node", "network_server", "ctl", "web", "bench", "tests"}
 """What no room may import: entry points, and what looks at the house from outside."""
 
 PURE_ROOMS = ("paxos", "kvstore")
