@@ -23,6 +23,7 @@ import uvloop
 from console import Console, Form
 from kvstore.store import Outcome
 from llm import registry
+from llm.budget import too_long
 from llm.desk import Desk
 from llm.settings import choose
 from net.control import Report
@@ -60,7 +61,7 @@ class Node:
     """Everything of one node in one event loop. Implements what the link and the host tell."""
 
     def __init__(self, config: Config, number: int, database: Database, console: Console) -> None:
-        settings = config.node(number).llm
+        settings = self._settings = config.node(number).llm
         self.number = number
         self.leaving = asyncio.Event()
         self.code = 0
@@ -126,7 +127,7 @@ class Node:
         """For one more user."""
         session = Session(
             self.host, emit, node_id=self.number, nodes=len(self._members), commentary=self._commentary,
-            more_status=self._llm_status,
+            more_status=self._llm_status, too_long=lambda text: too_long(text, self._settings),
         )
         session.on_leader(self.host.state().leader)
         self._sessions.add(session)

@@ -17,9 +17,10 @@ _QUESTION = 60
 """Characters of a question in the table."""
 
 
-def view(result: Result, paper: Paper, all_candidates: bool = False) -> str:
-    """One conversation: what was chosen, and all answers to an open question; on demand all answers to all."""
-    return "\n".join([*_conversation(result, paper, all_candidates), *stale(result, paper)])
+def view(result: Result, paper: Paper, all_candidates: bool = False, votes: bool = False) -> str:
+    """One conversation: what was chosen, and all answers to an open question; on demand all answers to all, and how
+    the nodes ranked them."""
+    return "\n".join([*_conversation(result, paper, all_candidates, votes), *stale(result, paper)])
 
 
 def viewall(result: Result, paper: Paper, full: bool = False) -> str:
@@ -48,6 +49,12 @@ def choices(context: str, turn: Mapping[str, Any], paper: Paper) -> str:
 def answer(context: str, node: int, candidate: Mapping[str, Any], paper: Paper, most: int = 40) -> str:
     """The leader's answer to an `ask`."""
     return "\n".join([paper.bold(f"{context}: answer"), *_candidate(node, candidate, paper, most=most)])
+
+
+def elected(context: str, node: int, turn: Mapping[str, Any], paper: Paper) -> str:
+    """The answer that the nodes chose."""
+    head = paper.bold(f"{context}: the nodes chose node {node}'s answer")
+    return "\n".join([head, *_votes(turn["poll"], paper), *_candidate(node, turn["candidates"][str(node)], paper)])
 
 
 def stale(result: Result, paper: Paper) -> list[str]:
@@ -82,12 +89,16 @@ def _state(turn: Mapping[str, Any] | None) -> str:
     return f"open, {answers} answer{'' if answers == 1 else 's'}"
 
 
-def _conversation(conversation: Mapping[str, Any], paper: Paper, all_candidates: bool) -> Iterable[str]:
+def _conversation(
+    conversation: Mapping[str, Any], paper: Paper, all_candidates: bool, votes: bool = False
+) -> Iterable[str]:
     turns = conversation["turns"]
     count = "no questions yet" if not turns else f"{len(turns)} question{'s' if len(turns) > 1 else ''}"
     yield f"{paper.bold(conversation['context'])}  {paper.dim(count)}"
     for number, turn in enumerate(turns, 1):
         yield from _turn(conversation["context"], number, turn, paper, all_candidates)
+        if votes and "poll" in turn:
+            yield from _votes(turn["poll"], paper)
 
 
 def _turn(
@@ -107,6 +118,21 @@ def _turn(
         yield paper.dim(paper.text(_next_step(context, turn), _INDENT))
     elif chosen is None:
         yield " " * _INDENT + paper.dim("given up")
+
+
+def _votes(poll: Mapping[str, Any], paper: Paper) -> Iterable[str]:
+    """The points, then who preferred what."""
+    best = sorted(poll["points"].items(), key=lambda item: (-item[1], int(item[0])))
+    points = ", ".join(f"node {node}: {points}" for node, points in best)
+    yield paper.text(("votes so far: " if poll["open"] else "points: ") + points, _INDENT)
+    for node, vote in poll["votes"].items():
+        abstains = f"abstains: {vote.get('error')}"
+        said = abstains if "error" in vote else " > ".join(map(str, vote["order"]))
+        yield paper.dim(paper.text(f"{_voter(node, vote)}: {said}", 2 * _INDENT))
+
+
+def _voter(node: str, vote: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (f"[{node}]", one_line(vote.get("model") or "", 40))))
 
 
 def _others(candidates: Mapping[str, Any], chosen: int | None) -> str:
@@ -138,4 +164,6 @@ def _candidate(
 
 def _label(node: str | int, candidate: Mapping[str, Any]) -> str:
     parts = [f"[{node}]", one_line(candidate.get("model") or "", 40), f"{candidate.get('seconds', 0):.1f} s"]
+    if "before" in candidate:
+        parts.append(f"(the model saw the last {candidate['seen']} of {candidate['before']} turns)")
     return " ".join(part for part in parts if part)

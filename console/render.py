@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from console.chat import STALE, answer, choices, moment, view, viewall
+from console.chat import STALE, answer, choices, elected, moment, view, viewall
 from console.commands import Command, Result
 from console.paper import Paper
 from console.safe import one_line
 
 __all__ = [
-    "STALE", "answer", "choices", "error", "help_table", "log", "pairs", "plain_result", "status", "status_line",
-    "view", "viewall",
+    "STALE", "answer", "choices", "elected", "error", "help_table", "log", "pairs", "plain_result", "status",
+    "status_line", "view", "viewall",
 ]
 
 

@@ -9,7 +9,7 @@ from collections import deque
 
 import msgspec
 
-from kvstore.commands import Answer, Ask, Candidate, Choose, Query
+from kvstore.commands import Answer, Ask, Candidate, Choose, Query, Ranking, Retry
 from kvstore.store import Outcome
 from paxos.ballot import NOBODY, Leadership
 from paxos.messages import Entry, Operation
@@ -58,7 +58,7 @@ class Journal:
             text = command.text[:_EXCERPT]
         elif isinstance(command, (Candidate, Answer)):
             node, text = command.node, (command.text or command.error or "")[:_EXCERPT]
-        elif isinstance(command, Choose):
+        elif isinstance(command, (Choose, Ranking, Retry)):
             node = command.node
         leadership = entry.leadership if entry is not None and entry.leadership != NOBODY else None
         self._decided.append(Decided(

@@ -15,7 +15,7 @@ from typing import Any
 
 from console import Command, Earlier, Paper, Result, Usage, expectation, render
 from console.safe import one_line
-from kvstore.commands import Ask, Cancel, Choose, Create, Query, check
+from kvstore.commands import Choose, Create, Poll, Retry
 from kvstore.commands import Command as Operation
 from kvstore.store import Outcome
 from runtime.busy import Busy
@@ -23,9 +23,11 @@ from runtime.journal import KEPT
 from runtime.using import display, transfer
 from runtime.using.current import Current
 from runtime.using.news import Emit, Level, News
+from runtime.using.operations import TooLong, whole
+from runtime.using.operations import operation as operation_of
 from runtime.using.ports import Commentator, Node
 from runtime.using.records import conversation_record, decided_record
-from runtime.using.usages import ALL_CANDIDATES, COMMANDS, FORCE, FULL
+from runtime.using.usages import ALL_CANDIDATES, AUTO, COMMANDS, FORCE, FULL, VOTES
 
 __all__ = ["COMMANDS", "Session"]
 
@@ -36,17 +38,18 @@ Answer = asyncio.Future[Outcome | Busy]
 
 class Session:
     """One user at one node. `node_id` is the node's number, `nodes` how many there are; `more_status` is what `status`
-    tells besides what the node says of itself."""
+    tells besides what the node says of itself; `too_long` judges questions before they are proposed."""
 
     def __init__(
         self, node: Node, emit: Emit, *, node_id: int, nodes: int, commentary: Commentator | None = None,
-        more_status: Callable[[], Mapping[str, Any]] = dict,
+        more_status: Callable[[], Mapping[str, Any]] = dict, too_long: TooLong = lambda text: None,
     ) -> None:
         self._node = node
         self._node_id = node_id
         self._nodes = nodes
         self._commentary = commentary
         self._more_status = more_status
+        self._too_long = too_long
         self._news = News(emit, lambda: node.store, node_id=node_id, nodes=nodes)
         self._current = Current(lambda: node.store.conversations)
         self._unsent: deque[tuple[Operation, Answer]] = deque()
@@ -110,10 +113,10 @@ class Session:
             case "viewall", 0:
                 return [FULL]
             case "view", 1:
-                return [ALL_CANDIDATES]
+                return [ALL_CANDIDATES, VOTES]
             case "explain", 0:
                 return ["on", "off"]
-            case "query" | "ask" | "cancel" | "view" | "use" | "export", 0:
+            case "query" | "ask" | "cancel" | "retry" | "view" | "use" | "export", 0:
                 return list(conversations)
             case _:
                 return []
@@ -153,8 +156,8 @@ class Session:
 
     async def _read(self, command: Command, earlier: Earlier) -> Result:
         words = [word for word in command.args if not word.startswith("--")]
-        option = ALL_CANDIDATES if command.name == "view" else FULL
-        if set(command.args) - {*words, option} or len(words) != (command.name == "view"):
+        options = (ALL_CANDIDATES, VOTES) if command.name == "view" else (FULL,)
+        if set(command.args) - {*words, *options} or len(words) != (command.name == "view"):
             return _mistake(command, f"not understood: {one_line(' '.join(command.args))}")
         await earlier()
         if command.name == "view":
@@ -194,7 +197,7 @@ class Session:
         count = LOG_LINES
         if command.args:
             try:
-                count = _whole(command.args[0], "number of operations")
+                count = whole(command.args[0], "number of operations")
             except ValueError as error:
                 return _mistake(command, str(error))
         await earlier()
@@ -279,7 +282,7 @@ class Session:
 
     def _write(self, command: Command) -> Awaitable[Result]:
         try:
-            operation = self._operation(command)
+            operation = operation_of(command, self._turn_seen, self._too_long)
         except ValueError as error:
             return _at_once(_mistake(command, str(error)))
         return self._decide(operation)
@@ -294,28 +297,6 @@ class Session:
         self._send()
         return _result(operation, answer)
 
-    def _operation(self, command: Command) -> Operation:
-        """Raises ValueError with a sentence for users."""
-        context = command.args[0]
-        operation: Operation
-        match command.name:
-            case "create":
-                operation = Create(context)
-            case "query":
-                operation = Query(context, command.args[1])
-            case "ask":
-                operation = Ask(context, command.args[1])
-            case "choose":
-                operation = Choose(context, _whole(command.args[1], "number of a node"), self._turn_seen(context))
-            case "cancel":
-                operation = Cancel(context, self._turn_seen(context))
-            case _:
-                raise AssertionError(command.name)
-        refusal = check(operation)
-        if refusal is not None:
-            raise ValueError(refusal)
-        return operation
-
     def _turn_seen(self, context: str) -> int | None:
         """The turn that the user has before their eyes. None while commands of theirs are under way: they speak about
         what those will bring about."""
@@ -329,7 +310,7 @@ class Session:
         conversation = self._node.store.conversations.get(context)
         if conversation is None or conversation.open_turn is None:
             return []
-        return [str(node) for node in conversation.turns[-1].choices]
+        return [*map(str, conversation.turns[-1].choices), AUTO]
 
     def _send(self) -> None:
         """Submits what waits, in order. When the node is busy, the rest follows as soon as something is decided."""
@@ -372,8 +353,10 @@ async def _result(operation: Operation, answer: Answer) -> Result:
     result: Result = {"ok": outcome.ok, "context": operation.context}
     if outcome.turn is not None:
         result["turn"] = outcome.turn
-    if isinstance(operation, Choose):
+    if isinstance(operation, Choose) or (isinstance(operation, Retry) and operation.node is not None):
         result["node"] = operation.node
+    if isinstance(operation, Poll):
+        result["auto"] = True
     if not outcome.ok:
         result["error"] = outcome.error or "refused"
     return result
@@ -386,9 +369,3 @@ def _busy(busy: Busy) -> Result:
 def _mistake(command: Command, problem: str) -> Result:
     return {"ok": False, "error": f"{problem}; {expectation(COMMANDS[command.name])}", "kind": "usage"}
 
-
-def _whole(word: str, what: str) -> int:
-    """Raises ValueError with a sentence for users."""
-    if not (word.isascii() and word.isdigit() and len(word) < 10):
-        raise ValueError(f"'{one_line(word, 20)}' is not the {what}")
-    return int(word)

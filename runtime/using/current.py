@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 
 from console import Usage, UsageError, expectation
 from kvstore.conversation import Conversation, Kind
+from runtime.using.usages import AUTO
 
 Conversations = Callable[[], Mapping[str, Conversation]]
 
 _WITH_TEXT = ("query", "ask")
-_WORDS = {"view": 0, "cancel": 0, "export": 1}
+_WORDS = {"view": 0, "cancel": 0, "retry": 0, "export": 1}
 """How many words are left when the conversation is left out."""
 _SHOWN = 5
 
@@ -36,6 +37,8 @@ class Current:
         words = [word for word in rest.split() if not word.startswith("--")]
         if name in _WITH_TEXT:
             left_out = bool(rest) and not self._exists(rest.split(None, 1)[0])
+        elif name == "retry" and len(words) == 1:
+            left_out = words[0].isdigit() and not self._exists(words[0])
         else:
             left_out = len(words) == _WORDS.get(name, -1)
         return f"{self.context} {rest}".rstrip() if left_out else rest
@@ -51,7 +54,7 @@ class Current:
 
     def _fill_choice(self, usage: Usage, rest: str) -> str:
         words = rest.split()
-        if len(words) != 1 or not words[0].isdigit():
+        if len(words) != 1 or not (words[0].isdigit() or words[0].lower() == AUTO):
             return rest
         meant = self.for_choice()
         if len(meant) == 1:

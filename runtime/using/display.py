@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from console import Command, Paper, Result, render
-from runtime.using.usages import ALL_CANDIDATES, FULL
+from runtime.using.usages import ALL_CANDIDATES, FULL, VOTES
 
 
 def show(command: Command, result: Result, paper: Paper) -> str:
     """`result` is ok."""
     match command.name:
         case "view":
-            return render.view(result, paper, ALL_CANDIDATES in command.args)
+            return render.view(result, paper, ALL_CANDIDATES in command.args, VOTES in command.args)
         case "viewall":
             return render.viewall(result, paper, FULL in command.args)
         case "log":
@@ -30,6 +30,11 @@ def _sentence(name: str, result: Result) -> str:
             return f"{context}: question {turn} is in, every node is asked"
         case "ask":
             return f"{context}: question {turn} is in, the leader is asked"
+        case "choose" if result.get("auto"):
+            return f"{context}: every node is asked to rank the answers to question {turn}"
+        case "retry":
+            whom = f"node {result['node']}" if "node" in result else "every node"
+            return f"{context}: question {turn} is asked again: {whom}"
         case "choose":
             return f"{context}: node {result['node']}'s answer chosen"
         case "cancel":

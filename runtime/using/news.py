@@ -11,10 +11,23 @@ import msgspec
 
 from console import Paper, Text, render
 from console.safe import one_line
-from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Create, Query, Restore
+from kvstore.commands import (
+    Answer,
+    Ask,
+    Cancel,
+    Candidate,
+    Choose,
+    Create,
+    Elect,
+    Poll,
+    Query,
+    Ranking,
+    Restore,
+    Retry,
+)
 from kvstore.store import Outcome, Store
 from runtime.sentences import Phase, Sentence
-from runtime.using.records import response_record, turn_record
+from runtime.using.records import poll_record, response_record, turn_record, vote_record
 
 Emit: TypeAlias = Callable[[Mapping[str, Any], Text], None]
 """Where events go: the event, and what humans get to see of it."""
@@ -79,7 +92,15 @@ class News:
                 verbose = self.level is Level.VERBOSE
                 words = f"{context}: turn {turn} imported at node {origin}" if verbose else None
                 self._tell("restored", event, words, mine)
-        if isinstance(command, (Choose, Cancel)) or (isinstance(command, Answer) and command.text is not None):
+            case Retry():
+                self._on_retry(command, event, mine)
+            case Poll():
+                self._tell("poll", event, f"{context}: the nodes rank the answers", mine)
+            case Ranking():
+                self._on_ranking(command)
+            case Elect():
+                self._on_election(context, event)
+        if turn is not None and self._store().conversations[context].open_turn != turn:
             self._asked_here.pop(context, None)
 
     def on_leader(self, leader: int | None) -> None:
@@ -143,7 +164,36 @@ class News:
         elif command.error is None:
             self._emit(event, partial(render.answer, context, node, response))
         else:
-            self._emit(event, f"{context}: node {node} has no answer: {one_line(command.error)}")
+            turn = self._store().conversations[context].turns[command.turn - 1]
+            then = "the next one is asked" if len(turn.candidates) < self._nodes else f"retry {context} asks them again"
+            self._emit(event, f"{context}: node {node} has no answer: {one_line(command.error)}; {then}")
+
+    def _on_retry(self, command: Retry, event: Mapping[str, Any], mine: bool) -> None:
+        if mine:
+            self._asked_here[command.context] = event["turn"]
+        whom = "every node" if command.node is None else f"node {command.node}"
+        words = f"{command.context}: node {event['origin']} asks {whom} again"
+        self._tell("retried", {**event, "node": command.node}, words, mine)
+
+    def _on_ranking(self, command: Ranking) -> None:
+        event = {"context": command.context, "turn": command.turn, "node": command.node, **vote_record(command)}
+        words = None
+        if command.error is not None:
+            words = f"{command.context}: node {command.node} abstains: {one_line(command.error)}"
+        elif self.level is Level.VERBOSE:
+            words = f"{command.context}: node {command.node} ranks {' > '.join(map(str, command.order))}"
+        self._tell("ranking", event, words, mine=False)
+
+    def _on_election(self, context: str, event: Mapping[str, Any]) -> None:
+        turn = self._store().conversations[context].turns[event["turn"] - 1]
+        assert turn.poll is not None
+        result = {**event, "poll": poll_record(turn.poll)}
+        if turn.chosen is None:
+            words = f"{context}: no node could rank the answers: choose {context} N takes one"
+            self._tell("no_choice", result, words, mine=False)
+            return
+        text = partial(render.elected, context, turn.chosen, turn_record(turn))
+        self._emit({"event": "chosen", **result, "node": turn.chosen}, None if self.level is Level.QUIET else text)
 
     def _tell(self, name: str, event: Mapping[str, Any], text: str | None, mine: bool) -> None:
         """An event that humans need not read where it was typed: there the command's result says it."""

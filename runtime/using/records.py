@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvstore.commands import Answer, Candidate
-from kvstore.conversation import Conversation, Response, Turn
+from kvstore.commands import Answer, Candidate, Ranking
+from kvstore.conversation import Conversation, Poll, Response, Turn, Vote
 from runtime.journal import Decided
 
 
@@ -14,18 +14,36 @@ def conversation_record(conversation: Conversation) -> dict[str, Any]:
 
 
 def turn_record(turn: Turn) -> dict[str, Any]:
-    return {
+    record = {
         "query": turn.text,
         "kind": turn.kind.value,
         "candidates": {str(node): response_record(response) for node, response in turn.candidates.items()},
         "chosen": turn.chosen,
         "cancelled": turn.cancelled,
     }
+    return record if turn.poll is None else {**record, "poll": poll_record(turn.poll)}
+
+
+def poll_record(poll: Poll) -> dict[str, Any]:
+    """`points` by the node whose answer gets them, `votes` by the node that ranks, its best one first."""
+    return {
+        "number": poll.number,
+        "open": not poll.closed,
+        "points": {str(node): points for node, points in poll.points.items()},
+        "votes": {str(node): vote_record(vote) for node, vote in poll.votes.items()},
+    }
+
+
+def vote_record(vote: Vote | Ranking) -> dict[str, Any]:
+    said = {"order": vote.order} if vote.error is None else {"error": vote.error}
+    return {**said, "model": vote.model}
 
 
 def response_record(response: Response | Candidate | Answer) -> dict[str, Any]:
+    """`seen` of `before` earlier turns fitted, unless all did."""
     said = {"text": response.text} if response.error is None else {"error": response.error}
-    return {**said, "model": response.model, "seconds": round(response.seconds, 3)}
+    saw = {"seen": response.seen, "before": response.before} if response.seen < response.before else {}
+    return {**said, "model": response.model, "seconds": round(response.seconds, 3), **saw}
 
 
 def decided_record(decided: Decided) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from console import Usage, by_name
 
 FULL = "--full"
 ALL_CANDIDATES = "--all-candidates"
+VOTES = "--votes"
+AUTO = "auto"
 FORCE = "--force"
 
 _LEFT_OUT = (
@@ -18,8 +20,10 @@ COMMANDS = by_name(
         Usage("create", "C", "begin a conversation called C", "create c1", 1, 1),
         Usage("query", "C TEXT", "ask every node's LLM", "query c1 What is Paxos?", 2, 2, text=True, details=_LEFT_OUT),
         Usage(
-            "choose", "C N", "take the answer of node N", "choose c1 3", 2, 2,
-            details="`choose N` is enough after `use C`, or when only one conversation waits for a choice.",
+            "choose", f"C N|{AUTO}", "take the answer of node N, or let the nodes choose", "choose c1 3", 2, 2,
+            details="`choose N` is enough after `use C`, or when only one conversation waits for a choice.\n"
+            f"With `{AUTO}` every node's LLM ranks the answers without knowing whose they are. Of n answers the best "
+            f"gets n - 1 points, the last none; the sum decides, then the lower number. `view C {VOTES}` shows it.",
         ),
         Usage(
             "ask", "C TEXT", "ask the leader's LLM alone", "ask c1 What is a quorum?", 2, 2, text=True,
@@ -27,8 +31,13 @@ COMMANDS = by_name(
         ),
         Usage("cancel", "C", "give up the open question", "cancel c1", 1, 1),
         Usage(
-            "view", f"C [{ALL_CANDIDATES}]", "show a conversation", "view c1", 1, 2, large=True,
-            details="Shows what was chosen, and every answer to an open question. After `use C`, C may be left out.",
+            "retry", "C [N]", "ask the open question again, all nodes or node N", "retry c1 3", 1, 2,
+            details="What was answered so far is dropped, and what still comes of it too.",
+        ),
+        Usage(
+            "view", f"C [{ALL_CANDIDATES}] [{VOTES}]", "show a conversation", "view c1", 1, 3, large=True,
+            details="Shows what was chosen, and every answer to an open question. After `use C`, C may be left out.\n"
+            f"{VOTES} shows how the nodes ranked the answers after `choose C {AUTO}`.",
         ),
         Usage(
             "viewall", f"[{FULL}]", "show all conversations", "viewall", 0, 1, large=True,
@@ -37,7 +46,7 @@ COMMANDS = by_name(
         ),
         Usage(
             "use", "[C]", "make C the conversation that is meant when none is named", "use c1", 0, 1,
-            details="Then query, ask, choose, cancel, view and export may leave C out. `use` alone ends that.\n"
+            details="Then query, ask, choose, cancel, retry, view and export may leave C out. `use` alone ends that.\n"
             "With `use c1`, `query hello world` asks \"hello world\" in c1, unless there is a conversation `hello`.",
         ),
         Usage(

@@ -218,7 +218,7 @@ def test_the_leaders_answer_is_shown_everywhere() -> None:
         await b.do("ask c1 What?")
         b.node.apply(Answer("c1", 1, 4, None, "timeout", "m", 1), 4)
         b.node.apply(Answer("c1", 1, 5, "This.", None, "m", 2), 5)
-        assert b.shown[0] == "c1: node 4 has no answer: timeout"
+        assert b.shown[0] == "c1: node 4 has no answer: timeout; the next one is asked"
         assert b.shown[1] == "c1: answer\n    [5] m 2.0 s\n        This."
         assert b.events[-1] == {
             "event": "answer", "context": "c1", "turn": 1, "node": 5, "text": "This.", "model": "m", "seconds": 2
@@ -258,9 +258,9 @@ def test_completion() -> None:
         b.candidates("c1", 1, 3, 5)
         b.node.apply(Candidate("c1", 1, 4, None, "timeout"), 4)
         assert list(b.session.complete(["view"])) == ["c1", "c2"]
-        assert list(b.session.complete(["choose", "c1"])) == ["3", "5"]
-        assert list(b.session.complete(["choose"])) == ["c1", "c2", "3", "5"], "only c1 waits for a choice"
-        assert list(b.session.complete(["view", "c1"])) == ["--all-candidates"]
+        assert list(b.session.complete(["choose", "c1"])) == ["3", "5", "auto"]
+        assert list(b.session.complete(["choose"])) == ["c1", "c2", "3", "5", "auto"], "only c1 waits for a choice"
+        assert list(b.session.complete(["view", "c1"])) == ["--all-candidates", "--votes"]
         for words in (["create"], ["status"], ["cancel", "c1"], ["choose", "c2"], ["choose", "c9"]):
             assert list(b.session.complete(words)) == []
 

@@ -1,0 +1,40 @@
+"""What fits: whole turns from the newest on, and questions that are refused with the numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from llm.budget import cut, room, too_long
+from llm.provider import Message
+from llm.settings import LlmSettings
+
+
+def chat(turns: int, size: int) -> list[Message]:
+    talk = [Message("user" if number % 2 == 0 else "assistant", f"{number:{size}}") for number in range(2 * turns)]
+    return [*talk, Message("user", "?" * 30)]
+
+
+def test_room_is_what_the_answer_leaves() -> None:
+    assert room(LlmSettings(provider="fake")) is None
+    assert room(LlmSettings(provider="local")) == 4096 - 160
+    assert room(LlmSettings(provider="local", max_tokens=4000)) == 2048, "half at least"
+    assert room(LlmSettings(provider="openai", context_tokens=8000, max_tokens=1000)) == 7000
+    assert room(LlmSettings(provider="gemini")) == 1_000_000 - 4096
+
+
+@pytest.mark.parametrize("limit", [0, 26, 80, 111, 112, 200, 369, 370, 10_000])
+def test_whole_turns_from_the_newest_on(limit: int) -> None:
+    """Each message of 60 characters counts 28, the question 18, no system prompt 8."""
+    messages = chat(6, 60)
+    left, seen, before = cut(messages, None, limit)
+    assert before == 6 and len(left) == 2 * seen + 1
+    assert seen == max(0, min(6, (limit - 26) // 56))
+    assert left == messages[-len(left) :] and left[0].role == "user"
+
+
+def test_too_long_a_question_is_told_in_numbers() -> None:
+    assert too_long("x" * 100_000, LlmSettings(provider="fake")) is None
+    assert too_long("word " * 3000, LlmSettings(provider="local")) is None
+    said = too_long("word " * 6000, LlmSettings(provider="local"))
+    assert said is not None
+    assert all(words in said for words in ("local", "at least 6000 tokens", "30000 bytes", "room for 3936"))
