@@ -1,0 +1,1 @@
+"""Measurements of ConsensusLLM, of what people would pick instead, and of what the machine allows at best."""

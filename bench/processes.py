@@ -1,0 +1,90 @@
+"""Processes that are measured: started, watched from /proc, ended by their own id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Processes:
+    """Named processes; a name's kind is what stands before its first "-"."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, command: list[str], *, pipes: bool = False, env: Mapping[str, str] | None = None,
+              cwd: Path = ROOT) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                command, cwd=cwd, stderr=log, env={**os.environ, **(env or {})},
+                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL, stdout=subprocess.PIPE if pipes else log,
+            )
+        return self.running[name]
+
+    def kill(self, name: str) -> None:
+        """As by `kill -9`; waits until it is gone."""
+        process = self.running.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def close(self) -> None:
+        for name in list(self.running):
+            self.kill(name)
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds used so far, by kind."""
+        used: dict[str, float] = {}
+        for name, process in self.running.items():
+            kind = name.split("-")[0]
+            used[kind] = used.get(kind, 0.0) + cpu_seconds(process.pid)
+        return used
+
+
+def cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_mb(pid: int) -> float:
+    """Memory of its own, in MB: what it shares with other processes counts in part."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0) / 1024
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def spin(seconds: float) -> float:
+    """Turns of an empty loop in a second: how fast the machine is at this moment."""
+    turns, until = 0, time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        for _ in range(1000):
+            pass
+        turns += 1000
+    return turns / seconds
