@@ -1,0 +1,145 @@
+"""The answers: who asks which LLM when nodes and LLMs fail, asking again, and the nodes' own choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.harness import Cluster, Event, until
+
+
+def nodes_with(**own: dict[str, Any]) -> list[dict[str, Any]]:
+    """Five nodes; `n3={...}` are node 3's own settings."""
+    return [{"id": pid, "llm": own[f"n{pid}"]} if f"n{pid}" in own else {"id": pid} for pid in range(1, 6)]
+
+
+def answered(context: str, turn: int = 1) -> Callable[[Event], bool]:
+    def is_answer(event: Event) -> bool:
+        return (event["event"], event.get("context"), event.get("turn")) == ("answer", context, turn)
+
+    return lambda event: is_answer(event) and "text" in event
+
+
+def asked_in_all(cluster: Cluster) -> int:
+    """How often any LLM has been asked."""
+    return sum(status["llm"]["requests"] for status in cluster.statuses().values())
+
+
+def test_the_leader_alone_is_asked_and_every_screen_shows_the_answer(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    asker = cluster.nodes[leader % 5 + 1]
+    asker.ok("create c")
+    asker.ok("ask c Why?")
+    seen = [process.wait(answered("c")) for process in cluster.nodes.values()]
+    assert {event["node"] for event in seen} == {leader}
+    assert asked_in_all(cluster) == 1
+    asker.ok("query c And who says so?")
+    for process in cluster.nodes.values():
+        process.wait(lambda e: e["event"] == "candidate" and e["turn"] == 2 and e["have"] == 5)
+    asker.ok("choose c 2")
+    asker.ok("ask c Really?")
+    assert asker.wait(answered("c", 3))["node"] == cluster.leader()
+    assert asked_in_all(cluster) == 1 + 5 + 1
+
+
+def test_the_next_best_node_takes_over_from_an_llm_that_fails(tmp_path: Path) -> None:
+    broken = {f"n{pid}": {"provider": "fake", "fail": f"broken {pid}"} for pid in (1, 2, 3, 4)}
+    with Cluster(tmp_path, nodes=nodes_with(**broken)) as cluster:
+        if cluster.leader() == 5:
+            cluster.nodes[5].kill()
+            cluster.leader(among=[1, 2, 3, 4])
+            cluster.start([5])
+        leader = cluster.leader()
+        assert leader != 5
+        node = cluster.nodes[3]
+        node.ok("create c")
+        node.ok("ask c Why?")
+        assert node.wait(answered("c"))["node"] == 5
+        failures = [e["node"] for e in node.events if e["event"] == "answer" and "error" in e]
+        assert failures == [leader, *sorted({1, 2, 3, 4} - {leader})], "the leader first, then by number"
+        (turn,) = node.ok("view c")["turns"]
+        assert [turn["candidates"][str(pid)]["error"] for pid in (1, 2, 3, 4)] == [f"broken {p}" for p in (1, 2, 3, 4)]
+        assert turn["chosen"] == 5
+        cluster.converged()
+
+
+def test_the_leader_dies_while_its_llm_thinks(tmp_path: Path) -> None:
+    with Cluster(tmp_path, llm={"provider": "fake", "delay_s": 1.0}) as cluster:
+        leader = cluster.leader()
+        asker = cluster.nodes[leader % 5 + 1]
+        asker.ok("create c")
+        asker.ok("ask c Why?")
+        until(lambda: cluster.status(leader)["llm"]["in_flight"] == 1)
+        cluster.nodes[leader].kill()
+        answer = asker.wait(answered("c"))
+        assert answer["node"] != leader
+        asked = asked_in_all(cluster)
+        cluster.start([leader])
+        cluster.leader()
+        cluster.converged()
+        (turn,) = cluster.nodes[leader].ok("view c")["turns"]
+        assert turn["chosen"] == answer["node"] and list(turn["candidates"]) == [str(answer["node"])]
+        assert asked_in_all(cluster) == asked == 1, "who came back asks nobody: it is decided"
+
+
+def test_a_failed_answer_is_asked_for_again(tmp_path: Path) -> None:
+    with Cluster(tmp_path, nodes=nodes_with(n4={"provider": "fake", "fail": "no key"})) as cluster:
+        cluster.leader()
+        node = cluster.nodes[2]
+        node.ok("create c")
+        node.ok("query c Why?")
+        node.wait(lambda e: e["event"] == "candidate" and e["have"] == 5)
+        before = {pid: status["llm"]["requests"] for pid, status in cluster.statuses().items()}
+        first = node.ok("view c")["turns"][0]["candidates"]
+        node.ok("retry c 4")
+        until(lambda: cluster.status(4)["llm"]["requests"] == 2)
+        refused = node.do("query c And?")
+        assert not refused["ok"] and "retry c" in refused["error"] and "cancel c" in refused["error"]
+        node.ok("retry c")
+        again = until(lambda: len(c := node.ok("view c")["turns"][0]["candidates"]) == 5 and c)
+        assert all(again[pid].get("text") != first[pid].get("text") for pid in "1235"), "another round, another seed"
+        after = {pid: status["llm"]["requests"] for pid, status in cluster.statuses().items()}
+        assert {pid: after[pid] - before[pid] for pid in after} == {1: 1, 2: 1, 3: 1, 4: 2, 5: 1}
+        cluster.converged()
+
+
+def test_the_cluster_chooses_without_a_node_and_one_that_abstains(tmp_path: Path) -> None:
+    with Cluster(tmp_path, nodes=nodes_with(n1={"provider": "fake", "fail": "no key"})) as cluster:
+        dead = next(pid for pid in (5, 4) if pid != cluster.leader())
+        cluster.nodes[dead].kill()
+        node = cluster.nodes[2]
+        node.ok("create c")
+        node.ok("query c Why?")
+        node.wait(lambda e: e["event"] == "candidate" and e["have"] == 4)
+        node.ok("choose c auto")
+        chosen = [cluster.nodes[pid].wait(lambda e: e["event"] == "chosen") for pid in cluster.up()]
+        assert len({event["node"] for event in chosen}) == 1
+        (turn,) = node.ok("view c --votes")["turns"]
+        poll = turn["poll"]
+        assert poll["votes"]["1"]["error"] == "no key"
+        voters = [pid for pid in (2, 3, 4, 5) if pid != dead]
+        assert set(poll["votes"]) == {"1", *map(str, voters)} and set(poll["points"]) == set(map(str, voters))
+        points = {pid: sum(2 - poll["votes"][str(v)]["order"].index(pid) for v in voters) for pid in voters}
+        assert points == {int(pid): count for pid, count in poll["points"].items()}
+        assert turn["chosen"] == chosen[0]["node"] == min(voters, key=lambda pid: (-points[pid], pid))
+        cluster.converged()
+
+
+def test_answers_after_the_end_are_dropped_everywhere(tmp_path: Path) -> None:
+    slow = {f"n{pid}": {"provider": "fake", "delay_s": 1.5} for pid in (4, 5)}
+    with Cluster(tmp_path, nodes=nodes_with(**slow)) as cluster:
+        cluster.leader()
+        node = cluster.nodes[1]
+        node.ok("create c")
+        node.ok("query c Why?")
+        node.wait(lambda e: e["event"] == "candidate" and e["have"] == 3)
+        node.ok("cancel c")
+        node.ok("query c And?")
+        node.wait(lambda e: e["event"] == "candidate" and e["turn"] == 2 and e["have"] == 3)
+        node.ok("choose c 3")
+        until(lambda: all(cluster.status(pid)["llm"]["in_flight"] == 0 for pid in (4, 5)))
+        cluster.converged()
+        first, second = cluster.nodes[5].ok("view c")["turns"]
+        assert set(first["candidates"]) == set(second["candidates"]) == {"1", "2", "3"}
+        assert first["cancelled"] and second["chosen"] == 3
