@@ -7,7 +7,7 @@ from typing import NamedTuple
 from llm.provider import Message
 from llm.settings import LlmSettings, choose
 
-_DEFAULT_CONTEXT = {"gemini": 1_000_000, "openai": 32_000, "local": 4096}
+_DEFAULT_CONTEXT = {"gemini": 1_000_000, "google-genai": 1_000_000, "openai": 32_000, "local": 4096}
 """Tokens, of prompt and answer together. `fake` has no bound."""
 
 _ANSWER_TOKENS = {"local": 160}

@@ -12,28 +12,15 @@ import sys
 import threading
 import time
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
+from llm.gemini_words import DEFAULT_MODEL, Answer, explain_status, read
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.settings import GEMINI_KEYS, LlmSettings, find_key
 from llm.wording import plain
 from llm.workers import Workers
 
-DEFAULT_MODEL = "gemini-flash-latest"
-
 _SDK = "google.generativeai"
-
-_BLOCKED = {
-    "SAFETY": "its safety filter does not allow the answer",
-    "IMAGE_SAFETY": "its safety filter does not allow the answer",
-    "RECITATION": "the answer would recite copyrighted text",
-    "LANGUAGE": "it does not support the language",
-    "BLOCKLIST": "the answer holds forbidden words",
-    "PROHIBITED_CONTENT": "the answer would hold prohibited content",
-    "SPII": "the answer would hold personal data",
-}
-_FINISHED = ("STOP", "MAX_TOKENS", "FINISH_REASON_UNSPECIFIED")
-
 
 class GeminiProvider:
     """Needs a key, from the settings or the environment. `base_url` replaces Google's endpoint."""
@@ -86,40 +73,6 @@ class GeminiProvider:
         return model.generate_content(contents, request_options={"timeout": self._timeout_s, "retry": None})
 
 
-class Answer(NamedTuple):
-    """What is of interest in a response."""
-
-    text: str
-    tokens_in: int | None
-    tokens_out: int | None
-    complete: bool
-
-
-def read(response: Any, model: str) -> Answer:
-    """The answer in a response of the SDK. Raises ProviderError if it holds none.
-
-    Field by field: the SDK's shortcut `.text` raises for every response that is not quite ordinary.
-    """
-    blocked = _name_of(response.prompt_feedback.block_reason)
-    if blocked not in ("0", "BLOCK_REASON_UNSPECIFIED"):
-        raise ProviderError(f"{model} does not answer this: the prompt is blocked ({blocked})")
-    if not response.candidates:
-        raise ProviderError(f"{model} returned no answer", retryable=True)
-    candidate = response.candidates[0]
-    finish = _name_of(candidate.finish_reason)
-    if finish not in _FINISHED:
-        known = _BLOCKED.get(finish)
-        raise ProviderError(f"{model} stopped: {known or finish}", retryable=known is None)
-    text = "".join(part.text for part in candidate.content.parts)
-    if not text.strip():
-        if finish == "MAX_TOKENS":
-            raise ProviderError(f"{model} used up its tokens before it wrote anything; allow more with max_tokens")
-        raise ProviderError(f"{model} returned an empty answer", retryable=True)
-    usage = response.usage_metadata
-    tokens_in, tokens_out = usage.prompt_token_count or None, usage.candidates_token_count or None
-    return Answer(text, tokens_in, tokens_out, finish != "MAX_TOKENS")
-
-
 def explain(error: Exception, model: str, key: str) -> ProviderError:
     """What an exception of the SDK, or of what lies below it, means to the user."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # by name: the libraries below the SDK change
@@ -137,38 +90,10 @@ def explain(error: Exception, model: str, key: str) -> ProviderError:
 
 
 def _explain_status(error: Any, model: str, key: str) -> ProviderError:
-    status = int(error.code or 0)
     # The SDK puts "POST <address>: " in front of what Google said.
-    said = plain(str(error.message).split(": ", 1)[-1], key)
+    said = str(error.message).split(": ", 1)[-1]
     details = [detail for detail in error.details or () if isinstance(detail, dict)]
-    if status in (401, 403) or "API_KEY_INVALID" in str(details) or "api key not valid" in said.lower():
-        return ProviderError(f"Gemini does not accept the API key: {said}")
-    if status == 429:
-        lasting = "PerDay" in str(details)
-        span = "for today " if lasting else ""
-        return ProviderError(
-            f"Gemini's quota is used up {span}({said})", retryable=not lasting, retry_after_s=_retry_delay(details)
-        )
-    if status == 404:
-        return ProviderError(f"Gemini knows no model {model}: {said}")
-    if status >= 500 or status == 408:
-        return ProviderError(f"Gemini is overloaded or failing (HTTP {status}): {said}", retryable=True)
-    return ProviderError(f"Gemini refused the request (HTTP {status}): {said}")
-
-
-def _retry_delay(details: list[dict[str, Any]]) -> float | None:
-    """Seconds, from Google's RetryInfo, which looks like {"retryDelay": "23.4s"}."""
-    for detail in details:
-        try:
-            return max(0.0, float(str(detail["retryDelay"]).removesuffix("s")))
-        except (KeyError, ValueError):
-            continue
-    return None
-
-
-def _name_of(value: Any) -> str:
-    """Of an enumeration's member; a value that the SDK does not know yet comes as a bare number."""
-    return str(getattr(value, "name", value))
+    return explain_status(int(error.code or 0), said, details, model, key)
 
 
 _configuring = threading.Lock()

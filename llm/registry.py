@@ -26,6 +26,10 @@ def build(settings: LlmSettings, node: int, data_dir: Path) -> Provider:
             from llm.openai import OpenAIProvider
 
             return OpenAIProvider(settings)
+        case "google-genai":
+            from llm.google_genai import GoogleGenaiProvider
+
+            return GoogleGenaiProvider(settings)
         case "gemini":
             from llm.gemini import GeminiProvider
 

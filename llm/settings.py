@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from llm.provider import ProviderError
 
-ProviderName: TypeAlias = Literal["gemini", "local", "openai", "fake"]
+ProviderName: TypeAlias = Literal["gemini", "google-genai", "local", "openai", "fake"]
 
 GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 OPENAI_KEYS = ("OPENAI_API_KEY",)
