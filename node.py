@@ -30,7 +30,7 @@ from net.control import Report
 from net.link import NodeLink
 from paxos.limits import Limits, Timing
 from paxos.output import Standing
-from runtime import check_config
+from runtime import check_config, hints
 from runtime.answering import Answering
 from runtime.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
 from runtime.commentary import Commentary
@@ -80,9 +80,13 @@ class Node:
             random=Random(database.durable.identity ^ database.durable.incarnation), events=self,
         )
         self._host = self.host
+        self._hints = hints.Hints(number, self._link.send, self._on_progress)
         self.answering = self._answering = Answering(
             number, self.host,
-            lambda done: Desk(settings, lambda: registry.build(settings, number, config.data_dir), done),
+            lambda done: Desk(
+                settings, lambda: registry.build(settings, number, config.data_dir), done,
+                on_progress=self._hints.on_progress,
+            ),
             poll_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
         )
         self._members = config.node_ids
@@ -148,6 +152,10 @@ class Node:
             "mean_s": None if mean_s is None else round(mean_s, 3),
         }}
 
+    def _on_progress(self, node: int, hint: hints.Hint) -> None:
+        for session in self._sessions:
+            session.on_progress(node, hint.context, hint.turn, hint.pieces)
+
     def leave(self, code: int = 0) -> None:
         self.code = self.code or code
         self.leaving.set()
@@ -156,6 +164,7 @@ class Node:
 
     def on_applied(self, outcome: Outcome, origin: int, live: bool) -> None:
         if live:
+            self._hints.on_applied(outcome, origin)
             for session in self._sessions:
                 session.on_applied(outcome, origin)
         if self._answering is not None:
@@ -188,7 +197,10 @@ class Node:
     # ---- What the link tells
 
     def on_message(self, src: int, payload: memoryview) -> None:
-        self.host.on_message(src, payload)
+        if hints.is_hint(payload):
+            self._hints.on_message(src, payload)
+        else:
+            self.host.on_message(src, payload)
 
     def on_up(self) -> None:
         self._console.emit({"event": "connected"}, "connected to the network")

@@ -114,7 +114,7 @@ def _explain(error: Exception, model: str, key: str) -> ProviderError:
         return ProviderError(f"{model} gave no answer in time", retryable=True)
     if kinds & {"InvalidURL", "UnsupportedProtocol"}:
         return ProviderError("the base_url of Gemini is not an address")
-    if kinds & {"RemoteProtocolError", "TransportError", "ClientPayloadError", "ServerDisconnectedError", "ClientOSError"}:
+    if kinds & {"TransportError", "ClientPayloadError", "ClientConnectionError"}:
         return ProviderError("the connection to Gemini broke", retryable=True)
     if kinds & {"ValueError", "DecodingError", "UnknownApiResponseError", "AttributeError", "TypeError"}:
         return ProviderError("Gemini sent something that is not an answer", retryable=True)

@@ -139,6 +139,10 @@ class Session:
         mine = origin == self._node_id and self._is_mine(outcome)
         self._news.on_applied(outcome, origin, mine)
 
+    def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
+        """To be called when the LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
+        self._news.on_progress(node, context, turn, pieces)
+
     def on_leader(self, leader: int | None) -> None:
         """To be called when the node sees another leader, or none; calls that change nothing are fine."""
         self._news.on_leader(leader)

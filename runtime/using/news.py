@@ -27,6 +27,7 @@ from kvstore.commands import (
 )
 from kvstore.store import Outcome, Store
 from runtime.sentences import Phase, Sentence
+from runtime.using.progress import Progress
 from runtime.using.records import poll_record, response_record, turn_record, vote_record
 
 Emit: TypeAlias = Callable[[Mapping[str, Any], Text], None]
@@ -62,6 +63,7 @@ class News:
         self._nodes = nodes
         self._asked_here: dict[str, int] = {}
         """Context id -> its open turn, if this user asked."""
+        self._progress = Progress()
         self._leader: int | None = None
 
     def on_applied(self, outcome: Outcome, origin: int, mine: bool) -> None:
@@ -102,6 +104,17 @@ class News:
                 self._on_election(context, event)
         if turn is not None and self._store().conversations[context].open_turn != turn:
             self._asked_here.pop(context, None)
+            self._progress.end(context)
+
+    def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
+        """The LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
+        found = self._store().conversations.get(context)
+        if found is None or self._asked_here.get(context) != turn or found.open_turn != turn:
+            return
+        state = {"state": "writing", "tokens": pieces} if pieces else {"state": "thinking"}
+        self._progress.note(context, turn, node, pieces)
+        words = None if self.level is Level.QUIET else self._progress.due(context, turn, found.turns[turn - 1])
+        self._emit({"event": "progress", "context": context, "turn": turn, "node": node, **state}, words)
 
     def on_leader(self, leader: int | None) -> None:
         """The node sees another leader, or none; calls that change nothing are fine."""
@@ -128,6 +141,7 @@ class News:
         context, turn, origin = command.context, event["turn"], event["origin"]
         if mine:
             self._asked_here[context] = turn
+            self._progress.begin(context, turn)
         kind, noun = ("query", "question") if isinstance(command, Query) else ("ask", "question for the leader")
         text = f"{context}: {noun} from node {origin}: {one_line(command.text)}"
         self._tell(kind, {**event, "text": command.text}, text, mine)
@@ -171,6 +185,7 @@ class News:
     def _on_retry(self, command: Retry, event: Mapping[str, Any], mine: bool) -> None:
         if mine:
             self._asked_here[command.context] = event["turn"]
+            self._progress.begin(command.context, event["turn"])
         whom = "every node" if command.node is None else f"node {command.node}"
         words = f"{command.context}: node {event['origin']} asks {whom} again"
         self._tell("retried", {**event, "node": command.node}, words, mine)

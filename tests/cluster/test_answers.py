@@ -143,3 +143,21 @@ def test_answers_after_the_end_are_dropped_everywhere(tmp_path: Path) -> None:
         first, second = cluster.nodes[5].ok("view c")["turns"]
         assert set(first["candidates"]) == set(second["candidates"]) == {"1", "2", "3"}
         assert first["cancelled"] and second["chosen"] == 3
+
+
+def test_progress_is_shown_where_the_question_was_typed_and_nowhere_else(tmp_path: Path) -> None:
+    with Cluster(tmp_path, llm={"provider": "fake", "delay_s": 0.5}) as cluster:
+        cluster.leader()
+        asker = cluster.nodes[2]
+        asker.ok("create c")
+        asker.ok("query c Why?")
+
+        def thinking() -> set[int]:
+            return {e["node"] for e in asker.events if e["event"] == "progress" and e["state"] == "thinking"}
+
+        until(lambda: thinking() == {1, 2, 3, 4, 5})
+        asker.wait(lambda e: e["event"] == "candidate" and e["have"] == 5)
+        decided = cluster.converged()["decided"]
+        assert decided == 1 + 1 + 5, "nothing of it is in the log"
+        others = [process for pid, process in cluster.nodes.items() if pid != 2]
+        assert not any(event["event"] == "progress" for process in others for event in process.events)

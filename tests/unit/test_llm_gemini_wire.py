@@ -73,7 +73,7 @@ CASES = {
     "503": Case(refusal(503, "The model is overloaded."), "failing .HTTP 503.: The model is overloaded", True),
     "504": Case(refusal(504, "Deadline expired"), "failing .HTTP 504.: Deadline expired", True),
     "bad request": Case(refusal(400, "temperature out of range"), "refused the request .HTTP 400.", False),
-    "blocked prompt": Case(said_json({"promptFeedback": {"blockReason": "SAFETY"}}), r"prompt is blocked \(SAFETY", False),
+    "blocked prompt": Case(said_json({"promptFeedback": {"blockReason": "SAFETY"}}), "blocked .SAFETY.", False),
     "safety": Case(said_json(candidate("Some", "SAFETY")), "safety filter does not allow", False),
     "recitation": Case(said_json(candidate(None, "RECITATION")), "copyrighted", False),
     "unknown reason": Case(said_json(candidate(None, "OTHER")), "stopped: OTHER", True),
