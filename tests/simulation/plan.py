@@ -208,16 +208,37 @@ def _limits(random: Random) -> Limits:
 
 def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
     kinds = ("crash", "trap", "crash all", "wipe", "pause", "cut one", "one way", "isolate", "partition", "depose",
-             "storm", "hint")
+             "storm", "hint", "catching up")
     liked = {kind: random.choice((0.0, 0.5, 1.0, 3.0)) for kind in kinds}
     liked["crash all"] *= 0.4
     liked["wipe"] *= 0.5
     weights = [liked[kind] for kind in kinds]
-    if not any(weights):
-        return []
-    count = int(safety_s * random.choice((0.0, 0.5, 1.0, 2.0, 4.0)))
-    return [_fault(random, kind, nodes, random.uniform(0.3, safety_s))
-            for kind in random.choices(kinds, weights, k=count)]
+    count = int(safety_s * random.choice((0.0, 0.5, 1.0, 2.0, 4.0))) if any(weights) else 0
+    chosen = random.choices(kinds, weights, k=count) if count else []
+    if random.random() < 0.3:
+        # Leaders come and go so quickly that much of what they said is still on its way to their successors.
+        chosen += ["depose"] * int(safety_s * random.choice((1, 3)))
+    faults: list[AnyEvent] = []
+    for kind in chosen:
+        at = random.uniform(0.3, safety_s)
+        if kind == "catching up":
+            faults += _catching_up(random, nodes, at)
+        else:
+            faults.append(_fault(random, kind, nodes, at))
+    return faults
+
+
+def _catching_up(random: Random, nodes: int, at: float) -> list[AnyEvent]:
+    """A node falls behind, and something happens to it, or to somebody that helps it, while it catches up."""
+    pids = range(1, nodes + 1)
+    pid, other = random.sample(pids, 2)
+    away = random.uniform(0.3, 2.0)
+    point = random.choice(("piece sent", "piece received", "snapshot installed"))
+    return [
+        Cut(at=at, links=_between([pid], [peer for peer in pids if peer != pid]), seconds=away),
+        Crash(at=at + away, pid=random.choice((other, LEADER)) if point == "piece sent" else pid,
+              down=_log_uniform(random, 0.05, 1.0), point=point, count=random.choice((1, 1, 2, 3))),
+    ]
 
 
 def _fault(random: Random, kind: str, nodes: int, at: float) -> AnyEvent:
@@ -230,7 +251,7 @@ def _fault(random: Random, kind: str, nodes: int, at: float) -> AnyEvent:
             return Crash(at=at, pid=victim, down=seconds, hinted=random.random() < 0.5)
         case "trap":
             return Crash(at=at, pid=victim, down=seconds, hinted=random.random() < 0.5, point=random.choice(POINTS),
-                         count=int(_log_uniform(random, 1, 12)))
+                         count=int(_log_uniform(random, 1, 7)))
         case "crash all":
             return CrashAll(at=at, down=min(seconds, 0.5), apart=random.choice((0.0, 0.05, 0.3)))
         case "wipe":
@@ -249,7 +270,7 @@ def _fault(random: Random, kind: str, nodes: int, at: float) -> AnyEvent:
             where = random.randint(1, nodes - 1)
             return Cut(at=at, links=_between(shuffled[:where], shuffled[where:]), seconds=seconds)
         case "depose":
-            return Depose(at=at, cut_s=seconds if random.random() < 0.7 else 0.0,
+            return Depose(at=at, cut_s=min(seconds, 0.8),
                           spared=tuple(random.sample(pids, random.randint(0, nodes // 2))))
         case "storm":
             return Storm(at=at, loss=random.uniform(0, 0.7), delay=_log_uniform(random, 0.001, 1.5),

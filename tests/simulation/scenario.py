@@ -131,7 +131,7 @@ class Scenario:
         if isinstance(event, Use):
             self.users.type(world, event)
             return
-        kind = type(event).__name__.lower()
+        kind = "crash all" if isinstance(event, CrashAll) else type(event).__name__.lower()
         match event:
             case Crash(point=None):
                 self._crash(self._node(event.pid), event.down, event.hinted)

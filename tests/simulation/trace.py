@@ -132,7 +132,7 @@ class Trace(Observer):
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
         self._words.born(node.pid, durable.incarnation)
-        self(world.now, f"{node.pid} starts with  {self._words.disk(node.disk)}")
+        self(world.now, f"{node.pid} finds  {self._words.disk(node.disk)}")
 
     def sent(self, world: World, node: Node, to: int, said: AnyMessage) -> None:
         if self._heartbeats or not isinstance(said, Heartbeat):
@@ -161,7 +161,9 @@ def told(plan: Plan, heartbeats: bool = False) -> list[str]:
     scenario = Scenario(plan, [trace, *all_checkers()])
     scenario.world.trace = trace
     run = scenario.run()
-    weather = ", ".join(f"{name} {value:.3g}" for name, value in msgspec.structs.asdict(plan.weather).items() if value)
-    head = [f"{plan.nodes} nodes, dice of seed {plan.seed}; weather: {weather}"]
+    weather = ", ".join(f"{name} {value:.3g}" for name, value in msgspec.structs.asdict(plan.weather).items()
+                        if value and isinstance(value, float))
+    only = ", ".join(sorted(plan.weather.only))
+    head = [f"{plan.nodes} nodes, dice of seed {plan.seed}; weather: {weather}{only and f' ({only} only)'}"]
     head += [f"planned: {event}" for event in plan.events]
     return [*head, *trace.lines, *trace.ending(scenario.world), f"{run.checker or 'nothing wrong'}: {run.complaint}"]

@@ -18,7 +18,7 @@ import msgspec
 from kvstore.commands import Command, encode
 from kvstore.store import Outcome, Store
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Entry, Routed, Snapshot
+from paxos.messages import AnyMessage, Entry, Heartbeat, Routed, Snapshot
 from paxos.output import Applied, Durable, Output, Persist, Standing
 from paxos.replica import QueueFull, Replica
 from storage.memory import MemoryDatabase
@@ -156,11 +156,13 @@ class World:
             sent(self, sender, to, message)
         weather, random = self.weather, self.random
         if (sender.pid, to) in weather.cut or to not in self.nodes:
+            self._note_loss(sender.pid, to, message)
             return
         troubled = not weather.only or _kind(message) in weather.only
         copies = 1
         if troubled and weather.loss and random.random() < weather.loss:
             copies = 0
+            self._note_loss(sender.pid, to, message)
         elif weather.duplicate and random.random() < weather.duplicate:
             copies = 2
         origin = sender.pid
@@ -174,6 +176,10 @@ class World:
         if (origin, to) not in self.weather.cut:
             self.messages += 1
             self.nodes[to].receive(origin, message)
+
+    def _note_loss(self, origin: int, to: int, message: AnyMessage) -> None:
+        if self.trace is not None and not isinstance(message, Heartbeat):
+            self.note(f"{origin} -> {to}  lost")
 
     def note(self, text: str) -> None:
         if self.trace is not None:
@@ -256,7 +262,7 @@ class Node:
             self.pid, self.world.pids, durable, self.world.timing, self.world.limits,
             Random(self.world.random.random()), self.clock,
         )
-        self.world.note(f"{self.pid} starts, decided {durable.decided}, promised {durable.promised}")
+        self.world.note(f"{self.pid} starts")
         self._start_ticking()
 
     def crash(self) -> None:
@@ -320,6 +326,11 @@ class Node:
             self._backlog.append(lambda: self.receive(sender, message))
             return
         self.replica.receive(sender, message, self.clock)
+        if self._trap is not None and _kind(message) == "SnapshotPiece":
+            try:
+                self._pass("piece received")
+            except Died:
+                return
         if not self.world.weather.turn_s:
             self.pump()
         elif not self._turn_pending:
@@ -387,7 +398,7 @@ class Node:
     def _work_off(self, out: Output) -> None:
         for to, message in out.send_first:
             self.world.carry(self, to, message)
-            self._pass("sending first")
+            self._pass("piece sent" if _kind(message) == "SnapshotPiece" else "sending first")
         self._pass("before the write")
         if out.persist is not None or out.send:
             self._write(out.persist, out.send)
@@ -501,7 +512,7 @@ class Node:
 
 POINTS = (
     "sending first", "before the write", "before the commit", "part of the commit", "committed", "releasing",
-    "applied", "acknowledged", "snapshot installed",
+    "applied", "acknowledged", "piece sent", "piece received", "snapshot installed",
 )
 """Where a process may die in the middle of its work. Part of a commit: what one transaction of several had done."""
 

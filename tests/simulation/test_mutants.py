@@ -1,0 +1,34 @@
+"""Each classic mistake in mutants.txt is caught by the swarm. Here the seed noted there is tried first, then a bounded
+search; `python -m tests.simulation.mutants` searches each from seed 1."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS, hunt, parse, patched
+
+SEARCH = 200
+"""Runs, if the noted seed catches it no more."""
+
+
+def test_there_are_enough_mutants_and_each_fits() -> None:
+    assert len(MUTANTS) >= 60
+    for mutant in MUTANTS.values():
+        for path, source in patched(mutant).items():
+            compile(source, path, "exec")
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_swarm_catches(name: str) -> None:
+    mutant = MUTANTS[name]
+    caught = hunt(name, mutant.seed, 1) if mutant.seed is not None else None
+    caught = caught or hunt(name, 1, SEARCH)
+    assert caught is not None, f"not caught in {SEARCH} runs: {mutant.mistake}"
+
+
+def test_a_patch_must_fit_exactly_once() -> None:
+    nowhere = next(parse("== nowhere\nA sentence.\n@@ paxos/log.py\n-there is no such line\n"))
+    twice = next(parse("== twice\nA sentence.\n@@ paxos/log.py\n-\n"))
+    for mutant in (nowhere, twice):
+        with pytest.raises(ValueError, match="fits"):
+            patched(mutant)
