@@ -22,6 +22,7 @@ usage: ./run.sh [COMMAND]
   setup         only install into .venv
   test [ARGS]   set up, then check and test everything (ARGS go to pytest: ./run.sh test tests/unit)
   torture [T]   attack a running cluster of real processes for a time, e.g. ./run.sh torture 10m
+  bench [ARGS]  measure this, etcd and PySyncObj side by side (about 3 minutes; --full: everything, half an hour)
   help          this text
   --version     which version this is
 
@@ -61,6 +62,18 @@ setup() {
     printf '%s' "$wanted" >.venv/installed
 }
 
+bench_setup() {
+    local wanted log=.venv-bench/install.log
+    setup
+    wanted=$(cat requirements.txt bench/requirements.txt | cksum)
+    [ -x .venv-bench/bin/python ] && [ "$(cat .venv-bench/installed 2>/dev/null)" = "$wanted" ] && return
+    printf 'Installing what is measured against into .venv-bench (once) ...\n' >&2
+    .venv/bin/python -m venv .venv-bench >/dev/null
+    .venv-bench/bin/python -m pip install --disable-pip-version-check -q -r bench/requirements.txt -c requirements.txt \
+        >"$log" 2>&1 || fail "installing failed (is there a network?); the last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
+    printf '%s' "$wanted" >.venv-bench/installed
+}
+
 case "${1:-start}" in
     start | stop | reset)
         setup
@@ -85,6 +98,11 @@ case "${1:-start}" in
         shift
         setup
         exec .venv/bin/python -m tests.cluster.torture "$@"
+        ;;
+    bench)
+        shift
+        bench_setup
+        exec .venv-bench/bin/python -m bench "$@"
         ;;
     help | -h | --help) usage ;;
     --version) sed -n 's/^version = "\(.*\)"/ConsensusLLM \1/p' pyproject.toml ;;

@@ -28,8 +28,9 @@ async def record(pid: int, seconds: float, out: Path) -> None:
     spy = available()
     assert spy is not None
     process = await asyncio.create_subprocess_exec(
-        spy, "record", "--pid", str(pid), "--duration", str(max(1, round(seconds))), "--rate", "400", "--full-filenames",
-        "--format", "raw", "--output", str(out), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        spy, "record", "--pid", str(pid), "--duration", str(max(1, round(seconds))), "--rate", "400",
+        "--full-filenames", "--format", "raw", "--output", str(out),
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )
     await process.wait()
 

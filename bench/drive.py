@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -103,22 +104,32 @@ class Channel:
                 await self._idle.wait()
 
 
-async def load(channels: Sequence[Channel], in_flight: int, seconds: float, warm_up: float = WARM_UP_S) -> Sample:
+Used = Callable[[], Mapping[str, float]]
+"""CPU seconds used so far, by kind of process."""
+
+
+async def load(
+    channels: Sequence[Channel], in_flight: int, seconds: float, used: Used, warm_up: float = WARM_UP_S
+) -> Sample:
     """Keeps `in_flight` operations under way, shared evenly by the channels."""
     meter = Meter()
     for channel in channels:
         channel.start(meter, in_flight // len(channels))
     await asyncio.sleep(warm_up)
+    before, begun = used(), time.process_time()
     meter.open()
-    begun = time.process_time()
     await asyncio.sleep(seconds)
     meter.close()
-    used = time.process_time() - begun
+    cpu = {"driver": time.process_time() - begun, **difference(before, used())}
     for channel in channels:
         await channel.drain()
     sample = meter.sample()
-    sample.cpu["driver"] = used
+    sample.cpu = cpu
     return sample
+
+
+def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    return {kind: after[kind] - before.get(kind, 0.0) for kind in after}
 
 
 async def operations(channels: Sequence[Channel], in_flight: int, count: int) -> float:
@@ -127,9 +138,11 @@ async def operations(channels: Sequence[Channel], in_flight: int, count: int) ->
     begun = time.perf_counter()
     for channel in channels:
         channel.start(meter, in_flight // len(channels))
-    while sum(many for _, many in meter.acknowledged) < count:
+    done = 0
+    while done < count:
         await asyncio.sleep(0.02)
-        meter.acknowledged[:-1] = [(0.0, sum(many for _, many in meter.acknowledged[:-1]))]
+        done += sum(many for _, many in meter.acknowledged)
+        meter.acknowledged.clear()
     for channel in channels:
         await channel.drain()
     return time.perf_counter() - begun
@@ -138,7 +151,7 @@ async def operations(channels: Sequence[Channel], in_flight: int, count: int) ->
 def longest_gap(acknowledged: Sequence[tuple[float, int]], since: float, until: float) -> float:
     """Seconds between two neighbouring acknowledgements of which the later one came after `since`."""
     times = [at for at, _ in acknowledged if at <= until]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False) if later >= since]
+    gaps = [later - earlier for earlier, later in pairwise(times) if later >= since]
     if not times or times[-1] < since:
         return until - since
     return max(gaps, default=until - since)
@@ -160,4 +173,6 @@ def summary(sample: Sample) -> dict[str, Any]:
         "rate": sample.rate, "p50_ms": sample.percentile(0.5) * 1e3, "p99_ms": sample.percentile(0.99) * 1e3,
         "errors": sample.errors, "operations": sample.operations, "seconds": sample.seconds,
         "cpu": {name: used / sample.seconds for name, used in sample.cpu.items()},
+        "us_per_operation": {name: used / sample.operations * 1e6 for name, used in sample.cpu.items()}
+        if sample.operations else {},
     }

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 from bench.drive import Channel
-from bench.processes import Processes, free_ports
+from bench.processes import Processes, free_ports, python
 
 NODES = (1, 2, 3, 4, 5)
 SIZE = 200
@@ -122,10 +121,9 @@ def encoded_cancel(prefix: str) -> bytes:
 class Ours:
     name = "ConsensusLLM"
 
-    def __init__(self, folder: Path, root: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.root = root
         self.processes = Processes(folder)
         self.config = folder / "config.json"
         self.config.write_text(json.dumps({
@@ -151,7 +149,7 @@ class Ours:
         self._python(f"node-{node}", "node.py", str(node), "--background")
 
     def _python(self, name: str, *arguments: str, pipes: bool = False) -> None:
-        command = [sys.executable, *arguments, "--config", str(self.config)]
+        command = [python(), *arguments, "--config", str(self.config)]
         self.processes.start(name, [*command, "--json"] if pipes else command, pipes=pipes)
         if pipes:
             self._swallow(name)

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import subprocess
-import time
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,12 +61,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_mb(pid: int) -> float:
-    """Memory of its own, in MB: what it shares with other processes counts in part."""
+    """Resident memory in MB, with what it shares with other processes."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0.0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0) / 1024
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0) * 1024 / 1e6
 
 
 def free_ports(count: int) -> list[int]:
@@ -80,11 +80,7 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def spin(seconds: float) -> float:
-    """Turns of an empty loop in a second: how fast the machine is at this moment."""
-    turns, until = 0, time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        for _ in range(1000):
-            pass
-        turns += 1000
-    return turns / seconds
+def python() -> str:
+    """The interpreter that the product runs with."""
+    installed = ROOT / ".venv" / "bin" / "python"
+    return str(installed) if installed.exists() else sys.executable

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.drive import Sample
+from bench.drive import WARM_UP_S, Sample, difference
 from bench.processes import Processes, free_ports
 
 NODES = (1, 2, 3, 4, 5)
@@ -77,10 +77,15 @@ class PySyncObj:
         leader = await self.leader()
         follower = next(node for node in self.up() if node != leader)
         nodes = {"leader": [leader], "follower": [follower], "spread": self.up()}[where]
-        what = {"do": "load", "in_flight": in_flight // len(nodes), "seconds": seconds, "warm_up": 0.3}
-        answers = await asyncio.gather(*(self.order(node, what) for node in nodes))
+        what = {"do": "load", "in_flight": in_flight // len(nodes), "seconds": seconds, "warm_up": WARM_UP_S}
+        running = asyncio.gather(*(self.order(node, what) for node in nodes))
+        await asyncio.sleep(WARM_UP_S)
+        before = self.processes.cpu()
+        await asyncio.sleep(seconds)
+        cpu = difference(before, self.processes.cpu())
+        answers = await running
         latencies = sorted(latency for answer in answers for latency in answer["latencies"])
         return Sample(
             sum(answer["operations"] for answer in answers), seconds, latencies,
-            sum(answer["errors"] for answer in answers),
+            sum(answer["errors"] for answer in answers), cpu,
         )

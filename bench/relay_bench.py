@@ -1,6 +1,6 @@
 """How many frames the relay passes on, and how long a message takes.
 
-    python -m bench.relay_bench [--seconds S] [--size BYTES]
+    python -m bench.relay_bench [--seconds S] [--size BYTES] [--bare]
 
 The relay runs in a process of its own, as in a cluster; all nodes share a second one, so that on a machine with few
 cores the figures say more about the relay than about five Python processes that get in each other's way.
@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from random import Random
+from typing import NamedTuple
 
 import uvloop
 
+from bench import relay_share
 from net.faults import Faults
 from net.link import NodeLink
 from net.relay import Relay
@@ -32,13 +35,13 @@ WINDOW = 2000
 """Messages that a sender has under way to each receiver at most."""
 
 
-def relay_process(door: Connection) -> None:
+def relay_process(door: Connection, bare: bool) -> None:
     async def main() -> None:
         faults = Faults(Random(1))
         relay = Relay(
             cluster="bench", nodes=range(1, NODES + 1), secret=None, faults=faults, emit=lambda _: None
         )
-        door.send(await relay.start(HOST, 0))
+        door.send(await (relay_share.start(HOST) if bare else relay.start(HOST, 0)))
         leave = asyncio.Event()
 
         def answer() -> None:
@@ -50,7 +53,8 @@ def relay_process(door: Connection) -> None:
 
         asyncio.get_running_loop().add_reader(door.fileno(), answer)
         await leave.wait()
-        await relay.close()
+        if not bare:
+            await relay.close()
 
     uvloop.run(main())
 
@@ -113,9 +117,26 @@ async def round_trip(nodes: list[Node], size: int, seconds: float) -> str:
     return f"round trip   {p50:9.0f} us median, {p99:.0f} us p99 ({len(times)} of them, each twice through the relay)"
 
 
-async def stream(
-    name: str, nodes: list[Node], senders: list[Node], size: int, seconds: float, door: Connection
-) -> str:
+class Stream(NamedTuple):
+    frames: float
+    """A second."""
+    busy: float
+    """Share of one core that the relay took."""
+    dropped: int
+
+    def words(self, name: str, size: int) -> str:
+        return (
+            f"{name:12} {self.frames:9,.0f} frames/s, {self.frames * size / 1e6:.0f} MB/s; the relay was busy "
+            f"{100 * self.busy:.0f} % of one core: {self.own:,.0f} frames/s of its own time; dropped {self.dropped}"
+        )
+
+    @property
+    def own(self) -> float:
+        """Frames for a second of the relay's own time."""
+        return self.frames / self.busy if self.busy else 0.0
+
+
+async def stream(nodes: list[Node], senders: list[Node], size: int, seconds: float, door: Connection) -> Stream:
     payload = bytes(size)
     sent = {node.number: 0 for node in senders}
     got_before = sum(node.count for node in nodes)
@@ -139,34 +160,44 @@ async def stream(
     busy = cpu_after - cpu
     while sum(node.count for node in nodes) - got_before < sum(sent.values()) - (dropped_after - dropped):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    return (
-        f"{name:12} {passed / took:9,.0f} frames/s, {passed * size / took / 1e6:.0f} MB/s; the relay was busy "
-        f"{100 * busy / took:.0f} % of one core: {passed / busy:,.0f} frames/s of its own time; "
-        f"dropped {dropped_after - dropped}"
-    )
+    return Stream(passed / took, busy / took, dropped_after - dropped)
 
 
-async def main(size: int, seconds: float) -> None:
+@contextlib.asynccontextmanager
+async def cluster(bare: bool) -> AsyncIterator[tuple[list[Node], Connection]]:
     door, other = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=relay_process, args=(other,))
+    process = multiprocessing.get_context("spawn").Process(target=relay_process, args=(other, bare))
     process.start()
     port = await asyncio.to_thread(door.recv)
     nodes = [Node(port, number) for number in range(1, NODES + 1)]
     for node in nodes:
         await node.ready.wait()
-    print(f"{NODES} nodes, messages of {size} bytes, {seconds:g} s each")
-    print(await round_trip(nodes, size, seconds))
-    print(await stream("flood", nodes, nodes, size, seconds, door))
-    print(await stream("fan-out", nodes, nodes[:1], size, seconds, door))
-    for node in nodes:
-        await node.link.close()
-    door.send("leave")
-    await asyncio.to_thread(process.join)
+    try:
+        yield nodes, door
+    finally:
+        for node in nodes:
+            await node.link.close()
+        door.send("leave")
+        await asyncio.to_thread(process.join)
+
+
+async def flood(bare: bool, size: int, seconds: float) -> Stream:
+    async with cluster(bare) as (nodes, door):
+        return await stream(nodes, nodes, size, seconds, door)
+
+
+async def main(size: int, seconds: float, bare: bool) -> None:
+    async with cluster(bare) as (nodes, door):
+        print(f"{NODES} nodes, messages of {size} bytes, {seconds:g} s each")
+        print(await round_trip(nodes, size, seconds))
+        print((await stream(nodes, nodes, size, seconds, door)).words("flood", size))
+        print((await stream(nodes, nodes[:1], size, seconds, door)).words("fan-out", size))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measures the relay.")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--size", type=int, default=200)
+    parser.add_argument("--bare", action="store_true", help="a relay that only routes, for comparison")
     arguments = parser.parse_args()
-    uvloop.run(main(arguments.size, arguments.seconds))
+    uvloop.run(main(arguments.size, arguments.seconds, arguments.bare))
