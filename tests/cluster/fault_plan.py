@@ -1,0 +1,125 @@
+"""What is going to happen to the cluster, drawn from a seed before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import combinations, permutations
+from random import Random
+
+import msgspec
+
+LEADER = 0
+"""Stands for the number of the node that leads when the fault begins."""
+
+NODES = (1, 2, 3, 4, 5)
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """`at` and `seconds` (how long it lasts) in seconds; `commands` are the operator's, without their duration."""
+
+    at: float
+    kind: str
+    seconds: float
+    nodes: tuple[int, ...] = ()
+    commands: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        nodes = ", ".join("the leader" if node == LEADER else f"node {node}" for node in self.nodes)
+        return f"{self.at:7.1f} s  {self.kind} for {self.seconds:.1f} s: {nodes}{'; '.join(self.commands)}"
+
+
+Draw = Callable[[Random], tuple[tuple[int, ...], tuple[str, ...]]]
+
+
+def _some(random: Random, least: int, most: int) -> tuple[int, ...]:
+    return tuple(random.sample(NODES, random.randint(least, most)))
+
+
+def _one(random: Random) -> tuple[int, ...]:
+    return (random.choice((*NODES, LEADER, LEADER, LEADER)),)
+
+
+def _cuts(random: Random) -> tuple[str, ...]:
+    """Any pattern of links."""
+    share = random.uniform(0.15, 0.7)
+    return tuple(f"failLink {a} {b}" for a, b in combinations(NODES, 2) if random.random() < share)
+
+
+def _one_way_cuts(random: Random) -> tuple[str, ...]:
+    share = random.uniform(0.1, 0.5)
+    return tuple(f"failLink {a} {b} --oneway" for a, b in permutations(NODES, 2) if random.random() < share)
+
+
+def _partition(random: Random) -> tuple[str, ...]:
+    groups: list[list[int]] = [[] for _ in range(random.choice((2, 2, 2, 3)))]
+    nodes = random.sample(NODES, len(NODES))
+    for number, node in enumerate(nodes):
+        (groups[number] if number < len(groups) else random.choice(groups)).append(node)
+    return ("partition " + "|".join(",".join(map(str, group)) for group in groups),)
+
+
+def _delay(random: Random) -> tuple[str, ...]:
+    link = " {} {}".format(*random.sample(NODES, 2)) if random.random() < 0.5 else ""
+    most = 2000 if link else 400
+    return (f"delay{link} {random.randint(5, most)} {random.randint(0, most)}",)
+
+
+def _percent(name: str, most: int) -> Draw:
+    def draw(random: Random) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        link = " {} {}".format(*random.sample(NODES, 2)) if random.random() < 0.3 else ""
+        return (), (f"{name}{link} {random.randint(1, most)}",)
+
+    return draw
+
+
+KINDS: dict[str, Draw] = {
+    "kill one": lambda random: (_one(random), ()),
+    "kill several": lambda random: (_some(random, 2, 4), ()),
+    "kill all": lambda random: (tuple(random.sample(NODES, len(NODES))), ()),
+    "pause": lambda random: (_one(random) if random.random() < 0.6 else _some(random, 2, 3), ()),
+    "cut links": lambda random: ((), _cuts(random)),
+    "cut one way": lambda random: ((), _one_way_cuts(random)),
+    "partition": lambda random: ((), _partition(random)),
+    "isolate leader": lambda random: ((), ("isolate leader",)),
+    "delay": lambda random: ((), _delay(random)),
+    "loss": _percent("loss", 40),
+    "duplicates": _percent("duplicate", 50),
+    "reordering": _percent("reorder", 80),
+    "kill network": lambda random: ((), ()),
+    "full disk": lambda random: ((), ()),
+    "frozen files": lambda random: (_one(random), ()),
+}
+LOST_DISK = "lost disk"
+
+PAUSE_S = 1.3
+"""Between the beginnings of two faults, on average."""
+CALM_S = 4.0
+"""Without new faults, after each kind had its turn."""
+_LOST_AFTER = 0.6
+"""Of the whole time; then one node loses its disk, and its vote with it."""
+
+
+def draw_plan(seed: int, seconds: float) -> list[Fault]:
+    """Every kind has its turn before any comes again."""
+    random = Random(seed)
+    plan: list[Fault] = []
+    now = 0.5
+    for kind in _decks(random):
+        if kind is None:
+            now += CALM_S
+            continue
+        lasts = random.uniform(0.3, 4.0) * (3 if random.random() < 0.1 else 1)
+        if now + lasts > seconds:
+            break
+        nodes, commands = KINDS[kind](random)
+        plan.append(Fault(now, kind, lasts, nodes, commands))
+        now += random.expovariate(1 / PAUSE_S)
+    plan.append(Fault(seconds * _LOST_AFTER, LOST_DISK, random.uniform(0.1, 1.5), (random.choice(NODES),)))
+    return sorted(plan, key=lambda fault: fault.at)
+
+
+def _decks(random: Random) -> Iterator[str | None]:
+    """Kinds of faults without end; None for a calm."""
+    while True:
+        yield from random.sample(sorted(KINDS), len(KINDS))
+        yield None

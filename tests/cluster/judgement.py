@@ -1,0 +1,73 @@
+"""What became of a cluster under attack: does everything hold that must, and how long did users wait?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+
+from tests.cluster.fleet import Fleet
+from tests.cluster.workers import Crowd
+from tests.simulation.history import Call, infer_candidates
+from tests.simulation.linearizability import Verdict, check
+
+SETTLE_S = 60.0
+"""After the last fault, on a machine that does other things as well."""
+UNAVAILABLE_S = 1.0
+"""So long without an answer anywhere counts as a time of unavailability."""
+
+
+class Waits(NamedTuple):
+    """In seconds. `windows` are times in which no operation was answered at any node (stale views are no answers), from
+    the first call to the last answer, as (begin since then, length)."""
+
+    longest: float
+    longest_call: Call | None
+    windows: list[tuple[float, float]]
+    whole: float
+
+
+def waits(history: Sequence[Call]) -> Waits:
+    answered = [(call.returned_at, call) for call in history if call.returned_at is not None]
+    fresh = sorted(at for at, call in answered if call.result is None or not call.result.stale)
+    began = min((call.invoked_at for call in history), default=0.0)
+    times = [began, *fresh]
+    windows = [(a - began, b - a) for a, b in pairwise(times) if b - a > UNAVAILABLE_S]
+    longest = max(((at - call.invoked_at, number) for number, (at, call) in enumerate(answered)), default=(0.0, -1))
+    slowest = answered[longest[1]][1] if answered else None
+    return Waits(longest[0], slowest, windows, times[-1] - began)
+
+
+def linearizable(history: Sequence[Call]) -> Verdict:
+    """What the nodes' LLMs did is not in the history: it is inferred from what users saw. A view that is marked as
+    possibly stale is not judged as a linearizable read, but it must still show something that once was."""
+    return check(infer_candidates(history))
+
+
+async def settled(fleet: Fleet, crowd: Crowd) -> list[str]:
+    """Problems that are left when the faults have stopped: nodes that differ, conversations that are gone."""
+    try:
+        await fleet.all_show(_equal, SETTLE_S)
+    except TimeoutError as error:
+        return [f"not converged within {SETTLE_S:g} s: {error}"]
+    problems = []
+    created = crowd.created()
+    shown: list[bytes] = []
+    for member in fleet.members.values():
+        result = await crowd.look(member)
+        if result is None or result.conversations is None:
+            problems.append(f"{member.name} shows nothing, or something stale, although nothing is wrong any more")
+            continue
+        missing = [context for context in created if context not in result.conversations]
+        if missing:
+            problems.append(f"{member.name} has lost acknowledged conversations: {', '.join(missing)}")
+        shown.append(msgspec.json.encode(result.conversations))
+    if len(set(shown)) > 1:
+        problems.append("the nodes show different conversations")
+    return problems
+
+
+def _equal(seen: list[dict[str, object]]) -> bool:
+    return len({(one["applied"], one["decided"], one["digest"]) for one in seen}) == 1

@@ -1,0 +1,175 @@
+"""Does to a fleet what a plan says, and undoes it in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.cluster.fault_plan import LEADER, LOST_DISK, Fault
+from tests.cluster.fleet import Child, Fleet, Member
+from tests.cluster.full_disk import FrozenFiles, FullDisk, SmallDisk
+
+NOTICED_S = 15.0
+"""A full disk is noticed at the next write that needs room; there may be none for a while."""
+
+FREE_S = 6.0
+"""So long a victim that is down is waited for."""
+
+_CLEAR_WORDS = ("the disk is full", "Free some space, then start this node again")
+
+
+class Nemesis:
+    """Several faults may be on at once; `small` is the one disk that can be filled, and `its_node` whose it is."""
+
+    def __init__(self, fleet: Fleet, small: SmallDisk | None, its_node: int) -> None:
+        self.injected: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        """Faults whose victims were down already, or whose operator was."""
+        self.diary: list[str] = []
+        self._fleet = fleet
+        self._small = small
+        self._its_node = its_node
+        self._freed = asyncio.Condition()
+        self._taken: set[Child] = set()
+        """Down, or about to be: somebody will start them again."""
+        self._paused: set[Member] = set()
+
+    async def run(self, plan: Sequence[Fault]) -> None:
+        """Returns when the last fault is over."""
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as faults:
+            for fault in plan:
+                await asyncio.sleep(began + fault.at - time.monotonic())
+                faults.create_task(self._inject(fault))
+
+    async def stop(self) -> None:
+        """No faults any more: everything runs, all links work."""
+        for member in self._paused:
+            member.signal(signal.SIGCONT)
+        for child in (self._fleet.network, *self._fleet.members.values()):
+            if not child.running:
+                await child.start()
+        assert self._fleet.network.prompt is not None
+        answer = await self._fleet.network.prompt.say("reset")
+        if answer is None or not answer.said["ok"]:
+            self._fleet.problems.append(f"the network did not take its faults back: {answer}")
+
+    async def _inject(self, fault: Fault) -> None:
+        members = self._victims(fault)
+        match fault.kind:
+            case "kill one" | "kill several" | "kill all":
+                done = await self._kill(members, fault.seconds)
+            case "pause":
+                done = await self._pause(members, fault.seconds)
+            case "kill network":
+                done = await self._kill([self._fleet.network], fault.seconds)
+            case "full disk":
+                done = await self._fill(self._fleet.members[self._its_node], self._small, fault.seconds)
+            case "frozen files":
+                done = bool(members) and await self._fill(members[0], FrozenFiles(), fault.seconds)
+            case kind if kind == LOST_DISK:
+                done = await self._lose_disk(self._fleet.members[fault.nodes[0]], fault.seconds)
+            case _:
+                done = await self._operate(fault)
+        (self.injected if done else self.left_out)[fault.kind] += 1
+        self.diary.append(f"{time.monotonic():.3f} over{'' if done else ' (left out)'}: {fault}")
+
+    def _victims(self, fault: Fault) -> list[Member]:
+        numbers = {self._fleet.leader if node == LEADER else node for node in fault.nodes}
+        return [self._fleet.members[number] for number in numbers if number is not None]
+
+    async def _kill(self, children: Sequence[Child], seconds: float) -> bool:
+        victims = [child for child in children if child.running and child not in self._taken]
+        if not victims and len(children) == 1 and await self._free(children[0]):
+            victims = list(children)
+        self._taken.update(victims)
+        for child in victims:
+            child.kill()
+        await asyncio.gather(*(self._start_again(child, seconds) for child in victims))
+        return bool(victims)
+
+    async def _start_again(self, child: Child, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await child.gone(NOTICED_S)
+        await child.start()
+        await self._release(child)
+
+    async def _free(self, child: Child) -> bool:
+        """Whether it is up, or soon is, and nobody else's victim."""
+        try:
+            async with self._freed, asyncio.timeout(FREE_S):
+                await self._freed.wait_for(lambda: child.up.is_set() and child not in self._taken)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _release(self, child: Child) -> None:
+        async with self._freed:
+            self._taken.discard(child)
+            self._freed.notify_all()
+
+    async def _pause(self, members: Sequence[Member], seconds: float) -> bool:
+        if len(members) == 1:
+            await self._free(members[0])
+        lives = {member: member.life for member in members if member.running and member not in self._taken}
+        self._paused.update(lives)
+        for member in lives:
+            member.signal(signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        for member, life in lives.items():
+            if member.life == life:  # else it was killed and started meanwhile
+                member.signal(signal.SIGCONT)
+        self._paused.difference_update(lives)
+        return bool(lives)
+
+    async def _fill(self, member: Member, disk: FullDisk | None, seconds: float) -> bool:
+        """The node must stop and say why, and come back when there is room."""
+        if disk is None or (isinstance(disk, FrozenFiles) and not disk.available):
+            return False
+        if not await self._free(member) or member in self._paused:
+            return False
+        self._taken.add(member)
+        member.doomed = True
+        life = member.life
+        await asyncio.to_thread(disk.fill, member.process_id)
+        stopped = await member.gone(NOTICED_S)
+        if stopped and (member.code != 1 or any(words not in member.last_words for words in _CLEAR_WORDS)):
+            self._fleet.problems.append(
+                f"{member.name} (life {life}) on a full disk left with exit code {member.code} and the words "
+                f"'{member.last_words}'"
+            )
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(disk.make_room)
+        if not stopped:  # it needed no room, or stood still meanwhile; its limit, if any, ends with its life
+            member.kill()
+            await member.gone(NOTICED_S)
+        await member.start()
+        await self._release(member)
+        return stopped
+
+    async def _lose_disk(self, member: Member, seconds: float) -> bool:
+        if not await self._free(member):
+            return False
+        self._taken.add(member)
+        member.kill()
+        await member.gone(NOTICED_S)
+        member.lose_disk()
+        await self._start_again(member, seconds)
+        return True
+
+    async def _operate(self, fault: Fault) -> bool:
+        """At the operator's prompt; a network that is killed meanwhile forgets its faults."""
+        prompt = self._fleet.network.prompt if await self._free(self._fleet.network) else None
+        if prompt is None or not fault.commands:
+            return False
+        answers = await asyncio.gather(*(prompt.say(f"{each} --for {fault.seconds:.1f}s") for each in fault.commands))
+        refused = [answer.said["error"] for answer in answers if answer is not None and not answer.said["ok"]]
+        if refused and "known to lead" not in refused[0]:
+            self._fleet.problems.append(f"the operator's command was refused: {fault}: {refused[0]}")
+        if refused or None in answers:
+            return False
+        await asyncio.sleep(fault.seconds)
+        return True

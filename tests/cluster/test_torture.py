@@ -1,0 +1,44 @@
+"""A short attack on real processes; `./run.sh torture 10m` is a long one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.fault_plan import KINDS, LOST_DISK, draw_plan
+from tests.cluster.judgement import waits
+from tests.cluster.torture import attack
+from tests.simulation.history import Args, Call, Result
+
+SECONDS = 20.0
+SEED = 3
+
+
+def test_a_seed_draws_the_same_faults_again_and_a_minute_has_all_of_them() -> None:
+    plan = draw_plan(7, 60)
+    assert plan == draw_plan(7, 60) != draw_plan(8, 60)
+    assert {fault.kind for fault in plan} == {*KINDS, LOST_DISK}
+    assert all(fault.at + fault.seconds <= 60 for fault in plan)
+
+
+def test_times_without_answers_are_told() -> None:
+    def call(begin: float, end: float | None, stale: bool = False) -> Call:
+        result = None if end is None else Result(False, "unknown", stale=stale)
+        return Call("n1", "view", Args("c"), begin, end, result)
+
+    waited = waits([call(10, 10.5), call(10.6, 13, stale=True), call(11, 14), call(12, None)])
+    assert waited.windows == [(0.5, 3.5)]
+    assert (waited.longest, waited.whole) == (3.0, 4.0)
+
+
+def test_under_attack_nothing_acknowledged_is_lost_and_histories_are_linearizable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = asyncio.run(attack(SEED, SECONDS, tmp_path / "run"))
+    with capsys.disabled():
+        print(f"\n{outcome}")
+    assert not outcome.problems, outcome.folder
+    assert len(outcome.injected) > 5
+    assert sum(outcome.counts[op] for op in ("create", "query", "choose", "view")) > 100
