@@ -143,16 +143,15 @@ class Ours:
         await self.settled()
 
     def start_network(self) -> None:
-        self._python("network", "network_server.py", pipes=True)
+        command = [python(), "network_server.py", "--config", str(self.config), "--json"]
+        self.processes.start("network", command, pipes=True)
+        self._swallow("network")
 
     def start_node(self, node: int) -> None:
-        self._python(f"node-{node}", "node.py", str(node), "--background")
-
-    def _python(self, name: str, *arguments: str, pipes: bool = False) -> None:
-        command = [python(), *arguments, "--config", str(self.config)]
-        self.processes.start(name, [*command, "--json"] if pipes else command, pipes=pipes)
-        if pipes:
-            self._swallow(name)
+        """Its own user wants to hear nothing of what others do."""
+        self.processes.start(
+            f"node-{node}", [python(), "node.py", str(node), "--config", str(self.config)], typed=b"quiet\n",
+        )
 
     def _swallow(self, name: str) -> None:
         """Nobody reads the orchestrator's events, and its pipe must not fill up."""

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,14 +20,21 @@ class Processes:
         self.folder = folder
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, command: list[str], *, pipes: bool = False, env: Mapping[str, str] | None = None,
-              cwd: Path = ROOT) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, command: list[str], *, pipes: bool = False, typed: bytes | None = None
+    ) -> subprocess.Popen[bytes]:
+        """With `pipes`, input and output are the caller's; else output goes to a log, and `typed` is the beginning of
+        an input that does not end."""
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen(
-                command, cwd=cwd, stderr=log, env={**os.environ, **(env or {})},
-                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL, stdout=subprocess.PIPE if pipes else log,
+            self.running[name] = process = subprocess.Popen(
+                command, cwd=ROOT, stderr=log, stdout=subprocess.PIPE if pipes else log,
+                stdin=subprocess.DEVNULL if typed is None and not pipes else subprocess.PIPE,
             )
-        return self.running[name]
+        if typed is not None:
+            assert process.stdin is not None
+            process.stdin.write(typed)
+            process.stdin.flush()
+        return process
 
     def kill(self, name: str) -> None:
         """As by `kill -9`; waits until it is gone."""
