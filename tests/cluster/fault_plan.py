@@ -108,7 +108,7 @@ def draw_plan(seed: int, seconds: float) -> list[Fault]:
         if kind is None:
             now += CALM_S
             continue
-        lasts = random.uniform(0.3, 4.0) * (3 if random.random() < 0.1 else 1)
+        lasts = random.uniform(0.3, 2.5) * (3 if random.random() < 0.1 else 1)
         if now + lasts > seconds:
             break
         nodes, commands = KINDS[kind](random)

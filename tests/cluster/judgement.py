@@ -21,12 +21,13 @@ UNAVAILABLE_S = 1.0
 
 class Waits(NamedTuple):
     """In seconds. `windows` are times in which no operation was answered at any node (stale views are no answers), from
-    the first call to the last answer, as (begin since then, length)."""
+    the first call to the last answer, as (begin, end)."""
 
     longest: float
     longest_call: Call | None
     windows: list[tuple[float, float]]
-    whole: float
+    began: float
+    ended: float
 
 
 def waits(history: Sequence[Call]) -> Waits:
@@ -34,10 +35,10 @@ def waits(history: Sequence[Call]) -> Waits:
     fresh = sorted(at for at, call in answered if call.result is None or not call.result.stale)
     began = min((call.invoked_at for call in history), default=0.0)
     times = [began, *fresh]
-    windows = [(a - began, b - a) for a, b in pairwise(times) if b - a > UNAVAILABLE_S]
+    windows = [(a, b) for a, b in pairwise(times) if b - a > UNAVAILABLE_S]
     longest = max(((at - call.invoked_at, number) for number, (at, call) in enumerate(answered)), default=(0.0, -1))
     slowest = answered[longest[1]][1] if answered else None
-    return Waits(longest[0], slowest, windows, times[-1] - began)
+    return Waits(longest[0], slowest, windows, began, times[-1])
 
 
 def linearizable(history: Sequence[Call]) -> Verdict:

@@ -28,7 +28,8 @@ class Nemesis:
         self.injected: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         """Faults whose victims were down already, or whose operator was."""
-        self.diary: list[str] = []
+        self.diary: list[tuple[float, float, Fault]] = []
+        """Those that were injected: begin and end (monotonic times)."""
         self._fleet = fleet
         self._small = small
         self._its_node = its_node
@@ -59,6 +60,7 @@ class Nemesis:
 
     async def _inject(self, fault: Fault) -> None:
         members = self._victims(fault)
+        began = time.monotonic()
         match fault.kind:
             case "kill one" | "kill several" | "kill all":
                 done = await self._kill(members, fault.seconds)
@@ -75,7 +77,8 @@ class Nemesis:
             case _:
                 done = await self._operate(fault)
         (self.injected if done else self.left_out)[fault.kind] += 1
-        self.diary.append(f"{time.monotonic():.3f} over{'' if done else ' (left out)'}: {fault}")
+        if done:
+            self.diary.append((began, time.monotonic(), fault))
 
     def _victims(self, fault: Fault) -> list[Member]:
         numbers = {self._fleet.leader if node == LEADER else node for node in fault.nodes}

@@ -29,8 +29,8 @@ def test_times_without_answers_are_told() -> None:
         return Call("n1", "view", Args("c"), begin, end, result)
 
     waited = waits([call(10, 10.5), call(10.6, 13, stale=True), call(11, 14), call(12, None)])
-    assert waited.windows == [(0.5, 3.5)]
-    assert (waited.longest, waited.whole) == (3.0, 4.0)
+    assert waited.windows == [(10.5, 14)]
+    assert (waited.longest, waited.began, waited.ended) == (3.0, 10, 14)
 
 
 def test_under_attack_nothing_acknowledged_is_lost_and_histories_are_linearizable(

@@ -44,6 +44,7 @@ class Outcome(msgspec.Struct):
     left_out: Counter[str]
     counts: Counter[str]
     history: list[Call]
+    diary: list[tuple[float, float, Fault]]
     problems: list[str]
     folder: Path
     verdict: str = "not judged"
@@ -52,7 +53,8 @@ class Outcome(msgspec.Struct):
         waited = waits(self.history)
         stale = self.counts["stale"]
         done = {name: n for name, n in sorted(self.counts.items()) if name not in ("stale", "busy", "unanswered")}
-        away = sum(length for _, length in waited.windows)
+        windows, whole = waited.windows, waited.ended - waited.began
+        away = sum(end - begin for begin, end in windows)
         lines = [
             f"faults: {sum(self.injected.values())} ({_listed(self.injected)})",
             f"left out, their victims being down: {_listed(self.left_out) or 'none'}",
@@ -61,13 +63,17 @@ class Outcome(msgspec.Struct):
             f"(their node died), {self.counts['busy']} refused as too many",
             f"longest wait: {waited.longest:.2f} s"
             + (f" ({waited.longest_call.op} at {waited.longest_call.process})" if waited.longest_call else ""),
-            f"no answer anywhere for over a second: {len(waited.windows)} times, {away:.1f} of {waited.whole:.1f} s"
-            + "".join(f"\n  {length:6.2f} s from {begin:.1f} s on" for begin, length in waited.windows),
+            f"no answer anywhere for over a second: {len(windows)} times, {away:.1f} of {whole:.1f} s"
+            + "".join(f"\n  {b - a:6.2f} s from {a - waited.began:.1f} s on: {self._during(a, b)}" for a, b in windows),
             f"linearizable: {self.verdict}",
             *(f"PROBLEM: {problem}" for problem in self.problems),
             f"verdict: {'FAILED' if self.problems else 'ok'}, seed {self.seed}",
         ]
         return "\n".join(lines)
+
+    def _during(self, begin: float, end: float) -> str:
+        """What was done to the cluster meanwhile."""
+        return ", ".join(fault.kind for a, b, fault in self.diary if a < end and begin < b) or "no fault"
 
 
 async def attack(seed: int, seconds: float, folder: Path) -> Outcome:
@@ -84,11 +90,13 @@ async def attack(seed: int, seconds: float, folder: Path) -> Outcome:
         problems += fleet.problems + _tracebacks(folder)
     finally:
         await fleet.close()
-        (folder / "diary.txt").write_text("".join(f"{line}\n" for line in nemesis.diary))
+        (folder / "diary.txt").write_text("".join(f"{a:.3f} to {b:.3f}: {fault}\n" for a, b, fault in nemesis.diary))
         dump(crowd.history(), folder / "history.jsonl")
         if small is not None:
             small.unmount()
-    outcome = Outcome(seed, nemesis.injected, nemesis.left_out, crowd.counts, crowd.history(), problems, folder)
+    outcome = Outcome(
+        seed, nemesis.injected, nemesis.left_out, crowd.counts, crowd.history(), nemesis.diary, problems, folder
+    )
     verdict = await asyncio.to_thread(linearizable, outcome.history)
     outcome.verdict = str(verdict)
     if not verdict.ok:
