@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -40,6 +41,8 @@ class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
     error: object = None
+    last: bool = False
+    """The server has said that nothing follows."""
 
 
 class Completion(msgspec.Struct):
@@ -50,6 +53,8 @@ class Completion(msgspec.Struct):
     finish_reason: str | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    ended: bool = False
+    """Nothing is missing, as far as the server lets one know."""
 
     def add(self, chunk: _Chunk) -> None:
         for choice in chunk.choices[:1]:
@@ -58,6 +63,7 @@ class Completion(msgspec.Struct):
                 self.text += text
                 self.pieces += 1
             self.finish_reason = choice.finish_reason or self.finish_reason
+        self.ended = self.ended or chunk.last or self.finish_reason is not None
         if chunk.usage is not None:
             self.tokens_in, self.tokens_out = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
 
@@ -78,6 +84,9 @@ class ChatClient:
                 base_url=base_url.rstrip("/") + "/",
                 headers={} if key is None else {"Authorization": f"Bearer {key}"},
                 timeout=httpx.Timeout(None, connect=_CONNECT_S),  # the whole request is bounded by its caller
+                # Some servers hang up after a stream although they promise not to; a new connection costs next to
+                # nothing beside an answer.
+                limits=httpx.Limits(max_keepalive_connections=0),
                 trust_env=use_proxies,
             )
         except httpx.InvalidURL as error:
@@ -99,7 +108,9 @@ class ChatClient:
                 late = stop_after_s is not None and time.monotonic() - began > stop_after_s
                 if completion.text and (late or len(completion.text) > _MAX_CHARS):
                     completion.finish_reason = completion.finish_reason or "length"
-                    break
+                    return completion
+        if not completion.ended:
+            raise ProviderError(f"the connection to {self._who} broke in the middle of the answer", retryable=True)
         return completion
 
     async def post(self, path: str, body: dict[str, Any]) -> bytes:
@@ -119,10 +130,13 @@ class ChatClient:
                 await self._check(response)
                 if response.headers.get("content-type", "").startswith("application/json"):
                     yield self._decoded(await response.aread())
+                    yield _Chunk(last=True)
                     return
                 async for line in response.aiter_lines():
                     field, _, data = line.partition(":")
-                    if field in ("data", "error") and data.strip() not in ("", "[DONE]"):
+                    if field == "data" and data.strip() == "[DONE]":
+                        yield _Chunk(last=True)
+                    elif field in ("data", "error") and data.strip():
                         yield self._decoded(data.encode(errors="replace"))
 
     def _decoded(self, data: bytes) -> _Chunk:
@@ -156,12 +170,14 @@ class ChatClient:
                 return ProviderError(
                     f"the quota of {self._who} is used up{said}",
                     retryable=not lasting,
-                    retry_after_s=float(retry_after) if retry_after is not None and retry_after.isdecimal() else None,
+                    retry_after_s=_seconds(retry_after),
                 )
             case 408 | 409 | 425:
                 return ProviderError(f"{self._who} could not answer now (HTTP {status}){said}", retryable=True)
             case _ if status >= 500:
-                return ProviderError(f"{self._who} is failing (HTTP {status}){said}", retryable=True)
+                return ProviderError(
+                    f"{self._who} is failing (HTTP {status}){said}", retryable=True, retry_after_s=_seconds(retry_after)
+                )
             case _:
                 return ProviderError(f"{self._who} refused the request (HTTP {status}){said}")
 
@@ -187,6 +203,18 @@ def chat_messages(system: str | None, messages: Sequence[Message]) -> list[dict[
     """A prompt's messages as the protocol wants them."""
     head = [] if system is None else [{"role": "system", "content": system}]
     return head + [{"role": message.role, "content": message.text} for message in messages]
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """From now on, by a Retry-After header: a number of seconds, or a date."""
+    if retry_after is None:
+        return None
+    if retry_after.isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
 
 
 def _message_of(error: object) -> str:

@@ -46,6 +46,8 @@ class OpenAIProvider:
             raise ProviderError(f"{self.model} stopped: its content filter does not allow the answer")
         if not completion.text.strip() and completion.finish_reason == "length":
             raise ProviderError(f"{self.model} used up its tokens before it wrote anything; allow more with max_tokens")
+        if not completion.text.strip():
+            raise ProviderError(f"{self.model} returned an empty answer", retryable=True)
         return Reply(
             completion.text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
             complete=completion.finish_reason != "length",

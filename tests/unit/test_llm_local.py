@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from llm.local import LocalProvider, find_model
@@ -219,6 +220,22 @@ def test_five_nodes_that_ask_at_once_share_one_server(data_dir: Path) -> None:
     asyncio.run(main())
 
 
+def test_with_equal_settings_five_nodes_give_five_answers_and_each_the_same_again(data_dir: Path) -> None:
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            nodes = [await stack.enter_async_context(node(number, data_dir)) for number in range(1, 6)]
+            asked = question("What would you do with a free day?", max_tokens=24)
+            texts = [(await each.ask(asked)).text for each in nodes]
+            assert len(set(texts)) == 5
+            assert [(await each.ask(asked)).text for each in nodes[:2]] == texts[:2]
+            again = msgspec.structs.replace(asked, round=1)
+            assert (await nodes[0].ask(again)).text not in texts, "asked again, it says something else"
+            same = msgspec.structs.replace(asked, seed=77)
+            assert (await nodes[0].ask(same)).text == (await nodes[3].ask(same)).text, "the seed makes the difference"
+
+    asyncio.run(main())
+
+
 def test_a_killed_server_is_started_again_by_the_next_question(data_dir: Path) -> None:
     async def main() -> None:
         async with node(1, data_dir) as provider:
@@ -285,6 +302,7 @@ def test_old_turns_make_room_and_too_long_a_question_is_told(data_dir: Path, mon
             reply = await provider.ask(question("Name a river.", *earlier, max_tokens=4))
             assert reply.tokens_in is not None
             assert 100 < reply.tokens_in < 250
+            assert (reply.before, reply.seen) == (20, 2)
             with pytest.raises(ProviderError, match=r"the question is too long .* \d+ tokens, 3968 are possible"):
                 await provider.ask(question("why " * 5000, max_tokens=96))
 

@@ -6,9 +6,13 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from email.utils import formatdate
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from llm.local import LocalProvider
 from llm.openai import OpenAIProvider
 from llm.provider import Prompt, ProviderError, Reply
 from llm.settings import LlmSettings
@@ -26,6 +30,8 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def delta(text: str | None, finish: str | None = None) -> object:
     return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
 
+
+LONGER = (("content-length", "5000"),)
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}
 
@@ -85,13 +91,19 @@ def test_a_server_that_does_not_stream() -> None:
         (said_stream(delta("He"), {"error": {"message": "out of memory"}}), "gave up: out of memory", True),
         (said_stream(delta("He", "content_filter")), "content filter", False),
         (said_stream(delta(None, "length")), "used up its tokens", False),
+        (Said(200, said_stream(delta("Half")).pieces[:-1], "text/event-stream"), "broke in the middle", True),
+        (Said(200, said_stream(delta("Half")).pieces[:1], "text/event-stream", LONGER), "connection .* broke", True),
+        (Said(200, (b"",), "text/event-stream"), "broke in the middle", True),
+        (Said(200, (b'{"choices": [{"mess',)), "not a chat completion", True),
+        (said_json({"choices": []}), "empty answer", True),
+        (said_json({"choices": [{"message": {"content": None}, "finish_reason": "stop"}]}), "empty answer", True),
     ],
 )
 def test_failures_in_plain_words(said: Said, reason: str, retryable: bool) -> None:
     with stand_in(said) as server, pytest.raises(ProviderError, match=reason) as caught:
         ask(server.url)
     assert caught.value.retryable is retryable
-    assert caught.value.retry_after_s == (3.0 if said.headers else None)
+    assert caught.value.retry_after_s == (3.0 if said.status == 429 and said.headers else None)
     assert KEY not in caught.value.reason
 
 
@@ -111,3 +123,49 @@ def test_too_slow_an_answer_is_given_up_and_the_server_notices() -> None:
             ask(server.url, timeout_s=0.3)
         assert time.monotonic() - began < 5
         wait_until(server.broken_off.is_set)
+
+
+def test_a_date_to_retry_after_is_understood() -> None:
+    later = formatdate(time.time() + 40, usegmt=True)
+    for status in (429, 503):
+        with stand_in(said_json({}, status, ("retry-after", later))) as server, pytest.raises(ProviderError) as caught:
+            ask(server.url)
+        assert caught.value.retry_after_s is not None and 30 < caught.value.retry_after_s <= 40
+    with stand_in(said_json({}, 503, ("retry-after", "soon"))) as server, pytest.raises(ProviderError) as caught:
+        ask(server.url)
+    assert caught.value.retry_after_s is None
+
+
+def test_an_answer_that_used_up_its_tokens_is_not_complete() -> None:
+    with stand_in(said_stream(delta("So far"), delta(None, "length"))) as server:
+        assert not ask(server.url).complete
+
+
+def test_it_talks_to_a_real_server(tmp_path: Path) -> None:
+    """The one that the provider local starts speaks the same protocol."""
+
+    async def main() -> None:
+        local = LocalProvider(LlmSettings(provider="local", timeout_s=180), 1, tmp_path)
+        client: OpenAIProvider | None = None
+        try:
+            await local.ask(question("Say hello.", max_tokens=2))
+            address = local._address
+            assert address is not None
+            settings = LlmSettings(model="m", base_url=address.url + "/v1", api_key=address.token, timeout_s=180)
+            client = OpenAIProvider(settings)
+            pieces: list[int] = []
+            prompt = Prompt(question("Name a river.").messages, temperature=0.9, seed=7, max_tokens=16)
+            reply = await client.ask(prompt, pieces.append)
+            assert reply.text.strip() and pieces == sorted(pieces) and reply.tokens_out and reply.tokens_in
+            assert (await client.ask(prompt)).text == reply.text, "the same seed says the same again"
+            assert not (await client.ask(msgspec.structs.replace(prompt, max_tokens=1))).complete
+            stranger = OpenAIProvider(msgspec.structs.replace(settings, api_key="wrong"))
+            with pytest.raises(ProviderError, match="does not accept the API key"):
+                await stranger.ask(prompt)
+            await stranger.close()
+        finally:
+            if client is not None:
+                await client.close()
+            await local.close()
+
+    asyncio.run(main())
