@@ -200,6 +200,8 @@ def check_context(context: str) -> str | None:
         return "a context id must not be empty"
     if len(context) > MAX_CONTEXT_CHARS:
         return f"a context id has at most {MAX_CONTEXT_CHARS} characters, not {len(context)}"
+    if context.isascii() and context.isprintable() and " " not in context:
+        return None  # nearly every id, at a fraction of the cost; ASCII is the same in every version of Python
     if any(low <= character <= high for character in context for low, high in _NOT_IN_CONTEXT):
         return "a context id consists of printable characters without spaces"
     return None
