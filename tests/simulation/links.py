@@ -28,7 +28,7 @@ import msgspec
 from kvstore.commands import Create
 from paxos.ballot import Leadership
 from paxos.messages import AnyMessage, Prepare
-from tests.simulation.world import Node, Observer, Weather, World
+from tests.simulation.world import SIM_TIMING, Node, Observer, Weather, World
 
 NODES = (1, 2, 3, 4, 5)
 QUORUM = 3
@@ -38,8 +38,10 @@ ARROWS = tuple((one, other) for one in NODES for other in NODES if one != other)
 RESTART = 0
 """As a starting leader: nobody. All nodes crash, and start again under the pattern."""
 
+TIMING = msgspec.structs.replace(SIM_TIMING, tick_s=0.05)
+"""Looks at the clock half as often as other simulations do: there are many runs."""
 SETTLES_WITHIN_S = 8.0
-"""Virtual seconds; the detectors of SIM_TIMING need 0.5 to 5 of them to believe that a link is gone."""
+"""Virtual seconds; the detectors need 0.5 to 5 of them to believe that a link is gone."""
 OBSERVED_S = 3.0
 """For how long the ballots must stand still afterwards: six times the election time."""
 LOOK_EVERY_S = 0.025
@@ -105,16 +107,29 @@ def lonely_hubs() -> Iterator[Pattern]:
                     yield pattern
 
 
+class Renamings:
+    """All renamings of the nodes that leave the `fixed` ones as they are."""
+
+    def __init__(self, *fixed: int) -> None:
+        others = [node for node in NODES if node not in fixed]
+        bit = {arrow: 1 << number for number, arrow in enumerate(ARROWS)}
+        self._tables = []
+        for order in permutations(others):
+            name = {**dict(zip(others, order, strict=True)), **{node: node for node in fixed}}
+            self._tables.append({arrow: bit[name[arrow[0]], name[arrow[1]]] for arrow in ARROWS})
+
+    def canonical(self, pattern: Pattern) -> int:
+        """Equal for patterns that are the same but for the names of nodes."""
+        return min(sum(map(table.__getitem__, pattern)) for table in self._tables)
+
+
 @cache
 def one_way_classes() -> tuple[Pattern, ...]:
     """`lonely_hubs` up to renaming: the first of each class, in a fixed order."""
-    orders = [(1, *order) for order in permutations(NODES[1:])]
-    bit = {arrow: 1 << number for number, arrow in enumerate(ARROWS)}
-    tables = [{arrow: bit[order[arrow[0] - 1], order[arrow[1] - 1]] for arrow in ARROWS} for order in orders]
+    renamings = Renamings(1)
     found: dict[int, Pattern] = {}
     for pattern in lonely_hubs():
-        canonical = min(sum(map(table.__getitem__, pattern)) for table in tables)
-        found.setdefault(canonical, pattern)
+        found.setdefault(renamings.canonical(pattern), pattern)
     return tuple(found[key] for key in sorted(found))
 
 
@@ -173,7 +188,7 @@ class Run:
         self.case = case
         self.standings = Standings()
         weather = Weather(delay=case.delay_s, jitter=case.delay_s)
-        self.world = World(case.seed, NODES, observers=[self.standings], weather=weather)
+        self.world = World(case.seed, NODES, timing=TIMING, observers=[self.standings], weather=weather)
         self._number = 0
         self._pending: set[tuple[int, int]] = set()
 
@@ -336,13 +351,33 @@ def run(case: Case) -> Result:
 
 
 def symmetric_cases(every_start: bool, seed: int = 1, delay_s: float = 0.002, shaken: bool = False) -> list[Case]:
-    """Without `every_start`, all patterns and all starts occur, but each pattern from one start only."""
+    """Without `every_start`, each pattern from one start, and further runs until each kind of start has occurred: each
+    place that the leader can have in a pattern, but for the names of nodes."""
     starts = (RESTART, *NODES)
-    return [
-        Case(symmetric(number), start, seed * 10_000 + number, delay_s, shaken)
-        for number in range(1 << len(PAIRS))
-        for start in (starts if every_start else [starts[number * 7 % 6]])
-    ]
+    picked: dict[tuple[int, int], None] = {}
+    missing: dict[tuple[int, int], tuple[int, int]] = {}
+    renamings = {RESTART: Renamings(), 1: Renamings(1)}
+    shapes: set[int] = set()
+    for number in range(1 << len(PAIRS)):
+        picked[number, starts[number * 7 % 6]] = None
+        shape = renamings[RESTART].canonical(symmetric(number))
+        if shape not in shapes:
+            shapes.add(shape)
+            missing.update({_place(number, start, renamings): (number, start) for start in starts})
+    for case in picked:
+        missing.pop(_place(*case, renamings), None)
+    if every_start:
+        picked.update(dict.fromkeys(product(range(1 << len(PAIRS)), starts)))
+    picked.update(dict.fromkeys(missing.values()))
+    return [Case(symmetric(number), start, seed * 10_000 + number, delay_s, shaken) for number, start in picked]
+
+
+def _place(number: int, start: int, renamings: dict[int, Renamings]) -> tuple[int, int]:
+    """Which kind of start this is."""
+    if start == RESTART:
+        return RESTART, renamings[RESTART].canonical(symmetric(number))
+    swapped = tuple(start if node == 1 else 1 if node == start else node for node in NODES)
+    return 1, renamings[1].canonical(renamed(symmetric(number), swapped))
 
 
 def one_way_cases(sample: int | None, seed: int = 1, delay_s: float = 0.002, shaken: bool = False) -> list[Case]:

@@ -1,0 +1,95 @@
+"""Under every pattern of links the cluster settles if it can; see links.py for what that means."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.links import (
+    ARROWS,
+    NODES,
+    RESTART,
+    Case,
+    Result,
+    able,
+    any_cases,
+    connected,
+    lonely_hubs,
+    one_way_cases,
+    one_way_classes,
+    run,
+    symmetric,
+    symmetric_cases,
+    table,
+)
+
+
+def settle(cases: list[Case]) -> list[Result]:
+    results = [run(case) for case in cases]
+    print(table(results))
+    failed = [f"{result.case}: {result.problem}" for result in results if not result.settled]
+    assert not failed, "\n".join(failed)
+    return results
+
+
+def test_every_symmetric_pattern_from_every_kind_of_start() -> None:
+    """Also: nobody is without a leader for much longer than a failure takes to be noticed, and few stand for it."""
+    results = settle(symmetric_cases(every_start=False))
+    assert len({result.case.pattern for result in results}) == 1024
+    assert max(result.seconds for result in results) < 3.0
+    assert max(result.elections for result in results) <= 8
+
+
+def test_one_way_patterns_in_which_one_node_alone_can_lead() -> None:
+    """A sample; all 2,778 classes from all starts by `python -m tests.simulation.links --one-way --all`."""
+    settle(one_way_cases(sample=200))
+
+
+def test_any_one_way_patterns() -> None:
+    settle(any_cases(150))
+
+
+def test_patterns_that_follow_other_patterns() -> None:
+    """What the detectors remember, and who claims what, is of every kind when the pattern comes that stays."""
+    settle(any_cases(60, seed=2, shaken=True))
+
+
+def test_slow_links() -> None:
+    settle(one_way_cases(sample=30, delay_s=0.06))
+
+
+def test_three_seconds_of_delay() -> None:
+    """No setting says that the links are slow: one leader is elected all the same, and kept."""
+    (result,) = settle([Case(frozenset(ARROWS), RESTART, delay_s=3.0)])
+    assert result.elections <= len(NODES)
+
+
+def test_two_who_differ_do_not_outbid_each_other_at_every_step() -> None:
+    """Two nodes that hear each other, and each a different third that in truth is gone, take each other for cut off:
+    18 leaderships were claimed within 0.6 s before Election backed off."""
+    random_history = [Case(symmetric(number), 4, 10_000 + number, shaken=True) for number in (514, 20, 184, 68)]
+    assert max(result.elections for result in settle(random_history)) <= 9
+
+
+# ---- What the patterns are
+
+
+def test_the_classes_of_lonely_hubs() -> None:
+    """With node 1 as the hub: 3 states for each pair outside its two-way links, 4 for the pair of the two others if
+    it has only two partners. 309,825 patterns in all, in 2,778 classes."""
+    assert sum(1 for _ in lonely_hubs()) * len(NODES) == (3**6 + 4 * 3**7 + 6 * 4 * 3**7) * 5 == 309_825
+    assert len(one_way_classes()) == 2_778
+
+
+@pytest.mark.parametrize(
+    ("number", "leaders", "path_to_first"),
+    [
+        (0b1111111111, [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]),
+        (0b0000000011, [1], [1, 2, 3]),
+        (0b1010010001, [2, 3, 4], [1, 2, 3, 4, 5]),
+        (0b0000000001, [], []),
+    ],
+)
+def test_who_can_lead(number: int, leaders: list[int], path_to_first: list[int]) -> None:
+    pattern = symmetric(number)
+    assert able(pattern) == leaders
+    assert (sorted(connected(pattern, leaders[0])) if leaders else []) == path_to_first
