@@ -229,6 +229,8 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
     running = asyncio.create_task(node.run())
     why = choose(config.node(number).llm).why
     console.emit({"event": "ready", "node": number, "llm": why}, f"node {number} of {config.cluster}: {why}")
+    for warning in check_config.exposed(config):
+        console.say(warning)
     jobs: list[asyncio.Task[int] | asyncio.Task[None]] = [running]
     talking: asyncio.Task[int] | None = None
     if form is not None:

@@ -15,7 +15,8 @@ def summary(config: Config) -> dict[str, Any]:
         "event": "config", "ok": True, "file": str(config.path), "cluster": config.cluster,
         "data_dir": str(config.data_dir), "nodes": config.node_ids, "survives": (size - 1) // 2,
         "orchestrator": f"{config.orchestrator.host}:{config.orchestrator.port}",
-        "llm": {str(node.id): choose(node.llm).why for node in config.nodes}, "warnings": warnings(size),
+        "llm": {str(node.id): choose(node.llm).why for node in config.nodes},
+        "warnings": [*warnings(size), *exposed(config)],
     }
 
 
@@ -27,6 +28,14 @@ def warnings(size: int) -> list[str]:
         fewer = f"{size} nodes survive as many failures as {size - 1} do ({(size - 1) // 2})"
         return [f"{fewer}, and need one more to agree: odd sizes are recommended"]
     return []
+
+
+def exposed(config: Config) -> list[str]:
+    """Whether others on this machine may read the keys in the file."""
+    has_key = config.secret is not None or any(node.llm.api_key is not None for node in config.nodes)
+    if not has_key or not config.path.exists() or not config.path.stat().st_mode & 0o077:
+        return []
+    return [f"{config.path.name} holds a key and others may read it: chmod 600 {config.path.name}"]
 
 
 def words(said: dict[str, Any]) -> str:

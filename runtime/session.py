@@ -23,7 +23,7 @@ from runtime.journal import KEPT
 from runtime.using import display, transfer
 from runtime.using.current import Current
 from runtime.using.news import Emit, Level, News
-from runtime.using.operations import TooLong, whole
+from runtime.using.operations import Refused, TooLong, whole
 from runtime.using.operations import operation as operation_of
 from runtime.using.ports import Commentator, Node
 from runtime.using.records import conversation_record, decided_record
@@ -289,6 +289,8 @@ class Session:
             operation = operation_of(command, self._turn_seen, self._too_long)
         except ValueError as error:
             return _at_once(_mistake(command, str(error)))
+        except Refused as refused:
+            return _at_once({"ok": False, "context": command.args[0], "error": str(refused)})
         return self._decide(operation)
 
     def _decide(self, operation: Operation) -> Awaitable[Result]:

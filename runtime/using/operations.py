@@ -16,14 +16,19 @@ TooLong = Callable[[str], str | None]
 """Why a question cannot be put to this node's LLM; None if it can."""
 
 
+class Refused(Exception):
+    """A command that is typed right, but cannot be carried out. Says why, for users."""
+
+
 def operation(command: Command, turn_seen: TurnSeen, too_long: TooLong) -> Operation:
-    """The operation that `command` asks for. Raises ValueError with a sentence for users."""
+    """The operation that `command` asks for. Raises ValueError with a sentence for users, or Refused."""
     meant = _meant(command, turn_seen)
-    refusal = check(meant)
-    if refusal is None and isinstance(meant, (Query, Ask)):
-        refusal = too_long(meant.text)
+    mistake = check(meant)
+    if mistake is not None:
+        raise ValueError(mistake)
+    refusal = too_long(meant.text) if isinstance(meant, (Query, Ask)) else None
     if refusal is not None:
-        raise ValueError(refusal)
+        raise Refused(refusal)
     return meant
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from runtime import check_config
 from runtime.config import Config, ConfigError, Endpoint, Timing, load, parse
 
 PATH = Path("/somewhere/config.json")
@@ -127,3 +128,19 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
 def test_an_unknown_node_says_which_there_are() -> None:
     with pytest.raises(ConfigError, match=r"there is no node 9 in /somewhere/config\.json: it has 1, 2"):
         read({"nodes": [{"id": 1}, {"id": 2}]}).node(9)
+
+
+@pytest.mark.parametrize(("mode", "key", "warned"), [(0o644, "k", True), (0o600, "k", False), (0o644, None, False)])
+def test_a_key_that_others_may_read_is_warned_of(tmp_path: Path, mode: int, key: str | None, warned: bool) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"nodes": [{"id": 1, "llm": {"api_key": key}}]}))
+    path.chmod(mode)
+    said = check_config.exposed(load(path))
+    assert bool(said) is warned and not any("k is" in sentence for sentence in said)
+    assert not warned or "chmod 600 config.json" in said[0]
+
+
+def test_the_mixed_example_is_valid() -> None:
+    config = load(ROOT / "config.mixed.json.example")
+    assert {node.llm.provider for node in config.nodes} == {"local", "openai", "gemini"}
+    assert len({(node.llm.temperature, node.llm.seed, node.llm.system_prompt) for node in config.nodes}) > 3
