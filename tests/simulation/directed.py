@@ -1,0 +1,103 @@
+"""Scenarios step by step, for mistakes that the swarm would need too long to stumble upon. Each belongs to a mutant, is
+harmless on the true core, and raises a Violation on the mutant. Here the messages are in our hands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvstore.commands import Create
+from paxos.messages import Accept, Accepted, AnyMessage, Learn
+from tests.simulation.checkers import all_checkers
+from tests.simulation.world import Node, World
+
+
+class Stage(World):
+    """A cluster whose messages pass only if `lets_pass` (sender, receiver, message) says so."""
+
+    def __init__(self, nodes: int) -> None:
+        super().__init__(1, range(1, nodes + 1), observers=all_checkers())
+        self.lets_pass: Callable[[int, int, AnyMessage], bool] = lambda sender, to, message: True
+        self.start()
+        assert self.run_until(lambda: any(n.replica.leader is not None for n in self.nodes.values()), within=5.0)
+        self.run(1.0)
+
+    def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
+        if self.lets_pass(sender.pid, to, message):
+            super().carry(sender, to, message)
+
+    @property
+    def leader(self) -> Node:
+        return max((node for node in self.nodes.values() if node.up and node.replica.leader is not None),
+                   key=lambda node: node.replica.acceptor.promised.leadership)
+
+    def create(self, node: Node, context: str) -> None:
+        node.submit(Create(context), lambda applied, outcome: None)
+
+
+def stale_accepted_counted() -> None:
+    """A node leads, starts again and leads again. Of the acceptances of its operation one belongs to its first
+    leadership, two to its second, and that makes no quorum of either."""
+    stage = Stage(5)
+    node = stage.leader
+    witness, second = [pid for pid in stage.pids if pid != node.pid][:2]
+    late: list[tuple[int, AnyMessage]] = []
+    accepting = witness
+
+    def star(sender: int, to: int, message: AnyMessage) -> bool:
+        """Nobody else can lead, and one node alone is asked to accept."""
+        if isinstance(message, Accepted) and sender == witness:
+            late.append((sender, message))
+            return False
+        return node.pid in (sender, to) and (to == accepting or not isinstance(message, Accept))
+
+    stage.lets_pass = star
+    stage.run(5.0)
+    stage.create(node, "once")
+    stage.run(0.05)
+    assert late
+    accepting = second
+    node.crash()
+    node.start()
+    assert stage.run_until(lambda: node.replica.leader is not None, within=5.0)
+    stage.run(0.1)
+    for sender, message in late:
+        node.receive(sender, message)
+    stage.lets_pass = lambda sender, to, message: True
+    stage.run(1.0)
+
+
+def learns_over_a_gap() -> None:
+    """A node loses its disk, and then gets an answer to what its earlier life had asked for."""
+    stage = Stage(3)
+    node = next(other for other in stage.nodes.values() if other is not stage.leader)
+    late: list[tuple[int, AnyMessage]] = []
+
+    def away(sender: int, to: int, message: AnyMessage) -> bool:
+        return node.pid not in (sender, to)
+
+    def answers_held(sender: int, to: int, message: AnyMessage) -> bool:
+        if to == node.pid and isinstance(message, Learn):
+            late.append((sender, message))
+        return not isinstance(message, Learn)
+
+    stage.create(stage.leader, "before")
+    stage.run(0.5)
+    stage.lets_pass = away
+    stage.create(stage.leader, "meanwhile")
+    stage.run(0.5)
+    stage.lets_pass = answers_held
+    stage.run(1.0)
+    assert late
+    node.crash()
+    node.wipe()
+    node.start()
+    for sender, message in late:
+        node.receive(sender, message)
+    stage.lets_pass = lambda sender, to, message: True
+    stage.run(2.0)
+
+
+SCENARIOS: dict[str, Callable[[], None]] = {
+    "stale-accepted-counted": stale_accepted_counted,
+    "learns-over-a-gap": learns_over_a_gap,
+}
