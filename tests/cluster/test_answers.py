@@ -83,6 +83,23 @@ def test_the_leader_dies_while_its_llm_thinks(tmp_path: Path) -> None:
         assert asked_in_all(cluster) == asked == 1, "who came back asks nobody: it is decided"
 
 
+def test_the_leader_dies_as_soon_as_its_answer_is_decided(cluster: Cluster) -> None:
+    """Somebody has it, the next leader perhaps not yet: it must learn of it before it asks."""
+    for number in range(4):
+        leader = cluster.leader()
+        others = [process for pid, process in cluster.nodes.items() if pid != leader]
+        others[0].ok(f"create c{number}")
+        asked = {pid: cluster.status(pid)["llm"]["requests"] for pid in cluster.up() if pid != leader}
+        others[0].send(f"ask c{number} Why?")
+        others[number].wait(answered(f"c{number}"))
+        cluster.nodes[leader].kill()
+        cluster.leader()
+        seen = [process.wait(answered(f"c{number}")) for process in others]
+        assert {event["node"] for event in seen} == {leader}
+        assert {pid: cluster.status(pid)["llm"]["requests"] for pid in asked} == asked
+        cluster.start([leader])
+
+
 def test_a_failed_answer_is_asked_for_again(tmp_path: Path) -> None:
     with Cluster(tmp_path, nodes=nodes_with(n4={"provider": "fake", "fail": "no key"})) as cluster:
         cluster.leader()
