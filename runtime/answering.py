@@ -55,13 +55,17 @@ class Answering:
         self._catching_up: asyncio.Task[None] | None = None
         self._returning = Returning(node, number, poll_s)
         self._unsent: deque[Command] = deque()
+        self._open: dict[str, Conversation] = {}
+        """The conversations with an open question, by their ids. Kept while level: links come and go often, and there
+        may be very many conversations."""
 
     async def run(self) -> None:
         """Waits until this node knows all that was decided before it started, so that it asks nothing which was
         answered long ago; then sees to what is owed."""
         await self._catch_up()
         self._level = True
-        self._act_on_view()
+        self._view = self._seen
+        self.review()
 
     async def _catch_up(self) -> None:
         while True:
@@ -74,12 +78,17 @@ class Answering:
             return
 
     def review(self) -> None:
-        """Looks at all conversations: after a start, a change of leader, or a jump ahead."""
+        """Looks at all conversations: after a start or a jump ahead."""
         if self._level:
             conversations = self._node.store.conversations
-            for duty in owed(conversations, self._number, self._view):
-                self.desk.start(duty)
-            self._returning.review(conversations.values(), self._view)
+            self._open = {name: found for name, found in conversations.items() if found.open_turn is not None}
+            self._returning.forget_all()
+            self._see_to_open()
+
+    def _see_to_open(self) -> None:
+        for duty in owed(self._open, self._number, self._view):
+            self.desk.start(duty)
+        self._returning.review(self._open.values(), self._view)
 
     def see(self, leader: int | None, live: Iterable[int]) -> None:
         """This node sees another leader, or other nodes."""
@@ -106,7 +115,7 @@ class Answering:
 
     def _act_on_view(self) -> None:
         self._view = self._seen
-        self.review()
+        self._see_to_open()
 
     def on_applied(self, outcome: Outcome) -> None:
         """To be called after each operation that is applied."""
@@ -116,9 +125,10 @@ class Answering:
         conversation = self._node.store.conversations[outcome.context]
         if outcome.turn is not None and conversation.open_turn != outcome.turn:
             self.desk.cancel(outcome.context, outcome.turn)
-        self._see_to(conversation)
-
-    def _see_to(self, conversation: Conversation) -> None:
+        if conversation.open_turn is None:
+            self._open.pop(outcome.context, None)
+        else:
+            self._open[outcome.context] = conversation
         duty = owed_in(conversation, self._number, self._view)
         if duty is not None:
             self.desk.start(duty)
@@ -140,7 +150,7 @@ class Answering:
     async def close(self) -> None:
         if self._catching_up is not None:
             self._catching_up.cancel()
-        self._returning.close()
+        self._returning.forget_all()
         await self.desk.close()
 
 

@@ -62,10 +62,12 @@ class Returning:
             elif key not in self._timers:
                 self._wait(key, self._patience_s)
 
-    def close(self) -> None:
+    def forget_all(self) -> None:
+        """The conversations were replaced, or nobody is there any more who could count."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self._counted.clear()
 
     def _wait(self, key: Key, seconds: float) -> None:
         self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._count, key)

@@ -227,3 +227,18 @@ def test_a_new_leader_ends_what_the_old_one_began() -> None:
         assert Elect("c", 1, 1) in node.submitted
 
     run(scenario)
+
+
+def test_links_that_come_and_go_cost_nothing_for_conversations_that_are_closed() -> None:
+    async def scenario(node: FakeNode) -> None:
+        for number in range(50):
+            node.apply(Create(f"c{number}"), Ask(f"c{number}", "why?"), Answer(f"c{number}", 1, 4, "so", None))
+        node.apply(Create("c"), Ask("c", "why?"), failed(4))
+        assert list(node.answering._open) == ["c"]
+        node.answering.see(4, [3, 4, 5])
+        assert isinstance(await node.next(), Answer)
+        node.store.load([])
+        node.answering.review()
+        assert node.answering._open == {}
+
+    run(scenario)
