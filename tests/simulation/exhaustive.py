@@ -58,6 +58,7 @@ from paxos.messages import (
 from paxos.output import Output, Persist, Standing
 from paxos.replica import Replica
 from storage.memory import MemoryDatabase
+from tests.simulation.transcript import message_words
 
 NODES = (1, 2, 3)
 QUORUM = 2
@@ -511,7 +512,7 @@ class Search:
         """What happened between two states, in words."""
         changed = [room for place, room in enumerate(self.rooms) if (before ^ after) >> place * WIDTH & NODE_MASK]
         sent = self.named((after & ~before) >> NETWORK)
-        words = "; ".join(f"{one} -> {other} {message}" for one, other, message in sent)
+        words = "; ".join(f"{one} -> {other} {message_words(message)}" for one, other, message in sent)
         who = ", ".join(f"{room.pid} takes a step" for room in changed) or "a message is answered again"
         return f"{who}{': ' + words if words else ''}"
 
