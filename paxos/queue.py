@@ -89,7 +89,10 @@ class OperationQueue:
             self._leader = leader
             self._retry.reset(now)
             self._send_again()
-        elif self._sent and self._retry.due(now, retry_s):
+        elif not self._sent:
+            # Nothing is on the way: what goes out now is waited for from now on, not since the queue ran dry.
+            self._retry.reset(now)
+        elif self._retry.due(now, retry_s):
             self._send_again()
         operations: list[Operation] = []
         size = 0
