@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOMS = ("paxos", "net", "storage", "kvstore", "llm", "console", "runtime")
 LOOP = "event loop"
+WAITING = ("PipeInput._read (", "Outbox._gather (", "Condition.wait (")
+"""Threads in these wait, whatever it looks like from outside."""
 _FRAME = re.compile(r"(?P<name>[^;]*?) \((?P<file>[^;()]*?)(?::\d+)?\)$")
 
 
@@ -41,10 +43,12 @@ def rooms(raw: str, root: Path) -> tuple[Counter[str], Counter[tuple[str, str]]]
     by_function: Counter[tuple[str, str]] = Counter()
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
+        if stack.rpartition(";")[2].startswith(WAITING):
+            continue
         for frame in reversed(stack.split(";")):
             match = _FRAME.match(frame)
             place = _place(match["file"], root) if match else None
-            if match and place is not None:
+            if match and place is not None and match["name"] not in ("main", "<module>"):
                 by_room[place.split("/")[0]] += int(count)
                 by_function[place, match["name"]] += int(count)
                 break
