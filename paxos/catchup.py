@@ -67,6 +67,8 @@ class Fetcher:
             return None
         else:
             self._retry.reset(now)
+        if self._pieces and self._pieces[0].position <= decided:
+            self._pieces = []
         self._source = self._choose(decided)
         self._waiting = self._source is not None
         if self._source is None:
@@ -84,6 +86,7 @@ class Fetcher:
             return self._source
         near = [node for node in ahead if net.linked(net.pid, node) and node != self._source]
         self._silent = 0
+        self._pieces = []
         return self._random.choice(near or ahead) if ahead else None
 
     def progressed(self) -> None:
