@@ -44,6 +44,8 @@ class Crash(Event, frozen=True, tag="crash"):
     point: str | None = None
     count: int = 1
     hinted: bool = False
+    rebooted: bool = False
+    """Its clock counts from the beginning again."""
 
 
 class CrashAll(Event, frozen=True, tag="crash all"):
@@ -55,7 +57,7 @@ class CrashAll(Event, frozen=True, tag="crash all"):
 
 class Wipe(Event, frozen=True, tag="wipe"):
     """Node `pid` dies and loses its disk; only if all nodes vote and most of them have kept theirs, else it only
-    crashes. `clock_back`: the new machine's calendar is far behind."""
+    crashes. `clock_back`: the new machine's calendar is far behind, and its clock counts from elsewhere."""
 
     pid: int
     down: float
@@ -64,6 +66,13 @@ class Wipe(Event, frozen=True, tag="wipe"):
 
 class Pause(Event, frozen=True, tag="pause"):
     """Node `pid` (or LEADER) stands still for so long, its sockets and its clock do not."""
+
+    pid: int
+    seconds: float
+
+
+class Stall(Event, frozen=True, tag="stall"):
+    """The disk of node `pid` (or LEADER) completes nothing for so long."""
 
     pid: int
     seconds: float
@@ -110,7 +119,7 @@ class Use(Event, frozen=True, tag="use"):
     dice: int = 0
 
 
-AnyEvent: TypeAlias = Crash | CrashAll | Wipe | Pause | Cut | Depose | Storm | Hint | Use
+AnyEvent: TypeAlias = Crash | CrashAll | Wipe | Pause | Stall | Cut | Depose | Storm | Hint | Use
 
 
 class Llm(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -197,6 +206,12 @@ def _limits(random: Random) -> Limits:
     return msgspec.structs.replace(
         SIM_LIMITS,
         batch_operations=batch,
+        batch_bytes=random.choice((60, 256 * 1024)),
+        forward_bytes=random.choice((80, 1024 * 1024)),
+        lag_bytes=random.choice((150, 2 * 1024 * 1024)),
+        horizon_bytes=random.choice((4000, 8 * 1024 * 1024)),
+        queue=random.choice((6, 200, 200)),
+        snapshot_idle_s=random.choice((0.3, 10.0)),
         pipeline=pipeline,
         snapshot_every=random.choice((3, 6, 15, 40)),
         keep=lag + random.choice((0, 0, 4)),
@@ -210,8 +225,8 @@ def _limits(random: Random) -> Limits:
 
 
 def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
-    kinds = ("crash", "trap", "crash all", "wipe", "pause", "cut one", "one way", "isolate", "partition", "depose",
-             "storm", "hint", "catching up")
+    kinds = ("crash", "trap", "crash all", "wipe", "pause", "stall", "cut one", "one way", "isolate", "partition",
+             "depose", "storm", "hint", "catching up")
     liked = {kind: random.choice((0.0, 0.5, 1.0, 3.0)) for kind in kinds}
     liked["crash all"] *= 0.4
     liked["wipe"] *= 0.5
@@ -251,7 +266,7 @@ def _fault(random: Random, kind: str, nodes: int, at: float) -> AnyEvent:
     victim = random.choice((pid, LEADER))
     match kind:
         case "crash":
-            return Crash(at=at, pid=victim, down=seconds, hinted=random.random() < 0.5)
+            return Crash(at=at, pid=victim, down=seconds, hinted=random.random() < 0.5, rebooted=random.random() < 0.3)
         case "trap":
             return Crash(at=at, pid=victim, down=seconds, hinted=random.random() < 0.5, point=random.choice(POINTS),
                          count=int(_log_uniform(random, 1, 7)))
@@ -261,6 +276,8 @@ def _fault(random: Random, kind: str, nodes: int, at: float) -> AnyEvent:
             return Wipe(at=at, pid=pid, down=min(seconds, 1.0), clock_back=random.random() < 0.5)
         case "pause":
             return Pause(at=at, pid=victim, seconds=seconds)
+        case "stall":
+            return Stall(at=at, pid=victim, seconds=seconds)
         case "cut one":
             return Cut(at=at, links=((pid, peer), (peer, pid)), seconds=seconds)
         case "one way":

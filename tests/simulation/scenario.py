@@ -29,6 +29,7 @@ from tests.simulation.plan import (
     Link,
     Pause,
     Plan,
+    Stall,
     Storm,
     Use,
     Wipe,
@@ -134,7 +135,10 @@ class Scenario:
         kind = "crash all" if isinstance(event, CrashAll) else type(event).__name__.lower()
         match event:
             case Crash(point=None):
-                self._crash(self._node(event.pid), event.down, event.hinted)
+                node = self._node(event.pid)
+                if event.rebooted:
+                    node.offset = -world.now * node.drift
+                self._crash(node, event.down, event.hinted)
             case Crash():
                 kind = "trap"
                 self._trap(event)
@@ -145,6 +149,8 @@ class Scenario:
                 kind = self._wipe(event)
             case Pause():
                 self._pause(event)
+            case Stall():
+                self._node(event.pid).stall(event.seconds)
             case Cut():
                 self._cut(event.links, event.seconds)
             case Depose():
@@ -206,6 +212,7 @@ class Scenario:
             node.wipe()
             if event.clock_back:
                 node.epoch_us //= 2
+                node.offset += 1000.0
             self.world.at(event.down, lambda: self._start(node))
             return "wipe"
         self.world.at(event.down, lambda: self._start(node))

@@ -226,6 +226,7 @@ class Node:
         self.compacted = 0
         self._writing: list[tuple[Persist | Compaction | None, list[tuple[int, AnyMessage]]]] = []
         self._busy = False
+        self._stalled_until = 0.0
         self._pumping = False
         self._turn_pending = False
         self._backlog: list[Callable[[], None]] = []
@@ -301,8 +302,14 @@ class Node:
         """Lets the process die when it passes `point` (one of POINTS) for the `count`th time; `then` is called."""
         self._trap = (point, count, then)
 
+    def stall(self, seconds: float) -> None:
+        """The disk completes nothing for so long."""
+        self._stalled_until = self.world.now + seconds
+
     def disarm(self) -> None:
+        """No trap, no more waiting for the disk than usual."""
         self._trap = None
+        self._stalled_until = 0.0
 
     def _pass(self, point: str) -> None:
         """Here the process may die. Raises Died, which unwinds all that it was doing."""
@@ -464,6 +471,7 @@ class Node:
         delay = self.world.weather.fsync * (0.5 + self.world.random.random())
         if all(item is None for item, _ in self._writing):
             delay = 0.0
+        delay = max(delay, self._stalled_until - self.world.now)
         self.world.at(delay, lambda: self._committed(life, count))
 
     def _committed(self, life: int, count: int) -> None:
