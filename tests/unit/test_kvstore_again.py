@@ -12,6 +12,7 @@ from kvstore.commands import (
     Cancel,
     Candidate,
     Choose,
+    Command,
     Create,
     Elect,
     Poll,
@@ -19,6 +20,7 @@ from kvstore.commands import (
     Ranking,
     Retry,
     check,
+    encode,
 )
 from kvstore.conversation import State, Turn
 from kvstore.store import Store
@@ -172,3 +174,22 @@ def test_rows_of_an_earlier_version_are_understood() -> None:
     turn = store.conversations["c"].turns[0]
     assert turn.answer is not None and (turn.answer.seen, turn.answer.before) == (0, 0)
     assert (turn.retries, turn.poll) == ({}, None)
+
+
+def test_rounds_and_votes_are_in_digest_and_snapshot(cluster: Cluster) -> None:
+    cluster(said(1), said(2), Retry("c", node=4))
+    before = cluster.store.digest()
+    steps: list[Command] = [
+        Poll("c"), vote(1, 2, 1), vote(2, error="unreadable"), Retry("c", node=4), Poll("c"), vote(1, 1, 2, poll=2),
+    ]
+    for step in steps:
+        assert cluster(step).ok
+        assert cluster.store.digest() != before
+        before = cluster.store.digest()
+    loaded = Store()
+    loaded.load([(key, value) for key, value in cluster.store.changed() if value is not None])
+    assert loaded.digest() == before
+    assert loaded.conversations == cluster.store.conversations
+    for store in (loaded, cluster.store):
+        assert store.apply(100, encode(Elect("c", 1, 2))).ok
+    assert loaded.digest() == cluster.store.digest() != before
