@@ -15,7 +15,8 @@ NODES = (1, 2, 3, 4, 5)
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """`at` and `seconds` (how long it lasts) in seconds; `commands` are the operator's, without their duration."""
+    """`at` and `seconds` (how long it lasts) in seconds; `commands` are the operator's, without their duration. In them
+    {0} stands for the number of the leader, {1} to {4} for those of the others."""
 
     at: float
     kind: str
@@ -36,7 +37,7 @@ def _some(random: Random, least: int, most: int) -> tuple[int, ...]:
 
 
 def _one(random: Random) -> tuple[int, ...]:
-    return (random.choice((*NODES, LEADER, LEADER, LEADER)),)
+    return (random.choice((*NODES, *[LEADER] * len(NODES))),)
 
 
 def _cuts(random: Random) -> tuple[str, ...]:
@@ -58,6 +59,11 @@ def _partition(random: Random) -> tuple[str, ...]:
     return ("partition " + "|".join(",".join(map(str, group)) for group in groups),)
 
 
+def _leader_in_minority(random: Random) -> tuple[str, ...]:
+    companion, *others = random.sample((1, 2, 3, 4), 4)
+    return (f"partition {{0}},{{{companion}}}|" + ",".join(f"{{{other}}}" for other in others),)
+
+
 def _delay(random: Random) -> tuple[str, ...]:
     link = " {} {}".format(*random.sample(NODES, 2)) if random.random() < 0.5 else ""
     most = 2000 if link else 400
@@ -76,11 +82,14 @@ KINDS: dict[str, Draw] = {
     "kill one": lambda random: (_one(random), ()),
     "kill several": lambda random: (_some(random, 2, 4), ()),
     "kill all": lambda random: (tuple(random.sample(NODES, len(NODES))), ()),
-    "pause": lambda random: (_one(random) if random.random() < 0.6 else _some(random, 2, 3), ()),
+    "pause": lambda random: (_one(random) if random.random() < 0.7 else _some(random, 2, 3), ()),
     "cut links": lambda random: ((), _cuts(random)),
     "cut one way": lambda random: ((), _one_way_cuts(random)),
     "partition": lambda random: ((), _partition(random)),
-    "isolate leader": lambda random: ((), ("isolate leader",)),
+    "leader in minority": lambda random: ((), _leader_in_minority(random)),
+    "isolate leader": lambda random: ((), ("isolate {0}",)),
+    "deaf leader": lambda random: ((), tuple(f"failLink {{{each}}} {{0}} --oneway" for each in range(1, 5))),
+    "mute leader": lambda random: ((), tuple(f"failLink {{0}} {{{each}}} --oneway" for each in range(1, 5))),
     "delay": lambda random: ((), _delay(random)),
     "loss": _percent("loss", 40),
     "duplicates": _percent("duplicate", 50),
@@ -91,7 +100,12 @@ KINDS: dict[str, Draw] = {
 }
 LOST_DISK = "lost disk"
 
-PAUSE_S = 1.3
+_UNDISTURBED = ("leader in minority", "isolate leader", "deaf leader", "mute leader")
+"""These show the worst mistakes, but only where somebody leads and others could: no other fault is on meanwhile."""
+_RECOVERED_S = 2.5
+"""After most faults there is a leader again by then."""
+
+PAUSE_S = 1.5
 """Between the beginnings of two faults, on average."""
 CALM_S = 4.0
 """Without new faults, after each kind had its turn."""
@@ -109,11 +123,14 @@ def draw_plan(seed: int, seconds: float) -> list[Fault]:
             now += CALM_S
             continue
         lasts = random.uniform(0.3, 2.5) * (3 if random.random() < 0.1 else 1)
+        if kind in _UNDISTURBED:
+            lasts += 1.0
+            now = max([now, *(fault.at + fault.seconds + _RECOVERED_S for fault in plan)])
         if now + lasts > seconds:
             break
         nodes, commands = KINDS[kind](random)
         plan.append(Fault(now, kind, lasts, nodes, commands))
-        now += random.expovariate(1 / PAUSE_S)
+        now += random.expovariate(1 / PAUSE_S) + (lasts if kind in _UNDISTURBED else 0)
     plan.append(Fault(seconds * _LOST_AFTER, LOST_DISK, random.uniform(0.1, 1.5), (random.choice(NODES),)))
     return sorted(plan, key=lambda fault: fault.at)
 

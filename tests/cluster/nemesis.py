@@ -166,11 +166,14 @@ class Nemesis:
     async def _operate(self, fault: Fault) -> bool:
         """At the operator's prompt; a network that is killed meanwhile forgets its faults."""
         prompt = self._fleet.network.prompt if await self._free(self._fleet.network) else None
-        if prompt is None or not fault.commands:
+        leader = self._fleet.leader
+        if prompt is None or not fault.commands or (leader is None and "{0}" in fault.commands[0]):
             return False
-        answers = await asyncio.gather(*(prompt.say(f"{each} --for {fault.seconds:.1f}s") for each in fault.commands))
+        slots = [leader, *(number for number in self._fleet.members if number != leader)]
+        commands = [command.format(*slots) for command in fault.commands]
+        answers = await asyncio.gather(*(prompt.say(f"{each} --for {fault.seconds:.1f}s") for each in commands))
         refused = [answer.said["error"] for answer in answers if answer is not None and not answer.said["ok"]]
-        if refused and "known to lead" not in refused[0]:
+        if refused:
             self._fleet.problems.append(f"the operator's command was refused: {fault}: {refused[0]}")
         if refused or None in answers:
             return False

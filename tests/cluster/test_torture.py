@@ -13,7 +13,7 @@ from tests.cluster.torture import attack
 from tests.simulation.history import Args, Call, Result
 
 SECONDS = 20.0
-SEED = 3
+SEED = 4
 
 
 def test_a_seed_draws_the_same_faults_again_and_a_minute_has_all_of_them() -> None:
@@ -40,5 +40,5 @@ def test_under_attack_nothing_acknowledged_is_lost_and_histories_are_linearizabl
     with capsys.disabled():
         print(f"\n{outcome}")
     assert not outcome.problems, outcome.folder
-    assert len(outcome.injected) > 5
+    assert len(outcome.injected) > 4
     assert sum(outcome.counts[op] for op in ("create", "query", "choose", "view")) > 100

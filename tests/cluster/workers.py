@@ -17,6 +17,8 @@ from tests.simulation.users import reason
 
 PER_NODE = 3
 """One at the prompt, the others at the control socket."""
+READER = 1
+"""This one hardly ever writes, and so is not held up where no majority can be reached."""
 TOPICS = 5
 """Conversations that all users work on at a time."""
 CALLS_PER_TOPIC = 30
@@ -29,6 +31,7 @@ SHOWN_BY_VIEWALLS = 4
 
 _WEIGHTS: dict[Op, int] = {"query": 20, "choose": 25, "view": 35, "cancel": 4, "create": 4, "ask": 4}
 _BEGINNING: dict[Op, int] = {"create": 60, "view": 20, "query": 15, "choose": 5}
+_READING: dict[Op, int] = {"view": 30, "create": 1}
 _TURN = re.compile(r"\bturn (\d+)")
 
 
@@ -94,7 +97,7 @@ class Crowd:
         result = said.pending.call.result
         return None if result is None or result.stale else result
 
-    def pick(self) -> tuple[Op, Topic]:
+    def pick(self, reader: bool) -> tuple[Op, Topic]:
         """What somebody does next."""
         if self.random.random() < min(0.03, SHOWN_BY_VIEWALLS / max(self._names, 1)):
             return "viewall", Topic("")
@@ -108,7 +111,7 @@ class Crowd:
         if topic.calls > CALLS_PER_TOPIC:
             self._topics.remove(topic)
             self._old.append(topic)
-        weights = _WEIGHTS if topic.created else _BEGINNING
+        weights = _READING if reader else _WEIGHTS if topic.created else _BEGINNING
         return self.random.choices(list(weights), list(weights.values()))[0], topic
 
     def say(self, talk: Talk, process: str, op: Op, topic: Topic) -> Said:
@@ -198,7 +201,7 @@ class User:
         crowd = self._crowd
         while not talk.over and not crowd.stopping.is_set():
             count = crowd.random.randint(2, 4) if crowd.random.random() < TYPE_AHEAD else 1
-            typed = [crowd.say(talk, process, *crowd.pick()) for _ in range(count)]
+            typed = [crowd.say(talk, process, *crowd.pick(self._number == READER)) for _ in range(count)]
             for said in typed:
                 await crowd.take(said)
             await asyncio.sleep(crowd.random.expovariate(1 / THINK_S))
