@@ -196,8 +196,8 @@ class Replica:
         """Everything that gathered since the last call: the host calls it once per turn of its event loop, so that
         what arrived together travels and is stored together."""
         self._send_queue(now)
-        self._propose(now)
         self._send_reads(now)
+        self._propose(now)
         self._catch_up(now)
         out, self._out = self._out, Output()
         out.reads = self.reads.ready(self.learner.applied)
