@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvstore.commands import Create
-from paxos.messages import Accept, Accepted, AnyMessage, Learn
+from paxos.messages import Accept, Accepted, AnyMessage, Confirmed, Learn
 from tests.simulation.checkers import all_checkers
-from tests.simulation.world import Node, World
+from tests.simulation.world import Node, Violation, World
 
 
 class Stage(World):
@@ -97,7 +97,45 @@ def learns_over_a_gap() -> None:
     stage.run(2.0)
 
 
+def reads_confirmed_by_old_round() -> None:
+    """A leader that has been replaced, without knowing, is asked for a read; and an old confirmation comes late."""
+    stage = Stage(3)
+    old = stage.leader
+    others = [node for node in stage.nodes.values() if node is not old]
+    late: list[tuple[int, AnyMessage]] = []
+    answered: list[str] = []
+
+    def one_confirms_late(sender: int, to: int, message: AnyMessage) -> bool:
+        if isinstance(message, Confirmed) and sender == others[0].pid:
+            late.append((sender, message))
+            return False
+        return True
+
+    def show() -> None:
+        if "new" not in old.store.conversations:
+            raise Violation(f"{old.pid} shows a state from before what was acknowledged")
+
+    stage.lets_pass = one_confirms_late
+    old.read(lambda: answered.append("first read"))
+    stage.run(0.05)
+    assert late and answered
+    stage.lets_pass = lambda sender, to, message: old.pid not in (sender, to)
+    for node in others:
+        node.suspect(old.pid)
+    assert stage.run_until(lambda: stage.leader is not old, within=0.3)
+    stage.leader.submit(Create("new"), lambda applied, outcome: answered.append("new"))
+    assert stage.run_until(lambda: "new" in answered, within=0.1)
+    assert old.replica.leader is not None
+    old.read(show)
+    stage.run(stage.timing.tick_s)
+    for sender, message in late:
+        old.receive(sender, message)
+    stage.lets_pass = lambda sender, to, message: True
+    stage.run(2.0)
+
+
 SCENARIOS: dict[str, Callable[[], None]] = {
     "stale-accepted-counted": stale_accepted_counted,
     "learns-over-a-gap": learns_over_a_gap,
+    "reads-confirmed-by-old-round": reads_confirmed_by_old_round,
 }
