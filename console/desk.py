@@ -12,6 +12,9 @@ from console.commands import EXIT, HELP, MAX_WORD, Command, Result, Usage, Usage
 from console.executor import Executor
 from console.lines import Line
 
+_AT_A_TIME = 64
+"""Answers that are given in one turn of the event loop."""
+
 MAX_PENDING = 4096
 MAX_PENDING_CHARS = 32 * 1024 * 1024
 """Beyond either of these, no further line is taken in until something has answered."""
@@ -132,11 +135,16 @@ class Desk:
         return await self._submit(command)
 
     async def _answer_in_order(self) -> None:
+        answered = 0
         while True:
             while not self._pending:
                 await self._change()
             pending = self._pending[0]
-            await asyncio.wait([pending.result])
+            answered += 1
+            if not pending.result.done():
+                await asyncio.wait([pending.result])
+            elif answered % _AT_A_TIME == 0:
+                await asyncio.sleep(0)  # many at once must not hold up whatever else this loop does
             await self._clerk.answer(pending.command, _result(pending.result))
             self._forget_first()
 

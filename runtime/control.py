@@ -187,6 +187,7 @@ class _Client:
             while chunk := await self._reader.read(_CHUNK):
                 for line in splitter.feed(chunk):
                     yield line
+                await asyncio.sleep(0)  # a client that writes without end must not hold up the node
         except ConnectionError:
             self._gone.set()
             return
