@@ -228,16 +228,19 @@ def unanswered(call: Call) -> list[Call]:
     return [] if call.reads else [msgspec.structs.replace(call, returned_at=None, result=None)]
 
 
+def is_free(call: Call) -> bool:
+    """Whether the call may take effect whenever it likes, or never, whatever else its process did."""
+    return call.is_open and call.invoked_at == ALWAYS
+
+
 def with_freed(calls: Sequence[Call], freed: set[int]) -> list[Call]:
-    """The history without anything that the freed calls say: they may take effect at any time, or never."""
+    """The history with some calls freed: they may take effect at any time, or never."""
     result: list[Call] = []
     for i, call in enumerate(calls):
         if i not in freed:
             result.append(call)
         elif not call.reads and (call.result is None or call.result.ok):
-            turn = (call.result.turn if call.result else None) or call.args.turn
-            args = call.args if call.op in ("create", "query", "ask") else msgspec.structs.replace(call.args, turn=turn)
-            result.append(Call(f"freed {i}", call.op, args, ALWAYS))
+            result.append(Call(call.process, call.op, call.args, ALWAYS))
     return result
 
 

@@ -19,7 +19,19 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from tests.simulation.history import ALWAYS, Args, Call, Op, SeenTurn, split, unanswered, until, validate, with_freed
+from tests.simulation.history import (
+    ALWAYS,
+    Args,
+    Call,
+    Op,
+    SeenTurn,
+    is_free,
+    split,
+    unanswered,
+    until,
+    validate,
+    with_freed,
+)
 from tests.simulation.model import State, Turn, agrees, apply, grows, growth, may_become, seen
 
 BUDGET = 300_000
@@ -220,7 +232,7 @@ class _Search:
         self._overtakes = [0] * len(self._calls)
         processes: dict[str, tuple[int, int]] = {}
         for i, call in enumerate(self._calls):
-            if fifo and call.op in _FIFO:
+            if fifo and call.op in _FIFO and not is_free(call):
                 self._after[i], self._overtakes[i] = completed, opened = processes.get(call.process, (0, 0))
                 processes[call.process] = (completed, opened | 1 << i) if call.is_open else (completed | 1 << i, opened)
         # Refused calls whose placement may rule out an open one: not placed at once, but tried like any other.
@@ -382,15 +394,19 @@ class _Search:
     def _open_branches(self, next_ones: int, config: _Config) -> list[_Config]:
         done, used, state, view, returned = config
         tried: set[tuple[Op, Args, str | None]] = set()
-        branches: list[_Config] = []
+        branches: list[tuple[int, _Config]] = []
         for i in _bits(next_ones):
             if self._after[i] & ~done or self._class[i] in tried:
                 continue
             tried.add(self._class[i])
             after = self._take(i, state, view)
             if after is not None:
-                branches.append(_Config(done, self._spent(i, used | 1 << i, after), after, view, returned))
-        return branches
+                ruled_out = (self._overtakes[i] & ~used).bit_count()
+                branch = _Config(done, self._spent(i, used | 1 << i, after), after, view, returned)
+                branches.append((ruled_out, branch))
+        # Those that rule out others come last: that one of the others was needed may show only much later.
+        branches.sort(key=lambda item: -item[0])
+        return [branch for _, branch in branches]
 
     def _take(self, i: int, state: State, view: int) -> State:
         """The state after this call took effect; None if it cannot, or if some completed call then never could."""
@@ -469,26 +485,34 @@ class _Shrinker:
         self._left = _SHRINK_BUDGET
 
     def failure(self) -> Failure:
-        calls = self._calls
         end = self._first_bad_return()
-        prefix = until(calls, end)
+        prefix = until(self._calls, end)
         if self._fifo and self._violated(prefix, fifo=False):
             self._fifo = False
-        # What began later cannot explain anything, but that it began too late may be the point.
-        known = prefix + [open_call for call in calls if call.invoked_at > end for open_call in unanswered(call)]
+        known = with_freed(prefix, self._begun_before_it(prefix))
         needed = self._needed(known)
-        freed = set(range(len(known))) - needed
+        strict = [call for i, call in enumerate(known) if i in needed]
+        freed = [call for i, call in enumerate(known) if i not in needed]
+        freed = with_freed(freed, set(range(len(freed))))
+        # What began later cannot explain anything, but that it began too late may be the point.
+        later = [open_call for call in self._calls if call.invoked_at > end for open_call in unanswered(call)]
+        too_late = self._needed(later, [*strict, *freed]) if later else set()
+        late = [call for i, call in enumerate(later) if i in too_late] if self._left > 0 else []
         answered: list[Call] = []
         bystanders: list[Call] = []
-        for i in sorted(needed):
-            attempt = list(known)
-            attempt[i : i + 1] = unanswered(known[i]) or [known[i]]
-            matters = not known[i].is_open and (known[i].reads or not self._violated(with_freed(attempt, freed)))
-            known = known if matters else attempt
-            (answered if matters else bystanders).append(known[i])
-        originals = {(call.process, call.op, call.args, call.invoked_at): call for call in calls}
-        bystanders = [originals[call.process, call.op, call.args, call.invoked_at] for call in bystanders]
+        for i, call in enumerate(strict):
+            attempt = [*strict[:i], *unanswered(call), *strict[i + 1 :]]
+            if call.is_open or (not call.reads and self._violated([*attempt, *late, *freed])):
+                strict = attempt
+                bystanders.append(call)
+            else:
+                answered.append(call)
+        bystanders = [self._as_recorded(call) for call in [*bystanders, *late]]
         return Failure(self._context, "violation", tuple(answered), tuple(bystanders), tuple(prefix), self._fifo)
+
+    def _as_recorded(self, call: Call) -> Call:
+        """The call with the answer that it had, if it is one that was cut away."""
+        return call if call in self._calls else next(one for one in self._calls if unanswered(one) == [call])
 
     def _violated(self, calls: Sequence[Call], fifo: bool | None = None) -> bool:
         if self._left <= 0:
@@ -510,15 +534,31 @@ class _Shrinker:
                 low = middle + 1
         return times[low]
 
-    def _needed(self, calls: Sequence[Call]) -> set[int]:
+    def _begun_before_it(self, calls: Sequence[Call]) -> set[int]:
+        """Calls that can be freed because they are long past: what contradicts each other is mostly close together."""
+        begins = sorted({call.invoked_at for call in calls})
+        low, high = 0, len(begins) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._violated(with_freed(calls, _begun_before(calls, begins[middle]))):
+                low = middle
+            else:
+                high = middle - 1
+        return _begun_before(calls, begins[low])
+
+    def _needed(self, calls: Sequence[Call], others: Sequence[Call] = ()) -> set[int]:
         """The calls that cannot be freed without the violation going away: tried many at a time, then one by one."""
-        freed = {i for i, call in enumerate(calls) if call.is_open and call.invoked_at == ALWAYS}
-        size = len(calls)
+        freed = {i for i, call in enumerate(calls) if is_free(call)}
+        size = len(calls) - len(freed)
         while size and self._left > 0:
             rest = [i for i in range(len(calls)) if i not in freed]
             for start in range(0, len(rest), size):
                 attempt = freed.union(rest[start : start + size])
-                if self._left > 0 and self._violated(with_freed(calls, attempt)):
+                if self._left > 0 and self._violated([*with_freed(calls, attempt), *others]):
                     freed = attempt
             size //= 2
         return set(range(len(calls))) - freed
+
+
+def _begun_before(calls: Sequence[Call], time: float) -> set[int]:
+    return {i for i, call in enumerate(calls) if call.invoked_at < time}
