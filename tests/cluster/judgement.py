@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from tests.cluster.fleet import Fleet
-from tests.cluster.workers import Crowd
+from tests.cluster.workers import LAST, Crowd
 from tests.simulation.history import Call, infer_candidates
 from tests.simulation.linearizability import Verdict, check
 
@@ -31,7 +31,7 @@ class Waits(NamedTuple):
 
 
 def waits(history: Sequence[Call]) -> Waits:
-    answered = [(call.returned_at, call) for call in history if call.returned_at is not None]
+    answered = [(call.returned_at, call) for call in history if call.returned_at is not None and call.process != LAST]
     fresh = sorted(at for at, call in answered if call.result is None or not call.result.stale)
     began = min((call.invoked_at for call in history), default=0.0)
     times = [began, *fresh]

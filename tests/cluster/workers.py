@@ -17,6 +17,8 @@ from tests.simulation.users import reason
 
 PER_NODE = 3
 """One at the prompt, the others at the control socket."""
+LAST = "last look"
+"""The process of the calls after all users have left."""
 READER = 1
 """This one hardly ever writes, and so is not held up where no majority can be reached."""
 TOPICS = 5
@@ -91,7 +93,7 @@ class Crowd:
         talk = await member.session()
         if talk is None:
             return None
-        said = self.say(talk, f"{member.name}.{member.life} last", "viewall", Topic(""))
+        said = self.say(talk, LAST, "viewall", Topic(""))
         await self.take(said)
         await talk.close()
         result = said.pending.call.result
