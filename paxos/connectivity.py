@@ -39,6 +39,9 @@ class Connectivity:
         self._gossip = {peer: self._detector() for peer in self.peers}
         self._hinted: dict[int, float] = {}
         self._rtt: dict[int, float] = {}
+        self._slowest: float | None = None
+        self._degrees: dict[int, int] = {}
+        """These two are worked out when first asked for after something changed."""
         self._echoes: dict[int, tuple[float, float]] = {}
 
     def _detector(self) -> Detector:
@@ -47,7 +50,7 @@ class Connectivity:
     # What arrives
 
     def heard(self, sender: int, message: Heartbeat, now: float) -> None:
-        """Takes in one heartbeat of a peer, directly received."""
+        """Takes in one heartbeat of a peer, directly received. `refresh` must follow."""
         self._direct[sender].beat(now)
         self._hinted.pop(sender, None)
         self._echoes[sender] = (message.sent, now)
@@ -84,6 +87,8 @@ class Connectivity:
         self.fresh = frozenset((self.pid, *alive))
         changed = hears != self.hears
         self.hears = hears
+        self._slowest = None
+        self._degrees = {}
         return changed
 
     def echoes(self, now: float) -> dict[int, tuple[float, float]]:
@@ -112,7 +117,11 @@ class Connectivity:
 
     def degree(self, node: int) -> int:
         """Voting nodes that `node` reaches directly in both directions, itself included."""
-        return sum(self.votes(other) and (other == node or self.linked(node, other)) for other in self.members)
+        known = self._degrees.get(node)
+        if known is None:
+            known = sum(self.votes(other) and (other == node or self.linked(node, other)) for other in self.members)
+            self._degrees[node] = known
+        return known
 
     def reaches_majority(self, node: int) -> bool:
         """True if `node` could lead: it votes, and exchanges messages directly with a majority of voters."""
@@ -141,4 +150,7 @@ class Connectivity:
         not hear this node echoes nothing, so what was measured before would count for ever.)"""
         if peer is not None:
             return self._rtt.get(peer, 0.0)
-        return max((self._rtt.get(other, 0.0) for other in self.hears if self.linked(self.pid, other)), default=0.0)
+        if self._slowest is None:
+            linked = (other for other in self.hears if self.linked(self.pid, other))
+            self._slowest = max((self._rtt.get(other, 0.0) for other in linked), default=0.0)
+        return self._slowest
