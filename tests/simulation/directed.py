@@ -5,17 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from kvstore.commands import Create
-from paxos.messages import Accept, Accepted, AnyMessage, Confirmed, Learn
+from paxos.limits import Limits
+from paxos.messages import Accept, Accepted, AnyMessage, Confirmed, Decide, Fetch, Learn
 from tests.simulation.checkers import all_checkers
-from tests.simulation.world import Node, Violation, World
+from tests.simulation.world import SIM_LIMITS, Node, Violation, World
 
 
 class Stage(World):
     """A cluster whose messages pass only if `lets_pass` (sender, receiver, message) says so."""
 
-    def __init__(self, nodes: int) -> None:
-        super().__init__(1, range(1, nodes + 1), observers=all_checkers())
+    def __init__(self, nodes: int, limits: Limits = SIM_LIMITS) -> None:
+        super().__init__(1, range(1, nodes + 1), limits=limits, observers=all_checkers())
         self.lets_pass: Callable[[int, int, AnyMessage], bool] = lambda sender, to, message: True
         self.start()
         assert self.run_until(lambda: any(n.replica.leader is not None for n in self.nodes.values()), within=5.0)
@@ -97,6 +100,37 @@ def learns_over_a_gap() -> None:
     stage.run(2.0)
 
 
+def promise_behind_the_cut() -> None:
+    """One node has the last decision in a snapshot only, the other as an acceptance that it does not know as decided;
+    the third, which could tell, dies."""
+    stage = Stage(3, msgspec.structs.replace(SIM_LIMITS, snapshot_every=1, keep=1, lag=1))
+    leader = stage.leader
+    behind, away = [node for node in stage.nodes.values() if node is not leader]
+
+    def two_of_three(sender: int, to: int, message: AnyMessage) -> bool:
+        return away.pid not in (sender, to)
+
+    def last_decision_untold(sender: int, to: int, message: AnyMessage) -> bool:
+        return two_of_three(sender, to, message) and not (to == behind.pid and isinstance(message, Decide | Learn))
+
+    stage.lets_pass = two_of_three
+    for number in range(4):
+        stage.create(leader, f"c{number}")
+        stage.run(0.3)
+    stage.lets_pass = last_decision_untold
+    stage.create(leader, "last")
+    stage.run(0.1)
+    stage.lets_pass = lambda sender, to, message: behind.pid not in (sender, to)
+    assert stage.run_until(lambda: away.replica.log.released == leader.replica.applied, within=5.0)
+    assert behind.replica.log.decided < away.replica.log.released
+    leader.crash()
+    stage.lets_pass = lambda sender, to, message: not isinstance(message, Fetch)
+    stage.create(behind, "new")
+    stage.run(3.0)
+    stage.lets_pass = lambda sender, to, message: True
+    stage.run(1.0)
+
+
 def reads_confirmed_by_old_round() -> None:
     """A leader that has been replaced, without knowing, is asked for a read; and an old confirmation comes late."""
     stage = Stage(3)
@@ -137,5 +171,6 @@ def reads_confirmed_by_old_round() -> None:
 SCENARIOS: dict[str, Callable[[], None]] = {
     "stale-accepted-counted": stale_accepted_counted,
     "learns-over-a-gap": learns_over_a_gap,
+    "promise-behind-the-cut": promise_behind_the_cut,
     "reads-confirmed-by-old-round": reads_confirmed_by_old_round,
 }
