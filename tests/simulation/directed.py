@@ -9,7 +9,7 @@ import msgspec
 
 from kvstore.commands import Create
 from paxos.limits import Limits
-from paxos.messages import Accept, Accepted, AnyMessage, Confirmed, Decide, Fetch, Learn
+from paxos.messages import Accept, Accepted, AnyMessage, Confirmed, Decide, Fetch, Learn, ReadReply
 from tests.simulation.checkers import all_checkers
 from tests.simulation.world import SIM_LIMITS, Node, Violation, World
 
@@ -145,10 +145,6 @@ def reads_confirmed_by_old_round() -> None:
             return False
         return True
 
-    def show() -> None:
-        if "new" not in old.store.conversations:
-            raise Violation(f"{old.pid} shows a state from before what was acknowledged")
-
     stage.lets_pass = one_confirms_late
     old.read(lambda: answered.append("first read"))
     stage.run(0.05)
@@ -160,7 +156,7 @@ def reads_confirmed_by_old_round() -> None:
     stage.leader.submit(Create("new"), lambda applied, outcome: answered.append("new"))
     assert stage.run_until(lambda: "new" in answered, within=0.1)
     assert old.replica.leader is not None
-    old.read(show)
+    old.read(lambda: must_show(old, "new"))
     stage.run(stage.timing.tick_s)
     for sender, message in late:
         old.receive(sender, message)
@@ -168,9 +164,42 @@ def reads_confirmed_by_old_round() -> None:
     stage.run(2.0)
 
 
+def reads_of_an_earlier_life() -> None:
+    """A node starts again; then comes the answer to the first read of its life before."""
+    stage = Stage(3)
+    node = next(other for other in stage.nodes.values() if other is not stage.leader)
+    late: list[tuple[int, AnyMessage]] = []
+    acknowledged: list[str] = []
+
+    def answers_held(sender: int, to: int, message: AnyMessage) -> bool:
+        if isinstance(message, ReadReply):
+            late.append((sender, message))
+        return not isinstance(message, ReadReply)
+
+    stage.lets_pass = answers_held
+    node.read(lambda: None)
+    stage.run(0.1)
+    assert late
+    node.crash()
+    stage.leader.submit(Create("new"), lambda applied, outcome: acknowledged.append("new"))
+    assert stage.run_until(lambda: bool(acknowledged), within=1.0)
+    node.start()
+    node.read(lambda: must_show(node, "new"))
+    for sender, message in late:
+        node.receive(sender, message)
+    stage.lets_pass = lambda sender, to, message: True
+    stage.run(2.0)
+
+
+def must_show(node: Node, context: str) -> None:
+    if context not in node.store.conversations:
+        raise Violation(f"{node.pid} shows a state from before what was acknowledged")
+
+
 SCENARIOS: dict[str, Callable[[], None]] = {
     "stale-accepted-counted": stale_accepted_counted,
     "learns-over-a-gap": learns_over_a_gap,
     "promise-behind-the-cut": promise_behind_the_cut,
     "reads-confirmed-by-old-round": reads_confirmed_by_old_round,
+    "found-reads-of-an-earlier-life": reads_of_an_earlier_life,
 }

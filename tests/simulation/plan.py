@@ -242,7 +242,11 @@ def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
         if kind == "catching up":
             faults += _catching_up(random, nodes, at)
         else:
-            faults.append(_fault(random, kind, nodes, at))
+            fault = _fault(random, kind, nodes, at)
+            faults.append(fault)
+            if isinstance(fault, Crash | Wipe) and fault.pid != LEADER and random.random() < 0.5:
+                # Who finds a node up again looks at once what it says.
+                faults.append(Use(at=at + fault.down + 0.01, pid=fault.pid, user=1, op="viewall"))
     return faults
 
 
