@@ -274,8 +274,12 @@ class Replica:
             pid=self.pid, version=self._version, identity=self.registration.identity,
             hears=tuple(sorted(self.net.hears)), leading=self._claim, established=self.leader is not None,
             promised=self.acceptor.promised.leadership, decided=self.log.decided, votes=self.registration.votes,
-            blank=self.log.blank,
+            blank=self.log.blank, roster={} if self._all_vote() else self._known_roster,
         )
+
+    def _all_vote(self) -> bool:
+        rows = self.net.rows
+        return all(member in rows and rows[member].votes for member in self.net.members)
 
     def _send_heartbeat(self, now: float) -> None:
         self._heartbeat_due = now + self.timing.heartbeat_s

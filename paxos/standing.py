@@ -40,15 +40,22 @@ class Registration:
     def heard(self, sender: int, message: Heartbeat, blank: bool) -> bool:
         """Takes in what a heartbeat says of identities. True if the roster grew and must be stored."""
         known = self._meet(message)
-        remembered = message.roster.get(self._pid)
-        if remembered is not None:
+        self._remembered(sender, message.roster, blank)
+        for row in message.rows:
+            # What others say of themselves comes from afar too: a node with one link left must get to vote as well.
+            self._remembered(row.pid, row.roster, row.blank)
+        return known
+
+    def _remembered(self, by: int, roster: dict[int, int], blank: bool) -> None:
+        """Node `by` has this roster on its disk."""
+        remembered = roster.get(self._pid)
+        if remembered is not None and by in self._members and by != self._pid:
             if remembered != self.identity:
                 self.standing = Standing.LEARNER
             else:
-                self._known_by.add(sender)
+                self._known_by.add(by)
                 if blank:
-                    self._known_while_blank.add(sender)
-        return known
+                    self._known_while_blank.add(by)
 
     def _meet(self, message: Heartbeat) -> bool:
         before = len(self.roster)
