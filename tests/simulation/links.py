@@ -37,6 +37,9 @@ ARROWS = tuple((one, other) for one in NODES for other in NODES if one != other)
 
 RESTART = 0
 """As a starting leader: nobody. All nodes crash, and start again under the pattern."""
+FIRST = -1
+"""As a starting leader: nobody yet. The nodes start for the first time under the pattern, with empty disks."""
+STARTS = (FIRST, RESTART, *NODES)
 
 TIMING = msgspec.structs.replace(SIM_TIMING, tick_s=0.05)
 """Looks at the clock half as often as other simulations do: there are many runs."""
@@ -153,7 +156,7 @@ class Standings(Observer):
 class Case(msgspec.Struct, frozen=True):
     pattern: Pattern
     leader: int
-    """Who leads when the pattern strikes; RESTART for nobody."""
+    """Who leads when the pattern strikes; for nobody RESTART or FIRST."""
     seed: int = 0
     delay_s: float = 0.002
     shaken: bool = False
@@ -165,7 +168,7 @@ class Case(msgspec.Struct, frozen=True):
             for one, other in sorted(self.pattern) if one < other or (other, one) not in self.pattern
         )
         shaken = " shaken" if self.shaken else ""
-        leader = self.leader or "none"
+        leader = {RESTART: "none", FIRST: "none yet"}.get(self.leader, str(self.leader))
         return f"links [{links}] leader {leader} delay {self.delay_s * 1000:g} ms seed {self.seed}{shaken}"
 
 
@@ -195,7 +198,8 @@ class Run:
     def result(self) -> Result:
         result = Result(self.case)
         try:
-            self._form()
+            if self.case.leader != FIRST:
+                self._form()
             if self.case.shaken:
                 self._shake()
             self._observe(result)
@@ -353,29 +357,28 @@ def run(case: Case) -> Result:
 def symmetric_cases(every_start: bool, seed: int = 1, delay_s: float = 0.002, shaken: bool = False) -> list[Case]:
     """Without `every_start`, each pattern from one start, and further runs until each kind of start has occurred: each
     place that the leader can have in a pattern, but for the names of nodes."""
-    starts = (RESTART, *NODES)
     picked: dict[tuple[int, int], None] = {}
     missing: dict[tuple[int, int], tuple[int, int]] = {}
     renamings = {RESTART: Renamings(), 1: Renamings(1)}
     shapes: set[int] = set()
     for number in range(1 << len(PAIRS)):
-        picked[number, starts[number * 7 % 6]] = None
+        picked[number, STARTS[number * 5 % len(STARTS)]] = None
         shape = renamings[RESTART].canonical(symmetric(number))
         if shape not in shapes:
             shapes.add(shape)
-            missing.update({_place(number, start, renamings): (number, start) for start in starts})
+            missing.update({_place(number, start, renamings): (number, start) for start in STARTS})
     for case in picked:
         missing.pop(_place(*case, renamings), None)
     if every_start:
-        picked.update(dict.fromkeys(product(range(1 << len(PAIRS)), starts)))
+        picked.update(dict.fromkeys(product(range(1 << len(PAIRS)), STARTS)))
     picked.update(dict.fromkeys(missing.values()))
     return [Case(symmetric(number), start, seed * 10_000 + number, delay_s, shaken) for number, start in picked]
 
 
 def _place(number: int, start: int, renamings: dict[int, Renamings]) -> tuple[int, int]:
     """Which kind of start this is."""
-    if start == RESTART:
-        return RESTART, renamings[RESTART].canonical(symmetric(number))
+    if start not in NODES:
+        return start, renamings[RESTART].canonical(symmetric(number))
     swapped = tuple(start if node == 1 else 1 if node == start else node for node in NODES)
     return 1, renamings[1].canonical(renamed(symmetric(number), swapped))
 
@@ -385,10 +388,10 @@ def one_way_cases(sample: int | None, seed: int = 1, delay_s: float = 0.002, sha
     random = Random(seed)
     cases: list[Case] = []
     for number, pattern in enumerate(one_way_classes()):
-        for start in (RESTART, *NODES):
+        for start in STARTS:
             order = list(NODES)
             random.shuffle(order)
-            cases.append(Case(renamed(pattern, tuple(order)), start, number * 6 + start, delay_s, shaken))
+            cases.append(Case(renamed(pattern, tuple(order)), start, number * len(STARTS) + start, delay_s, shaken))
     return cases if sample is None else random.sample(cases, sample)
 
 
@@ -399,7 +402,7 @@ def any_cases(sample: int, seed: int = 1, delay_s: float = 0.002, shaken: bool =
     for number in range(sample):
         share = random.uniform(0.4, 0.95)
         pattern = frozenset(arrow for arrow in ARROWS if random.random() < share)
-        cases.append(Case(pattern, random.choice((RESTART, *NODES)), number, delay_s, shaken))
+        cases.append(Case(pattern, random.choice(STARTS), number, delay_s, shaken))
     return cases
 
 
