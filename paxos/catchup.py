@@ -44,8 +44,10 @@ class Fetcher:
         self._front = max(self._front, decided)
 
     def hurry(self, source: int) -> None:
-        """`source` refused this node's candidacy because it is behind: don't wait for it to fix itself."""
-        self._source, self._silent = source, 0
+        """`source` refused this node's candidacy because it is behind: don't wait for it to fix itself. Whoever is
+        asked already is kept: half a snapshot is of no use to another."""
+        if not self._waiting and not self._pieces:
+            self._source, self._silent = source, 0
         self._eager = True
 
     def request(self, decided: int, now: float) -> tuple[int, Fetch] | None:
