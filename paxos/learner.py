@@ -5,18 +5,24 @@ All that is here follows from the decided log alone, except for the tickets of t
 
 from __future__ import annotations
 
+from random import Random
+
 from paxos.log import Log
 from paxos.messages import Snapshot
 from paxos.output import Applied, Durable, Output
 from paxos.queue import OperationQueue
 from paxos.sessions import Sessions
 
+NAME_BITS = 30
+"""Of the random part of a life's name that follows another one's: so that no two lives take the same."""
+
 
 class Learner:
-    def __init__(self, pid: int, log: Log, durable: Durable, queue: OperationQueue) -> None:
+    def __init__(self, pid: int, log: Log, durable: Durable, queue: OperationQueue, random: Random) -> None:
         self._pid = pid
         self._log = log
         self._queue = queue
+        self._random = random
         self.applied = durable.snapshot_position
         """Everything up to here has been handed on, or is contained in a snapshot that was."""
         self.sessions = Sessions(durable.sessions)
@@ -58,7 +64,8 @@ class Learner:
     def _check_life(self, out: Output) -> None:
         incarnation, _ = self.sessions.last(self._pid)
         if incarnation > self._queue.incarnation:
-            self._queue.reborn(incarnation + 1)
+            # Further on in the log there may be a life that was here before, too, and whose name was lost with a disk.
+            self._queue.reborn(incarnation + 1 + self._random.getrandbits(NAME_BITS))
             out.to_persist().incarnation = self._queue.incarnation
 
 

@@ -90,7 +90,7 @@ class Replica:
             pid, self.net.members, durable.identity, durable.standing, durable.roster
         )
         self.queue = OperationQueue(pid, durable.incarnation, limits)
-        self.learner = Learner(pid, self.log, durable, self.queue)
+        self.learner = Learner(pid, self.log, durable, self.queue, random)
         self.reads = Reads(durable.incarnation)
         self.candidate: Candidate | None = None
         self.leader: Leader | None = None
