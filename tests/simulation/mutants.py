@@ -120,7 +120,7 @@ class Catch(NamedTuple):
 
 def hunt(name: str, first: int, runs: int) -> Catch | None:
     """In a process of its own: what the first seed that catches it, of `runs` from `first` on, says of it.
-    Raises RuntimeError if that process fails."""
+    Raises RuntimeError if that process fails, or if the core as it is fails at that seed too."""
     command = [sys.executable, "-m", "tests.simulation.mutants", "--here", "--first", str(first), "--runs", str(runs)]
     command.append(name)
     done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
@@ -129,7 +129,19 @@ def hunt(name: str, first: int, runs: int) -> Catch | None:
     if done.returncode != CAUGHT:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
     seed, checker, complaint = done.stdout.split("\t", 2)
+    if int(seed) != DIRECTED:
+        _must_pass(int(seed))
     return Catch(int(seed), checker, complaint.strip())
+
+
+def _must_pass(seed: int) -> None:
+    """In this process the core is as it is."""
+    from tests.simulation.plan import draw
+    from tests.simulation.scenario import execute
+
+    run = execute(draw(seed))
+    if run.checker is not None:
+        raise RuntimeError(f"the core itself fails at seed {seed}: {run.checker}: {run.complaint}")
 
 
 CAUGHT = 3

@@ -23,16 +23,20 @@ class Inherited(Observer):
         """By leadership; then by who promised, and from which position on."""
         self._last: dict[Leadership, int] = {}
         """The highest position that any promise shows."""
+        self._leads: set[Leadership] = set()
         self._looked: set[tuple[Leadership, int]] = set()
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         if isinstance(message, Promise):
             leadership = message.ballot.leadership
+            if leadership in self._leads:
+                return  # A Prepare came late: its sender leads already, by other promises.
             self._promises.setdefault(leadership, {})[node.pid, message.ballot.op_num] = message
             shown = max((entry.position for entry in message.entries), default=0)
             self._last[leadership] = max(shown, self._last.get(leadership, 0))
         elif isinstance(message, Accept):
             leadership, first = message.ballot.leadership, message.ballot.op_num
+            self._leads.add(leadership)
             if first <= self._last.get(leadership, 0) and (leadership, first) not in self._looked:
                 self._looked.add((leadership, first))
                 self._look(world, message)
