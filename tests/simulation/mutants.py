@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -174,22 +175,25 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="all of them if none is given")
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--note", action="store_true", help="note the seeds that caught them in mutants.txt")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         return _hunt_here(options.names[0], options.first, options.runs)
+    names = options.names or list(MUTANTS)
     survivors = 0
-    for name in options.names or MUTANTS:
-        caught = hunt(name, options.first, options.runs)
-        if caught is None:
-            survivors += 1
-            print(f"{name:34} SURVIVED {options.runs} runs", flush=True)
-            continue
-        after = f"after {caught.seed - options.first + 1:4} runs" if caught.seed != DIRECTED else "directed scenario"
-        print(f"{name:34} {caught.checker:16} {after}: {caught.complaint.splitlines()[0][:100]}", flush=True)
-        if options.note and caught.seed != DIRECTED:
-            note(name, caught.seed)
+    with ThreadPoolExecutor(options.jobs) as threads:
+        catches = threads.map(lambda name: hunt(name, options.first, options.runs), names)
+        for name, caught in zip(names, catches, strict=True):
+            if caught is None:
+                survivors += 1
+                print(f"{name:34} SURVIVED {options.runs} runs", flush=True)
+                continue
+            after = f"after {caught.seed - options.first + 1:4} runs" if caught.seed != DIRECTED else "directed scenario"
+            print(f"{name:34} {caught.checker:16} {after}: {caught.complaint.splitlines()[0][:100]}", flush=True)
+            if options.note and caught.seed != DIRECTED:
+                note(name, caught.seed)
     return 1 if survivors else 0
 
 

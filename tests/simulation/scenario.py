@@ -323,12 +323,15 @@ class Scenario:
             self._watch(begun + bound)
 
     def _level(self) -> bool:
+        """Nothing is pending, all know and hold the same, and all follow the one leader."""
         nodes = [self.world.nodes[pid] for pid in self.connected]
+        leading = [node.pid for node in nodes if node.replica.leader is not None]
         first = nodes[0]
         decided = first.replica.log.decided
         return (
             all(node.replica.applied == decided and not len(node.replica.queue) and not self.users.waiting[node.pid]
                 for node in nodes)
+            and len(leading) == 1 and all(node.replica.status().leader == leading[0] for node in nodes)
             and all(node.store.digest() == first.store.digest() for node in nodes)
         )
 
