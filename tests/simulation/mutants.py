@@ -190,8 +190,8 @@ def main() -> int:
                 survivors += 1
                 print(f"{name:34} SURVIVED {options.runs} runs", flush=True)
                 continue
-            after = f"after {caught.seed - options.first + 1:4} runs" if caught.seed != DIRECTED else "directed scenario"
-            print(f"{name:34} {caught.checker:16} {after}: {caught.complaint.splitlines()[0][:100]}", flush=True)
+            how = f"after {caught.seed - options.first + 1:4} runs" if caught.seed != DIRECTED else "directed scenario"
+            print(f"{name:34} {caught.checker:16} {how}: {caught.complaint.splitlines()[0][:100]}", flush=True)
             if options.note and caught.seed != DIRECTED:
                 note(name, caught.seed)
     return 1 if survivors else 0
