@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from kvstore.commands import Create, Query
+from kvstore.commands import Create
 from paxos.limits import Limits
-from paxos.messages import Accept, Accepted, AnyMessage, Confirmed, Decide, Fetch, Learn, ReadReply, SnapshotPiece
+from paxos.messages import Accept, Accepted, AnyMessage, Confirmed, Decide, Fetch, Learn, ReadReply
 from tests.simulation.checkers import all_checkers
 from tests.simulation.world import SIM_LIMITS, Node, Violation, World
 
@@ -131,43 +131,6 @@ def promise_behind_the_cut() -> None:
     stage.run(1.0)
 
 
-def snapshots_mixed() -> None:
-    """A node starts again in the middle of a snapshot, is sent a later one, and then gets a piece of the first."""
-    stage = Stage(3, msgspec.structs.replace(SIM_LIMITS, snapshot_every=1, keep=1, lag=1, piece_bytes=20,
-                                               snapshot_idle_s=0.5))
-    leader = stage.leader
-    node = next(other for other in stage.nodes.values() if other is not leader)
-    late: list[tuple[int, AnyMessage]] = []
-
-    def without_it(sender: int, to: int, message: AnyMessage) -> bool:
-        return node.pid not in (sender, to)
-
-    def second_piece_held(sender: int, to: int, message: AnyMessage) -> bool:
-        if isinstance(message, SnapshotPiece) and message.piece == 1:
-            late.append((sender, message))
-            return False
-        return True
-
-    stage.lets_pass = without_it
-    for number in range(6):
-        stage.create(leader, f"c{number}")
-        stage.run(0.1)
-    stage.lets_pass = second_piece_held
-    assert stage.run_until(lambda: bool(late), within=5.0)
-    node.crash()
-    stage.lets_pass = without_it
-    leader.submit(Query("c0", "a question comes between"), lambda applied, outcome: None)
-    stage.run(3.0)
-    first, late = late[:1], []
-    stage.lets_pass = second_piece_held
-    node.start()
-    assert stage.run_until(lambda: bool(late), within=5.0)
-    for sender, message in first:
-        node.receive(sender, message)
-    stage.lets_pass = lambda sender, to, message: True
-    stage.run(5.0)
-
-
 def reads_confirmed_by_old_round() -> None:
     """A leader that has been replaced, without knowing, is asked for a read; and an old confirmation comes late."""
     stage = Stage(3)
@@ -237,7 +200,6 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "stale-accepted-counted": stale_accepted_counted,
     "learns-over-a-gap": learns_over_a_gap,
     "promise-behind-the-cut": promise_behind_the_cut,
-    "snapshots-mixed": snapshots_mixed,
     "reads-confirmed-by-old-round": reads_confirmed_by_old_round,
     "found-reads-of-an-earlier-life": reads_of_an_earlier_life,
 }

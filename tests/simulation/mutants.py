@@ -200,9 +200,7 @@ def main() -> int:
 def note(name: str, seed: int) -> None:
     """Writes down the seed that caught a mutant."""
     text = re.sub(rf"^== {name}( seed \d+)?$", f"== {name} seed {seed}", FILE.read_text(), flags=re.MULTILINE)
-    fresh = FILE.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.replace(FILE)  # at once: others may be reading it
+    FILE.write_text(text)
 
 
 if __name__ == "__main__":

@@ -237,9 +237,6 @@ def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
         # Leaders come and go so quickly that much of what they said is still on its way to their successors.
         chosen += ["depose"] * int(safety_s * random.choice((1, 3)))
     faults: list[AnyEvent] = []
-    if random.random() < 0.25:
-        # What was said last before the faults end does not arrive.
-        faults.append(Storm(at=safety_s - 0.8, loss=0.9, delay=0.002, straggle=0.0, straggle_s=0.0, seconds=1.0))
     for kind in chosen:
         at = random.uniform(0.3, safety_s)
         if kind == "catching up":
