@@ -230,6 +230,7 @@ def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
     liked = {kind: random.choice((0.0, 0.5, 1.0, 3.0)) for kind in kinds}
     liked["crash all"] *= 0.4
     liked["wipe"] *= 0.5
+    liked["catching up"] *= 1.5
     weights = [liked[kind] for kind in kinds]
     count = int(safety_s * random.choice((0.0, 0.5, 1.0, 2.0, 4.0))) if any(weights) else 0
     chosen = random.choices(kinds, weights, k=count) if count else []
@@ -256,8 +257,13 @@ def _catching_up(random: Random, nodes: int, at: float) -> list[AnyEvent]:
     pid, other = random.sample(pids, 2)
     away = random.uniform(0.3, 2.0)
     point = random.choice(("piece sent", "piece received", "snapshot installed"))
+    busy = [
+        Use(at=at + away * (number + 1) / 12, pid=other, user=1, op="query", context=random.choice("abc"))
+        for number in range(10)
+    ]
     return [
         Cut(at=at, links=_between([pid], [peer for peer in pids if peer != pid]), seconds=away),
+        *busy,
         Crash(at=at + away, pid=random.choice((other, LEADER)) if point == "piece sent" else pid,
               down=_log_uniform(random, 0.05, 1.0), point=point, count=random.choice((1, 1, 2, 3))),
     ]

@@ -1,13 +1,13 @@
 """Nobody vouches for what is not on disk, and what is on disk is never taken back.
 
 A Promise vouches for a promise and shows all that it must show; an Accepted vouches for entries; a Prepare for the
-promise not to claim that leadership again.
+promise not to claim that leadership again; a Heartbeat for the identities that it shows.
 """
 
 from __future__ import annotations
 
 from paxos.ballot import NOBODY, Leadership
-from paxos.messages import Accepted, AnyMessage, Prepare, Promise
+from paxos.messages import Accepted, AnyMessage, Heartbeat, Prepare, Promise
 from paxos.output import Durable, Persist
 from storage.records import Compaction
 from tests.simulation.world import Node, Observer, Violation, World
@@ -25,6 +25,8 @@ class Durability(Observer):
         """By node: the promise in its memory."""
         self._spoken: dict[int, Leadership] = {}
         """By node: the highest leadership that it vouched for in this life."""
+        self._rosters: dict[int, dict[int, int]] = {}
+        """By node: what it last told of identities."""
         self._vouched: dict[int, dict[int, Leadership]] = {}
         """By disk and position: the highest leadership of which an acceptance was vouched for."""
 
@@ -65,6 +67,11 @@ class Durability(Observer):
         elif isinstance(message, Promise):
             self._speak(node, message)
             self._promise(node, message)
+        elif isinstance(message, Heartbeat):
+            if message.roster is not self._rosters.get(node.pid):
+                self._rosters[node.pid] = message.roster
+                if not message.roster.items() <= node.disk.image.roster.items():
+                    raise NotDurable(f"{node.pid} tells of {message.roster}, and has {node.disk.image.roster} on disk")
         elif isinstance(message, Prepare) and node.disk.image.promised.leadership < message.ballot.leadership:
             raise NotDurable(f"{node.pid} sends {message}, and has only {node.disk.image.promised} on disk")
 
