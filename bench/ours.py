@@ -128,7 +128,7 @@ class Ours:
         self.config = folder / "config.json"
         self.config.write_text(json.dumps({
             "cluster": "bench", "orchestrator": {"port": free_ports(1)[0]}, "nodes": [{"id": node} for node in NODES],
-            "llm": {"provider": "fake", "delay_s": 3000, "timeout_s": 3600},
+            "llm": {"provider": "fake", "delay_s": 3000, "timeout_s": 3600, "max_concurrent": 1},
         }))
         self._doors: list[Door] = []
         self._count = 0

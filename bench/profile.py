@@ -52,7 +52,7 @@ def show(who: str, cost: float, raw: str) -> None:
     for room, share in account.shares(by_room).items():
         print(f"  {share:6.1%} {share * cost:8.1f} us  {room}")
     total = sum(by_room.values()) or 1
-    for (place, name), count in by_function.most_common(15):
+    for (place, name), count in by_function.most_common(30):
         print(f"  {count / total:6.1%} {count / total * cost:8.1f} us    {place} {name}")
 
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random as random_module
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
@@ -54,11 +54,6 @@ class Metering(msgspec.Struct):
         return self.seconds / finished if finished > 0 else None
 
 
-class _Ready(NamedTuple):
-    provider: Provider
-    places: asyncio.Semaphore
-
-
 class Desk:
     """Carries out duties. Everything but `build` runs in the event loop that `start` is called in.
 
@@ -78,7 +73,7 @@ class Desk:
         on_progress: Callable[[Duty, int], None] | None = None,
         random: random_module.Random | None = None,
     ) -> None:
-        self.metering = Metering()
+        self._metering = Metering()
         self._settings = settings
         self._build = build
         self._done = done
@@ -87,7 +82,9 @@ class Desk:
         self._random = random or random_module.Random()
         self._workers = Workers("provider")
         self._building = asyncio.Lock()
-        self._ready: _Ready | None = None
+        self._provider: Provider | None = None
+        self._waiting: OrderedDict[DutyKey, Duty] = OrderedDict()
+        """In the order in which they will begin: no task, no timer, until there is room."""
         self._tasks: dict[DutyKey, asyncio.Task[None]] = {}
         self._rounds: dict[DutyKey, int] = {}
         """The round that each duty was last started for, until its turn is closed."""
@@ -96,7 +93,13 @@ class Desk:
     @property
     def model(self) -> str:
         """The provider's; before there is one, as configured, or empty."""
-        return self._settings.model or "" if self._ready is None else self._ready.provider.model
+        return self._settings.model or "" if self._provider is None else self._provider.model
+
+    @property
+    def metering(self) -> Metering:
+        metering = self._metering
+        metering.waiting = len(self._waiting) + max(0, len(self._tasks) - metering.in_flight)
+        return metering
 
     def start(self, duty: Duty) -> bool:
         """Begins with a duty. False, and nothing done, if it was started before and not cancelled since. What is under
@@ -105,7 +108,8 @@ class Desk:
             return False
         self._give_up(duty.key)
         self._rounds[duty.key] = duty.round
-        self._tasks[duty.key] = asyncio.get_running_loop().create_task(self._carry_out(duty))
+        self._waiting[duty.key] = duty
+        self._begin()
         return True
 
     def cancel(self, context: str, turn: int) -> None:
@@ -113,29 +117,39 @@ class Desk:
         for kind in _KINDS:
             self._rounds.pop((context, turn, kind), None)
             self._give_up((context, turn, kind))
+        self._begin()
 
     def _give_up(self, key: DutyKey) -> None:
+        self._waiting.pop(key, None)
         task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
 
+    def _begin(self) -> None:
+        """With what has waited longest, as long as there is room. The first duty makes the provider, alone."""
+        room = 1 if self._provider is None else self._settings.max_concurrent or self._provider.parallel
+        while self._waiting and len(self._tasks) < room:
+            key, duty = self._waiting.popitem(last=False)
+            self._tasks[key] = asyncio.get_running_loop().create_task(self._carry_out(duty))
+
     async def close(self) -> None:
         """Gives up everything under way and closes the provider."""
         self._closed = True
+        self._waiting.clear()
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._ready is not None:
-            await self._ready.provider.close()
+        if self._provider is not None:
+            await self._provider.close()
 
     async def _carry_out(self, duty: Duty) -> None:
         outcome: Reply | ProviderError
         try:
             outcome = await self._metered(duty)
         except ProviderError as error:
-            self.metering.failures += 1
+            self._metering.failures += 1
             error.reason = _valid(error.reason)
             if check_text(error.reason) is not None:
                 error.reason = "the LLM failed without saying why"
@@ -143,36 +157,27 @@ class Desk:
         if self._tasks.get(duty.key) is not asyncio.current_task():
             return
         del self._tasks[duty.key]
+        self._begin()
         try:
             self._done(duty, outcome)
         except Exception:  # noqa: BLE001 - the host's fault must not vanish in a task that nobody awaits
             _log.exception("the outcome of %s was not taken", duty.key)
 
     async def _metered(self, duty: Duty) -> Reply:
-        metering = self.metering
-        metering.waiting += 1
-        try:
-            ready = await self._get_ready()
-            await ready.places.acquire()
-            try:
-                await self._pace.take()
-            except asyncio.CancelledError:
-                ready.places.release()
-                raise
-        finally:
-            metering.waiting -= 1
+        metering = self._metering
+        provider = await self._get_provider()
+        await self._pace.take()
         metering.requests += 1
         metering.in_flight += 1
         began = time.monotonic()
         if self._on_progress is not None:
             self._on_progress(duty, 0)
         try:
-            reply = await self._ask(ready.provider, duty)
+            reply = await self._ask(provider, duty)
         except ProviderError as error:
             error.model, error.seconds = self.model, time.monotonic() - began
             raise
         finally:
-            ready.places.release()
             metering.in_flight -= 1
             metering.seconds += time.monotonic() - began
         metering.replies += 1
@@ -180,19 +185,19 @@ class Desk:
         metering.tokens_out += reply.tokens_out or 0
         return reply
 
-    async def _get_ready(self) -> _Ready:
+    async def _get_provider(self) -> Provider:
         async with self._building:
-            if self._ready is None:
+            if self._provider is None:
                 try:
-                    provider = await self._workers.run(self._build)
+                    self._provider = await self._workers.run(self._build)
                 except ProviderError:
                     raise
                 except Exception as error:  # an SDK may raise anything on import: a failed answer, not a dead node
                     _log.warning("the LLM provider cannot start", exc_info=True)
                     said = plain(f"{type(error).__name__}: {error}", self._settings.api_key)
                     raise ProviderError(f"the LLM provider cannot start: {said}") from error
-                self._ready = _Ready(provider, asyncio.Semaphore(self._settings.max_concurrent or provider.parallel))
-            return self._ready
+                self._begin()
+            return self._provider
 
     async def _ask(self, provider: Provider, duty: Duty) -> Reply:
         """Tries up to MAX_TRIES times, `timeout_s` in all."""
@@ -213,7 +218,7 @@ class Desk:
                         if tries == 1:
                             raise
                         raise ProviderError(f"{error.reason} (tried {tries} times)") from error
-                self.metering.retries += 1
+                self._metering.retries += 1
                 tries += 1
                 await asyncio.sleep(pause)
                 await self._pace.take()
@@ -233,7 +238,7 @@ class Desk:
         return prompt, seen, before
 
     async def _try(self, provider: Provider, duty: Duty, prompt: Prompt) -> Reply:
-        report = self._on_progress
+        report = None if duty.kind == "ranking" else self._on_progress
         try:
             return await provider.ask(prompt, None if report is None else lambda pieces: report(duty, pieces))
         except ProviderError:
