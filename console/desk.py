@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
+from itertools import islice
 from typing import Protocol
 
 from console.commands import EXIT, HELP, MAX_WORD, Command, Result, Usage, UsageError, help_result, parse
@@ -33,11 +34,26 @@ class Clerk(Protocol):
 class _Pending:
     """A command that is under way."""
 
-    def __init__(self, command: Command, size: int, result: asyncio.Future[Result]) -> None:
+    __slots__ = ("_awaited", "answered", "command", "result", "since", "size")
+
+    def __init__(self, command: Command, size: int, result: asyncio.Future[Result], since: float) -> None:
         self.command = command
         self.size = size
         self.result = result
-        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.since = since
+        self.answered = False
+        self._awaited: asyncio.Event | None = None
+
+    def set_answered(self) -> None:
+        self.answered = True
+        if self._awaited is not None:
+            self._awaited.set()
+
+    async def until_answered(self) -> None:
+        if not self.answered:
+            if self._awaited is None:
+                self._awaited = asyncio.Event()
+            await self._awaited.wait()
 
 
 class Desk:
@@ -51,7 +67,10 @@ class Desk:
         self._commands: Mapping[str, Usage] = {**executor.commands, HELP.name: HELP, EXIT.name: EXIT}
         self._pending: deque[_Pending] = deque()
         self._size = 0
-        self._last: asyncio.Future[None] | None = None
+        self._last: _Pending | None = None
+        self._told = 0
+        """How many of those pending, from the oldest, the clerk knows to be waiting."""
+        self._reminder: asyncio.TimerHandle | None = None
         self._exit: Command | None = None
         self._changed = asyncio.Event()
         self.failed = asyncio.Event()
@@ -102,6 +121,8 @@ class Desk:
     async def close(self) -> None:
         """Ends what is still under way, unanswered."""
         self._answering.cancel()
+        if self._reminder is not None:
+            self._reminder.cancel()
         for pending in self._pending:
             pending.result.cancel()
         await asyncio.wait([self._answering])
@@ -109,25 +130,21 @@ class Desk:
             raise error
 
     def _start(self, command: Command, size: int, result: asyncio.Future[Result]) -> None:
-        pending = _Pending(command, size, result)
-        self._pending.append(pending)
+        loop = asyncio.get_running_loop()
+        self._last = _Pending(command, size, result, loop.time())
+        self._pending.append(self._last)
         self._size += size
-        self._last = pending.answered
         self._changed.set()
-        timer = asyncio.get_running_loop().call_later(self._waiting_after, self._still_waiting, pending)
-        pending.answered.add_done_callback(lambda _: timer.cancel())
+        if self._reminder is None:
+            self._reminder = loop.call_later(self._waiting_after, self._remind)
 
     def _submit(self, command: Command) -> asyncio.Future[Result]:
-        last = self._last
-
-        async def earlier() -> None:
-            if last is not None:
-                await asyncio.wait([last])
-
+        earlier = _nothing if self._last is None else self._last.until_answered
         try:
-            return asyncio.ensure_future(_guarded(self._executor.submit(command, earlier)))
+            result = self._executor.submit(command, earlier)
         except Exception as error:  # noqa: BLE001 - a bug in one command must not take the process down
             return _done(_bug(error))
+        return result if isinstance(result, asyncio.Future) else asyncio.ensure_future(result)
 
     async def _at_once(self, command: Command) -> Result:
         if command.name == HELP.name:
@@ -161,11 +178,20 @@ class Desk:
     def _forget_first(self) -> None:
         pending = self._pending.popleft()
         self._size -= pending.size
-        pending.answered.set_result(None)
+        self._told = max(0, self._told - 1)
+        pending.set_answered()
         self._changed.set()
 
-    def _still_waiting(self, pending: _Pending) -> None:
-        if not pending.answered.done():
+    def _remind(self) -> None:
+        """Tells of everything that has waited for long, each once; the next look is when the next one may have."""
+        loop = asyncio.get_running_loop()
+        self._reminder = None
+        for pending in islice(self._pending, self._told, None):
+            due = pending.since + self._waiting_after
+            if due > loop.time():
+                self._reminder = loop.call_at(due, self._remind)
+                return
+            self._told += 1
             self._clerk.waiting(pending.command, self._executor.waiting_for(pending.command))
 
     async def _change(self) -> None:
@@ -173,21 +199,19 @@ class Desk:
         await self._changed.wait()
 
 
-async def _guarded(awaitable: Awaitable[Result]) -> Result:
-    try:
-        return await awaitable
-    except Exception as error:  # noqa: BLE001 - a bug in one command must not take the process down
-        return _bug(error)
+async def _nothing() -> None:
+    """What there is to wait for before the first command."""
 
 
-def _bug(error: Exception) -> Result:
+def _bug(error: BaseException) -> Result:
     _log.error("a command failed", exc_info=error)
     return {"ok": False, "error": f"internal error: {type(error).__name__}: {error}"}
 
 
 def _result(future: asyncio.Future[Result]) -> Result:
     if future.done() and not future.cancelled():
-        return future.result()
+        error = future.exception()
+        return future.result() if error is None else _bug(error)
     return {"ok": False, "error": "left before this was answered; a change may still take effect"}
 
 

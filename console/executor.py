@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from console.commands import Command, Result, Usage, by_name
 from console.paper import Paper
@@ -21,8 +22,8 @@ class Executor(Protocol):
         """By canonical name."""
         ...
 
-    def submit(self, command: Command, earlier: Earlier) -> Awaitable[Result]:
-        """Starts a command; called in the order typed, without waiting for the results. The awaitable may be
+    def submit(self, command: Command, earlier: Earlier) -> asyncio.Future[Result] | Coroutine[Any, Any, Result]:
+        """Starts a command; called in the order typed, without waiting for the results. What it returns may be
         cancelled when the user leaves. Commands that must not overlap with earlier ones await `earlier()` first."""
         ...
 

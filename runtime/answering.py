@@ -30,8 +30,8 @@ class Node(Protocol):
     @property
     def store(self) -> Store: ...
 
-    def submit(self, command: Command) -> asyncio.Future[Outcome]:
-        """Raises Busy."""
+    def submit(self, command: Command) -> None:
+        """Whether an answer was taken or came too late is decided by the store, and shown by it. Raises Busy."""
         ...
 
     def read(self) -> asyncio.Future[None]: ...
@@ -141,10 +141,9 @@ class Answering:
     def _send(self) -> None:
         while self._unsent:
             try:
-                decided = self._node.submit(self._unsent[0])
+                self._node.submit(self._unsent[0])
             except Busy:
                 return  # the next operation that is applied makes room
-            decided.add_done_callback(_ignore)
             self._unsent.popleft()
 
     async def close(self) -> None:
@@ -167,7 +166,3 @@ def _operation(duty: Duty, node: int, outcome: Reply | ProviderError) -> Command
     return make(
         duty.context, duty.turn, node, text, error, outcome.model, outcome.seconds, duty.round, seen, before
     )
-
-
-def _ignore(decided: asyncio.Future[Outcome]) -> None:
-    """Whether an answer was taken or came too late is decided by the store, and shown by it."""

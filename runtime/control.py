@@ -13,13 +13,13 @@ import logging
 import os
 import select
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from console import Command, Result, Text
 from console.desk import Desk
-from console.encoding import encode, encode_gently, result_record, waiting_record
+from console.encoding import encode_gently, encode_line, result_record, waiting_record
 from console.lines import Line, LineSplitter
 from runtime.session import COMMANDS, Session
 from runtime.using.news import Emit
@@ -101,8 +101,7 @@ class Control:
         assert task is not None
         try:
             if len(self._clients) >= MAX_CLIENTS:
-                writer.write(encode({"event": "refused", "reason": f"{MAX_CLIENTS} clients are here already"}).encode())
-                writer.write(b"\n")
+                writer.write(encode_line({"event": "refused", "reason": f"{MAX_CLIENTS} clients are here already"}))
                 return
             self._clients.add(task)
             client = _Client(reader, writer)
@@ -119,11 +118,13 @@ class Control:
 
 
 class _Client:
-    """One connection; the clerk of its desk."""
+    """One connection; the clerk of its desk. What is said in one turn of the event loop is sent together."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
         self._dropped = 0
         self._gone = asyncio.Event()
         writer.transport.set_write_buffer_limits(high=BOUND)
@@ -142,37 +143,51 @@ class _Client:
                 waiting.cancel()
             await asyncio.wait([conversing])
             await desk.close()
+            self._flush()
 
     def emit(self, event: Mapping[str, Any], text: Text = None) -> None:
-        if self._gone.is_set() or self._writer.transport.get_write_buffer_size() > BOUND:
+        if self._gone.is_set() or self._waiting_bytes() > BOUND:
             self._dropped += 1
             return
         if self._dropped:
             count, self._dropped = self._dropped, 0
-            self._write(encode({"event": "dropped", "count": count}))
-        self._write(encode(event))
+            self._write(encode_line({"event": "dropped", "count": count}))
+        self._write(encode_line(event))
 
     async def answer(self, command: Command, result: Result) -> None:
         record = result_record(command, result)
         usage = COMMANDS.get(command.name)
         large = usage is not None and usage.large
-        text = await asyncio.to_thread(encode_gently, record) if large else encode(record)
-        self._write(text)
-        try:
-            await self._writer.drain()
-        except ConnectionError:
-            self._gone.set()
+        self._write((await asyncio.to_thread(encode_gently, record)).encode() + b"\n" if large else encode_line(record))
+        if self._waiting_bytes() > BOUND:
+            self._flush()
+            try:
+                await self._writer.drain()
+            except ConnectionError:
+                self._gone.set()
 
     def waiting(self, command: Command, reason: str) -> None:
         self.emit(waiting_record(command, reason))
 
-    def _write(self, line: str) -> None:
-        if not self._writer.transport.is_closing():
-            self._writer.write(line.encode() + b"\n")
+    def _write(self, line: bytes) -> None:
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(line)
+        self._unsent_bytes += len(line)
+
+    def _flush(self) -> None:
+        lines, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        if self._writer.transport.is_closing():
+            self._gone.set()
+        elif lines:
+            self._writer.write(b"".join(lines))
+
+    def _waiting_bytes(self) -> int:
+        return self._unsent_bytes + self._writer.transport.get_write_buffer_size()
 
     async def _converse(self, desk: Desk) -> None:
-        async for line in self._lines():
-            if not await desk.take(_unwrapped(line)):
+        async for lines in self._lines():
+            if not await self._take(lines, desk):
                 break
         finishing = asyncio.ensure_future(desk.finish(None))
         try:
@@ -181,18 +196,23 @@ class _Client:
         finally:
             finishing.cancel()
 
-    async def _lines(self) -> AsyncIterator[Line]:
+    async def _take(self, lines: Iterable[Line], desk: Desk) -> bool:
+        """False if the client says that it leaves."""
+        for line in lines:
+            if not await desk.take(_unwrapped(line)):
+                return False
+        return True
+
+    async def _lines(self) -> AsyncIterator[Iterable[Line]]:
         splitter = LineSplitter()
         try:
             while chunk := await self._reader.read(_CHUNK):
-                for line in splitter.feed(chunk):
-                    yield line
+                yield splitter.feed(chunk)
                 await asyncio.sleep(0)  # a client that writes without end must not hold up the node
         except ConnectionError:
             self._gone.set()
             return
-        for line in splitter.finish():
-            yield line
+        yield splitter.finish()
 
     def _hung_up(self) -> bool:
         """Whether the client has closed its end altogether, not only said that nothing more comes."""

@@ -36,6 +36,10 @@ READ_ROUND_TRIPS = 8.0
 """A linearizable read takes up to four round trips behind a follower; twice that is waited for."""
 
 
+Answered = Callable[[Outcome | None], None]
+"""Gets an operation's outcome when it is applied here, before any hook is told; None if it cannot be known. Must be
+quick and never raise."""
+
 Send = Callable[[int, bytes], None]
 """A door to the network: (node, payload). Never blocks, may lose."""
 
@@ -115,7 +119,7 @@ class Host:
         self._events = events
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
-        self._answers: dict[int, asyncio.Future[Outcome]] = {}
+        self._answers: dict[int, Answered] = {}
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._pumping = False
         self._stopped = False
@@ -130,16 +134,15 @@ class Host:
 
     # ---- Doors for users
 
-    def submit(self, command: Command) -> asyncio.Future[Outcome]:
-        """Has a command decided, exactly once, after those submitted before; done when it is applied here. Cancelled
-        if its outcome cannot be known. Raises Busy."""
+    def submit(self, command: Command, answered: Answered | None = None) -> None:
+        """Has a command decided, exactly once, after those submitted before. Raises Busy."""
         try:
             ticket = self.replica.submit(encode(command))
         except QueueFull as full:
             raise Busy(str(full)) from full
-        self._answers[ticket] = answer = self._loop.create_future()
+        if answered is not None:
+            self._answers[ticket] = answered
         self._wake()
-        return answer
 
     def read(self) -> asyncio.Future[None]:
         """Done when the store holds everything that was acknowledged anywhere before this call. Raises Busy."""
@@ -274,12 +277,14 @@ class Host:
         for applied in out.apply:
             outcome = self.store.apply(applied.position, applied.operation.payload)
             self.journal.note(applied.position, self.replica.log.get(applied.position), applied.operation, outcome, at)
-            answer = self._answers.pop(applied.ticket, None)
-            if answer is not None and not answer.done():
-                answer.set_result(outcome)
+            answered = self._answers.pop(applied.ticket, None)
+            if answered is not None:
+                answered(outcome)
             self._events.on_applied(outcome, applied.operation.pid, self._live)
         for ticket in out.unseen:
-            self._answers.pop(ticket).cancel()
+            answered = self._answers.pop(ticket, None)
+            if answered is not None:
+                answered(None)
         for ticket in out.reads:
             reading = self._reads.pop(ticket, None)
             if reading is not None and not reading.done():
@@ -312,11 +317,12 @@ class Host:
         self._events.on_failure(error)
 
     async def close(self) -> None:
-        """Stores what is under way and closes the disk. Commands that are not decided are cancelled."""
+        """Stores what is under way and closes the disk. What becomes of undecided commands is not known."""
         self._stopped = True
         self._timer.cancel()
-        for answer in list(self._answers.values()):
-            answer.cancel()
+        answers, self._answers = self._answers, {}
+        for answered in answers.values():
+            answered(None)
         for reading in list(self._reads.values()):
             reading.cancel()
         await self._disk.close()

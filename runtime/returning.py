@@ -12,7 +12,7 @@ from typing import Protocol
 
 from kvstore.commands import Command, Elect
 from kvstore.conversation import Conversation
-from kvstore.store import Outcome, Store
+from kvstore.store import Store
 from llm.duties import View
 from runtime.busy import Busy
 
@@ -27,8 +27,8 @@ class Node(Protocol):
     @property
     def store(self) -> Store: ...
 
-    def submit(self, command: Command) -> asyncio.Future[Outcome]:
-        """Raises Busy."""
+    def submit(self, command: Command) -> None:
+        """A poll that is over already is no matter. Raises Busy."""
         ...
 
 
@@ -76,7 +76,7 @@ class Returning:
         context, turn, poll = key
         self._drop(key)
         try:
-            self._node.submit(Elect(context, turn, poll)).add_done_callback(_ignore)
+            self._node.submit(Elect(context, turn, poll))
         except Busy:
             self._wait(key, _AGAIN_S)
         else:
@@ -91,7 +91,3 @@ class Returning:
         for key in [key for key in self._timers if key[0] == context]:
             self._drop(key)
         self._counted = {key for key in self._counted if key[0] != context}
-
-
-def _ignore(decided: asyncio.Future[Outcome]) -> None:
-    """A poll that was over already is no matter."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from console import Command, Earlier, Paper, Result, Usage, expectation, render
 from console.safe import one_line
@@ -33,7 +33,7 @@ __all__ = ["COMMANDS", "Session"]
 
 LOG_LINES = 10
 
-Answer = asyncio.Future[Outcome | Busy]
+Submitted: TypeAlias = asyncio.Future[Result] | Coroutine[Any, Any, Result]
 
 
 class Session:
@@ -52,11 +52,11 @@ class Session:
         self._too_long = too_long
         self._news = News(emit, lambda: node.store, node_id=node_id, nodes=nodes)
         self._current = Current(lambda: node.store.conversations)
-        self._unsent: deque[tuple[Operation, Answer]] = deque()
-        self._sent: deque[asyncio.Future[Outcome]] = deque()
-        """Under way at the node, in order; those at the front may be done already."""
+        self._unsent: deque[tuple[Operation, asyncio.Future[Result]]] = deque()
         self._under_way = 0
-        """How many of `_sent` have not answered yet."""
+        """How many were submitted and have no outcome yet."""
+        self._mine: Outcome | None = None
+        """The last outcome of an operation that this user typed."""
         self._importing = 0
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Session:
     def fill(self, usage: Usage, rest: str) -> str:
         return self._current.fill(usage, rest)
 
-    def submit(self, command: Command, earlier: Earlier) -> Awaitable[Result]:
+    def submit(self, command: Command, earlier: Earlier) -> Submitted:
         match command.name:
             case "status":
                 return _at_once({"ok": True, **self._node.status(), **self._more_status()})
@@ -136,8 +136,7 @@ class Session:
     def on_applied(self, outcome: Outcome, origin: int) -> None:
         """To be called right after each operation that is applied live (not when old ones are applied again after a
         restart); `origin` is the node that submitted it."""
-        mine = origin == self._node_id and self._is_mine(outcome)
-        self._news.on_applied(outcome, origin, mine)
+        self._news.on_applied(outcome, origin, outcome is self._mine)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
         """To be called when the LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
@@ -146,15 +145,6 @@ class Session:
     def on_leader(self, leader: int | None) -> None:
         """To be called when the node sees another leader, or none; calls that change nothing are fine."""
         self._news.on_leader(leader)
-
-    def _is_mine(self, outcome: Outcome) -> bool:
-        """Whether the operation came from this session: then its future, the oldest one, holds this very outcome."""
-        while self._sent and self._sent[0].cancelled():
-            self._sent.popleft()
-        if self._sent and self._sent[0].done() and self._sent[0].result() is outcome:
-            self._sent.popleft()
-            return True
-        return False
 
     # Reading.
 
@@ -210,7 +200,7 @@ class Session:
 
     # What concerns this user alone.
 
-    def _use(self, command: Command, earlier: Earlier) -> Awaitable[Result]:
+    def _use(self, command: Command, earlier: Earlier) -> Submitted:
         """Counts at once, for the lines that follow: they may be read before this one is answered."""
         before, context = self._current.context, next(iter(command.args), None)
         self._current.context = context
@@ -284,7 +274,7 @@ class Session:
         await earlier()
         return await self._write(command)
 
-    def _write(self, command: Command) -> Awaitable[Result]:
+    def _write(self, command: Command) -> Submitted:
         try:
             operation = operation_of(command, self._turn_seen, self._too_long)
         except ValueError as error:
@@ -293,15 +283,14 @@ class Session:
             return _at_once({"ok": False, "context": command.args[0], "error": str(refused)})
         return self._decide(operation)
 
-    def _decide(self, operation: Operation) -> Awaitable[Result]:
-        """Submits at once, or when the node has room; awaited, gives the result."""
-        answer: Answer = asyncio.get_running_loop().create_future()
-        self._unsent.append((operation, answer))
+    def _decide(self, operation: Operation) -> asyncio.Future[Result]:
+        """Submits at once, or when the node has room. A user who leaves cancels the future, never the operation."""
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         if isinstance(operation, Create):
             self._current.creating[operation.context] += 1
-            answer.add_done_callback(lambda _: self._current.creating.subtract([operation.context]))
+        self._unsent.append((operation, answer))
         self._send()
-        return _result(operation, answer)
+        return answer
 
     def _turn_seen(self, context: str) -> int | None:
         """The turn that the user has before their eyes. None while commands of theirs are under way: they speak about
@@ -323,39 +312,37 @@ class Session:
         while self._unsent:
             operation, answer = self._unsent[0]
             try:
-                decided = self._node.submit(operation)
+                self._node.submit(operation, partial(self._decided, operation, answer))
             except Busy as busy:
                 if self._under_way:
                     return
-                answer.set_result(busy)
+                self._unsent.popleft()
+                self._give(operation, answer, _busy(busy))
             else:
+                self._unsent.popleft()
                 self._under_way += 1
-                self._sent.append(decided)
-                decided.add_done_callback(partial(self._decided, answer))
-            self._unsent.popleft()
 
-    def _decided(self, answer: Answer, decided: asyncio.Future[Outcome]) -> None:
+    def _decided(self, operation: Operation, answer: asyncio.Future[Result], outcome: Outcome | None) -> None:
         self._under_way -= 1
-        if decided.cancelled():
-            answer.cancel()
-        elif (error := decided.exception()) is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(decided.result())
-        self._send()
+        self._mine = outcome
+        self._give(operation, answer, _result(operation, outcome))
+        if self._unsent:
+            self._send()
+
+    def _give(self, operation: Operation, answer: asyncio.Future[Result], result: Result) -> None:
+        if isinstance(operation, Create):
+            self._current.created(operation.context)
+        if not answer.done():
+            answer.set_result(result)
 
 
 async def _at_once(result: Result) -> Result:
     return result
 
 
-async def _result(operation: Operation, answer: Answer) -> Result:
-    await asyncio.wait([answer])  # not awaited itself: a user who leaves must not cancel the operation
-    if answer.cancelled():
+def _result(operation: Operation, outcome: Outcome | None) -> Result:
+    if outcome is None:
         return {"ok": False, "error": "the node stopped before this was decided; it may still take effect"}
-    outcome = answer.result()
-    if isinstance(outcome, Busy):
-        return _busy(outcome)
     result: Result = {"ok": outcome.ok, "context": operation.context}
     if outcome.turn is not None:
         result["turn"] = outcome.turn

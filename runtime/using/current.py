@@ -27,6 +27,12 @@ class Current:
         self.creating: Counter[str] = Counter()
         """Conversations whose creation was typed here and is under way: they count as there."""
 
+    def created(self, context: str) -> None:
+        """Its creation is not under way any more."""
+        self.creating[context] -= 1
+        if self.creating[context] <= 0:
+            del self.creating[context]
+
     def fill(self, usage: Usage, rest: str) -> str:
         """What follows a command on its line, with the conversation put in if it was left out. Raises UsageError."""
         name = usage.name

@@ -37,10 +37,10 @@ Stores: TypeAlias = Callable[[], Store]
 
 
 class Level(StrEnum):
-    """How much of what happens elsewhere is said in words. Events are complete at any level."""
+    """How much is said of what happens, as words and as events."""
 
     QUIET = "quiet"
-    """Answers to this user's own questions."""
+    """Answers to this user's own questions, and who leads."""
     NORMAL = "normal"
     VERBOSE = "verbose"
     """Also every single answer, and what was refused (which is an event at this level only)."""
@@ -72,6 +72,8 @@ class News:
         if command is None:
             return
         context = command.context
+        if self.level is Level.QUIET and not mine and context not in self._asked_here:
+            return
         if not outcome.ok:
             self._on_refused(type(command).__name__.lower(), context, outcome.error or "", origin, mine)
             return
@@ -143,8 +145,10 @@ class News:
             self._asked_here[context] = turn
             self._progress.begin(context, turn)
         kind, noun = ("query", "question") if isinstance(command, Query) else ("ask", "question for the leader")
-        text = f"{context}: {noun} from node {origin}: {one_line(command.text)}"
-        self._tell(kind, {**event, "text": command.text}, text, mine)
+        self._tell(
+            kind, {**event, "text": command.text},
+            lambda _: f"{context}: {noun} from node {origin}: {one_line(command.text)}", mine,
+        )
 
     def _on_candidate(self, command: Candidate) -> None:
         context = command.context
@@ -210,9 +214,10 @@ class News:
         text = partial(render.elected, context, turn.chosen, turn_record(turn))
         self._emit({"event": "chosen", **result, "node": turn.chosen}, None if self.level is Level.QUIET else text)
 
-    def _tell(self, name: str, event: Mapping[str, Any], text: str | None, mine: bool) -> None:
+    def _tell(self, name: str, event: Mapping[str, Any], text: Text, mine: bool) -> None:
         """An event that humans need not read where it was typed: there the command's result says it."""
-        self._emit({"event": name, **event}, None if mine or self.level is Level.QUIET else text)
+        if self.level is not Level.QUIET:
+            self._emit({"event": name, **event}, None if mine else text)
 
 
 def _explained(sentence: Sentence, paper: Paper) -> str:

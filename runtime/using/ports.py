@@ -11,6 +11,10 @@ from kvstore.store import Outcome, Store
 from runtime.journal import Journal
 from runtime.sentences import Sentence
 
+Answered = Callable[[Outcome | None], None]
+"""Gets an operation's outcome when it is applied at the node where it was submitted, before anybody is told; None if it
+cannot be known any more. Called in the midst of the node's work: must be quick and never raise."""
+
 
 class Node(Protocol):
     """What a session needs of its node. All in one event loop."""
@@ -21,9 +25,8 @@ class Node(Protocol):
     @property
     def journal(self) -> Journal: ...
 
-    def submit(self, command: Operation) -> asyncio.Future[Outcome]:
-        """Has a command decided, exactly once and after those submitted before. The future is done when it is applied
-        here, before anybody is told; cancelled if that cannot be known any more. Raises Busy."""
+    def submit(self, command: Operation, answered: Answered) -> None:
+        """Has a command decided, exactly once and after those submitted before. Raises Busy."""
         ...
 
     def read(self) -> asyncio.Future[None]:

@@ -19,6 +19,7 @@ from runtime.busy import Busy
 from runtime.journal import Journal
 from runtime.sentences import Sentence
 from runtime.session import COMMANDS, Session
+from runtime.using.ports import Answered
 
 ME = 2
 PAPER = Paper(60)
@@ -31,18 +32,16 @@ class FakeNode:
         self.store = Store()
         self.journal = Journal()
         self.room = room
-        self.waiting: deque[tuple[Operation, asyncio.Future[Outcome]]] = deque()
+        self.waiting: deque[tuple[Operation, Answered]] = deque()
         self.reads: list[asyncio.Future[None]] = []
         self.majority = True
         self.position = 0
         self.session: Session | None = None
 
-    def submit(self, command: Operation) -> asyncio.Future[Outcome]:
+    def submit(self, command: Operation, answered: Answered) -> None:
         if len(self.waiting) >= self.room:
             raise Busy
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.waiting.append((command, future))
-        return future
+        self.waiting.append((command, answered))
 
     def read(self) -> asyncio.Future[None]:
         if not self.room:
@@ -67,22 +66,22 @@ class FakeNode:
     def patience(self) -> float:
         return 0.01
 
-    def apply(self, command: Operation, origin: int, future: asyncio.Future[Outcome] | None = None) -> Outcome:
+    def apply(self, command: Operation, origin: int, answered: Answered | None = None) -> Outcome:
         """As if decided, from any node."""
         self.position += 1
         outcome = self.store.apply(self.position, encode(command))
         entry = Entry(self.position, (4, 4), NOOP)
         self.journal.note(self.position, entry, Named(origin, 1, self.position, b""), outcome, 1_700_000_000.0)
-        if future is not None and not future.done():
-            future.set_result(outcome)
+        if answered is not None:
+            answered(outcome)
         assert self.session is not None
         self.session.on_applied(outcome, origin)
         return outcome
 
     def decide(self) -> None:
         """The oldest submission."""
-        command, future = self.waiting.popleft()
-        self.apply(command, ME, future)
+        command, answered = self.waiting.popleft()
+        self.apply(command, ME, answered)
 
 
 class Bench:

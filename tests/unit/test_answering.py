@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from kvstore.commands import Answer, Ask, Candidate, Command, Create, Elect, Poll, Query, Ranking, Retry, encode
-from kvstore.store import Outcome, Store
+from kvstore.store import Store
 from llm.desk import Desk
 from llm.provider import Progress, Prompt, ProviderError, Reply
 from llm.settings import LlmSettings
@@ -48,9 +48,8 @@ class FakeNode:
             ME, self, lambda done: Desk(LlmSettings(), lambda: self.llm, done), poll_s=poll_s
         )
 
-    def submit(self, command: Command) -> asyncio.Future[Outcome]:
+    def submit(self, command: Command) -> None:
         self.submitted.append(command)
-        return asyncio.get_running_loop().create_future()
 
     def read(self) -> asyncio.Future[None]:
         self.reads.append(asyncio.get_running_loop().create_future())

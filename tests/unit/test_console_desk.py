@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,9 @@ class Manual:
         self.results: dict[str, asyncio.Future[Result]] = {}
         self.changed = asyncio.Event()
 
-    def submit(self, command: Command, earlier: Earlier) -> Awaitable[Result]:
+    def submit(
+        self, command: Command, earlier: Earlier
+    ) -> asyncio.Future[Result] | Coroutine[Any, Any, Result]:
         if command.name == "crash":
             raise ValueError("oh")
         return self._carry_out(command, earlier) if command.name == "after" else self._begin(command)

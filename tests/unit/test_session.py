@@ -147,7 +147,7 @@ def test_a_node_that_stops_says_that_the_outcome_is_not_known() -> None:
     async def scenario(b: Bench) -> None:
         result = b.type("create c1")
         await asyncio.sleep(0)
-        b.node.waiting[0][1].cancel()
+        b.node.waiting[0][1](None)
         assert "may still take effect" in (await result)["error"]
 
     bench(scenario)
@@ -159,8 +159,8 @@ def test_a_user_who_leaves_cancels_nothing_at_the_node() -> None:
         await asyncio.sleep(0)
         result.cancel()
         await asyncio.wait([result])
-        assert not b.node.waiting[0][1].cancelled()
         b.node.decide()
+        assert "c1" in b.node.store.conversations
 
     bench(scenario)
 
