@@ -155,7 +155,8 @@ def _candidate(
     node: str | int, candidate: Mapping[str, Any], paper: Paper, mark: str = "", most: int | None = None
 ) -> Iterable[str]:
     label = _label(node, candidate)
-    yield " " * _INDENT + (paper.green(f"{label}  {mark}") if mark else paper.dim(label))
+    for line in paper.text(f"{label}  {mark}" if mark else label, _INDENT).split("\n"):
+        yield " " * _INDENT + (paper.green if mark else paper.dim)(line[_INDENT:])
     if candidate.get("error") is not None:
         yield paper.red(paper.text(f"no answer: {candidate['error']}", 2 * _INDENT, most))
     else:

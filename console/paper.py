@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from console.cells import chopped, steady, width
 from console.safe import coloured, visible
 
 _UNBOUNDED = 1_000_000
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 _MOST_MARKDOWN = 20_000
 """Characters; longer texts are shown as they are."""
@@ -55,15 +57,16 @@ class Paper(msgspec.Struct, frozen=True):
         signs."""
         if not self.colour or self.width is None or most is not None or len(text) > _MOST_MARKDOWN:
             return self.text(text, indent, most)
+        room = max(self.width - indent, 10)
         try:
             from console.markdown import is_odd, render
 
-            shown = "" if is_odd(text) else render(visible(text), max(self.width - indent, 10))
+            shown = "" if is_odd(text) else render(visible(text), room)
         except Exception:  # noqa: BLE001 - whatever a parser makes of a model's text, the text itself can be shown
             _log.exception("an answer could not be rendered as Markdown")
             return self.text(text, indent)
-        if not shown.strip():
-            return self.text(text, indent)
+        if not shown.strip() or any(width(_COLOURS.sub("", line)) > room for line in shown.split("\n")):
+            return self.text(text, indent)  # what is too wide on some terminals is wrapped without being rendered
         return coloured("\n".join((" " * indent + line).rstrip() for line in shown.split("\n")))
 
     def text(self, text: str, indent: int = 0, most: int | None = None) -> str:
@@ -88,7 +91,7 @@ class Paper(msgspec.Struct, frozen=True):
         for index, title in enumerate(head):
             table.add_column(Text(visible(title)), overflow="fold", no_wrap=index < rigid)
         for row in rows:
-            table.add_row(*(Text(visible(str(cell))) for cell in row))
+            table.add_row(*(Text(steady(visible(str(cell)))) for cell in row))
         page = io.StringIO()
         console = Console(
             file=page, width=self.width or _UNBOUNDED, force_terminal=self.colour, legacy_windows=False,
@@ -105,28 +108,26 @@ class Paper(msgspec.Struct, frozen=True):
         return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line else line for line in shown.split("\n"))
 
 
-def _wrapped(text: str, width: int | None) -> Iterator[str]:
-    """Lines of at most `width` cells, broken at spaces where possible."""
-    from rich.cells import cell_len, chop_cells
-
+def _wrapped(text: str, room: int | None) -> Iterator[str]:
+    """Lines of at most `room` cells, broken at spaces where possible."""
     for line in text.split("\n"):
         line = line.expandtabs(4)
-        if width is None or cell_len(line) <= width:
+        if room is None or width(line) <= room:
             yield line
             continue
         current, used = "", 0
         for word in re.findall(r"\s+|\S+", line):
-            size = cell_len(word)
-            if used + size > width and used:
+            size = width(word)
+            if used + size > room and used:
                 if current.strip():
                     yield current
                 current, used = "", 0
                 if word.isspace():
                     continue
-            if size > width:
-                *full, word = chop_cells(word, width)
+            if size > room:
+                *full, word = chopped(word, room)
                 yield from full
-                size = cell_len(word)
+                size = width(word)
             current, used = current + word, used + size
         if current:
             yield current

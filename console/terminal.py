@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -76,6 +77,8 @@ class Terminal:
         self._session: PromptSession[str] | None = None
         self._thread = threading.Thread(target=self._run, name="console-terminal", daemon=True)
         self._thread.start()
+        with suppress(ValueError, RuntimeError):  # not in the main thread: then the size is only asked for at times
+            self._main.add_signal_handler(signal.SIGWINCH, self._call, self._resized)
 
     async def lines(self) -> AsyncIterator[Line]:
         """Every line that is typed, until Ctrl-D or `stop`."""
@@ -228,6 +231,12 @@ class Terminal:
             return asyncio.run_coroutine_threadsafe(ask(), self._main).result(_PATIENCE)
         except (TimeoutError, RuntimeError):  # the process is busy, or leaving: then there is nothing to offer
             return []
+
+    def _resized(self) -> None:
+        """The window has another size. Outside the main thread the library itself looks at that every half second,
+        and not at all in the first half second of a line."""
+        if self._session is not None and self._session.app.is_running:
+            self._session.app._on_resize()
 
     def _redraw(self) -> None:
         if self._session is not None and self._session.app.is_running:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import pyte
+from pyte.screens import Char
+from wcwidth import wcwidth
 
 HOUSE = Path(__file__).resolve().parents[2]
 ENTER = "\r"
@@ -36,6 +43,7 @@ class Screen:
         self.raw = ""
         self.everything = ""
         """All that the program ever wrote."""
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def type(self, text: str) -> None:
         os.write(self.leader, text.encode())
@@ -46,16 +54,24 @@ class Screen:
         while not (found := re.search(pattern, self.shown)):
             left = deadline - time.monotonic()
             assert left > 0, f"no {pattern!r} in {self.shown[-2000:]!r}"
-            if select.select([self.leader], [], [], left)[0]:
-                self._show(os.read(self.leader, 65536).decode(errors="replace"))
+            self._read(left)
         seen, self.raw = self.shown[: found.end()], self.shown[found.end() :]
         return seen
+
+    def _read(self, seconds: float) -> None:
+        """What comes within this time, if anything does."""
+        if select.select([self.leader], [], [], max(seconds, 0))[0]:
+            self._show(self._decode(os.read(self.leader, 65536)))
 
     def _show(self, text: str) -> None:
         self.raw += text
         self.everything += text
         if "\x1b[6n" in text:
-            self.type("\x1b[5;1R")  # as terminals do when they are asked where the cursor is
+            self._tell_cursor()
+
+    def _tell_cursor(self) -> None:
+        """As terminals do when they are asked where the cursor is."""
+        self.type("\x1b[5;1R")
 
     @property
     def shown(self) -> str:
@@ -70,3 +86,74 @@ class Screen:
         self.process.stderr.close()
         os.close(self.leader)
         os.close(self.follower)
+
+
+class _Terminal(pyte.HistoryScreen):
+    """pyte gives up a text at the first character without a width that is no mark, such as what joins two emoji."""
+
+    def draw(self, data: str) -> None:
+        super().draw("".join(each for each in data if wcwidth(each) or unicodedata.combining(each)))
+
+
+class Painted(Screen):
+    """What a user sees in colours, with a cursor: a terminal that obeys what the program writes."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, size: tuple[int, int] = (40, 120)
+    ) -> None:
+        """`size` is rows and columns."""
+        self.terminal = _Terminal(size[1], size[0], history=10_000, ratio=0.5)
+        self._stream = pyte.Stream(self.terminal)
+        super().__init__(command, environment, size)
+
+    def _show(self, text: str) -> None:
+        self.raw += text
+        self.everything += text
+        before, *questions = text.split("\x1b[6n")
+        self._stream.feed(before)
+        for rest in questions:
+            self._tell_cursor()
+            self._stream.feed(rest)
+
+    def _tell_cursor(self) -> None:
+        row, column = self.cursor
+        self.type(f"\x1b[{row + 1};{column + 1}R")
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """Row and column, from 0."""
+        return self.terminal.cursor.y, self.terminal.cursor.x
+
+    @property
+    def rows(self) -> list[str]:
+        """The rows of the window."""
+        return [self._text(self.terminal.buffer[row]) for row in range(self.terminal.lines)]
+
+    @property
+    def scrolled(self) -> list[str]:
+        """The rows that have left the window at its top, and those of the window."""
+        return [*map(self._text, self.terminal.history.top), *self.rows]
+
+    def cells(self, text: str) -> list[Char]:
+        """Those of the last row that begins with `text`, scrolled away or not."""
+        lines = [*self.terminal.history.top, *(self.terminal.buffer[row] for row in range(self.terminal.lines))]
+        line = next(line for line in reversed(lines) if self._text(line).startswith(text))
+        return [line[column] for column in range(self.terminal.columns)]
+
+    def see(self, condition: Callable[[], object], seconds: float = 10) -> None:
+        """Reads until the screen is as it should be."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            left = deadline - time.monotonic()
+            assert left > 0, "not seen; the screen:\n" + "\n".join(self.rows)
+            self._read(left)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """As when the user drags the window's corner."""
+        fcntl.ioctl(self.follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.terminal.resize(rows, columns)
+        self.process.send_signal(signal.SIGWINCH)
+
+    def _text(self, line: Mapping[int, Char]) -> str:
+        """A wide character fills two cells, of which the second one holds nothing."""
+        return "".join(line[column].data for column in range(self.terminal.columns)).rstrip()
