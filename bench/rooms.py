@@ -123,7 +123,7 @@ def account(count: int, batch: int) -> dict[str, float]:
     found["kvstore, changed rows"] = timed(count, store.changed)
     found["kvstore, digest"] = timed(count, store.digest)
     outcome = store.apply(1, payloads[0])
-    found["runtime, journal"] = timed(count, lambda: [journal.note(1, None, one, outcome, 0.0) for one in operations])
+    found["runtime, journal"] = timed(count, lambda: [journal.note(1, None, one, outcome) for one in operations])
     with tempfile.TemporaryDirectory() as folder:
         database = Database.open(Path(folder) / "node-1.db", "bench", 1, 1)
         records = [Persist(entries=[Entry(at, (1, 1), one) for at, one in enumerate(each, 1)]) for each in batches]

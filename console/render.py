@@ -85,7 +85,7 @@ def log(result: Result, paper: Paper) -> str:
     """The last decided operations as a table."""
     if not result["log"]:
         return "nothing has been applied here yet"
-    head = ("position", "ballot", "by", "applied", "operation")
+    head = ("position", "ballot", "by", "when", "operation")
     return paper.table(head, [_decided(entry) for entry in result["log"]], rigid=4)
 
 
@@ -98,8 +98,7 @@ def _decided(entry: Mapping[str, Any]) -> tuple[str, ...]:
         words.append(f"- refused: {one_line(entry['error'], 60)}")
     elif entry["text"]:
         words.append("- " + one_line(entry["text"], 60))
-    when = "before the start" if entry["at"] is None else moment(entry["at"])
-    return str(entry["position"]), ballot, f"node {entry['origin']}", when, " ".join(filter(None, words))
+    return str(entry["position"]), ballot, f"node {entry['origin']}", moment(entry["at"]), " ".join(filter(None, words))
 
 
 def _ballot(numbers: Iterable[int]) -> str:

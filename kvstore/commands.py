@@ -8,6 +8,8 @@ interpreter, which grows from one Python version to the next.
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -16,12 +18,21 @@ MAX_CONTEXT_CHARS: Final = 64
 MAX_TEXT_BYTES: Final = 131_072
 MAX_MODEL_BYTES: Final = 1024
 MAX_NODE: Final = 65_535
-MAX_RESTORED_BYTES: Final = 1_000_000
-"""Of all texts of a restored turn."""
+MAX_PACKED_BYTES: Final = 240 * 1024
+"""Of the turns that an import brings, compressed: all of it is one operation."""
+MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024
 MAX_TURN: Final = 2**32 - 1
+MAX_AT: Final = 2**48
 
 
-class _Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class _Dated(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
+    """The last field of every command: when it was proposed, in milliseconds since 1970 by its proposer's clock; 0 if
+    unknown. Nothing depends on it: it is for people."""
+
+    at: int = 0
+
+
+class _Command(_Dated, frozen=True, array_like=True, gc=False):
     """Base of all commands; `context` is the id of the conversation that it is about."""
 
     context: str
@@ -101,14 +112,19 @@ class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False):
     seconds: float = 0.0
 
 
-class Restore(_Command, frozen=True, tag=8):
-    """A closed turn from elsewhere, put at the end as number `turn`. No LLM is asked; given up if none is chosen."""
+class RestoredTurn(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A closed turn from elsewhere; given up if none is chosen."""
 
-    turn: int
     kind: Literal["query", "ask"]
     text: str
     candidates: list[Restored]
     chosen: int | None
+
+
+class Import(_Command, frozen=True, tag=13):
+    """A new conversation with all its turns, as `pack` made them. No LLM is asked."""
+
+    turns: bytes
 
 
 class Retry(_Command, frozen=True, tag=9):
@@ -145,11 +161,12 @@ class Elect(_Command, frozen=True, tag=12):
 
 
 Command: TypeAlias = (
-    Create | Query | Candidate | Choose | Ask | Answer | Cancel | Restore | Retry | Poll | Ranking | Elect
+    Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | Poll | Ranking | Elect | Import
 )
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+_turns_decoder = msgspec.msgpack.Decoder(list[RestoredTurn])
 
 
 def encode(command: Command) -> bytes:
@@ -168,11 +185,32 @@ def decode(payload: bytes) -> Command:
         raise ValueError("not a command") from error
 
 
+def pack(turns: Sequence[RestoredTurn]) -> bytes:
+    """The turns of an `Import`. Limits are not checked here."""
+    return zlib.compress(_encoder.encode(turns))
+
+
+def unpack(packed: bytes) -> list[RestoredTurn]:
+    """The turns that were packed. Raises ValueError, with a sentence for users, if there are none in it or too many."""
+    inflating = zlib.decompressobj()
+    try:
+        plain = inflating.decompress(packed, MAX_UNPACKED_BYTES)
+        if inflating.unconsumed_tail:
+            raise ValueError(f"all turns together have more than {MAX_UNPACKED_BYTES} bytes")
+        if not inflating.eof or inflating.unused_data:
+            raise ValueError("these are no turns of a conversation")
+        return _turns_decoder.decode(plain)
+    except (zlib.error, msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError) as error:
+        raise ValueError("these are no turns of a conversation") from error
+
+
 def check(command: Command) -> str | None:
     """Why the command would be refused whatever the state is, as a sentence for users; None if it is well-formed."""
     error = check_context(command.context)
     if error is not None:
         return error
+    if not 0 <= command.at <= MAX_AT:
+        return "the time is out of range"
     match command:
         case Query(text=text) | Ask(text=text):
             return check_text(text)
@@ -188,8 +226,8 @@ def check(command: Command) -> str | None:
             return _check_turn(turn) or _check_poll(poll)
         case Candidate() | Answer():
             return _check_turn(command.turn) or _check_response(command) or _check_counts(command)
-        case Restore():
-            return _check_restore(command)
+        case Import():
+            return _check_import(command)
         case _:
             return None
 
@@ -220,23 +258,32 @@ def check_text(text: str, what: str = "text") -> str | None:
     return None
 
 
-def _check_restore(command: Restore) -> str | None:
-    error = _check_turn(command.turn) or check_text(command.text)
-    for response in command.candidates:
+def _check_import(command: Import) -> str | None:
+    if len(command.turns) > MAX_PACKED_BYTES:
+        size = len(command.turns)
+        return f"the conversation is too large: {size} bytes when compressed, at most {MAX_PACKED_BYTES} are possible"
+    try:
+        turns = unpack(command.turns)
+    except ValueError as error:
+        return str(error)
+    checked = ((number, check_turn(turn)) for number, turn in enumerate(turns, 1))
+    return next((f"turn {number}: {error}" for number, error in checked if error is not None), None)
+
+
+def check_turn(turn: RestoredTurn) -> str | None:
+    """Why this cannot be a turn of an import; None if it can."""
+    error = check_text(turn.text)
+    for response in turn.candidates:
         error = error or _check_response(response)
     if error is not None:
         return error
-    size = len(command.text.encode())
     having: dict[int, bool] = {}
-    for response in command.candidates:
+    for response in turn.candidates:
         if response.node in having:
-            return f"node {response.node} has two answers in turn {command.turn}"
+            return f"node {response.node} has two answers"
         having[response.node] = response.text is not None
-        size += len((response.text or response.error or "").encode())
-    if command.chosen is not None and not having.get(command.chosen):
-        return f"node {command.chosen} is chosen in turn {command.turn}, but has no answer there"
-    if size > MAX_RESTORED_BYTES:
-        return f"turn {command.turn} has {size} bytes of text, at most {MAX_RESTORED_BYTES} are possible"
+    if turn.chosen is not None and not having.get(turn.chosen):
+        return f"node {turn.chosen} is chosen, but has no answer"
     return None
 
 

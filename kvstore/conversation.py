@@ -30,7 +30,7 @@ class State(StrEnum):
 
 class Response(msgspec.Struct, frozen=True, array_like=True):
     """What one node's LLM said: exactly one of `text` and `error` is given. `seconds` is how long it took. It saw the
-    last `seen` of `before` answered turns; both are 0 if it saw all."""
+    last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in commands."""
 
     text: str | None
     error: str | None
@@ -38,6 +38,7 @@ class Response(msgspec.Struct, frozen=True, array_like=True):
     seconds: float
     seen: int = 0
     before: int = 0
+    at: int = 0
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True):
@@ -89,6 +90,8 @@ class Turn(msgspec.Struct):
     """How often a node, or all of them (0), have been asked again."""
     poll: Poll | None = None
     """The last one."""
+    at: int = 0
+    """When it last changed but for responses, as in commands."""
 
     @property
     def state(self) -> State:
@@ -108,7 +111,9 @@ class Turn(msgspec.Struct):
     @property
     def open_poll(self) -> Poll | None:
         """The poll that goes on."""
-        return self.poll if self.state is State.OPEN and self.poll is not None and not self.poll.closed else None
+        if self.poll is None or self.poll.closed:
+            return None
+        return self.poll if self.state is State.OPEN else None
 
     @property
     def choices(self) -> list[int]:
@@ -126,8 +131,21 @@ class Conversation(msgspec.Struct):
     index: int
     created: int
     turns: list[Turn] = []
+    at: int = 0
+    """When it was created, as in commands."""
+
+    @property
+    def changed(self) -> int:
+        """When something last happened, in milliseconds since 1970; 0 if unknown. Clocks of nodes differ a little."""
+        if not self.turns:
+            return self.at
+        last = self.turns[-1]
+        return max(last.at, *(response.at for response in last.candidates.values()), 0)
 
     @property
     def open_turn(self) -> int | None:
         """The number of the turn that waits for its answer."""
-        return len(self.turns) if self.turns and self.turns[-1].state is State.OPEN else None
+        turns = self.turns
+        if not turns or turns[-1].chosen is not None or turns[-1].cancelled:
+            return None
+        return len(turns)

@@ -3,14 +3,15 @@
 One row a conversation, one a turn, one a response: so a change re-encodes only what it touched, however long the
 conversation is, and no row is larger than one text. Keys sort in the order in which they are to be loaded:
 
-    index (8 bytes)                              -> [context, created]
-    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll]
+    index (8 bytes)                              -> [context, created, at]
+    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from struct import Struct
 from typing import TypeAlias
 
 import msgspec
@@ -24,6 +25,7 @@ Place: TypeAlias = tuple[int, ...]
 class _ConversationRow(msgspec.Struct, array_like=True):
     context: str
     created: int
+    at: int = 0
 
 
 class _TurnRow(msgspec.Struct, array_like=True):
@@ -33,6 +35,7 @@ class _TurnRow(msgspec.Struct, array_like=True):
     cancelled: bool
     retries: dict[int, int] = {}
     poll: Poll | None = None
+    at: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -41,18 +44,23 @@ _turns = msgspec.msgpack.Decoder(_TurnRow)
 _responses = msgspec.msgpack.Decoder(Response)
 
 
+_KEYS = (Struct(">Q"), Struct(">QI"), Struct(">QII"))
+
+
 def key(place: Place) -> bytes:
     """The key of a row; keys sort like places."""
-    return place[0].to_bytes(8, "big") + b"".join(number.to_bytes(4, "big") for number in place[1:])
+    return _KEYS[len(place) - 1].pack(*place)
 
 
 def value(place: Place, conversation: Conversation) -> bytes | None:
     """The content of a row of this conversation; None if it is gone: a node that is asked again loses its response."""
     if len(place) == 1:
-        return _encoder.encode(_ConversationRow(conversation.context, conversation.created))
+        return _encoder.encode(_ConversationRow(conversation.context, conversation.created, conversation.at))
     turn = conversation.turns[place[1] - 1]
     if len(place) == 2:
-        return _encoder.encode(_TurnRow(turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll))
+        return _encoder.encode(_TurnRow(
+            turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll, turn.at
+        ))
     response = turn.candidates.get(place[2])
     return None if response is None else _encoder.encode(response)
 
@@ -82,11 +90,11 @@ def _load_row(conversations: list[Conversation], row_key: bytes, content: bytes)
     index, turn, node = (int.from_bytes(part, "big") for part in (row_key[:8], row_key[8:12], row_key[12:]))
     if len(row_key) == 8:
         row = _conversations.decode(content)
-        conversations.append(Conversation(row.context, index, row.created))
+        conversations.append(Conversation(row.context, index, row.created, at=row.at))
     elif len(row_key) == 12:
         decoded = _turns.decode(content)
         conversations[-1].turns.append(Turn(
-            decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll
+            decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll, decoded.at
         ))
     elif len(row_key) != 16:
         raise IndexError("not a key")

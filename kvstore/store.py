@@ -17,12 +17,13 @@ from kvstore.commands import (
     Command,
     Create,
     Elect,
+    Import,
     Query,
     Ranking,
-    Restore,
     Retry,
     check,
     decode,
+    unpack,
 )
 from kvstore.commands import Poll as AskForPoll
 from kvstore.conversation import MAX_BALLOT, Conversation, Kind, Poll, Response, State, Turn, Vote
@@ -76,6 +77,7 @@ class Store:
             turn = self._carry_out(position, command)
         except _Refused as refused:
             return Outcome(command, False, str(refused), command.context)
+        self._date(command, turn)
         return Outcome(command, True, None, command.context, turn)
 
     def digest(self) -> str:
@@ -142,8 +144,8 @@ class Store:
                 return self._choose(command)
             case Cancel():
                 return self._cancel(command)
-            case Restore():
-                return self._restore(command)
+            case Import():
+                return self._import(position, command)
             case Retry():
                 return self._retry(command)
             case AskForPoll():
@@ -153,19 +155,28 @@ class Store:
             case Elect():
                 return self._elect(command)
 
+    def _date(self, command: Command, turn: int | None) -> None:
+        """Notes when something changed, in a row that changed anyway."""
+        conversation = self._conversations[command.context]
+        if turn is None:
+            conversation.at = command.at
+        elif not isinstance(command, (Candidate, Answer)):  # those date the response
+            conversation.turns[turn - 1].at = command.at
+
     def _find(self, context: str) -> Conversation:
         conversation = self._conversations.get(context)
         if conversation is None:
             raise _Refused(f"no conversation '{context}': create {context} makes it")
         return conversation
 
-    def _create(self, position: int, context: str) -> None:
+    def _create(self, position: int, context: str) -> Conversation:
         if context in self._conversations:
             raise _Refused(f"there is a conversation '{context}' already")
         conversation = Conversation(context, len(self._by_index) + 1, position, [])
         self._conversations[context] = conversation
         self._by_index.append(conversation)
         self._touch(conversation.index)
+        return conversation
 
     def _add_turn(self, context: str, turn: Turn) -> int:
         conversation = self._find(context)
@@ -214,7 +225,7 @@ class Store:
 
     def _record(self, conversation: Conversation, turn: Turn, command: Candidate | Answer) -> None:
         turn.candidates[command.node] = Response(
-            command.text, command.error, command.model, command.seconds, command.seen, command.before
+            command.text, command.error, command.model, command.seconds, command.seen, command.before, command.at
         )
         turn.candidates = dict(sorted(turn.candidates.items()))
         self._touch(conversation.index, command.turn, command.node)
@@ -306,19 +317,21 @@ class Store:
             raise _Refused(f"poll {command.poll} in turn {command.turn} of '{command.context}' is over")
         return conversation, poll
 
-    def _restore(self, command: Restore) -> int:
-        have = len(self._find(command.context).turns)
-        if command.turn != have + 1:
-            raise _Refused(f"'{command.context}' has {have} turns: turn {command.turn} cannot follow")
-        candidates = {
-            response.node: Response(response.text, response.error, response.model, response.seconds)
-            for response in sorted(command.candidates, key=lambda response: response.node)
-        }
-        turn = Turn(Kind(command.kind), command.text, candidates, command.chosen, command.chosen is None)
-        number = self._add_turn(command.context, turn)
-        for node in candidates:
-            self._touch(self._conversations[command.context].index, number, node)
-        return number
+    def _import(self, position: int, command: Import) -> int | None:
+        conversation = self._create(position, command.context)
+        for number, restored in enumerate(unpack(command.turns), 1):
+            responses = {
+                said.node: Response(said.text, said.error, said.model, said.seconds)
+                for said in sorted(restored.candidates, key=lambda said: said.node)
+            }
+            chosen = restored.chosen
+            turn = Turn(Kind(restored.kind), restored.text, responses, chosen, chosen is None, at=command.at)
+            conversation.turns.append(turn)
+            self._touch(conversation.index, number)
+            for node in responses:
+                self._touch(conversation.index, number, node)
+        conversation.at = command.at
+        return len(conversation.turns) or None
 
 
 def _named_turn(conversation: Conversation, number: int | None) -> int | None:

@@ -137,7 +137,7 @@ class Host:
     def submit(self, command: Command, answered: Answered | None = None) -> None:
         """Has a command decided, exactly once, after those submitted before. Raises Busy."""
         try:
-            ticket = self.replica.submit(encode(command))
+            ticket = self.replica.submit(encode(msgspec.structs.replace(command, at=time.time_ns() // 1_000_000)))
         except QueueFull as full:
             raise Busy(str(full)) from full
         if answered is not None:
@@ -267,16 +267,14 @@ class Host:
         if out.install is not None:
             self.store.load(out.install.rows)
             self._compacted = out.install.position
-            self.journal.jumped()
             if self.observer is not None:
                 self.observer.installed(out.install.position)
             self._events.on_installed()
         if self.observer is not None:
             self.observer.applied(out.apply)
-        at = time.time() if self._live else None
         for applied in out.apply:
             outcome = self.store.apply(applied.position, applied.operation.payload)
-            self.journal.note(applied.position, self.replica.log.get(applied.position), applied.operation, outcome, at)
+            self.journal.note(applied.position, self.replica.log.get(applied.position), applied.operation, outcome)
             answered = self._answers.pop(applied.ticket, None)
             if answered is not None:
                 answered(outcome)

@@ -9,7 +9,7 @@ from collections import deque
 
 import msgspec
 
-from kvstore.commands import Answer, Ask, Candidate, Choose, Query, Ranking, Retry
+from kvstore.commands import MAX_AT, Answer, Ask, Candidate, Choose, Query, Ranking, Retry
 from kvstore.store import Outcome
 from paxos.ballot import NOBODY, Leadership
 from paxos.messages import Entry, Operation
@@ -28,7 +28,7 @@ class Decided(msgspec.Struct, frozen=True):
     operation: tuple[int, int, int]
     """Its name: the node that submitted it, that node's incarnation, and its number there."""
     at: float | None
-    """When this node applied it, in seconds since 1970; None if that was before the node's start."""
+    """When it was proposed, in seconds since 1970 by its proposer's clock; None if unknown."""
     command: str
     context: str | None
     turn: int | None
@@ -45,11 +45,8 @@ class Journal:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._decided: deque[Decided] = deque(maxlen=kept)
-        self._changed: dict[str, float] = {}
 
-    def note(
-        self, position: int, entry: Entry | None, operation: Operation, outcome: Outcome, at: float | None
-    ) -> None:
+    def note(self, position: int, entry: Entry | None, operation: Operation, outcome: Outcome) -> None:
         """An operation was applied; `entry` is what the log holds there."""
         command = outcome.command
         node: int | None = None
@@ -62,23 +59,18 @@ class Journal:
             node = command.node
         leadership = entry.leadership if entry is not None and entry.leadership != NOBODY else None
         self._decided.append(Decided(
-            position, leadership, (operation.pid, operation.incarnation, operation.number), at,
+            position, leadership, (operation.pid, operation.incarnation, operation.number),
+            None if command is None else seconds(command.at),
             "unknown" if command is None else type(command).__name__.lower(), outcome.context, outcome.turn, node, text,
             outcome.error,
         ))
-        if outcome.ok and at is not None and outcome.context is not None:
-            self._changed[outcome.context] = at
-
-    def jumped(self) -> None:
-        """A snapshot replaced the store: conversations may have changed at any time."""
-        self._changed.clear()
 
     def last(self, count: int) -> list[Decided]:
         """The last `count` operations, in order."""
         start = max(0, len(self._decided) - count)
         return [self._decided[index] for index in range(start, len(self._decided))]
 
-    def changed(self, context: str) -> float | None:
-        """When the conversation last changed here, in seconds since 1970; None if that was before this node's start, or
-        is covered by a snapshot that it got."""
-        return self._changed.get(context)
+
+def seconds(at: int) -> float | None:
+    """A command's time in seconds since 1970; None if unknown or absurd."""
+    return at / 1000 if 0 < at <= MAX_AT else None

@@ -15,11 +15,11 @@ from typing import Any, TypeAlias
 
 from console import Command, Earlier, Paper, Result, Usage, expectation, render
 from console.safe import one_line
-from kvstore.commands import Choose, Create, Poll, Retry
+from kvstore.commands import Choose, Create, Import, Poll, Retry
 from kvstore.commands import Command as Operation
 from kvstore.store import Outcome
 from runtime.busy import Busy
-from runtime.journal import KEPT
+from runtime.journal import KEPT, seconds
 from runtime.using import display, transfer
 from runtime.using.current import Current
 from runtime.using.news import Emit, Level, News
@@ -27,7 +27,7 @@ from runtime.using.operations import Refused, TooLong, whole
 from runtime.using.operations import operation as operation_of
 from runtime.using.ports import Commentator, Node
 from runtime.using.records import conversation_record, decided_record
-from runtime.using.usages import ALL_CANDIDATES, AUTO, COMMANDS, FORCE, FULL, VOTES
+from runtime.using.usages import ALL_CANDIDATES, AUTO, CHOSEN, COMMANDS, FORCE, FULL, VOTES
 
 __all__ = ["COMMANDS", "Session"]
 
@@ -163,7 +163,7 @@ class Session:
         conversations = self._node.store.conversations
         return {
             "ok": True, "conversations": [conversation_record(found) for found in conversations.values()],
-            "changed": {context: self._node.journal.changed(context) for context in conversations}, "stale": stale,
+            "changed": {context: seconds(found.changed) for context, found in conversations.items()}, "stale": stale,
         }
 
     async def _view(self, context: str) -> Result:
@@ -248,22 +248,20 @@ class Session:
         return {"ok": True, "context": context, "file": str(path), "turns": turns, "stale": found["stale"]}
 
     async def _import(self, command: Command, earlier: Earlier) -> Result:
-        source, name = command.args[0], command.args[1] if len(command.args) > 1 else None
+        words = [word for word in command.args if word != CHOSEN]
         try:
             await earlier()
+            if not 1 <= len(words) <= 2:
+                return _mistake(command, "a file, and perhaps a name for the conversation, are expected")
+            source, name = words[0], words[1] if len(words) > 1 else None
             try:
-                wanted = await asyncio.to_thread(transfer.read, source, name)
+                wanted = await asyncio.to_thread(transfer.read, source, name, CHOSEN in command.args)
             except transfer.TransferError as error:
                 return {"ok": False, "error": str(error)}
-            result: Result = {"ok": True, "context": wanted.context, "turns": 0, "given_up": wanted.given_up}
-            operations: list[Operation] = [Create(wanted.context), *wanted.turns]
-            for operation in operations:
-                answer = await self._decide(operation)
-                if not answer["ok"]:
-                    done = f" ({result['turns']} of {len(wanted.turns)} questions are in)" if result["turns"] else ""
-                    return {**result, "ok": False, "error": answer["error"] + done}
-                result["turns"] = answer.get("turn", 0)
-            return result
+            answer = await self._decide(wanted.operation)
+            if not answer["ok"]:
+                return answer
+            return {"ok": True, "context": answer["context"], "turns": wanted.turns, "given_up": wanted.given_up}
         finally:
             self._importing -= 1
 
@@ -286,7 +284,7 @@ class Session:
     def _decide(self, operation: Operation) -> asyncio.Future[Result]:
         """Submits at once, or when the node has room. A user who leaves cancels the future, never the operation."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        if isinstance(operation, Create):
+        if isinstance(operation, (Create, Import)):
             self._current.creating[operation.context] += 1
         self._unsent.append((operation, answer))
         self._send()
@@ -330,7 +328,7 @@ class Session:
             self._send()
 
     def _give(self, operation: Operation, answer: asyncio.Future[Result], result: Result) -> None:
-        if isinstance(operation, Create):
+        if isinstance(operation, (Create, Import)):
             self._current.created(operation.context)
         if not answer.done():
             answer.set_result(result)

@@ -19,10 +19,10 @@ from kvstore.commands import (
     Choose,
     Create,
     Elect,
+    Import,
     Poll,
     Query,
     Ranking,
-    Restore,
     Retry,
 )
 from kvstore.store import Outcome, Store
@@ -92,10 +92,9 @@ class News:
                 self._on_answer(command)
             case Cancel():
                 self._tell("cancelled", event, f"{context}: question given up", mine)
-            case Restore():
-                verbose = self.level is Level.VERBOSE
-                words = f"{context}: turn {turn} imported at node {origin}" if verbose else None
-                self._tell("restored", event, words, mine)
+            case Import():
+                count = "1 question" if turn == 1 else f"{turn or 0} questions"
+                self._tell("restored", event, f"{context}: imported at node {origin}, {count}", mine)
             case Retry():
                 self._on_retry(command, event, mine)
             case Poll():

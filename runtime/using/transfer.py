@@ -13,11 +13,11 @@ from typing import Any, Literal
 import msgspec
 
 from console.safe import DANGEROUS, one_line, visible
-from kvstore.commands import Restore, Restored, check, check_context
+from kvstore.commands import MAX_PACKED_BYTES, Import, Restored, RestoredTurn, check, check_context, check_turn, pack
 
 FORMAT = "consensusllm-conversation"
 VERSION = 1
-MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_FILE_BYTES = 16 * 1024 * 1024
 
 _MARKDOWN = (".md", ".markdown")
 _JSON = (".json",)
@@ -27,11 +27,12 @@ class TransferError(Exception):
     """Says in a sentence why a file cannot be written or read."""
 
 
-class Import(msgspec.Struct, frozen=True):
-    """What is in an export: closed turns, to be restored one after the other."""
+class Wanted(msgspec.Struct, frozen=True):
+    """What is in an export: one operation that brings all of it."""
 
-    context: str
-    turns: list[Restore]
+    operation: Import
+    turns: int
+    """How many."""
     given_up: list[int]
     """Numbers of the turns that were open when they were exported."""
 
@@ -80,7 +81,7 @@ def write(conversation: Mapping[str, Any], target: str, force: bool) -> Path:
     return path
 
 
-def read(source: str, context: str | None) -> Import:
+def read(source: str, context: str | None, chosen_only: bool = False) -> Wanted:
     """Reads an export; its conversation gets the name `context` instead of its own. Raises TransferError."""
     path = _path(source)
     try:
@@ -91,13 +92,14 @@ def read(source: str, context: str | None) -> Import:
     if len(content) > MAX_FILE_BYTES:
         raise TransferError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
     try:
-        return parse(content, context)
+        return parse(content, context, chosen_only)
     except TransferError as error:
         raise TransferError(f"{path}: {error}") from None
 
 
-def parse(content: bytes, context: str | None = None) -> Import:
-    """Like `read`, of a file's content. Raises TransferError."""
+def parse(content: bytes, context: str | None = None, chosen_only: bool = False) -> Wanted:
+    """Like `read`, of a file's content. Everything is checked here, before anything is proposed. Raises
+    TransferError."""
     try:
         file = msgspec.json.decode(content, type=_File)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -107,19 +109,35 @@ def parse(content: bytes, context: str | None = None) -> Import:
         raise TransferError(f'"format" and "version" must be "{FORMAT}" and {VERSION}')
     name = context if context is not None else file.context
     problem = check_context(name)
-    turns: list[Restore] = []
-    for number, turn in enumerate(file.turns, 1):
-        responses = [
-            Restored(node, said.text, said.error, said.model, said.seconds) for node, said in turn.candidates.items()
-        ]
-        turns.append(Restore(name, number, turn.kind, turn.query, responses, turn.chosen))
-        problem = problem or check(turns[-1])
-        if problem is not None:
-            raise TransferError(f"turn {number}: {problem}")
+    if problem is not None:
+        raise TransferError(problem)
+    turns = [_restored(number, turn, chosen_only) for number, turn in enumerate(file.turns, 1)]
+    operation = Import(name, pack(turns))
+    size = len(operation.turns)
+    if size > MAX_PACKED_BYTES:
+        way_out = "" if chosen_only else "; with --chosen, only the answers that were chosen come in"
+        raise TransferError(
+            f"the conversation is too large for one operation: {size} bytes when compressed, at most "
+            f"{MAX_PACKED_BYTES} are possible{way_out}"
+        )
+    problem = check(operation)
     if problem is not None:
         raise TransferError(problem)
     given_up = [number for number, t in enumerate(file.turns, 1) if t.chosen is None and not t.cancelled]
-    return Import(name, turns, given_up)
+    return Wanted(operation, len(turns), given_up)
+
+
+def _restored(number: int, turn: _Turn, chosen_only: bool) -> RestoredTurn:
+    """Raises TransferError."""
+    responses = [
+        Restored(node, said.text, said.error, said.model, said.seconds)
+        for node, said in turn.candidates.items() if not chosen_only or node == turn.chosen
+    ]
+    restored = RestoredTurn(turn.kind, turn.query, responses, turn.chosen)
+    problem = check_turn(restored)
+    if problem is not None:
+        raise TransferError(f"turn {number}: {problem}")
+    return restored
 
 
 def to_json(conversation: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ FULL = "--full"
 ALL_CANDIDATES = "--all-candidates"
 VOTES = "--votes"
 AUTO = "auto"
+CHOSEN = "--chosen"
 FORCE = "--force"
 
 _LEFT_OUT = (
@@ -41,8 +42,8 @@ COMMANDS = by_name(
         ),
         Usage(
             "viewall", f"[{FULL}]", "show all conversations", "viewall", 0, 1, large=True,
-            details=f"A table of them; with {FULL} everything. Times are those at which this node applied the last "
-            "change; - is before its start.",
+            details=f"A table of them; with {FULL} everything. The time is that of the last change, by the clock "
+            "of the node that it came from.",
         ),
         Usage(
             "use", "[C]", "make C the conversation that is meant when none is named", "use c1", 0, 1,
@@ -53,7 +54,7 @@ COMMANDS = by_name(
             "log", "[N]", "the last N decided operations that this node applied", "log 20", 0, 1, large=True,
             details="From memory: at most 1000, without no-ops and repetitions. The ballot is that of the leadership "
             "under which this node accepted the operation; \"learned\" if others told it what was decided. The time is "
-            "when this node applied it.",
+            "when it was proposed, by the clock of the node that did so.",
         ),
         Usage(
             "explain", "on|off", "say in plain words what this node does to agree with the others", "explain on", 1, 1,
@@ -65,8 +66,10 @@ COMMANDS = by_name(
             details=f"Does not overwrite a file without {FORCE}. After `use C`, C may be left out.",
         ),
         Usage(
-            "import", "FILE [C]", "make a conversation of a .json export, called C", "import talk.json c2", 1, 2,
-            details="No LLM is asked. A question that was open comes in as given up.",
+            "import", f"FILE [C] [{CHOSEN}]", "make a conversation of a .json export, called C", "import talk.json c2",
+            1, 3,
+            details="All of it is one operation: it comes in as a whole or not at all. No LLM is asked. A question "
+            f"that was open comes in as given up. With {CHOSEN} only the answers that were chosen come in.",
         ),
         Usage("quiet", "", "show less of what happens elsewhere: only answers to your own questions", "quiet"),
         Usage("normal", "", "show what happens elsewhere, briefly", "normal"),

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from console import Paper, Result
 from console.commands import parse
 from console.run import Text
@@ -69,9 +71,9 @@ class FakeNode:
     def apply(self, command: Operation, origin: int, answered: Answered | None = None) -> Outcome:
         """As if decided, from any node."""
         self.position += 1
-        outcome = self.store.apply(self.position, encode(command))
+        outcome = self.store.apply(self.position, encode(structs.replace(command, at=1_700_000_000_000)))
         entry = Entry(self.position, (4, 4), NOOP)
-        self.journal.note(self.position, entry, Named(origin, 1, self.position, b""), outcome, 1_700_000_000.0)
+        self.journal.note(self.position, entry, Named(origin, 1, self.position, b""), outcome)
         if answered is not None:
             answered(outcome)
         assert self.session is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import zlib
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -9,7 +12,9 @@ from hypothesis import strategies as st
 
 from kvstore.commands import (
     MAX_MODEL_BYTES,
+    MAX_PACKED_BYTES,
     MAX_TEXT_BYTES,
+    MAX_UNPACKED_BYTES,
     Answer,
     Ask,
     Cancel,
@@ -17,14 +22,23 @@ from kvstore.commands import (
     Choose,
     Command,
     Create,
+    Import,
     Query,
-    Restore,
     Restored,
+    RestoredTurn,
     check,
     check_text,
     decode,
     encode,
+    pack,
+    unpack,
 )
+from paxos.limits import Limits
+
+ANSWERED = RestoredTurn(
+    "query", "why?", [Restored(2, "because", None, "model", 1.5), Restored(3, None, "no network")], 2
+)
+GIVEN_UP = RestoredTurn("ask", "who?", [], None)
 
 COMMANDS: list[Command] = [
     Create("c1"),
@@ -37,8 +51,10 @@ COMMANDS: list[Command] = [
     Answer("c1", 2, 3, "me", None, "model", 0.25),
     Cancel("c1"),
     Cancel("c1", 4),
-    Restore("c1", 1, "query", "why?", [Restored(2, "because", None, "model", 1.5), Restored(3, None, "no network")], 2),
-    Restore("c1", 2, "ask", "who?", [], None),
+    Import("c1", pack([ANSWERED, GIVEN_UP])),
+    Import("c1", pack([])),
+    Create("c1", at=1_700_000_000_000),
+    Candidate("c1", 1, 2, "because", None, "model", 1.5, at=1_700_000_000_000),
 ]
 
 
@@ -104,14 +120,25 @@ def test_lone_surrogates_are_refused() -> None:
         Choose("c", 0),
         Choose("c", 1, 0),
         Cancel("c", 0),
-        Restore("c", 0, "query", "why?", [], None),
-        Restore("c", 1, "query", " ", [], None),
-        Restore("c", 1, "query", "why?", [Restored(1, None, None)], None),
-        Restore("c", 1, "query", "why?", [Restored(0, "x", None)], None),
-        Restore("c", 1, "query", "why?", [Restored(1, "x", None), Restored(1, "y", None)], None),
-        Restore("c", 1, "query", "why?", [Restored(1, "x", None)], 2),
-        Restore("c", 1, "query", "why?", [Restored(1, None, "x")], 1),
-        Restore("c", 1, "query", "why?", [Restored(n, "x" * MAX_TEXT_BYTES, None) for n in range(1, 9)], 1),
+        Create("c", at=-1),
+        Create("c", at=2**60),
+        Import("c", b""),
+        Import("c", pack([GIVEN_UP])[:-1]),
+        Import("c", pack([GIVEN_UP]) + b"x"),
+        Import("c", zlib.compress(b"no turns")),
+        Import("c", random.Random(1).randbytes(MAX_PACKED_BYTES + 1)),
+        Import("c", zlib.compress(bytes(MAX_UNPACKED_BYTES + 1))),
+        *(
+            Import("c", pack([ANSWERED, RestoredTurn("query", *fields)]))
+            for fields in (
+                (" ", [], None),
+                ("why?", [Restored(1, None, None)], None),
+                ("why?", [Restored(0, "x", None)], None),
+                ("why?", [Restored(1, "x", None), Restored(1, "y", None)], None),
+                ("why?", [Restored(1, "x", None)], 2),
+                ("why?", [Restored(1, None, "x")], 1),
+            )
+        ),
     ],
 )
 def test_malformed_commands_are_refused(command: Command) -> None:
@@ -133,7 +160,8 @@ def test_malformed_commands_are_refused(command: Command) -> None:
         msgspec.msgpack.encode([99, "c"]),
         msgspec.msgpack.encode([1]),
         msgspec.msgpack.encode([4, "c", 2**63 + 5, "x"]),
-        msgspec.msgpack.encode([8, "c", 1, "other", "why?", [], None]),
+        msgspec.msgpack.encode([13, "c", 1]),
+        msgspec.msgpack.encode([1, "c", "soon"]),
         msgspec.msgpack.encode({"type": 1, "context": "c"}),
     ],
 )
@@ -156,3 +184,23 @@ def test_check_never_raises(text: str) -> None:
     if check(Query(text, text)) is None:
         assert text.isprintable() or text.isascii() is False
         assert decode(encode(Query(text, text))) == Query(text, text)
+
+
+def test_commands_of_before_they_were_dated_are_understood() -> None:
+    assert decode(msgspec.msgpack.encode([1, "c1"])) == Create("c1")
+
+
+def test_an_import_fits_into_an_operation_and_says_what_is_wrong_with_it() -> None:
+    assert Limits().operation_bytes > MAX_PACKED_BYTES + 1024
+    assert unpack(pack([ANSWERED, GIVEN_UP])) == [ANSWERED, GIVEN_UP]
+    wrong = RestoredTurn("query", "why?", [Restored(1, "x", None)], 2)
+    assert check(Import("c", pack([ANSWERED, wrong]))) == "turn 2: node 2 is chosen, but has no answer"
+    huge = [RestoredTurn("query", "x" * MAX_TEXT_BYTES, [], None)] * 40
+    assert len(pack(huge)) < MAX_PACKED_BYTES, "it is what comes out that is too much"
+    assert check(Import("c", pack(huge))) == f"all turns together have more than {MAX_UNPACKED_BYTES} bytes"
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_turns_or_a_value_error(packed: bytes) -> None:
+    for odd in (packed, zlib.compress(packed)):
+        check(Import("c", odd))

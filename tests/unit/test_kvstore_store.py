@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,13 +18,15 @@ from kvstore.commands import (
     Command,
     Create,
     Elect,
+    Import,
     Poll,
     Query,
     Ranking,
-    Restore,
     Restored,
+    RestoredTurn,
     Retry,
     encode,
+    pack,
 )
 from kvstore.conversation import Kind, State
 from kvstore.store import Outcome, Store
@@ -186,20 +189,39 @@ def test_garbage_is_refused(payload: bytes) -> None:
     assert store.changed() == []
 
 
-def test_a_restored_turn_is_closed(cluster: Cluster) -> None:
+def test_an_import_brings_all_turns_closed(cluster: Cluster) -> None:
     responses = [Restored(2, "b", None, "m", 2.0), Restored(1, None, "timeout")]
-    restore = Restore("c1", 1, "query", "why?", responses, 2)
-    assert cluster.refused(restore) == "no conversation 'c1': create c1 makes it"
-    assert cluster(Create("c1"), restore).turn == 1
-    turn = cluster.store.conversations["c1"].turns[0]
-    assert turn.state is State.CHOSEN and turn.answer is not None and turn.answer.text == "b"
-    assert list(turn.candidates) == [1, 2] and cluster.store.conversations["c1"].open_turn is None
-    assert cluster.refused(restore) == "'c1' has 1 turns: turn 1 cannot follow"
-    given_up = Restore("c1", 2, "ask", "who?", [], None)
-    assert cluster(given_up).turn == 2
-    assert cluster.store.conversations["c1"].turns[1].state is State.CANCELLED
-    cluster(Query("c1", "and?"))
-    assert "open question" in cluster.refused(Restore("c1", 4, "query", "x", [], None))
+    turns = [RestoredTurn("query", "why?", responses, 2), RestoredTurn("ask", "who?", [], None)]
+    assert cluster(Import("c1", pack(turns), at=7)).turn == 2
+    first, second = cluster.store.conversations["c1"].turns
+    assert first.state is State.CHOSEN and first.answer is not None and first.answer.text == "b"
+    assert list(first.candidates) == [1, 2] and cluster.store.conversations["c1"].open_turn is None
+    assert second.state is State.CANCELLED and second.kind is Kind.ASK
+    assert cluster.store.conversations["c1"].changed == 7
+    assert cluster.refused(Import("c1", pack(turns))) == "there is a conversation 'c1' already"
+    assert cluster(Import("empty", pack([]))).ok and not cluster.store.conversations["empty"].turns
+    assert cluster(Query("c1", "and?")).turn == 3
+
+
+def test_an_import_that_is_wrong_in_its_last_turn_leaves_nothing() -> None:
+    store, good, bad = Store(), RestoredTurn("ask", "who?", [], None), RestoredTurn("ask", "who?", [], 3)
+    payload = msgspec.msgpack.encode(Import("c1", pack([good] * 9 + [bad])))  # which no node would propose
+    outcome = store.apply(1, payload)
+    assert not outcome.ok and outcome.error == "turn 10: node 3 is chosen, but has no answer"
+    assert not store.conversations and store.changed() == []
+
+
+def test_a_conversation_knows_when_it_changed_and_so_does_its_snapshot(cluster: Cluster) -> None:
+    cluster(Create("c1", at=10))
+    assert cluster.store.conversations["c1"].changed == 10
+    cluster(Query("c1", "why?", at=20), Candidate("c1", 1, 2, "b", None, at=30))
+    assert cluster.store.conversations["c1"].changed == 30
+    cluster(Choose("c1", 2, at=40))
+    cluster(Choose("c1", 2, at=50))
+    assert cluster.store.conversations["c1"].changed == 40, "what is refused changes nothing"
+    again = Store()
+    again.load([(key, value) for key, value in cluster.store.changed() if value is not None])
+    assert again.conversations["c1"].changed == 40 and again.digest() == cluster.store.digest()
 
 
 def test_a_decided_command_beyond_the_limits_is_refused() -> None:
@@ -258,7 +280,7 @@ responses = st.one_of(st.tuples(texts, st.none()), st.tuples(st.none(), texts))
 def commands(draw: st.DrawFn) -> Command:
     context = draw(contexts)
     kind = draw(st.sampled_from(
-        [Create, Query, Ask, Candidate, Answer, Choose, Cancel, Restore, Retry, Poll, Ranking, Elect]
+        [Create, Query, Ask, Candidate, Answer, Choose, Cancel, Import, Retry, Poll, Ranking, Elect]
     ))
     if kind is Create:
         return Create(context)
@@ -277,11 +299,12 @@ def commands(draw: st.DrawFn) -> Command:
     if kind is Ranking:
         order = draw(st.sampled_from([[1, 2], [2, 1], [3, 1], [1, 2, 3], []]))
         return Ranking(context, draw(turns), draw(nodes), draw(st.integers(1, 2)), order, None if order else "abstains")
-    if kind is Restore:
+    if kind is Import:
         given = draw(st.dictionaries(nodes, texts))
         restored = [Restored(node, text, None) for node, text in given.items()]
         chosen = draw(st.sampled_from([None, *given]))
-        return Restore(context, draw(turns), draw(st.sampled_from(("query", "ask"))), draw(texts), restored, chosen)
+        turn = RestoredTurn(draw(st.sampled_from(("query", "ask"))), draw(texts), restored, chosen)
+        return Import(context, pack([turn] * draw(st.integers(0, 2))))
     text, error = draw(responses)
     maker = Candidate if kind is Candidate else Answer
     return maker(context, draw(turns), draw(nodes), text, error, "m", draw(st.floats(0, 10)))

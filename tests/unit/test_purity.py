@@ -28,7 +28,7 @@ PURE_ROOMS = ("paxos", "kvstore")
 
 PURE_MODULES = {
     "__future__", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "itertools", "math",
-    "msgspec", "typing",
+    "msgspec", "struct", "typing", "zlib",
 }
 
 IMPURE_CALLS = {

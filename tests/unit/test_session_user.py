@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from console import Command
 from console.commands import UsageError
-from kvstore.commands import Cancel, Candidate, Choose, Create, Query
+from kvstore.commands import Candidate, Choose, Create, Query
 from paxos.ballot import ballot
 from runtime.sentences import Phase, Sentence
 from runtime.using.news import Level
@@ -188,7 +189,8 @@ def test_a_conversation_leaves_and_comes_back(tmp_path: Path, monkeypatch: pytes
         assert (await viewing)["turn"] == 3, "what follows is about what the file brings"
         before, after = (await b.do("view c1"))["turns"], (await b.do("view c3"))["turns"]
         assert after[0] == before[0] and after[1] == {**before[1], "cancelled": True}
-        assert [event["event"] for event in b.events].count("restored") == 2
+        restored = [event for event in b.events if event["event"] == "restored"]
+        assert [(event["context"], event["turn"], event["origin"]) for event in restored] == [("c3", 2, ME)]
         taken = await b.do("import talk.json")
         assert not taken["ok"] and "a conversation 'c1' already" in taken["error"]
         assert "cannot read" in (await b.do("import nothing.json"))["error"]
@@ -199,22 +201,43 @@ def test_a_conversation_leaves_and_comes_back(tmp_path: Path, monkeypatch: pytes
     bench(scenario)
 
 
-def test_an_import_that_somebody_disturbs_says_how_far_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damage", [
+    {"chosen": 7}, {"query": " "}, {"candidates": {"1": {"text": None}}}, {"candidates": {"x": {"text": "a"}}},
+])
+def test_damage_half_way_leaves_no_half_of_a_conversation(
+    damage: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    turn = {"query": "why?", "cancelled": True}
-    talk = {"format": "consensusllm-conversation", "version": 1, "context": "c1", "turns": [turn] * 3}
+    turns: list[dict[str, Any]] = [{"query": "why?", "cancelled": True} for _ in range(9)]
+    turns[5].update(damage)
+    talk = {"format": "consensusllm-conversation", "version": 1, "context": "c1", "turns": turns}
     (tmp_path / "talk.json").write_text(json.dumps(talk))
 
     async def scenario(b: Bench) -> None:
-        importing = b.type("import talk.json")
-        while not any(conversation.turns for conversation in b.node.store.conversations.values()):
-            await b.step()
-        b.node.apply(Query("c1", "me too"), 3)
-        b.node.apply(Cancel("c1"), 3)
-        while not importing.done():
-            await b.step()
-        result = await importing
-        assert not result["ok"] and result["turns"] == 1
-        assert result["error"] == "'c1' has 2 turns: turn 2 cannot follow (1 of 3 questions are in)"
+        result = await b.do("import talk.json")
+        assert not result["ok"] and "talk.json" in result["error"]
+        assert b.node.position == 0, "nothing was proposed"
 
     bench(scenario)
+
+
+def test_an_import_is_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = {str(node): {"text": f"answer of {node}", "model": "m", "seconds": 1} for node in range(1, 6)}
+    turns = [{"query": "why?", "chosen": 4, "candidates": said}] * 9
+    talk = {"format": "consensusllm-conversation", "version": 1, "context": "c1", "turns": turns}
+    (tmp_path / "talk.json").write_text(json.dumps(talk))
+
+    async def scenario(b: Bench) -> None:
+        assert (await b.do("import talk.json"))["turns"] == 9
+        assert b.node.position == 1
+        assert (await b.do("import talk.json c2 --chosen"))["turns"] == 9
+        (turn, *_) = (await b.do("view c2"))["turns"]
+        assert list(turn["candidates"]) == ["4"] and turn["chosen"] == 4
+        assert (await b.do("import talk.json c3 c4"))["kind"] == "usage"
+        b.node.apply(Create("c5"), 3)
+        late = await b.do("import talk.json c5")
+        assert late == {"ok": False, "context": "c5", "error": "there is a conversation 'c5' already"}
+
+    bench(scenario)
+

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvstore.commands import Restored
+from kvstore.commands import Restored, unpack
 from runtime.using.transfer import TransferError, parse, read, to_json, to_markdown, write
 
 TALK: dict[str, Any] = {
@@ -63,13 +64,25 @@ def test_json_comes_back_and_holds_nothing_that_a_terminal_obeys() -> None:
     text = to_json(TALK)
     assert "\x1b" not in text and "\u202e" not in text
     found = parse(text.encode())
-    assert found.context == "c1" and found.given_up == [2]
-    first, second = found.turns
-    assert (first.turn, first.kind, first.text, first.chosen) == (1, "query", "Why?\nTell me.", 2)
+    assert found.operation.context == "c1" and (found.turns, found.given_up) == (2, [2])
+    first, second = unpack(found.operation.turns)
+    assert (first.kind, first.text, first.chosen) == ("query", "Why?\nTell me.", 2)
     assert first.candidates[1] == Restored(2, "Because \x1b[31m\u202e.", None, "m", 1.5)
     assert first.candidates[2] == Restored(3, None, "timeout", "", 30.0)
-    assert (second.turn, second.kind, second.chosen, second.candidates) == (2, "ask", None, [])
-    assert parse(text.encode(), "c7").turns[0].context == "c7"
+    assert (second.kind, second.chosen, second.candidates) == ("ask", None, [])
+    assert parse(text.encode(), "c7").operation.context == "c7"
+    (said,) = unpack(parse(text.encode(), chosen_only=True).operation.turns)[0].candidates
+    assert said.node == 2
+
+
+def test_what_is_too_large_for_one_operation_is_refused_with_a_way_out() -> None:
+    noise = random.Random(1).randbytes(60_000).hex()
+    said = {str(node): {"text": noise[node:]} for node in range(1, 7)}
+    turns = [{"query": "why?", "chosen": 1, "candidates": said}]
+    content = json.dumps({**json.loads(to_json(TALK)), "turns": turns}).encode()
+    with pytest.raises(TransferError, match=r"too large for one operation: \d+ bytes when .* with --chosen"):
+        parse(content)
+    assert parse(content, chosen_only=True).turns == 1
 
 
 @pytest.mark.parametrize(
@@ -80,7 +93,7 @@ def test_json_comes_back_and_holds_nothing_that_a_terminal_obeys() -> None:
         ({"turns": 7}, "no conversation that"),
         ({"context": "a b"}, "without spaces"),
         ({"turns": [{"query": " "}]}, "turn 1: the text is blank"),
-        ({"turns": [{"query": "a", "chosen": 3}]}, "turn 1: node 3 is chosen in turn 1, but has no answer there"),
+        ({"turns": [{"query": "a", "chosen": 3}]}, "turn 1: node 3 is chosen, but has no answer"),
         ({"turns": [{"query": "a", "candidates": {"1": {}}}]}, "turn 1: an LLM's response is either"),
         ({"turns": [{"query": "a", "candidates": {"x": {"text": "b"}}}]}, "no conversation that"),
     ],
