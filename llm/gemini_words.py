@@ -18,7 +18,13 @@ _BLOCKED = {
     "PROHIBITED_CONTENT": "the answer would hold prohibited content",
     "SPII": "the answer would hold personal data",
 }
-_FINISHED = ("STOP", "MAX_TOKENS", "FINISH_REASON_UNSPECIFIED", "None")
+_FINISHED = ("STOP", "MAX_TOKENS")
+_UNSAID = ("None", "0", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED")
+
+_MAX_CHARS = 200_000
+"""No answer is gathered beyond this: it is too long anyway, and whoever sent so much may never end."""
+_CHARS_PER_TOKEN = 4
+"""To guess how far an answer is where Gemini does not tell."""
 
 
 class Answer(NamedTuple):
@@ -30,33 +36,69 @@ class Answer(NamedTuple):
     complete: bool
 
 
-def read(response: Any, model: str) -> Answer:
-    """The answer in a response of the SDK. Raises ProviderError if it holds none.
+class Gathering:
+    """One answer: a whole response, or the chunks of a streamed one as they come.
 
-    Field by field: the SDK's shortcut `.text` raises for every response that is not quite ordinary.
+    Field by field: the SDKs' shortcut `.text` raises for every response that is not quite ordinary.
     """
-    feedback = response.prompt_feedback
-    blocked = "None" if feedback is None else _name_of(feedback.block_reason)
-    if blocked not in ("None", "0", "BLOCK_REASON_UNSPECIFIED"):
-        raise ProviderError(f"{model} does not answer this: the prompt is blocked ({blocked})")
-    if not response.candidates:
-        raise ProviderError(f"{model} returned no answer", retryable=True)
-    candidate = response.candidates[0]
-    finish = _name_of(candidate.finish_reason)
-    if finish not in _FINISHED:
-        known = _BLOCKED.get(finish)
-        raise ProviderError(f"{model} stopped: {known or finish}", retryable=known is None)
-    parts = [] if candidate.content is None else candidate.content.parts or []
-    text = "".join(part.text or "" for part in parts if not getattr(part, "thought", False))
-    if not text.strip():
-        if finish == "MAX_TOKENS":
-            raise ProviderError(f"{model} used up its tokens before it wrote anything; allow more with max_tokens")
-        raise ProviderError(f"{model} returned an empty answer", retryable=True)
-    usage = response.usage_metadata
-    tokens_in, tokens_out = (
-        (None, None) if usage is None else (usage.prompt_token_count or None, usage.candidates_token_count or None)
-    )
-    return Answer(text, tokens_in, tokens_out, finish != "MAX_TOKENS")
+
+    def __init__(self, model: str) -> None:
+        self.tokens = 0
+        """About so many of the answer have come."""
+        self._model = model
+        self._texts: list[str] = []
+        self._chars = 0
+        self._candidates = False
+        self._finish: str | None = None
+        self._tokens_in: int | None = None
+        self._tokens_out: int | None = None
+
+    @property
+    def too_much(self) -> bool:
+        return self._chars > _MAX_CHARS
+
+    def add(self, response: Any) -> None:
+        """A response of one of the SDKs. Raises ProviderError if it says that there will be no answer."""
+        feedback = response.prompt_feedback
+        blocked = "None" if feedback is None else _name_of(feedback.block_reason)
+        if blocked not in _UNSAID:
+            raise ProviderError(f"{self._model} does not answer this: the prompt is blocked ({blocked})")
+        if response.candidates:
+            self._candidates = True
+            self._add_candidate(response.candidates[0])
+        usage = response.usage_metadata
+        if usage is not None:
+            self._tokens_in = usage.prompt_token_count or self._tokens_in
+            self._tokens_out = usage.candidates_token_count or self._tokens_out
+        self.tokens = max(self.tokens, self._tokens_out or 0, self._chars // _CHARS_PER_TOKEN)
+
+    def _add_candidate(self, candidate: Any) -> None:
+        finish = _name_of(candidate.finish_reason)
+        if finish not in (*_FINISHED, *_UNSAID):
+            known = _BLOCKED.get(finish)
+            raise ProviderError(f"{self._model} stopped: {known or finish}", retryable=known is None)
+        if finish in _FINISHED:
+            self._finish = finish
+        parts = [] if candidate.content is None else candidate.content.parts or []
+        for part in parts:
+            if part.text and not getattr(part, "thought", False):
+                self._texts.append(part.text)
+                self._chars += len(part.text)
+
+    def answer(self, *, streamed: bool) -> Answer:
+        """All that was gathered. Raises ProviderError if that is no answer, or not all of one: a stream that was cut
+        looks like one that has ended, but for the reason to finish, which only a whole one tells."""
+        text, model = "".join(self._texts), self._model
+        if not self._candidates:
+            raise ProviderError(f"{model} returned no answer", retryable=True)
+        if streamed and self._finish is None and not self.too_much:
+            raise ProviderError(f"the answer broke off: {model} did not finish it", retryable=True)
+        if not text.strip():
+            if self._finish == "MAX_TOKENS":
+                raise ProviderError(f"{model} used up its tokens before it wrote anything; allow more with max_tokens")
+            raise ProviderError(f"{model} returned an empty answer", retryable=True)
+        complete = self._finish != "MAX_TOKENS" and not self.too_much
+        return Answer(text, self._tokens_in, self._tokens_out, complete)
 
 
 def explain_status(status: int, message: str, details: list[dict[str, Any]], model: str, key: str) -> ProviderError:

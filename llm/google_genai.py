@@ -10,9 +10,11 @@ import asyncio
 import importlib
 import importlib.util
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
-from llm.gemini_words import DEFAULT_MODEL, explain_status, read
+from llm.gemini_words import DEFAULT_MODEL, Answer, Gathering, explain_status
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.settings import GEMINI_KEYS, LlmSettings, find_key
 from llm.wording import plain
@@ -47,11 +49,10 @@ class GoogleGenaiProvider:
         self._client: Any = None
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
-        """The answer arrives in one piece, so there is no progress to report."""
+        """Streams if somebody wants to know the progress."""
         began = time.monotonic()
         async with within(self._timeout_s, self.model):
-            response = await self._generate(prompt)
-        answer = read(response, self.model)
+            answer = await self._answer(prompt, on_progress)
         seconds = time.monotonic() - began
         return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
 
@@ -59,9 +60,40 @@ class GoogleGenaiProvider:
         if self._client is not None:
             await self._client.aio.aclose()
 
-    async def _generate(self, prompt: Prompt) -> Any:
+    async def _answer(self, prompt: Prompt, on_progress: Progress | None) -> Answer:
+        gathering = Gathering(self.model)
+        async with aclosing(self._responses(prompt, streamed=on_progress is not None)) as responses:
+            async for response in responses:
+                gathering.add(response)
+                if on_progress is not None:
+                    on_progress(gathering.tokens)
+                if gathering.too_much:
+                    break
+        return gathering.answer(streamed=on_progress is not None)
+
+    async def _responses(self, prompt: Prompt, *, streamed: bool) -> AsyncGenerator[Any, None]:
+        """The chunks of a streamed response, or the one whole response. Closing it hangs up."""
+        try:
+            async with self._building:
+                if self._client is None:
+                    self._client = await self._workers.run(self._build)
+            models, request = self._client.aio.models, self._request(prompt)
+            if not streamed:
+                yield await models.generate_content(**request)
+                return
+            async with aclosing(await models.generate_content_stream(**request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except ProviderError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
+            # Not chained: a traceback that somebody prints must not show the key either.
+            raise _explain(error, self.model, self._key) from None
+
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
         config: dict[str, Any] = {
             "temperature": prompt.temperature, "automatic_function_calling": {"disable": True},
+            "automatic_continuation": False,  # it would ask again by itself
         }
         options = {
             "system_instruction": prompt.system, "max_output_tokens": prompt.max_tokens, "seed": prompt.seed_or(None),
@@ -71,16 +103,7 @@ class GoogleGenaiProvider:
             {"role": "user" if message.role == "user" else "model", "parts": [{"text": message.text}]}
             for message in prompt.messages
         ]
-        try:
-            async with self._building:
-                if self._client is None:
-                    self._client = await self._workers.run(self._build)
-            return await self._client.aio.models.generate_content(model=self.model, contents=contents, config=config)
-        except ProviderError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
-            # Not chained: a traceback that somebody prints must not show the key either.
-            raise _explain(error, self.model, self._key) from None
+        return {"model": self.model, "contents": contents, "config": config}
 
     def _build(self) -> Any:
         """Blocks: the import takes a second."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +18,14 @@ from llm.provider import Message, Prompt
 
 
 class Said(NamedTuple):
-    """One scripted answer. `pieces` are sent one by one, each after `delay_s`."""
+    """One scripted answer. `pieces` are sent one by one, each but the first `stall_after` after `delay_s`."""
 
     status: int = 200
     pieces: tuple[bytes, ...] = ()
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
     delay_s: float = 0.0
+    stall_after: int = 0
 
 
 def said_json(body: object, status: int = 200, *headers: tuple[str, str]) -> Said:
@@ -50,31 +53,42 @@ class StandIn(NamedTuple):
 
 
 @contextmanager
-def stand_in(*script: Said) -> Iterator[StandIn]:
-    """A server that gives the scripted answers in order, the last one for ever."""
+def stand_in(*script: Said | Callable[[Asked], Said]) -> Iterator[StandIn]:
+    """A server that gives the scripted answers in order, the last one for ever. What may be asked in several forms is
+    scripted as a function."""
     remaining = list(script)
     asked: list[Asked] = []
     broken_off, stopping = threading.Event(), threading.Event()
+    stop, stopped = socket.socketpair()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             headers = {name.lower(): value for name, value in self.headers.items()}
             asked.append(Asked(self.path, headers, json.loads(body)))
-            said = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+            scripted = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+            said = scripted if isinstance(scripted, Said) else scripted(asked[-1])
             self.send_response(said.status)
             self.send_header("content-type", said.content_type)
             for name, value in said.headers:
                 self.send_header(name, value)
             self.end_headers()
             try:
-                for piece in said.pieces:
-                    if stopping.wait(said.delay_s):
+                for number, piece in enumerate(said.pieces):
+                    if number >= said.stall_after and self._wait(said.delay_s):
                         return
                     self.wfile.write(piece)
                     self.wfile.flush()
             except OSError:
                 broken_off.set()
+
+        def _wait(self, seconds: float) -> bool:
+            """Whether this test is over; notices when the client hangs up meanwhile."""
+            if seconds > 0 and select.select([self.connection, stopped], [], [], seconds)[0]:
+                if not stopping.is_set():
+                    broken_off.set()
+                return True
+            return stopping.is_set()
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -88,9 +102,11 @@ def stand_in(*script: Said) -> Iterator[StandIn]:
         yield StandIn(f"http://127.0.0.1:{server.server_address[1]}", asked, broken_off)
     finally:
         stopping.set()
+        stop.close()
         server.shutdown()
         server.server_close()
         thread.join()
+        stopped.close()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

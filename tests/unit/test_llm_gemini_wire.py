@@ -1,56 +1,45 @@
 """Everything that can go wrong between a node and Gemini, with both of Google's SDKs, against a stand-in on loopback.
 
-google-genai is optional: without it (requirements-google-genai.txt) its half is skipped.
+The streaming form is in test_llm_gemini_stream.py.
 """
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import logging
 import socket
 import time
 import traceback
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from llm.desk import Desk
-from llm.duties import Duty
-from llm.gemini import GeminiProvider
 from llm.gemini_words import DEFAULT_MODEL
-from llm.google_genai import GoogleGenaiProvider, is_installed
-from llm.provider import Message, Prompt, Provider, ProviderError, Reply
+from llm.google_genai import GoogleGenaiProvider
+from llm.provider import Prompt, ProviderError, Reply
 from llm.settings import LlmSettings
-from tests.unit.llm_tools import Said, question, said_json, stand_in
-from tests.unit.test_llm_gemini import DAILY, INVALID_KEY, KEY, RETRY_INFO, candidate, refusal
-
-Make = Callable[[LlmSettings], Provider]
-
-GENAI = pytest.param(
-    GoogleGenaiProvider, id="google-genai",
-    marks=pytest.mark.skipif(not is_installed(), reason="google-genai is not installed"),
+from tests.unit.gemini_tools import (
+    DAILY,
+    INVALID_KEY,
+    KEY,
+    RETRY_INFO,
+    SDKS,
+    Make,
+    ask,
+    candidate,
+    refusal,
+    through_the_desk,
+    usage,
 )
+from tests.unit.llm_tools import Said, question, said_json, stand_in
 
 
-@pytest.fixture(params=[pytest.param(GeminiProvider, id="gemini"), GENAI])
+@pytest.fixture(params=SDKS.values(), ids=list(SDKS))
 def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     maker: Make = request.param
     return maker
-
-
-def ask(make: Make, url: str, prompt: Prompt | None = None, timeout_s: float = 30) -> Reply:
-    async def main() -> Reply:
-        provider = make(LlmSettings(base_url=url, api_key=KEY, timeout_s=timeout_s))
-        try:
-            return await provider.ask(prompt or question("hi"))
-        finally:
-            await provider.close()
-
-    return asyncio.run(main())
 
 
 class Case(NamedTuple):
@@ -109,8 +98,8 @@ def test_a_failure_is_told_in_plain_words(make: Make, case: Case, caplog: pytest
 
 
 def test_what_is_asked(make: Make) -> None:
-    body = candidate("Hello")
-    body["usageMetadata"] = {"promptTokenCount": 11, "candidatesTokenCount": 2, "totalTokenCount": 13}
+    body = candidate("Hel") | usage(11, 2)
+    body["candidates"][0]["content"]["parts"].append({"text": "lo"})
     with stand_in(said_json(body)) as google:
         prompt = Prompt(question("three", ("one", "two")).messages, "be brief", 0.3, max_tokens=7)
         reply = ask(make, google.url, prompt)
@@ -132,22 +121,6 @@ def test_a_cut_off_answer_says_so(make: Make) -> None:
     assert (reply.text, reply.complete) == ("So far", False)
 
 
-def through_the_desk(make: Make, url: str, **settings: Any) -> tuple[Reply | ProviderError, Desk]:
-    """One duty: as a node has it done."""
-
-    async def main() -> tuple[Reply | ProviderError, Desk]:
-        outcome: asyncio.Future[Reply | ProviderError] = asyncio.get_running_loop().create_future()
-        all_settings = LlmSettings(base_url=url, api_key=KEY, **settings)
-        desk = Desk(all_settings, lambda: make(all_settings), lambda _, came: outcome.set_result(came))
-        desk.start(Duty("c", 1, "candidate", [Message("user", "hi")]))
-        try:
-            return await outcome, desk
-        finally:
-            await desk.close()
-
-    return asyncio.run(main())
-
-
 def test_two_megabytes_are_too_long_an_answer(make: Make) -> None:
     with stand_in(said_json(candidate("x" * 2_000_000))) as google:
         outcome, _ = through_the_desk(make, google.url)
@@ -159,9 +132,9 @@ def test_the_one_retry_loop_waits_as_long_as_it_is_told(make: Make) -> None:
     delay = {"@type": RETRY_INFO["@type"], "retryDelay": "0.6s"}
     with stand_in(refusal(429, "slow down", delay), refusal(503, "busy"), said_json(candidate("Hello"))) as google:
         began = time.monotonic()
-        outcome, desk = through_the_desk(make, google.url)
+        outcome, metering = through_the_desk(make, google.url)
     assert isinstance(outcome, Reply) and outcome.text == "Hello"
-    assert (len(google.asked), desk.metering.retries) == (3, 2)
+    assert (len(google.asked), metering.retries) == (3, 2)
     assert time.monotonic() - began >= 0.6
 
 
