@@ -141,6 +141,14 @@ class Ours:
         for node in NODES:
             self.start_node(node)
         await self.settled()
+        await self._keep_llms_busy()
+
+    async def _keep_llms_busy(self) -> None:
+        """With a question that nobody answers or gives up: what is asked from now on waits, as data."""
+        door = await self.door(NODES[0])
+        await door.ask("create busy\nquery busy What is the answer?", 2)
+        self._doors.remove(door)
+        door.close()
 
     def start_network(self) -> None:
         command = [python(), "network_server.py", "--config", str(self.config), "--json"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -13,6 +14,7 @@ from llm.ranking import ballot_paper
 
 DutyKind: TypeAlias = Literal["candidate", "answer", "ranking"]
 DutyKey: TypeAlias = tuple[str, int, DutyKind]
+Paper: TypeAlias = Callable[[], list[Message]]
 
 
 class View(msgspec.Struct, frozen=True):
@@ -23,17 +25,22 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Duty(msgspec.Struct, frozen=True):
-    """Ask the LLM with `messages` and submit what comes of it to turn `turn`: as a `Candidate`, an `Answer`, or a
+    """Ask the LLM what `paper` says, and submit what comes of it to turn `turn`: as a `Candidate`, an `Answer`, or a
     `Ranking` of the nodes in `ballot` (in the order in which the messages name their answers)."""
 
     context: str
     turn: int
     """Counts from 1."""
     kind: DutyKind
-    messages: list[Message]
+    paper: Paper
+    """Writes down the question, with what belongs to it, when the LLM has time for it."""
     round: int = 0
     """How often it has been asked again; of a ranking, the number of the poll. Goes up only."""
     ballot: list[int] = []
+
+    @property
+    def messages(self) -> list[Message]:
+        return self.paper()
 
     @property
     def key(self) -> DutyKey:
@@ -59,11 +66,11 @@ def owed_in(conversation: Conversation, node: int, view: View) -> Duty | None:
     poll = turn.open_poll
     if poll is not None and node not in poll.votes:
         names, messages = ballot_paper(conversation, number, poll, node)
-        return Duty(conversation.context, number, "ranking", messages, poll.number, names)
+        return Duty(conversation.context, number, "ranking", lambda: messages, poll.number, names)
     if node in turn.candidates or (turn.kind is Kind.ASK and responder(turn, node, view) != node):
         return None
     kind: DutyKind = "candidate" if turn.kind is Kind.QUERY else "answer"
-    return Duty(conversation.context, number, kind, chat(conversation, number), turn.round(node))
+    return Duty(conversation.context, number, kind, partial(chat, conversation, number), turn.round(node))
 
 
 def responder(turn: Turn, node: int, view: View) -> int | None:

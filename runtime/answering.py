@@ -88,7 +88,8 @@ class Answering:
     def _see_to_open(self) -> None:
         for duty in owed(self._open, self._number, self._view):
             self.desk.start(duty)
-        self._returning.review(self._open.values(), self._view)
+        for conversation in self._open.values():
+            self._returning.review(conversation, self._view)
 
     def see(self, leader: int | None, live: Iterable[int]) -> None:
         """This node sees another leader, or other nodes."""
@@ -123,16 +124,17 @@ class Answering:
         if not self._level or not outcome.ok or outcome.context is None:
             return
         conversation = self._node.store.conversations[outcome.context]
-        if outcome.turn is not None and conversation.open_turn != outcome.turn:
+        open_turn = conversation.open_turn
+        if outcome.turn is not None and open_turn != outcome.turn:
             self.desk.cancel(outcome.context, outcome.turn)
-        if conversation.open_turn is None:
+        if open_turn is None:
             self._open.pop(outcome.context, None)
         else:
             self._open[outcome.context] = conversation
-        duty = owed_in(conversation, self._number, self._view)
-        if duty is not None:
-            self.desk.start(duty)
-        self._returning.review([conversation], self._view)
+            duty = owed_in(conversation, self._number, self._view)
+            if duty is not None:
+                self.desk.start(duty)
+        self._returning.review(conversation, self._view)
 
     def _done(self, duty: Duty, outcome: Reply | ProviderError) -> None:
         self._unsent.append(_operation(duty, self._number, outcome))

@@ -7,7 +7,6 @@ decided here. If two leaders do it, the second one comes too late and changes no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Protocol
 
 from kvstore.commands import Command, Elect
@@ -43,24 +42,23 @@ class Returning:
         self._counted: set[Key] = set()
         """Handed in, and not over yet."""
 
-    def review(self, conversations: Iterable[Conversation], view: View) -> None:
+    def review(self, conversation: Conversation, view: View) -> None:
         """To be called after everything that may end a poll."""
-        for conversation in conversations:
-            turn = conversation.open_turn
-            poll = None if turn is None else conversation.turns[turn - 1].open_poll
-            if turn is None or poll is None:
-                if self._timers or self._counted:
-                    self._forget(conversation.context)
-                continue
-            key = conversation.context, turn, poll.number
-            if view.leader != self._number:
-                self._drop(key)
-            elif key in self._counted:
-                continue
-            elif (view.live | {self._number}) <= poll.votes.keys():
-                self._count(key)
-            elif key not in self._timers:
-                self._wait(key, self._patience_s)
+        turn = conversation.open_turn
+        poll = None if turn is None else conversation.turns[turn - 1].open_poll
+        if turn is None or poll is None:
+            if self._timers or self._counted:
+                self._forget(conversation.context)
+            return
+        key = conversation.context, turn, poll.number
+        if view.leader != self._number:
+            self._drop(key)
+        elif key in self._counted:
+            return
+        elif (view.live | {self._number}) <= poll.votes.keys():
+            self._count(key)
+        elif key not in self._timers:
+            self._wait(key, self._patience_s)
 
     def forget_all(self) -> None:
         """The conversations were replaced, or nobody is there any more who could count."""

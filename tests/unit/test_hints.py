@@ -34,7 +34,7 @@ class Desk:
         self.hints.on_applied(Outcome(command, True, None, command.context, turn), origin)
 
     def progress(self, pieces: int, context: str = "c", turn: int = 1) -> None:
-        self.hints.on_progress(Duty(context, turn, "candidate", []), pieces)
+        self.hints.on_progress(Duty(context, turn, "candidate", list), pieces)
 
 
 def test_a_hint_goes_to_where_the_question_was_typed() -> None:

@@ -76,7 +76,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def duty(context: str = "c", turn: int = 1) -> Duty:
-    return Duty(context, turn, "candidate", [Message("user", f"question of {context}")])
+    return Duty(context, turn, "candidate", lambda: [Message("user", f"question of {context}")])
 
 
 def failing(*errors: Exception, then: str = "fine") -> Script:
@@ -381,7 +381,7 @@ def test_no_more_requests_a_minute_than_allowed(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_long_conversation_is_cut_to_whole_turns_and_the_reply_says_so() -> None:
     talk = [Message(role, f"{role} {number} " + "x" * 60) for number in range(9) for role in ("user", "assistant")]
-    asked = Duty("c", 10, "candidate", [*talk, Message("user", "and?")])
+    asked = Duty("c", 10, "candidate", lambda: [*talk, Message("user", "and?")])
 
     async def main() -> None:
         provider = Scripted(failing())
