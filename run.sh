@@ -62,6 +62,16 @@ setup() {
     printf '%s' "$wanted" >.venv/installed
 }
 
+test_setup() {
+    local wanted log=.venv/install.log
+    setup
+    wanted=$(cat .venv/installed requirements-google-genai.txt | cksum)
+    [ "$(cat .venv/installed-tests 2>/dev/null)" = "$wanted" ] && return
+    .venv/bin/python -m pip install --disable-pip-version-check -q -r requirements-google-genai.txt -c constraints.txt \
+        >"$log" 2>&1 || fail "installing failed (is there a network?); the last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
+    printf '%s' "$wanted" >.venv/installed-tests
+}
+
 bench_setup() {
     local wanted log=.venv-bench/install.log
     setup
@@ -86,7 +96,7 @@ case "${1:-start}" in
     setup) setup ;;
     test)
         shift
-        setup
+        test_setup
         .venv/bin/ruff check .
         .venv/bin/mypy .
         [ "$#" -eq 0 ] || exec .venv/bin/python -m pytest "$@"
