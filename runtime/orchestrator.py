@@ -56,7 +56,7 @@ class Orchestrator:
         self.relay = Relay(
             cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, emit=emit
         )
-        self._nodes = Nodes(config.node_ids, lambda: self._waiting.recall())
+        self._nodes = Nodes(config.node_ids, lambda: self._waiting.whoever_leads())
         self._waiting = Waiting(self._nodes, self.relay, self._client)
         self._links = LinkCommands(self._nodes, self.faults, self._timers)
         self._node_faults = NodeCommands(self._nodes, self.relay, self._revival, self._timers, config.data_dir)
@@ -94,7 +94,9 @@ class Orchestrator:
         """The result of one command: `ok`, `error` if not ok, `text` for humans, and what belongs to the command.
         `command` is one of USAGES; never raises for anything that a user can type."""
         try:
-            numbered = self._nodes.substitute(args, f"{command} 3") if command in self._fault_planners else args
+            numbered = args
+            if command in self._fault_planners:
+                numbered = await self._nodes.substitute(args, f"{command} 3")
             result = {"ok": True, **await self._planners[command](numbered)()}
         except (CommandError, RevivalError, NodeUnreachable) as error:
             return {"ok": False, "error": str(error)}

@@ -45,7 +45,7 @@ class UserCommands:
         self._nodes.single(self._nodes.placeholder([number]), _EXAMPLE)
 
         async def act() -> Result:
-            node = self._nodes.single(self._nodes.substitute([number], _EXAMPLE), _EXAMPLE)
+            node = self._nodes.single(await self._nodes.substitute([number], _EXAMPLE), _EXAMPLE)
             if background:
                 task = asyncio.ensure_future(self._ask_later(node, command))
                 self._later.add(task)
@@ -75,7 +75,8 @@ class UserCommands:
             self._nodes.single(self._nodes.placeholder(args[1:]), "load 2000 3")
 
         async def act() -> Result:
-            node = self._nodes.single(self._nodes.substitute(args[1:] or ["leader"], "load 2000 3"), "load 2000 3")
+            whom = await self._nodes.substitute(args[1:] or ["leader"], "load 2000 3")
+            node = self._nodes.single(whom, "load 2000 3")
             seconds = await self._client.load(node, count, ANSWERS_S + count / 100)
             rate = count / max(seconds, 0.001)
             text = f"{count} operations decided in {seconds:.1f} s, {rate:.0f} a second"

@@ -14,6 +14,8 @@ from runtime.operating.words import WITHIN, Action, CommandError, Nodes, split_f
 
 WITHIN_S = 30.0
 """Unless `--within` says otherwise."""
+ELECTION_S = 3.0
+"""So long `leader`, as a node's number, waits for one: an election may be going on."""
 REPORTED_S = 1.0
 """So old is what a node last reported at most, or it has not changed since."""
 ASK_EVERY_S = 0.3
@@ -43,10 +45,23 @@ class Waiting:
         ]
         return max(claims)[1] if claims else None
 
-    def recall(self) -> int | None:
-        """The leader, remembered: `wait leader new` is about another one."""
-        self._last_leader = self.leader() or self._last_leader
-        return self.leader()
+    async def whoever_leads(self) -> int | None:
+        """The leader, waited for a moment, and remembered: `wait leader new` is about another one."""
+        return await self._found(self._nodes.numbers, ELECTION_S)
+
+    async def _found(self, among: list[int], within: float) -> int | None:
+        """One of these nodes, as soon as it leads; None if none does in time."""
+        found: list[int] = []
+
+        def leads() -> bool:
+            leader = self.leader()
+            found.extend([leader] if leader in among and leader is not None else [])
+            return bool(found)
+
+        if not await self._relay.until(leads, within):
+            return None
+        self._last_leader = found[0]
+        return found[0]
 
     def plan(self, args: list[str]) -> Action:
         flags = split_flags(args, f"wait leader {WITHIN} 10s", allowed=(WITHIN,))
@@ -70,8 +85,9 @@ class Waiting:
         raise CommandError(f"'{' '.join(args)[:40]}' is nothing to wait for, {_EXAMPLES}")
 
     async def _leader(self, within: float, among: list[int], otherwise: str) -> Result:
-        await self._until(lambda: self.leader() in among, within, otherwise)
-        leader = self.recall()
+        leader = await self._found(among, within)
+        if leader is None:
+            raise CommandError(f"not within {within:g} s: {otherwise}")
         return {"leader": leader, "text": f"node {leader} leads"}
 
     async def _new_leader(self, within: float) -> Result:
@@ -127,6 +143,8 @@ class Waiting:
             view = await self._client.run(node, f"view {context}", VIEW_S)
         except NodeUnreachable:
             return None
+        if view.get("stale"):
+            return None  # cut off for a moment: it may not have heard of the conversation yet
         if not view.get("ok"):
             raise CommandError(f"node {node}: {view.get('error')}")
         candidates: dict[str, Any] = view["turns"][-1]["candidates"] if view["turns"] else {}

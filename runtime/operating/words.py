@@ -89,15 +89,16 @@ def whole(word: str, least: int, unit: str, example: str) -> int:
 class Nodes:
     """The nodes of the cluster, and which of them the word `leader` means."""
 
-    def __init__(self, numbers: Sequence[int], leader: Callable[[], int | None]) -> None:
+    def __init__(self, numbers: Sequence[int], leader: Callable[[], Awaitable[int | None]]) -> None:
+        """`leader` finds the node that leads; it may wait a moment for the end of an election."""
         self.numbers = list(numbers)
         self._leader = leader
 
-    def substitute(self, args: Sequence[str], example: str) -> list[str]:
+    async def substitute(self, args: Sequence[str], example: str) -> list[str]:
         """The arguments with the leader's number for `leader`. Raises CommandError if nobody leads."""
         if not any(word.lower() == LEADER for word in args):
             return list(args)
-        leader = self._leader()
+        leader = await self._leader()
         if leader is None:
             raise CommandError(f"no node is known to lead now; name one by its number, for example: {example}")
         return [str(leader) if word.lower() == LEADER else word for word in args]

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +84,15 @@ def test_the_log_is_the_same_everywhere(running: Cluster) -> None:
     assert names[0] == names[1] == names[2]
     assert names[0][-2][1:2] + names[0][-2][3:] == (1, "create", "log-1")
     assert all(entry["ballot"] is None or entry["ballot"][2] == entry["position"] for log in logs for entry in log)
-    assert sorted(entry["at"] for entry in logs[0]) == [entry["at"] for entry in logs[0]]
+    times = [[entry["at"] for entry in log] for log in logs]
+    assert times[0] == times[1] == times[2] and abs(times[0][-1] - time.time()) < PATIENCE_S
+    running.nodes[3].kill()
+    running.start([3])
+    running.converged()
+    again = running.nodes[3].ok("log 1000")["log"]
+    assert [entry["at"] for entry in again] == times[2], "a restart forgets no time"
+    assert running.nodes[3].ok("viewall")["changed"] == running.nodes[1].ok("viewall")["changed"]
+    assert running.nodes[3].ok("viewall")["changed"]["log-2"] == times[0][-1]
 
 
 def test_use_works_in_json_too(running: Cluster) -> None:

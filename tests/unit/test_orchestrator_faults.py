@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 import runtime.operating.nodes
+from console import Result
 from net.control import Report
+from runtime.operating import waiting
+from runtime.operating.node_client import NodeClient, NodeUnreachable
 from tests.unit.net_tools import Node, run, until
 from tests.unit.operator_tools import Desk, desk
 
@@ -168,23 +171,62 @@ def test_a_crash_for_a_while_starts_the_node_again(tmp_path: Path) -> None:
     run(main())
 
 
-def test_the_word_leader_means_the_node_that_leads(tmp_path: Path) -> None:
+def test_the_word_leader_means_the_node_that_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with desk(tmp_path) as at:
-            assert "no node is known to lead" in (await at.type("isolate leader"))["error"]
+            with monkeypatch.context() as impatient:
+                impatient.setattr(waiting, "ELECTION_S", 0.05)
+                assert "no node is known to lead" in (await at.type("isolate leader"))["error"]
+            isolating = asyncio.ensure_future(at.type("isolate leader"))
             nodes = {number: Node(at.port, number, cluster="demo") for number in (1, 2, 3)}
             for number, node in nodes.items():
                 node.link.start()
                 await node.up()
                 node.link.send_report(Report("leader" if number == 2 else "follower", 2, (3, 2, 9), 8, 8, 0, "ab"))
             assert (await at.ok("wait leader"))["leader"] == 2
-            assert (await at.ok("isolate leader"))["node"] == 2
+            assert (await isolating)["node"] == 2, "an election that goes on is waited for"
             assert len(await at.links()) == 8
             assert "nobody but node 2 leads" in (await at.type("wait leader new --within 100ms"))["error"]
             assert (await at.ok("wait applied 8"))["applied"] == 8
             assert "not within 0.1 s" in (await at.type("wait applied 9 --within 100ms"))["error"]
             assert (await at.ok("wait converged"))["nodes"] == [1, 2, 3]
             for node in nodes.values():
+                await node.link.close()
+
+    run(main())
+
+
+def test_answers_are_waited_for_at_nodes_that_are_cut_off_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unheard = {"ok": False, "error": "no conversation 'c1': viewall shows all", "stale": True}
+    asked = {"ok": True, "turns": [{"candidates": {}}], "stale": False}
+    answered = {"ok": True, "turns": [{"candidates": {"1": {}, "2": {}}}], "stale": False}
+    late = {**answered, "stale": True}
+    views: list[Result | Exception] = [
+        unheard, NodeUnreachable("it is busy"), asked, answered, late, answered, answered, answered,
+    ]
+
+    async def run_at(self: NodeClient, node: int, command: str, timeout_s: float) -> Result:
+        view = views.pop(0)
+        if isinstance(view, Exception):
+            raise view
+        return view
+
+    monkeypatch.setattr(NodeClient, "run", run_at)
+    monkeypatch.setattr(waiting, "ASK_EVERY_S", 0.01)
+
+    async def main() -> None:
+        async with desk(tmp_path) as at:
+            nodes = [Node(at.port, number, cluster="demo") for number in (1, 2)]
+            for node in nodes:
+                node.link.start()
+                await node.up()
+            assert (await at.ok("wait answers c1"))["answers"] == 2 and not views
+            views.append({**unheard, "stale": False})
+            views.append({**unheard, "stale": False})
+            assert "no conversation 'c1'" in (await at.type("wait answers c1"))["error"]
+            for node in nodes:
                 await node.link.close()
 
     run(main())
