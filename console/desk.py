@@ -13,7 +13,7 @@ from console.commands import EXIT, HELP, MAX_WORD, Command, Result, Usage, Usage
 from console.executor import Executor
 from console.lines import Line
 
-_AT_A_TIME = 64
+_AT_A_TIME = 256
 """Answers that are given in one turn of the event loop."""
 
 MAX_PENDING = 4096
