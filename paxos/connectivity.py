@@ -42,6 +42,8 @@ class Connectivity:
         self._slowest: float | None = None
         self._degrees: dict[int, int] = {}
         """These two are worked out when first asked for after something changed."""
+        self._redrawn = True
+        """A row says something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
 
     def _detector(self) -> Detector:
@@ -60,6 +62,7 @@ class Connectivity:
             smooth = self._rtt.get(sender, sample)
             # Quick to believe in a slower network, slow to believe in a quicker one.
             self._rtt[sender] = max(sample, smooth + (sample - smooth) * RTT_DECAY)
+            self._slowest = None
         for row in message.rows:
             self._gossiped(row, now)
 
@@ -69,9 +72,18 @@ class Connectivity:
         held = self.rows.get(row.pid)
         if held is not None and row.version <= held.version:
             return
-        self.rows[row.pid] = row
+        self._put(row, held)
         if now >= self._hinted.get(row.pid, now):
             self._gossip[row.pid].beat(now)
+
+    def describe(self, row: Row) -> None:
+        """What this node says of itself from now on."""
+        self._put(row, self.rows.get(row.pid))
+
+    def _put(self, row: Row, held: Row | None) -> None:
+        self.rows[row.pid] = row
+        if held is None or row.hears != held.hears or row.votes != held.votes:
+            self._redrawn = True
 
     def suspect(self, peer: int, now: float) -> None:
         """A hint from outside that `peer` is gone. Its next heartbeat refutes it."""
@@ -84,11 +96,13 @@ class Connectivity:
         """Looks at the clock; true if the set of peers heard directly has changed."""
         hears = frozenset(peer for peer in self.peers if self._direct[peer].alive(now))
         alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(now))
-        self.fresh = frozenset((self.pid, *alive))
+        fresh = frozenset((self.pid, *alive))
         changed = hears != self.hears
-        self.hears = hears
-        self._slowest = None
-        self._degrees = {}
+        if changed or fresh != self.fresh or self._redrawn:
+            self.hears, self.fresh = hears, fresh
+            self._slowest = None
+            self._degrees = {}
+            self._redrawn = False
         return changed
 
     def echoes(self, now: float) -> dict[int, tuple[float, float]]:

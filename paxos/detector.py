@@ -19,6 +19,8 @@ class Detector:
         self._mean = usual_gap_s
         self._deviation = 0.0
         self._last: float | None = None
+        self.patience = election_s
+        """Seconds of silence that are still usual."""
 
     def beat(self, now: float) -> None:
         """A sign of life arrived."""
@@ -26,16 +28,12 @@ class Detector:
             gap = min(now - self._last, self._most)
             self._deviation += (abs(gap - self._mean) - self._deviation) * SMOOTHING
             self._mean += (gap - self._mean) * SMOOTHING
+            self.patience = min(max(self._least, self._mean + DEVIATIONS * self._deviation), self._most)
         self._last = now
 
     def forget(self) -> None:
         """Suspect at once, until the next sign of life."""
         self._last = None
-
-    @property
-    def patience(self) -> float:
-        """Seconds of silence that are still usual."""
-        return min(max(self._least, self._mean + DEVIATIONS * self._deviation), self._most)
 
     def alive(self, now: float) -> bool:
         return self._last is not None and now - self._last <= self.patience

@@ -284,9 +284,8 @@ class Replica:
     def _send_heartbeat(self, now: float) -> None:
         self._heartbeat_due = now + self.timing.heartbeat_s
         self._version = (self._version[0], self._version[1] + 1)
-        rows = self.net.rows
-        rows[self.pid] = self._row()
-        message = Heartbeat(list(rows.values()), self._known_roster, now, self.net.echoes(now))
+        self.net.describe(self._row())
+        message = Heartbeat(list(self.net.rows.values()), self._known_roster, now, self.net.echoes(now))
         self._broadcast(message)
 
     def _heartbeat(self, sender: int, message: Heartbeat, now: float) -> None:
@@ -322,7 +321,7 @@ class Replica:
     def _refresh(self, now: float) -> None:
         """Brings the picture of the cluster up to date, and draws the consequences for leadership."""
         urgent = self.net.refresh(now)
-        self.net.rows[self.pid] = self._row()
+        self.net.describe(self._row())
         due = self.election.due(now, self._random)
         if due is not None:
             self._stand(due, now)
@@ -340,7 +339,7 @@ class Replica:
         self.acceptor.promise(ballot(leadership))
         self._out.to_persist().promised = self.acceptor.promised
         self.candidate = Candidate(ballot(leadership, self.log.decided + 1), self.net.quorum)
-        self.net.rows[self.pid] = self._row()
+        self.net.describe(self._row())
         self._prepare_retry.reset(now)
         self._ask_promises(now)
 
@@ -348,7 +347,7 @@ class Replica:
         """Whatever was in flight is proposed again by the next leader, or sent again by its origin."""
         self.candidate = self.leader = None
         self._held = []
-        self.net.rows[self.pid] = self._row()
+        self.net.describe(self._row())
 
     def _ask_promises(self, now: float) -> None:
         assert self.candidate is not None
@@ -498,6 +497,8 @@ class Replica:
     # ---- The queue and reads
 
     def _send_queue(self, now: float) -> None:
+        if not self.queue:
+            return
         operations = self.queue.outgoing(self._follows, now, self._patience())
         if not operations:
             return
@@ -513,6 +514,8 @@ class Replica:
             self._held.extend(message.operations)
 
     def _send_reads(self, now: float) -> None:
+        if not self.reads:
+            return
         ticket = self.reads.outgoing(self._follows, now, self._patience())
         if ticket is not None:
             self._route(self._follows[1], ReadRequest(ticket), now)
