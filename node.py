@@ -40,7 +40,7 @@ from runtime.control import Control, socket_path
 from runtime.host import Host
 from runtime.notices import route_logging
 from runtime.session import Session
-from runtime.using.news import Emit
+from runtime.using.news import Emit, Level
 from storage.database import Database
 from storage.errors import StorageError, StorageLocked
 
@@ -96,7 +96,8 @@ class Node:
         )
         self._members = config.node_ids
         self._commentary = Commentary(self.host, self._members)
-        self.session = self.open_session(console.emit)
+        # Plain lines are a log or a script's: a sentence for every operation would drown what was asked for.
+        self.session = self.open_session(console.emit, Level.CALM if console.form is Form.PLAIN else Level.NORMAL)
         self.on_change()
         self._control = Control(socket_path(config.data_dir, number), self.open_session, self.close_session)
 
@@ -133,11 +134,11 @@ class Node:
                 sent = report
             await asyncio.sleep(REPORT_EVERY_S)
 
-    def open_session(self, emit: Emit) -> Session:
+    def open_session(self, emit: Emit, level: Level = Level.NORMAL) -> Session:
         """For one more user."""
         session = Session(
             self.host, emit, node_id=self.number, nodes=len(self._members), commentary=self._commentary,
-            more_status=self._llm_status, too_long=lambda text: too_long(text, self._settings),
+            more_status=self._llm_status, too_long=lambda text: too_long(text, self._settings), level=level,
         )
         session.on_leader(self.host.state().leader)
         self._sessions.add(session)

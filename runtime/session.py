@@ -38,11 +38,13 @@ Submitted: TypeAlias = asyncio.Future[Result] | Coroutine[Any, Any, Result]
 
 class Session:
     """One user at one node. `node_id` is the node's number, `nodes` how many there are; `more_status` is what `status`
-    tells besides what the node says of itself; `too_long` judges questions before they are proposed."""
+    tells besides what the node says of itself; `too_long` judges questions before they are proposed; `level` counts
+    until the user chooses another."""
 
     def __init__(
         self, node: Node, emit: Emit, *, node_id: int, nodes: int, commentary: Commentator | None = None,
         more_status: Callable[[], Mapping[str, Any]] = dict, too_long: TooLong = lambda text: None,
+        level: Level = Level.NORMAL,
     ) -> None:
         self._node = node
         self._node_id = node_id
@@ -50,7 +52,7 @@ class Session:
         self._commentary = commentary
         self._more_status = more_status
         self._too_long = too_long
-        self._news = News(emit, lambda: node.store, node_id=node_id, nodes=nodes)
+        self._news = News(emit, lambda: node.store, node_id=node_id, nodes=nodes, level=level)
         self._current = Current(lambda: node.store.conversations)
         self._unsent: deque[tuple[Operation, asyncio.Future[Result]]] = deque()
         self._under_way = 0

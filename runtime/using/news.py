@@ -37,10 +37,12 @@ Stores: TypeAlias = Callable[[], Store]
 
 
 class Level(StrEnum):
-    """How much is said of what happens, as words and as events."""
+    """How much of what happens elsewhere is said."""
 
     QUIET = "quiet"
-    """Answers to this user's own questions, and who leads."""
+    """Answers to this user's own questions, as words and as events."""
+    CALM = "calm"
+    """And who leads: for a node at which nobody sits."""
     NORMAL = "normal"
     VERBOSE = "verbose"
     """Also every single answer, and what was refused (which is an event at this level only)."""
@@ -55,8 +57,8 @@ _COLOURS: Mapping[Phase, Callable[[Paper, str], str]] = {
 class News:
     """For one user at node `node_id` of `nodes`."""
 
-    def __init__(self, emit: Emit, store: Stores, *, node_id: int, nodes: int) -> None:
-        self.level = Level.NORMAL
+    def __init__(self, emit: Emit, store: Stores, *, node_id: int, nodes: int, level: Level) -> None:
+        self.level = level
         self._emit = emit
         self._store = store
         self._node_id = node_id
@@ -66,13 +68,17 @@ class News:
         self._progress = Progress()
         self._leader: int | None = None
 
+    @property
+    def _hushed(self) -> bool:
+        return self.level is Level.QUIET or self.level is Level.CALM
+
     def on_applied(self, outcome: Outcome, origin: int, mine: bool) -> None:
         """An operation was applied that node `origin` submitted; `mine` if this user typed it."""
         command, turn = outcome.command, outcome.turn
         if command is None:
             return
         context = command.context
-        if self.level is Level.QUIET and not mine and context not in self._asked_here:
+        if self._hushed and not mine and context not in self._asked_here:
             return
         if not outcome.ok:
             self._on_refused(type(command).__name__.lower(), context, outcome.error or "", origin, mine)
@@ -114,7 +120,7 @@ class News:
             return
         state = {"state": "writing", "tokens": pieces} if pieces else {"state": "thinking"}
         self._progress.note(context, turn, node, pieces)
-        words = None if self.level is Level.QUIET else self._progress.due(context, turn, found.turns[turn - 1])
+        words = None if self._hushed else self._progress.due(context, turn, found.turns[turn - 1])
         self._emit({"event": "progress", "context": context, "turn": turn, "node": node, **state}, words)
 
     def on_leader(self, leader: int | None) -> None:
@@ -163,7 +169,7 @@ class News:
         elif self.level is Level.VERBOSE:
             said = one_line(command.text or f"no answer: {command.error}")
             text = f"{context}: node {command.node} ({have} of {self._nodes}): {said}"
-        elif self.level is Level.QUIET:
+        elif self._hushed:
             text = None
         elif have >= self._nodes:
             text = f"{context}: {have} answers in: view {context}"
@@ -176,7 +182,7 @@ class News:
     def _on_answer(self, command: Answer) -> None:
         context, node, response = command.context, command.node, response_record(command)
         event = {"event": "answer", "context": context, "turn": command.turn, "node": node, **response}
-        if self.level is Level.QUIET and self._asked_here.get(context) != command.turn:
+        if self._hushed and self._asked_here.get(context) != command.turn:
             self._emit(event, None)
         elif command.error is None:
             self._emit(event, partial(render.answer, context, node, response))
@@ -211,11 +217,11 @@ class News:
             self._tell("no_choice", result, words, mine=False)
             return
         text = partial(render.elected, context, turn.chosen, turn_record(turn))
-        self._emit({"event": "chosen", **result, "node": turn.chosen}, None if self.level is Level.QUIET else text)
+        self._emit({"event": "chosen", **result, "node": turn.chosen}, None if self._hushed else text)
 
     def _tell(self, name: str, event: Mapping[str, Any], text: Text, mine: bool) -> None:
         """An event that humans need not read where it was typed: there the command's result says it."""
-        if self.level is not Level.QUIET:
+        if not self._hushed:
             self._emit({"event": name, **event}, None if mine else text)
 
 

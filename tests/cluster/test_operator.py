@@ -108,6 +108,21 @@ def test_the_prompt_speaks_for_users_and_waits_for_the_cluster(cluster: Cluster)
     assert network.ok("wait converged")["nodes"] == cluster.pids
 
 
+def test_a_node_in_the_background_keeps_calm(cluster: Cluster) -> None:
+    network = cluster.network
+    network.ok("wait leader")
+    network.ok("failNode 3")
+    network.ok("fixNode 3")
+    for number in range(20):
+        network.ok(f"node 1: create calm-{number}")
+    network.ok("node 1: query calm-0 Why?")
+    network.ok("wait answers calm-0")
+    network.ok("wait converged")
+    log = (cluster.folder / "data" / "node-3.log").read_text()
+    assert "leader: node" in log
+    assert "calm-" not in log and len(log.splitlines()) < 10, log
+
+
 class Terminal:
     """`./run.sh --no-tmux` with pipes."""
 
@@ -118,9 +133,11 @@ class Terminal:
         )
         assert self.popen.stdout is not None
         self.lines = self.popen.stdout
+        self.seen: list[str] = []
 
     def see(self, text: str) -> str:
         for line in self.lines:
+            self.seen.append(line)
             if text in line:
                 return line
         raise AssertionError(f"{text!r} was not shown")
@@ -151,6 +168,7 @@ def test_all_in_one_terminal(in_one: Terminal, config: Path) -> None:
     in_one.see("nodes 1, 2, 3 have applied the same")
     stdin.close()
     assert in_one.popen.wait(PATIENCE_S) == 0
+    assert not [line for line in in_one.seen if "c1: created" in line], "nobody at the other nodes has asked for that"
 
 
 def test_a_refused_command_is_exit_code_1_when_input_ends(config: Path) -> None:

@@ -157,6 +157,26 @@ def test_quiet_and_verbose() -> None:
     bench(scenario)
 
 
+def test_where_nobody_sits_only_the_leader_is_told_until_somebody_asks_for_more() -> None:
+    async def scenario(b: Bench) -> None:
+        b.session._news.level = Level.CALM
+        b.session.on_leader(4)
+        b.node.apply(Create("x"), 3)
+        b.node.apply(Query("x", "why?"), 3)
+        b.candidates("x", 1, 1, 2, 3, 4, 5)
+        b.node.apply(Choose("x", 3), 3)
+        assert b.shown == ["leader: node 4"]
+        await b.do("create c1")
+        await b.do("query c1 mine?")
+        b.candidates("c1", 1, 1, 2, 3, 4, 5)
+        assert "choose c1 N" in b.shown[-1], "the answers to one's own question"
+        await b.do("normal")
+        b.node.apply(Create("y"), 3)
+        assert b.shown[-1] == "y: created"
+
+    bench(scenario)
+
+
 def test_another_session_of_this_node_is_somebody_else() -> None:
     async def scenario(b: Bench) -> None:
         b.node.apply(Create("c1"), ME)
