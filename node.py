@@ -81,7 +81,7 @@ class Node:
         self._answering: Answering | None = None
         timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
         self.host = Host(
-            number, config.node_ids, database, self._link.send, timing=timing, limits=Limits(),
+            number, config.node_ids, database, self._link, timing=timing, limits=Limits(),
             random=Random(database.durable.identity ^ database.durable.incarnation), events=self,
         )
         self._host = self.host

@@ -159,7 +159,7 @@ class Desk:
             pending = self._pending[0]
             answered += 1
             if not pending.result.done():
-                await asyncio.wait([pending.result])
+                await _settled(pending.result)
             elif answered % _AT_A_TIME == 0:
                 await asyncio.sleep(0)  # many at once must not hold up whatever else this loop does
             await self._clerk.answer(pending.command, _result(pending.result))
@@ -197,6 +197,22 @@ class Desk:
     async def _change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
+
+
+async def _settled(result: asyncio.Future[Result]) -> None:
+    """Waits until it is done, whatever comes of it. Who is cancelled here does not cancel it. As `asyncio.wait`, in
+    fewer turns of the event loop."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(_: asyncio.Future[Result]) -> None:
+        if not done.done():
+            done.set_result(None)
+
+    result.add_done_callback(tell)
+    try:
+        await done
+    finally:
+        result.remove_done_callback(tell)
 
 
 async def _nothing() -> None:

@@ -41,7 +41,8 @@ class Connectivity:
         self._rtt: dict[int, float] = {}
         self._slowest: float | None = None
         self._degrees: dict[int, int] = {}
-        """These two are worked out when first asked for after something changed."""
+        self._links: tuple[int, ...] | None = None
+        """These three are worked out when first asked for after something changed."""
         self._redrawn = True
         """A row says something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
@@ -102,6 +103,7 @@ class Connectivity:
             self.hears, self.fresh = hears, fresh
             self._slowest = None
             self._degrees = {}
+            self._links = None
             self._redrawn = False
         return changed
 
@@ -124,6 +126,12 @@ class Connectivity:
     def linked(self, one: int, other: int) -> bool:
         """True if messages pass directly in both directions."""
         return self.hears_from(one, other) and self.hears_from(other, one)
+
+    def links(self) -> tuple[int, ...]:
+        """Peers with messages passing in both directions."""
+        if self._links is None:
+            self._links = tuple(peer for peer in self.peers if self.linked(self.pid, peer))
+        return self._links
 
     def votes(self, node: int) -> bool:
         row = self.rows.get(node)
@@ -165,6 +173,5 @@ class Connectivity:
         if peer is not None:
             return self._rtt.get(peer, 0.0)
         if self._slowest is None:
-            linked = (other for other in self.hears if self.linked(self.pid, other))
-            self._slowest = max((self._rtt.get(other, 0.0) for other in linked), default=0.0)
+            self._slowest = max((self._rtt.get(other, 0.0) for other in self.links()), default=0.0)
         return self._slowest

@@ -210,10 +210,9 @@ class Replica:
 
     def status(self) -> Status:
         leadership = self._claim if self._claim != NOBODY else self._follows
-        links = tuple(peer for peer in self.net.peers if self.net.linked(self.pid, peer))
         return Status(
             self.pid, self._role(), self._follows[1] or None, ballot(leadership, self.log.last + 1),
-            self.acceptor.promised, self.log.decided, self.applied, len(self.queue), self.registration.standing, links,
+            self.acceptor.promised, self.log.decided, self.applied, len(self.queue), self.registration.standing, self.net.links(),
         )
 
     def _role(self) -> str:

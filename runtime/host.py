@@ -40,8 +40,14 @@ Answered = Callable[[Outcome | None], None]
 """Gets an operation's outcome when it is applied here, before any hook is told; None if it cannot be known. Must be
 quick and never raise."""
 
-Send = Callable[[int, bytes], None]
-"""A door to the network: (node, payload). Never blocks, may lose."""
+class Door(Protocol):
+    """To the network."""
+
+    def send(self, dst: int, payload: bytes) -> None:
+        """To node `dst`. Never blocks, may lose."""
+
+    def flush(self) -> None:
+        """Whatever was sent leaves now, not with the next turn of the event loop."""
 
 
 class HostEvents(Protocol):
@@ -102,7 +108,7 @@ class Host:
     """One node. Made and used in the thread of its event loop; `close` before leaving."""
 
     def __init__(
-        self, pid: int, members: Iterable[int], database: Database, send: Send, *, timing: Timing, limits: Limits,
+        self, pid: int, members: Iterable[int], database: Database, door: Door, *, timing: Timing, limits: Limits,
         random: Random, events: HostEvents,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -113,7 +119,7 @@ class Host:
         self.journal = Journal()
         self.observer: Observer | None = None
         self._database = database
-        self._send = send
+        self._door = door
         self._limits = limits
         self._timing = timing
         self._events = events
@@ -224,7 +230,9 @@ class Host:
     def _pump(self) -> None:
         self._pumping = False
         while out := self.replica.take_output(self._loop.time()):
-            self._send_all(out.send_first)
+            if out.send_first:
+                self._send_all(out.send_first)
+                self._door.flush()  # before the disk's thread wants its turn of the interpreter
             if out.persist is not None or out.send:
                 self._store(out)
             self._consume(out)
@@ -245,7 +253,7 @@ class Host:
             if message is not last:  # a broadcast is encoded once
                 last, payload = message, self._encoder.encode(message)
             if len(payload) <= MAX_PAYLOAD:
-                self._send(node, payload)
+                self._door.send(node, payload)
             else:
                 _log.error("a %s of %s bytes is too large to send", type(message).__name__, len(payload))
 
