@@ -1,0 +1,75 @@
+"""`ask`: the leader is killed between any two steps; one answer stands, and no LLM is asked when one is decided."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from kvstore.commands import Ask, Create
+from tests.simulation.asking import PIDS, World
+
+
+async def asked_by(world: World) -> int:
+    """A conversation is made, and a question asked at a node that does not lead. Returns who leads."""
+    for pid in PIDS:
+        world.start(pid)
+    await world.until(lambda: world.leader() is not None)
+    leader = world.leader()
+    assert leader is not None
+    asker = world.nodes[leader % 5 + 1]
+    asker.submit(Create("c"))
+    await world.until(lambda: all("c" in node.store.conversations for node in world.up()))
+    asker.submit(Ask("c", "why?"))
+    return leader
+
+
+def answered(world: World) -> bool:
+    """Everybody that is up has the answer."""
+    turns = [node.store.conversations["c"].turns for node in world.up() if "c" in node.store.conversations]
+    return len(turns) == len(world.up()) and all(turn and turn[0].chosen is not None for turn in turns)
+
+
+async def undisturbed() -> int:
+    """In how many steps the answer is everywhere."""
+    world = World()
+    leader = await asked_by(world)
+    count = await world.until(lambda: answered(world))
+    assert world.asked == [leader]
+    await close(world)
+    return count
+
+
+async def killed_after(count: int) -> World:
+    world = World()
+    leader = await asked_by(world)
+    for _ in range(count):
+        await world.step()
+    await world.nodes[leader].kill()
+    await world.until(lambda: answered(world))
+    before = list(world.asked)
+    world.start(leader)
+    await world.until(lambda: answered(world) and world.leader() is not None)
+    for _ in range(200):
+        await world.step()
+    assert world.asked == before, f"killed after {count} steps: an LLM was asked for what everybody knew"
+    assert world.too_late == [], f"killed after {count} steps: node {world.too_late} asked when it was decided"
+    assert len(world.asked) <= 2
+    answers = {(turn.chosen, turn.answer.text) for node in world.up() for turn in node.store.conversations["c"].turns
+               if turn.answer is not None}
+    assert len(answers) == 1 and len({node.store.digest() for node in world.up()}) == 1
+    await close(world)
+    return world
+
+
+async def close(world: World) -> None:
+    for node in world.up():
+        await node.kill()
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_wherever_the_leader_is_killed_one_answer_stands(part: int) -> None:
+    count = asyncio.run(undisturbed())
+    assert count > 30
+    asked = [len(asyncio.run(killed_after(step)).asked) for step in range(part, count + 10, 4)]
+    assert {1, 2} == set(asked), "some deaths cost an answer, some come too late for that"
