@@ -41,6 +41,7 @@ from runtime.host import Host
 from runtime.notices import route_logging
 from runtime.session import Session
 from runtime.using.news import Emit, Level
+from runtime.warming import warm_up
 from storage.database import Database
 from storage.errors import StorageError, StorageLocked
 
@@ -245,11 +246,13 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
             node.session, status_line=lambda: node.session.status_line(console.paper.width), prompt=node.session.prompt,
         ))
         jobs.append(talking)
+    warming = asyncio.create_task(warm_up(config.node(number).llm))
     try:
         await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
         if talking is not None and talking.done():
             node.leave(talking.result())
     finally:
+        warming.cancel()
         if talking is not None and not talking.done():
             talking.cancel()
             await asyncio.wait([talking])

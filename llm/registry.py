@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from llm.provider import Provider
@@ -25,7 +28,7 @@ def build(settings: LlmSettings, node: int, data_dir: Path) -> Provider:
         case "openai":
             from llm.openai import OpenAIProvider
 
-            return OpenAIProvider(settings)
+            return OpenAIProvider(settings, node)
         case "google-genai":
             from llm.google_genai import GoogleGenaiProvider
 
@@ -34,3 +37,20 @@ def build(settings: LlmSettings, node: int, data_dir: Path) -> Provider:
             from llm.gemini import GeminiProvider
 
             return GeminiProvider(settings)
+
+
+_NEEDED = {
+    "local": ("llm.chat_client", "anyio._backends._asyncio"),
+    "openai": ("llm.chat_client", "anyio._backends._asyncio"),
+    "gemini": ("google.generativeai",),
+    "google-genai": ("google.genai",),
+}
+"""What a provider imports by its first question."""
+
+
+def preload(settings: LlmSettings) -> None:
+    """Imports what the provider will need. Slow; better called in a thread of its own, ahead of the first question."""
+    for module in _NEEDED.get(choose(settings).provider, ()):
+        with warnings.catch_warnings(), suppress(ImportError):  # what is missing is told when it is used
+            warnings.simplefilter("ignore", FutureWarning)
+            importlib.import_module(module)

@@ -58,6 +58,14 @@ class Screen:
         seen, self.raw = self.shown[: found.end()], self.shown[found.end() :]
         return seen
 
+    def during(self, seconds: float) -> str:
+        """Reads this long; takes what was read away, and returns it."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._read(left)
+        seen, self.raw = self.shown, ""
+        return seen
+
     def _read(self, seconds: float) -> None:
         """What comes within this time, if anything does."""
         if select.select([self.leader], [], [], max(seconds, 0))[0]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 import textwrap
 import time
 
 from tests.unit.screen import ENTER, Screen
 
-KEYS = "BCDEFGHIJKLMNOPQRSTUVWXYZ"
+KEYS = "BCDEFGHIJKLMNOPQRSTUVWXYZ" + "ГДЖЗИЛПФЦЧШЩЪЫЬЭЮЯ"
 """Letters that nothing else on the screen contains."""
 SCRIPT = textwrap.dedent(
     """
@@ -50,7 +49,17 @@ SCRIPT = textwrap.dedent(
 )
 
 
+ATTEMPTS = 3
+"""Whatever else this machine does may hold up a key now and then; what the console does would hold one up each time."""
+
+
 def test_keys_are_echoed_while_answers_arrive() -> None:
+    slowest = min(max(waits()) for _ in range(ATTEMPTS))
+    assert slowest < 0.05, slowest
+
+
+def waits() -> list[float]:
+    """Seconds that each key took to appear, typed at intervals until the last answer is there."""
     screen = Screen([sys.executable, "-c", SCRIPT], size=(40, 100))
     try:
         screen.until("test>")
@@ -58,16 +67,17 @@ def test_keys_are_echoed_while_answers_arrive() -> None:
         screen.until("c1: created")
         screen.type("verbose" + ENTER + "query c1 mine?" + ENTER)
         screen.until("x0: node 1")
-        waits: list[float] = []
+        taken: list[float] = []
         seen = ""
         for key in KEYS:
             began = time.perf_counter()
             screen.type(key)
             seen += screen.until(key)
-            waits.append(time.perf_counter() - began)
+            taken.append(time.perf_counter() - began)
+            seen += screen.during(0.01)
         assert "c1: all answers are in" not in seen, "the answers are still arriving"
         assert "x39: node 5" in screen.until("c1: all answers are in")
         screen.until("test> " + KEYS)
+        return taken
     finally:
         screen.close()
-    assert statistics.median(waits) < 0.05, waits
