@@ -37,11 +37,12 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}
 
 
 def ask(
-    url: str, prompt: Prompt | None = None, on_progress: Callable[[int], None] | None = None, timeout_s: float = 30
+    url: str, prompt: Prompt | None = None, on_progress: Callable[[int], None] | None = None, timeout_s: float = 30,
+    node: int = 1,
 ) -> Reply:
     async def main() -> Reply:
         settings = LlmSettings(model="m1", base_url=url + "/v1/", api_key=KEY, timeout_s=timeout_s)
-        provider = OpenAIProvider(settings)
+        provider = OpenAIProvider(settings, node)
         try:
             return await provider.ask(prompt or question("hi"), on_progress)
         finally:
@@ -68,6 +69,25 @@ def test_a_streamed_answer() -> None:
             {"role": "assistant", "content": "two"}, {"role": "user", "content": "three"},
         ],
     }
+
+
+def test_without_a_seed_in_the_settings_the_node_is_one() -> None:
+    with stand_in(said_stream(delta("Hello", "stop"))) as server:
+        for node in (1, 2):
+            ask(server.url, node=node)
+        ask(server.url, msgspec.structs.replace(question("hi"), seed=77), node=2)
+    first, second, configured = (asked.body["seed"] for asked in server.asked)
+    assert first != second and configured == 77
+
+
+def test_a_server_without_seeds_is_asked_without() -> None:
+    refusal = said_json({"error": {"message": "extra field not permitted: seed"}}, 422)
+    with stand_in(refusal, said_stream(delta("Hello", "stop"))) as server:
+        assert ask(server.url).text == "Hello"
+    assert ["seed" in asked.body for asked in server.asked] == [True, False]
+    with stand_in(refusal) as server, pytest.raises(ProviderError, match="not permitted: seed"):
+        ask(server.url, msgspec.structs.replace(question("hi"), seed=77))
+    assert len(server.asked) == 1, "who configures one is told that it cannot be"
 
 
 def test_a_server_that_does_not_stream() -> None:
@@ -152,14 +172,14 @@ def test_it_talks_to_a_real_server(tmp_path: Path) -> None:
             address = local._address
             assert address is not None
             settings = LlmSettings(model="m", base_url=address.url + "/v1", api_key=address.token, timeout_s=180)
-            client = OpenAIProvider(settings)
+            client = OpenAIProvider(settings, 1)
             pieces: list[int] = []
             prompt = Prompt(question("Name a river.").messages, temperature=0.9, seed=7, max_tokens=16)
             reply = await client.ask(prompt, pieces.append)
             assert reply.text.strip() and pieces == sorted(pieces) and reply.tokens_out and reply.tokens_in
             assert (await client.ask(prompt)).text == reply.text, "the same seed says the same again"
             assert not (await client.ask(msgspec.structs.replace(prompt, max_tokens=1))).complete
-            stranger = OpenAIProvider(msgspec.structs.replace(settings, api_key="wrong"))
+            stranger = OpenAIProvider(msgspec.structs.replace(settings, api_key="wrong"), 1)
             with pytest.raises(ProviderError, match="does not accept the API key"):
                 await stranger.ask(prompt)
             await stranger.close()
