@@ -42,7 +42,7 @@ class Usage(msgspec.Struct, frozen=True):
         return f"{self.name} {self.arguments}".rstrip()
 
 
-class Command(msgspec.Struct, frozen=True):
+class Command(msgspec.Struct, frozen=True, gc=False):
     """A typed command. `line` counts input lines from 1; `name` is spelled canonically."""
 
     line: int

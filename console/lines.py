@@ -15,7 +15,7 @@ _CHUNK = 64 * 1024
 _HEAD = 256
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One line of input. `number` counts from 1. With an `error`, `text` is only the start of it."""
 
     number: int

@@ -28,7 +28,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Response(msgspec.Struct, frozen=True, array_like=True):
+class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one node's LLM said: exactly one of `text` and `error` is given. `seconds` is how long it took. It saw the
     last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in commands."""
 
@@ -41,7 +41,7 @@ class Response(msgspec.Struct, frozen=True, array_like=True):
     at: int = 0
 
 
-class Vote(msgspec.Struct, frozen=True, array_like=True):
+class Vote(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How one node's LLM ranks the answers: their nodes, best first; empty, with an `error`, if it abstains."""
 
     order: list[int]
@@ -49,7 +49,7 @@ class Vote(msgspec.Struct, frozen=True, array_like=True):
     model: str
 
 
-class Poll(msgspec.Struct, array_like=True):
+class Poll(msgspec.Struct, array_like=True, gc=False):
     """The nodes' LLMs choose. `number` counts the polls of a turn from 1; `ballot` are the nodes whose answers are
     ranked. Once `closed` it is over, whether there was a winner or not."""
 
@@ -77,7 +77,7 @@ class Poll(msgspec.Struct, array_like=True):
         return min(self.ballot, key=lambda node: (-points[node], node))
 
 
-class Turn(msgspec.Struct):
+class Turn(msgspec.Struct, gc=False):
     """A question, and one response a node at most. `chosen` is the number of the node whose response stands."""
 
     kind: Kind
@@ -121,7 +121,7 @@ class Turn(msgspec.Struct):
         return [node for node, response in self.candidates.items() if response.text is not None]
 
 
-class Conversation(msgspec.Struct):
+class Conversation(msgspec.Struct, gc=False):
     """`index` counts conversations from 1 in order of creation; `created` is the log position that created it.
 
     Turn number n is `turns[n - 1]`. Only the last one can be open.

@@ -31,7 +31,7 @@ from kvstore.conversation import MAX_BALLOT, Conversation, Kind, Poll, Response,
 _DIGEST_MODULUS = 2**256
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of an operation. Refused operations (`ok` false) changed nothing and say why in `error`.
 
     `command` is None if the payload held none. `turn` is the turn that was added or changed.

@@ -115,8 +115,9 @@ class Desk:
     def cancel(self, context: str, turn: int) -> None:
         """The turn is closed: gives up what is under way for it, and forgets it."""
         for kind in _KINDS:
-            self._rounds.pop((context, turn, kind), None)
-            self._give_up((context, turn, kind))
+            key = context, turn, kind
+            if self._rounds.pop(key, None) is not None:
+                self._give_up(key)
         self._begin()
 
     def _give_up(self, key: DutyKey) -> None:

@@ -61,7 +61,7 @@ class Durable(msgspec.Struct):
     roster: dict[int, int] = {}
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """A decided operation, fresh (not a duplicate, not a no-op), to be applied at its position.
 
     `ticket` is what `Replica.submit` returned if it was submitted here in this life, else 0.

@@ -19,7 +19,7 @@ KEPT = 1000
 _EXCERPT = 80
 
 
-class Decided(msgspec.Struct, frozen=True):
+class Decided(msgspec.Struct, frozen=True, gc=False):
     """One applied operation."""
 
     position: int
