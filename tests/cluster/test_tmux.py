@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,12 +120,24 @@ def test_a_conversation_in_six_panes_survives_a_crashed_node(desktop: Desktop) -
     assert not list((desktop.config.parent / "data").glob("node-*"))
 
 
+def test_the_first_command_is_accepted_within_two_seconds(desktop: Desktop) -> None:
+    def start(name: str) -> float:
+        began = time.perf_counter()
+        assert desktop.run().returncode == 0
+        desktop.type("2", f"create {name}")
+        until(lambda: f"{name}: created" in desktop.screen("2"), PATIENCE_S)
+        taken = time.perf_counter() - began
+        assert desktop.run("stop").returncode == 0
+        return taken
+
+    assert min(start(name) for name in ("c1", "c2", "c3")) < 2
+
+
 def test_mistakes_in_the_set_up_are_told_in_one_line(desktop: Desktop) -> None:
     settings = json.loads(desktop.config.read_text())
     desktop.config.write_text(json.dumps({**settings, "nodez": []}))
     wrong = desktop.run()
     assert wrong.returncode == 1 and "nodez" in wrong.stderr and len(wrong.stderr.splitlines()) == 1
-
 
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

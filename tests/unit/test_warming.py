@@ -27,3 +27,10 @@ def test_only_what_the_provider_needs_is_imported(provider: str, imported: str) 
         [sys.executable, "-W", "error", "-c", SCRIPT.format(provider=provider)], capture_output=True, text=True
     )
     assert (done.stdout.strip(), done.stderr) == (imported, "")
+
+
+def test_a_start_imports_nothing_that_is_slow_and_may_never_be_needed() -> None:
+    slow = ("rich", "prompt_toolkit", "httpx", "anyio", "google.generativeai", "xllamacpp", "markdown_it")
+    script = f"import node, sys; print(*(name for name in {slow!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
