@@ -229,7 +229,7 @@ class Desk:
         settings = self._settings
         if duty.kind == "ranking":
             tokens = min(settings.max_tokens or ranking.MAX_TOKENS, ranking.MAX_TOKENS)
-            return Prompt(duty.messages, None, 0.0, settings.seed, tokens), 0, 0
+            return Prompt(duty.messages, None, 0.0, settings.seed, tokens, ballot=duty.ranked), 0, 0
         # The local provider counts exactly, so it cuts by itself, unless it is told to.
         exact = provider.name == "local" and settings.context_tokens is None
         messages, seen, before = cut(duty.messages, settings.system_prompt, None if exact else room(settings))

@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from kvstore.conversation import Conversation, Kind, Turn
-from llm.provider import Message
-from llm.ranking import ballot_paper
+from llm.provider import Ballot, Message
+from llm.ranking import ballot_of, paper
 
 DutyKind: TypeAlias = Literal["candidate", "answer", "ranking"]
 DutyKey: TypeAlias = tuple[str, int, DutyKind]
@@ -26,7 +26,7 @@ class View(msgspec.Struct, frozen=True):
 
 class Duty(msgspec.Struct, frozen=True):
     """Ask the LLM what `paper` says, and submit what comes of it to turn `turn`: as a `Candidate`, an `Answer`, or a
-    `Ranking` of the nodes in `ballot` (in the order in which the messages name their answers)."""
+    `Ranking` of the nodes in `ballot` (in the order in which `ranked` has their answers)."""
 
     context: str
     turn: int
@@ -37,6 +37,8 @@ class Duty(msgspec.Struct, frozen=True):
     round: int = 0
     """How often it has been asked again; of a ranking, the number of the poll. Goes up only."""
     ballot: list[int] = []
+    ranked: Ballot | None = None
+    """What `paper` asks to be ranked."""
 
     @property
     def messages(self) -> list[Message]:
@@ -65,8 +67,8 @@ def owed_in(conversation: Conversation, node: int, view: View) -> Duty | None:
     turn = conversation.turns[number - 1]
     poll = turn.open_poll
     if poll is not None and node not in poll.votes:
-        names, messages = ballot_paper(conversation, number, poll, node)
-        return Duty(conversation.context, number, "ranking", lambda: messages, poll.number, names)
+        names, ranked = ballot_of(conversation, number, poll, node)
+        return Duty(conversation.context, number, "ranking", lambda: paper(ranked), poll.number, names, ranked)
     if node in turn.candidates or (turn.kind is Kind.ASK and responder(turn, node, view) != node):
         return None
     kind: DutyKind = "candidate" if turn.kind is Kind.QUERY else "answer"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from string import ascii_uppercase
 
 import msgspec
 
 from llm.provider import Progress, Prompt, ProviderError, Reply
-from llm.ranking import labels_on
 from llm.settings import LlmSettings
 
 _QUOTED_CHARS = 60
@@ -45,9 +45,8 @@ class FakeProvider:
         pass
 
     def _answer(self, prompt: Prompt) -> str:
-        labels = labels_on(prompt.messages[-1].text)
-        if labels:
-            return " > ".join(sorted(labels, key=self._taste))
+        if prompt.ballot is not None:
+            return " > ".join(sorted(ascii_uppercase[: len(prompt.ballot.answers)], key=self._taste))
         digest = hashlib.blake2s(repr((self._node, prompt.seed)).encode() + msgspec.msgpack.encode(prompt)).hexdigest()
         question = prompt.messages[-1].text
         quoted = question if len(question) <= _QUOTED_CHARS else question[:_QUOTED_CHARS] + "..."

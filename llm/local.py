@@ -15,6 +15,7 @@ import msgspec
 
 from llm.chat_client import ChatClient, chat_messages
 from llm.local_place import Address, Place
+from llm.local_ranking import rank
 from llm.local_server import CONTEXT_TOKENS, threads
 from llm.local_start import find_or_start
 from llm.provider import Message, Progress, Prompt, ProviderError, Reply, within
@@ -59,6 +60,9 @@ class LocalProvider:
         began = time.monotonic()
         async with within(self._timeout_s, self.model):
             client = await self._connect()
+            if prompt.ballot is not None:
+                ranked = await rank(client, self.model, prompt.ballot)
+                return Reply(ranked.text, self.model, time.monotonic() - began, ranked.tokens_in)
             max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, CONTEXT_TOKENS // 2)
             fitting = await self._fitting(client, prompt, max_tokens)
             body: dict[str, Any] = {

@@ -21,6 +21,14 @@ class Message(msgspec.Struct, frozen=True):
     text: str
 
 
+class Ballot(msgspec.Struct, frozen=True):
+    """Answers to be ranked. The reply names all of them by their letters, best first, like this: B > A > C."""
+
+    question: str
+    answers: list[str]
+    """Called A, B, C and so on."""
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """What an LLM is asked. `messages` alternate, user first and last; the last one is the question.
 
@@ -34,6 +42,8 @@ class Prompt(msgspec.Struct, frozen=True):
     seed: int | None = None
     max_tokens: int | None = None
     round: int = 0
+    ballot: Ballot | None = None
+    """What `messages` ask for, if they ask for a ranking: for providers that know a better way than those words."""
 
     def seed_or(self, own: int | None) -> int | None:
         """The seed for this round; `own` is that of a provider that has one."""

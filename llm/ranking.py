@@ -7,7 +7,7 @@ import re
 from string import ascii_uppercase
 
 from kvstore.conversation import Conversation, Poll
-from llm.provider import Message
+from llm.provider import Ballot, Message
 
 MAX_TOKENS = 200
 """For a ranking: some models think aloud before they write it."""
@@ -22,8 +22,8 @@ _FILLING = ("answer", "then", "and")
 """Words that may stand between the letters."""
 
 
-def ballot_paper(conversation: Conversation, number: int, poll: Poll, voter: int) -> tuple[list[int], list[Message]]:
-    """The nodes in the order of their labels, and the messages that ask for a ranking.
+def ballot_of(conversation: Conversation, number: int, poll: Poll, voter: int) -> tuple[list[int], Ballot]:
+    """The nodes, and their answers in the same order.
 
     The order is another one for each voter, conversation and turn, so that being named first favours nobody.
     """
@@ -34,23 +34,22 @@ def ballot_paper(conversation: Conversation, number: int, poll: Poll, voter: int
         return hashlib.blake2s(mixed.encode()).digest()
 
     nodes = sorted((node for node in poll.ballot if node in turn.candidates), key=shuffled)
-    labels = ascii_uppercase[: len(nodes)]
-    answers = []
-    for label, node in zip(labels, nodes, strict=False):
-        text = turn.candidates[node].text or ""
-        answers.append(f"Answer {label}:\n{text[:_EXCERPT]}{'...' if len(text) > _EXCERPT else ''}")
-    question = turn.text[:_EXCERPT]
-    paper = (
-        f"{_TASK}\n\nQuestion: {question}\n\n"
+    return nodes, Ballot(turn.text, [turn.candidates[node].text or "" for node in nodes])
+
+
+def paper(ballot: Ballot) -> list[Message]:
+    """The messages that ask for a ranking."""
+    labels = ascii_uppercase[: len(ballot.answers)]
+    answers = [
+        f"Answer {label}:\n{text[:_EXCERPT]}{'...' if len(text) > _EXCERPT else ''}"
+        for label, text in zip(labels, ballot.answers, strict=False)
+    ]
+    text = (
+        f"{_TASK}\n\nQuestion: {ballot.question[:_EXCERPT]}\n\n"
         + "\n\n".join(answers)
         + f"\n\nReply with nothing but all the letters, best first, like this: {' > '.join(reversed(labels))}"
     )
-    return nodes, [Message("user", paper)]
-
-
-def labels_on(paper: str) -> list[str]:
-    """The letters that are to be ranked, if this is such a paper."""
-    return re.findall(r"^Answer ([A-Z]):$", paper, re.MULTILINE) if paper.startswith(_TASK) else []
+    return [Message("user", text)]
 
 
 def read_ranking(text: str, ballot: list[int]) -> list[int] | None:

@@ -6,8 +6,8 @@ import pytest
 
 from kvstore.conversation import Kind, Poll, Response, Turn
 from llm.fake import FakeProvider
-from llm.provider import Prompt
-from llm.ranking import ballot_paper, labels_on, read_ranking
+from llm.provider import Ballot, Prompt
+from llm.ranking import ballot_of, paper, read_ranking
 from llm.settings import LlmSettings
 from tests.unit.llm_tools import conversation
 
@@ -15,17 +15,17 @@ from tests.unit.llm_tools import conversation
 def test_the_paper_names_no_node_and_every_voter_has_another_order() -> None:
     candidates = {node: Response(f"text-{node}x", None, "some-model", 1) for node in (1, 2, 3, 4, 5)}
     talk = conversation("c", Turn(Kind.QUERY, "why?", candidates))
-    papers = [ballot_paper(talk, 1, Poll(1, [1, 2, 4, 5]), voter) for voter in range(1, 6)]
-    assert papers == [ballot_paper(talk, 1, Poll(1, [1, 2, 4, 5]), voter) for voter in range(1, 6)]
-    assert len({tuple(nodes) for nodes, _ in papers}) > 1
-    for nodes, (message,) in papers:
+    ballots = [ballot_of(talk, 1, Poll(1, [1, 2, 4, 5]), voter) for voter in range(1, 6)]
+    assert ballots == [ballot_of(talk, 1, Poll(1, [1, 2, 4, 5]), voter) for voter in range(1, 6)]
+    assert len({tuple(nodes) for nodes, _ in ballots}) > 1
+    for nodes, ballot in ballots:
+        (message,) = paper(ballot)
+        assert ballot == Ballot("why?", [f"text-{node}x" for node in nodes])
         assert sorted(nodes) == [1, 2, 4, 5]
         assert "why?" in message.text and "text-3x" not in message.text
         assert "some-model" not in message.text and "node" not in message.text.lower()
-        assert labels_on(message.text) == ["A", "B", "C", "D"]
         for label, node in zip("ABCD", nodes, strict=True):
             assert f"Answer {label}:\ntext-{node}x" in message.text
-    assert labels_on("Answer A:\n") == []
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_reading_a_ranking(text: str, order: list[int] | None) -> None:
 
 def test_the_fake_ranks_too() -> None:
     talk = conversation("c", Turn(Kind.QUERY, "why?", {node: Response("x", None, "m", 1) for node in (1, 2, 3)}))
-    ballot, messages = ballot_paper(talk, 1, Poll(1, [1, 2, 3]), 2)
-    answer = FakeProvider(LlmSettings(), 2)._answer(Prompt(messages))
-    order = read_ranking(answer, ballot)
+    nodes, ballot = ballot_of(talk, 1, Poll(1, [1, 2, 3]), 2)
+    answer = FakeProvider(LlmSettings(), 2)._answer(Prompt(paper(ballot), ballot=ballot))
+    order = read_ranking(answer, nodes)
     assert order is not None and sorted(order) == [1, 2, 3]
