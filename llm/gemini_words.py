@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from llm.provider import ProviderError
@@ -20,6 +21,8 @@ _BLOCKED = {
 }
 _FINISHED = ("STOP", "MAX_TOKENS")
 _UNSAID = ("None", "0", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED")
+
+_NAME = re.compile(r"None|[0-9]{1,4}|[A-Z][A-Z_]{0,60}")
 
 _MAX_CHARS = 200_000
 """No answer is gathered beyond this: it is too long anyway, and whoever sent so much may never end."""
@@ -132,5 +135,7 @@ def _retry_delay(details: list[dict[str, Any]]) -> float | None:
 
 
 def _name_of(value: Any) -> str:
-    """Of an enumeration's member; a value that the SDK does not know yet comes as a bare number."""
-    return str(getattr(value, "name", value))
+    """Of an enumeration's member; a value that the SDK does not know yet comes as a bare number, or as whatever the
+    server wrote, which is repeated only if it can be a name."""
+    name = str(getattr(value, "name", value))
+    return name if _NAME.fullmatch(name) else "for a reason without a name"

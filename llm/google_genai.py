@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import importlib.util
 import time
+import warnings
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -107,6 +108,8 @@ class GoogleGenaiProvider:
 
     def _build(self) -> Any:
         """Blocks: the import takes a second."""
+        # It warns of every word that it does not know, and repeats it, whatever it is: not on a node's screen.
+        warnings.filterwarnings("ignore", module=r"google\.genai\b")
         sdk = importlib.import_module(_SDK)
         return sdk.Client(
             enterprise=False,

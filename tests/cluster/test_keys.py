@@ -6,11 +6,13 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cluster.harness import Cluster, Process, until
-from tests.unit.llm_tools import Said, said_json, said_stream, stand_in
+from tests.unit.gemini_tools import End, candidate, streamed
+from tests.unit.llm_tools import Said, Scripted, said_json, said_stream, stand_in
 
 GEMINI_KEY = "AIzaSyPlantedInTheConfiguration-0123456789"
 OPENAI_KEY = "sk-planted-in-the-environment-0123456789"
@@ -67,7 +69,7 @@ class TappedCluster(Cluster):
         return started
 
 
-def failures(key: str) -> list[Said]:
+def failures(key: str) -> list[Scripted]:
     """Every kind, and all that can say something say the key."""
     said = f"the key {key} (?key={key}) is no good"
     error = {"error": {"code": 400, "message": said, "status": "X", "details": [{"metadata": {"key": key}}]}}
@@ -80,24 +82,57 @@ def failures(key: str) -> list[Said]:
     ]
 
 
+def broken_streams(key: str) -> list[Scripted]:
+    """Streams of Gemini's that stop half-way, and say the key where something can be said."""
+    said = f"the key {key} is no good"
+    some = candidate("Some", None)
+    endings: list[dict[str, Any]] = [
+        {"error": {"code": 503, "message": said}}, {"promptFeedback": {"blockReason": said}}, candidate(None, said),
+        {said: said},
+    ]
+    return [
+        *(streamed(some, ending) for ending in endings), *(streamed(some, end=end) for end in End),
+        Said(200, (f"data: {{{said}\r\n\r\n".encode(),), "text/event-stream"),
+    ]
+
+
+def broken_chats(key: str) -> list[Scripted]:
+    """The same of a server that speaks OpenAI's protocol."""
+    said = f"the key {key} is no good"
+    some = {"choices": [{"delta": {"content": "Some"}}]}
+    endings: list[object] = [{"error": {"message": said}}, {"choices": [{"finish_reason": "content_filter"}]}, said]
+    cut = Said(200, said_stream(some).pieces[:1], "text/event-stream")
+    return [*(said_stream(some, ending) for ending in endings), cut, cut._replace(headers=(("content-length", "99"),))]
+
+
 def test_a_planted_key_is_nowhere_to_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with stand_in(*failures(GEMINI_KEY)) as google, stand_in(*failures(OPENAI_KEY)) as other:
+    gemini = failures(GEMINI_KEY) + broken_streams(GEMINI_KEY)
+    chat = failures(OPENAI_KEY) + broken_chats(OPENAI_KEY)
+    with stand_in(*gemini) as google, stand_in(*gemini) as newer, stand_in(*chat) as other:
         nodes = [
             {"id": 1, "llm": {"provider": "gemini", "base_url": google.url, "api_key": GEMINI_KEY}},
             {"id": 2, "llm": {"provider": "openai", "base_url": other.url, "model": "m"}}, {"id": 3},
+            {"id": 4, "llm": {"provider": "google-genai", "base_url": newer.url, "api_key": GEMINI_KEY}}, {"id": 5},
         ]
-        with TappedCluster(tmp_path, size=3, nodes=nodes) as cluster:
+        with TappedCluster(tmp_path, nodes=nodes) as cluster:
             cluster.leader()
             node = cluster.nodes[3]
             node.ok("create c")
             node.ok("query c Why?")
             reasons = set()
-            while min(len(google.asked), len(other.asked)) < len(failures("")):
+
+            def all_met() -> bool:
+                return len(other.asked) >= len(chat) and min(len(google.asked), len(newer.asked)) >= len(gemini)
+
+            while not all_met():
+                (turn,) = until(lambda: len((turns := node.ok("view c")["turns"])[0]["candidates"]) == 5 and turns)
+                reasons |= {turn["candidates"][pid]["error"] for pid in "124"}
                 node.ok("retry c")
-                (turn,) = until(lambda: len((turns := node.ok("view c")["turns"])[0]["candidates"]) == 3 and turns)
-                reasons |= {turn["candidates"][pid]["error"] for pid in "12"}
+            assert {asked.path.split("?")[0].rsplit(":")[-1] for asked in google.asked + newer.asked} == {
+                "streamGenerateContent"
+            }
             cluster.tap.close()
             for process in cluster.nodes.values():
                 process.do("status")
@@ -107,7 +142,8 @@ def test_a_planted_key_is_nowhere_to_be_found(tmp_path: Path, monkeypatch: pytes
     for name in ("config.json", "network.json"):
         assert GEMINI_KEY.encode() in written.pop(str(tmp_path / name))
     everything = {**written, "screens": shown, "frames": bytes(cluster.tap.seen)}
-    assert len(reasons) > 6 and any("***" in reason for reason in reasons), reasons
+    assert len(reasons) > 12 and any("***" in reason for reason in reasons), reasons
+    assert any("broke off" in reason for reason in reasons), reasons
     for where in ("frames", str(tmp_path / "data" / "node-3.db")):
         assert any(reason.encode() in everything[where] for reason in reasons), "the search finds what is there"
     for where, content in everything.items():

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from kvstore.conversation import Conversation, Kind, Response, Turn
 from llm.provider import Message, Prompt
@@ -45,6 +45,9 @@ class Asked(NamedTuple):
     body: Any
 
 
+Scripted: TypeAlias = Said | Callable[[Asked], Said]
+
+
 class StandIn(NamedTuple):
     url: str
     asked: list[Asked]
@@ -53,7 +56,7 @@ class StandIn(NamedTuple):
 
 
 @contextmanager
-def stand_in(*script: Said | Callable[[Asked], Said]) -> Iterator[StandIn]:
+def stand_in(*script: Scripted) -> Iterator[StandIn]:
     """A server that gives the scripted answers in order, the last one for ever. What may be asked in several forms is
     scripted as a function."""
     remaining = list(script)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -30,7 +29,7 @@ from tests.unit.gemini_tools import (
     through_the_desk,
     usage,
 )
-from tests.unit.llm_tools import Asked, Said, question, said_json, stand_in, until, wait_until
+from tests.unit.llm_tools import Said, Scripted, question, said_json, stand_in, until, wait_until
 
 
 @pytest.fixture(params=SDKS.values(), ids=list(SDKS))
@@ -47,7 +46,7 @@ def more(text: str | None) -> dict[str, object]:
 
 
 class Case(NamedTuple):
-    said: Said | Callable[[Asked], Said]
+    said: Scripted
     reason: str
     retryable: bool
 
@@ -147,8 +146,9 @@ def test_what_it_thinks_aloud_is_no_part_of_the_answer(monkeypatch: pytest.Monke
         assert ask(SDKS["google-genai"], google.url, on_progress=lambda _: None).text == "Yes."
 
 
-def test_half_an_answer_is_never_taken_for_a_whole_one(make: Make) -> None:
+def test_half_an_answer_is_never_taken_for_a_whole_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it is cut: it fails, is asked for again, and then stands whole."""
+    monkeypatch.setattr("llm.desk.FIRST_PAUSE_S", 0.01)
     whole = [more(f"{number} ") for number in range(4)] + [candidate("end.")]
     for end in (End.CUT, End.BROKEN, End.WHOLE):
         cuts = [streamed(*whole[:length], end=end) for length in (1, 4)]
@@ -179,7 +179,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("said", SLOW.values(), ids=SLOW.keys())
-def test_the_time_limit_is_that_of_the_whole_call(make: Make, said: Said | Callable[[Asked], Said]) -> None:
+def test_the_time_limit_is_that_of_the_whole_call(make: Make, said: Scripted) -> None:
     with stand_in(said_json(candidate("warm"))) as google:
         ask(make, google.url)  # the import of an SDK counts for nobody
     with stand_in(said) as google:
@@ -192,7 +192,7 @@ def test_the_time_limit_is_that_of_the_whole_call(make: Make, said: Said | Calla
 
 
 @pytest.mark.parametrize("said", [SLOW["stalls between two chunks"], SLOW["never comes to an end"]])
-def test_who_cancels_hangs_up(make: Make, said: Said | Callable[[Asked], Said]) -> None:
+def test_who_cancels_hangs_up(make: Make, said: Scripted) -> None:
     """At once, not when the time is up: nobody pays for what nobody reads."""
 
     async def main(url: str) -> list[int]:
