@@ -48,12 +48,11 @@ class Query(_Command, frozen=True, tag=2):
     text: str
 
 
-class Candidate(_Command, frozen=True, tag=3):
-    """What the LLM of `node` says to a query: a text, or an error that says why there is none.
+class _Said(_Command, frozen=True):
+    """What the LLM of `node` says to turn `turn` (from 1): a text, or an error that says why there is none.
 
-    `turn` counts from 1 within the conversation; `seconds` is how long the LLM took. `round` is how often this node had
-    been asked again when it began: what belongs to an earlier round comes too late. The LLM saw the last `seen` of
-    `before` answered turns; both are 0 if it saw all.
+    `seconds` is how long the LLM took. `round` is how often this node had been asked again when it began: what belongs
+    to an earlier round comes too late. The LLM saw the last `seen` of `before` answered turns; both are 0 if all.
     """
 
     turn: int
@@ -65,6 +64,10 @@ class Candidate(_Command, frozen=True, tag=3):
     round: int = 0
     seen: int = 0
     before: int = 0
+
+
+class Candidate(_Said, frozen=True, tag=3):
+    """What one of the LLMs says to a query: the user chooses."""
 
 
 class Choose(_Command, frozen=True, tag=4):
@@ -81,19 +84,8 @@ class Ask(_Command, frozen=True, tag=5):
     text: str
 
 
-class Answer(_Command, frozen=True, tag=6):
-    """What the LLM of `node` says to an `Ask`. A text is chosen at once; after an error the turn stays open for a
-    later answer. Fields as in `Candidate`."""
-
-    turn: int
-    node: int
-    text: str | None
-    error: str | None
-    model: str = ""
-    seconds: float = 0.0
-    round: int = 0
-    seen: int = 0
-    before: int = 0
+class Answer(_Said, frozen=True, tag=6):
+    """What the LLM says to an `Ask`. A text is chosen at once; an error leaves the turn open for a later answer."""
 
 
 class Cancel(_Command, frozen=True, tag=7):
@@ -103,7 +95,7 @@ class Cancel(_Command, frozen=True, tag=7):
 
 
 class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One response of a restored turn. Fields as in `Candidate`."""
+    """One response of a restored turn. Fields as in `_Said`."""
 
     node: int
     text: str | None
