@@ -236,7 +236,8 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
         loop.add_signal_handler(sign, node.leave)
     running = asyncio.create_task(node.run())
     why = choose(config.node(number).llm).why
-    console.emit({"event": "ready", "node": number, "llm": why}, f"node {number} of {config.cluster}: {why}")
+    hint = "; type help" if console.form is Form.TERMINAL else ""
+    console.emit({"event": "ready", "node": number, "llm": why}, f"node {number} of {config.cluster}: {why}{hint}")
     for warning in check_config.exposed(config):
         console.say(warning)
     jobs: list[asyncio.Task[int] | asyncio.Task[None]] = [running]

@@ -8,6 +8,7 @@ counts here. A line that is too wide would be broken by the terminal wherever it
 from __future__ import annotations
 
 import re
+from unicodedata import category
 
 _AS_EMOJI = "\ufe0f"
 """Makes the character before it an emoji: on some terminals that takes one more cell."""
@@ -21,7 +22,9 @@ def width(text: str) -> int:
         return len(text)
     from wcwidth import wcwidth
 
-    return sum(max(wcwidth(character), 0) for character in text) + text.count(_AS_EMOJI)
+    # Marks that have a place of their own are drawn over the letter before them, or beside it.
+    marks = sum(category(character) == "Mc" for character in text if not wcwidth(character))
+    return sum(max(wcwidth(character), 0) for character in text) + text.count(_AS_EMOJI) + marks
 
 
 def chopped(word: str, room: int) -> list[str]:

@@ -12,6 +12,9 @@ from console.safe import one_line
 
 STALE = "(possibly stale: no majority reachable)"
 _EXCERPT = 4
+"""Lines of an answer that is to be chosen from."""
+_AROUND = 5
+"""Lines of a screen that are not for answers: head, hint, prompt, status line, and one to spare."""
 _INDENT = 4
 _QUESTION = 60
 """Characters of a question in the table."""
@@ -40,10 +43,24 @@ def viewall(result: Result, paper: Paper, full: bool = False) -> str:
 def choices(context: str, turn: Mapping[str, Any], paper: Paper) -> str:
     """The answers of an open turn, shortened, with what to type next."""
     lines = [paper.bold(f"{context}: all answers are in")]
-    for node, candidate in turn["candidates"].items():
-        lines += _candidate(node, candidate, paper, most=_EXCERPT)
+    candidates = turn["candidates"]
+    each = _EXCERPT + 1 if paper.height is None else (paper.height - _AROUND) // max(len(candidates), 1)
+    for node, candidate in candidates.items():
+        if each > 1:
+            lines += _candidate(node, _dense(candidate), paper, most=min(each - 1, _EXCERPT))
+        else:
+            said = candidate.get("text") or f"no answer: {candidate.get('error')}"
+            lines.append(paper.text(f"[{node}] {one_line(said, 200)}", _INDENT, most=1))
     lines.append(paper.text(f"choose {context} N takes one, view {context} shows them whole"))
     return "\n".join(lines)
+
+
+def _dense(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without empty lines: an excerpt has none to spare."""
+    text = candidate.get("text")
+    if text is None:
+        return candidate
+    return {**candidate, "text": "\n".join(line for line in str(text).split("\n") if line.strip())}
 
 
 def answer(context: str, node: int, candidate: Mapping[str, Any], paper: Paper, most: int = 40) -> str:

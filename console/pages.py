@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from console.paper import Paper
 
-LONG = 60
-"""Lines, and two screens: what is no longer than this is shown at once, and can be scrolled back to."""
 _ROOM = 3
 """Lines of a screen that are not for the page: what is said below it, the prompt, the status line."""
 
@@ -19,7 +17,7 @@ class Pages:
     def first(self, text: str, rows: int, paper: Paper) -> str:
         """As much of `text` as is shown at once on a screen of so many rows (0 if that is not known)."""
         lines = text.rstrip("\n").split("\n")
-        if rows <= _ROOM or len(lines) <= max(LONG, 2 * rows):
+        if rows <= _ROOM or len(lines) <= rows - _ROOM + 1:
             self._rest = []
             return text
         self._rest = lines

@@ -22,11 +22,13 @@ _log = logging.getLogger(__name__)
 
 
 class Paper(msgspec.Struct, frozen=True):
-    """`width` in terminal cells; None means lines of any length (a pipe or a file). All methods make their input safe
+    """`width` in terminal cells; None means lines of any length (a pipe or a file). `height` is in lines, None if there
+    is no screen that they would leave. All methods make their input safe
     to show (see console/safe.py)."""
 
     width: int | None = None
     colour: bool = False
+    height: int | None = None
 
     def bold(self, text: str) -> str:
         return self._styled(text, "1")
@@ -70,12 +72,12 @@ class Paper(msgspec.Struct, frozen=True):
         return coloured("\n".join((" " * indent + line).rstrip() for line in shown.split("\n")))
 
     def text(self, text: str, indent: int = 0, most: int | None = None) -> str:
-        """`text` wrapped and indented, at most `most` lines of it; a last line of "…" stands for the rest."""
+        """`text` wrapped and indented, at most `most` lines of it; the last one ends in "…" if there is more."""
         room = None if self.width is None else max(self.width - indent, 10)
         lines: list[str] = []
         for line in _wrapped(visible(text.strip("\r\n")), room):
             if most is not None and len(lines) == most:
-                lines.append("…")
+                lines[-1] = _more(lines[-1], room)
                 break
             lines.append(line.rstrip())
         return "\n".join((" " * indent + line).rstrip() for line in lines)
@@ -106,6 +108,13 @@ class Paper(msgspec.Struct, frozen=True):
         if not self.colour:
             return shown
         return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line else line for line in shown.split("\n"))
+
+
+def _more(line: str, room: int | None) -> str:
+    """The line with a sign that there is more, in the room that there is."""
+    while room is not None and width(line) + 2 > room:
+        line = line[:-1]
+    return f"{line.rstrip()} …".lstrip()
 
 
 def _wrapped(text: str, room: int | None) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.chat import STALE, answer, choices, elected, moment, view, viewall
@@ -62,6 +62,7 @@ def status_line(values: Mapping[str, Any], width: int | None = None) -> str:
     """The one line under a node's prompt; in a narrow window, in fewer words."""
     leader, links, llm = values.get("leader"), values.get("links"), values.get("llm", {}).get("in_flight")
     ballot = _ballot(values["ballot"]) if "ballot" in values else ""
+    ballot = "" if ballot == "-" else ballot
     decided, applied, queued = (values.get(key, "?") for key in ("decided", "applied", "queued"))
     peers = f"/{values['nodes'] - 1}" if "nodes" in values else ""
     node, role = values.get("node", "?"), values.get("role", "?")
@@ -101,7 +102,10 @@ def _decided(entry: Mapping[str, Any]) -> tuple[str, ...]:
     return str(entry["position"]), ballot, f"node {entry['origin']}", moment(entry["at"]), " ".join(filter(None, words))
 
 
-def _ballot(numbers: Iterable[int]) -> str:
+def _ballot(numbers: Sequence[int]) -> str:
+    """A node that has heard of no leadership yet, or follows none, has no ballot."""
+    if not numbers[0]:
+        return "-"
     return "<" + ",".join(map(str, numbers)) + ">"
 
 

@@ -88,7 +88,9 @@ class Console:
         """What text for humans is laid out for, now."""
         colour = self.form is Form.TERMINAL and not os.environ.get("NO_COLOR")
         try:
-            return Paper(os.get_terminal_size(self._stdout).columns or None, colour)
+            size = os.get_terminal_size(self._stdout)
+            rows = size.lines if self.form is Form.TERMINAL else 0
+            return Paper(size.columns or None, colour, rows or None)
         except OSError:
             return Paper(None, colour)
 
@@ -112,7 +114,7 @@ class Console:
     def say(self, text: str) -> None:
         """A notice for humans that is no event: to stderr in the JSON form."""
         if not self._notices.full:
-            self._notices.write(visible(text).rstrip("\n") + "\n")
+            self._notices.write(visible(self._wrap(text)).rstrip("\n") + "\n")
 
     async def run(
         self, executor: Executor, *, status_line: Callable[[], str] | None = None,
@@ -233,7 +235,12 @@ class Console:
         if self.form is Form.JSON:
             self._out.write(encode(event) + "\n")
         elif text is not None:
-            self._out.write(self._for_humans(text if isinstance(text, str) else self._laid_out(text, event)))
+            shown = self._wrap(text) if isinstance(text, str) else self._laid_out(text, event)
+            self._out.write(self._for_humans(shown))
+
+    def _wrap(self, text: str) -> str:
+        """A terminal by itself would break lines in the middle of words."""
+        return self.paper.text(text) if self.form is Form.TERMINAL else text
 
     def _lay_out(self, command: Command, result: Result, large: bool) -> str:
         """A result as it is written. Large ones are encoded in small steps, in a thread: see `answer`."""

@@ -69,7 +69,8 @@ def state(node: Result) -> str:
 
 
 def ballot(parts: Sequence[int] | None) -> str:
-    return "-" if parts is None else "<" + ",".join(map(str, parts)) + ">"
+    """A node that has heard of no leadership, or follows none, has none to show."""
+    return "-" if parts is None or not parts[0] else "<" + ",".join(map(str, parts)) + ">"
 
 
 def _matrix(status: Result) -> list[str]:

@@ -93,6 +93,7 @@ def test_the_cursor_stays_behind_what_is_typed_while_answers_arrive(cluster: Clu
 def test_the_commentary_has_a_colour_for_each_phase(cluster: Cluster, screen: Painted) -> None:
     network = cluster.network
     network.ok(f"isolate {ME}")
+    network.ok("wait leader 2,3,4,5")  # so that node 1 must stand for leader later
     for a in range(2, 6):
         for b in range(a + 1, 6):
             network.ok(f"failLink {a} {b}")

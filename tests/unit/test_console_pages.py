@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from console.pages import LONG, Pages
+from console.pages import Pages
 from console.paper import Paper
 
 PAPER = Paper(80)
 TEXT = "".join(f"line {number}\n" for number in range(100))
 
 
-def test_what_is_not_long_is_shown_at_once() -> None:
+def test_what_fits_on_the_screen_is_shown_at_once() -> None:
     pages = Pages()
-    short = "x\n" * LONG
+    short = "x\n" * 18
     assert pages.first(short, 20, PAPER) == short
-    assert pages.first(TEXT, 60, PAPER) == TEXT, "two screens can be scrolled back"
+    assert "1 more" not in pages.first(short, 20, PAPER)
+    assert "-- 2 more lines" in pages.first(short + "x\n", 20, PAPER), "what is said below takes a line too"
+    assert pages.next("q", 20, PAPER) == ""
     assert pages.first(TEXT, 0, PAPER) == TEXT, "nobody knows how large the screen is"
     assert pages.next("", 20, PAPER) is None, "an empty line is nothing then"
 

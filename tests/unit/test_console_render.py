@@ -93,6 +93,20 @@ def test_choices_are_shortened() -> None:
     assert shown.endswith("choose c1 N takes one, view c1 shows\nthem whole")
 
 
+@pytest.mark.parametrize(("height", "lines"), [(15, 12), (12, 7), (40, 27), (4, 7)])
+def test_choices_fit_on_the_screen(height: int, lines: int) -> None:
+    """With the prompt and the status line; if it is very small, a line each."""
+    said = {str(node): {"text": "word\n\n" * 50, "model": "m", "seconds": 1} for node in range(1, 6)}
+    shown = render.choices("c1", {"candidates": said}, Paper(60, height=height)).split("\n")
+    assert len(shown) == lines and shown[0] == "c1: all answers are in"
+    assert sum(line.strip().startswith("[") for line in shown) == 5 and "…" in shown[-2]
+
+
+def test_without_a_leader_there_is_no_ballot_to_show() -> None:
+    assert "<" not in render.status_line({"ballot": [0, 0, 9], "leader": None})
+    assert "<4,2,9>" in render.status_line({"ballot": [4, 2, 9], "leader": 2})
+
+
 def test_status_is_aligned() -> None:
     result = {"ok": True, "node": 1, "leader": None, "links": [2, 3], "ballot": {"seq_num": 4, "pid": 2}}
     assert render.status(result, Paper(60)) == "node    1\nleader  -\nlinks   2, 3\nballot  seq_num: 4, pid: 2"

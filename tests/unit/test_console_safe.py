@@ -85,5 +85,6 @@ def test_paper_is_safe_and_keeps_its_width(text: str, width: int, indent: int) -
 
 
 def test_paper_shortens() -> None:
-    assert Paper(40).text("\n".join("abcdef"), 2, most=3) == "  a\n  b\n  c\n  …"
+    assert Paper(40).text("\n".join("abcdef"), 2, most=3) == "  a\n  b\n  c …"
+    assert Paper(10).text("abcdefghi jkl", most=1) == "abcdefgh …"
     assert Paper().text("word " * 100).count("\n") == 0
