@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -203,25 +203,8 @@ def check(command: Command) -> str | None:
         return error
     if not 0 <= command.at <= MAX_AT:
         return "the time is out of range"
-    match command:
-        case Query(text=text) | Ask(text=text):
-            return check_text(text)
-        case Choose(node=node, turn=turn):
-            return _check_node(node) or _check_turn(turn)
-        case Cancel(turn=turn) | Poll(turn=turn):
-            return _check_turn(turn)
-        case Retry(node=node, turn=turn):
-            return (None if node is None else _check_node(node)) or _check_turn(turn)
-        case Ranking():
-            return _check_turn(command.turn) or _check_poll(command.poll) or _check_ranking(command)
-        case Elect(turn=turn, poll=poll):
-            return _check_turn(turn) or _check_poll(poll)
-        case Candidate() | Answer():
-            return _check_turn(command.turn) or _check_response(command) or _check_counts(command)
-        case Import():
-            return _check_import(command)
-        case _:
-            return None
+    rule = _RULES.get(type(command))
+    return None if rule is None else rule(command)
 
 
 def check_context(context: str) -> str | None:
@@ -279,7 +262,7 @@ def check_turn(turn: RestoredTurn) -> str | None:
     return None
 
 
-def _check_response(command: Candidate | Answer | Restored) -> str | None:
+def _check_response(command: _Said | Restored) -> str | None:
     if (command.text is None) == (command.error is None):
         return "an LLM's response is either a text or an error"
     if not (math.isfinite(command.seconds) and command.seconds >= 0):
@@ -299,7 +282,7 @@ def _check_response(command: Candidate | Answer | Restored) -> str | None:
     return check_text(command.error, "error")
 
 
-def _check_counts(command: Candidate | Answer) -> str | None:
+def _check_counts(command: _Said) -> str | None:
     if not 0 <= command.round <= MAX_TURN:
         return f"there is no round {command.round}"
     if not 0 <= command.seen <= command.before <= MAX_TURN:
@@ -333,6 +316,33 @@ def _check_node(node: int) -> str | None:
 def _check_turn(turn: int | None) -> str | None:
     return None if turn is None or 1 <= turn <= MAX_TURN else f"there is no turn {turn}"
 
+
+def _check_choose(command: Choose) -> str | None:
+    return _check_node(command.node) or _check_turn(command.turn)
+
+
+def _check_retry(command: Retry) -> str | None:
+    return (None if command.node is None else _check_node(command.node)) or _check_turn(command.turn)
+
+
+def _check_said(command: _Said) -> str | None:
+    return _check_turn(command.turn) or _check_response(command) or _check_counts(command)
+
+
+_RULES: Final[dict[type, Callable[[Any], str | None]]] = {
+    Query: lambda command: check_text(command.text),
+    Ask: lambda command: check_text(command.text),
+    Candidate: _check_said,
+    Answer: _check_said,
+    Choose: _check_choose,
+    Cancel: lambda command: _check_turn(command.turn),
+    Poll: lambda command: _check_turn(command.turn),
+    Retry: _check_retry,
+    Ranking: lambda command: _check_turn(command.turn) or _check_poll(command.poll) or _check_ranking(command),
+    Elect: lambda command: _check_turn(command.turn) or _check_poll(command.poll),
+    Import: _check_import,
+}
+"""For each kind of command, what else must be so; looked up rather than matched, as every node does it for each."""
 
 _NOT_IN_CONTEXT: Final = (
     ("\x00", "\x20"),  # controls, space

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -58,6 +59,14 @@ class Store:
         self._unsaved: set[rows.Place] = set()
         self._hashes: dict[rows.Place, int] = {}
         self._hash = 0
+        self._position = 0
+        """Of the operation that is being applied."""
+        self._changes: dict[type, Callable[[Any], int | None]] = {
+            Create: self._created, Query: self._asked, Ask: self._asked, Candidate: self._candidate,
+            Answer: self._answer, Choose: self._choose, Cancel: self._cancel, Import: self._import,
+            Retry: self._retry, AskForPoll: self._poll, Ranking: self._ranking, Elect: self._elect,
+        }
+        """What each kind of command does: returns the number of the turn that it added or changed; raises _Refused."""
 
     @property
     def conversations(self) -> Mapping[str, Conversation]:
@@ -66,6 +75,7 @@ class Store:
 
     def apply(self, position: int, payload: bytes) -> Outcome:
         """Carries out one decided operation. Never raises, whatever the payload is."""
+        self._position = position
         try:
             command = decode(payload)
         except ValueError:
@@ -74,7 +84,7 @@ class Store:
         if error is not None:
             return Outcome(command, False, error, command.context)
         try:
-            turn = self._carry_out(position, command)
+            turn = self._changes[type(command)](command)
         except _Refused as refused:
             return Outcome(command, False, str(refused), command.context)
         self._date(command, turn)
@@ -126,34 +136,9 @@ class Store:
         self._unhashed.add(place)
         self._unsaved.add(place)
 
-    def _carry_out(self, position: int, command: Command) -> int | None:
-        """Returns the number of the turn that was added or changed; raises _Refused."""
-        match command:
-            case Create():
-                self._create(position, command.context)
-                return None
-            case Query():
-                return self._add_turn(command.context, Turn(Kind.QUERY, command.text, {}))
-            case Ask():
-                return self._add_turn(command.context, Turn(Kind.ASK, command.text, {}))
-            case Candidate():
-                return self._candidate(command)
-            case Answer():
-                return self._answer(command)
-            case Choose():
-                return self._choose(command)
-            case Cancel():
-                return self._cancel(command)
-            case Import():
-                return self._import(position, command)
-            case Retry():
-                return self._retry(command)
-            case AskForPoll():
-                return self._poll(command)
-            case Ranking():
-                return self._ranking(command)
-            case Elect():
-                return self._elect(command)
+    def _asked(self, command: Query | Ask) -> int:
+        kind = Kind.QUERY if isinstance(command, Query) else Kind.ASK
+        return self._add_turn(command.context, Turn(kind, command.text, {}))
 
     def _date(self, command: Command, turn: int | None) -> None:
         """Notes when something changed, in a row that changed anyway."""
@@ -169,10 +154,13 @@ class Store:
             raise _Refused(f"no conversation '{context}': create {context} makes it")
         return conversation
 
-    def _create(self, position: int, context: str) -> Conversation:
+    def _created(self, command: Create) -> None:
+        self._create(command.context)
+
+    def _create(self, context: str) -> Conversation:
         if context in self._conversations:
             raise _Refused(f"there is a conversation '{context}' already")
-        conversation = Conversation(context, len(self._by_index) + 1, position, [])
+        conversation = Conversation(context, len(self._by_index) + 1, self._position, [])
         self._conversations[context] = conversation
         self._by_index.append(conversation)
         self._touch(conversation.index)
@@ -317,8 +305,8 @@ class Store:
             raise _Refused(f"poll {command.poll} in turn {command.turn} of '{command.context}' is over")
         return conversation, poll
 
-    def _import(self, position: int, command: Import) -> int | None:
-        conversation = self._create(position, command.context)
+    def _import(self, command: Import) -> int | None:
+        conversation = self._create(command.context)
         for number, restored in enumerate(unpack(command.turns), 1):
             responses = {
                 said.node: Response(said.text, said.error, said.model, said.seconds)
