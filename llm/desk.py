@@ -104,11 +104,12 @@ class Desk:
     def start(self, duty: Duty) -> bool:
         """Begins with a duty. False, and nothing done, if it was started before and not cancelled since. What is under
         way for an earlier round of it is given up."""
-        if self._closed or self._rounds.get(duty.key, -1) >= duty.round:
+        key = duty.key
+        if self._closed or self._rounds.get(key, -1) >= duty.round:
             return False
-        self._give_up(duty.key)
-        self._rounds[duty.key] = duty.round
-        self._waiting[duty.key] = duty
+        self._give_up(key)
+        self._rounds[key] = duty.round
+        self._waiting[key] = duty
         self._begin()
         return True
 
