@@ -5,9 +5,10 @@ while :; do
     "$1" node.py "$2" --config "$3"
     code=$?
     stty sane 2>/dev/null
-    printf '\033[?2004l\033[?25h\033[0m\n'
+    # What stands below is the dead node's status line, which is not true any more.
+    printf '\033[?2004l\033[?25h\033[0m\r\033[J\n'
     if [ "$code" -gt 128 ]; then
-        printf 'Node %s has crashed (signal %s). In the network pane, "fixNode %s" starts it again; here, Enter does.\n' \
+        printf 'Node %s has crashed (signal %s).\nfixNode %s at the network, or Enter here, starts it again.\n' \
             "$2" "$((code - 128))" "$2"
     else
         printf 'Node %s has left (exit code %s). Enter starts it again.\n' "$2" "$code"

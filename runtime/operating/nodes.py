@@ -100,7 +100,7 @@ class NodeCommands:
                     process.close()
             self._paused.pop(node, None)
             self._crashed.add(node)
-            text = f"node {node} is down" if up else f"node {node} was down already"
+            text = f"node {node} is dead; fixNode {node} starts it again" if up else f"node {node} was down already"
             return self._timed(node, "failNode", flags, {"node": node, "text": text}, lambda: self._start_again(node))
 
         return act

@@ -93,7 +93,7 @@ def test_a_conversation_in_six_panes_survives_a_crashed_node(desktop: Desktop) -
         desktop.see(number, "node 4's answer chosen")
 
     desktop.type("", "failNode 3")
-    desktop.see("3", "has crashed")
+    assert "in flight" not in desktop.see("3", "has crashed"), "the dead node's status line is gone"
     desktop.type("1", "create c2")
     desktop.see("1", "c2: created")
     desktop.type("", "fixNode 3")

@@ -215,7 +215,7 @@ def test_fail_node_waits_for_nodes_that_come_back_to_a_new_orchestrator(
             async with Node(at.port, 1, cluster="demo") as one:
                 await until(lambda: one.crashed)
                 await one.link.close()
-                assert (await failing)["text"] == "node 1 is down"
+                assert (await failing)["text"] == "node 1 is dead; fixNode 1 starts it again"
 
     run(main())
 
