@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from console import Command, Result, by_name
+from console.safe import one_line
 from net.faults import Faults
 from net.notices import Emit
 from net.relay import Relay
@@ -32,6 +33,7 @@ from runtime.revival import Revival, RevivalError
 __all__ = ["USAGES", "Orchestrator"]
 
 SAMPLE_S = 1.0
+STATUS_CHARS = 400
 SHORT_LIST = 4
 """So many failed links are named in the status line."""
 
@@ -148,16 +150,19 @@ class Orchestrator:
             "timers": self._timers.running(),
         }
 
-    def status_line(self) -> str:
-        """The network at a glance."""
+    def status_line(self, width: int | None = None) -> str:
+        """The network at a glance; in a narrow window, in fewer words."""
         up = [str(node) for node in self._nodes.numbers if self.relay.is_up(node)]
         faults = [f"failed links: {cut_words(self.faults.cut)}"] if self.faults.cut else []
         if len(self.faults.cut) > SHORT_LIST:
             faults = [f"{len(self.faults.cut)} links cut (both directions counted)"]
         faults += links.quality_words(self.faults)
-        script = [f"script: {self._scripts.where} (stop ends it)"] if self._scripts.where else []
-        parts = [f"up: {' '.join(up) or 'none'}", *script, ", ".join(faults) if faults else "no faults"]
-        return " | ".join(parts)
+        script = [f"script: {self._scripts.where}"] if self._scripts.where else []
+        known = [f"up: {' '.join(up) or 'none'}", ", ".join(faults) if faults else "no faults"]
+        line = " | ".join([*known, *(f"{running} (stop ends it)" for running in script)])
+        if width is not None and len(line) > width:
+            line = "|".join([*known, *script])
+        return one_line(line, width or STATUS_CHARS)
 
     # ---- Commands about no fault
 

@@ -25,4 +25,4 @@ class OperatorPrompt(Sequential):
         """What stands under the prompt: one line, or the panel of `watch`."""
         if self._orchestrator.watch.on:
             return panel(self._orchestrator.status(), paper)
-        return self._orchestrator.status_line()
+        return self._orchestrator.status_line(paper.width)

@@ -21,7 +21,8 @@ MAX_BYTES = 1024 * 1024
 NOT_IN_SCRIPTS = ("script", "stop")
 
 FRESH = "$N"
-"""Stands for a number that no earlier run of a script had: for names of conversations."""
+"""Stands for a word that no earlier run of a script had: for names of conversations."""
+_EPOCH = 1_700_000_000
 
 _READ_S, _READ_CHAR_S, _READ_MOST_S = 0.5, 0.035, 5.0
 """How long a reader gets for a text that is shown."""
@@ -78,7 +79,7 @@ class Scripts:
         return sorted(path.stem for path in SCENARIOS.glob(f"*{SUFFIX}"))
 
     def _steps(self, path: Path) -> Iterable[Step]:
-        fresh = time.strftime("%m%d%H%M%S")
+        fresh = _fresh(time.time())
         for number, line in enumerate(_read(path).splitlines(), 1):
             text = line.strip().replace(FRESH, fresh)
             if not text or text.startswith("#"):
@@ -113,6 +114,15 @@ class Scripts:
             self.playing = ""
         seconds = round(loop.time() - began, 1)
         return {"steps": len(steps), "seconds": seconds, "text": f"{path.name}: done in {seconds:g} s"}
+
+
+def _fresh(now: float) -> str:
+    """A few letters and digits that no other second has."""
+    number, letters = int(now) - _EPOCH, ""
+    while number:
+        number, last = divmod(number, 36)
+        letters = "0123456789abcdefghijklmnopqrstuvwxyz"[last] + letters
+    return letters
 
 
 async def _reading(text: str) -> Result:

@@ -14,6 +14,7 @@ from console import Result
 from net.control import Report
 from runtime.operating import waiting
 from runtime.operating.node_client import NodeClient, NodeUnreachable
+from runtime.operating.script import _fresh
 from tests.unit.net_tools import Node, run, until
 from tests.unit.operator_tools import Desk, desk
 
@@ -332,6 +333,27 @@ def test_a_script_ends_at_a_command_that_fails_and_when_it_is_stopped(tmp_path: 
             assert "stopped at line 2" in (await playing)["error"]
             assert at.orchestrator.faults.general.loss_percent == 7
             assert (await at.ok("stop"))["text"] == "no script is running"
+
+    run(main())
+
+
+def test_names_that_a_script_makes_are_short_and_never_come_again() -> None:
+    names = [_fresh(1_800_000_000.0 + second) for second in range(1000)]
+    assert len(set(names)) == 1000
+    assert all(len(name) <= 6 and name.isalnum() and name.islower() for name in names)
+
+
+def test_the_status_line_fits_into_a_narrow_window(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as at:
+            (tmp_path / "long.txt").write_text("sleep 1m\n")
+            playing = asyncio.ensure_future(at.type(f"script {tmp_path}/long.txt"))
+            await until(lambda: "script: line 1" in at.orchestrator.status_line())
+            assert at.orchestrator.status_line() == "up: none | no faults | script: line 1 of long.txt (stop ends it)"
+            assert at.orchestrator.status_line(50) == "up: none|no faults|script: line 1 of long.txt"
+            assert len(at.orchestrator.status_line(20)) == 20
+            await at.ok("stop")
+            await playing
 
     run(main())
 
