@@ -47,7 +47,8 @@ def choices(context: str, turn: Mapping[str, Any], paper: Paper) -> str:
     each = _EXCERPT + 1 if paper.height is None else (paper.height - _AROUND) // max(len(candidates), 1)
     for node, candidate in candidates.items():
         if each > 1:
-            lines += _candidate(node, _dense(candidate), paper, most=min(each - 1, _EXCERPT))
+            most = min(each - 1, _EXCERPT)
+            lines += _candidate(node, _dense(candidate, " " if most == 1 else "\n"), paper, most=most)
         else:
             said = candidate.get("text") or f"no answer: {candidate.get('error')}"
             lines.append(paper.text(f"[{node}] {one_line(said, 200)}", _INDENT, most=1))
@@ -55,12 +56,12 @@ def choices(context: str, turn: Mapping[str, Any], paper: Paper) -> str:
     return "\n".join(lines)
 
 
-def _dense(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without empty lines: an excerpt has none to spare."""
+def _dense(candidate: Mapping[str, Any], joint: str) -> Mapping[str, Any]:
+    """Without empty lines: an excerpt has none to spare. `joint` stands between the others."""
     text = candidate.get("text")
     if text is None:
         return candidate
-    return {**candidate, "text": "\n".join(line for line in str(text).split("\n") if line.strip())}
+    return {**candidate, "text": joint.join(line for line in str(text).split("\n") if line.strip())}
 
 
 def answer(context: str, node: int, candidate: Mapping[str, Any], paper: Paper, most: int = 40) -> str:

@@ -72,14 +72,16 @@ def status_line(values: Mapping[str, Any], width: int | None = None) -> str:
         f"links {len(links)}{peers}" if links is not None else "",
         f"LLM {llm} in flight" if llm is not None else "",
     ]
+    medium = [
+        *long[:3], f"applied {applied} of {decided}", *long[4:6], f"LLM {llm}" if llm is not None else "",
+    ]
     short = [
         f"{node} {role}", long[1], ballot, f"{decided}/{applied}", f"q{queued}",
         f"links {len(links)}" if links is not None else "", f"LLM {llm}" if llm is not None else "",
     ]
-    line = " | ".join(filter(None, long))
-    if width is not None and len(line) > width:
-        line = "|".join(filter(None, short))
-    return one_line(line, width or 200)
+    forms = [" | ".join(filter(None, long)), " | ".join(filter(None, medium)), "|".join(filter(None, short))]
+    fitting = (form for form in forms if width is None or len(form) <= width)
+    return one_line(next(fitting, forms[-1]), width or 200)
 
 
 def log(result: Result, paper: Paper) -> str:

@@ -80,6 +80,8 @@ class Console:
         self._prompt: Callable[[], str] | None = None
         self._more = Pages()
         self._dropped = 0
+        self._late: set[int] = set()
+        """Lines that were said to be still under way: what comes of them later must say whose it is."""
         self._out = Outbox(self._show)
         self._notices = Outbox(lambda text: write_all(stderr, text)) if form is Form.JSON else self._out
 
@@ -172,6 +174,8 @@ class Console:
 
     def waiting(self, command: Command, reason: str) -> None:
         """Says that a command is still under way."""
+        if self.form is Form.TERMINAL:
+            self._late.add(command.line)
         self.emit(waiting_record(command, reason), f"{command}: still trying: {reason}")
 
     async def _serve(self, desk: Desk, status_line: Callable[[], str] | None) -> None:
@@ -253,7 +257,11 @@ class Console:
         paper = self.paper
         if command.name == EXIT.name:
             return ""
+        late = command.line in self._late
+        self._late.discard(command.line)
         if not result.get("ok"):
+            if late:
+                result = {**result, "error": f"{command}: {result.get('error')}"}
             shown = render.error(result, paper)
             return shown if self.form is Form.TERMINAL else f"line {command.line}: {shown}"
         if self._executor is None or command.name == HELP.name:

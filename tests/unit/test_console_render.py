@@ -100,6 +100,7 @@ def test_choices_fit_on_the_screen(height: int, lines: int) -> None:
     shown = render.choices("c1", {"candidates": said}, Paper(60, height=height)).split("\n")
     assert len(shown) == lines and shown[0] == "c1: all answers are in"
     assert sum(line.strip().startswith("[") for line in shown) == 5 and "…" in shown[-2]
+    assert (height < 16) == ("word word" in shown[2]), "a single line is filled"
 
 
 def test_without_a_leader_there_is_no_ballot_to_show() -> None:

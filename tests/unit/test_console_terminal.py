@@ -138,7 +138,8 @@ def test_exit_answers_what_is_done_and_does_not_wait_long(screen: Screen) -> Non
     screen.type("say a" + ENTER + "hang" + ENTER + "exit" + ENTER)
     screen.until(re.escape("said ['a']"))
     seen = screen.until("left 0")
-    assert "hang: still trying" in seen and "may still take effect" in seen
+    assert "hang: still trying" in seen and "may still take" in seen
+    assert "error: hang: left before" in seen, "an answer that comes late says to what"
 
 
 def test_a_stalled_terminal_holds_up_nothing_but_itself(screen: Screen) -> None:

@@ -245,6 +245,8 @@ def test_status_does_not_wait() -> None:
         assert "leader   4" in b.session.show(Command(1, "status"), result, PAPER)
         line = "node 2 follower | leader 4 | <4,4,8> | decided 7 applied 7 | queue 1 | links 3/4"
         assert b.session.status_line() == line and b.session.status_line(80) == line
+        medium = "node 2 follower | leader 4 | <4,4,8> | applied 7 of 7 | queue 1 | links 3/4"
+        assert b.session.status_line(79) == medium == b.session.status_line(len(medium))
         assert b.session.status_line(60) == "2 follower|leader 4|<4,4,8>|7/7|q1|links 3"
 
     bench(scenario)
