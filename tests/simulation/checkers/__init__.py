@@ -13,6 +13,7 @@ from tests.simulation.checkers.chosen import Chosen
 from tests.simulation.checkers.durable import Durability
 from tests.simulation.checkers.inherited import Inherited
 from tests.simulation.checkers.leaderships import Leaderships
+from tests.simulation.checkers.news import News
 from tests.simulation.checkers.once import ExactlyOnce
 from tests.simulation.checkers.states import EqualStates
 from tests.simulation.checkers.voters import Voters
@@ -22,5 +23,5 @@ from tests.simulation.world import Observer
 def all_checkers() -> list[Observer]:
     return [
         Durability(), Voters(), Leaderships(), Inherited(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(),
-        Acknowledged(), Bounds(),
+        Acknowledged(), Bounds(), News(),
     ]

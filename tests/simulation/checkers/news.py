@@ -1,0 +1,32 @@
+"""What a node passes on of others is never older than what it has passed on before."""
+
+from __future__ import annotations
+
+from paxos.messages import AnyMessage, Heartbeat
+from paxos.output import Durable
+from tests.simulation.world import Node, Observer, Violation, World
+
+
+class OldNews(Violation):
+    pass
+
+
+class News(Observer):
+    def __init__(self) -> None:
+        self._told: dict[int, dict[int, tuple[int, int]]] = {}
+        """By node and subject: the version of the row that it told last in this life."""
+        self._last: Heartbeat | None = None
+        """The same one goes to every peer."""
+
+    def started(self, world: World, node: Node, durable: Durable) -> None:
+        self._told[node.pid] = {}
+
+    def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
+        if not isinstance(message, Heartbeat) or message is self._last:
+            return
+        self._last = message
+        told = self._told[node.pid]
+        for row in message.rows:
+            if row.version < told.get(row.pid, row.version):
+                raise OldNews(f"{node.pid} tells {row}, having told version {told[row.pid]} before")
+            told[row.pid] = row.version
