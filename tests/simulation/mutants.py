@@ -1,8 +1,10 @@
-"""Classic mistakes in consensus code, put into a copy of the core: whoever trusts the swarm should know that it catches
-them. They are written down in mutants.txt, like patches.
+"""Classic mistakes in consensus code, put into a copy of the core: whoever trusts the checkers should know that they
+see them. The mutants are written down in mutants.txt, like patches. A patch must fit exactly once: a refactoring that
+makes a mutant meaningless is noticed.
 
-`python -m tests.simulation.mutants [--search] [NAME ...]` lets the swarm loose on each and prints which checker caught
-it, and after how many runs. A patch must fit exactly once: a refactoring that makes a mutant meaningless is noticed.
+Each is caught by the first runs of the swarm or, if those would meet it too seldom, by a story (see directed.py).
+`python -m tests.simulation.mutants [NAME ...]` prints which checker caught it, and after how many runs or by which
+story; `--swarm` lets the swarm alone hunt them.
 
 This file must not import the core: the patched source is loaded under its name, in a process of its own.
 """
@@ -24,7 +26,7 @@ from typing import NamedTuple
 
 HOUSE = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_suffix(".txt")
-HEAD = re.compile(r"== (?P<name>\S+)(?: seed (?P<seed>\d+))?")
+HEAD = re.compile(r"== (?P<name>\S+)")
 
 
 class Patch(NamedTuple):
@@ -36,12 +38,9 @@ class Patch(NamedTuple):
 
 
 class Mutant(NamedTuple):
-    """`seed` is one that is known to catch it: a hint, good until the core or the swarm changes."""
-
     name: str
     mistake: str
     patches: tuple[Patch, ...]
-    seed: int | None
 
 
 def parse(text: str) -> Iterator[Mutant]:
@@ -62,7 +61,7 @@ def parse(text: str) -> Iterator[Mutant]:
                 raise ValueError(f"{match['name']}: neither kept nor changed: {line}")
             path, old, new = patches[-1]
             patches[-1] = Patch(path, old + (rest if kind != "+" else ""), new + (rest if kind != "-" else ""))
-        yield Mutant(match["name"], mistake, tuple(patches), int(match["seed"]) if match["seed"] else None)
+        yield Mutant(match["name"], mistake, tuple(patches))
 
 
 MUTANTS = {mutant.name: mutant for mutant in parse(FILE.read_text())}
@@ -109,30 +108,36 @@ def infect(name: str) -> None:
     sys.meta_path.insert(0, _PatchingFinder(MUTANTS[name]))
 
 
-DIRECTED = 0
-"""Instead of a seed: a scenario of directed.py."""
+RUNS = 60
+"""Of the swarm, from seed 1: in these a mutant without a story must be caught."""
+
+CAUGHT = 3
+"""The exit code of a process in which a mutant was caught."""
 
 
 class Catch(NamedTuple):
-    seed: int
+    how: str
+    """After how many runs, or by which story."""
     checker: str
     complaint: str
 
 
-def hunt(name: str, first: int, runs: int) -> Catch | None:
-    """In a process of its own: what the first seed that catches it, of `runs` from `first` on, says of it.
-    Raises RuntimeError if that process fails, or if the core as it is fails at that seed too."""
-    command = [sys.executable, "-m", "tests.simulation.mutants", "--here", "--first", str(first), "--runs", str(runs)]
-    command.append(name)
+def hunt(name: str, runs: int = RUNS, swarm: bool = False) -> Catch | None:
+    """In a process of its own: who catches the mutant, by its story or, if it has none (or `swarm` is set), in so many
+    runs. Raises RuntimeError if that process fails (a story may not get to where it wanted to be), or if the core as it
+    is fails in that run too."""
+    command = [sys.executable, "-m", "tests.simulation.mutants", "--here", "--runs", str(runs), name]
+    if swarm:
+        command.append("--swarm")
     done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return None
     if done.returncode != CAUGHT:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    seed, checker, complaint = done.stdout.split("\t", 2)
-    if int(seed) != DIRECTED:
-        _must_pass(int(seed))
-    return Catch(int(seed), checker, complaint.strip())
+    how, checker, complaint = done.stdout.split("\t", 2)
+    if how.isdigit():
+        _must_pass(int(how))
+    return Catch(f"{how} runs" if how.isdigit() else how, checker, complaint.strip())
 
 
 def _must_pass(seed: int) -> None:
@@ -145,24 +150,29 @@ def _must_pass(seed: int) -> None:
         raise RuntimeError(f"the core itself fails at seed {seed}: {run.checker}: {run.complaint}")
 
 
-CAUGHT = 3
-"""The exit code of a process in which a mutant was caught."""
-
-
-def _hunt_here(name: str, first: int, runs: int) -> int:
+def _hunt_here(name: str, runs: int, swarm: bool) -> int:
     infect(name)
     # Only now, as these load the core.
-    from tests.simulation.directed import SCENARIOS
+    from tests.simulation.directed import STORIES
+    from tests.simulation.stage import OffStage
+
+    if name not in STORIES or swarm:
+        return _hunt_with_swarm(runs)
+    try:
+        STORIES[name]()
+    except OffStage:
+        raise
+    except Exception as violation:  # noqa: BLE001  of a checker, or whatever the core raises
+        print(STORIES[name].__name__, type(violation).__name__, violation, sep="\t")
+        return CAUGHT
+    return 0
+
+
+def _hunt_with_swarm(runs: int) -> int:
     from tests.simulation.plan import draw
     from tests.simulation.scenario import execute
 
-    if name in SCENARIOS:
-        try:
-            SCENARIOS[name]()
-        except Exception as violation:  # noqa: BLE001  of a checker, or whatever the core raises
-            print(DIRECTED, type(violation).__name__, violation, sep="\t")
-            return CAUGHT
-    for seed in range(first, first + runs):
+    for seed in range(1, runs + 1):
         run = execute(draw(seed))
         if run.checker is not None:
             print(seed, run.checker, run.complaint, sep="\t")
@@ -171,36 +181,28 @@ def _hunt_here(name: str, first: int, runs: int) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Lets the swarm loose on mutants of the core.")
+    parser = argparse.ArgumentParser(description="Hunts mutants of the core.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="all of them if none is given")
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--swarm", action="store_true", help="without the stories")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"of the swarm, at most; {RUNS} if not given")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--note", action="store_true", help="note the seeds that caught them in mutants.txt")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        return _hunt_here(options.names[0], options.first, options.runs)
+        return _hunt_here(options.names[0], options.runs, options.swarm)
     names = options.names or list(MUTANTS)
     survivors = 0
     with ThreadPoolExecutor(options.jobs) as threads:
-        catches = threads.map(lambda name: hunt(name, options.first, options.runs), names)
+        catches = threads.map(lambda name: hunt(name, options.runs, options.swarm), names)
         for name, caught in zip(names, catches, strict=True):
             if caught is None:
                 survivors += 1
-                print(f"{name:34} SURVIVED {options.runs} runs", flush=True)
-                continue
-            how = f"after {caught.seed - options.first + 1:4} runs" if caught.seed != DIRECTED else "directed scenario"
-            print(f"{name:34} {caught.checker:16} {how}: {caught.complaint.splitlines()[0][:100]}", flush=True)
-            if options.note and caught.seed != DIRECTED:
-                note(name, caught.seed)
+                print(f"{name:34} SURVIVED", flush=True)
+            else:
+                complaint = caught.complaint.splitlines()[0][:80]
+                print(f"{name:34} {caught.checker:15} {caught.how:33} {complaint}", flush=True)
+    print(f"{len(names) - survivors} of {len(names)} caught")
     return 1 if survivors else 0
-
-
-def note(name: str, seed: int) -> None:
-    """Writes down the seed that caught a mutant."""
-    text = re.sub(rf"^== {name}( seed \d+)?$", f"== {name} seed {seed}", FILE.read_text(), flags=re.MULTILINE)
-    FILE.write_text(text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,190 @@
+"""Stories of nodes that are behind: what they learn, snapshots, and the log that is cut behind them."""
+
+from __future__ import annotations
+
+from paxos.messages import Decide, Learn, Reject, SnapshotPiece
+from tests.simulation.stage import OffStage, Stage
+from tests.simulation.world import Node
+
+NAMES = tuple("abcdefghijklmnopqrstuvwxyz")
+TURN_S = 0.4
+"""For so long only one of two refuses. In that time four pieces of a snapshot can come."""
+
+
+def learns_over_a_gap() -> None:
+    """A node loses its disk, and then gets an answer to what its earlier life had asked for."""
+    stage = Stage(3)
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.decide(leader, "before")
+    stage.cut(node)
+    stage.decide(leader, "meanwhile")
+    stage.mend()
+    stage.hold(Learn, to=node)
+    stage.until(lambda: stage.held)
+    node.crash()
+    node.wipe()
+    node.start()
+    stage.release()
+    stage.run(0.1)
+    stage.end()
+
+
+def needs_a_snapshot(stage: Stage) -> Node:
+    """A node has been away while others decided, and cut, more than it can get from their logs."""
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.cut(node)
+    stage.decide(leader, *NAMES[:10])
+    stage.until(lambda: leader.replica.log.released > 1)
+    return node
+
+
+def snapshot_not_stored() -> None:
+    """A node has got level by a snapshot, and starts again."""
+    stage = Stage(3, snapshot_every=4, keep=1, lag=1)
+    node = needs_a_snapshot(stage)
+    stage.mend()
+    stage.until(lambda: node.replica.applied == 10)
+    stage.run(0.2)
+    node.crash()
+    node.start()
+    stage.end()
+
+
+def older_snapshot_installed() -> None:
+    """A snapshot comes a second time, when its receiver has cut its log behind a later one."""
+    stage = Stage(3, snapshot_every=4, keep=1, lag=1, piece_bytes=100_000)
+    node = needs_a_snapshot(stage)
+    stage.mend()
+    stage.hold(SnapshotPiece, to=node)
+    stage.until(lambda: stage.held)
+    first = stage.held[:1]
+    stage.mend()
+    stage.until(lambda: node.replica.applied == 10)
+    stage.decide(stage.leader, *NAMES[10:20])
+    stage.until(lambda: node.replica.log.released > 10)
+    stage.hand(first)
+    stage.run(0.1)
+    stage.end()
+
+
+def snapshots_mixed() -> None:
+    """A node starts again in the middle of a snapshot, is sent a later one, and then gets a piece of the first."""
+    stage = Stage(3, snapshot_every=1, keep=1, lag=1, piece_bytes=20, snapshot_idle_s=0.5)
+    node = needs_a_snapshot(stage)
+    leader = stage.leader
+    stage.mend()
+    stage.hold(SnapshotPiece, to=node, where=lambda piece: piece.piece == 1)
+    stage.until(lambda: stage.held)
+    early = stage.held[:1]
+    node.crash()
+    stage.mend()
+    stage.query(leader, "a")
+    stage.run(3.0)
+    stage.hold(SnapshotPiece, to=node, where=lambda piece: piece.piece == 1)
+    stage.held = []
+    node.start()
+    stage.until(lambda: stage.held)
+    stage.hand(early)
+    stage.end()
+
+
+def overtaken_snapshot() -> None:
+    """In the middle of a snapshot a node hears that all that is in it is decided, as it had accepted it. What it lacks
+    comes after the snapshot, of which it needs no more."""
+    stage = Stage(3, snapshot_every=8, keep=1, lag=1, piece_bytes=20, pipeline=8)
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.decide(leader, *NAMES[:4])
+    stage.hold(Decide, to=node)
+    stage.lose(Learn, SnapshotPiece, to=node)
+    for name in NAMES[4:12]:
+        stage.create(leader, name)
+    stage.until(lambda: leader.replica.applied == 12)
+    stage.run(0.1)
+    if node.replica.log.decided >= leader.replica.log.released:
+        raise OffStage(f"{node.pid} knows too much")
+    stage.cut(node)
+    stage.decide(leader, "m")
+    stage.mend()
+    stage.lose(SnapshotPiece, to=node, where=lambda piece: piece.piece > 0)
+    pieces = node.replica._fetcher
+    stage.until(lambda: pieces._pieces)
+    stage.release(Decide)
+    if node.replica.log.decided != 12:
+        raise OffStage(f"{node.pid} knows {node.replica.log.decided} as decided")
+    stage.end()
+
+
+def doubled_answers() -> None:
+    """A node far behind catches up over a network that doubles everything."""
+    stage = Stage(3, learn_operations=1, keep=300, hold=300, lag=300, snapshot_every=300)
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.cut(node)
+    for number in range(150):
+        stage.create(leader, f"c{number}")
+    stage.until(lambda: leader.replica.applied == 150)
+    stage.mend()
+    stage.weather.duplicate = 1.0
+    stage.until(lambda: node.replica.applied == 150)
+    stage.weather.duplicate = 0.0
+    stage.end()
+
+
+def refused_by_two_in_turn() -> None:
+    """The only node that can lead lacks what is cut off everywhere else, and needs a while for a snapshot. Meanwhile
+    two others refuse its candidacy in turn; they have different snapshots."""
+    stage = Stage(5, snapshot_every=4, keep=2, lag=2, piece_bytes=20)
+    leader = stage.leader
+    behind, other, *rest = stage.others(leader)
+    stage.decide(leader, *NAMES[:6])
+    stage.cut(other)
+    stage.decide(leader, *NAMES[6:9])
+    stage.mend()
+    stage.until(lambda: other.compacted == 9)
+    stage.cut(behind)
+    stage.decide(leader, *NAMES[9:24])
+    for node in rest:
+        node.crash()
+    if leader.compacted == other.compacted:
+        raise OffStage("they have the same snapshot")
+    stage.weather.delay = 0.05
+    stage.mend()
+    stage.star(behind)
+    stage.lose(SnapshotPiece)
+    stage.until(lambda: behind.replica.candidate is not None)
+    stage.mend()
+    stage.star(behind)
+    stage.lose(Reject, of=leader, where=lambda reject: int(stage.now / TURN_S) % 2 == 0)
+    stage.lose(Reject, of=other, where=lambda reject: int(stage.now / TURN_S) % 2 == 1)
+    stage.expect("the node that has caught up leads", lambda: behind.pid in stage.leads)
+    stage.end()
+
+
+def log_never_cut() -> None:
+    """Users go on and on; the log does not."""
+    stage = Stage(3, snapshot_every=4, keep=2, lag=2, hold=5, horizon=12)
+    for number in range(120):
+        stage.create(stage.leader, f"c{number}")
+        stage.run(0.02)
+    stage.end()
+
+
+def cut_too_far() -> None:
+    """A disk is so slow that much has been applied when it has stored a snapshot. Then the node starts again: what
+    came after the snapshot must be in its log."""
+    stage = Stage(3, snapshot_every=4, keep=2, lag=2)
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.decide(leader, "a", "b", "c")
+    node.stall(1.0)
+    stage.decide(leader, "d", "e", "f")
+    stage.until(lambda: node.replica.applied == 6)
+    stage.run(1.5)
+    if node.disk.image.snapshot_position != 4:
+        raise OffStage(f"it has a snapshot at {node.disk.image.snapshot_position}")
+    node.crash()
+    node.start()
+    stage.end()

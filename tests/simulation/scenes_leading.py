@@ -1,0 +1,116 @@
+"""Stories of elections: who stands, who may vote, who hears of whom."""
+
+from __future__ import annotations
+
+from paxos.messages import Heartbeat, Learn, Prepare, SnapshotPiece
+from tests.simulation.scenes_proposing import hub_stands_again
+from tests.simulation.stage import Stage
+
+
+def prepares_not_repeated() -> None:
+    """The only node that can lead asks for promises, and nobody hears it at first."""
+    stage = Stage(5)
+    hub = hub_stands_again(stage)
+    stage.lose(Prepare)
+    hub.start()
+    stage.until(lambda: hub.replica.candidate is not None)
+    stage.run(0.05)
+    stage.mend()
+    stage.star(hub)
+    stage.expect("the candidate leads", lambda: hub.pid in stage.leads)
+    stage.end()
+
+
+def caught_up_candidate() -> None:
+    """The only node that can lead is behind what the others can still show, and stands. It catches up before it is told
+    that it must; then it must ask from there on."""
+    stage = Stage(5, snapshot_every=4, keep=1, lag=1)
+    leader = stage.leader
+    behind = stage.others(leader)[0]
+    stage.cut(behind)
+    stage.decide(leader, "a", "b", "c", "d", "e")
+    leader.crash()
+    stage.mend()
+    stage.star(behind)
+    stage.lose(Learn, SnapshotPiece, to=behind)
+    stage.until(lambda: behind.replica.candidate is not None)
+    stage.mend()
+    stage.star(behind)
+    stage.expect("the candidate leads", lambda: behind.pid in stage.leads)
+    stage.end()
+
+
+def leader_in_a_corner() -> None:
+    """A leader is left with one link of four: everybody still hears of it, but it reaches no majority."""
+    stage = Stage(5)
+    corner = stage.leader
+    hub = stage.others(corner)[0]
+    stage.star(hub)
+    stage.expect("the hub leads", lambda: hub.pid in stage.leads)
+    for node in stage.nodes.values():
+        stage.create(node, f"of-{node.pid}")
+    stage.expect("all is done", lambda: len(stage.told) == 5)
+    stage.end()
+
+
+def end_of_a_chain() -> None:
+    """In a chain of five, users at its ends write and read: what they ask for is passed on to the leader, and the
+    answers to those who asked."""
+    stage = Stage(5)
+    one, two, three, four, five = stage.nodes.values()
+    for node, apart in ((one, (three, four, five)), (two, (four, five)), (three, (five,))):
+        stage.cut(node, *apart)
+    stage.run(3.0)
+    for node in (one, five):
+        stage.create(node, f"of-{node.pid}")
+    stage.expect("all is done", lambda: len(stage.told) == 2)
+    answered = [stage.read(node, shows="of-1") for node in (one, five)]
+    stage.expect("reads are answered", lambda: all(answered))
+    stage.end()
+
+
+def lost_disk() -> None:
+    """A node loses its disk. At first it hears no gossip, only what a leader asks of it; then also that another disk
+    was known under its number. It never votes again, and learns all that is decided."""
+    stage = Stage(3)
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.decide(leader, "before")
+    node.crash()
+    node.wipe()
+    stage.lose(Heartbeat, to=node)
+    node.start()
+    stage.decide(leader, "unheard-of")
+    stage.mend()
+    stage.run(1.0)
+    stage.decide(leader, "after")
+    stage.read(leader, shows="after")
+    stage.end()
+
+
+def last_words() -> None:
+    """The leader loses its disk, and the calendar of the new machine is far behind: what its earlier life said of
+    itself seems newer to everybody than what it says now."""
+    stage = Stage(3)
+    leader = stage.leader
+    stage.decide(leader, "before")
+    leader.crash()
+    leader.wipe()
+    leader.epoch_us //= 2
+    leader.start()
+    stage.expect("somebody else leads", lambda: stage.leads - {leader.pid})
+    stage.expect("the replacement follows", lambda: leader.replica.status().leader in stage.leads)
+    stage.create(leader, "after")
+    stage.expect("what its user wants is done", lambda: "after" in stage.told)
+    stage.end()
+
+
+def own_vote_refused() -> None:
+    """A leader proposes further ahead than its own acceptor stores, and needs its own vote, as one of three is down."""
+    stage = Stage(3, horizon=12)
+    leader = stage.leader
+    stage.others(leader)[0].crash()
+    for number in range(30):
+        stage.create(leader, f"c{number}")
+    stage.expect("all is done", lambda: len(stage.told) == 30)
+    stage.end()

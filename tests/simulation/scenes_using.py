@@ -1,0 +1,128 @@
+"""Stories of users: what a read shows, and by which names operations go."""
+
+from __future__ import annotations
+
+from paxos.messages import Accept, Confirm, Confirmed, Decide, Forward, Learn, ReadReply, Reject
+from tests.simulation.stage import OffStage, Stage
+from tests.simulation.world import Node
+
+
+def replaced_unaware(stage: Stage) -> Node:
+    """A leader is cut off, and does not notice yet that another one has taken its place and decided something new."""
+    old = stage.leader
+    stage.cut(old)
+    for node in stage.others(old):
+        node.suspect(old.pid)
+    stage.until(lambda: stage.leader is not old, within=0.3)
+    stage.create(stage.leader, "new")
+    stage.until(lambda: "new" in stage.told, within=0.1)
+    if old.pid not in stage.leads:
+        raise OffStage("it has noticed")
+    return old
+
+
+def reads_without_quorum() -> None:
+    """A leader that has been replaced, without knowing, and hears nobody, is asked for a read."""
+    stage = Stage(3)
+    old = replaced_unaware(stage)
+    stage.read(old, shows="new")
+    stage.run(0.1)
+    stage.end()
+
+
+def higher_leader_confirms() -> None:
+    """A leader that has been replaced, without knowing, asks those who replaced it whether it leads."""
+    stage = Stage(3)
+    old = replaced_unaware(stage)
+    stage.mend()
+    stage.lose(of=old, where=lambda message: not isinstance(message, Confirm))
+    stage.lose(to=old, where=lambda message: not isinstance(message, Confirmed | Reject))
+    stage.read(old, shows="new")
+    stage.run(0.1)
+    stage.end()
+
+
+def reads_confirmed_by_old_round() -> None:
+    """A leader that has been replaced, without knowing, is asked for a read; and an old confirmation comes late."""
+    stage = Stage(3)
+    old = stage.leader
+    stage.decide(old, "before")
+    stage.hold(Confirmed, of=stage.others(old)[0])
+    answered = stage.read(old, shows="before")
+    stage.until(lambda: stage.held and answered)
+    replaced_unaware(stage)
+    stage.read(old, shows="new")
+    stage.run(stage.timing.tick_s)
+    stage.release()
+    stage.end()
+
+
+def reads_before_inheritance() -> None:
+    """A leader dies when it has told its user that something is done, and nobody else that it is decided. Its successor
+    is asked for a read before that is decided once more."""
+    stage = Stage(3)
+    first = stage.leader
+    stage.lose(Decide, Learn)
+    stage.create(first, "done")
+    stage.until(lambda: "done" in stage.told)
+    first.crash()
+    stage.lose(Accept)
+    stage.until(lambda: stage.leads)
+    stage.read(stage.leader, shows="done")
+    stage.run(0.3)
+    stage.end()
+
+
+def reads_of_an_earlier_life() -> None:
+    """A node starts again; then comes the answer to the first read of its life before."""
+    stage = Stage(3)
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.decide(leader, "before")
+    stage.hold(ReadReply, to=node)
+    stage.read(node, shows="before")
+    stage.until(lambda: stage.held)
+    node.crash()
+    stage.decide(leader, "new")
+    node.start()
+    stage.read(node, shows="new")
+    stage.release()
+    stage.end()
+
+
+def earlier_life_counts() -> None:
+    """An operation of a node's earlier life comes late, when one of its later life is done already."""
+    stage = Stage(3)
+    node = stage.others(stage.leader)[0]
+    stage.hold(Forward, of=node)
+    stage.create(node, "early")
+    stage.until(lambda: stage.held)
+    node.crash()
+    stage.mend()
+    node.start()
+    stage.decide(node, "late")
+    stage.release()
+    stage.run(0.2)
+    stage.end()
+
+
+def same_name_again() -> None:
+    """A node loses its disk and its calendar is set back, so its life gets an older name than the one before. As soon
+    as it learns of that, it takes a later name, does something under it, and dies before that name is on its disk. The
+    next life must not take the same: it would take what that one did for its own."""
+    stage = Stage(3, learn_operations=1)
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.decide(node, "first-life")
+    node.crash()
+    node.wipe()
+    node.epoch_us //= 2
+    node.start()
+    node.stall(60.0)
+    stage.decide(node, "second-life")
+    node.crash()
+    node.disarm()
+    node.start()
+    stage.create(node, "third-life")
+    stage.expect("what the third life wants is done", lambda: "third-life" in stage.told)
+    stage.end()

@@ -1,0 +1,219 @@
+"""A cluster for stories: its messages are in our hands.
+
+A story loses, holds back and hands over messages, waits until it has come to where it wants to be (`until`), and says
+what must happen then (`expect`, `shows`). All checkers look on, and `end` wants to see all nodes level again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from kvstore.commands import Create, Query, encode
+from kvstore.store import Outcome
+from paxos.messages import AnyMessage, Routed
+from paxos.output import Applied
+from tests.simulation.checkers import all_checkers
+from tests.simulation.world import SIM_LIMITS, Node, Violation, World
+
+SETTLES_S = 20.0
+"""Virtual seconds in which a cluster without faults must be level again: silences of up to 10 election times may have
+to be waited for."""
+
+
+class OffStage(Exception):
+    """A story did not get to where it wanted to be: it tells nothing, neither of the core nor of a mutant."""
+
+
+class Overdue(Violation):
+    """Something that had to happen did not."""
+
+
+class Stale(Violation):
+    """A read showed a state from before what was acknowledged."""
+
+
+class Misled(Violation):
+    """A user was told the outcome of somebody else's operation."""
+
+
+class Sent(NamedTuple):
+    sender: int
+    to: int
+    message: AnyMessage
+
+
+Rule = Callable[[Sent], bool]
+
+
+def rule(
+    *kinds: type[Any], of: Node | None = None, to: Node | Iterable[Node] | None = None,
+    where: Callable[[Any], bool] = lambda message: True,
+) -> Rule:
+    """Fits messages of these kinds (any, if none is named), also those that are passed on by others."""
+    receivers = None if to is None else {to.pid} if isinstance(to, Node) else {node.pid for node in to}
+
+    def fits(sent: Sent) -> bool:
+        message = sent.message.message if isinstance(sent.message, Routed) else sent.message
+        return (
+            (of is None or sent.sender == of.pid) and (receivers is None or sent.to in receivers)
+            and (not kinds or isinstance(message, kinds)) and where(message)
+        )
+
+    return fits
+
+
+class Stage(World):
+    """So many nodes, one of which leads already."""
+
+    def __init__(self, nodes: int, **limits: int | float) -> None:
+        super().__init__(1, range(1, nodes + 1), limits=msgspec.structs.replace(SIM_LIMITS, **limits),
+                         observers=all_checkers())
+        self.held: list[Sent] = []
+        self.told: set[str] = set()
+        """Conversations of which anything was acknowledged."""
+        self._lost: list[Rule] = []
+        self._holding: list[Rule] = []
+        self.start()
+        self.until(lambda: self.leads)
+        self.run(1.0)
+
+    # ---- Who
+
+    @property
+    def leader(self) -> Node:
+        """Who leads; of several that believe so, the one with the highest claim."""
+        leaders = [node for node in self.nodes.values() if node.up and node.replica.leader is not None]
+        if not leaders:
+            raise OffStage("nobody leads")
+        return max(leaders, key=lambda node: node.replica.acceptor.promised.leadership)
+
+    @property
+    def leads(self) -> set[int]:
+        """All who believe that they lead."""
+        return {node.pid for node in self.nodes.values() if node.up and node.replica.leader is not None}
+
+    def others(self, *nodes: Node) -> list[Node]:
+        return [node for node in self.nodes.values() if node not in nodes]
+
+    # ---- Messages
+
+    def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
+        sent = Sent(sender.pid, to, message)
+        if any(fits(sent) for fits in self._holding):
+            self.held.append(sent)
+        elif not any(fits(sent) for fits in self._lost):
+            super().carry(sender, to, message)
+            return
+        for told in self.hooks["sent"]:
+            told(self, sender, to, message)
+
+    def lose(self, *kinds: type[Any], **which: Any) -> None:
+        """From now on such messages (see `rule`) are lost."""
+        self._lost.append(rule(*kinds, **which))
+
+    def hold(self, *kinds: type[Any], **which: Any) -> None:
+        """From now on such messages are held back."""
+        self._holding.append(rule(*kinds, **which))
+
+    def cut(self, node: Node, *peers: Node) -> None:
+        """The links between `node` and these peers (all, if none is named) carry nothing."""
+        for peer in peers or self.others(node):
+            self.lose(of=node, to=peer)
+            self.lose(of=peer, to=node)
+
+    def star(self, hub: Node) -> None:
+        """All links are cut but those of `hub`: with five nodes, nobody else can lead."""
+        leaves = self.others(hub)
+        for leaf in leaves:
+            self.lose(of=leaf, to=[other for other in leaves if other is not leaf])
+
+    def mend(self) -> None:
+        """All messages pass again; what is held stays held."""
+        self._lost, self._holding = [], []
+
+    def release(self, *kinds: type[Any], first: int | None = None, **which: Any) -> None:
+        """Hands over what is held of such messages (or the `first` so many), in the order in which they were sent."""
+        fits = rule(*kinds, **which)
+        chosen = [sent for sent in self.held if fits(sent)][:first]
+        self.held = [sent for sent in self.held if not any(sent is one for one in chosen)]
+        self.hand(chosen)
+
+    def hand(self, messages: Iterable[Sent]) -> None:
+        for sender, to, message in messages:
+            self.nodes[to].receive(sender, message)
+
+    # ---- Users
+
+    def create(self, node: Node, context: str) -> None:
+        self._submit(node, Create(context))
+
+    def query(self, node: Node, context: str) -> None:
+        self._submit(node, Query(context, "why?"))
+
+    def _submit(self, node: Node, command: Create | Query) -> None:
+        def answer(applied: Applied | None, outcome: Outcome | None) -> None:
+            if applied is not None and applied.operation.payload != encode(command):
+                raise Misled(f"{node.pid} tells its user, who wanted {command}, the outcome of {applied}")
+            self.told.add(command.context)
+
+        if not node.submit(command, answer):
+            raise OffStage(f"{node.pid} takes no more")
+
+    def decide(self, node: Node, *contexts: str) -> None:
+        """Creates one conversation after the other, each acknowledged before the next."""
+        for context in contexts:
+            self.create(node, context)
+            self.until(lambda context=context: context in self.told)  # type: ignore[misc]
+            self.run(0.05)
+
+    def read(self, node: Node, *, shows: str) -> list[str]:
+        """A user looks at what there is, which must contain this conversation by then. What is returned fills when the
+        read is answered."""
+        answered: list[str] = []
+
+        def look() -> None:
+            if shows not in node.store.conversations:
+                raise Stale(f"{node.pid} does not show {shows}, which was acknowledged before")
+            answered.append(shows)
+
+        if not node.read(look):
+            raise OffStage(f"{node.pid} takes no more")
+        return answered
+
+    # ---- The story
+
+    def until(self, condition: Callable[[], Any], within: float = 5.0) -> None:
+        """The story goes on when this holds. Raises OffStage if it never does."""
+        if not self.run_until(lambda: bool(condition()), within):
+            raise OffStage(f"still waiting after {within} s: {self._states()}")
+
+    def expect(self, what: str, condition: Callable[[], Any], within: float = 10.0) -> None:
+        """Raises Overdue if this does not come to hold."""
+        if not self.run_until(lambda: bool(condition()), within):
+            raise Overdue(f"not within {within} s: {what}; {self._states()}")
+
+    def end(self) -> None:
+        """All faults end: everybody is up, gets level, follows one leader, and nobody waits for anything."""
+        self.mend()
+        for node in self.nodes.values():
+            node.disarm()
+            if not node.up:
+                node.start()
+        self.expect("all are level", self._level, SETTLES_S)
+        for settled in self.hooks["settled"]:
+            settled(self, list(self.nodes.values()))
+
+    def _level(self) -> bool:
+        replicas = [node.replica for node in self.nodes.values()]
+        leads = self.leads
+        return (
+            len(leads) == 1 and all({replica.status().leader} == leads for replica in replicas)
+            and len({replica.log.decided for replica in replicas} | {replica.applied for replica in replicas}) == 1
+            and not any(len(replica.queue) or len(replica.reads) for replica in replicas)
+        )
+
+    def _states(self) -> str:
+        return "; ".join(str(node.replica.status()) for node in self.nodes.values() if node.up)
