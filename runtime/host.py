@@ -232,7 +232,8 @@ class Host:
         while out := self.replica.take_output(self._loop.time()):
             if out.send_first:
                 self._send_all(out.send_first)
-                self._door.flush()  # before the disk's thread wants its turn of the interpreter
+                if out.persist is not None:
+                    self._door.flush()  # before the disk's thread wants its turn of the interpreter
             if out.persist is not None or out.send:
                 self._store(out)
             self._consume(out)
