@@ -112,8 +112,11 @@ class Paper(msgspec.Struct, frozen=True):
 
 def _more(line: str, room: int | None) -> str:
     """The line with a sign that there is more, in the room that there is."""
-    while room is not None and width(line) + 2 > room:
+    if room is not None and width(line) + 2 > room:
         line = line[:-1]
+        while width(line) + 2 > room:
+            line = line[:-1]
+        line = line.rpartition(" ")[0].rstrip() or line  # a word that was cut is no loss
     return f"{line.rstrip()} …".lstrip()
 
 

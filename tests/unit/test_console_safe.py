@@ -87,4 +87,5 @@ def test_paper_is_safe_and_keeps_its_width(text: str, width: int, indent: int) -
 def test_paper_shortens() -> None:
     assert Paper(40).text("\n".join("abcdef"), 2, most=3) == "  a\n  b\n  c …"
     assert Paper(10).text("abcdefghi jkl", most=1) == "abcdefgh …"
+    assert Paper(20).text("a few words that go on", 4, most=1) == "    a few words …"
     assert Paper().text("word " * 100).count("\n") == 0
