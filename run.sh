@@ -16,7 +16,8 @@ usage: ./run.sh [COMMAND]
 
   (none)        set up if needed, start five nodes and the network in tmux, attach
   --no-tmux     all six in this terminal, their lines with their names before them; type "2: create c1" for node 2,
-                "net: failNode 3" for the network. An empty input keeps it running until SIGTERM (CI, containers)
+                "net: failNode 3" for the network. Each carries out its own lines in order; "net: node 2: create c1"
+                waits for the network's lines before it. An empty input keeps it running until SIGTERM (CI, containers)
   stop          stop them; conversations stay on disk
   reset         stop them and delete all conversations (asks first)
   setup         only install into .venv

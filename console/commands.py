@@ -34,6 +34,8 @@ class Usage(msgspec.Struct, frozen=True):
     """Answers at once, not in the order typed. Must not wait for anything."""
     large: bool = False
     """Its result may be large, and is laid out beside the event loop."""
+    shows_progress: bool = False
+    """People see how far it is; they need not be told that it is still under way."""
     details: str = ""
     """What `help COMMAND` adds."""
 

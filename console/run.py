@@ -176,7 +176,9 @@ class Console:
         """Says that a command is still under way."""
         if self.form is Form.TERMINAL:
             self._late.add(command.line)
-        self.emit(waiting_record(command, reason), f"{command}: still trying: {reason}")
+        usage = self._executor.commands.get(command.name) if self._executor else None
+        seen = usage is not None and usage.shows_progress
+        self.emit(waiting_record(command, reason), None if seen else f"{command}: still trying: {reason}")
 
     async def _serve(self, desk: Desk, status_line: Callable[[], str] | None) -> None:
         source: Terminal | PipeInput

@@ -51,9 +51,9 @@ USAGES = [
     ),
     Usage("log", "[N]", "the last N faults set and taken back, with their times", "log 20", 0, 1, at_once=True),
     Usage(
-        "script", "FILE", "carry out the commands in a file", "script failover", 1, 1, text=True,
+        "script", "FILE", "carry out the commands in a file", "script failover", 1, 1, text=True, shows_progress=True,
         details="FILE, or the name of one in scenarios/. One command a line, # begins a remark, $N stands for a "
-        "number that is new in every run. A line that makes no sense is told before anything is carried out; a command "
+        "word that is new in every run. A line that makes no sense is told before anything is carried out; a command "
         "that fails ends the script. stop ends it too.",
     ),
     Usage("stop", "", "end the script that is running; faults stay as they are", "stop", at_once=True),

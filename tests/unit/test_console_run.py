@@ -22,6 +22,7 @@ USAGES = [
     Usage("say", "TEXT", "says it", "say hello", 1, 1, text=True),
     Usage("big", "N", "says much", "big 1000", 1, 1, large=True),
     Usage("hang", "", "never answers"),
+    Usage("play", "", "never answers, and shows how far it is", shows_progress=True),
     Usage("status", "", "at once", at_once=True),
 ]
 
@@ -32,7 +33,7 @@ async def execute(name: str, args: list[str]) -> Result:
             return {"text": args[0]}
         case "big":
             return {"text": "x" * int(args[0])}
-        case "hang":
+        case "hang" | "play":
             await asyncio.Event().wait()
     return {"role": "tester"}
 
@@ -141,6 +142,15 @@ def test_waiting_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     _, stdout, _ = converse(Form.JSON, b"hang\nexit\n")
     assert records(stdout)[0] == {"event": "waiting", "command": "hang", "line": 1, "reason": "not done yet"}
     assert [record["event"] for record in records(stdout)] == ["waiting", "result", "result"]
+
+
+def test_people_are_not_told_what_they_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.run.WAITING_AFTER", 0.05)
+    monkeypatch.setattr("console.run.EXIT_WITHIN", 0.5)
+    _, stdout, _ = converse(Form.PLAIN, b"hang\nplay\nexit\n")
+    assert "hang: still trying" in stdout and "play: still trying" not in stdout
+    _, stdout, _ = converse(Form.JSON, b"play\nexit\n")
+    assert records(stdout)[0]["event"] == "waiting"
 
 
 def test_much_input_and_much_output() -> None:
