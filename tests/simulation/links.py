@@ -18,9 +18,8 @@ import multiprocessing
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache
-from itertools import combinations, permutations, product
+from collections.abc import Callable, Iterable
+from itertools import product
 from random import Random
 
 import msgspec
@@ -28,12 +27,21 @@ import msgspec
 from kvstore.commands import Create
 from paxos.ballot import Leadership
 from paxos.messages import AnyMessage, Prepare
+from tests.simulation.patterns import (
+    ARROWS,
+    NODES,
+    PAIRS,
+    Pattern,
+    Renamings,
+    able,
+    connected,
+    mutual,
+    one_way_classes,
+    reachable,
+    renamed,
+    symmetric,
+)
 from tests.simulation.world import SIM_TIMING, Node, Observer, Weather, World
-
-NODES = (1, 2, 3, 4, 5)
-QUORUM = 3
-PAIRS = tuple(combinations(NODES, 2))
-ARROWS = tuple((one, other) for one in NODES for other in NODES if one != other)
 
 RESTART = 0
 """As a starting leader: nobody. All nodes crash, and start again under the pattern."""
@@ -48,92 +56,6 @@ SETTLES_WITHIN_S = 8.0
 OBSERVED_S = 3.0
 """For how long the ballots must stand still afterwards: six times the election time."""
 LOOK_EVERY_S = 0.025
-
-Arrow = tuple[int, int]
-Pattern = frozenset[Arrow]
-"""The directed links that work."""
-
-
-# ---- Patterns
-
-
-def symmetric(number: int) -> Pattern:
-    """Pattern `number`, 0..1023: bit i says whether the i-th pair of nodes is linked."""
-    return frozenset(
-        arrow for bit, (one, other) in enumerate(PAIRS) if number >> bit & 1 for arrow in ((one, other), (other, one))
-    )
-
-
-def mutual(pattern: Pattern, node: int) -> int:
-    """How many others exchange messages with `node` in both directions."""
-    return sum((node, other) in pattern and (other, node) in pattern for other in NODES if other != node)
-
-
-def able(pattern: Pattern) -> list[int]:
-    """The nodes that reach a majority directly, themselves included."""
-    return [node for node in NODES if mutual(pattern, node) + 1 >= QUORUM]
-
-
-def reachable(pattern: Pattern, start: int) -> set[int]:
-    """The nodes that messages of `start` can get to, if others pass them on."""
-    seen, waiting = {start}, [start]
-    while waiting:
-        node = waiting.pop()
-        for other in NODES:
-            if other not in seen and (node, other) in pattern:
-                seen.add(other)
-                waiting.append(other)
-    return seen
-
-
-def connected(pattern: Pattern, leader: int) -> list[int]:
-    """The nodes with a path to `leader` and a path back."""
-    return [node for node in reachable(pattern, leader) if leader in reachable(pattern, node)]
-
-
-def renamed(pattern: Pattern, order: tuple[int, ...]) -> Pattern:
-    return frozenset((order[one - 1], order[other - 1]) for one, other in pattern)
-
-
-def lonely_hubs() -> Iterator[Pattern]:
-    """All one-way patterns in which exactly one node, here node 1, reaches a majority in both directions."""
-    rest = NODES[1:]
-    for spokes in (2, 3, 4):
-        for partners in combinations(rest, spokes):
-            pairs = [pair for pair in PAIRS if not (pair[0] == 1 and pair[1] in partners)]
-            for states in product(range(4), repeat=len(pairs)):
-                arrows = [(1, p) for p in partners] + [(p, 1) for p in partners]
-                for (one, other), state in zip(pairs, states, strict=True):
-                    arrows += [(one, other)] * (state & 1) + [(other, one)] * (state >> 1)
-                pattern = frozenset(arrows)
-                if mutual(pattern, 1) == spokes and able(pattern) == [1]:
-                    yield pattern
-
-
-class Renamings:
-    """All renamings of the nodes that leave the `fixed` ones as they are."""
-
-    def __init__(self, *fixed: int) -> None:
-        others = [node for node in NODES if node not in fixed]
-        bit = {arrow: 1 << number for number, arrow in enumerate(ARROWS)}
-        self._tables = []
-        for order in permutations(others):
-            name = {**dict(zip(others, order, strict=True)), **{node: node for node in fixed}}
-            self._tables.append({arrow: bit[name[arrow[0]], name[arrow[1]]] for arrow in ARROWS})
-
-    def canonical(self, pattern: Pattern) -> int:
-        """Equal for patterns that are the same but for the names of nodes."""
-        return min(sum(map(table.__getitem__, pattern)) for table in self._tables)
-
-
-@cache
-def one_way_classes() -> tuple[Pattern, ...]:
-    """`lonely_hubs` up to renaming: the first of each class, in a fixed order."""
-    renamings = Renamings(1)
-    found: dict[int, Pattern] = {}
-    for pattern in lonely_hubs():
-        found.setdefault(renamings.canonical(pattern), pattern)
-    return tuple(found[key] for key in sorted(found))
 
 
 # ---- One run

@@ -4,23 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.links import (
-    ARROWS,
-    NODES,
-    RESTART,
-    Case,
-    Result,
-    able,
-    any_cases,
-    connected,
-    lonely_hubs,
-    one_way_cases,
-    one_way_classes,
-    run,
-    symmetric,
-    symmetric_cases,
-    table,
-)
+from tests.simulation.links import RESTART, Case, Result, any_cases, one_way_cases, run, symmetric_cases, table
+from tests.simulation.patterns import ARROWS, NODES, able, connected, lonely_hubs, one_way_classes, symmetric
 
 
 def settle(cases: list[Case]) -> list[Result]:
