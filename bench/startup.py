@@ -60,7 +60,7 @@ async def simulator(runs: int) -> float | None:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )
     out, _ = await process.communicate()
-    found = re.search(rb"(\d+) runs/min", out)
+    found = re.search(rb": (\d+) a minute", out)
     return float(found[1]) if found else None
 
 
