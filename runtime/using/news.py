@@ -104,6 +104,8 @@ class News:
             case Retry():
                 self._on_retry(command, event, mine)
             case Poll():
+                if mine and turn is not None:
+                    self._asked_here[context] = turn
                 self._tell("poll", event, f"{context}: the nodes rank the answers", mine)
             case Ranking():
                 self._on_ranking(command)
@@ -212,12 +214,13 @@ class News:
         turn = self._store().conversations[context].turns[event["turn"] - 1]
         assert turn.poll is not None
         result = {**event, "poll": poll_record(turn.poll)}
+        unasked = self._hushed and self._asked_here.get(context) != event["turn"]
         if turn.chosen is None:
             words = f"{context}: no node could rank the answers: choose {context} N takes one"
-            self._tell("no_choice", result, words, mine=False)
+            self._emit({"event": "no_choice", **result}, None if unasked else words)
             return
         text = partial(render.elected, context, turn.chosen, turn_record(turn))
-        self._emit({"event": "chosen", **result, "node": turn.chosen}, None if self._hushed else text)
+        self._emit({"event": "chosen", **result, "node": turn.chosen}, None if unasked else text)
 
     def _tell(self, name: str, event: Mapping[str, Any], text: Text, mine: bool) -> None:
         """An event that humans need not read where it was typed: there the command's result says it."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from console.commands import parse
-from kvstore.commands import Answer, Candidate, Elect, Ranking
+from kvstore.commands import Answer, Candidate, Create, Elect, Query, Ranking
 from runtime.session import COMMANDS, Session
+from runtime.using.news import Level
 from tests.unit.session_tools import ME, PAPER, Bench, bench
 
 
@@ -72,6 +75,24 @@ def test_the_nodes_choose_and_the_votes_can_be_seen() -> None:
         assert "[3] m3: 4 > 3" in shown and "[5] m5: abstains: its ranking cannot be read" in shown
         assert "node 4: 1, node 3: 0" in shown
         assert "abstains" not in _shown(b.session, "view c1", viewed)
+
+    bench(scenario)
+
+
+@pytest.mark.parametrize("level", [Level.CALM, Level.QUIET])
+def test_who_has_the_nodes_choose_is_told_what_came_of_it(level: Level) -> None:
+    """Even if the question was not typed here, and nothing else is told."""
+
+    async def scenario(b: Bench) -> None:
+        b.node.apply(Create("c1"), 3)
+        b.node.apply(Query("c1", "why?"), 3)
+        b.candidates("c1", 1, 3, 4)
+        b.session._news.level = level
+        shown = len(b.shown)
+        await b.do("choose c1 auto")
+        b.node.apply(Ranking("c1", 1, 3, 1, [4, 3], None, "m3"), 3)
+        b.node.apply(Elect("c1", 1, 1), 4)
+        assert len(b.shown) == shown + 1 and "the nodes chose node 4's answer" in b.shown[-1]
 
     bench(scenario)
 
