@@ -151,11 +151,15 @@ class Desk:
         try:
             outcome = await self._metered(duty)
         except ProviderError as error:
-            self._metering.failures += 1
-            error.reason = _valid(error.reason)
-            if check_text(error.reason) is not None:
-                error.reason = "the LLM failed without saying why"
             outcome = error
+        except Exception as error:  # noqa: BLE001 - a bug here is a failed answer too: else its question stays open for ever
+            _log.exception("%s was not done", duty.key)
+            outcome = ProviderError(f"this node could not ask its LLM: {type(error).__name__}")
+        if isinstance(outcome, ProviderError):
+            self._metering.failures += 1
+            outcome.reason = _valid(outcome.reason)
+            if check_text(outcome.reason) is not None:
+                outcome.reason = "the LLM failed without saying why"
         if self._tasks.get(duty.key) is not asyncio.current_task():
             return
         del self._tasks[duty.key]

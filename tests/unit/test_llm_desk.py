@@ -322,6 +322,21 @@ def test_bugs_of_others_stay_where_they_are(caplog: pytest.LogCaptureFixture) ->
         asyncio.run(main())
 
 
+def test_a_question_that_cannot_be_put_together_is_a_failed_answer(caplog: pytest.LogCaptureFixture) -> None:
+    def paper() -> list[Message]:
+        raise KeyError("oops")
+
+    async def main() -> None:
+        office = Office(Scripted(failing()))
+        office.desk.start(msgspec.structs.replace(duty(), paper=paper))
+        assert await office.reason() == "this node could not ask its LLM: KeyError"
+        assert office.desk.metering.failures == 1 and office.desk.metering.in_flight == 0
+        await office.desk.close()
+
+    with caplog.at_level(logging.CRITICAL, logger="llm.desk"):
+        asyncio.run(main())
+
+
 def test_progress_is_passed_on() -> None:
     async def main() -> None:
         seen: list[tuple[str, int]] = []
