@@ -48,6 +48,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "older-snapshot-installed": catching_up.older_snapshot_installed,
     "snapshots-mixed": catching_up.snapshots_mixed,
     "log-never-cut": catching_up.log_never_cut,
+    "no-horizon": catching_up.no_further_than_the_horizon,
     "cut-too-far": catching_up.cut_too_far,
     "found-overtaken-snapshot": catching_up.overtaken_snapshot,
     "found-doubled-answers-ask-twice": catching_up.doubled_answers,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paxos.messages import Decide, Learn, Reject, SnapshotPiece
+from paxos.messages import Accept, Decide, Learn, Reject, SnapshotPiece
 from tests.simulation.stage import OffStage, Stage
 from tests.simulation.world import Node
 
@@ -61,7 +61,7 @@ def older_snapshot_installed() -> None:
     stage.until(lambda: stage.held)
     first = stage.held[:1]
     stage.mend()
-    stage.until(lambda: node.replica.applied == 10)
+    stage.until(lambda: node.replica.applied == 10 and stage.leads)
     stage.decide(stage.leader, *NAMES[10:20])
     stage.until(lambda: node.replica.log.released > 10)
     stage.hand(first)
@@ -160,6 +160,18 @@ def refused_by_two_in_turn() -> None:
     stage.lose(Reject, of=leader, where=lambda reject: int(stage.now / TURN_S) % 2 == 0)
     stage.lose(Reject, of=other, where=lambda reject: int(stage.now / TURN_S) % 2 == 1)
     stage.expect("the node that has caught up leads", lambda: behind.pid in stage.leads)
+    stage.end()
+
+
+def no_further_than_the_horizon() -> None:
+    """A node misses one operation and is taught nothing, while many more come: it must not store without end what it
+    may not apply."""
+    stage = Stage(3, horizon=12)
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.lose(Accept, to=node, where=lambda accept: accept.ballot.op_num == 1)
+    stage.lose(Learn, to=node)
+    stage.decide(leader, *NAMES)
     stage.end()
 
 

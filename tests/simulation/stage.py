@@ -18,6 +18,8 @@ from paxos.output import Applied
 from tests.simulation.checkers import all_checkers
 from tests.simulation.world import SIM_LIMITS, Node, Violation, World
 
+SEED = 1
+"""Of the dice that stories leave to chance: delays and the waits before elections. Any other should do as well."""
 SETTLES_S = 20.0
 """Virtual seconds in which a cluster without faults must be level again: silences of up to 10 election times may have
 to be waited for."""
@@ -69,7 +71,7 @@ class Stage(World):
     """So many nodes, one of which leads already."""
 
     def __init__(self, nodes: int, **limits: int | float) -> None:
-        super().__init__(1, range(1, nodes + 1), limits=msgspec.structs.replace(SIM_LIMITS, **limits),
+        super().__init__(SEED, range(1, nodes + 1), limits=msgspec.structs.replace(SIM_LIMITS, **limits),
                          observers=all_checkers())
         self.held: list[Sent] = []
         self.told: set[str] = set()
