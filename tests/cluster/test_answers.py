@@ -6,7 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cluster.harness import Cluster, Event, until
+from tests.unit.gemini_tools import candidate, streamed, usage
+from tests.unit.llm_tools import stand_in
 
 
 def nodes_with(**own: dict[str, Any]) -> list[dict[str, Any]]:
@@ -19,6 +23,11 @@ def answered(context: str, turn: int = 1) -> Callable[[Event], bool]:
         return (event["event"], event.get("context"), event.get("turn")) == ("answer", context, turn)
 
     return lambda event: is_answer(event) and "text" in event
+
+
+def of(name: str, node: int, key: str) -> Callable[[Event], bool]:
+    """An event about this node that has this key."""
+    return lambda event: event["event"] == name and event["node"] == node and key in event
 
 
 def asked_in_all(cluster: Cluster) -> int:
@@ -178,3 +187,21 @@ def test_progress_is_shown_where_the_question_was_typed_and_nowhere_else(tmp_pat
         assert decided == 1 + 1 + 5, "nothing of it is in the log"
         others = [process for pid, process in cluster.nodes.items() if pid != 2]
         assert not any(event["event"] == "progress" for process in others for event in process.events)
+
+
+def test_tokens_are_shown_as_gemini_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    words = [candidate(f"word {number} ", None) | usage(5, number) for number in range(1, 9)]
+    with stand_in(streamed(*words, candidate("end."), delay_s=0.2)) as google:
+        gemini = {"base_url": google.url, "api_key": "AIza-no-real-key"}
+        own = {"n1": {"provider": "gemini", **gemini}, "n2": {"provider": "google-genai", **gemini}}
+        with Cluster(tmp_path, nodes=nodes_with(**own)) as cluster:
+            cluster.leader()
+            asker = cluster.nodes[3]
+            asker.ok("create c")
+            asker.ok("query c Why?")
+            for pid in (1, 2):
+                told = asker.wait(of("progress", pid, "tokens"))
+                assert told["state"] == "writing" and 1 <= told["tokens"] <= 8
+                done = asker.wait(of("candidate", pid, "text"))
+                assert done["text"].startswith("word 1 word 2") and asker.events.index(told) < asker.events.index(done)
