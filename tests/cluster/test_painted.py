@@ -93,7 +93,8 @@ def test_the_cursor_stays_behind_what_is_typed_while_answers_arrive(cluster: Clu
 def test_the_commentary_has_a_colour_for_each_phase(cluster: Cluster, screen: Painted) -> None:
     network = cluster.network
     network.ok(f"isolate {ME}")
-    network.ok("wait leader 2,3,4,5")  # so that node 1 must stand for leader later
+    others = [2, 3, 4, 5]
+    cluster.leader(among=others)  # so that node 1 must stand for leader later
     for a in range(2, 6):
         for b in range(a + 1, 6):
             network.ok(f"failLink {a} {b}")
@@ -115,7 +116,7 @@ def test_the_commentary_has_a_colour_for_each_phase(cluster: Cluster, screen: Pa
     network.ok("fixLink 2 3")
     for a, b in ((2, 4), (2, 5), (3, 4), (3, 5), (4, 5)):
         network.ok(f"fixLink {a} {b}")
-    leader = network.ok("wait leader 2,3,4,5")["leader"]
+    leader = cluster.leader(among=others)
     network.ok("reset")
     screen.see(lambda: f"leader {leader}" in screen.rows[-1], PATIENCE_S)
     cluster.nodes[2].ok("create c2")
