@@ -48,8 +48,6 @@ from storage.errors import StorageError, StorageLocked
 REPORT_EVERY_S = 0.5
 GARBAGE = 50_000
 """So many more objects than before make Python look for cycles: a node has very many objects, and few cycles."""
-BUSY = 1000
-"""Operations applied since the last report; beyond that the digest, which costs more than applying them, waits."""
 POLL_TIMEOUTS = 2.0
 """So many times the longest time limit of a node's LLM is waited for votes."""
 HAND_OVER_S = 5.0
@@ -125,10 +123,9 @@ class Node:
         while True:
             status = self.host.state()
             ballot = status.ballot
-            busy = sent is not None and status.applied - sent.applied > BUSY
             report = Report(
                 status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
-                status.applied, status.queued, "" if busy else self.host.store.digest(),
+                status.applied, status.queued, self.host.store.digest(),
             )
             if report != sent:
                 self._link.send_report(report)

@@ -96,25 +96,33 @@ class Store:
         The SHA-256 hashes of all rows, added up: so only rows that changed since the last call cost anything.
         """
         for place in self._unhashed:
-            content, new = self._value(place), 0
-            if content is not None:
-                row = bytes((len(place),)) + rows.key(place) + content  # tells where the key ends
-                new = int.from_bytes(hashlib.sha256(row).digest(), "big")
-            self._hash = (self._hash + new - self._hashes.get(place, 0)) % _DIGEST_MODULUS
-            self._hashes[place] = new
+            self._hash_row(place, rows.key(place), self._value(place))
         self._unhashed.clear()
         return f"{self._hash:064x}"
 
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         """The rows that changed since the last call (or `load`), sorted by key; None stands for a deleted one.
 
-        Accumulated from the start, they are what `load` takes.
+        Accumulated from the start, they are what `load` takes. They are hashed on the way: so what is left for `digest`
+        stays small, however rarely that is called.
         """
-        changed: list[tuple[bytes, bytes | None]] = [
-            (rows.key(place), self._value(place)) for place in sorted(self._unsaved)
-        ]
+        changed: list[tuple[bytes, bytes | None]] = []
+        for place in sorted(self._unsaved):
+            key, content = rows.key(place), self._value(place)
+            changed.append((key, content))
+            if place in self._unhashed:
+                self._unhashed.remove(place)
+                self._hash_row(place, key, content)
         self._unsaved.clear()
         return changed
+
+    def _hash_row(self, place: rows.Place, key: bytes, content: bytes | None) -> None:
+        new = 0
+        if content is not None:
+            row = bytes((len(place),)) + key + content  # tells where the key ends
+            new = int.from_bytes(hashlib.sha256(row).digest(), "big")
+        self._hash = (self._hash + new - self._hashes.get(place, 0)) % _DIGEST_MODULUS
+        self._hashes[place] = new
 
     def load(self, snapshot: Iterable[tuple[bytes, bytes]]) -> None:
         """Replaces everything by a snapshot's rows, which from now on count as saved.

@@ -105,7 +105,6 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     applied: Count
     queued: Count
     digest: Word
-    """Of everything applied; empty while the node has too much to do for it."""
 
 
 FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | PeerUp | PeerDown

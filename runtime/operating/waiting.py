@@ -99,7 +99,7 @@ class Waiting:
             up = [node for node in self._nodes.numbers if self._relay.is_up(node)]
             reports = [report for node in up if (report := self._relay.report_of(node))]
             alike = len({(each.decided, each.applied, each.digest) for each in reports}) == 1
-            return alike and len(reports) == len(up) and all(each.digest for each in reports)
+            return alike and len(reports) == len(up)
 
         # Nodes report what has changed every half second: only after that is a report that stays the same news.
         await asyncio.sleep(min(REPORTED_S, within))
