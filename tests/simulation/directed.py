@@ -13,6 +13,9 @@ The stories are told in scenes_*.py, by theme. What was found, and where:
 - `same_name_again`: a life that outlived a lost disk took the name of another life before it.
 - `refused_by_two_in_turn`: a candidate that caught up changed its source at every refusal, and never had a whole
   snapshot.
+- `too_large_for_a_promise`: a Promise was bounded in operations, not in bytes.
+- `hanging_disk`: a candidate whose disk hangs was waited for without end.
+- `reads_at_the_barrier`: a read waited for a position that a new leader had inherited, and that was never decided.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "accept-below-promise": proposing.late_words_of_the_replaced,
     "promise-below-promise": proposing.late_words_of_the_replaced,
     "promise-goes-back": proposing.late_words_of_the_replaced,
+    "promise-however-long": proposing.too_many_for_a_promise,
+    "found-promise-however-large": proposing.too_large_for_a_promise,
     "promise-without-decided": proposing.learns_from_promises,
     "lower-ballot-reproposed": proposing.two_acceptances,
     "any-ballot-reproposed": proposing.two_acceptances,
@@ -56,12 +61,14 @@ STORIES: dict[str, Callable[[], None]] = {
     "reads-without-quorum": using.reads_without_quorum,
     "higher-leader-confirms": using.higher_leader_confirms,
     "reads-confirmed-by-old-round": using.reads_confirmed_by_old_round,
+    "found-reads-at-the-barrier": using.reads_at_the_barrier,
     "reads-before-inheritance": using.reads_before_inheritance,
     "found-reads-of-an-earlier-life": using.reads_of_an_earlier_life,
     "earlier-life-counts": using.earlier_life_counts,
     "found-same-name-again": using.same_name_again,
     "prepares-not-repeated": leading.prepares_not_repeated,
     "found-caught-up-candidate": leading.caught_up_candidate,
+    "found-claim-counts-for-ever": leading.hanging_disk,
     "majority-not-needed": leading.leader_in_a_corner,
     "no-routing": leading.end_of_a_chain,
     "routed-by-the-hop": leading.end_of_a_chain,

@@ -155,6 +155,7 @@ def _hunt_here(name: str, runs: int, swarm: bool) -> int:
     # Only now, as these load the core.
     from tests.simulation.directed import STORIES
     from tests.simulation.stage import OffStage
+    from tests.simulation.world import Violation
 
     if name not in STORIES or swarm:
         return _hunt_with_swarm(runs)
@@ -162,8 +163,11 @@ def _hunt_here(name: str, runs: int, swarm: bool) -> int:
         STORIES[name]()
     except OffStage:
         raise
-    except Exception as violation:  # noqa: BLE001  of a checker, or whatever the core raises
+    except Violation as violation:
         print(STORIES[name].__name__, type(violation).__name__, violation, sep="\t")
+        return CAUGHT
+    except Exception as error:  # noqa: BLE001  whatever the core raises is a finding like any other
+        print(STORIES[name].__name__, "Raised", f"{type(error).__name__}: {error}", sep="\t")
         return CAUGHT
     return 0
 

@@ -40,6 +40,21 @@ def caught_up_candidate() -> None:
     stage.end()
 
 
+def hanging_disk() -> None:
+    """The leader dies, and the disk of the node that stands in its place hangs: it claims to lead, and cannot even ask
+    for promises. Somebody else must lead."""
+    stage = Stage(5)
+    leader = stage.leader
+    candidate, *others = stage.others(leader)
+    candidate.stall(60.0)
+    leader.crash()
+    stage.until(lambda: candidate.replica.candidate is not None)
+    stage.expect("somebody else leads", lambda: stage.leads)
+    stage.create(others[0], "after")
+    stage.expect("a user's wish is done", lambda: "after" in stage.told)
+    stage.end()
+
+
 def leader_in_a_corner() -> None:
     """A leader is left with one link of four: everybody still hears of it, but it reaches no majority."""
     stage = Stage(5)

@@ -115,10 +115,10 @@ def late_words_of_the_replaced() -> None:
     stage.end()
 
 
-def behind_and_alone(asked: int, *, promises_held: bool) -> tuple[Stage, Node]:
+def behind_and_alone(asked: int, *, promises_held: bool, **limits: int) -> tuple[Stage, Node]:
     """A node that does not know the last three decisions is the only one that can lead. It asks so many others for a
     promise; what they would teach it otherwise is held back, and so are their promises if the story wants it."""
-    stage = Stage(5, learn_operations=1)
+    stage = Stage(5, learn_operations=1, **limits)
     leader = stage.leader
     behind, *others = stage.others(leader)
     stage.cut(behind)
@@ -144,6 +144,22 @@ def learns_from_promises() -> None:
     """What a candidate does not know as decided, it is told in promises."""
     stage, behind = behind_and_alone(3, promises_held=False)
     stage.expect("the candidate leads", lambda: behind.pid in stage.leads)
+    stage.end()
+
+
+def too_many_for_a_promise() -> None:
+    """A candidate lacks more decisions than a promise may show. It must learn them first."""
+    stage, behind = behind_and_alone(3, promises_held=False, lag=2, keep=2)
+    stage.until(lambda: behind.replica.candidate is not None)
+    stage.run(0.5)
+    stage.end()
+
+
+def too_large_for_a_promise() -> None:
+    """A candidate lacks few decisions, but more bytes of them than a promise may show. It must learn them first."""
+    stage, behind = behind_and_alone(3, promises_held=False, lag_bytes=10)
+    stage.until(lambda: behind.replica.candidate is not None)
+    stage.run(0.5)
     stage.end()
 
 

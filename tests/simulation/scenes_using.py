@@ -73,6 +73,30 @@ def reads_before_inheritance() -> None:
     stage.end()
 
 
+def reads_at_the_barrier() -> None:
+    """The only node that can lead starts again and leads again. It inherits an operation from its own disk that nobody
+    else has; it is asked for a read, and dies for good. That operation is never decided; the read must not wait for
+    it."""
+    stage = Stage(5)
+    hub = stage.leader
+    reader = stage.others(hub)[0]
+    stage.decide(hub, "before")
+    stage.star(hub)
+    stage.lose(Accept, of=hub)
+    stage.create(hub, "never")
+    stage.run(0.05)
+    hub.crash()
+    hub.start()
+    stage.until(lambda: hub.pid in stage.leads)
+    stage.run(0.2)
+    answered = stage.read(reader, shows="before")
+    stage.run(0.2)
+    hub.crash()
+    stage.mend()
+    stage.expect("the read is answered", lambda: answered)
+    stage.end()
+
+
 def reads_of_an_earlier_life() -> None:
     """A node starts again; then comes the answer to the first read of its life before."""
     stage = Stage(3)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from kvstore.commands import Create, Query
 from kvstore.store import Outcome, Store
 from paxos.ballot import Ballot
-from paxos.messages import NOOP, Accept, Accepted, Confirmed, Entry, Operation, Prepare, Promise
+from paxos.messages import NOOP, Accept, Accepted, Confirmed, Entry, Heartbeat, Operation, Prepare, Promise
 from paxos.output import Applied, Persist, Standing
 from tests.simulation.checkers import all_checkers
 from tests.simulation.checkers.acknowledged import Acknowledged, Lost
@@ -20,6 +21,7 @@ from tests.simulation.checkers.chosen import Chosen, NotChosen
 from tests.simulation.checkers.durable import Durability, NotDurable
 from tests.simulation.checkers.inherited import Inherited, NotInherited
 from tests.simulation.checkers.leaderships import Leaderships, TwoLeaders
+from tests.simulation.checkers.news import News, OldNews
 from tests.simulation.checkers.once import ExactlyOnce, NotOnce
 from tests.simulation.checkers.states import DifferentStates, EqualStates
 from tests.simulation.checkers.voters import NoVoter, Voters
@@ -251,6 +253,32 @@ def test_a_storm_of_messages_is_noticed() -> None:
     with pytest.raises(TooMuch, match="messages in"):
         for _ in range(2000):
             checker.sent(world, world.nodes[1], 2, Prepare(Ballot(1, 1, 1)))
+
+
+def test_promises_are_bounded() -> None:
+    checker = Bounds()
+    world = settled(checker)
+    entries = [Entry(position, (1, 1), OTHER) for position in range(1, world.limits.lag + 2)]
+    checker.sent(world, world.nodes[1], 2, Promise(Ballot(2, 2, 1), entries, world.limits.lag))
+    with pytest.raises(TooMuch, match="decided operations in a promise"):
+        checker.sent(world, world.nodes[1], 2, Promise(Ballot(2, 2, 1), entries, world.limits.lag + 1))
+    large = Operation(1, 1, 1, bytes(world.limits.lag_bytes + 1))
+    with pytest.raises(TooMuch, match="bytes"):
+        checker.sent(world, world.nodes[1], 2, Promise(Ballot(2, 2, 1), [Entry(1, (1, 1), large)], 1))
+
+
+def test_news_never_get_older() -> None:
+    checker = News()
+    world = settled(checker)
+    node = world.nodes[1]
+    rows = [row for row in node.replica.net.rows.values() if row.pid != node.pid]
+    checker.sent(world, node, 2, Heartbeat(rows, {}, 0.0, {}))
+    older = [msgspec.structs.replace(row, version=(row.version[0], row.version[1] - 1)) for row in rows]
+    with pytest.raises(OldNews, match="told version"):
+        checker.sent(world, node, 2, Heartbeat(older, {}, 0.0, {}))
+    node.crash()
+    node.start()
+    checker.sent(world, node, 2, Heartbeat(older, {}, 0.0, {}))
 
 
 @pytest.mark.parametrize("message", [

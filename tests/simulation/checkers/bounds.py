@@ -1,8 +1,8 @@
-"""Nothing grows without bound: queues, what is in flight, the log."""
+"""Nothing grows without bound: queues, what is in flight, the log, promises."""
 
 from __future__ import annotations
 
-from paxos.messages import AnyMessage
+from paxos.messages import AnyMessage, Promise
 from tests.simulation.world import Node, Observer, Violation, World
 
 LOOK_EVERY = 8
@@ -32,6 +32,11 @@ class Bounds(Observer):
         bound = IN_A_WINDOW * len(world.pids) ** 2
         if self._messages > bound:
             raise TooMuch(f"{self._messages} messages in {WINDOW_S} s, the last: {message}")
+        if isinstance(message, Promise):
+            decided = [entry.operation for entry in message.entries if entry.position <= message.decided]
+            self._check(node, "decided operations in a promise", len(decided), world.limits.lag)
+            size = sum(len(operation.payload) for operation in decided)
+            self._check(node, "bytes of decided operations in a promise", size, world.limits.lag_bytes)
 
     def stepped(self, world: World, node: Node) -> None:
         self._steps += 1
