@@ -2,7 +2,7 @@
 the core as it stood (`found-...`), so that these do not come back. Each story is harmless to the true core (see
 test_directed.py), and makes a checker complain of its mutants.
 
-The stories are told in scenes_*.py, by theme. What was found, and where:
+The stories are told in scenes_*.py, by theme. What was found (the last three by reading, the others by the simulator):
 
 - `caught_up_candidate`: a candidate that caught up before it was told to went on asking from its old position.
 - `last_words`: a lost disk, together with a calendar set back, was outranked by what its earlier life had said.

@@ -117,7 +117,7 @@ CAUGHT = 3
 
 class Catch(NamedTuple):
     how: str
-    """After how many runs, or by which story."""
+    """The first run of the swarm that caught it, or the story."""
     checker: str
     complaint: str
 
@@ -137,7 +137,7 @@ def hunt(name: str, runs: int = RUNS, swarm: bool = False) -> Catch | None:
     how, checker, complaint = done.stdout.split("\t", 2)
     if how.isdigit():
         _must_pass(int(how))
-    return Catch(f"{how} runs" if how.isdigit() else how, checker, complaint.strip())
+    return Catch(f"run {how}" if how.isdigit() else how, checker, complaint.strip())
 
 
 def _must_pass(seed: int) -> None:
