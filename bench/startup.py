@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import ROOT, free_ports, python, resident_mb
+from tests.unit.test_console_flood import waits
 
 PATIENCE_S = 60.0
 
@@ -51,6 +52,11 @@ async def first_command(folder: Path) -> float:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         await process.communicate()
+
+
+def slowest_key() -> float:
+    """Seconds: of the keys typed at a node's prompt while 200 answers of 20 KB arrive, the slowest to be echoed."""
+    return max(waits())
 
 
 async def simulator(runs: int) -> float | None:

@@ -212,7 +212,8 @@ class Replica:
         leadership = self._claim if self._claim != NOBODY else self._follows
         return Status(
             self.pid, self._role(), self._follows[1] or None, ballot(leadership, self.log.last + 1),
-            self.acceptor.promised, self.log.decided, self.applied, len(self.queue), self.registration.standing, self.net.links(),
+            self.acceptor.promised, self.log.decided, self.applied, len(self.queue), self.registration.standing,
+            self.net.links(),
         )
 
     def _role(self) -> str:

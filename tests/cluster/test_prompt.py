@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.harness import Cluster
-from tests.unit.screen import CTRL_C, CTRL_D, ENTER, TAB, UP, Screen, burden
+from tests.unit.screen import CTRL_C, CTRL_D, ENTER, TAB, UP, Screen
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7][0-9;]*m")
 
@@ -29,19 +28,6 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def sit_down(cluster: Cluster, **environment: str) -> Screen:
     command = [sys.executable, "node.py", "1", "--config", str(cluster.config)]
     return Screen(command, {"NO_COLOR": "", **environment}, size=(40, 110))
-
-
-def test_the_prompt_is_there_at_once(cluster: Cluster) -> None:
-    def start() -> float:
-        began = time.perf_counter()
-        screen = sit_down(cluster)
-        try:
-            screen.until("node 1> ")
-            return time.perf_counter() - began
-        finally:
-            screen.close()
-
-    assert min(start() for _ in range(5)) < 0.4 * burden(), "seconds"
 
 
 def test_a_session_at_the_prompt(cluster: Cluster, tmp_path: Path) -> None:

@@ -8,14 +8,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.harness import PATIENCE_S, ROOT, free_port, until
-from tests.unit.screen import burden
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
@@ -119,19 +117,6 @@ def test_a_conversation_in_six_panes_survives_a_crashed_node(desktop: Desktop) -
     deleted = desktop.run("reset", typed="yes\n")
     assert deleted.returncode == 0 and "Deleted" in deleted.stdout
     assert not list((desktop.config.parent / "data").glob("node-*"))
-
-
-def test_the_first_command_is_accepted_within_two_seconds(desktop: Desktop) -> None:
-    def start(name: str) -> float:
-        began = time.perf_counter()
-        assert desktop.run().returncode == 0
-        desktop.type("2", f"create {name}")
-        until(lambda: f"{name}: created" in desktop.screen("2"), PATIENCE_S)
-        taken = time.perf_counter() - began
-        assert desktop.run("stop").returncode == 0
-        return taken
-
-    assert min(start(name) for name in ("c1", "c2", "c3")) < 2 * burden()
 
 
 def test_mistakes_in_the_set_up_are_told_in_one_line(desktop: Desktop) -> None:

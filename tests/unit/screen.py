@@ -26,11 +26,6 @@ ENTER = "\r"
 CTRL_C, CTRL_D, UP, TAB = "\x03", "\x04", "\x1b[A", "\t"
 
 
-def burden() -> float:
-    """How much longer than on an idle machine things may take: 1 if it is idle."""
-    return 1 + os.getloadavg()[0] / (os.cpu_count() or 1)
-
-
 class Screen:
     """What a user does and sees."""
 
