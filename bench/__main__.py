@@ -153,7 +153,7 @@ class Bench:
         self.results["first_command_s"] = [
             await startup.first_command(self.folder()) for _ in range(min(3, self.plan.starts))
         ]
-        self.results["slowest_key_ms"] = [1000 * startup.slowest_key() for _ in range(min(3, self.plan.starts))]
+        self.results["slowest_key_ms"] = [1000 * await startup.slowest_key() for _ in range(min(3, self.plan.starts))]
         self.results["simulator_runs_a_minute"] = await startup.simulator(self.plan.simulated)
 
     async def relay(self) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import ROOT, free_ports, python, resident_mb
-from tests.unit.test_console_flood import waits
 
 PATIENCE_S = 60.0
 
@@ -54,9 +53,14 @@ async def first_command(folder: Path) -> float:
         await process.communicate()
 
 
-def slowest_key() -> float:
+async def slowest_key() -> float:
     """Seconds: of the keys typed at a node's prompt while 200 answers of 20 KB arrive, the slowest to be echoed."""
-    return max(waits())
+    program = "from tests.unit.test_console_flood import waits; print(max(waits()))"
+    process = await asyncio.create_subprocess_exec(
+        str(ROOT / ".venv" / "bin" / "python"), "-c", program, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    return float(out)
 
 
 async def simulator(runs: int) -> float | None:
