@@ -149,6 +149,11 @@ class Connectivity:
         """True if `node` could lead: it votes, and exchanges messages directly with a majority of voters."""
         return self.votes(node) and self.degree(node) >= self.quorum
 
+    def exchanges_with_majority(self, now: float) -> bool:
+        """True if this node heard, lately, a majority of voters that hear it: it is not being cut off just now."""
+        lately = [peer for peer in self.links() if self.votes(peer) and self._direct[peer].lately(now)]
+        return self.votes(self.pid) and len(lately) + 1 >= self.quorum
+
     def next_hop(self, target: int) -> int | None:
         """The peer to hand a message for `target` to: `target` itself when it can be reached directly, else the
         first on a shortest path, else None."""

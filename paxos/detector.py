@@ -35,5 +35,9 @@ class Detector:
         """Suspect at once, until the next sign of life."""
         self._last = None
 
+    def lately(self, now: float) -> bool:
+        """Heard not long ago: well within the silence that is still usual."""
+        return self._last is not None and now - self._last <= self.patience / 2
+
     def alive(self, now: float) -> bool:
         return self._last is not None and now - self._last <= self.patience

@@ -81,6 +81,10 @@ class Election:
         wait = self._net.round_trip() + (self._rank() + self._jitter) * step
         if now - self._since < wait + self._back_off(now, step):
             return None
+        if not self._net.exchanges_with_majority(now):
+            # To a node that is cut off the leader may seem gone a moment before the others do. A claim made then would
+            # depose a good leader when the links are back.
+            return None
         self._since = None
         self._stood = now
         self._tries += 1

@@ -13,6 +13,7 @@ The stories are told in scenes_*.py, by theme. What was found (the last three by
 - `same_name_again`: a life that outlived a lost disk took the name of another life before it.
 - `refused_by_two_in_turn`: a candidate that caught up changed its source at every refusal, and never had a whole
   snapshot.
+- `cut_off_for_a_while`: a node that was being cut off claimed to lead, and deposed a good leader on its return.
 - `too_large_for_a_promise`: a Promise was bounded in operations, not in bytes.
 - `hanging_disk`: a candidate whose disk hangs was waited for without end.
 - `reads_at_the_barrier`: a read waited for a position that a new leader had inherited, and that was never decided.
@@ -69,6 +70,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "prepares-not-repeated": leading.prepares_not_repeated,
     "found-caught-up-candidate": leading.caught_up_candidate,
     "found-claim-counts-for-ever": leading.hanging_disk,
+    "found-cut-off-node-stands": leading.cut_off_for_a_while,
     "majority-not-needed": leading.leader_in_a_corner,
     "no-routing": leading.end_of_a_chain,
     "routed-by-the-hop": leading.end_of_a_chain,

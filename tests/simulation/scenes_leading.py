@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paxos.messages import Heartbeat, Learn, Prepare, SnapshotPiece
 from tests.simulation.scenes_proposing import hub_stands_again
-from tests.simulation.stage import Stage
+from tests.simulation.stage import Stage, Upset
 
 
 def prepares_not_repeated() -> None:
@@ -53,6 +53,28 @@ def hanging_disk() -> None:
     stage.create(others[0], "after")
     stage.expect("a user's wish is done", lambda: "after" in stage.told)
     stage.end()
+
+
+def cut_off_for_a_while() -> None:
+    """The leader is silent for a moment, and then a follower is cut off. When the leader seems gone to it, the others do
+    not yet; but it must not stand: on its return it would depose a good leader."""
+    stage = Stage(3)
+    leader = stage.leader
+    leadership = leader.replica.acceptor.promised.leadership
+    away = stage.others(leader)[0]
+    stage.lose(Heartbeat, of=leader)
+    stage.run(0.2)
+    stage.mend()
+    stage.cut(away)
+    stage.run(3.0)
+    stage.decide(leader, "a", "b")
+    stage.mend()
+    for name in ("c", "d", "e", "f"):
+        stage.create(leader, name)
+        stage.run(0.1)
+    stage.end()
+    if leader.pid not in stage.leads or leader.replica.acceptor.promised.leadership != leadership:
+        raise Upset(f"{leader.pid} led well, now {stage.leads} leads")
 
 
 def leader_in_a_corner() -> None:

@@ -37,6 +37,10 @@ class Stale(Violation):
     """A read showed a state from before what was acknowledged."""
 
 
+class Upset(Violation):
+    """A leader was replaced that could have gone on."""
+
+
 class Misled(Violation):
     """A user was told the outcome of somebody else's operation."""
 
