@@ -71,6 +71,8 @@ class Node:
         self.store: Store
         self.compacted = 0
         self._writing: list[Write] = []
+        self._load_after: int | None = None
+        """A snapshot is to be read, after so many of the writes that wait: the disk does one thing after the other."""
         self._busy = False
         self._stalled_until = 0.0
         self._pumping = False
@@ -118,6 +120,7 @@ class Node:
         self.up = self.paused = False
         self.life += 1
         self._writing = []
+        self._load_after = None
         self._busy = self._pumping = self._turn_pending = False
         self._backlog = []
         self._answers = {}
@@ -271,8 +274,8 @@ class Node:
         for ticket in out.reads:
             self._reads.pop(ticket)()
         if out.load_snapshot:
-            life = self.life
-            self.world.at(self.world.weather.fsync, lambda: self._load_snapshot(life))
+            self._load_after = len(self._writing)
+            self._load_when_due()
         if self.replica.applied - self.compacted >= self.world.limits.snapshot_every:
             self._compact()
 
@@ -286,6 +289,12 @@ class Node:
                 told(self.world, self, applied, outcome)
             self._answers.pop(applied.ticket)(applied, outcome)
             self._pass("acknowledged")
+
+    def _load_when_due(self) -> None:
+        if self._load_after is not None and self._load_after <= 0:
+            self._load_after = None
+            life = self.life
+            self.world.at(self.world.weather.fsync, lambda: self._load_snapshot(life))
 
     def _load_snapshot(self, life: int) -> None:
         if self.paused:
@@ -332,6 +341,9 @@ class Node:
             self._release(done)
         except Died:
             return
+        if self._load_after is not None:
+            self._load_after -= count
+            self._load_when_due()
         self.pump()
         self._commit(life)
 

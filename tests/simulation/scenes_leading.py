@@ -56,8 +56,8 @@ def hanging_disk() -> None:
 
 
 def cut_off_for_a_while() -> None:
-    """The leader is silent for a moment, and then a follower is cut off. When the leader seems gone to it, the others do
-    not yet; but it must not stand: on its return it would depose a good leader."""
+    """The leader is silent for a moment, and then a follower is cut off. When the leader seems gone to it, the others
+    do not yet; but it must not stand: on its return it would depose a good leader."""
     stage = Stage(3)
     leader = stage.leader
     leadership = leader.replica.acceptor.promised.leadership

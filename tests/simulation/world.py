@@ -20,7 +20,9 @@ from paxos.messages import AnyMessage, Heartbeat, Snapshot
 from tests.simulation.node import POINTS, Disk, Node, kind
 from tests.simulation.observer import HOOKS, Observer, Violation
 
-SIM_TIMING = Timing(heartbeat_s=0.1, election_s=0.5, tick_s=0.025, retry_s=0.2)
+SIM_TIMING = Timing(heartbeat_s=0.1, election_s=0.5, tick_s=0.04, retry_s=0.2)
+AT_ONCE = 100_000
+"""Events that may happen at one moment."""
 SIM_LIMITS = Limits(
     batch_operations=8, pipeline=4, queue=200, forward_window=64, horizon=400, lag=8, learn_operations=16, keep=8,
     hold=400, piece_bytes=512, snapshot_every=40,
@@ -64,6 +66,7 @@ class World:
         self.messages = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
+        self._at_once = 0
         self.nodes = {pid: Node(self, pid) for pid in self.pids}
         for observer in observers:
             self.observe(observer)
@@ -84,7 +87,11 @@ class World:
         """Lets the next event happen; false if there is none."""
         if not self._events:
             return False
-        self.now, _, action = heapq.heappop(self._events)
+        now, _, action = heapq.heappop(self._events)
+        self._at_once = self._at_once + 1 if now == self.now else 0
+        if self._at_once > AT_ONCE:
+            raise Violation(f"{AT_ONCE} events, and the time is still {now}: somebody goes round in circles")
+        self.now = now
         action()
         return True
 
