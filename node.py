@@ -137,6 +137,7 @@ class Node:
         session = Session(
             self.host, emit, node_id=self.number, nodes=len(self._members), commentary=self._commentary,
             more_status=self._llm_status, too_long=lambda text: too_long(text, self._settings), level=level,
+            members=self._members,
         )
         session.on_leader(self.host.state().leader)
         self._sessions.add(session)

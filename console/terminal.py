@@ -27,6 +27,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.key_processor import KeyPress, KeyProcessor
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import create_output
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import DynamicStyle, Style
@@ -166,6 +167,8 @@ class Terminal:
 
     def _make_session(self, terminal: Vt100Input) -> PromptSession[str]:
         bindings = KeyBindings()
+        # Sequences such as those of colours, pasted raw, are taken for a mouse, which nothing here has a use for.
+        bindings.add(Keys.Vt100MouseEvent, eager=True)(lambda event: None)
 
         @bindings.add("c-c", filter=~is_searching)
         def clear(event: KeyPressEvent) -> None:

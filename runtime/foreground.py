@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from console.lines import PipeInput
-from runtime.arguments import EXIT_FAILED, EXIT_INTERRUPTED
+from runtime.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from runtime.config import Config, ConfigError
 from runtime.launch import LaunchError, configuration, port_is_free
 from runtime.revival import LAUNCHER
@@ -28,7 +28,9 @@ LEAVE_WITHIN_S = 8.0
 MAX_LINE = 16 * 1024 * 1024
 EXPECTED = "type  2: create c1  for node 2,  net: failNode 3  for the network,  all: status  for all nodes; exit leaves"
 
-_ANSWERED = "(the end of the input)"
+_ANSWERED = "(the-end-of-the-input)"
+"""Said by the network when it has carried out all it was told; to nodes it is a command that they answer, as one that
+they do not know, after all others."""
 _REFUSED = re.compile(r"line \d+: error: ")
 """How a process begins the answer to a command that failed."""
 _COLOURS = ("36", "32", "33", "34", "35", "31")
@@ -47,7 +49,7 @@ class Foreground:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._minding: dict[str, asyncio.Task[None]] = {}
         self._ready = asyncio.Event()
-        self._answered = asyncio.Event()
+        self._answered = {name: asyncio.Event() for name in self._names}
         self._leaving = asyncio.Event()
         self._code = 0
 
@@ -84,14 +86,21 @@ class Foreground:
         typed = False
         async for line in source.lines():
             typed = True
-            await self._pass_on(line.text if line.error is None else "")
+            if line.error is None:
+                await self._pass_on(line.number, line.text)
+            else:
+                self._mistake(line.number, line.error)
             if self._leaving.is_set():
                 return
         if typed:
             await self._finish()
             self._leave()
 
-    async def _pass_on(self, text: str) -> None:
+    def _mistake(self, number: int, error: str) -> None:
+        self._code = EXIT_FAILED
+        self._show("", f"line {number}: error: {error}")
+
+    async def _pass_on(self, number: int, text: str) -> None:
         """A typed line to whom it is for."""
         name, colon, command = (part.strip() for part in text.partition(":"))
         name = name.lower()
@@ -100,7 +109,7 @@ class Foreground:
         if text.strip() == "exit":
             self._leave()
         elif not colon or not command or (name not in self._names and name != ALL):
-            self._show("", EXPECTED)
+            self._mistake(number, EXPECTED)
         else:
             for each in self._names[1:] if name == ALL else [name]:
                 await self._type(each, command)
@@ -115,17 +124,25 @@ class Foreground:
             await process.stdin.drain()
 
     async def _finish(self) -> None:
-        """Nothing more will be typed: first the network answers what it has been told, then the nodes, then all go."""
+        """Nothing more will be typed: first the network answers what it has been told, then the nodes, then all go. (A
+        node that left when it has answered might take the majority away that another one needs.)"""
         await self._type(NETWORK, f"say {_ANSWERED}")
-        network = self._minding[NETWORK]
-        answered = asyncio.ensure_future(self._answered.wait())
-        await asyncio.wait([answered, network], return_when=asyncio.FIRST_COMPLETED)
-        answered.cancel()
+        await self._until_answered(NETWORK)
+        running = [name for name in self._names[1:] if self._processes[name].returncode is None]
+        for name in running:
+            await self._type(name, _ANSWERED)
+        await asyncio.gather(*(self._until_answered(name) for name in running))
         for name in self._names[1:]:
             self._end_input(name)
         await asyncio.wait([self._minding[name] for name in self._names[1:]])
         self._end_input(NETWORK)
-        await asyncio.wait([network])
+        await asyncio.wait([self._minding[NETWORK]])
+
+    async def _until_answered(self, name: str) -> None:
+        """Or until the process has ended."""
+        answered = asyncio.ensure_future(self._answered[name].wait())
+        await asyncio.wait([answered, self._minding[name]], return_when=asyncio.FIRST_COMPLETED)
+        answered.cancel()
 
     def _end_input(self, name: str) -> None:
         stdin = self._processes[name].stdin
@@ -165,10 +182,10 @@ class Foreground:
             text = line.decode(errors="replace").rstrip("\n")
             if name == NETWORK:
                 self._ready.set()
-                if _ANSWERED in text:
-                    if text == _ANSWERED:
-                        self._answered.set()
-                    continue
+            if _ANSWERED in text:
+                if text == _ANSWERED or _REFUSED.match(text):
+                    self._answered[name].set()
+                continue
             if _REFUSED.match(text) and not self._leaving.is_set():
                 self._code = EXIT_FAILED
             self._show(name, text)
@@ -222,7 +239,7 @@ def main() -> int:
             )
     except (LaunchError, ConfigError) as error:
         print(f"run.sh: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
     return asyncio.run(_serve(config, colour))
 

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from runtime.arguments import EXIT_FAILED, EXIT_USAGE
 from runtime.config import DEFAULT_PATH, Config, ConfigError, load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +70,8 @@ def start(config: Config) -> None:
 
 
 def _make_session(name: str, config: Config) -> None:
-    network = shlex.join([sys.executable, "network_server.py", "--config", str(config.path)])
+    network = shlex.join(["sh", "runtime/pane.sh", "network", sys.executable, "network_server.py", "--config",
+                          str(config.path)])
     size = shutil.get_terminal_size((200, 50))
     pane = tmux(
         "new-session", "-d", "-P", "-F", "#{pane_id}", "-s", name, "-c", str(ROOT), "-x", str(size.columns), "-y",
@@ -85,7 +87,8 @@ def _make_session(name: str, config: Config) -> None:
     tmux("select-pane", "-t", pane, "-T", "network (orchestrator)")
     first = None
     for number in config.node_ids:
-        command = shlex.join(["sh", "runtime/pane.sh", sys.executable, str(number), str(config.path)])
+        command = shlex.join(["sh", "runtime/pane.sh", str(number), sys.executable, "node.py", str(number), "--config",
+                              str(config.path)])
         pane = tmux("split-window", "-P", "-F", "#{pane_id}", "-t", name, "-c", str(ROOT), command)
         tmux("set-option", "-p", "-t", pane, NODE_OPTION, str(number))
         tmux("select-pane", "-t", pane, "-T", f"node {number}")
@@ -176,7 +179,7 @@ def main(arguments: list[str]) -> int:
                 reset(config, "--yes" in arguments)
     except (LaunchError, ConfigError) as error:
         print(f"run.sh: {error}", file=sys.stderr)
-        return 1
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     except (EOFError, KeyboardInterrupt):
         print("\nNothing was changed.", file=sys.stderr)
         return 130

@@ -1,17 +1,23 @@
 #!/bin/sh
-# A node's tmux pane: runs the node, and stays when it dies, saying what brings it back.
-# usage: pane.sh PYTHON NODE CONFIG
+# A tmux pane: runs a node or the network, and stays when it dies, saying what brings it back.
+# usage: pane.sh NODE|network COMMAND...
+name=$1
+shift
+if [ "$name" = network ]; then
+    who="The network" back="Enter here starts it again; the nodes wait for it."
+else
+    who="Node $name" back="fixNode $name at the network, or Enter here, starts it again."
+fi
 while :; do
-    "$1" node.py "$2" --config "$3"
+    "$@"
     code=$?
     stty sane 2>/dev/null
-    # What stands below is the dead node's status line, which is not true any more.
+    # What stands below is the dead process's status line, which is not true any more.
     printf '\033[?2004l\033[?25h\033[0m\r\033[J\n'
     if [ "$code" -gt 128 ]; then
-        printf 'Node %s has crashed (signal %s).\nfixNode %s at the network, or Enter here, starts it again.\n' \
-            "$2" "$((code - 128))" "$2"
+        printf '%s has crashed (signal %s).\n%s\n' "$who" "$((code - 128))" "$back"
     else
-        printf 'Node %s has left (exit code %s). Enter starts it again.\n' "$2" "$code"
+        printf '%s has left (exit code %s). Enter starts it again.\n' "$who" "$code"
     fi
     read -r _ || exit "$code"
 done

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -39,16 +39,17 @@ Submitted: TypeAlias = asyncio.Future[Result] | Coroutine[Any, Any, Result]
 class Session:
     """One user at one node. `node_id` is the node's number, `nodes` how many there are; `more_status` is what `status`
     tells besides what the node says of itself; `too_long` judges questions before they are proposed; `level` counts
-    until the user chooses another."""
+    until the user chooses another. `members` are all nodes' numbers, if they are known."""
 
     def __init__(
         self, node: Node, emit: Emit, *, node_id: int, nodes: int, commentary: Commentator | None = None,
         more_status: Callable[[], Mapping[str, Any]] = dict, too_long: TooLong = lambda text: None,
-        level: Level = Level.NORMAL,
+        level: Level = Level.NORMAL, members: Collection[int] = (),
     ) -> None:
         self._node = node
         self._node_id = node_id
         self._nodes = nodes
+        self._members = members
         self._commentary = commentary
         self._more_status = more_status
         self._too_long = too_long
@@ -196,6 +197,8 @@ class Session:
                 count = whole(command.args[0], "number of operations")
             except ValueError as error:
                 return _mistake(command, str(error))
+            if count == 0:
+                return _mistake(command, "0 operations are none")
         await earlier()
         entries = [decided_record(decided) for decided in self._node.journal.last(count)]
         return {"ok": True, "log": entries, "kept": KEPT}
@@ -281,7 +284,13 @@ class Session:
             return _at_once(_mistake(command, str(error)))
         except Refused as refused:
             return _at_once({"ok": False, "context": command.args[0], "error": str(refused)})
+        if isinstance(operation, Retry) and operation.node is not None and self._unknown(operation.node):
+            unknown = f"there is no node {operation.node}: there are {', '.join(map(str, self._members))}"
+            return _at_once({"ok": False, "context": operation.context, "error": unknown})
         return self._decide(operation)
+
+    def _unknown(self, node: int) -> bool:
+        return bool(self._members) and node not in self._members
 
     def _decide(self, operation: Operation) -> asyncio.Future[Result]:
         """Submits at once, or when the node has room. A user who leaves cancels the future, never the operation."""

@@ -167,8 +167,18 @@ def test_all_in_one_terminal(in_one: Terminal, config: Path) -> None:
     in_one.see("node 3 is up, in the foreground")
     in_one.see("nodes 1, 2, 3 have applied the same")
     stdin.close()
-    assert in_one.popen.wait(PATIENCE_S) == 0
+    assert in_one.popen.wait(PATIENCE_S) == 1, "there was nonsense"
     assert not [line for line in in_one.seen if "c1: created" in line], "nobody at the other nodes has asked for that"
+
+
+def test_nodes_leave_when_all_have_answered(config: Path) -> None:
+    """The first to be idle must not take the majority away from the others."""
+    done = subprocess.run(
+        ["./run.sh", "--no-tmux"], cwd=ROOT, input="1: create c1\n2: create c2\n", capture_output=True,
+        text=True, timeout=PATIENCE_S, env={**os.environ, "CONFIG": str(config), "GEMINI_API_KEY": ""},
+    )
+    assert done.returncode == 0, done.stdout
+    assert "c1: created" in done.stdout and "c2: created" in done.stdout and "end-of-the-input" not in done.stdout
 
 
 def test_a_refused_command_is_exit_code_1_when_input_ends(config: Path) -> None:

@@ -100,6 +100,14 @@ def test_a_conversation_in_six_panes_survives_a_crashed_node(desktop: Desktop) -
     desktop.type("3", "viewall")
     desktop.see("3", "Name three mammals.")
 
+    desktop.type("", "exit")
+    desktop.see("", "The network has left (exit code 0). Enter starts it again.")
+    desktop.see("1", "reconnecting")
+    desktop.type("", "")
+    until(lambda: "up: 1 2 3 4 5" in desktop.screen(""), PATIENCE_S)
+    desktop.type("1", "create c3")
+    desktop.see("1", "c3: created")
+
     again = desktop.run()
     assert again.returncode == 0 and "already" in again.stdout
     assert len(desktop.panes()) == 6
@@ -123,7 +131,7 @@ def test_mistakes_in_the_set_up_are_told_in_one_line(desktop: Desktop) -> None:
     settings = json.loads(desktop.config.read_text())
     desktop.config.write_text(json.dumps({**settings, "nodez": []}))
     wrong = desktop.run()
-    assert wrong.returncode == 1 and "nodez" in wrong.stderr and len(wrong.stderr.splitlines()) == 1
+    assert wrong.returncode == 2 and "nodez" in wrong.stderr and len(wrong.stderr.splitlines()) == 1
 
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -261,3 +261,22 @@ def test_an_import_is_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     bench(scenario)
 
+
+
+def test_only_nodes_that_there_are_can_be_asked_again() -> None:
+    async def scenario(b: Bench) -> None:
+        b.session._members = (1, 2, 3, 4, 5)
+        await b.do("create c1")
+        await b.do("query c1 why?")
+        result = await b.type("retry c1 7")
+        assert not result["ok"] and "there is no node 7" in result["error"]
+        assert (await b.do("retry c1 3"))["node"] == 3
+
+    bench(scenario)
+
+
+def test_a_log_of_nothing_is_a_mistake() -> None:
+    async def scenario(b: Bench) -> None:
+        assert "0 operations are none" in (await b.type("log 0"))["error"]
+
+    bench(scenario)
