@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from console import Command, Paper, Result, Text
 from net.faults import Link
 from runtime.network_table import LEGEND, table
@@ -108,7 +110,13 @@ def _turns(result: Result, paper: Paper) -> Iterable[str]:
         chosen = turn["chosen"]
         answer = turn["candidates"].get(str(chosen), {}).get("text") if chosen is not None else None
         yield paper.text(f"? {turn['query']}", 2)
-        yield paper.text(f"[{chosen}] {answer}" if answer else f"{len(turn['candidates'])} answers, none chosen", 4, 4)
+        yield paper.text(f"[{chosen}] {answer}" if answer else f"{_answers(turn)}, none chosen", 4, 4)
+
+
+def _answers(turn: Result) -> str:
+    failed = sum(response.get("text") is None for response in turn["candidates"].values())
+    count = len(turn["candidates"]) - failed
+    return f"{count} answer{'' if count == 1 else 's'}" + (f" ({failed} failed)" if failed else "")
 
 
 def event_text(event: Mapping[str, Any]) -> Text:
@@ -132,14 +140,20 @@ def event_text(event: Mapping[str, Any]) -> Text:
     return None
 
 
+_STEP = "  "
+"""Before each line of what a step of a script answers."""
+
+
 def _step_text(event: Result, paper: Paper) -> str:
     if event["name"] == "sleep" or not event["ok"]:
         return ""  # of a failure the script's own result tells
     if event["name"] == "say":
         return "\n".join(paper.bold(line) for line in paper.text(str(event["text"])).split("\n"))
+    if paper.width is not None:
+        paper = msgspec.structs.replace(paper, width=paper.width - len(_STEP))
     shown = show(Command(event["line"], event["name"]), event, paper)
     text = paper.text(str(event.get("text", ""))) if shown is None else shown
-    return "\n".join(f"  {line}" for line in text.split("\n"))
+    return "\n".join(f"{_STEP}{line}" for line in text.split("\n"))
 
 
 def cut_words(cut: Iterable[Link]) -> str:
