@@ -23,7 +23,7 @@ usage: ./run.sh [COMMAND]
   setup         only install into .venv
   test [ARGS]   set up, then check and test everything (ARGS go to pytest: ./run.sh test tests/unit)
   torture [T]   attack a running cluster of real processes for a time, e.g. ./run.sh torture 10m
-  bench [ARGS]  measure this, etcd and PySyncObj side by side (about 3 minutes; --full: everything, half an hour)
+  bench [ARGS]  measure this, etcd and PySyncObj side by side (about 6 minutes; --full: everything, half an hour)
   help          this text
   --version     which version this is
 
