@@ -24,6 +24,7 @@ from paxos.output import Applied, Output, Persist
 from paxos.replica import QueueFull, Replica, Status
 from runtime.busy import Busy
 from runtime.journal import Journal
+from runtime.using.ports import Answered
 from storage.database import Database
 from storage.errors import StorageError
 from storage.records import Compaction
@@ -35,10 +36,6 @@ READ_PATIENCE_S = 2.0
 READ_ROUND_TRIPS = 8.0
 """A linearizable read takes up to four round trips behind a follower; twice that is waited for."""
 
-
-Answered = Callable[[Outcome | None], None]
-"""Gets an operation's outcome when it is applied here, before any hook is told; None if it cannot be known. Must be
-quick and never raise."""
 
 class Door(Protocol):
     """To the network."""

@@ -357,3 +357,13 @@ def test_different_states_have_different_digests(history: list[Command], data: s
     other(*data.draw(st.permutations(history)))
     same = list(one.store.conversations.items()) == list(other.store.conversations.items())
     assert (one.store.digest() == other.store.digest()) == same
+
+
+def test_the_digest_is_the_same_however_often_rows_are_saved() -> None:
+    """Saving hashes the rows on its way."""
+    often, never = Cluster(), Cluster()
+    for one in (Create("a"), Query("a", "why?"), Create("b"), Candidate("a", 1, 2, "so", None), Choose("a", 2)):
+        for cluster in (often, never):
+            assert cluster(one).ok
+        often.store.changed()
+    assert often.store.digest() == never.store.digest()
