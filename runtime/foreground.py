@@ -130,6 +130,8 @@ class Foreground:
         await self._until_answered(NETWORK)
         running = [name for name in self._names[1:] if self._processes[name].returncode is None]
         for name in running:
+            with contextlib.suppress(ProcessLookupError):
+                self._processes[name].send_signal(signal.SIGCONT)  # a paused one could not answer
             await self._type(name, _ANSWERED)
         await asyncio.gather(*(self._until_answered(name) for name in running))
         for name in self._names[1:]:

@@ -172,9 +172,10 @@ def test_all_in_one_terminal(in_one: Terminal, config: Path) -> None:
 
 
 def test_nodes_leave_when_all_have_answered(config: Path) -> None:
-    """The first to be idle must not take the majority away from the others."""
+    """The first to be idle must not take the majority away from the others, nor one that is paused hold up all."""
+    typed = "1: create c1\n2: create c2\nnet: wait leader\nnet: pauseNode 3\n"
     done = subprocess.run(
-        ["./run.sh", "--no-tmux"], cwd=ROOT, input="1: create c1\n2: create c2\n", capture_output=True,
+        ["./run.sh", "--no-tmux"], cwd=ROOT, input=typed, capture_output=True,
         text=True, timeout=PATIENCE_S, env={**os.environ, "CONFIG": str(config), "GEMINI_API_KEY": ""},
     )
     assert done.returncode == 0, done.stdout
