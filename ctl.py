@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from console import Command, Paper, render
+from config.config import ConfigError, load
+from console import Command, Layout, render
+from console import node_views as display
+from console.control_socket import address, socket_path
 from console.safe import coloured, visible
-from runtime.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
-from runtime.config import ConfigError, load
-from runtime.control import address, socket_path
-from runtime.using import display
+from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
 
 DEFAULT_TIMEOUT_S = 30.0
 
@@ -117,7 +117,7 @@ def show(line: str, result: dict[str, Any]) -> None:
     stream = sys.stdout if result["ok"] else sys.stderr
     is_terminal = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
     width = os.get_terminal_size(stream.fileno()).columns if is_terminal else None
-    paper = Paper(width or None, is_terminal and not os.environ.get("NO_COLOR"))
+    paper = Layout(width or None, is_terminal and not os.environ.get("NO_COLOR"))
     command = Command(1, result["command"], line.split()[1:])
     if not result["ok"]:
         text = render.error(result, paper)

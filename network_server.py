@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The network orchestrator of ConsensusLLM: python network_server.py [--config config.json] [--json]
 
-Every message between nodes passes through here (net/relay.py), so that the operator at this prompt can fail links and
-nodes and watch the others carry on (runtime/orchestrator.py).
+Every message between nodes passes through here (net/relay/relay.py), so that the operator at this prompt can fail
+links and nodes and watch the others carry on (orchestrator/service.py).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import sys
 
 import uvloop
 
+from config.config import Config, ConfigError, load
 from console import Console, Form
-from runtime.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
-from runtime.check_config import warnings
-from runtime.config import Config, ConfigError, load
-from runtime.network_view import event_text
-from runtime.notices import route_logging
-from runtime.operating.prompt import OperatorPrompt
-from runtime.orchestrator import Orchestrator
+from console.log_notices import route_logging
+from console.operator_prompt import OperatorPrompt
+from console.operator_views import event_text
+from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.check_config import warnings
+from orchestrator.service import Orchestrator
 
 PROGRAM = "network_server.py"
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """One node of ConsensusLLM: python node.py N [--config config.json] [--json]
 
-Wires the rooms together: disk and network to the replica (runtime/host.py), the store to the LLM
-(runtime/answering.py), and the user's prompt (runtime/session.py) and scripts (runtime/control.py) to both.
+Wires the rooms together: disk and network to the replica (engine/paxos.py), the store to the LLM
+(server/responder.py), and the user's prompt (server/session.py) and scripts (console/control_socket.py) to both.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from typing import Any
 
 import uvloop
 
+from config.config import Config, ConfigError, load
 from console import Console, Form
+from console.control_socket import Control, socket_path
+from console.log_notices import route_logging
+from engine.paxos import PaxosEngine
 from kvstore.store import Outcome
-from llm import registry
+from launcher import check_config
+from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
 from llm.budget import too_long
-from llm.desk import Desk
+from llm.providers import registry
+from llm.request_scheduler import RequestScheduler
 from llm.settings import choose
-from net.control import Report
+from llm.warm_up import warm_up
+from net.control_messages import Report
 from net.link import NodeLink
 from paxos.limits import Limits, Timing
-from paxos.output import Standing
-from runtime import check_config, hints
-from runtime.answering import Answering
-from runtime.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
-from runtime.commentary import Commentary
-from runtime.config import Config, ConfigError, load
-from runtime.control import Control, socket_path
-from runtime.host import Host
-from runtime.notices import route_logging
-from runtime.session import Session
-from runtime.using.news import Emit, Level
-from runtime.warming import warm_up
+from paxos.output import VoterStatus
+from server import progress_hints as hints
+from server.event_feed import Emit, Level
+from server.explanations import Commentary
+from server.responder import Responder
+from server.session import Session
 from storage.database import Database
 from storage.errors import StorageError, StorageLocked
 
@@ -75,19 +76,19 @@ class Node:
             secret=config.secret, incarnation=database.durable.incarnation, events=self,
         )
         self._standing = database.durable.standing
-        self._host: Host | None = None
+        self._host: PaxosEngine | None = None
         self._sessions: set[Session] = set()
-        self._answering: Answering | None = None
+        self._answering: Responder | None = None
         timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
-        self.host = Host(
+        self.host = PaxosEngine(
             number, config.node_ids, database, self._link, timing=timing, limits=Limits(),
             random=Random(database.durable.identity ^ database.durable.incarnation), events=self,
         )
         self._host = self.host
         self._hints = hints.Hints(number, self._link.send, self._on_progress)
-        self.answering = self._answering = Answering(
+        self.answering = self._answering = Responder(
             number, self.host,
-            lambda done: Desk(
+            lambda done: RequestScheduler(
                 settings, lambda: registry.build(settings, number, config.data_dir), done,
                 on_progress=self._hints.on_progress,
             ),
@@ -189,7 +190,7 @@ class Node:
         self._answering.see(status.leader, status.links)
         if status.standing is not self._standing:
             self._standing = status.standing
-            if status.standing is Standing.LEARNER:
+            if status.standing is VoterStatus.LEARNER:
                 self._console.emit(
                     {"event": "learner", "node": self.number},
                     "this node's disk is new but the others remember an older one: what it promised is forgotten, so "

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ConsensusLLM: one command to set up, run, stop, reset and test. This file only finds Python and installs into .venv;
-# what happens then is in runtime/launch.py.
+# what happens then is in launcher/tmux.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -88,11 +88,11 @@ bench_setup() {
 case "${1:-start}" in
     start | stop | reset)
         setup
-        exec .venv/bin/python -m runtime.launch "${@:-start}"
+        exec .venv/bin/python -m launcher.tmux "${@:-start}"
         ;;
     --no-tmux)
         setup
-        exec .venv/bin/python -m runtime.foreground
+        exec .venv/bin/python -m launcher.foreground
         ;;
     setup) setup ;;
     test)

@@ -158,9 +158,9 @@ class Bench:
 
     async def relay(self) -> None:
         self.say("relay")
-        found: dict[str, list[Results]] = {"net/relay.py": [], "bare": []}
+        found: dict[str, list[Results]] = {"net/relay/relay.py": [], "bare": []}
         for _ in range(self.plan.rounds):
-            for name, bare in (("net/relay.py", False), ("bare", True)):
+            for name, bare in (("net/relay/relay.py", False), ("bare", True)):
                 stream = await relay_bench.flood(bare, 200, self.plan.seconds)
                 found[name].append({"frames": stream.frames, "own": stream.own, "dropped": stream.dropped})
         self.results["relay"] = found

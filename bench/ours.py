@@ -25,7 +25,7 @@ _RESULT = b'"event":"result"'
 _GOOD = b'"ok":true'
 
 
-class Door(asyncio.Protocol):
+class Transport(asyncio.Protocol):
     """A client of a node's control socket."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Door(asyncio.Protocol):
 class Talker(Channel):
     """Operations through one door, in conversations of its own."""
 
-    def __init__(self, door: Door, prefix: str, conversations: int) -> None:
+    def __init__(self, door: Transport, prefix: str, conversations: int) -> None:
         super().__init__()
         self.door = door
         self._sent: deque[float] = deque()
@@ -130,7 +130,7 @@ class Ours:
             "cluster": "bench", "orchestrator": {"port": free_ports(1)[0]}, "nodes": [{"id": node} for node in NODES],
             "llm": {"provider": "fake", "delay_s": 3000, "timeout_s": 3600, "max_concurrent": 1},
         }))
-        self._doors: list[Door] = []
+        self._doors: list[Transport] = []
         self._count = 0
         self._talkers: dict[tuple[int, int, int], list[Talker]] = {}
 
@@ -185,11 +185,11 @@ class Ours:
 
     # Asking.
 
-    async def door(self, node: int, within: float = PATIENCE_S) -> Door:
+    async def door(self, node: int, within: float = PATIENCE_S) -> Transport:
         """A new one."""
         until = time.monotonic() + within
         while True:
-            door = Door()
+            door = Transport()
             try:
                 await door.open(self.folder / "data" / f"node-{node}.sock")
             except OSError:

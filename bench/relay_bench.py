@@ -25,9 +25,9 @@ from typing import NamedTuple
 import uvloop
 
 from bench import relay_share
-from net.faults import Faults
 from net.link import NodeLink
-from net.relay import Relay
+from net.relay.faults import Faults
+from net.relay.relay import Relay
 
 NODES = 5
 HOST = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""A relay that only routes, behind the handshake that nodes expect: what net/relay.py is measured against."""
+"""A relay that only routes, behind the handshake that nodes expect: what net/relay/relay.py is measured against."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 from bench.floor_process import Framed
 from net import auth
-from net.control import Challenge, Hello, Welcome, control_frame, from_node
+from net.control_messages import Challenge, Hello, Welcome, control_frame, from_node
 from net.frames import CONTROL, HEADER_SIZE, ORCHESTRATOR
 
 CLUSTER = "bench"

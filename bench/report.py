@@ -89,7 +89,7 @@ def _rest(results: Results) -> list[str]:
     if results.get("simulator_runs_a_minute"):
         lines.append(f"| simulator, runs a minute | {results['simulator_runs_a_minute']:,.0f} | 2,000 |")
     if "relay" in results:
-        ours, bare = (results["relay"][name] for name in ("net/relay.py", "bare"))
+        ours, bare = (results["relay"][name] for name in ("net/relay/relay.py", "bare"))
         for key, name in (("frames", "a second"), ("own", "for a second of its own time")):
             mine, least = (statistics.median(one[key] for one in found) for found in (ours, bare))
             share = f"{mine:,.0f} of a bare one's {least:,.0f}: {mine / least:.0%}"

@@ -55,7 +55,7 @@ async def first_command(folder: Path) -> float:
 
 async def slowest_key() -> float:
     """Seconds: of the keys typed at a node's prompt while 200 answers of 20 KB arrive, the slowest to be echoed."""
-    program = "from tests.unit.test_console_flood import waits; print(max(waits()))"
+    program = "from tests.unit.console.test_flood import waits; print(max(waits()))"
     process = await asyncio.create_subprocess_exec(
         str(ROOT / ".venv" / "bin" / "python"), "-c", program, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
     )

@@ -13,15 +13,15 @@ Somebody who only has `async execute(name, args) -> dict` wraps it:
 `USAGES` is a list of `Usage`, for example `Usage("failLink", "A B [--oneway]", "cut a link", "failLink 1 2", 2, 3)`.
 `help` and `exit` are the console's own. A result is a dict ready for JSON with `ok`, `error` if not ok, and `text` if
 humans are to read something else than "ok". An event is a dict with a key `event`; beside it goes the text for humans,
-or a function from `Paper` (width, colours, wrapping, tables) to it. All text is made safe to show at the last moment.
+or a function from `Layout` (width, colours, wrapping, tables) to it. All text is made safe to show at the last moment.
 """
 
 from __future__ import annotations
 
-from console.commands import Command, Result, Usage, UsageError, by_name, expectation
 from console.executor import Earlier, Executor, Sequential
-from console.paper import Paper
+from console.layout import Layout
 from console.run import Console, Form, Text, run_console
+from console.usage import Command, Result, Usage, UsageError, by_name, expectation
 
 __all__ = [
     "Command",
@@ -29,7 +29,7 @@ __all__ = [
     "Earlier",
     "Executor",
     "Form",
-    "Paper",
+    "Layout",
     "Result",
     "Sequential",
     "Text",

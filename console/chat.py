@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from console.commands import Result
-from console.paper import Paper
+from console.layout import Layout
 from console.safe import one_line
+from console.usage import Result
 
 STALE = "(possibly stale: no majority reachable)"
 _EXCERPT = 4
@@ -20,13 +20,13 @@ _QUESTION = 60
 """Characters of a question in the table."""
 
 
-def view(result: Result, paper: Paper, all_candidates: bool = False, votes: bool = False) -> str:
+def view(result: Result, paper: Layout, all_candidates: bool = False, votes: bool = False) -> str:
     """One conversation: what was chosen, and all answers to an open question; on demand all answers to all, and how
     the nodes ranked them."""
     return "\n".join([*_conversation(result, paper, all_candidates, votes), *stale(result, paper)])
 
 
-def viewall(result: Result, paper: Paper, full: bool = False) -> str:
+def viewall(result: Result, paper: Layout, full: bool = False) -> str:
     """All conversations in order of creation: a table, or each of them in full."""
     conversations = result["conversations"]
     if not conversations:
@@ -40,7 +40,7 @@ def viewall(result: Result, paper: Paper, full: bool = False) -> str:
     return "\n".join([paper.table(head, rows), *stale(result, paper)])
 
 
-def choices(context: str, turn: Mapping[str, Any], paper: Paper) -> str:
+def choices(context: str, turn: Mapping[str, Any], paper: Layout) -> str:
     """The answers of an open turn, shortened, with what to type next."""
     lines = [paper.bold(f"{context}: all answers are in")]
     candidates = turn["candidates"]
@@ -64,18 +64,18 @@ def _dense(candidate: Mapping[str, Any], joint: str) -> Mapping[str, Any]:
     return {**candidate, "text": joint.join(line for line in str(text).split("\n") if line.strip())}
 
 
-def answer(context: str, node: int, candidate: Mapping[str, Any], paper: Paper, most: int = 40) -> str:
+def answer(context: str, node: int, candidate: Mapping[str, Any], paper: Layout, most: int = 40) -> str:
     """The leader's answer to an `ask`."""
     return "\n".join([paper.bold(f"{context}: answer"), *_candidate(node, candidate, paper, most=most)])
 
 
-def elected(context: str, node: int, turn: Mapping[str, Any], paper: Paper) -> str:
+def elected(context: str, node: int, turn: Mapping[str, Any], paper: Layout) -> str:
     """The answer that the nodes chose."""
     head = paper.bold(f"{context}: the nodes chose node {node}'s answer")
     return "\n".join([head, *_votes(turn["poll"], paper), *_candidate(node, turn["candidates"][str(node)], paper)])
 
 
-def stale(result: Result, paper: Paper) -> list[str]:
+def stale(result: Result, paper: Layout) -> list[str]:
     return [paper.red(STALE)] if result.get("stale") else []
 
 
@@ -108,7 +108,7 @@ def _state(turn: Mapping[str, Any] | None) -> str:
 
 
 def _conversation(
-    conversation: Mapping[str, Any], paper: Paper, all_candidates: bool, votes: bool = False
+    conversation: Mapping[str, Any], paper: Layout, all_candidates: bool, votes: bool = False
 ) -> Iterable[str]:
     turns = conversation["turns"]
     count = "no questions yet" if not turns else f"{len(turns)} question{'s' if len(turns) > 1 else ''}"
@@ -120,7 +120,7 @@ def _conversation(
 
 
 def _turn(
-    context: str, number: int, turn: Mapping[str, Any], paper: Paper, all_candidates: bool
+    context: str, number: int, turn: Mapping[str, Any], paper: Layout, all_candidates: bool
 ) -> Iterable[str]:
     question = paper.text(turn["query"], _INDENT).split("\n")
     question[0] = f"{number}.".ljust(_INDENT) + question[0].lstrip()
@@ -138,7 +138,7 @@ def _turn(
         yield " " * _INDENT + paper.dim("given up")
 
 
-def _votes(poll: Mapping[str, Any], paper: Paper) -> Iterable[str]:
+def _votes(poll: Mapping[str, Any], paper: Layout) -> Iterable[str]:
     """The points, then who preferred what."""
     best = sorted(poll["points"].items(), key=lambda item: (-item[1], int(item[0])))
     points = ", ".join(f"node {node}: {points}" for node, points in best)
@@ -170,7 +170,7 @@ def _next_step(context: str, turn: Mapping[str, Any]) -> str:
 
 
 def _candidate(
-    node: str | int, candidate: Mapping[str, Any], paper: Paper, mark: str = "", most: int | None = None
+    node: str | int, candidate: Mapping[str, Any], paper: Layout, mark: str = "", most: int | None = None
 ) -> Iterable[str]:
     label = _label(node, candidate)
     for line in paper.text(f"{label}  {mark}" if mark else label, _INDENT).split("\n"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from console.commands import Command, Result
+from console.usage import Command, Result
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)
 

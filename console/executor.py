@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from console.commands import Command, Result, Usage, by_name
-from console.paper import Paper
+from console.layout import Layout
 from console.render import plain_result
+from console.usage import Command, Result, Usage, by_name
 
 Earlier: TypeAlias = Callable[[], Awaitable[None]]
 """Waits until every command that was typed before has answered."""
@@ -39,7 +39,7 @@ class Executor(Protocol):
         """What may follow `words` (a canonical command name and its first arguments) as the next word."""
         ...
 
-    def show(self, command: Command, result: Result, paper: Paper) -> str:
+    def show(self, command: Command, result: Result, paper: Layout) -> str:
         """A result for humans."""
         ...
 
@@ -56,7 +56,7 @@ class Sequential:
         usages: Iterable[Usage],
         execute: Callable[[str, list[str]], Awaitable[Result]],
         *,
-        show: Callable[[Command, Result, Paper], str | None] | None = None,
+        show: Callable[[Command, Result, Layout], str | None] | None = None,
         complete: Callable[[Sequence[str]], Iterable[str]] | None = None,
         waiting_for: Callable[[Command], str] | None = None,
     ) -> None:
@@ -85,6 +85,6 @@ class Sequential:
     def complete(self, words: Sequence[str]) -> Iterable[str]:
         return self._complete(words) if self._complete else ()
 
-    def show(self, command: Command, result: Result, paper: Paper) -> str:
+    def show(self, command: Command, result: Result, paper: Layout) -> str:
         shown = self._show(command, result, paper) if self._show else None
         return plain_result(command, result, paper) if shown is None else shown

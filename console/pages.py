@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.paper import Paper
+from console.layout import Layout
 
 _ROOM = 3
 """Lines of a screen that are not for the page: what is said below it, the prompt, the status line."""
@@ -14,7 +14,7 @@ class Pages:
     def __init__(self) -> None:
         self._rest: list[str] = []
 
-    def first(self, text: str, rows: int, paper: Paper) -> str:
+    def first(self, text: str, rows: int, paper: Layout) -> str:
         """As much of `text` as is shown at once on a screen of so many rows (0 if that is not known)."""
         lines = text.rstrip("\n").split("\n")
         if rows <= _ROOM or len(lines) <= rows - _ROOM + 1:
@@ -23,7 +23,7 @@ class Pages:
         self._rest = lines
         return self._page(rows, paper)
 
-    def next(self, typed: str, rows: int, paper: Paper) -> str | None:
+    def next(self, typed: str, rows: int, paper: Layout) -> str | None:
         """What to show now that this line was typed; None if it is no answer to the question whether to go on."""
         if not self._rest:
             return None
@@ -33,7 +33,7 @@ class Pages:
         self._rest = []
         return "" if wish == "q" else None
 
-    def _page(self, rows: int, paper: Paper) -> str:
+    def _page(self, rows: int, paper: Layout) -> str:
         size = max(rows - _ROOM, 1)
         page, self._rest = self._rest[:size], self._rest[size:]
         if self._rest:

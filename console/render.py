@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.chat import STALE, answer, choices, elected, moment, view, viewall
-from console.commands import Command, Result
-from console.paper import Paper
+from console.layout import Layout
 from console.safe import one_line
+from console.usage import Command, Result
 
 __all__ = [
     "STALE", "answer", "choices", "elected", "error", "help_table", "log", "pairs", "plain_result", "status",
@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-def plain_result(command: Command, result: Result, paper: Paper) -> str:
+def plain_result(command: Command, result: Result, paper: Layout) -> str:
     """What fits any command: the error, a `text`, the table of help, or "ok"."""
     if not result.get("ok"):
         return error(result, paper)
@@ -27,12 +27,12 @@ def plain_result(command: Command, result: Result, paper: Paper) -> str:
     return "ok"
 
 
-def error(result: Result, paper: Paper) -> str:
+def error(result: Result, paper: Layout) -> str:
     shown = paper.text(f"error: {result.get('error', 'no reason given')}")
     return paper.red(shown + "\n" + STALE if result.get("stale") else shown)
 
 
-def help_table(result: Result, paper: Paper) -> str:
+def help_table(result: Result, paper: Layout) -> str:
     """All commands as a table; a single one with its example and what else there is to know."""
     shown = paper.table(("", ""), [(entry["usage"], entry["help"]) for entry in result["commands"]])
     if len(result["commands"]) == 1:
@@ -46,12 +46,12 @@ def help_table(result: Result, paper: Paper) -> str:
     return shown
 
 
-def pairs(values: Mapping[str, Any], paper: Paper) -> str:
+def pairs(values: Mapping[str, Any], paper: Layout) -> str:
     """Keys and values, one pair a line."""
     return paper.table(("", ""), [(key, _plain(value)) for key, value in values.items()])
 
 
-def status(result: Result, paper: Paper) -> str:
+def status(result: Result, paper: Layout) -> str:
     shown = {key: value for key, value in result.items() if key != "ok"}
     if isinstance(shown.get("ballot"), list):
         shown["ballot"] = _ballot(shown["ballot"])
@@ -84,7 +84,7 @@ def status_line(values: Mapping[str, Any], width: int | None = None) -> str:
     return one_line(next(fitting, forms[-1]), width or 200)
 
 
-def log(result: Result, paper: Paper) -> str:
+def log(result: Result, paper: Layout) -> str:
     """The last decided operations as a table."""
     if not result["log"]:
         return "nothing has been applied here yet"

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from console import render
-from console.commands import EXIT, HELP, Command, Result, UsageError, find
-from console.desk import Desk
+from console.command_pipeline import CommandPipeline
 from console.encoding import encode, encode_gently, result_record, waiting_record
 from console.executor import Executor
+from console.layout import Layout
 from console.lines import PipeInput
 from console.outbox import Outbox, write_all
 from console.pages import Pages
-from console.paper import Paper
 from console.safe import coloured, visible
+from console.usage import EXIT, HELP, Command, Result, UsageError, find
 
 if TYPE_CHECKING:
     from console.terminal import Terminal
 
-Text: TypeAlias = str | Callable[[Paper], str] | None
+Text: TypeAlias = str | Callable[[Layout], str] | None
 """What humans get to see of an event; None for nothing."""
 
 WAITING_AFTER = 2.0
@@ -86,15 +86,15 @@ class Console:
         self._notices = Outbox(lambda text: write_all(stderr, text)) if form is Form.JSON else self._out
 
     @property
-    def paper(self) -> Paper:
+    def paper(self) -> Layout:
         """What text for humans is laid out for, now."""
         colour = self.form is Form.TERMINAL and not os.environ.get("NO_COLOR")
         try:
             size = os.get_terminal_size(self._stdout)
             rows = size.lines if self.form is Form.TERMINAL else 0
-            return Paper(size.columns or None, colour, rows or None)
+            return Layout(size.columns or None, colour, rows or None)
         except OSError:
-            return Paper(None, colour)
+            return Layout(None, colour)
 
     def _rows(self) -> int:
         try:
@@ -129,7 +129,7 @@ class Console:
         """
         self._executor = executor
         self._prompt = prompt
-        desk = Desk(executor, self, WAITING_AFTER)
+        desk = CommandPipeline(executor, self, WAITING_AFTER)
         serving = asyncio.ensure_future(self._serve(desk, status_line))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._out.gone, desk.failed)]
         try:
@@ -180,7 +180,7 @@ class Console:
         seen = usage is not None and usage.shows_progress
         self.emit(waiting_record(command, reason), None if seen else f"{command}: still trying: {reason}")
 
-    async def _serve(self, desk: Desk, status_line: Callable[[], str] | None) -> None:
+    async def _serve(self, desk: CommandPipeline, status_line: Callable[[], str] | None) -> None:
         source: Terminal | PipeInput
         if self.form is Form.TERMINAL:
             from console.terminal import Terminal  # slow to import, and of no use to pipes
@@ -208,7 +208,7 @@ class Console:
             refreshing.cancel()
             source.stop()
 
-    async def _finish(self, desk: Desk, limit: float | None) -> None:
+    async def _finish(self, desk: CommandPipeline, limit: float | None) -> None:
         """Answers what is pending. The outer bound is for a reader who takes nothing."""
         try:
             async with asyncio.timeout(None if limit is None else limit + _FLUSH_WITHIN):
@@ -223,7 +223,7 @@ class Console:
             self._terminal.show_status(status_line())
             await asyncio.sleep(_STATUS_EVERY)
 
-    def _completer(self, desk: Desk) -> Callable[[list[str]], Iterable[str]]:
+    def _completer(self, desk: CommandPipeline) -> Callable[[list[str]], Iterable[str]]:
         def complete(words: list[str]) -> Iterable[str]:
             if not words:
                 return list(desk.commands)
@@ -270,7 +270,7 @@ class Console:
             return render.plain_result(command, result, paper)
         return self._laid_out(partial(self._executor.show, command, result), result)
 
-    def _laid_out(self, lay_out: Callable[[Paper], str], record: Mapping[str, Any]) -> str:
+    def _laid_out(self, lay_out: Callable[[Layout], str], record: Mapping[str, Any]) -> str:
         paper = self.paper
         try:
             return lay_out(paper)

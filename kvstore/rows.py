@@ -18,7 +18,7 @@ import msgspec
 
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
 
-Place: TypeAlias = tuple[int, ...]
+RowKey: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): what a row is about."""
 
 
@@ -47,12 +47,12 @@ _responses = msgspec.msgpack.Decoder(Response)
 _KEYS = (Struct(">Q"), Struct(">QI"), Struct(">QII"))
 
 
-def key(place: Place) -> bytes:
+def key(place: RowKey) -> bytes:
     """The key of a row; keys sort like places."""
     return _KEYS[len(place) - 1].pack(*place)
 
 
-def value(place: Place, conversation: Conversation) -> bytes | None:
+def value(place: RowKey, conversation: Conversation) -> bytes | None:
     """The content of a row of this conversation; None if it is gone: a node that is asked again loses its response."""
     if len(place) == 1:
         return _encoder.encode(_ConversationRow(conversation.context, conversation.created, conversation.at))
@@ -65,7 +65,7 @@ def value(place: Place, conversation: Conversation) -> bytes | None:
     return None if response is None else _encoder.encode(response)
 
 
-def places(conversation: Conversation) -> Iterable[Place]:
+def places(conversation: Conversation) -> Iterable[RowKey]:
     """Every row that a conversation consists of."""
     index = conversation.index
     yield (index,)

@@ -55,9 +55,9 @@ class Store:
     def __init__(self) -> None:
         self._conversations: dict[str, Conversation] = {}
         self._by_index: list[Conversation] = []
-        self._unhashed: set[rows.Place] = set()
-        self._unsaved: set[rows.Place] = set()
-        self._hashes: dict[rows.Place, int] = {}
+        self._unhashed: set[rows.RowKey] = set()
+        self._unsaved: set[rows.RowKey] = set()
+        self._hashes: dict[rows.RowKey, int] = {}
         self._hash = 0
         self._position = 0
         """Of the operation that is being applied."""
@@ -116,7 +116,7 @@ class Store:
         self._unsaved.clear()
         return changed
 
-    def _hash_row(self, place: rows.Place, key: bytes, content: bytes | None) -> None:
+    def _hash_row(self, place: rows.RowKey, key: bytes, content: bytes | None) -> None:
         new = 0
         if content is not None:
             row = bytes((len(place),)) + key + content  # tells where the key ends
@@ -137,7 +137,7 @@ class Store:
         self._hashes = {}
         self._hash = 0
 
-    def _value(self, place: rows.Place) -> bytes | None:
+    def _value(self, place: rows.RowKey) -> bytes | None:
         return rows.value(place, self._by_index[place[0] - 1])
 
     def _touch(self, *place: int) -> None:

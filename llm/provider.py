@@ -21,7 +21,7 @@ class Message(msgspec.Struct, frozen=True):
     text: str
 
 
-class Ballot(msgspec.Struct, frozen=True):
+class RankingBallot(msgspec.Struct, frozen=True):
     """Answers to be ranked. The reply names all of them by their letters, best first, like this: B > A > C."""
 
     question: str
@@ -42,7 +42,7 @@ class Prompt(msgspec.Struct, frozen=True):
     seed: int | None = None
     max_tokens: int | None = None
     round: int = 0
-    ballot: Ballot | None = None
+    ballot: RankingBallot | None = None
     """What `messages` ask for, if they ask for a ranking: for providers that know a better way than those words."""
 
     def seed_or(self, own: int | None) -> int | None:

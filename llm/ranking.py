@@ -7,7 +7,7 @@ import re
 from string import ascii_uppercase
 
 from kvstore.conversation import Conversation, Poll
-from llm.provider import Ballot, Message
+from llm.provider import Message, RankingBallot
 
 MAX_TOKENS = 200
 """For a ranking: some models think aloud before they write it."""
@@ -22,7 +22,7 @@ _FILLING = ("answer", "then", "and")
 """Words that may stand between the letters."""
 
 
-def ballot_of(conversation: Conversation, number: int, poll: Poll, voter: int) -> tuple[list[int], Ballot]:
+def ballot_of(conversation: Conversation, number: int, poll: Poll, voter: int) -> tuple[list[int], RankingBallot]:
     """The nodes, and their answers in the same order.
 
     The order is another one for each voter, conversation and turn, so that being named first favours nobody.
@@ -34,10 +34,10 @@ def ballot_of(conversation: Conversation, number: int, poll: Poll, voter: int) -
         return hashlib.blake2s(mixed.encode()).digest()
 
     nodes = sorted((node for node in poll.ballot if node in turn.candidates), key=shuffled)
-    return nodes, Ballot(turn.text, [turn.candidates[node].text or "" for node in nodes])
+    return nodes, RankingBallot(turn.text, [turn.candidates[node].text or "" for node in nodes])
 
 
-def paper(ballot: Ballot) -> list[Message]:
+def paper(ballot: RankingBallot) -> list[Message]:
     """The messages that ask for a ranking."""
     labels = ascii_uppercase[: len(ballot.answers)]
     answers = [

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 
-from net.control import NONCE_SIZE
+from net.control_messages import NONCE_SIZE
 
 
 def new_nonce() -> bytes:

@@ -18,7 +18,7 @@ LENGTH_SIZE = 4
 """The length field does not count itself."""
 
 CONTROL = 0
-"""Between one node and the orchestrator: the payload is a message of net/control.py."""
+"""Between one node and the orchestrator: the payload is a message of net/control_messages.py."""
 NODE = 1
 """From node to node: the relay does not look inside."""
 

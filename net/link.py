@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
-from net.control import Refusal, Report, control_frame
+from net.control_messages import Refusal, Report, control_frame
 from net.frames import MAX_PAYLOAD, NODE, ORCHESTRATOR, FrameError, encode_frame
 from net.link_connection import Credentials, LinkConnection
 

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 import msgspec
 
 from net import auth
-from net.control import (
+from net.control_messages import (
     HANDSHAKE_S,
     VERSION,
     Challenge,

@@ -36,7 +36,7 @@ class Acceptor:
             return self._reject(ballot), False
         fresh = self.promise(ballot)
         start = ballot.op_num
-        if (start <= log.released or log.decided - start + 1 > self._limits.lag
+        if (start <= log.compacted or log.decided - start + 1 > self._limits.lag
                 or log.decided_bytes(start) > self._limits.lag_bytes):
             return self._reject(ballot), fresh
         return Promise(ballot, log.entries_from(start), log.decided), fresh

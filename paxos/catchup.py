@@ -19,7 +19,7 @@ PATIENCE = 8
 SNAPSHOT_ROUND_TRIPS = 10.0
 
 
-class Fetcher:
+class CatchUp:
     """The side that is behind. At most one request is under way; only progress, or patience at its end, lets the next
     one go: an answer that comes twice must not ask twice."""
 
@@ -115,7 +115,7 @@ class Fetcher:
         return Snapshot(message.position, message.sessions, rows)
 
 
-class Shelf:
+class SnapshotSource:
     """The side that is ahead: answers from the log, or from a snapshot that the host has loaded."""
 
     def __init__(self, limits: Limits, now: float) -> None:
@@ -133,11 +133,11 @@ class Shelf:
         """The answer to a Fetch; None if the snapshot must be loaded first (see `needs_snapshot`) or nothing helps."""
         if fetch.start > log.decided:
             return None
-        if fetch.start > log.released and not fetch.snapshot:
+        if fetch.start > log.compacted and not fetch.snapshot:
             operations = log.decided_from(fetch.start, self._limits.learn_operations, self._limits.piece_bytes)
             return Learn(fetch.start, operations, log.decided)
         self._asked = now
-        if self.position is not None and self.position < log.released:
+        if self.position is not None and self.position < log.compacted:
             self._pieces = []
         if not self._pieces:
             self._waiting[sender] = fetch

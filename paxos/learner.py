@@ -32,7 +32,7 @@ class Learner:
         while self.applied < self._log.decided:
             self.applied += 1
             entry = self._log.get(self.applied)
-            assert entry is not None, "every position from released to decided is held"
+            assert entry is not None, "every position from compacted to decided is held"
             operation = entry.operation
             if operation.is_noop or not self.sessions.admit(operation):
                 continue
@@ -52,12 +52,12 @@ class Learner:
         persist.snapshot = snapshot
         persist.entries = [entry for entry in persist.entries if entry.position > snapshot.position]
         out.install = snapshot
-        out.unseen += [applied.ticket for applied in out.apply if applied.ticket]
+        out.outcome_unknown += [applied.ticket for applied in out.apply if applied.ticket]
         incarnation, number = self.sessions.last(self._pid)
-        out.unseen += self._queue.done(incarnation, number, now)
+        out.outcome_unknown += self._queue.done(incarnation, number, now)
         if incarnation > self._queue.incarnation:
             # Sent under an older name: whether it was applied before the later life's operations can't be told.
-            out.unseen += self._queue.give_up()
+            out.outcome_unknown += self._queue.give_up()
         out.apply = []
         self.advance(out, now)
 

@@ -19,10 +19,10 @@ class Log:
     def __init__(self, entries: Iterable[Entry] = (), decided: int = 0) -> None:
         self._entries: dict[int, Entry] = {entry.position: entry for entry in entries}
         self.decided = decided
-        self.released = decided
+        self.compacted = decided
         """Positions up to here are gone: a snapshot covers them."""
-        while self.released in self._entries:
-            self.released -= 1
+        while self.compacted in self._entries:
+            self.compacted -= 1
         self.last = max([decided, *self._entries])
         """The highest position that holds anything."""
         self.open_bytes = sum(_size(entry) for entry in self._entries.values() if entry.position > decided)
@@ -116,9 +116,9 @@ class Log:
 
     def release(self, upto: int) -> None:
         """Forgets everything up to `upto`, which a stored snapshot covers."""
-        for position in range(self.released + 1, upto + 1):
+        for position in range(self.compacted + 1, upto + 1):
             self._entries.pop(position, None)
-        self.released = max(self.released, upto)
+        self.compacted = max(self.compacted, upto)
 
     def jump(self, position: int) -> None:
         """A snapshot at `position` was installed: the log goes on from there."""

@@ -58,7 +58,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `version` is (incarnation, count): the newest row of a node wins. `hears` are the nodes that it hears directly.
     `leading` is the leadership that it claims (NOBODY if none), `established` whether a quorum has promised it.
     `votes` is false for a node that may not vote; `blank` is true while it has never accepted anything (see
-    paxos/standing.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
+    paxos/voter_status.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
     """
 
     pid: int

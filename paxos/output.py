@@ -2,9 +2,9 @@
 
 The order in which a host works through an Output is the safety argument:
 
-1. `send_first`   at once: these vouch for nothing that is not on disk yet.
+1. `send_now`     at once: these vouch for nothing that is not on disk yet.
 2. `persist`      to disk, in the order of outputs. Several outputs may share one commit.
-3. `send`         only after this output's and all earlier outputs' `persist` are durable.
+3. `send_after_persist`  only after this output's and all earlier outputs' `persist` are durable.
                   A message to the node itself (its own vote) goes back into `Replica.receive`.
 4. `install`, then `apply`, then `reads`: to the state machine, in this order. They need not wait for the local disk:
                   what they contain is already durable at a quorum.
@@ -20,8 +20,8 @@ from paxos.ballot import BOTTOM, Ballot
 from paxos.messages import AnyMessage, Entry, Operation, Snapshot
 
 
-class Standing(StrEnum):
-    """Whether this node may vote. See paxos/standing.py."""
+class VoterStatus(StrEnum):
+    """Whether this node may vote. See paxos/voter_status.py."""
 
     NEW = "new"
     VOTER = "voter"
@@ -34,10 +34,10 @@ class Persist(msgspec.Struct):
     promised: Ballot | None = None
     entries: list[Entry] = []
     decided: int | None = None
-    released: int | None = None
+    compacted: int | None = None
     """Entries up to and including this position may be deleted: a stored snapshot covers them."""
     roster: dict[int, int] | None = None
-    standing: Standing | None = None
+    standing: VoterStatus | None = None
     incarnation: int | None = None
     snapshot: Snapshot | None = None
     """Replaces the stored snapshot and every entry up to its position."""
@@ -49,12 +49,12 @@ class Durable(msgspec.Struct):
     identity: int
     incarnation: int
     """Of this life: larger than that of every earlier life."""
-    standing: Standing = Standing.NEW
+    standing: VoterStatus = VoterStatus.NEW
     promised: Ballot = BOTTOM
     entries: list[Entry] = []
-    """Every stored entry above `released`, by position; above `decided` there may be gaps."""
+    """Every stored entry above `compacted`, by position; above `decided` there may be gaps."""
     decided: int = 0
-    released: int = 0
+    compacted: int = 0
     snapshot_position: int = 0
     sessions: dict[int, tuple[int, int]] = {}
     """Of the stored snapshot."""
@@ -75,12 +75,12 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
 class Output(msgspec.Struct):
     """See the module's docstring for the order."""
 
-    send_first: list[tuple[int, AnyMessage]] = []
+    send_now: list[tuple[int, AnyMessage]] = []
     persist: Persist | None = None
-    send: list[tuple[int, AnyMessage]] = []
+    send_after_persist: list[tuple[int, AnyMessage]] = []
     install: Snapshot | None = None
     apply: list[Applied] = []
-    unseen: list[int] = []
+    outcome_unknown: list[int] = []
     """Tickets of operations that were applied inside `install`: decided, but their outcome isn't known here."""
     reads: list[int] = []
     """Tickets of `Replica.read` that may now be answered from the applied state."""
@@ -95,6 +95,6 @@ class Output(msgspec.Struct):
 
     def __bool__(self) -> bool:
         return bool(
-            self.send_first or self.persist or self.send or self.install or self.apply or self.unseen
-            or self.reads or self.load_snapshot
+            self.send_now or self.persist or self.send_after_persist or self.install or self.apply
+            or self.outcome_unknown or self.reads or self.load_snapshot
         )

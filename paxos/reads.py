@@ -70,7 +70,7 @@ class Reads:
         return ready
 
 
-class ReadRounds:
+class ReadIndex:
     """The leader's side: requests gather while one round of confirmations runs; the next round serves them."""
 
     def __init__(self, quorum: int, now: float) -> None:

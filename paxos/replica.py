@@ -14,7 +14,7 @@ import msgspec
 
 from paxos.acceptor import Acceptor
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
-from paxos.catchup import Fetcher, Shelf
+from paxos.catchup import CatchUp, SnapshotSource
 from paxos.connectivity import Connectivity
 from paxos.election import Election
 from paxos.learner import Learner
@@ -43,13 +43,13 @@ from paxos.messages import (
     Snapshot,
     SnapshotPiece,
 )
-from paxos.output import Durable, Output, Standing
+from paxos.output import Durable, Output, VoterStatus
 from paxos.proposer import Batch, Candidate, Leader
 from paxos.queue import OperationQueue, QueueFull
-from paxos.reads import ReadRounds, Reads
+from paxos.reads import ReadIndex, Reads
 from paxos.retry import Retry
 from paxos.sessions import Sessions
-from paxos.standing import Registration
+from paxos.voter_status import Registration
 
 SAVE_DECIDED_S = 1.0
 """A watermark that rides with no other write is stored this often: losing it costs only a little catching up."""
@@ -67,7 +67,7 @@ class Status(msgspec.Struct, frozen=True):
     decided: int
     applied: int
     queued: int
-    standing: Standing
+    standing: VoterStatus
     links: tuple[int, ...]
     """Peers with messages passing in both directions."""
 
@@ -94,9 +94,9 @@ class Replica:
         self.reads = Reads(durable.incarnation)
         self.candidate: Candidate | None = None
         self.leader: Leader | None = None
-        self._rounds = ReadRounds(self.net.quorum, now)
-        self._fetcher = Fetcher(self.net, timing, random, now)
-        self._shelf = Shelf(limits, now)
+        self._rounds = ReadIndex(self.net.quorum, now)
+        self._fetcher = CatchUp(self.net, timing, random, now)
+        self._shelf = SnapshotSource(limits, now)
         self._loading = False
         self._held: list[Operation] = []
         """Operations forwarded to a candidate, for when it leads."""
@@ -119,7 +119,7 @@ class Replica:
             Confirmed: self._confirmed, Fetch: self._fetch, Learn: self._learn,
             SnapshotPiece: self._snapshot_piece, Routed: self._routed,
         }
-        if durable.standing is Standing.NEW and not durable.roster:
+        if durable.standing is VoterStatus.NEW and not durable.roster:
             self._out.to_persist().roster = dict(self.registration.roster)
         self._admit()
         self.learner.advance(self._out, now)
@@ -170,7 +170,7 @@ class Replica:
         for sender, fetch in self._shelf.load(snapshot).items():
             self._fetch(sender, fetch, now)
 
-    def compacted(self, position: int) -> None:
+    def snapshot_stored(self, position: int) -> None:
         """The host has stored a snapshot at `position`: the log may be cut behind it, but for a tail that spares
         nodes which are only a little behind a snapshot, and whatever a snapshot that is being handed out needs."""
         upto = position - self.limits.keep
@@ -178,9 +178,9 @@ class Replica:
         if serving is not None and position - serving < self.limits.hold:
             upto = min(upto, serving)
         upto = min(upto, self.learner.applied)
-        if upto > self.log.released:
+        if upto > self.log.compacted:
             self.log.release(upto)
-            self._out.to_persist().released = upto
+            self._out.to_persist().compacted = upto
 
     def tick(self, now: float) -> None:
         """Looks at the clock; the host calls this at least every `timing.tick_s`."""
@@ -217,7 +217,7 @@ class Replica:
         )
 
     def _role(self) -> str:
-        if self.registration.standing is Standing.LEARNER:
+        if self.registration.standing is VoterStatus.LEARNER:
             return "learner"
         if self._follows != NOBODY and self._follows == self._claim:
             return "leader" if self.leader else "candidate"
@@ -231,11 +231,11 @@ class Replica:
 
     def _broadcast(self, message: AnyMessage) -> None:
         """To every peer; only for messages that vouch for nothing which is not on disk yet."""
-        self._out.send_first.extend((peer, message) for peer in self.net.peers)
+        self._out.send_now.extend((peer, message) for peer in self.net.peers)
 
-    def _vouch(self, to: int, message: AnyMessage) -> None:
+    def _send_after_persist(self, to: int, message: AnyMessage) -> None:
         """Leaves only when all that has been persisted up to now is on disk."""
-        self._out.send.append((to, message))
+        self._out.send_after_persist.append((to, message))
 
     def _route(self, to: int, message: Routable, now: float) -> None:
         """Directly if the links allow it, else by way of others."""
@@ -244,9 +244,9 @@ class Replica:
             return
         hop = self.net.next_hop(to)
         if hop is None or hop == to:
-            self._out.send_first.append((to, message))
+            self._out.send_now.append((to, message))
         else:
-            self._out.send_first.append((hop, Routed(self.pid, to, len(self.net.members), message)))
+            self._out.send_now.append((hop, Routed(self.pid, to, len(self.net.members), message)))
 
     def _routed(self, sender: int, message: Routed, now: float) -> None:
         if message.target == self.pid:
@@ -255,7 +255,7 @@ class Replica:
             return
         hop = self.net.next_hop(message.target)
         if hop is not None and message.hops > 0:
-            self._out.send_first.append((hop, msgspec.structs.replace(message, hops=message.hops - 1)))
+            self._out.send_now.append((hop, msgspec.structs.replace(message, hops=message.hops - 1)))
 
     def _patience(self) -> float:
         return max(self.timing.retry_s, 2 * self.net.round_trip())
@@ -300,7 +300,7 @@ class Replica:
         if self.registration.heard(sender, message, blank):
             roster = dict(self.registration.roster)
             self._out.to_persist().roster = roster
-            self._vouch(self.pid, Heartbeat([], roster, now, {}))
+            self._send_after_persist(self.pid, Heartbeat([], roster, now, {}))
         if self.registration.standing is not standing:
             self._out.to_persist().standing = self.registration.standing
             self._step_down()
@@ -316,7 +316,7 @@ class Replica:
 
     def _admit(self) -> None:
         if self.registration.admit():
-            self._out.to_persist().standing = Standing.VOTER
+            self._out.to_persist().standing = VoterStatus.VOTER
 
     def _refresh(self, now: float) -> None:
         """Brings the picture of the cluster up to date, and draws the consequences for leadership."""
@@ -324,7 +324,7 @@ class Replica:
         self.net.describe(self._row())
         due = self.election.due(now, self._random)
         if due is not None:
-            self._stand(due, now)
+            self._campaign(due, now)
         self._follows = self.election.leader(now)
         if self._claim != NOBODY and max(self._follows, self.acceptor.promised.leadership) > self._claim:
             self._step_down()
@@ -332,7 +332,7 @@ class Replica:
             self._claimed = self._claim
             self._send_heartbeat(now)
 
-    def _stand(self, leadership: Leadership, now: float) -> None:
+    def _campaign(self, leadership: Leadership, now: float) -> None:
         """Claims a new leadership. The claim is a promise of this node's own, and on disk before any Prepare leaves:
         after a crash it can't claim the same one again."""
         self._step_down()
@@ -354,7 +354,7 @@ class Replica:
         message = Prepare(self.candidate.ballot)
         for member in self.net.members:
             if member not in self.candidate.promises:
-                self._vouch(member, message)
+                self._send_after_persist(member, message)
 
     # ---- Phase 1
 
@@ -365,7 +365,7 @@ class Replica:
         if fresh:
             self._out.to_persist().promised = self.acceptor.promised
             self._refresh(now)
-        self._vouch(sender, reply)
+        self._send_after_persist(sender, reply)
 
     def _promise(self, sender: int, message: Promise, now: float) -> None:
         if self.candidate is None:
@@ -382,7 +382,7 @@ class Replica:
             self.learner.sessions,
         )
         self.candidate = None
-        self._rounds = ReadRounds(self.net.quorum, now)
+        self._rounds = ReadIndex(self.net.quorum, now)
         self.leader.offer(self._held)
         self._held = []
         self._announced = 0
@@ -434,7 +434,7 @@ class Replica:
     def _resend(self, batch: Batch, now: float) -> None:
         assert self.leader is not None
         message = self.leader.accept_message(batch)
-        self._out.send_first.extend((peer, message) for peer in self.net.peers if peer not in batch.voters)
+        self._out.send_now.extend((peer, message) for peer in self.net.peers if peer not in batch.voters)
         if self.pid not in batch.voters:
             # Its own acceptor may have refused to store so far ahead.
             self._accept(self.pid, message, now)
@@ -447,7 +447,7 @@ class Replica:
         if entries:
             self._out.to_persist().entries.extend(entries)
         if reply is not None and self.registration.votes:
-            self._vouch(sender, reply)
+            self._send_after_persist(sender, reply)
         self._hear_decided(message.ballot.leadership, message.decided, now)
 
     def _accepted(self, sender: int, message: Accepted, now: float) -> None:
@@ -540,7 +540,7 @@ class Replica:
         if sender == self.pid:
             self.receive(self.pid, reply, now)
         else:
-            self._out.send_first.append((sender, reply))
+            self._out.send_now.append((sender, reply))
 
     def _confirmed(self, sender: int, message: Confirmed, now: float) -> None:
         if self.leader is None or message.ballot.leadership != self.leader.leadership:

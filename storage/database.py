@@ -25,7 +25,7 @@ import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
 from paxos.messages import Entry, Snapshot
-from paxos.output import Durable, Persist, Standing
+from paxos.output import Durable, Persist, VoterStatus
 from storage.errors import StorageError, damaged, explain
 from storage.inspection import APPLICATION_ID, VERSION, is_new, make_folder, sync_folder
 from storage.lock import Lock
@@ -53,15 +53,17 @@ _SETTINGS: Final = (
 _BUSY_SECONDS: Final = 1.0
 
 
-class _State(msgspec.Struct, kw_only=True):
+class _State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
+    """The rows of `state`. `compacted` keeps the name that it has on disks of release 0.1.0."""
+
     cluster: str
     pid: int
     identity: int
     incarnation: int
-    standing: Standing = Standing.NEW
+    standing: VoterStatus = VoterStatus.NEW
     promised: Ballot = BOTTOM
     decided: int = 0
-    released: int = 0
+    compacted: int = 0
     snapshot_position: int = 0
     sessions: dict[int, tuple[int, int]] = {}
     roster: dict[int, int] = {}
@@ -77,7 +79,7 @@ class Database:
         """What was found at open."""
         self._connection = connection
         self._lock = lock
-        self._released = durable.released
+        self._compacted = durable.compacted
         self._failed = False
 
     @classmethod
@@ -153,7 +155,7 @@ class Database:
         """Repeated changes of one thing are written once."""
         state: dict[str, object] = {}
         entries: list[Entry] = []
-        released = self._released
+        compacted = self._compacted
         for record in batch:
             if isinstance(record, Compaction):
                 self._merge_rows(record.rows)
@@ -166,16 +168,16 @@ class Database:
                 self._connection.execute("DELETE FROM snapshot")
                 self._merge_rows(snapshot.rows)
                 state.update(snapshot_position=snapshot.position, sessions=snapshot.sessions)
-                released = max(released, snapshot.position)
-            released = max(released, record.released or 0)
+                compacted = max(compacted, snapshot.position)
+            compacted = max(compacted, record.compacted or 0)
         if entries:
             last = max(entry.position for entry in entries)
             self._connection.execute(
                 "INSERT INTO log (last, entries) VALUES (?, ?)", (last, msgspec.msgpack.encode(entries))
             )
-        if released > self._released:
-            self._connection.execute("DELETE FROM log WHERE last <= ?", (released,))
-            state["released"] = self._released = released
+        if compacted > self._compacted:
+            self._connection.execute("DELETE FROM log WHERE last <= ?", (compacted,))
+            state["released"] = self._compacted = compacted
         if state:
             _write_state(self._connection, state)
 
@@ -208,7 +210,7 @@ def _create(path: Path, cluster: str, pid: int) -> None:
     with contextlib.closing(sqlite3.connect(making, isolation_level=None)) as connection:
         _run(connection, _SCHEMA)
         state = _State(cluster=cluster, pid=pid, identity=secrets.randbelow(2**63 - 1) + 1, incarnation=0)
-        _write_state(connection, msgspec.structs.asdict(state))
+        _write_state(connection, msgspec.to_builtins(state))
         # The switch to WAL belongs here: a crash within it leaves a file that has to be repaired by writing to it.
         _run(connection, ("COMMIT", "PRAGMA journal_mode = WAL"))
     making.replace(path)
@@ -236,22 +238,22 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         incarnation=incarnation,
         standing=state.standing,
         promised=state.promised,
-        entries=_read_entries(path, connection, state.released),
+        entries=_read_entries(path, connection, state.compacted),
         decided=max(state.decided, state.snapshot_position),
-        released=state.released,
+        compacted=state.compacted,
         snapshot_position=state.snapshot_position,
         sessions=state.sessions,
         roster=state.roster,
     )
 
 
-def _read_entries(path: Path, connection: sqlite3.Connection, released: int) -> list[Entry]:
-    """Every stored entry above `released`, by position."""
+def _read_entries(path: Path, connection: sqlite3.Connection, compacted: int) -> list[Entry]:
+    """Every stored entry above `compacted`, by position."""
     decoder = msgspec.msgpack.Decoder(list[Entry])
     entries: dict[int, Entry] = {}
     try:
         for row in connection.execute("SELECT entries FROM log ORDER BY number"):
-            entries.update((entry.position, entry) for entry in decoder.decode(row[0]) if entry.position > released)
+            entries.update((entry.position, entry) for entry in decoder.decode(row[0]) if entry.position > compacted)
     except (msgspec.MsgspecError, TypeError) as error:
         raise damaged(path, f"its log: {error}") from error
     return [entries[position] for position in sorted(entries)]

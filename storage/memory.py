@@ -31,19 +31,20 @@ class MemoryDatabase:
                     else:
                         self._rows[key] = value
                 continue
-            self._entries.update((entry.position, entry) for entry in record.entries if entry.position > image.released)
+            kept = (entry for entry in record.entries if entry.position > image.compacted)
+            self._entries.update((entry.position, entry) for entry in kept)
             for name in ("promised", "decided", "roster", "standing", "incarnation"):
                 value = getattr(record, name)
                 if value is not None:
                     setattr(image, name, value)
-            released = record.released or 0
+            compacted = record.compacted or 0
             if record.snapshot is not None:
                 self._take_snapshot(record.snapshot.position, record.snapshot.sessions)
                 self._rows = dict(record.snapshot.rows)
-                released = max(released, record.snapshot.position)
-            if released > image.released:
-                image.released = released
-                self._entries = {position: entry for position, entry in self._entries.items() if position > released}
+                compacted = max(compacted, record.snapshot.position)
+            if compacted > image.compacted:
+                image.compacted = compacted
+                self._entries = {position: entry for position, entry in self._entries.items() if position > compacted}
 
     def reopen(self, now_us: int) -> Durable:
         """What a new life of the node finds. `now_us` as in `Database.open`."""

@@ -13,7 +13,7 @@ class Compaction(msgspec.Struct):
     """The state machine as of `position` becomes the stored snapshot.
 
     `rows` are those that changed since the last stored snapshot; None stands for a deleted row. The log stays as it
-    is until `Persist.released` says so.
+    is until `Persist.compacted` says so.
     """
 
     position: int

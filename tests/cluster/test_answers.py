@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.harness import Cluster, Event, until
-from tests.unit.gemini_tools import candidate, streamed, usage
-from tests.unit.llm_tools import stand_in
+from tests.unit.llm.gemini_tools import candidate, streamed, usage
+from tests.unit.llm.llm_tools import stand_in
 
 
 def nodes_with(**own: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.harness import Cluster, Event, Process, until
-from tests.unit.llm_tools import Asked, Said, said_stream, stand_in
+from tests.unit.llm.llm_tools import Asked, Said, said_stream, stand_in
 
 
 class Oracle:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.harness import Cluster, Process, until
-from tests.unit.gemini_tools import End, candidate, streamed
-from tests.unit.llm_tools import Said, Scripted, said_json, said_stream, stand_in
+from tests.unit.llm.gemini_tools import End, candidate, streamed
+from tests.unit.llm.llm_tools import Said, Scripted, said_json, said_stream, stand_in
 
 GEMINI_KEY = "AIzaSyPlantedInTheConfiguration-0123456789"
 OPENAI_KEY = "sk-planted-in-the-environment-0123456789"

@@ -13,7 +13,7 @@ import pytest
 from pyte.screens import Char
 
 from tests.cluster.harness import PATIENCE_S, Cluster
-from tests.unit.screen import CTRL_C, ENTER, Painted
+from tests.unit.console.screen import CTRL_C, ENTER, Painted
 
 ME = 1
 PROMPT = f"node {ME}> "

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.harness import Cluster
-from tests.unit.screen import CTRL_C, CTRL_D, ENTER, TAB, UP, Screen
+from tests.unit.console.screen import CTRL_C, CTRL_D, ENTER, TAB, UP, Screen
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7][0-9;]*m")
 

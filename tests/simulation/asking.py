@@ -1,7 +1,7 @@
 """Five nodes, their LLMs and one question in single steps, so that the leader can be killed between any two of them.
 
-Unlike in world.py, what a node owes is part of it (runtime/answering.py, llm/desk.py): a step is one message delivered,
-one commit finished, one LLM's answer given, or one tick of all clocks. The order is always the same.
+Unlike in world.py, what a node owes is part of it (server/responder.py, llm/request_scheduler.py): a step is one message
+delivered, one commit finished, one LLM's answer given, or one tick of all clocks. The order is always the same.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from random import Random
 
 from kvstore.commands import Answer, Command, decode, encode
 from kvstore.store import Store
-from llm.desk import Desk
 from llm.provider import Progress, Prompt, Reply
+from llm.request_scheduler import RequestScheduler
 from llm.settings import LlmSettings
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage
 from paxos.output import Output
 from paxos.replica import Replica
-from runtime.answering import Answering
+from server.responder import Responder
 from tests.simulation.node import Disk
 
 PIDS = [1, 2, 3, 4, 5]
@@ -56,7 +56,7 @@ class Llm:
 
 
 class Node:
-    """One life of a node. Does what runtime/host.py does, in steps."""
+    """One life of a node. Does what engine/paxos.py does, in steps."""
 
     def __init__(self, world: World, pid: int) -> None:
         self.world, self.pid, self.up = world, pid, True
@@ -69,12 +69,12 @@ class Node:
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._seen: tuple[object, ...] = ()
 
-        def desk(done: Callable[..., None]) -> Desk:
-            made = Desk(LlmSettings(), lambda: Llm(self), done)
+        def desk(done: Callable[..., None]) -> RequestScheduler:
+            made = RequestScheduler(LlmSettings(), lambda: Llm(self), done)
             made._provider = Llm(self)  # not by a thread, whose time would be another one each time
             return made
 
-        self.answering = Answering(pid, self, desk, poll_s=1000)
+        self.answering = Responder(pid, self, desk, poll_s=1000)
         self.running = asyncio.get_running_loop().create_task(self.answering.run())
 
     def submit(self, command: Command) -> None:
@@ -91,7 +91,7 @@ class Node:
 
     def pump(self) -> None:
         while self.up and (out := self.replica.take_output(self.world.now)):
-            self._send(out.send_first)
+            self._send(out.send_now)
             self._store(out)
             for applied in out.apply:
                 self.answering.on_applied(self.store.apply(applied.position, applied.operation.payload))
@@ -109,9 +109,9 @@ class Node:
             if self.up:
                 if out.persist is not None:
                     self.disk.write([out.persist])
-                self._send(out.send)
+                self._send(out.send_after_persist)
 
-        if out.persist is not None or out.send:
+        if out.persist is not None or out.send_after_persist:
             self.world.steps.append(committed)
 
     def _send(self, messages: list[tuple[int, AnyMessage]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from kvstore.commands import Command, encode
 from kvstore.store import Outcome, Store
 from paxos.messages import AnyMessage, Entry, Routed
-from paxos.output import Applied, Durable, Output, Persist, Standing
+from paxos.output import Applied, Durable, Output, Persist, VoterStatus
 from paxos.replica import QueueFull, Replica
 from storage.memory import MemoryDatabase
 from storage.records import Compaction
@@ -88,7 +88,7 @@ class Node:
         return Disk(self.world.random.getrandbits(62) | 1)
 
     @property
-    def standing_on_disk(self) -> Standing:
+    def standing_on_disk(self) -> VoterStatus:
         return self.disk.image.standing
 
     @property
@@ -252,12 +252,12 @@ class Node:
             stepped(self.world, self)
 
     def _work_off(self, out: Output) -> None:
-        for to, message in out.send_first:
+        for to, message in out.send_now:
             self.world.carry(self, to, message)
             self._pass("piece sent" if kind(message) == "SnapshotPiece" else "sending first")
         self._pass("before the write")
-        if out.persist is not None or out.send:
-            self._write(out.persist, out.send)
+        if out.persist is not None or out.send_after_persist:
+            self._write(out.persist, out.send_after_persist)
         self._consume(out)
 
     def _consume(self, out: Output) -> None:
@@ -269,7 +269,7 @@ class Node:
                 installed(self.world, self, out.install)
         for applied in out.apply:
             self._apply(applied)
-        for ticket in out.unseen:
+        for ticket in out.outcome_unknown:
             self._answers.pop(ticket)(None, None)
         for ticket in out.reads:
             self._reads.pop(ticket)()
@@ -361,7 +361,7 @@ class Node:
         life = self.life
         for item, after in done:
             if isinstance(item, Compaction):
-                self.replica.compacted(item.position)
+                self.replica.snapshot_stored(item.position)
             for to, message in after:
                 if to == self.pid:
                     for sent in self.world.hooks["sent"]:

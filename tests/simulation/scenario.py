@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from paxos.ballot import NOBODY, Leadership
-from paxos.output import Standing
+from paxos.output import VoterStatus
 from tests.simulation.checkers import all_checkers
 from tests.simulation.linearizability import check
 from tests.simulation.plan import (
@@ -201,10 +201,10 @@ class Scenario:
             node.trap(event.point, event.count, sprang)
 
     def _wipe(self, event: Wipe) -> str:
-        """A disk may only be lost once all nodes vote (see the hole that paxos/standing.py states), and most stay."""
+        """A disk may only be lost once all nodes vote (see paxos/voter_status.py), and most stay."""
         node, nodes = self.world.nodes[event.pid], self.world.nodes.values()
         wiped = sum(other.wiped for other in nodes)
-        allowed = all(other.wiped or other.standing_on_disk is Standing.VOTER for other in nodes)
+        allowed = all(other.wiped or other.standing_on_disk is VoterStatus.VOTER for other in nodes)
         if not node.up:
             return "wipe (too late)"
         node.crash()
@@ -294,7 +294,7 @@ class Scenario:
     def _hub(self, cut: set[Link], down: tuple[int, ...]) -> int | None:
         """A voter that exchanges messages directly with a majority of voters, if there is one."""
         nodes = self.world.nodes
-        voters = [pid for pid, node in nodes.items() if node.standing_on_disk is Standing.VOTER and pid not in down]
+        voters = [pid for pid, node in nodes.items() if node.standing_on_disk is VoterStatus.VOTER and pid not in down]
         if not cut and not down:
             return next(iter(voters), 1)
         for pid in voters:

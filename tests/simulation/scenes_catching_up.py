@@ -36,7 +36,7 @@ def needs_a_snapshot(stage: Stage) -> Node:
     node = stage.others(leader)[0]
     stage.cut(node)
     stage.decide(leader, *NAMES[:10])
-    stage.until(lambda: leader.replica.log.released > 1)
+    stage.until(lambda: leader.replica.log.compacted > 1)
     return node
 
 
@@ -63,7 +63,7 @@ def older_snapshot_installed() -> None:
     stage.mend()
     stage.until(lambda: node.replica.applied == 10 and stage.leads)
     stage.decide(stage.leader, *NAMES[10:20])
-    stage.until(lambda: node.replica.log.released > 10)
+    stage.until(lambda: node.replica.log.compacted > 10)
     stage.hand(first)
     stage.run(0.1)
     stage.end()
@@ -103,7 +103,7 @@ def overtaken_snapshot() -> None:
         stage.create(leader, name)
     stage.until(lambda: leader.replica.applied == 12)
     stage.run(0.1)
-    if node.replica.log.decided >= leader.replica.log.released:
+    if node.replica.log.decided >= leader.replica.log.compacted:
         raise OffStage(f"{node.pid} knows too much")
     stage.cut(node)
     stage.decide(leader, "m")

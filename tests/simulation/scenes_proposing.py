@@ -327,8 +327,8 @@ def promise_behind_the_cut() -> None:
     stage.run(0.1)
     stage.mend()
     stage.cut(behind)
-    stage.until(lambda: away.replica.log.released == leader.replica.applied)
-    if behind.replica.log.decided >= away.replica.log.released:
+    stage.until(lambda: away.replica.log.compacted == leader.replica.applied)
+    if behind.replica.log.decided >= away.replica.log.compacted:
         raise OffStage(f"{behind.pid} knows too much")
     leader.crash()
     stage.mend()

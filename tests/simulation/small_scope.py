@@ -20,7 +20,7 @@ from paxos.messages import (
     Prepare,
     Promise,
 )
-from paxos.output import Output, Persist, Standing
+from paxos.output import Output, Persist, VoterStatus
 from paxos.replica import Replica
 from storage.memory import MemoryDatabase
 
@@ -67,7 +67,7 @@ class NodeState(msgspec.Struct):
 def first_state(pid: int, mortal: bool) -> NodeState:
     """A voter with an empty log, that knows everybody."""
     disk = MemoryDatabase(pid)
-    disk.write([Persist(standing=Standing.VOTER, roster={node: node for node in NODES})])
+    disk.write([Persist(standing=VoterStatus.VOTER, roster={node: node for node in NODES})])
     return NodeState(_start(pid, disk), disk, mortal)
 
 
@@ -82,8 +82,8 @@ def _turn(state: NodeState) -> list[Sent]:
     replica = state.replica
     sent: list[Sent] = []
     out: Output = replica.take_output(NOW)
-    sent += [(replica.pid, to, message) for to, message in out.send_first if isinstance(message, Carried)]
-    vouched = [(to, message) for to, message in out.send if isinstance(message, Carried)]
+    sent += [(replica.pid, to, message) for to, message in out.send_now if isinstance(message, Carried)]
+    vouched = [(to, message) for to, message in out.send_after_persist if isinstance(message, Carried)]
     if out.persist is not None and state.mortal:
         state.pending.append((out.persist, vouched))
         return sent
@@ -103,7 +103,7 @@ def deliver(state: NodeState, sender: int, message: AnyMessage) -> list[Sent]:
 
 
 def stand(state: NodeState, leadership: Leadership) -> list[Sent]:
-    state.replica._stand(leadership, NOW)  # What Election.due says is the scope's part.
+    state.replica._campaign(leadership, NOW)  # What Election.due says is the scope's part.
     return _turn(state)
 
 

@@ -12,7 +12,7 @@ from kvstore.commands import Create, Query
 from kvstore.store import Outcome, Store
 from paxos.ballot import Ballot
 from paxos.messages import NOOP, Accept, Accepted, Confirmed, Entry, Heartbeat, Operation, Prepare, Promise
-from paxos.output import Applied, Persist, Standing
+from paxos.output import Applied, Persist, VoterStatus
 from tests.simulation.checkers import all_checkers
 from tests.simulation.checkers.acknowledged import Acknowledged, Lost
 from tests.simulation.checkers.agreement import Agreement, Disagreement
@@ -235,7 +235,7 @@ def test_what_was_acknowledged_stays() -> None:
     lambda world: world.nodes[1].replica._held.extend([OTHER] * 300),
     lambda world: world.nodes[leader(world)].replica.leader._queue.extend([OTHER] * 2000),
     lambda world: setattr(world.nodes[1].replica.log, "last", 5000),
-    lambda world: setattr(world.nodes[1].replica.log, "released", -5000),
+    lambda world: setattr(world.nodes[1].replica.log, "compacted", -5000),
 ])
 def test_nothing_grows_without_bound(grow: Callable[[World], None]) -> None:
     checker = Bounds()
@@ -291,6 +291,6 @@ def test_a_node_without_its_disk_does_not_vote(message: Promise | Accepted | Con
     checker.sent(world, node, 1, message)
     node.crash()
     node.wipe()
-    assert node.standing_on_disk is Standing.NEW
+    assert node.standing_on_disk is VoterStatus.NEW
     with pytest.raises(NoVoter):
         checker.sent(world, node, 1, message)

@@ -15,7 +15,7 @@ import pytest
 
 from kvstore.commands import Command, Create, Query
 from paxos.limits import Limits
-from paxos.output import Standing
+from paxos.output import VoterStatus
 from tests.simulation.transcript import Transcript, command_words
 from tests.simulation.world import SIM_LIMITS, Weather, World
 
@@ -259,7 +259,7 @@ def wiped_node() -> Stage:
     stage.remark("Its disk is lost")
     stage.world.nodes[3].wipe()
     stage.restart(3)
-    stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.status().standing is Standing.LEARNER)
+    stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.status().standing is VoterStatus.LEARNER)
     stage.submit(3, Create("coffee"))
     stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.applied == 2)
     return stage

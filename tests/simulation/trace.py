@@ -100,8 +100,8 @@ class Words:
             parts.append(" ".join(map(self.entry, item.entries)))
         if item.decided is not None:
             parts.append(f"decided {item.decided}")
-        if item.released is not None:
-            parts.append(f"released {item.released}")
+        if item.compacted is not None:
+            parts.append(f"compacted {item.compacted}")
         if item.roster is not None:
             parts.append(f"roster {sorted(item.roster)}")
         if item.standing is not None:
@@ -116,7 +116,7 @@ class Words:
         image = held.image
         entries = " ".join(self.entry(held.entries[position]) for position in sorted(held.entries))
         return (f"{image.standing.value}, promised {image.promised}, decided {image.decided}, "
-                f"snapshot {image.snapshot_position}, released {image.released}, [{entries}]")
+                f"snapshot {image.snapshot_position}, compacted {image.compacted}, [{entries}]")
 
 
 class Trace(Observer):

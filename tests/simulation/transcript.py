@@ -34,7 +34,7 @@ from paxos.messages import (
     Snapshot,
     SnapshotPiece,
 )
-from paxos.output import Applied, Durable, Persist, Standing
+from paxos.output import Applied, Durable, Persist, VoterStatus
 from storage.records import Compaction
 from tests.simulation.world import Node, Observer, World
 
@@ -132,8 +132,8 @@ def record_words(item: Persist | Compaction) -> str:
         parts.append(f"{entry.position} {operation_words(entry.operation)}{under}")
     if item.decided is not None:
         parts.append(f"decided {item.decided}")
-    if item.released is not None:
-        parts.append(f"log cut behind {item.released}")
+    if item.compacted is not None:
+        parts.append(f"log cut behind {item.compacted}")
     if item.roster is not None:
         parts.append(f"roster of {', '.join(map(str, sorted(item.roster)))}")
     if item.standing is not None:
@@ -142,7 +142,7 @@ def record_words(item: Persist | Compaction) -> str:
 
 
 def disk_words(durable: Durable) -> str:
-    if durable.standing is Standing.NEW and not durable.roster:
+    if durable.standing is VoterStatus.NEW and not durable.roster:
         return "nothing"
     held = [f"snapshot at {durable.snapshot_position}"] if durable.snapshot_position else []
     held += [entries_words(durable.entries, durable.decided)] if durable.entries or not held else []
@@ -156,7 +156,7 @@ class Seen(msgspec.Struct):
     """What was told of one node last."""
 
     life: int = 0
-    standing: Standing = Standing.NEW
+    standing: VoterStatus = VoterStatus.NEW
     role: str = ""
     follows: Leadership | None = None
     hears: frozenset[int] = frozenset()
@@ -236,8 +236,9 @@ class Transcript(Observer):
         if replica.net.hears != seen.hears:
             heard = ", ".join(map(str, sorted(replica.net.hears))) or "nobody"
             self._tell(world, node.pid, f"hears {heard}")
-        if status.standing is not seen.standing and status.standing is not Standing.NEW:
-            self._tell(world, node.pid, {Standing.VOTER: "may vote", Standing.LEARNER: "may not vote"}[status.standing])
+        if status.standing is not seen.standing and status.standing is not VoterStatus.NEW:
+            told = {VoterStatus.VOTER: "may vote", VoterStatus.LEARNER: "may not vote"}[status.standing]
+            self._tell(world, node.pid, told)
         if (status.role, claim) != (seen.role, seen.follows):
             self._tell(world, node.pid, self._standing_words(status.role, claim, node.pid, bool(seen.role)))
         if replica.log.decided > seen.decided:

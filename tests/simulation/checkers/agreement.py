@@ -27,7 +27,7 @@ class Agreement(Observer):
         if log.decided < looked:
             raise Disagreement(f"{node.pid} knew decisions up to {looked} and now up to {log.decided}")
         self._looked[node.pid] = log.decided
-        for position in range(max(looked, log.released) + 1, log.decided + 1):
+        for position in range(max(looked, log.compacted) + 1, log.decided + 1):
             entry = log.get(position)
             if entry is None:
                 raise Disagreement(f"{node.pid} knows {position} as decided, but not what")

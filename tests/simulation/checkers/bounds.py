@@ -50,7 +50,7 @@ class Bounds(Observer):
         self._check(node, "accepted beyond the watermark", log.last - log.decided, limits.horizon)
         # While a snapshot is being handed out or stored, more is kept; the rest is what piles up until the next one.
         kept = limits.keep + limits.hold + 3 * limits.snapshot_every + limits.horizon + WHILE_STORING
-        self._check(node, "decided and kept", log.decided - log.released, kept)
+        self._check(node, "decided and kept", log.decided - log.compacted, kept)
         if leader is not None:
             inherited = limits.horizon + limits.lag
             self._check(node, "batches in flight", len(leader._flying), limits.pipeline)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from paxos.ballot import NOBODY, Leadership
 from paxos.messages import Accept, AnyMessage, Operation
-from paxos.output import Persist, Standing
+from paxos.output import Persist, VoterStatus
 from storage.records import Compaction
 from tests.simulation.world import Node, Observer, Violation, World
 
@@ -30,7 +30,7 @@ class Chosen(Observer):
         if isinstance(item, Compaction):
             return
         identity = node.disk.image.identity
-        if item.standing is Standing.VOTER:
+        if item.standing is VoterStatus.VOTER:
             self._voters[identity] = node.pid
             for position, leadership in list(self._accepted):
                 self._count(world, position, leadership)

@@ -90,7 +90,7 @@ class Durability(Observer):
         for position in range(first, first + message.count):
             entry = entries.get(position)
             known = position <= node.replica.log.decided
-            if position > max(image.released, image.snapshot_position) and (
+            if position > max(image.compacted, image.snapshot_position) and (
                 entry is None or (entry.leadership < leadership and not known)
             ):
                 raise NotDurable(f"{node.pid} sends {message}, and has {entry} on disk at {position}")
@@ -106,7 +106,7 @@ class Durability(Observer):
         shown = {entry.position: entry for entry in message.entries}
         for entry in message.entries:
             held = entries.get(entry.position)
-            if entry.position > image.released and (
+            if entry.position > image.compacted and (
                 held is None or (held != entry and NOBODY < held.leadership < leadership)
             ):
                 raise NotDurable(f"{node.pid} shows {entry} in a promise, and has {held} on disk")

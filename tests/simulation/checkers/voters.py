@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paxos.messages import Accepted, AnyMessage, Confirmed, Promise
-from paxos.output import Standing
+from paxos.output import VoterStatus
 from tests.simulation.world import Node, Observer, Violation, World
 
 
@@ -16,5 +16,5 @@ class Voters(Observer):
         if isinstance(message, Promise | Accepted | Confirmed):
             if node.wiped:
                 raise NoVoter(f"{node.pid} has lost its disk and sends {message}")
-            if node.standing_on_disk is not Standing.VOTER and not isinstance(message, Confirmed):
+            if node.standing_on_disk is not VoterStatus.VOTER and not isinstance(message, Confirmed):
                 raise NoVoter(f"{node.pid} is {node.standing_on_disk.value} on disk and sends {message}")

@@ -1,0 +1,1 @@
+"""config.json: schema, checks, messages."""

@@ -1,0 +1,198 @@
+"""config.json: what may be in it, what it means when it is left out, and what is wrong with it, in one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import msgspec
+
+from config.errors import explain, shown
+from llm.settings import LlmSettings, overlay
+from net.sockets import is_loopback
+
+Json: TypeAlias = dict[str, Any]
+
+DEFAULT_PATH = "config.json"
+MIN_SECRET = 8
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text says which key, what it is, and what it may be."""
+
+
+class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the orchestrator listens, and where the nodes look for it."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 7400
+
+
+class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Milliseconds. `election_ms` is how long a leader may be silent on a network without delay."""
+
+    heartbeat_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 50
+    election_ms: Annotated[int, msgspec.Meta(ge=2, le=600_000)] = 400
+
+
+class NodeConfig(msgspec.Struct, frozen=True):
+    """One node; `llm` is complete: its own settings laid over the common ones."""
+
+    id: int
+    llm: LlmSettings
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A checked configuration."""
+
+    path: Path
+    """The file it came from, absolute."""
+    cluster: str
+    data_dir: Path
+    """Absolute; it need not exist."""
+    secret: str | None
+    orchestrator: Endpoint
+    nodes: tuple[NodeConfig, ...]
+    """At least one, in the order of the file."""
+    timing: TimingConfig
+
+    @property
+    def node_ids(self) -> list[int]:
+        return sorted(node.id for node in self.nodes)
+
+    def node(self, number: int) -> NodeConfig:
+        """Raises ConfigError if there is no such node."""
+        for node in self.nodes:
+            if node.id == number:
+                return node
+        raise ConfigError(f"there is no node {number} in {self.path}: it has {_listed(self.node_ids)}")
+
+
+class _NodeSection(msgspec.Struct, forbid_unknown_fields=True):
+    id: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    llm: Json = {}
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """The file as it is written. The llm sections are checked once they are laid over each other."""
+
+    nodes: Annotated[list[_NodeSection], msgspec.Meta(min_length=1)]
+    cluster: Annotated[str, msgspec.Meta(pattern=_NAME)] = "demo"
+    data_dir: Annotated[str, msgspec.Meta(min_length=1)] = "data"
+    secret: Annotated[str, msgspec.Meta(min_length=MIN_SECRET)] | None = None
+    orchestrator: Endpoint = Endpoint()
+    llm: Json = {}
+    timing: TimingConfig = TimingConfig()
+
+
+def load(path: Path | str) -> Config:
+    """Reads and checks a configuration file. Raises ConfigError."""
+    path = Path(path).absolute()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        hint = "copy config.json.example there, or name another with --config"
+        raise ConfigError(f"there is no {path}: {hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """Like `load`, for the text of the file `path`. Raises ConfigError."""
+    raw = _json(text, path)
+    try:
+        return _checked(raw, path)
+    except _Wrong as wrong:
+        raise ConfigError(f"{path}: {wrong}") from None
+
+
+class _Wrong(Exception):
+    """Something in the file; without the file's name."""
+
+
+def _json(text: str, path: Path) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> Json:
+        keys = [key for key, _ in pairs]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ConfigError(f'{path}: the key "{key}" stands twice in the same section')
+        return dict(pairs)
+
+    def no_number(word: str) -> None:
+        raise ConfigError(f"{path}: {word} is no number that JSON knows")
+
+    try:
+        raw = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
+        # An escape like \ud800 alone is half a character: nothing could send or store such a text.
+        json.dumps(raw, ensure_ascii=False).encode()
+        return raw
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ConfigError(f"{path} is not valid JSON: {error.msg} at {where}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be used: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid JSON: too deeply nested") from None
+
+
+def _checked(raw: Any, path: Path) -> Config:
+    if not isinstance(raw, dict):
+        raise _Wrong(f'the file is {shown(raw)}; it must be an object with at least the key "nodes"')
+    file = _convert(lambda: msgspec.convert(raw, _File), _File, "", raw)
+    ids = [section.id for section in file.nodes]
+    for index, number in enumerate(ids):
+        if number in ids[:index]:
+            raise _Wrong(f"nodes[{index}].id is {number}, and so is another node's: every node needs its own number")
+    # Checked also when every node has settings of its own: a mistake in the common ones is one all the same.
+    common = _convert(lambda: msgspec.convert(file.llm, LlmSettings), LlmSettings, "llm", file.llm)
+    nodes = tuple(
+        NodeConfig(section.id, _llm(common, section.llm, f"nodes[{index}].llm", path.parent))
+        for index, section in enumerate(file.nodes)
+    )
+    timing, host = file.timing, file.orchestrator.host
+    if timing.heartbeat_ms >= timing.election_ms:
+        raise _Wrong(
+            f"timing.heartbeat_ms is {timing.heartbeat_ms}; it must be less than timing.election_ms, "
+            f"which is {timing.election_ms}"
+        )
+    if file.secret is None and not is_loopback(host):
+        raise _Wrong(
+            f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
+            f"it must be a text of at least {MIN_SECRET} characters that the cluster's nodes share"
+        )
+    return Config(
+        path=path,
+        cluster=file.cluster,
+        data_dir=path.parent / Path(file.data_dir).expanduser(),
+        secret=file.secret,
+        orchestrator=file.orchestrator,
+        nodes=nodes,
+        timing=timing,
+    )
+
+
+def _llm(common: LlmSettings, own: Json, where: str, folder: Path) -> LlmSettings:
+    settings = _convert(lambda: overlay(common, own), LlmSettings, where, own)
+    if settings.model is not None and (settings.provider == "local" or settings.model.endswith(".gguf")):
+        return msgspec.structs.replace(settings, model=str(folder / Path(settings.model).expanduser()))
+    return settings
+
+
+_T = TypeVar("_T")
+
+
+def _convert(convert: Callable[[], _T], target: type, where: str, raw: Any) -> _T:
+    """What `convert` makes of `raw`, a `target`. Raises _Wrong, naming keys from `where` on."""
+    try:
+        return convert()
+    except msgspec.ValidationError as error:
+        raise _Wrong(explain(error, target, where, raw)) from None
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))

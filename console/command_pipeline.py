@@ -1,0 +1,237 @@
+"""The order of commands: taken in as they are typed, answered in the same order, each exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping
+from itertools import islice
+from typing import Protocol
+
+from console.executor import Executor
+from console.lines import Line
+from console.usage import EXIT, HELP, MAX_WORD, Command, Result, Usage, UsageError, help_result, parse
+
+_AT_A_TIME = 256
+"""Answers that are given in one turn of the event loop."""
+
+MAX_PENDING = 4096
+MAX_PENDING_CHARS = 32 * 1024 * 1024
+"""Beyond either of these, no further line is taken in until something has answered."""
+
+_log = logging.getLogger(__name__)
+
+
+class ResponseWriter(Protocol):
+    """Who writes down what the desk has to say."""
+
+    async def answer(self, command: Command, result: Result) -> None: ...
+
+    def waiting(self, command: Command, reason: str) -> None: ...
+
+
+class _Pending:
+    """A command that is under way."""
+
+    __slots__ = ("_awaited", "answered", "command", "result", "since", "size")
+
+    def __init__(self, command: Command, size: int, result: asyncio.Future[Result], since: float) -> None:
+        self.command = command
+        self.size = size
+        self.result = result
+        self.since = since
+        self.answered = False
+        self._awaited: asyncio.Event | None = None
+
+    def set_answered(self) -> None:
+        self.answered = True
+        if self._awaited is not None:
+            self._awaited.set()
+
+    async def until_answered(self) -> None:
+        if not self.answered:
+            if self._awaited is None:
+                self._awaited = asyncio.Event()
+            await self._awaited.wait()
+
+
+class CommandPipeline:
+    """Takes lines, has them carried out by `executor`, and gives the answers to `clerk`, who also learns what a command
+    waits for that has not answered after `waiting_after` seconds."""
+
+    def __init__(self, executor: Executor, clerk: ResponseWriter, waiting_after: float) -> None:
+        self._executor = executor
+        self._clerk = clerk
+        self._waiting_after = waiting_after
+        self._commands: Mapping[str, Usage] = {**executor.commands, HELP.name: HELP, EXIT.name: EXIT}
+        self._pending: deque[_Pending] = deque()
+        self._size = 0
+        self._last: _Pending | None = None
+        self._told = 0
+        """How many of those pending, from the oldest, the clerk knows to be waiting."""
+        self._reminder: asyncio.TimerHandle | None = None
+        self._exit: Command | None = None
+        self._changed = asyncio.Event()
+        self.failed = asyncio.Event()
+        """Responder has come to an end because of a bug; `close` raises it."""
+        self._answering = asyncio.ensure_future(self._answer_in_order())
+        self._answering.add_done_callback(lambda task: None if task.cancelled() else self.failed.set())
+
+    @property
+    def commands(self) -> Mapping[str, Usage]:
+        """All that may be typed."""
+        return self._commands
+
+    async def take(self, line: Line) -> bool:
+        """Starts what a line says; waits while too much is under way. False if it says that the user leaves."""
+        text = line.text.strip()
+        if line.error is None and (not text or text.startswith("#")):
+            return True
+        try:
+            if line.error is not None:
+                raise UsageError(line.error)
+            command = parse(line.number, text, self._commands, self._executor.fill)
+        except UsageError as error:
+            name = (text.split(None, 1) or [""])[0][:MAX_WORD]
+            self._start(Command(line.number, name), 0, _done({"ok": False, "error": str(error), "kind": "usage"}))
+        else:
+            if command.name == EXIT.name:
+                self._exit = command
+                return False
+            if self._commands[command.name].at_once:
+                await self._clerk.answer(command, await self._at_once(command))
+            else:
+                self._start(command, len(text), self._submit(command))
+        while len(self._pending) >= MAX_PENDING or self._size >= MAX_PENDING_CHARS:
+            await self._change()
+        return True
+
+    async def finish(self, limit: float | None) -> None:
+        """Waits, at most `limit` seconds, until everything is answered; then says of the rest that it is not known."""
+        try:
+            async with asyncio.timeout(limit):
+                while self._pending:
+                    await self._change()
+        except TimeoutError:
+            await self._give_up()
+        if self._exit is not None:
+            await self._clerk.answer(self._exit, {"ok": True})
+
+    async def close(self) -> None:
+        """Ends what is still under way, unanswered."""
+        self._answering.cancel()
+        if self._reminder is not None:
+            self._reminder.cancel()
+        for pending in self._pending:
+            pending.result.cancel()
+        await asyncio.wait([self._answering])
+        if not self._answering.cancelled() and (error := self._answering.exception()):
+            raise error
+
+    def _start(self, command: Command, size: int, result: asyncio.Future[Result]) -> None:
+        loop = asyncio.get_running_loop()
+        self._last = _Pending(command, size, result, loop.time())
+        self._pending.append(self._last)
+        self._size += size
+        self._changed.set()
+        if self._reminder is None:
+            self._reminder = loop.call_later(self._waiting_after, self._remind)
+
+    def _submit(self, command: Command) -> asyncio.Future[Result]:
+        earlier = _nothing if self._last is None else self._last.until_answered
+        try:
+            result = self._executor.submit(command, earlier)
+        except Exception as error:  # noqa: BLE001 - a bug in one command must not take the process down
+            return _done(_bug(error))
+        return result if isinstance(result, asyncio.Future) else asyncio.ensure_future(result)
+
+    async def _at_once(self, command: Command) -> Result:
+        if command.name == HELP.name:
+            return help_result(command.args, self._commands)
+        return await self._submit(command)
+
+    async def _answer_in_order(self) -> None:
+        answered = 0
+        while True:
+            while not self._pending:
+                await self._change()
+            pending = self._pending[0]
+            answered += 1
+            if not pending.result.done():
+                await _settled(pending.result)
+            elif answered % _AT_A_TIME == 0:
+                await asyncio.sleep(0)  # many at once must not hold up whatever else this loop does
+            await self._clerk.answer(pending.command, _result(pending.result))
+            self._forget_first()
+
+    async def _give_up(self) -> None:
+        self._answering.cancel()
+        await asyncio.wait([self._answering])
+        for pending in self._pending:
+            pending.result.cancel()  # all of them first: none may start because the one before it has answered
+        while self._pending:
+            pending = self._pending[0]
+            await self._clerk.answer(pending.command, _result(pending.result))
+            self._forget_first()
+
+    def _forget_first(self) -> None:
+        pending = self._pending.popleft()
+        self._size -= pending.size
+        self._told = max(0, self._told - 1)
+        pending.set_answered()
+        self._changed.set()
+
+    def _remind(self) -> None:
+        """Tells of everything that has waited for long, each once; the next look is when the next one may have."""
+        loop = asyncio.get_running_loop()
+        self._reminder = None
+        for pending in islice(self._pending, self._told, None):
+            due = pending.since + self._waiting_after
+            if due > loop.time():
+                self._reminder = loop.call_at(due, self._remind)
+                return
+            self._told += 1
+            self._clerk.waiting(pending.command, self._executor.waiting_for(pending.command))
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
+async def _settled(result: asyncio.Future[Result]) -> None:
+    """Waits until it is done, whatever comes of it. Who is cancelled here does not cancel it. As `asyncio.wait`, in
+    fewer turns of the event loop."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(_: asyncio.Future[Result]) -> None:
+        if not done.done():
+            done.set_result(None)
+
+    result.add_done_callback(tell)
+    try:
+        await done
+    finally:
+        result.remove_done_callback(tell)
+
+
+async def _nothing() -> None:
+    """What there is to wait for before the first command."""
+
+
+def _bug(error: BaseException) -> Result:
+    _log.error("a command failed", exc_info=error)
+    return {"ok": False, "error": f"internal error: {type(error).__name__}: {error}"}
+
+
+def _result(future: asyncio.Future[Result]) -> Result:
+    if future.done() and not future.cancelled():
+        error = future.exception()
+        return future.result() if error is None else _bug(error)
+    return {"ok": False, "error": "left before this was answered; a change may still take effect"}
+
+
+def _done(result: Result) -> asyncio.Future[Result]:
+    future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    future.set_result(result)
+    return future

@@ -1,0 +1,236 @@
+"""A running node's back door for scripts: a Unix-domain socket beside its disk.
+
+It takes one command a line and answers with the same lines of JSON as `--json`, events included. A line that is a JSON
+string stands for the text in it, so that a text may have line feeds. Only this system's user may use it (mode 600).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import select
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from console import Command, Result, Text
+from console.command_pipeline import CommandPipeline
+from console.encoding import encode_gently, encode_line, result_record, waiting_record
+from console.lines import Line, LineSplitter
+from server.event_feed import Emit
+from server.session import COMMANDS, Session
+
+MAX_CLIENTS = 64
+WAITING_AFTER = 2.0
+"""Seconds after which a command that has not answered says what it waits for."""
+BOUND = 4 * 1024 * 1024
+"""Bytes that may wait for a slow client before events are dropped; results wait then."""
+_CHUNK = 64 * 1024
+_LOOK_EVERY = 0.5
+"""Seconds: so often it is noticed that a client has gone which waits for nothing but a result."""
+_LONGEST_PATH = 100
+"""Bytes; the systems' bounds for a socket's address are 104 and 108."""
+
+_log = logging.getLogger(__name__)
+
+
+def socket_path(data_dir: Path, number: int) -> Path:
+    """Where node `number` listens."""
+    return data_dir / f"node-{number}.sock"
+
+
+@contextlib.contextmanager
+def address(path: Path) -> Iterator[str]:
+    """A name of the socket that is short enough to be used. Raises OSError if there is none."""
+    if len(os.fsencode(path)) <= _LONGEST_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        short = f"/proc/self/fd/{folder}/{path.name}"
+        if not os.path.isdir(os.path.dirname(short)):
+            raise OSError(f"the path {path} is too long for a socket")
+        yield short
+    finally:
+        os.close(folder)
+
+
+class Control:
+    """Listens at `path`. `make_session` gives each client a session, `forget` ends it."""
+
+    def __init__(
+        self, path: Path, make_session: Callable[[Emit], Session], forget: Callable[[Session], None]
+    ) -> None:
+        self.path = path
+        self._make_session = make_session
+        self._forget = forget
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Raises OSError. What is left of an earlier process is replaced: the node's disk is locked by now."""
+        self.path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            with address(self.path) as name:
+                listening.bind(name)
+        except BaseException:
+            listening.close()
+            raise
+        finally:
+            os.umask(before)
+        self._server = await asyncio.start_unix_server(self._welcome, sock=listening)
+
+    async def close(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        for client in self._clients:
+            client.cancel()
+        if self._clients:
+            await asyncio.wait(list(self._clients))
+        self.path.unlink(missing_ok=True)
+
+    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            if len(self._clients) >= MAX_CLIENTS:
+                writer.write(encode_line({"event": "refused", "reason": f"{MAX_CLIENTS} clients are here already"}))
+                return
+            self._clients.add(task)
+            client = _Client(reader, writer)
+            session = self._make_session(client.emit)
+            try:
+                await client.serve(session)
+            finally:
+                self._forget(session)
+        except asyncio.CancelledError:
+            pass  # the node is leaving: so does the client, without a word in the log
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+
+class _Client:
+    """One connection; the clerk of its desk. What is said in one turn of the event loop is sent together."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._dropped = 0
+        self._gone = asyncio.Event()
+        writer.transport.set_write_buffer_limits(high=BOUND)
+
+    async def serve(self, session: Session) -> None:
+        """Until the client has gone, or has said all and got all answers."""
+        desk = CommandPipeline(session, self, WAITING_AFTER)
+        conversing = asyncio.ensure_future(self._converse(desk))
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._gone, desk.failed)]
+        try:
+            await asyncio.wait([conversing, *ends], return_when=asyncio.FIRST_COMPLETED)
+            if conversing.done():
+                conversing.result()
+        finally:
+            for waiting in (conversing, *ends):
+                waiting.cancel()
+            await asyncio.wait([conversing])
+            await desk.close()
+            self._flush()
+
+    def emit(self, event: Mapping[str, Any], text: Text = None) -> None:
+        if self._gone.is_set() or self._waiting_bytes() > BOUND:
+            self._dropped += 1
+            return
+        if self._dropped:
+            count, self._dropped = self._dropped, 0
+            self._write(encode_line({"event": "dropped", "count": count}))
+        self._write(encode_line(event))
+
+    async def answer(self, command: Command, result: Result) -> None:
+        record = result_record(command, result)
+        usage = COMMANDS.get(command.name)
+        large = usage is not None and usage.large
+        self._write((await asyncio.to_thread(encode_gently, record)).encode() + b"\n" if large else encode_line(record))
+        if self._waiting_bytes() > BOUND:
+            self._flush()
+            try:
+                await self._writer.drain()
+            except ConnectionError:
+                self._gone.set()
+
+    def waiting(self, command: Command, reason: str) -> None:
+        self.emit(waiting_record(command, reason))
+
+    def _write(self, line: bytes) -> None:
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(line)
+        self._unsent_bytes += len(line)
+
+    def _flush(self) -> None:
+        lines, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        if self._writer.transport.is_closing():
+            self._gone.set()
+        elif lines:
+            self._writer.write(b"".join(lines))
+
+    def _waiting_bytes(self) -> int:
+        return self._unsent_bytes + self._writer.transport.get_write_buffer_size()
+
+    async def _converse(self, desk: CommandPipeline) -> None:
+        async for lines in self._lines():
+            if not await self._take(lines, desk):
+                break
+        finishing = asyncio.ensure_future(desk.finish(None))
+        try:
+            while not finishing.done() and not self._hung_up():
+                await asyncio.wait([finishing], timeout=_LOOK_EVERY)
+        finally:
+            finishing.cancel()
+
+    async def _take(self, lines: Iterable[Line], desk: CommandPipeline) -> bool:
+        """False if the client says that it leaves."""
+        for line in lines:
+            if not await desk.take(_unwrapped(line)):
+                return False
+        return True
+
+    async def _lines(self) -> AsyncIterator[Iterable[Line]]:
+        splitter = LineSplitter()
+        try:
+            while chunk := await self._reader.read(_CHUNK):
+                yield splitter.feed(chunk)
+                await asyncio.sleep(0)  # a client that writes without end must not hold up the node
+        except ConnectionError:
+            self._gone.set()
+            return
+        yield splitter.finish()
+
+    def _hung_up(self) -> bool:
+        """Whether the client has closed its end altogether, not only said that nothing more comes."""
+        connection = self._writer.get_extra_info("socket")
+        if connection is None or connection.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(connection.fileno(), 0)
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+
+
+def _unwrapped(line: Line) -> Line:
+    """The line with the text that it stands for, if it is a JSON string."""
+    if line.error is not None or not line.text.startswith('"'):
+        return line
+    try:
+        text = json.loads(line.text)
+        text.encode()
+    except ValueError:
+        return Line(line.number, line.text[:64], "the line begins like a JSON string, but is none")
+    return Line(line.number, text)

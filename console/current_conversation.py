@@ -1,0 +1,74 @@
+"""Which conversation a user means who does not say: the one of `use`, or the only one that waits for a choice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from console import Usage, UsageError, expectation
+from console.node_commands import AUTO
+from kvstore.conversation import Conversation, Kind
+
+Conversations = Callable[[], Mapping[str, Conversation]]
+
+_WITH_TEXT = ("query", "ask")
+_WORDS = {"view": 0, "cancel": 0, "retry": 0, "export": 1}
+"""How many words are left when the conversation is left out."""
+_SHOWN = 5
+
+
+class Current:
+    """`conversations` are those of the store, now."""
+
+    def __init__(self, conversations: Conversations) -> None:
+        self._conversations = conversations
+        self.context: str | None = None
+        """What `use` has set."""
+        self.creating: Counter[str] = Counter()
+        """Conversations whose creation was typed here and is under way: they count as there."""
+
+    def created(self, context: str) -> None:
+        """Its creation is not under way any more."""
+        self.creating[context] -= 1
+        if self.creating[context] <= 0:
+            del self.creating[context]
+
+    def fill(self, usage: Usage, rest: str) -> str:
+        """What follows a command on its line, with the conversation put in if it was left out. Raises UsageError."""
+        name = usage.name
+        if name == "choose":
+            return self._fill_choice(usage, rest)
+        if self.context is None:
+            return rest
+        words = [word for word in rest.split() if not word.startswith("--")]
+        if name in _WITH_TEXT:
+            left_out = bool(rest) and not self._exists(rest.split(None, 1)[0])
+        elif name == "retry" and len(words) == 1:
+            left_out = words[0].isdigit() and not self._exists(words[0])
+        else:
+            left_out = len(words) == _WORDS.get(name, -1)
+        return f"{self.context} {rest}".rstrip() if left_out else rest
+
+    def for_choice(self) -> list[str]:
+        """The conversations that `choose N` may mean."""
+        if self.context is not None:
+            return [self.context]
+        return [
+            context for context, conversation in self._conversations().items()
+            if conversation.open_turn is not None and conversation.turns[-1].kind is Kind.QUERY
+        ]
+
+    def _fill_choice(self, usage: Usage, rest: str) -> str:
+        words = rest.split()
+        if len(words) != 1 or not (words[0].isdigit() or words[0].lower() == AUTO):
+            return rest
+        meant = self.for_choice()
+        if len(meant) == 1:
+            return f"{meant[0]} {rest}"
+        if meant:
+            shown = ", ".join(meant[:_SHOWN]) + (", ..." if len(meant) > _SHOWN else "")
+            raise UsageError(f"which conversation? Waiting for a choice are {shown}: {expectation(usage)}")
+        return rest
+
+    def _exists(self, context: str) -> bool:
+        return context in self._conversations() or self.creating[context] > 0

@@ -1,0 +1,35 @@
+"""Command lines of the entry points: examples first, the same options and exit codes everywhere."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from config.config import DEFAULT_PATH
+
+VERSION = "0.1.0"
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_CODES = "exit codes: 0 done, 1 failed or refused, 2 wrong command line or configuration, 130 interrupted (Ctrl-C)"
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows examples (command, what it does) before everything else. Leaves with EXIT_USAGE after a mistake."""
+
+    def __init__(self, program: str, description: str, examples: Sequence[tuple[str, str]]) -> None:
+        super().__init__(prog=program, description=description, epilog=EXIT_CODES)
+        self._examples = examples
+        self.add_argument("--version", action="version", version=f"ConsensusLLM {VERSION}")
+
+    def format_help(self) -> str:
+        width = max(len(command) for command, _ in self._examples)
+        shown = "".join(f"  {command.ljust(width)}  {meaning}\n" for command, meaning in self._examples)
+        return f"examples:\n{shown}\n{super().format_help()}"
+
+    def add_config(self) -> None:
+        """`--config`: the flag, else the environment, else the file in this directory."""
+        self.add_argument(
+            "--config", type=Path, default=Path(os.environ.get("CONFIG") or DEFAULT_PATH), metavar="FILE",
+            help=f"configuration; default: the environment's CONFIG, else {DEFAULT_PATH}",
+        )

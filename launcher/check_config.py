@@ -1,0 +1,50 @@
+"""`python node.py --check-config`: what a configuration says, in a few words, and what could be better about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.config import Config
+from llm.settings import choose
+
+
+def summary(config: Config) -> dict[str, Any]:
+    """Ready for JSON. `warnings` are sentences."""
+    size = len(config.nodes)
+    return {
+        "event": "config", "ok": True, "file": str(config.path), "cluster": config.cluster,
+        "data_dir": str(config.data_dir), "nodes": config.node_ids, "survives": (size - 1) // 2,
+        "orchestrator": f"{config.orchestrator.host}:{config.orchestrator.port}",
+        "llm": {str(node.id): choose(node.llm).why for node in config.nodes},
+        "warnings": [*warnings(size), *exposed(config)],
+    }
+
+
+def warnings(size: int) -> list[str]:
+    """About a cluster of so many nodes."""
+    if size < 3:
+        return [f"a cluster of {size} survives the failure of no node: 3, 5 or 7 are recommended"]
+    if size % 2 == 0:
+        fewer = f"{size} nodes survive as many failures as {size - 1} do ({(size - 1) // 2})"
+        return [f"{fewer}, and need one more to agree: odd sizes are recommended"]
+    return []
+
+
+def exposed(config: Config) -> list[str]:
+    """Whether others on this machine may read the keys in the file."""
+    has_key = config.secret is not None or any(node.llm.api_key is not None for node in config.nodes)
+    if not has_key or not config.path.exists() or not config.path.stat().st_mode & 0o077:
+        return []
+    return [f"{config.path.name} holds a key and others may read it: chmod 600 {config.path.name}"]
+
+
+def words(said: dict[str, Any]) -> str:
+    """A summary for humans."""
+    lines = [
+        f"{said['file']} is fine.",
+        f"cluster {said['cluster']}: nodes {', '.join(map(str, said['nodes']))}; survives the failure of any "
+        f"{said['survives']}; network at {said['orchestrator']}; data in {said['data_dir']}",
+        *(f"node {number}: {why}" for number, why in said["llm"].items()),
+        *(f"warning: {warning}" for warning in said["warnings"]),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,188 @@
+"""Google's Gemini, through the SDK google-generativeai.
+
+The SDK blocks and takes a third of a second to import, so all of it happens in worker threads. Its own retries are off:
+the desk has the only retry loop. It streams as one JSON array that it reads byte by byte: some milliseconds of a
+thread for a usual answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from llm.provider import Progress, Prompt, ProviderError, Reply, within
+from llm.providers.gemini_wording import DEFAULT_MODEL, Answer, Gathering, explain_status
+from llm.settings import GEMINI_KEYS, LlmSettings, find_key
+from llm.wording import plain
+from llm.workers import Workers
+
+_SDK = "google.generativeai"
+
+
+class GeminiProvider:
+    """Needs a key, from the settings or the environment. `base_url` replaces Google's endpoint."""
+
+    name = "gemini"
+    parallel = 4
+
+    def __init__(self, settings: LlmSettings) -> None:
+        key = find_key(settings, GEMINI_KEYS)
+        if key is None:
+            raise ProviderError(f"there is no Gemini API key: set {GEMINI_KEYS[0]}, or choose the provider local")
+        if not _is_installed():
+            raise ProviderError("the package google-generativeai is not installed")
+        self.model = settings.model or DEFAULT_MODEL
+        self._key = key
+        self._endpoint = None if settings.base_url is None else settings.base_url.rstrip("/")
+        self._timeout_s = settings.timeout_s
+        self._limits = {"timeout": self._timeout_s, "retry": None}
+        self._workers = Workers("gemini")
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        """Streams if somebody wants to know the progress. The SDK knows no seed."""
+        began = time.monotonic()
+        loop = asyncio.get_running_loop()
+
+        def tell(tokens: int) -> None:
+            if on_progress is not None and not call.given_up:
+                on_progress(tokens)
+
+        call = _Call(self.model, lambda tokens: loop.call_soon_threadsafe(tell, tokens))
+        try:
+            async with within(self._timeout_s, self.model):
+                answer = await self._workers.run(lambda: self._answer(call, prompt, streamed=on_progress is not None))
+        finally:
+            call.give_up()
+        seconds = time.monotonic() - began
+        return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
+
+    async def close(self) -> None:
+        """Nothing to let go of: a thread that still waits for Google ends with its request, or with the process."""
+
+    def _answer(self, call: _Call, prompt: Prompt, *, streamed: bool) -> Answer:
+        """Blocks; runs in a worker thread."""
+        try:
+            return self._stream(call, prompt) if streamed else self._generate(call, prompt)
+        except ProviderError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
+            # Not chained: a traceback that somebody prints must not show the key either.
+            raise explain(error, self.model, self._key) from None
+
+    def _generate(self, call: _Call, prompt: Prompt) -> Answer:
+        model, contents = self._prepared(prompt)
+        return call.whole(model.generate_content(contents, request_options=self._limits))
+
+    def _stream(self, call: _Call, prompt: Prompt) -> Answer:
+        """Below the SDK's `generate_content(stream=True)`, which holds each chunk back until the next one is there, and
+        cannot be stopped."""
+        model, contents = self._prepared(prompt)
+        client = importlib.import_module(f"{_SDK}.client").get_default_generative_client()
+        request = model._prepare_request(contents=contents, tools=None, tool_config=None)
+        return call.gather(client.stream_generate_content(request, **self._limits))
+
+    def _prepared(self, prompt: Prompt) -> tuple[Any, list[dict[str, Any]]]:
+        """The SDK's model, and the contents that it wants."""
+        sdk = _configured_sdk(self._key, self._endpoint)
+        options: dict[str, Any] = {"temperature": prompt.temperature}
+        if prompt.max_tokens is not None:
+            options["max_output_tokens"] = prompt.max_tokens
+        model = sdk.GenerativeModel(self.model, generation_config=options, system_instruction=prompt.system)
+        contents = [
+            {"role": "user" if message.role == "user" else "model", "parts": [message.text]}
+            for message in prompt.messages
+        ]
+        return model, contents
+
+
+class _Call:
+    """One request: its answer is read in a worker thread, and given up from outside of it."""
+
+    def __init__(self, model: str, tell: Callable[[int], object]) -> None:
+        self.given_up = False
+        self._gathering = Gathering(model)
+        self._tell = tell
+        self._stream: Any = None
+
+    def whole(self, response: Any) -> Answer:
+        self._gathering.add(response)
+        return self._gathering.answer(streamed=False)
+
+    def gather(self, stream: Any) -> Answer:
+        """Blocks until all has come, or it is given up."""
+        self._stream = stream
+        try:
+            for chunk in stream:
+                self._gathering.add(chunk)
+                if self._gathering.too_much or self.given_up:
+                    break
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    self._tell(self._gathering.tokens)
+        finally:
+            stream.cancel()
+        return self._gathering.answer(streamed=True)
+
+    def give_up(self) -> None:
+        """Wakes the thread that waits for more of a stream; it then hangs up."""
+        self.given_up = True
+        if self._stream is not None:
+            with suppress(ValueError, RuntimeError, OSError):  # it has ended by itself
+                self._stream._response.raw.shutdown()
+
+
+def explain(error: Exception, model: str, key: str) -> ProviderError:
+    """What an exception of the SDK, or of what lies below it, means to the user."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # by name: the libraries below the SDK change
+    if "GoogleAPICallError" in kinds:
+        return _explain_status(error, model, key)
+    if "Timeout" in kinds:
+        return ProviderError(f"{model} gave no answer in time", retryable=True)
+    if "ConnectionError" in kinds:
+        return ProviderError("Gemini cannot be reached: no connection", retryable=True)
+    if kinds & {"InvalidURL", "InvalidSchema"}:
+        return ProviderError("the base_url of Gemini is not an address")
+    if kinds & {"ParseError", "ValueError", "AttributeError", "ContentDecodingError", "ChunkedEncodingError"}:
+        return ProviderError("Gemini sent something that is not an answer", retryable=True)
+    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', key)}")
+
+
+def _explain_status(error: Any, model: str, key: str) -> ProviderError:
+    # The SDK puts "POST <address>: " in front of what Google said.
+    said = str(error.message).split(": ", 1)[-1]
+    details = [detail for detail in error.details or () if isinstance(detail, dict)]
+    return explain_status(int(error.code or 0), said, details, model, key)
+
+
+_configuring = threading.Lock()
+_configuration: tuple[str, str | None] | None = None
+
+
+def _configured_sdk(key: str, endpoint: str | None) -> Any:
+    """The SDK, which keeps its key and address in a global variable: one of each is good for a whole process."""
+    global _configuration
+    with _configuring:
+        if _SDK not in sys.modules:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # that the SDK has a successor is no news for users
+                importlib.import_module(_SDK)
+        sdk: Any = sys.modules[_SDK]
+        if _configuration != (key, endpoint):
+            options = None if endpoint is None else {"api_endpoint": endpoint}
+            sdk.configure(api_key=key, transport="rest", client_options=options)
+            _configuration = key, endpoint
+        return sdk
+
+
+def _is_installed() -> bool:
+    try:
+        return importlib.util.find_spec(_SDK) is not None
+    except ModuleNotFoundError:
+        return False

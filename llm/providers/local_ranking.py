@@ -1,0 +1,102 @@
+"""How a very small model ranks answers: not by writing a ranking, which it cannot, but by how probable it finds "yes"
+when it is asked about each of them whether it is a good one.
+
+Of SmolLM2-135M's own words on such papers none is a ranking; its probabilities put the better one of two answers first
+in six cases of seven (tests/unit/llm/test_local_ranking.py).
+"""
+
+from __future__ import annotations
+
+import math
+from string import ascii_uppercase
+from typing import NamedTuple
+
+import msgspec
+
+from llm.provider import ProviderError, RankingBallot
+from llm.providers.chat_client import ChatClient
+from llm.providers.local_server import SLOTS
+
+_EXCERPT = 600
+"""Characters of a question or an answer that are read: five answers of that length take some seconds."""
+_ALTERNATIVES = 40
+"""Words whose probability is asked for."""
+_LEAST = 0.05
+"""Less for yes and no together is no opinion."""
+
+
+class _Word(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Place(msgspec.Struct):
+    top_logprobs: list[_Word]
+
+
+class _Probabilities(msgspec.Struct):
+    content: list[_Place]
+
+
+class _Choice(msgspec.Struct):
+    logprobs: _Probabilities
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int = 0
+
+
+class _Said(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _Usage = _Usage()
+
+
+class Ranked(NamedTuple):
+    """`text` as `RankingBallot` wants it."""
+
+    text: str
+    tokens_in: int
+
+
+async def rank(client: ChatClient, model: str, ballot: RankingBallot) -> Ranked:
+    """Raises ProviderError if the model has no opinion on one of the answers."""
+    scores: dict[str, float] = {}
+    tokens = 0
+    # In one order for all nodes, and each answer in a slot of its own: what one node has had read is not read again.
+    for number, answer in enumerate(sorted(set(ballot.answers))):
+        said = await _ask(client, ballot.question, answer, number % SLOTS)
+        tokens += said.usage.prompt_tokens
+        scores[answer] = _approval(said, model)
+    labels = zip(ascii_uppercase, ballot.answers, strict=False)
+    best_first = sorted(labels, key=lambda labelled: -scores[labelled[1]])
+    return Ranked(" > ".join(label for label, _ in best_first), tokens)
+
+
+async def _ask(client: ChatClient, question: str, answer: str, slot: int) -> _Said:
+    text = (
+        f"Question: {question[:_EXCERPT]}\n\nAnswer: {answer[:_EXCERPT]}\n\n"
+        "Is this a good answer to the question? Reply with yes or no."
+    )
+    said = await client.post("chat/completions", {
+        "messages": [{"role": "user", "content": text}], "max_tokens": 1, "temperature": 0, "id_slot": slot,
+        "logprobs": True, "top_logprobs": _ALTERNATIVES,
+    })
+    try:
+        return msgspec.json.decode(said, type=_Said)
+    except msgspec.MsgspecError as error:
+        raise ProviderError("the local model's server does not tell probabilities") from error
+
+
+def _approval(said: _Said, model: str) -> float:
+    """The probability of yes against no."""
+    places = [place for choice in said.choices[:1] for place in choice.logprobs.content[:1]]
+    yes = no = 0.0
+    for word in (word for place in places for word in place.top_logprobs):
+        match word.token.strip().lower():
+            case "yes":
+                yes += math.exp(word.logprob)
+            case "no":
+                no += math.exp(word.logprob)
+    if yes + no < _LEAST:
+        raise ProviderError(f"{model} has no opinion: it says neither yes nor no")
+    return yes / (yes + no)

@@ -1,0 +1,132 @@
+"""The process that runs the local model for all nodes of a machine.
+
+`python -m llm.providers.local_server <place> <model> <lock>` is run by the first node that needs it
+(local_start.py). The server belongs to no node: it outlives the one that started it, and leaves by itself when all nodes are gone, when
+nobody has asked for a while, or when its directory is gone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import secrets
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from llm.providers.local_rendezvous import Address, ServerRendezvous
+
+SLOTS = 5
+"""Prompts that are answered at once: one for each node of the usual cluster. More wait in line."""
+CONTEXT_TOKENS = 4096
+"""Of each slot, for prompt and answer."""
+
+_NICENESS = 10
+_MAX_THREADS = 4
+_START_LIMIT_S = 60
+_LEAVE_LIMIT_S = 10
+_PENALTY = 1.1
+"""Small models like to repeat themselves."""
+
+
+def main(arguments: list[str]) -> None:
+    """`<lock>` is the descriptor of the start lock: inherited locked, closed when the server is ready."""
+    place, model, start_lock = ServerRendezvous(Path(arguments[0])), Path(arguments[1]), int(arguments[2])
+    signal.alarm(_START_LIMIT_S)  # a start that hangs ends, and with it the wait of the nodes
+    token = secrets.token_urlsafe(32)
+    server = start(model, token)
+    give_way()
+    published = place.publish(Address(server.listening_address, token, os.getpid()))
+    os.close(start_lock)
+    signal.alarm(0)
+    watch(place, published, server)
+    signal.alarm(_LEAVE_LIMIT_S)  # and so does an end that hangs
+
+
+def threads() -> int:
+    """How many compute: one core is left to others. They wait for each other hundreds of times a token, so a single one
+    that has to share its core would hold up all."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MAX_THREADS, cores - 1))
+
+
+def give_way() -> None:
+    """Inference takes the processor time that nobody else wants, so that it never delays a heartbeat.
+
+    Called when the model is loaded: that takes half a second of one core, but on a busy machine half a minute of the
+    time that nobody else wants.
+    """
+    per_thread = Path("/proc/self/task")  # Linux knows niceness per thread, others per process
+    done: set[int] = set()
+    while fresh := ({int(entry.name) for entry in per_thread.iterdir()} if per_thread.exists() else {0}) - done:
+        for thread in fresh:
+            with suppress(OSError):  # it has ended, or it is nicer already
+                os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
+        done |= fresh
+    # Linux desktops schedule each session as a group; niceness then counts only within it, unless set for the group.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(_NICENESS))
+
+
+def start(model: Path, token: str) -> Any:
+    """llama.cpp's own HTTP server, listening on a free loopback port when this returns. Raises RuntimeError."""
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # not above: nodes import this file for its constants
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(model)
+    parameters.model_alias = {model.stem}
+    parameters.n_parallel = SLOTS
+    parameters.n_ctx = SLOTS * CONTEXT_TOKENS
+    parameters.cache_ram_mib = 0  # the slots themselves remember enough
+    parameters.cache_idle_slots = False
+    parameters.sampling.penalty_repeat = _PENALTY
+    for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
+        cpu.n_threads = threads()
+        cpu.poll = 0  # threads that wait sleep; by default they spin
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = 0
+    parameters.api_keys = [token]
+    parameters.ui = False
+    parameters.endpoint_metrics = True
+    parameters.verbosity = 2  # warnings and errors
+    return xllamacpp.Server(parameters)
+
+
+def watch(
+    place: ServerRendezvous, published: int, server: Any, *, every_s: float = 1, idle_s: float = 60, gone_s: float = 3
+) -> None:
+    """Returns when the server should leave, with its address withdrawn: when it had no work for `idle_s`, no users for
+    `gone_s`, or when its place is gone or taken by another. Looks `every_s`."""
+    last_work = ""
+    last_use = last_user = time.monotonic()
+    while True:
+        time.sleep(every_s)
+        now = time.monotonic()
+        try:
+            if not place.is_published(published):
+                return
+            if place.has_users():
+                last_user = now
+                work = _work(server.handle_metrics())
+                if work != last_work:
+                    last_work, last_use = work, now
+            if now - last_use < idle_s and now - last_user < gone_s:
+                continue
+            with place.starting(wait=False) as lock:
+                if lock is not None:  # else a node is just looking for the server
+                    place.withdraw()
+                    return
+        except FileNotFoundError:
+            return
+
+
+def _work(metrics: str) -> str:
+    """Changes while the server works."""
+    telling = ("llamacpp:n_decode_total ", "llamacpp:requests_processing ", "llamacpp:requests_deferred ")
+    return "\n".join(line for line in metrics.splitlines() if line.startswith(telling))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

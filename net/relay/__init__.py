@@ -1,0 +1,1 @@
+"""The relay: accepts nodes, routes their frames, and makes faults on purpose."""

@@ -1,0 +1,207 @@
+"""One accepted connection, on the orchestrator's side: first a stranger, then a node, or a stranger sent away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+from net import auth
+from net.control_messages import (
+    HANDSHAKE_S,
+    Challenge,
+    FromOrchestrator,
+    Hello,
+    Refusal,
+    Refused,
+    Report,
+    control_frame,
+    from_node,
+)
+from net.frames import CONTROL, NODE, ORCHESTRATOR, Frame, FrameError, FrameParser
+from net.sockets import keep_alive
+
+MAX_QUEUED = 8 * 1024 * 1024
+"""Bytes that wait for a node that does not read; what comes on top is dropped. (One frame may go beyond.)"""
+
+LINGER_S = 1.0
+"""How long a refused connection may take to read why. Closing at once would discard the reason together with
+whatever the other side is still sending."""
+
+NOT_A_NODE = -1
+"""Matches the `src` of no frame."""
+
+_JOIN_BELOW = 64 * 1024
+"""Up to so many bytes, copying small frames together is cheaper than handing the kernel a list of them."""
+
+
+class Traffic:
+    """Of one node, over all its connections: `in` is what came from it, `out` what went to it."""
+
+    __slots__ = ("bytes_in", "bytes_out", "dropped", "frames_in", "frames_out")
+
+    def __init__(self) -> None:
+        self.frames_in = 0
+        self.bytes_in = 0
+        self.frames_out = 0
+        self.bytes_out = 0
+        self.dropped = 0
+        """Frames for it that did not go out: its queue was full, it was away, or a fault took them."""
+
+
+class Switch(Protocol):
+    """What a connection needs of the relay."""
+
+    cluster: str
+    secret: str | None
+
+    def route(self, source: Connection, frame: Frame) -> None: ...
+    def welcome(self, connection: Connection, hello: Hello) -> None: ...
+    def report(self, connection: Connection, report: Report) -> None: ...
+    def opened(self, connection: Connection) -> None: ...
+    def unwanted(self, connection: Connection, code: Refusal, reason: str) -> None: ...
+    def closed(self, connection: Connection) -> None: ...
+    def flush_later(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.BufferedProtocol):
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+        self._parser = FrameParser()
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._outgoing: list[bytes] = []
+        self._backlog = 0
+        """Bytes in `_outgoing` and in the transport, while `_outgoing` is not empty."""
+        self._discard: bytearray | None = None
+        """Where a refused connection's further bytes go."""
+        self.challenge = auth.new_nonce()
+        self.node = NOT_A_NODE
+        self.traffic = Traffic()
+        self.hello: Hello | None = None
+        self.host = ""
+        self.heard = 0.0
+        """Loop time of the last bytes."""
+
+    def admit(self, hello: Hello, traffic: Traffic) -> None:
+        """The handshake succeeded: this is a node from now on."""
+        self.node, self.hello, self.traffic = hello.node, hello, traffic
+        self._parser.trust()
+        self._cancel_deadline()
+
+    def push(self, raw: bytes) -> bool:
+        """Queues one frame; it leaves when the relay calls `flush`. False if the queue is full."""
+        if not self._outgoing:
+            self._measure()
+        if self._backlog > MAX_QUEUED:
+            return False
+        self._queue(raw)
+        return True
+
+    def send(self, message: FromOrchestrator) -> None:
+        """Queues a control message, however full the queue is: these are few and small."""
+        if not self._outgoing:
+            self._measure()
+        self._queue(control_frame(ORCHESTRATOR, max(self.node, 0), message))
+
+    def _measure(self) -> None:
+        self._backlog = 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def _queue(self, raw: bytes) -> None:
+        if not self._outgoing:
+            self._switch.flush_later(self)
+        self._outgoing.append(raw)
+        self._backlog += len(raw)
+
+    def flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if not outgoing or self._transport is None or self._transport.is_closing():
+            return
+        if len(outgoing) == 1:
+            self._transport.write(outgoing[0])
+        elif self._backlog <= _JOIN_BELOW:
+            self._transport.write(b"".join(outgoing))
+        else:
+            self._transport.writelines(outgoing)
+
+    def refuse(self, code: Refusal, reason: str) -> None:
+        """Says why, then closes; from now on nothing that arrives here counts."""
+        if self._discard is not None or self._transport is None:
+            return
+        self._discard = bytearray(16 * 1024)
+        self._switch.unwanted(self, code, reason)
+        self.send(Refused(code, reason[:500]))
+        self.flush()
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+        self._set_deadline(LINGER_S, self.abort)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio calls the following.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.host = str(peer[0]) if peer else ""
+        keep_alive(transport)
+        self._set_deadline(HANDSHAKE_S, self._too_slow)
+        self._switch.opened(self)
+        self.send(Challenge(self.challenge, self._switch.cluster, self._switch.secret is not None))
+
+    def get_buffer(self, sizehint: int) -> memoryview | bytearray:
+        return self._parser.buffer() if self._discard is None else self._discard
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._discard is not None:
+            return
+        self.heard = asyncio.get_running_loop().time()
+        route, node = self._switch.route, self.node
+        try:
+            for frame in self._parser.received(nbytes):
+                if frame.kind == NODE and frame.src == node:
+                    route(self, frame)
+                    continue
+                self._handle(frame)
+                if self._discard is not None:
+                    return
+                node = self.node
+        except FrameError as error:
+            self.refuse(Refusal.PROTOCOL, f"{self._name()} sent {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_deadline()
+        self._outgoing.clear()
+        self._switch.closed(self)
+        self._transport = None
+
+    def _handle(self, frame: Frame) -> None:
+        if frame.kind != CONTROL:
+            if self.node == NOT_A_NODE:
+                raise FrameError("a message before it was let in")
+            raise FrameError(f"a message in the name of node {frame.src}")
+        message = from_node(frame.payload)
+        if isinstance(message, Hello) and self.node == NOT_A_NODE:
+            self._switch.welcome(self, message)
+        elif isinstance(message, Report) and self.node != NOT_A_NODE:
+            self._switch.report(self, message)
+        else:
+            raise FrameError(f"a {type(message).__name__} at the wrong time")
+
+    def _too_slow(self) -> None:
+        self.refuse(Refusal.PROTOCOL, f"{self._name()} did not say who it is within {HANDSHAKE_S:g} s")
+
+    def _name(self) -> str:
+        return "a stranger" if self.node == NOT_A_NODE else f"node {self.node}"
+
+    def _set_deadline(self, seconds: float, then: object) -> None:
+        assert callable(then)
+        self._cancel_deadline()
+        self._deadline = asyncio.get_running_loop().call_later(seconds, then)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

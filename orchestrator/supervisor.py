@@ -1,0 +1,168 @@
+"""Starts a node again: in its own tmux pane, by whoever started all of them, else as a process in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+PANE_OPTION = "@consensus_node"
+"""A tmux pane with this option set to a number is that node's; its start command is the node's own."""
+
+LAUNCHER = "CONSENSUS_LAUNCHER"
+"""An environment variable: the descriptor of a pipe to who started this process (launcher/foreground.py), and starts
+the nodes whose numbers are written to it, one a line."""
+
+TMUX_S = 5.0
+LEAVE_S = 5.0
+"""How long a background node may take to leave when the orchestrator does."""
+
+MAX_LOG = 1024 * 1024
+"""Bytes; a larger log of a background node is begun anew with its next start."""
+
+NODE_PROGRAM = Path(__file__).resolve().parent.parent / "node.py"
+
+
+class SupervisorError(Exception):
+    """A node could not be started; a sentence for the operator."""
+
+
+def background_command(node: int, config: Path) -> list[str]:
+    return [sys.executable, str(NODE_PROGRAM), str(node), "--config", str(config), "--background"]
+
+
+class Supervisor:
+    """The processes that the orchestrator has started, and how it starts them."""
+
+    def __init__(
+        self, config: Path, data_dir: Path, command: Callable[[int, Path], list[str]] = background_command
+    ) -> None:
+        self._config = config
+        self._data_dir = data_dir
+        self._command = command
+        self._children: dict[int, asyncio.subprocess.Process] = {}
+
+    def log_of(self, node: int) -> Path:
+        return self._data_dir / f"node-{node}.log"
+
+    def child(self, node: int) -> asyncio.subprocess.Process | None:
+        """The node's background process, if one is running."""
+        child = self._children.get(node)
+        return child if child is not None and child.returncode is None else None
+
+    async def start(self, node: int) -> str:
+        """Starts the node; returns where. Does not wait for it to connect. Raises SupervisorError."""
+        pane = await _pane_of(node)
+        if pane is not None:
+            self._children.pop(node, None)
+            await _tmux("respawn-pane", "-k", "-t", pane)
+            return f"in its pane {pane}"
+        if launcher := os.environ.get(LAUNCHER):
+            _ask(int(launcher), node)
+            return "in the foreground"
+        if self.child(node) is None:
+            self._children[node] = await self._spawn(node)
+        return f"in the background, its output goes to {self.log_of(node)}"
+
+    def failure(self, node: int) -> str | None:
+        """Why the node's background process has ended, as far as its log tells; None if it has not ended."""
+        child = self._children.get(node)
+        if child is None or child.returncode is None:
+            return None
+        return f"node {node} stopped with exit code {child.returncode}: {_last_line(self.log_of(node))}"
+
+    async def ended(self, node: int) -> None:
+        """Waits for the end of the node's background process; for ever if there is none."""
+        child = self._children.get(node)
+        if child is None:
+            await asyncio.Event().wait()
+        else:
+            await child.wait()
+
+    async def kill(self, node: int) -> None:
+        """Makes sure that the node's background process, if there is one, is dead and known to be."""
+        child = self.child(node)
+        if child is not None:
+            with contextlib.suppress(ProcessLookupError):  # dead, only not heard of yet
+                child.kill()
+            await child.wait()
+
+    async def close(self) -> None:
+        """Tells all background nodes to leave, and waits a little."""
+        running = [child for child in self._children.values() if child.returncode is None]
+        for child in running:
+            with contextlib.suppress(ProcessLookupError):
+                child.terminate()
+        if running:
+            await asyncio.wait([asyncio.ensure_future(child.wait()) for child in running], timeout=LEAVE_S)
+
+    async def _spawn(self, node: int) -> asyncio.subprocess.Process:
+        try:
+            with self._open_log(node) as log:
+                return await asyncio.create_subprocess_exec(
+                    *self._command(node, self._config), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise SupervisorError(f"node {node} cannot be started: {error}") from error
+
+    def _open_log(self, node: int) -> BinaryIO:
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        path = self.log_of(node)
+        large = path.exists() and path.stat().st_size > MAX_LOG
+        return path.open("wb" if large else "ab")
+
+
+def _ask(launcher: int, node: int) -> None:
+    try:
+        os.write(launcher, f"{node}\n".encode())
+    except OSError as error:
+        raise SupervisorError(f"node {node} cannot be started: who started the network is gone ({error})") from error
+
+
+async def _pane_of(node: int) -> str | None:
+    """The node's pane in the tmux session that this process runs in."""
+    here = os.environ.get("TMUX_PANE")
+    if here is None or "TMUX" not in os.environ:
+        return None
+    listed = await _tmux("list-panes", "-s", "-t", here, "-F", f"#{{pane_id}} #{{{PANE_OPTION}}}")
+    for line in listed.splitlines():
+        pane, _, number = line.partition(" ")
+        if number.strip() == str(node):
+            return pane
+    return None
+
+
+async def _tmux(*arguments: str) -> str:
+    """What a tmux command prints. Raises SupervisorError."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "tmux", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise SupervisorError(f"tmux cannot be run: {error}") from error
+    try:
+        async with asyncio.timeout(TMUX_S):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise SupervisorError(f"tmux {arguments[0]} did not answer within {TMUX_S:g} s") from None
+    if process.returncode != 0:
+        raise SupervisorError(f"tmux {arguments[0]} failed: {errors.decode(errors='replace').strip()}")
+    return output.decode(errors="replace")
+
+
+def _last_line(path: Path) -> str:
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 4096))
+            lines = log.read().decode(errors="replace").split("\n")
+    except OSError:
+        lines = []
+    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"{words[:300]} (see {path})" if words else f"see {path}"

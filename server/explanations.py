@@ -1,0 +1,53 @@
+"""The running commentary of a node, for those who listen: `explain on` in any of its sessions.
+
+While nobody listens the host knows of no observer, and it costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from engine.paxos import PaxosEngine
+from server.explain_text import Sentence
+from server.explainer import Explainer
+
+GATHER_S = 0.1
+"""What comes within this time is told together."""
+
+Listener: TypeAlias = Callable[[Sequence[Sentence]], None]
+
+
+class Commentary:
+    """Of the node that `host` drives. `members` are the numbers of all nodes."""
+
+    def __init__(self, host: PaxosEngine, members: Sequence[int]) -> None:
+        self._host = host
+        self._members = members
+        self._listeners: set[Listener] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def listen(self, listener: Listener) -> None:
+        """Tells `listener` from now on."""
+        if not self._listeners:
+            status = self._host.state()
+            explainer = Explainer(status.node, self._members, status)
+            self._host.observer = explainer
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._tell, explainer)
+        self._listeners.add(listener)
+
+    def leave(self, listener: Listener) -> None:
+        """Tells `listener` no more, if it was told."""
+        self._listeners.discard(listener)
+        if not self._listeners:
+            self._host.observer = None
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _tell(self, explainer: Explainer) -> None:
+        self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._tell, explainer)
+        sentences = explainer.take()
+        if sentences:
+            for listener in list(self._listeners):
+                listener(sentences)

@@ -1,0 +1,172 @@
+"""Turns what this node owes to the conversations into questions to its LLM, and what the LLM says into operations.
+
+Nothing is remembered here: what is owed follows from the store, so a node that restarts asks again for just that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from engine.busy import Busy
+from kvstore.commands import Answer, Candidate, Command, Ranking
+from kvstore.conversation import Conversation
+from kvstore.store import Outcome, Store
+from llm.provider import ProviderError, Reply
+from llm.ranking import read_ranking
+from llm.request_scheduler import RequestScheduler
+from llm.requests import Request, View, owed, owed_in
+from server.poll_closer import PollCloser
+
+_PAUSE_S = 1.0
+"""Before the next try of a read that there was no room for: thousands are waiting, let them go first."""
+
+
+class Node(Protocol):
+    """What answering needs of its node."""
+
+    @property
+    def store(self) -> Store: ...
+
+    def submit(self, command: Command) -> None:
+        """Whether an answer was taken or came too late is decided by the store, and shown by it. Raises Busy."""
+        ...
+
+    def read(self) -> asyncio.Future[None]: ...
+
+
+Done = Callable[[Request, Reply | ProviderError], None]
+
+
+class Responder:
+    def __init__(
+        self, number: int, node: Node, make_desk: Callable[[Done], RequestScheduler], *, poll_s: float
+    ) -> None:
+        """`make_desk` gets the callback for what comes of each duty. `poll_s`: a poll ends without the nodes that have
+        not voted after so many seconds."""
+        self.desk = make_desk(self._done)
+        self._number = number
+        self._node = node
+        self._view = View(None)
+        """As far as this node acts on it."""
+        self._seen = View(None)
+        """As this node sees it now."""
+        self._level = False
+        self._catching_up: asyncio.Task[None] | None = None
+        self._returning = PollCloser(node, number, poll_s)
+        self._unsent: deque[Command] = deque()
+        self._open: dict[str, Conversation] = {}
+        """The conversations with an open question, by their ids. Kept while level: links come and go often, and there
+        may be very many conversations."""
+
+    async def run(self) -> None:
+        """Waits until this node knows all that was decided before it started, so that it asks nothing which was
+        answered long ago; then sees to what is owed."""
+        await self._catch_up()
+        self._level = True
+        self._view = self._seen
+        self.review()
+
+    async def _catch_up(self) -> None:
+        while True:
+            try:
+                reading = self._node.read()
+            except Busy:
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            await asyncio.wait([reading])
+            return
+
+    def review(self) -> None:
+        """Looks at all conversations: after a start or a jump ahead."""
+        if self._level:
+            conversations = self._node.store.conversations
+            self._open = {name: found for name, found in conversations.items() if found.open_turn is not None}
+            self._returning.forget_all()
+            self._see_to_open()
+
+    def _see_to_open(self) -> None:
+        for duty in owed(self._open, self._number, self._view):
+            self.desk.start(duty)
+        for conversation in self._open.values():
+            self._returning.review(conversation, self._view)
+
+    def see(self, leader: int | None, live: Iterable[int]) -> None:
+        """This node sees another leader, or other nodes."""
+        seen = View(leader, frozenset(live))
+        if seen == self._seen:
+            return
+        new_leader = leader != self._seen.leader
+        self._seen = seen
+        if not self._level:
+            return
+        if new_leader and leader == self._number:
+            # An answer may be decided that is not applied here yet: then nobody must be asked again.
+            self._view = View(None)
+            if self._catching_up is not None:
+                self._catching_up.cancel()
+            self._catching_up = asyncio.get_running_loop().create_task(self._take_over())
+        elif self._view.leader is not None or leader != self._number:
+            self._act_on_view()
+
+    async def _take_over(self) -> None:
+        await self._catch_up()
+        self._catching_up = None
+        self._act_on_view()
+
+    def _act_on_view(self) -> None:
+        self._view = self._seen
+        self._see_to_open()
+
+    def on_applied(self, outcome: Outcome) -> None:
+        """To be called after each operation that is applied."""
+        self._send()
+        if not self._level or not outcome.ok or outcome.context is None:
+            return
+        conversation = self._node.store.conversations[outcome.context]
+        open_turn = conversation.open_turn
+        if outcome.turn is not None and open_turn != outcome.turn:
+            self.desk.cancel(outcome.context, outcome.turn)
+        if open_turn is None:
+            self._open.pop(outcome.context, None)
+        else:
+            self._open[outcome.context] = conversation
+            duty = owed_in(conversation, self._number, self._view)
+            if duty is not None:
+                self.desk.start(duty)
+        self._returning.review(conversation, self._view)
+
+    def _done(self, duty: Request, outcome: Reply | ProviderError) -> None:
+        self._unsent.append(_operation(duty, self._number, outcome))
+        self._send()
+
+    def _send(self) -> None:
+        while self._unsent:
+            try:
+                self._node.submit(self._unsent[0])
+            except Busy:
+                return  # the next operation that is applied makes room
+            self._unsent.popleft()
+
+    async def close(self) -> None:
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        self._returning.forget_all()
+        await self.desk.close()
+
+
+def _operation(duty: Request, node: int, outcome: Reply | ProviderError) -> Command:
+    failed = isinstance(outcome, ProviderError)
+    text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
+    if duty.kind == "ranking":
+        order = read_ranking(text or "", duty.ballot)
+        if order is None and not failed:
+            error = "its ranking cannot be read"
+        return Ranking(duty.context, duty.turn, node, duty.round, order or [], error, outcome.model)
+    seen, before = (0, 0) if isinstance(outcome, ProviderError) else (outcome.seen, outcome.before)
+    make = Candidate if duty.kind == "candidate" else Answer
+    return make(
+        duty.context, duty.turn, node, text, error, outcome.model, outcome.seconds, duty.round, seen, before
+    )

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.config import Config, ConfigError, Endpoint, TimingConfig, load, parse
+from launcher import check_config
+
+PATH = Path("/somewhere/config.json")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read(text: str | dict[str, Any]) -> Config:
+    return parse(text if isinstance(text, str) else json.dumps(text), PATH)
+
+
+def test_every_key_but_nodes_has_a_default() -> None:
+    config = read({"nodes": [{"id": 2}, {"id": 1}]})
+    assert (config.cluster, config.secret) == ("demo", None)
+    assert config.data_dir == PATH.parent / "data"
+    assert config.orchestrator == Endpoint("127.0.0.1", 7400)
+    assert config.timing == TimingConfig(50, 400)
+    assert config.node_ids == [1, 2]
+    assert config.node(1).llm.provider is None
+
+
+def test_the_example_is_valid_and_chooses_the_provider_by_itself() -> None:
+    config = load(ROOT / "config.json.example")
+    assert config.node_ids == [1, 2, 3, 4, 5]
+    assert all(node.llm.provider is None for node in config.nodes)
+
+
+def test_a_nodes_own_llm_settings_are_laid_over_the_common_ones() -> None:
+    config = read({
+        "nodes": [{"id": 1}, {"id": 2, "llm": {"provider": "fake", "delay_s": 1}}],
+        "llm": {"provider": "openai", "temperature": 0.1, "model": "m"},
+    })
+    one, two = config.node(1).llm, config.node(2).llm
+    assert (one.provider, one.model, one.temperature) == ("openai", "m", 0.1)
+    assert (two.provider, two.model, two.temperature, two.delay_s) == ("fake", None, 0.1, 1)
+
+
+@pytest.mark.parametrize(
+    ("data_dir", "expected"), [("data/x", "/somewhere/data/x"), ("/var/x", "/var/x"), (".", "/somewhere")]
+)
+def test_paths_are_relative_to_the_file(data_dir: str, expected: str) -> None:
+    assert read({"nodes": [{"id": 1}], "data_dir": data_dir}).data_dir == Path(expected)
+
+
+def test_a_local_models_path_is_relative_to_the_file_too() -> None:
+    config = read({"nodes": [{"id": 1, "llm": {"provider": "local", "model": "models/m.gguf"}}]})
+    assert config.node(1).llm.model == "/somewhere/models/m.gguf"
+
+
+def test_load_makes_the_path_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here.json").write_text('\ufeff{"nodes": [{"id": 7}]}', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    config = load("here.json")
+    assert config.path == tmp_path / "here.json"
+    assert config.data_dir == tmp_path / "data"
+
+
+def test_a_secret_opens_other_hosts() -> None:
+    config = read({"nodes": [{"id": 1}], "orchestrator": {"host": "0.0.0.0"}, "secret": "correct horse"})
+    assert config.secret == "correct horse"
+    for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
+        assert read({"nodes": [{"id": 1}], "orchestrator": {"host": host}}).secret is None
+
+
+NODES = '"nodes": [{"id": 1}]'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{\n  oops", "is not valid JSON: Expecting property name enclosed in double quotes at line 2, column 3"),
+        ("[" * 100_000, "too deeply nested"),
+        ('{"nodes": [{"id": ' + "1" * 5000 + "}]}", "cannot be used"),
+        (f'{{{NODES}, "secret": "\\ud800aaaaaaaa"}}', "cannot be used"),
+        ("[]", 'the file is []; it must be an object with at least the key "nodes"'),
+        ("{}", 'the file lacks the key "nodes"'),
+        ('{"nodes": []}', "nodes is []; it must be a list with at least 1 entry"),
+        ('{"nodes": [{}]}', 'nodes[0] lacks the key "id"'),
+        ('{"nodes": [{"id": 0}]}', "nodes[0].id is 0; it must be a whole number from 1 to 65535"),
+        ('{"nodes": [{"id": 65536}]}', "nodes[0].id is 65536; it must be a whole number from 1 to 65535"),
+        ('{"nodes": [{"id": "1"}]}', 'nodes[0].id is "1"; it must be a whole number'),
+        ('{"nodes": [{"id": true}]}', "nodes[0].id is true; it must be a whole number"),
+        ('{"nodes": [{"id": 1}, {"id": 2}, {"id": 1}]}', "nodes[2].id is 1, and so is another node's"),
+        (f'{{{NODES}, "nodez": 1}}', 'the file has the unknown key "nodez"; did you mean "nodes"?'),
+        (f'{{{NODES}, "x": 1}}', "allowed are nodes, cluster, data_dir, secret, orchestrator, llm, timing"),
+        (f'{{{NODES}, "cluster": "a", "cluster": "b"}}', 'the key "cluster" stands twice'),
+        (f'{{{NODES}, "cluster": "a/b"}}', 'cluster is "a/b"; it must be 1 to 64 letters'),
+        (f'{{{NODES}, "data_dir": ""}}', 'data_dir is ""; it must be a text that is not empty'),
+        (f'{{{NODES}, "orchestrator": {{"port": 0}}}}', "orchestrator.port is 0; it must be a whole number from 1"),
+        (f'{{{NODES}, "orchestrator": {{"prt": 1}}}}', 'orchestrator has the unknown key "prt"; did you mean "port"?'),
+        (f'{{{NODES}, "orchestrator": {{"host": "0.0.0.0"}}}}', 'secret is null; with orchestrator.host "0.0.0.0"'),
+        (f'{{{NODES}, "secret": "abc123"}}', "secret is 6 characters long; it must be a text of at least 8 characters"),
+        (f'{{{NODES}, "timing": {{"heartbeat_ms": 400}}}}', "timing.heartbeat_ms is 400; it must be less than"),
+        (f'{{{NODES}, "timing": {{"heartbeat_ms": NaN}}}}', "NaN is no number"),
+        (f'{{{NODES}, "llm": {{"provider": "x"}}}}', 'llm.provider is "x"; it must be one of "fake", "gemini"'),
+        (f'{{{NODES}, "llm": {{"api_key": ["sk-1"]}}}}', "llm.api_key is no text; it must be a text or null"),
+        (f'{{{NODES}, "llm": [{{"api_key": "sk-1"}}]}}', "llm is [...]; it must be an object"),
+        ('{"nodes": [{"id": 1, "llm": {"temprature": 1}}]}', 'nodes[0].llm has the unknown key "temprature"; did you'),
+        ('{"nodes": [{"id": 1, "llm": {"temperature": 3}}]}', "nodes[0].llm.temperature is 3; it must be a number"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_key_value_and_what_is_allowed(text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    message = str(caught.value)
+    assert words in message
+    assert message.startswith(str(PATH))
+    assert "\n" not in message
+    assert "abc123" not in message
+    assert "sk-1" not in message
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"copy config\.json\.example there"):
+        load(tmp_path / "none.json")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_an_unknown_node_says_which_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"there is no node 9 in /somewhere/config\.json: it has 1, 2"):
+        read({"nodes": [{"id": 1}, {"id": 2}]}).node(9)
+
+
+@pytest.mark.parametrize(("mode", "key", "warned"), [(0o644, "k", True), (0o600, "k", False), (0o644, None, False)])
+def test_a_key_that_others_may_read_is_warned_of(tmp_path: Path, mode: int, key: str | None, warned: bool) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"nodes": [{"id": 1, "llm": {"api_key": key}}]}))
+    path.chmod(mode)
+    said = check_config.exposed(load(path))
+    assert bool(said) is warned and not any("k is" in sentence for sentence in said)
+    assert not warned or "chmod 600 config.json" in said[0]
+
+
+def test_the_mixed_example_is_valid() -> None:
+    config = load(ROOT / "config.mixed.json.example")
+    assert {node.llm.provider for node in config.nodes} == {"local", "openai", "gemini"}
+    assert len({(node.llm.temperature, node.llm.seed, node.llm.system_prompt) for node in config.nodes}) > 3

@@ -1,0 +1,229 @@
+"""The back door of a running node: the same lines of JSON, many clients, each of them bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console import control_socket as control
+from console.control_socket import Control, address, socket_path
+from kvstore.commands import Create
+from server.event_feed import Emit
+from server.session import Session
+from tests.unit.server.session_tools import ME, FakeNode
+
+
+class Transport:
+    """A control socket of a node that decides when the test says so."""
+
+    def __init__(self, folder: Path) -> None:
+        self.node = FakeNode()
+        self.sessions: set[Session] = set()
+        self.forgotten = asyncio.Event()
+        self.control = Control(socket_path(folder, ME), self._open, self._forget)
+        self.node.session = self  # type: ignore[assignment]
+
+    def _open(self, emit: Emit) -> Session:
+        session = Session(self.node, emit, node_id=ME, nodes=5)
+        self.sessions.add(session)
+        return session
+
+    def _forget(self, session: Session) -> None:
+        self.sessions.discard(session)
+        self.forgotten.set()
+
+    def on_applied(self, outcome: Any, origin: int) -> None:
+        for session in self.sessions:
+            session.on_applied(outcome, origin)
+
+    async def client(self) -> Client:
+        return Client(*await asyncio.open_unix_connection(str(self.control.path)))
+
+    async def submitted(self, count: int = 1) -> None:
+        while len(self.node.waiting) < count:  # noqa: ASYNC110 - the fake node has no event for it
+            await asyncio.sleep(0.001)
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def type(self, text: str) -> None:
+        self.writer.write(text.encode() + b"\n")
+
+    async def record(self) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(await self.reader.readline())
+        return record
+
+    async def result(self) -> dict[str, Any]:
+        while (record := await self.record())["event"] != "result":
+            pass
+        return record
+
+
+def behind(tmp_path: Path, scenario: Callable[[Transport], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(20):
+            door = Transport(tmp_path)
+            await door.control.start()
+            try:
+                await scenario(door)
+            finally:
+                await door.control.close()
+        assert not door.control.path.exists() and not door.sessions
+
+    asyncio.run(run())
+
+
+def test_commands_results_and_events(tmp_path: Path) -> None:
+    async def scenario(door: Transport) -> None:
+        assert stat.S_IMODE(door.control.path.stat().st_mode) == 0o600
+        client, watcher = await door.client(), await door.client()
+        watcher.type("status")
+        assert (await watcher.result())["node"] == ME
+        client.type("create c1")
+        await door.submitted()
+        door.node.decide()
+        assert await client.record() == {"event": "created", "context": "c1", "origin": ME}
+        assert await client.record() == {"event": "result", "command": "create", "line": 1, "ok": True, "context": "c1"}
+        assert await watcher.record() == {"event": "created", "context": "c1", "origin": ME}
+        client.type(json.dumps("query c1 two\nlines"))
+        await door.submitted()
+        door.node.decide()
+        client.type("view c1")
+        assert (await client.result())["turn"] == 1
+        view = await client.result()
+        assert view["line"] == 3 and view["turns"][0]["query"] == "two\nlines"
+        client.type('"no string')
+        assert "begins like a JSON string" in (await client.result())["error"]
+        client.type("crate c2")
+        refused = await client.result()
+        assert refused["kind"] == "usage" and "did you mean create?" in refused["error"]
+
+    behind(tmp_path, scenario)
+
+
+def test_each_client_has_a_conversation_of_its_own_in_mind(tmp_path: Path) -> None:
+    async def scenario(door: Transport) -> None:
+        door.node.apply(Create("c1"), 3)
+        one, other = await door.client(), await door.client()
+        one.type("use c1\nview")
+        other.type("view")
+        assert (await one.result())["ok"] and (await one.result())["context"] == "c1"
+        assert "too few words" in (await other.result())["error"]
+
+    behind(tmp_path, scenario)
+
+
+def test_at_the_end_of_its_input_a_client_still_gets_its_answers(tmp_path: Path) -> None:
+    async def scenario(door: Transport) -> None:
+        client = await door.client()
+        client.type("create c1\ncreate c2")
+        client.writer.write_eof()
+        await door.submitted(2)
+        door.node.decide()
+        door.node.decide()
+        assert [(await client.result())["context"] for _ in range(2)] == ["c1", "c2"]
+        assert await client.reader.read() == b""
+
+    behind(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_who_leaves_is_forgotten_and_cancels_nothing(tmp_path: Path, how: str) -> None:
+    async def scenario(door: Transport) -> None:
+        client = await door.client()
+        client.type("create c1")
+        await door.submitted()
+        if how == "close":
+            client.writer.close()
+        else:
+            client.writer.transport.abort()
+        await door.forgotten.wait()
+        door.node.decide()
+        assert "c1" in door.node.store.conversations
+
+    behind(tmp_path, scenario)
+
+
+def test_there_is_a_bound_of_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "MAX_CLIENTS", 2)
+
+    async def scenario(door: Transport) -> None:
+        clients = [await door.client() for _ in range(2)]
+        for client in clients:
+            client.type("status")
+            assert (await client.result())["ok"]
+        third = await door.client()
+        assert (await third.record())["event"] == "refused" and await third.reader.read() == b""
+        clients[0].type("exit")
+        assert (await clients[0].result())["ok"]
+        await door.forgotten.wait()
+        assert await clients[0].reader.read() == b""
+        fourth = await door.client()
+        fourth.type("status")
+        assert (await fourth.result())["ok"]
+
+    behind(tmp_path, scenario)
+
+
+def test_a_client_who_does_not_read_loses_events_and_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "BOUND", 100_000)
+
+    async def scenario(door: Transport) -> None:
+        slow = await door.client()
+        slow.type("status")
+        assert (await slow.result())["ok"]
+        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        (session,) = door.sessions
+        for number in range(2000):
+            door.node.apply(Create(f"{number}-" + "x" * 50), 3)
+        quick = await door.client()
+        quick.type("status")
+        assert (await quick.result())["ok"]
+        slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        seen = 0
+        while (record := await slow.record())["event"] == "created":
+            seen += 1
+            if seen == 50:
+                await asyncio.sleep(0)
+                door.node.apply(Create("last"), 3)
+        assert record["event"] == "dropped" and seen + record["count"] >= 2000
+        assert session in door.sessions
+
+    behind(tmp_path, scenario)
+
+
+def test_what_an_earlier_process_left_is_replaced(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(socket_path(tmp_path, ME)))
+
+    async def scenario(door: Transport) -> None:
+        client = await door.client()
+        client.type("status")
+        assert (await client.result())["ok"]
+
+    behind(tmp_path, scenario)
+
+
+def test_long_paths(tmp_path: Path) -> None:
+    folder = tmp_path / ("d" * 100)
+    folder.mkdir()
+
+    async def scenario(door: Transport) -> None:
+        with address(door.control.path) as name:
+            reader, writer = await asyncio.open_unix_connection(name)
+        client = Client(reader, writer)
+        client.type("status")
+        assert (await client.result())["ok"]
+
+    behind(folder, scenario)

@@ -1,0 +1,79 @@
+"""Typing while 200 answers of 20 KB arrive: the keys are echoed as if nothing happened."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+
+from tests.unit.console.screen import ENTER, Screen
+
+KEYS = "BCDEFGHIJKLMNOPQRSTUVWXYZ" + "ГДЖЗИЛПФЦЧШЩЪЫЬЭЮЯ"
+"""Letters that nothing else on the screen contains."""
+SCRIPT = textwrap.dedent(
+    """
+    import asyncio, sys
+    from console import Console, Form
+    from kvstore.commands import Candidate, Create, Query
+    from server.session import Session
+    from tests.unit.server.session_tools import ME, FakeNode
+
+    async def main():
+        node = FakeNode()
+        console = Console(Form.choose(False), title="test")
+        node.session = session = Session(node, console.emit, node_id=ME, nodes=5)
+
+        async def flood():
+            text = "A line that goes on for a while, as the answers of models do.\\n" * 320
+            while not any(conversation.turns for conversation in node.store.conversations.values()):
+                await asyncio.sleep(0.01)
+                while node.waiting:
+                    node.decide()
+            for number in range(40):
+                node.apply(Create(f"x{number}"), 3)
+                node.apply(Query(f"x{number}", "why?"), 3)
+            for number in range(40):
+                for answering in range(1, 6):
+                    node.apply(Candidate(f"x{number}", 1, answering, text, None, "model", 1.0), answering)
+                    await asyncio.sleep(0.005)
+            for answering in range(1, 6):
+                node.apply(Candidate("c1", 1, answering, text, None, "model", 1.0), answering)
+
+        flooding = asyncio.create_task(flood())
+        code = await console.run(session, status_line=session.status_line)
+        await flooding
+        return code
+
+    sys.exit(asyncio.run(main()))
+    """
+)
+
+
+def test_keys_are_echoed_while_answers_arrive() -> None:
+    """Each of them, in order, and all before the last answer is there. (How quickly is for bench/ to measure.)"""
+    assert len(waits()) == len(KEYS)
+
+
+def waits() -> list[float]:
+    """Seconds that each key took to appear, typed at intervals until the last answer is there."""
+    screen = Screen([sys.executable, "-c", SCRIPT], size=(40, 100))
+    try:
+        screen.until("test>")
+        screen.type("create c1" + ENTER)
+        screen.until("c1: created")
+        screen.type("verbose" + ENTER + "query c1 mine?" + ENTER)
+        screen.until("x0: node 1")
+        taken: list[float] = []
+        seen = ""
+        for key in KEYS:
+            began = time.perf_counter()
+            screen.type(key)
+            seen += screen.until(key)
+            taken.append(time.perf_counter() - began)
+            seen += screen.during(0.01)
+        assert "c1: all answers are in" not in seen, "the answers are still arriving"
+        assert "x39: node 5" in screen.until("c1: all answers are in")
+        screen.until("test> " + KEYS)
+        return taken
+    finally:
+        screen.close()

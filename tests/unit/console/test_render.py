@@ -1,0 +1,174 @@
+"""What humans read."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console import Layout, Result, render
+from console.cells import width
+from console.safe import coloured, visible
+from console.usage import Command
+
+VIEW: Result = {
+    "ok": True, "context": "c1", "stale": False,
+    "turns": [
+        {
+            "query": "What is Paxos?", "kind": "query", "chosen": 2, "cancelled": False,
+            "candidates": {
+                "1": {"text": "A\nprotocol.", "model": "m", "seconds": 0.5},
+                "2": {"text": "An island.\n\nIn Greece.", "model": "m", "seconds": 1.0},
+                "3": {"error": "timeout", "model": "", "seconds": 30.0},
+            },
+        },
+        {"query": "Sure?", "kind": "query", "chosen": None, "cancelled": True, "candidates": {}},
+        {"query": "And\nnow?", "kind": "ask", "chosen": None, "cancelled": False, "candidates": {}},
+    ],
+}
+SHOWN = """\
+c1  3 questions
+1.  What is Paxos?
+    [2] m 1.0 s  chosen
+        An island.
+
+        In Greece.
+    other answers of 1; failures of 3
+2.  Sure?
+    given up
+3.  And
+    now?
+    waiting for the leader's answer"""
+
+
+def test_view() -> None:
+    assert render.view(VIEW, Layout(60)) == SHOWN
+    assert render.view({**VIEW, "stale": True}, Layout(60)) == SHOWN + "\n(possibly stale: no majority reachable)"
+
+
+def test_an_open_turn_says_what_to_type() -> None:
+    turn: dict[str, Any] = {**VIEW["turns"][0], "chosen": None}
+    shown = render.view({**VIEW, "turns": [turn]}, Layout(60)).splitlines()
+    assert shown[-1] == "    open: choose c1 N takes one of these"
+    assert shown[2:5] == ["    [1] m 0.5 s", "        A", "        protocol."]
+    assert render.view({**VIEW, "turns": [{**turn, "candidates": {}}]}, Layout(60)).endswith("waiting for answers")
+
+
+def test_viewall() -> None:
+    assert render.viewall({"ok": True, "conversations": [], "stale": False}, Layout()) == (
+        "no conversations yet: create c1 makes one"
+    )
+    answered = {**VIEW, "context": "c3", "turns": [{**VIEW["turns"][0], "query": "long " * 50}]}
+    empty = {"context": "c2", "turns": []}
+    result = {
+        "ok": True, "conversations": [VIEW, empty, answered], "stale": True,
+        "changed": {"c1": None, "c2": 1_700_000_000.0, "c3": time.time()},
+    }
+    head, first, second, third, stale = render.viewall(result, Layout()).splitlines()
+    assert head.split() == ["conversation", "turns", "last", "question", "state", "changed"]
+    assert first.split() == ["c1", "3", "And", "now?", "open,", "0", "answers", "-"]
+    assert second.split()[:4] == ["c2", "0", "-", "empty"] and second.split()[4].startswith("2023-11-1")
+    assert "node 2 chosen" in third and "long…" in third and re.search(r" \d\d:\d\d:\d\d$", third)
+    assert stale == "(possibly stale: no majority reachable)"
+    full = render.viewall({**result, "conversations": [VIEW, empty]}, Layout(60), full=True)
+    assert full == render.view(VIEW, Layout(60), all_candidates=True) + "\n\nc2  no questions yet\n" + stale
+
+
+def test_all_candidates_are_shown_on_demand() -> None:
+    shown = render.view(VIEW, Layout(60), all_candidates=True)
+    assert "    [1] m 0.5 s\n        A\n        protocol.\n    [2] m 1.0 s  chosen\n        An island." in shown
+    assert "    [3] 30.0 s\n        no answer: timeout\n2." in shown and "other answers" not in shown
+
+
+def test_choices_are_shortened() -> None:
+    long = {"text": "word " * 100, "model": "m", "seconds": 1}
+    failed = {**long, "text": None, "error": "timeout"}
+    shown = render.choices("c1", {"candidates": {"1": long, "2": failed}}, Layout(40))
+    assert shown.count("word") < 40 and "…" in shown
+    assert "[2] m 1.0 s\n        no answer: timeout" in shown
+    assert shown.endswith("choose c1 N takes one, view c1 shows\nthem whole")
+
+
+@pytest.mark.parametrize(("height", "lines"), [(15, 12), (12, 7), (40, 27), (4, 7)])
+def test_choices_fit_on_the_screen(height: int, lines: int) -> None:
+    """With the prompt and the status line; if it is very small, a line each."""
+    said = {str(node): {"text": "word\n\n" * 50, "model": "m", "seconds": 1} for node in range(1, 6)}
+    shown = render.choices("c1", {"candidates": said}, Layout(60, height=height)).split("\n")
+    assert len(shown) == lines and shown[0] == "c1: all answers are in"
+    assert sum(line.strip().startswith("[") for line in shown) == 5 and "…" in shown[-2]
+    assert (height < 16) == ("word word" in shown[2]), "a single line is filled"
+
+
+def test_without_a_leader_there_is_no_ballot_to_show() -> None:
+    assert "<" not in render.status_line({"ballot": [0, 0, 9], "leader": None})
+    assert "<4,2,9>" in render.status_line({"ballot": [4, 2, 9], "leader": 2})
+
+
+def test_status_is_aligned() -> None:
+    result = {"ok": True, "node": 1, "leader": None, "links": [2, 3], "ballot": {"seq_num": 4, "pid": 2}}
+    assert render.status(result, Layout(60)) == "node    1\nleader  -\nlinks   2, 3\nballot  seq_num: 4, pid: 2"
+
+
+def test_plain_results() -> None:
+    command = Command(1, "failLink")
+    assert render.plain_result(command, {"ok": True}, Layout()) == "ok"
+    assert render.plain_result(command, {"ok": True, "text": "cut"}, Layout()) == "cut"
+    assert render.plain_result(command, {"ok": False, "error": "no\x07"}, Layout()) == "error: no^G"
+
+
+words = st.text(max_size=60) | st.text(st.sampled_from("ab \n\t\x1b世"), max_size=60)
+origin = {"model": words, "seconds": st.floats(0, 1e6)}
+candidate = st.fixed_dictionaries({"text": words, **origin}) | st.fixed_dictionaries({"error": words, **origin})
+turn = st.fixed_dictionaries(
+    {
+        "query": words, "kind": st.sampled_from(["query", "ask"]), "cancelled": st.booleans(),
+        "chosen": st.sampled_from([None, 1]), "candidates": st.dictionaries(st.just("1"), candidate),
+    }
+)
+conversation = st.fixed_dictionaries({"context": words, "turns": st.lists(turn, max_size=3), "stale": st.booleans()})
+
+
+ODD = [
+    "x" * 500, "世界" * 100, "👩‍👩‍👧‍👦" * 60, "🇺🇳" * 80, "👍🏽 " * 80, "❤️" * 80,
+    "- **👍🏽👍🏽** " + "🇩🇪 " * 60, "שלום עולם " * 30, "مرحبا" * 50, "a" + "\u0301" * 200,
+    "\t" * 40, "\x1b]0;title\x07\x1b[2J\x1b[1;1H", "\u202etxt.exe\u2066", "\x9b31m" * 30, "\U000e0041" * 50,
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("colour", [False, True])
+def test_odd_text_keeps_the_layout(text: str, colour: bool) -> None:
+    """Very long words, wide characters, emoji, right-to-left scripts, towers of marks, sequences for terminals."""
+    turn = {**VIEW["turns"][0], "query": text, "candidates": {"2": {"text": text, "model": "m", "seconds": 1}}}
+    talk = {**VIEW, "turns": [turn]}
+    entry = {"position": 1, "ballot": [4, 2, 1], "origin": 3, "at": None, "command": "query", "context": "c1"}
+    log = {"log": [{**entry, "node": None, "text": text, "error": None}]}
+    paper = Layout(50, colour)
+    pages = (
+        render.view(talk, paper), render.viewall({"conversations": [talk]}, paper), render.log(log, paper),
+        render.error({"error": text}, paper),
+    )
+    for page in pages:
+        assert (coloured if colour else visible)(page) == page
+        bare = re.sub(r"\x1b\[[0-9;]*m", "", page)
+        assert bare.isprintable() or set(filter(lambda c: not c.isprintable(), bare)) <= {"\n", "\u200d"}
+        assert max(width(line) for line in bare.split("\n")) <= 50
+    assert render.view(talk, paper).count("\u0301") <= 2 * 8
+
+
+@given(conversation, st.booleans())
+def test_whatever_it_holds_a_view_is_safe(shown: Result, colour: bool) -> None:
+    paper = Layout(50, colour)
+    for text in (render.view(shown, paper), render.viewall({"conversations": [shown, shown]}, paper)):
+        assert (coloured if colour else visible)(text) == text, "the last gate finds nothing left to do"
+
+
+@given(conversation)
+def test_wrapped_text_keeps_to_the_width(shown: Result) -> None:
+    open_turns = [{**turn, "chosen": None, "cancelled": False} for turn in shown["turns"]]
+    lines = render.view({**shown, "context": "c1", "turns": open_turns}, Layout(50)).splitlines()
+    assert all(width(line) <= 50 for line in lines[1:]), lines

@@ -1,0 +1,167 @@
+"""The console in a real terminal: a pseudo-terminal with a small program behind it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import sys
+import termios
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.console.screen import CTRL_C, CTRL_D, ENTER, TAB, UP, Screen
+
+SCRIPT = textwrap.dedent(
+    """
+    import asyncio, sys
+    from pathlib import Path
+    import console.run
+    from console import Console, Form, Sequential, Usage
+
+    console.run.WAITING_AFTER, console.run.EXIT_WITHIN = 0.2, 0.6
+
+    USAGES = [
+        Usage("say", "TEXT", "says it", least=1, most=1, text=True),
+        Usage("news", "TEXT", "says it to nobody in particular", least=1, most=1, text=True),
+        Usage("flood", "", "says more than a terminal holds"),
+        Usage("stray", "", "prints past the console"),
+        Usage("hang", "", "never answers"),
+        Usage("width", "", "how wide the terminal is"),
+    ]
+
+    async def main():
+        console = Console(Form.choose(False), title="test", history_path=Path(sys.argv[1]) / "data" / "history")
+        assert console.form is Form.TERMINAL
+        count = 0
+
+        async def execute(name, args):
+            if name == "news":
+                asyncio.get_running_loop().call_later(0.3, console.emit, {"event": "news"}, "news: " + args[0])
+                return {"text": "later"}
+            if name == "flood":
+                console.say("flooding " * 100_000)
+            if name == "stray":
+                print("a stray \\x1bprint")
+            if name == "hang":
+                await asyncio.Event().wait()
+            if name == "width":
+                return {"text": f"width {console.layout.width}"}
+            return {"text": f"said {args}"}
+
+        async def tick():
+            nonlocal count
+            while True:
+                await asyncio.sleep(0.01)
+                count += 1
+                sys.__stderr__.write("tick\\n")
+                sys.__stderr__.flush()
+
+        ticking = asyncio.create_task(tick())
+        complete = lambda words: ["context-one", "context-two"] if len(words) == 1 else []
+        executor = Sequential(USAGES, execute, complete=complete)
+        code = await console.run(executor, status_line=lambda: f"count {count > 0}")
+        print("left", code, flush=True)
+        return code
+
+    sys.exit(asyncio.run(main()))
+    """
+)
+@pytest.fixture
+def screen(tmp_path: Path) -> Iterator[Screen]:
+    screen = Screen([sys.executable, "-c", SCRIPT, str(tmp_path)])
+    try:
+        screen.until("test>")
+        yield screen
+    finally:
+        screen.close()
+
+
+def test_commands_history_and_leaving(screen: Screen, tmp_path: Path) -> None:
+    screen.until("True")
+    screen.type("say one" + ENTER)
+    screen.until(re.escape("said ['one']"))
+    screen.type("SAY \x1b[200~\x07two\x1b[201~" + ENTER)
+    screen.until(re.escape("said ['\\x07two']"))
+    screen.type(UP + UP + ENTER)
+    screen.until(re.escape("said ['one']"))
+    screen.type("hepl" + ENTER)
+    screen.until("did you mean help")
+    screen.type(CTRL_D)
+    screen.until("Leave")
+    screen.type("say stays" + ENTER)
+    screen.until(re.escape("said ['stays']"))
+    screen.type(CTRL_D)
+    screen.until("Leave")
+    screen.type(CTRL_D)
+    screen.until("left 0")
+    assert screen.process.wait(10) == 0
+    assert termios.tcgetattr(screen.follower) == screen.before, "the terminal is as it was"
+    assert screen.process.stderr
+    assert set(screen.process.stderr.read().split(b"\n")) <= {b"tick", b""}, "no complaints"
+    assert "+say one" in (tmp_path / "data" / "history").read_text()
+
+
+def test_output_does_not_tear_what_is_typed(screen: Screen) -> None:
+    screen.type("news \x1b[200~\x07 two\nlines\x1b[201~" + ENTER)
+    screen.until("later")
+    screen.type("say unfini")
+    screen.until("say unfini")
+    screen.until(r"news: \^G two\n *lines")
+    assert screen.until("test> say unfini")
+    screen.type("shed" + ENTER)
+    screen.until(re.escape("said ['unfinished']"))
+
+
+def test_ctrl_c_clears_and_tab_completes(screen: Screen) -> None:
+    screen.type("nonsense" + CTRL_C + "sa" + TAB)
+    screen.until("y")  # only what changes is drawn
+    screen.type(" cont" + TAB)
+    screen.until("context-two")
+    screen.type(TAB + ENTER)
+    screen.until(re.escape("said ['context-one']"))
+
+
+def test_the_size_of_the_window(screen: Screen) -> None:
+    screen.type("width" + ENTER)
+    screen.until("width 70")
+    fcntl.ioctl(screen.follower, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 50, 0, 0))
+    screen.type("width" + ENTER)
+    screen.until("width 50")
+
+
+def test_exit_answers_what_is_done_and_does_not_wait_long(screen: Screen) -> None:
+    screen.type("say a" + ENTER + "hang" + ENTER + "exit" + ENTER)
+    screen.until(re.escape("said ['a']"))
+    seen = screen.until("left 0")
+    assert "hang: still trying" in seen and "may still take" in seen
+    assert "error: hang: left before" in seen, "an answer that comes late says to what"
+
+
+def test_a_stalled_terminal_holds_up_nothing_but_itself(screen: Screen) -> None:
+    screen.type("flood" + ENTER)
+    screen.until("flooding flooding")
+    # Nobody reads the terminal from here on, and it holds far less than what is said. Ticks go another way.
+    assert screen.process.stderr
+    for _ in range(100):
+        assert screen.process.stderr.readline() == b"tick\n"
+    screen.until(re.escape("said []"))
+
+
+def test_what_is_printed_past_the_console_does_not_tear_either(screen: Screen) -> None:
+    screen.type("stray" + ENTER + "say unfi")
+    screen.until(re.escape("a stray ?print") + r"\n(.|\n)*test> say unfi")
+
+
+def test_a_terminal_that_is_gone_ends_the_process(screen: Screen) -> None:
+    os.close(screen.leader)
+    try:
+        assert screen.process.stderr
+        screen.process.stderr.read()
+        screen.process.wait(10)
+    finally:
+        screen.leader = os.dup(0)

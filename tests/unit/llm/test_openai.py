@@ -1,0 +1,191 @@
+"""The client for OpenAI-compatible servers, against a stand-in on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from llm.provider import Prompt, ProviderError, Reply
+from llm.providers.local import LocalProvider
+from llm.providers.openai import OpenAIProvider
+from llm.settings import LlmSettings
+from tests.unit.llm.llm_tools import Said, question, said_json, said_stream, stand_in, wait_until
+
+KEY = "sk-verysecret1234"
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def delta(text: str | None, finish: str | None = None) -> object:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+
+
+LONGER = (("content-length", "5000"),)
+
+USAGE = {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}
+
+
+def ask(
+    url: str, prompt: Prompt | None = None, on_progress: Callable[[int], None] | None = None, timeout_s: float = 30,
+    node: int = 1,
+) -> Reply:
+    async def main() -> Reply:
+        settings = LlmSettings(model="m1", base_url=url + "/v1/", api_key=KEY, timeout_s=timeout_s)
+        provider = OpenAIProvider(settings, node)
+        try:
+            return await provider.ask(prompt or question("hi"), on_progress)
+        finally:
+            await provider.close()
+
+    return asyncio.run(main())
+
+
+def test_a_streamed_answer() -> None:
+    pieces: list[int] = []
+    with stand_in(said_stream(delta(None), delta("Hel"), delta("lo"), delta(None, "stop"), USAGE)) as server:
+        prompt = Prompt(question("three", ("one", "two")).messages, "be brief", 0.3, seed=4, max_tokens=7)
+        reply = ask(server.url, prompt, pieces.append)
+    assert (reply.text, reply.model, reply.tokens_in, reply.tokens_out) == ("Hello", "m1", 11, 2)
+    assert pieces == [1, 2]
+    (asked,) = server.asked
+    assert asked.path == "/v1/chat/completions"
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+    assert asked.body == {
+        "model": "m1", "temperature": 0.3, "seed": 4, "max_tokens": 7,
+        "stream": True, "stream_options": {"include_usage": True},
+        "messages": [
+            {"role": "system", "content": "be brief"}, {"role": "user", "content": "one"},
+            {"role": "assistant", "content": "two"}, {"role": "user", "content": "three"},
+        ],
+    }
+
+
+def test_without_a_seed_in_the_settings_the_node_is_one() -> None:
+    with stand_in(said_stream(delta("Hello", "stop"))) as server:
+        for node in (1, 2):
+            ask(server.url, node=node)
+        ask(server.url, msgspec.structs.replace(question("hi"), seed=77), node=2)
+    first, second, configured = (asked.body["seed"] for asked in server.asked)
+    assert first != second and configured == 77
+
+
+def test_a_server_without_seeds_is_asked_without() -> None:
+    refusal = said_json({"error": {"message": "extra field not permitted: seed"}}, 422)
+    with stand_in(refusal, said_stream(delta("Hello", "stop"))) as server:
+        assert ask(server.url).text == "Hello"
+    assert ["seed" in asked.body for asked in server.asked] == [True, False]
+    with stand_in(refusal) as server, pytest.raises(ProviderError, match="not permitted: seed"):
+        ask(server.url, msgspec.structs.replace(question("hi"), seed=77))
+    assert len(server.asked) == 1, "who configures one is told that it cannot be"
+
+
+def test_a_server_that_does_not_stream() -> None:
+    body = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 5}}
+    with stand_in(said_json(body)) as server:
+        assert ask(server.url).text == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "retryable"),
+    [
+        (said_json({"error": {"message": f"wrong {KEY}"}}, 401), r"does not accept the API key: wrong \*\*\*", False),
+        (said_json({"error": {"message": "no m1"}}, 404), "knows no such model or address: no m1", False),
+        (said_json({"error": {"message": "slow down"}}, 429, ("retry-after", "3")), "quota .* slow down", True),
+        (said_json({"error": {"message": "pay", "code": "insufficient_quota"}}, 429), "insufficient_quota", False),
+        (Said(503, (b"<html>busy</html>",), "text/html"), "is failing .HTTP 503.: <html>busy", True),
+        (said_json({"error": "context too long"}, 400), "refused the request .HTTP 400.: context too long", False),
+        (said_json(["odd"], 500), "is failing .HTTP 500.", True),
+        (Said(200, (b"data: {nonsense\n\n",), "text/event-stream"), "not a chat completion", True),
+        (said_json("what?"), "not a chat completion", True),
+        (said_stream(delta("He"), {"error": {"message": "out of memory"}}), "gave up: out of memory", True),
+        (said_stream(delta("He", "content_filter")), "content filter", False),
+        (said_stream(delta(None, "length")), "used up its tokens", False),
+        (Said(200, said_stream(delta("Half")).pieces[:-1], "text/event-stream"), "broke in the middle", True),
+        (Said(200, said_stream(delta("Half")).pieces[:1], "text/event-stream", LONGER), "connection .* broke", True),
+        (Said(200, (b"",), "text/event-stream"), "broke in the middle", True),
+        (Said(200, (b'{"choices": [{"mess',)), "not a chat completion", True),
+        (said_json({"choices": []}), "empty answer", True),
+        (said_json({"choices": [{"message": {"content": None}, "finish_reason": "stop"}]}), "empty answer", True),
+    ],
+)
+def test_failures_in_plain_words(said: Said, reason: str, retryable: bool) -> None:
+    with stand_in(said) as server, pytest.raises(ProviderError, match=reason) as caught:
+        ask(server.url)
+    assert caught.value.retryable is retryable
+    assert caught.value.retry_after_s == (3.0 if said.status == 429 and said.headers else None)
+    assert KEY not in caught.value.reason
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(ProviderError, match="cannot be reached") as caught:
+            ask(f"http://127.0.0.1:{unused.getsockname()[1]}")
+    assert caught.value.retryable
+
+
+def test_too_slow_an_answer_is_given_up_and_the_server_notices() -> None:
+    slow = said_stream(*[delta("word ")] * 1000, delay_s=0.02)
+    with stand_in(slow) as server:
+        began = time.monotonic()
+        with pytest.raises(ProviderError, match=r"m1 gave no answer within 0\.3 s"):
+            ask(server.url, timeout_s=0.3)
+        assert time.monotonic() - began < 5
+        wait_until(server.broken_off.is_set)
+
+
+def test_a_date_to_retry_after_is_understood() -> None:
+    later = formatdate(time.time() + 40, usegmt=True)
+    for status in (429, 503):
+        with stand_in(said_json({}, status, ("retry-after", later))) as server, pytest.raises(ProviderError) as caught:
+            ask(server.url)
+        assert caught.value.retry_after_s is not None and 30 < caught.value.retry_after_s <= 40
+    with stand_in(said_json({}, 503, ("retry-after", "soon"))) as server, pytest.raises(ProviderError) as caught:
+        ask(server.url)
+    assert caught.value.retry_after_s is None
+
+
+def test_an_answer_that_used_up_its_tokens_is_not_complete() -> None:
+    with stand_in(said_stream(delta("So far"), delta(None, "length"))) as server:
+        assert not ask(server.url).complete
+
+
+def test_it_talks_to_a_real_server(tmp_path: Path) -> None:
+    """The one that the provider local starts speaks the same protocol."""
+
+    async def main() -> None:
+        local = LocalProvider(LlmSettings(provider="local", timeout_s=180), 1, tmp_path)
+        client: OpenAIProvider | None = None
+        try:
+            await local.ask(question("Say hello.", max_tokens=2))
+            address = local._address
+            assert address is not None
+            settings = LlmSettings(model="m", base_url=address.url + "/v1", api_key=address.token, timeout_s=180)
+            client = OpenAIProvider(settings, 1)
+            pieces: list[int] = []
+            prompt = Prompt(question("Name a river.").messages, temperature=0.9, seed=7, max_tokens=16)
+            reply = await client.ask(prompt, pieces.append)
+            assert reply.text.strip() and pieces == sorted(pieces) and reply.tokens_out and reply.tokens_in
+            assert (await client.ask(prompt)).text == reply.text, "the same seed says the same again"
+            assert not (await client.ask(msgspec.structs.replace(prompt, max_tokens=1))).complete
+            stranger = OpenAIProvider(msgspec.structs.replace(settings, api_key="wrong"), 1)
+            with pytest.raises(ProviderError, match="does not accept the API key"):
+                await stranger.ask(prompt)
+            await stranger.close()
+        finally:
+            if client is not None:
+                await client.close()
+            await local.close()
+
+    asyncio.run(main())

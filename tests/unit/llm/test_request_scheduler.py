@@ -1,0 +1,440 @@
+"""The desk: background, bounds, retries, and that nothing a provider does gets out of hand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import pytest
+
+from llm import pace
+from llm.provider import Message, Progress, Prompt, Provider, ProviderError, Reply
+from llm.request_scheduler import MAX_ANSWER_BYTES, Metering, RequestScheduler
+from llm.requests import Request
+from llm.settings import LlmSettings
+from tests.unit.llm.llm_tools import until
+
+Outcome = Reply | ProviderError
+Script = Callable[[Prompt], Awaitable[str]]
+
+
+class Scripted:
+    """Answers as the function says."""
+
+    name = "scripted"
+    model = "m1"
+    parallel = 3
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.asked: list[Prompt] = []
+        self.closed = False
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        self.asked.append(prompt)
+        if on_progress is not None:
+            on_progress(len(self.asked))
+        return Reply(await self.script(prompt), self.model, 0.5, tokens_in=3, tokens_out=2)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Office:
+    """A desk and what came off it."""
+
+    def __init__(self, provider: Provider | Exception, **settings: object) -> None:
+        def build() -> Provider:
+            if isinstance(provider, Exception):
+                raise provider
+            return provider
+
+        self.outcomes: list[tuple[Request, Outcome]] = []
+        self.came = asyncio.Event()
+        self.desk = RequestScheduler(LlmSettings(**settings), build, self._done)  # type: ignore[arg-type]
+
+    def _done(self, duty: Request, outcome: Outcome) -> None:
+        self.outcomes.append((duty, outcome))
+        self.came.set()
+
+    async def next(self) -> Outcome:
+        await asyncio.wait_for(self.came.wait(), 30)
+        self.came.clear()
+        return self.outcomes[-1][1]
+
+    async def reason(self) -> str:
+        outcome = await self.next()
+        assert isinstance(outcome, ProviderError)
+        return outcome.reason
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm.request_scheduler.FIRST_PAUSE_S", 0.001)
+
+
+def duty(context: str = "c", turn: int = 1) -> Request:
+    return Request(context, turn, "candidate", lambda: [Message("user", f"question of {context}")])
+
+
+def failing(*errors: Exception, then: str = "fine") -> Script:
+    remaining = list(errors)
+
+    async def script(_: Prompt) -> str:
+        if remaining:
+            raise remaining.pop(0)
+        return then
+
+    return script
+
+
+async def forever(_: Prompt) -> str:
+    await asyncio.Event().wait()
+    return "never"
+
+
+def test_an_answer_comes_back_stripped_and_is_metered() -> None:
+    async def main() -> None:
+        provider = Scripted(failing(then="  hello\n"))
+        office = Office(provider, system_prompt="be brief", temperature=0.1, seed=5, max_tokens=9)
+        assert office.desk.start(duty())
+        assert await office.next() == Reply("hello", "m1", 0.5, 3, 2)
+        assert provider.asked == [Prompt(duty().messages, "be brief", 0.1, 5, 9)]
+        meter = office.desk.metering
+        assert (meter.requests, meter.replies, meter.failures, meter.tokens_in, meter.tokens_out) == (1, 1, 0, 3, 2)
+        assert (meter.in_flight, meter.waiting) == (0, 0)
+        assert office.desk.model == "m1"
+        await office.desk.close()
+        assert provider.closed
+        assert not office.desk.start(duty("other")), "closed"
+
+    asyncio.run(main())
+
+
+def test_a_duty_is_done_once_until_its_turn_is_cancelled() -> None:
+    async def main() -> None:
+        provider = Scripted(failing())
+        office = Office(provider)
+        assert [office.desk.start(duty()), office.desk.start(duty())] == [True, False]
+        await office.next()
+        assert not office.desk.start(duty()), "done, though perhaps not applied yet"
+        office.desk.cancel("c", 1)
+        assert office.desk.start(duty())
+        await office.next()
+        assert len(provider.asked) == 2
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_duty_is_given_up_without_an_outcome() -> None:
+    async def main() -> None:
+        provider = Scripted(forever)
+        office = Office(provider)
+        office.desk.start(duty())
+        office.desk.start(duty("other"))
+        await until(lambda: office.desk.metering.in_flight == 2)
+        office.desk.cancel("c", 1)
+        office.desk.cancel("unknown", 1)
+        await until(lambda: office.desk.metering.in_flight == 1)
+        provider.script = failing()
+        office.desk.start(duty("third"))
+        await office.next()
+        assert [done.context for done, _ in office.outcomes] == ["third"]
+        await office.desk.close()
+        assert office.desk.metering.in_flight == 0
+
+    asyncio.run(main())
+
+
+def test_no_more_are_in_flight_than_make_sense() -> None:
+    async def main(limit: int | None, expected: int) -> None:
+        gate, most = asyncio.Event(), 0
+
+        async def script(_: Prompt) -> str:
+            nonlocal most
+            most = max(most, office.desk.metering.in_flight)
+            await gate.wait()
+            return "yes"
+
+        office = Office(Scripted(script), max_concurrent=limit)
+        for number in range(10):
+            office.desk.start(duty(f"c{number}"))
+        await until(lambda: office.desk.metering.in_flight == expected)
+        assert office.desk.metering.waiting == 10 - expected
+        gate.set()
+        while len(office.outcomes) < 10:
+            await office.next()
+        assert most == expected
+        await office.desk.close()
+
+    asyncio.run(main(limit=None, expected=3))
+    asyncio.run(main(limit=2, expected=2))
+
+
+def test_what_may_pass_is_tried_again() -> None:
+    async def main() -> None:
+        busy = ProviderError("busy", retryable=True)
+        office = Office(Scripted(failing(busy, busy)))
+        office.desk.start(duty())
+        assert isinstance(await office.next(), Reply)
+        assert office.desk.metering.retries == 2
+        await office.desk.close()
+
+        office = Office(Scripted(failing(busy, busy, busy)))
+        office.desk.start(duty())
+        assert await office.reason() == "busy (tried 3 times)"
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_what_lasts_is_not_tried_again() -> None:
+    async def main() -> None:
+        provider = Scripted(failing(ProviderError("bad key")))
+        office = Office(provider)
+        office.desk.start(duty())
+        outcome = await office.next()
+        assert isinstance(outcome, ProviderError)
+        assert (outcome.reason, outcome.model, outcome.seconds > 0) == ("bad key", "m1", True)
+        assert (len(provider.asked), office.desk.metering.failures) == (1, 1)
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("said", "reason"), [(" ", "the LLM failed without saying why"), ("no \udc00", "no ?")])
+def test_a_reason_can_always_be_proposed(said: str, reason: str) -> None:
+    async def main() -> None:
+        office = Office(Scripted(failing(ProviderError(said))))
+        office.desk.start(duty())
+        assert await office.reason() == reason
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_a_requested_pause_is_kept_or_the_duty_given_up_at_once() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        office = Office(Scripted(failing(ProviderError("quota", retryable=True, retry_after_s=0.2))))
+        began = loop.time()
+        office.desk.start(duty())
+        assert isinstance(await office.next(), Reply)
+        assert loop.time() - began >= 0.19
+        await office.desk.close()
+
+        office = Office(Scripted(failing(ProviderError("quota", retryable=True, retry_after_s=60))), timeout_s=30)
+        office.desk.start(duty())
+        assert await office.reason() == "quota"
+        assert office.desk.metering.retries == 0
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_the_time_is_bounded_whatever_the_provider_does() -> None:
+    async def main() -> None:
+        office = Office(Scripted(forever), timeout_s=0.05)
+        office.desk.start(duty())
+        assert await office.reason() == "m1 gave no answer within 0.05 s"
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (" \n", "the LLM gave an empty answer (tried 3 times)"),
+        ("\u200b", "the LLM gave an empty answer (tried 3 times)"),
+        ("x" * (MAX_ANSWER_BYTES + 1), "the answer is too long: 65537 bytes, at most 65536 are possible"),
+    ],
+)
+def test_an_answer_that_cannot_be_proposed_is_a_failure(text: str, reason: str) -> None:
+    async def main() -> None:
+        office = Office(Scripted(failing(then=text)))
+        office.desk.start(duty())
+        assert await office.reason() == reason
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_half_a_character_does_not_break_the_answer() -> None:
+    async def main() -> None:
+        office = Office(Scripted(failing(then="yes \ud83d.")))
+        office.desk.start(duty())
+        outcome = await office.next()
+        assert isinstance(outcome, Reply)
+        assert outcome.text == "yes ?."
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ProviderError("there is no key"), "there is no key"),
+        (ImportError("No module named 'x'"), "the LLM provider cannot start: ImportError: No module named 'x'"),
+        (RuntimeError("boom"), "the LLM provider cannot start: RuntimeError: boom"),
+    ],
+)
+def test_a_provider_that_cannot_start_is_the_reason_for_each_duty(error: Exception, reason: str) -> None:
+    async def main() -> None:
+        office = Office(error, model="configured")
+        for number in (1, 2):
+            office.desk.start(duty(turn=number))
+            assert await office.reason() == reason
+        assert office.desk.model == "configured"
+        assert office.desk.metering.requests == 0
+        assert office.desk.metering.failures == 2
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_bugs_of_others_stay_where_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        trouble: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: trouble.append(context))
+        office = Office(Scripted(failing(KeyError("oops"))))
+        office.desk.start(duty())
+        assert await office.reason() == "the provider scripted broke: KeyError"
+        await office.desk.close()
+
+        called = asyncio.Event()
+
+        def done(_: Request, __: Outcome) -> None:
+            called.set()
+            raise RuntimeError("the host's bug")
+
+        desk = RequestScheduler(LlmSettings(), lambda: Scripted(failing()), done)
+        desk.start(duty())
+        await asyncio.wait_for(called.wait(), 30)
+        await desk.close()
+        assert trouble == []
+
+    with caplog.at_level(logging.CRITICAL, logger="llm.request_scheduler"):
+        asyncio.run(main())
+
+
+def test_a_question_that_cannot_be_put_together_is_a_failed_answer(caplog: pytest.LogCaptureFixture) -> None:
+    def paper() -> list[Message]:
+        raise KeyError("oops")
+
+    async def main() -> None:
+        office = Office(Scripted(failing()))
+        office.desk.start(msgspec.structs.replace(duty(), paper=paper))
+        assert await office.reason() == "this node could not ask its LLM: KeyError"
+        assert office.desk.metering.failures == 1 and office.desk.metering.in_flight == 0
+        await office.desk.close()
+
+    with caplog.at_level(logging.CRITICAL, logger="llm.request_scheduler"):
+        asyncio.run(main())
+
+
+def test_progress_is_passed_on() -> None:
+    async def main() -> None:
+        seen: list[tuple[str, int]] = []
+        came = asyncio.Event()
+        desk = RequestScheduler(
+            LlmSettings(), lambda: Scripted(failing()), lambda _, __: came.set(),
+            on_progress=lambda of, pieces: seen.append((of.context, pieces)),
+        )
+        desk.start(duty())
+        await asyncio.wait_for(came.wait(), 30)
+        assert seen == [("c", 0), ("c", 1)]
+        await desk.close()
+
+    asyncio.run(main())
+
+
+def test_another_round_replaces_the_one_before() -> None:
+    async def main() -> None:
+        provider = Scripted(forever)
+        office = Office(provider, seed=5)
+        office.desk.start(duty())
+        await until(lambda: office.desk.metering.in_flight == 1)
+        provider.script = failing()
+        again = msgspec.structs.replace(duty(), round=1)
+        assert [office.desk.start(again), office.desk.start(again), office.desk.start(duty())] == [True, False, False]
+        assert isinstance(await office.next(), Reply)
+        assert len(office.outcomes) == 1 and office.desk.metering.in_flight == 0
+        first, second = provider.asked
+        assert first.seed_or(None) == 5 != second.seed_or(None), "it would only say the same again"
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_no_more_requests_a_minute_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "MINUTE_S", 0.5)
+
+    async def main() -> None:
+        times: list[float] = []
+
+        async def script(_: Prompt) -> str:
+            times.append(asyncio.get_running_loop().time())
+            if len(times) == 1:
+                raise ProviderError("busy", retryable=True)
+            return "yes"
+
+        office = Office(Scripted(script), max_per_minute=2)
+        for number in range(4):
+            office.desk.start(duty(f"c{number}"))
+        await until(lambda: len(office.outcomes) == 4)
+        assert len(times) == 5, "a repetition counts too"
+        assert all(later - earlier >= 0.49 for earlier, later in zip(times, times[2:], strict=False))
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_a_long_conversation_is_cut_to_whole_turns_and_the_reply_says_so() -> None:
+    talk = [Message(role, f"{role} {number} " + "x" * 60) for number in range(9) for role in ("user", "assistant")]
+    asked = Request("c", 10, "candidate", lambda: [*talk, Message("user", "and?")])
+
+    async def main() -> None:
+        provider = Scripted(failing())
+        office = Office(provider, context_tokens=300, max_tokens=100)
+        office.desk.start(asked)
+        reply = await office.next()
+        assert isinstance(reply, Reply)
+        (prompt,) = provider.asked
+        assert (reply.seen, reply.before) == (2, 9)
+        assert prompt.messages == asked.messages[-5:] and prompt.messages[0].role == "user"
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [("One. Two. Thr", "One. Two."), ("All of it.", "All of it."), ("no end", "the answer was cut off")],
+)
+def test_an_answer_that_was_cut_off_ends_with_a_whole_sentence(text: str, outcome: str) -> None:
+    class Cut(Scripted):
+        async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+            return msgspec.structs.replace(await super().ask(prompt), complete=False)
+
+    async def main() -> None:
+        office = Office(Cut(failing(then=text)))
+        office.desk.start(msgspec.structs.replace(duty(), kind="answer"))
+        said = await office.next()
+        assert (said.text if isinstance(said, Reply) else said.reason).startswith(outcome)
+        office.desk.start(duty())
+        said = await office.next()
+        assert isinstance(said, Reply) and said.text == text, "a candidate is judged by who chooses"
+        await office.desk.close()
+
+    asyncio.run(main())
+
+
+def test_metering_knows_the_mean() -> None:
+    meter = Metering()
+    assert meter.mean_s is None
+    assert Metering(requests=3, in_flight=1, seconds=5.0).mean_s == 2.5

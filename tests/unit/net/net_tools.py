@@ -1,0 +1,181 @@
+"""What the tests of net/ share: a relay and nodes in one event loop, on ports that the system picks."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+import uvloop
+
+from net.control_messages import FromNode as FromNode
+from net.control_messages import FromOrchestrator, control_frame, from_orchestrator
+from net.frames import CONTROL, NODE, Frame, FrameParser, encode_frame
+from net.link import NodeLink
+from net.relay.faults import Faults
+from net.relay.relay import Relay
+
+HOST = "127.0.0.1"
+LIMIT_S = 20.0
+"""Nothing here takes so long unless it is broken."""
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs a test to its end; an error that an event loop would only log fails it."""
+
+    async def guarded() -> None:
+        problems: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        test = asyncio.ensure_future(main)
+        await asyncio.wait([test], timeout=LIMIT_S)
+        if not test.done():
+            where = io.StringIO()
+            for task in asyncio.all_tasks():
+                task.print_stack(file=where)
+            test.cancel()
+            raise AssertionError(f"not done within {LIMIT_S:g} s; {problems}\n{where.getvalue()}")
+        test.result()
+        assert not problems
+
+    uvloop.run(guarded())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for something that no event tells of."""
+    while not condition():  # noqa: ASYNC110 - there is no event: conditions are about what several parties have done
+        await asyncio.sleep(0.002)
+
+
+class Operator:
+    """A relay and what it told its operator."""
+
+    def __init__(self, nodes: int = 3, secret: str | None = None, cluster: str = "test") -> None:
+        self.events: list[dict[str, Any]] = []
+        self.faults = Faults(Random(1))
+        self.relay = Relay(
+            cluster=cluster, nodes=range(1, nodes + 1), secret=secret, faults=self.faults, emit=self.events.append
+        )
+        self.port = 0
+
+    async def __aenter__(self) -> Operator:
+        self.port = await self.relay.start(HOST, self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.relay.close()
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        return [told for told in self.events if told["event"] == event]
+
+    async def refusal(self) -> str:
+        """The reason of the first refusal, as soon as there is one."""
+        await until(lambda: self.told("refused"))
+        return str(self.told("refused")[0]["reason"])
+
+
+class Node:
+    """A NodeLink and all that it heard."""
+
+    def __init__(
+        self, port: int, number: int, secret: str | None = None, cluster: str = "test", incarnation: int = 1
+    ) -> None:
+        self.got: list[tuple[int, bytes]] = []
+        self.heard: list[tuple[str, Any]] = []
+        self.crashed = 0
+        self.link = NodeLink(
+            host=HOST, port=port, cluster=cluster, node=number, secret=secret, incarnation=incarnation, events=self,
+            random=Random(number), crash=self._crash,
+        )
+
+    async def __aenter__(self) -> Node:
+        self.link.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.link.close()
+
+    async def up(self) -> Node:
+        await until(lambda: self.link.is_up)
+        return self
+
+    async def count(self, messages: int) -> None:
+        """Waits until it has got so many."""
+        await until(lambda: len(self.got) >= messages)
+
+    def payloads(self, src: int) -> list[bytes]:
+        return [payload for sender, payload in self.got if sender == src]
+
+    def reasons(self, kind: str) -> list[Any]:
+        return [value for heard, value in self.heard if heard == kind]
+
+    def on_message(self, src: int, payload: memoryview) -> None:
+        self.got.append((src, bytes(payload)))
+
+    def on_up(self) -> None:
+        self.heard.append(("up", None))
+
+    def on_down(self, reason: str) -> None:
+        self.heard.append(("down", reason))
+
+    def on_peer_up(self, node: int) -> None:
+        self.heard.append(("peer_up", node))
+
+    def on_peer_down(self, node: int) -> None:
+        self.heard.append(("peer_down", node))
+
+    def on_refused(self, reason: str) -> None:
+        self.heard.append(("refused", reason))
+
+    def _crash(self) -> None:
+        self.crashed += 1
+
+
+class Raw:
+    """A connection that says whatever a test wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._parser = FrameParser()
+        self._parser.trust()
+        self._frames: list[Frame] = []
+
+    @staticmethod
+    async def connect(port: int, host: str = HOST) -> Raw:
+        return Raw(*await asyncio.open_connection(host, port))
+
+    def write(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    def control(self, node: int, message: FromNode) -> None:
+        self.write(control_frame(node, 0, message))
+
+    def message(self, src: int, dst: int, payload: bytes) -> None:
+        self.write(encode_frame(NODE, src, dst, payload))
+
+    async def frame(self) -> Frame:
+        """The next one. Raises EOFError at the end of the stream."""
+        while not self._frames:
+            data = await self.reader.read(65536)
+            if not data:
+                raise EOFError
+            self._frames.extend(self._parser.feed(data))
+        return self._frames.pop(0)
+
+    async def hear(self) -> FromOrchestrator:
+        frame = await self.frame()
+        assert frame.kind == CONTROL
+        return from_orchestrator(frame.payload)
+
+    async def closed(self) -> None:
+        """Waits until the other side has hung up."""
+        try:
+            while await self.reader.read(65536):
+                pass
+        except ConnectionError:
+            pass
+
+    def close(self) -> None:
+        self.writer.close()

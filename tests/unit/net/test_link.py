@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import textwrap
+
+import pytest
+
+import net.link
+from net.control_messages import Challenge, Crash, Refusal, Report, control_frame
+from net.frames import MAX_PAYLOAD, FrameError, encode_frame
+from net.frames import NODE as KIND_NODE
+from net.link_connection import Credentials, LinkConnection, Owner
+from tests.unit.net.net_tools import HOST, LIMIT_S, Node, Operator, run, until
+
+REPORT = Report(role="follower", leader=2, ballot=(1, 2, 1), decided=0, applied=0, queued=0, digest="")
+
+
+def test_comes_back_after_the_orchestrator_did() -> None:
+    async def main() -> None:
+        operator = Operator()
+        async with operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
+            await one.up()
+            await two.up()
+            one.link.send_report(REPORT)
+            await operator.relay.close()
+            await until(lambda: not one.link.is_up and not two.link.is_up)
+            one.link.send(2, b"lost")
+            assert one.link.traffic.dropped == 1
+            again = Operator()
+            again.port = operator.port
+            async with again:
+                await one.up()
+                await two.up()
+                one.link.send(2, b"hello again")
+                await until(lambda: two.got)
+                assert two.payloads(1) == [b"hello again"]
+                await until(lambda: again.relay.report_of(1) == REPORT)
+                assert [kind for kind, _ in one.heard if kind in ("up", "down")] == ["up", "down", "up"]
+
+    run(main())
+
+
+def test_waits_for_an_orchestrator_that_is_not_there_yet() -> None:
+    async def main() -> None:
+        early = Operator()
+        async with early:
+            pass
+        async with Node(early.port, 1) as one:
+            await until(lambda: one.link.problem)
+            assert f"no orchestrator at {HOST}:{early.port}" in str(one.link.problem)
+            late = Operator()
+            late.port = early.port
+            async with late:
+                await one.up()
+                assert one.link.problem is None
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"number": 1, "secret": "wrong horse"}, "does not know this cluster's secret"),
+        ({"number": 1}, "does not know this cluster's secret"),
+        ({"number": 8, "secret": "correct horse"}, "node 8 is not in this orchestrator's config"),
+        ({"number": 1, "secret": "correct horse", "cluster": "other"}, "the orchestrator belongs to the cluster"),
+    ],
+)
+def test_a_lasting_refusal_is_told_once_with_its_reason(
+    node: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    class Counted(LinkConnection):
+        def __init__(self, owner: Owner, credentials: Credentials) -> None:
+            super().__init__(owner, credentials)
+            attempts.append(self)
+
+    monkeypatch.setattr(net.link, "LinkConnection", Counted)
+    monkeypatch.setattr(net.link, "BACKOFF_MAX_S", 0.05)
+
+    async def main() -> None:
+        async with Operator(secret="correct horse") as operator, Node(operator.port, **node) as one:  # type: ignore[arg-type]
+            await until(lambda: len(attempts) > 3)
+            assert [kind for kind, _ in one.heard] == ["refused"]
+            assert words in one.reasons("refused")[0]
+            assert not one.link.is_up
+
+    run(main())
+
+
+def test_a_shared_secret_opens_the_door() -> None:
+    async def main() -> None:
+        async with Operator(secret="correct horse") as operator, Node(operator.port, 1, "correct horse") as one:
+            await one.up()
+            assert operator.told("refused") == []
+
+    run(main())
+
+
+def test_an_orchestrator_that_does_not_know_the_secret_is_refused_and_cannot_crash_the_node() -> None:
+    async def main() -> None:
+        async def impostor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(control_frame(0, 1, Challenge(b"n" * 32, "test", True)))
+            await reader.read(1000)
+            writer.write(control_frame(0, 1, Crash()))
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(impostor, HOST, 0)
+        async with server, Node(server.sockets[0].getsockname()[1], 1, secret="correct horse") as one:
+            await until(lambda: one.reasons("refused"))
+            assert "a Crash at the wrong time" in one.reasons("refused")[0]
+            assert one.crashed == 0
+
+    run(main())
+
+
+def test_an_orchestrator_without_a_secret_says_who_lacks_it() -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1, secret="correct horse") as one:
+            await until(lambda: one.reasons("refused"))
+            assert "this orchestrator has none" in one.reasons("refused")[0]
+            assert operator.told("node_up") == []
+
+    run(main())
+
+
+def test_a_taken_number_is_retried_for_a_while_before_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1, incarnation=1) as first:
+            await first.up()
+            async with Node(operator.port, 1, incarnation=2) as patient:
+                await until(lambda: operator.told("refused"))
+                assert patient.reasons("refused") == []
+                await first.link.close()
+                await patient.up()
+                monkeypatch.setattr(net.link, "DUPLICATE_GRACE_S", 0.1)
+                async with Node(operator.port, 1, incarnation=3) as third:
+                    await until(lambda: third.reasons("refused"))
+                    assert "node 1 is running already" in third.reasons("refused")[0]
+                    assert patient.link.is_up
+
+    run(main())
+
+
+def test_nonsense_from_the_other_side_is_a_refusal_with_a_reason() -> None:
+    async def main() -> None:
+        async def web_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(web_server, HOST, 0)
+        async with server, Node(server.sockets[0].getsockname()[1], 1) as one:
+            await until(lambda: one.reasons("refused"))
+            assert "the orchestrator sent a frame" in one.reasons("refused")[0]
+
+    run(main())
+
+
+def test_a_message_before_the_welcome_is_not_delivered() -> None:
+    async def main() -> None:
+        async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(control_frame(0, 1, Challenge(b"n" * 32, "test", False)))
+            writer.write(encode_frame(KIND_NODE, 2, 1, b"too early"))
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(hasty, HOST, 0)
+        async with server, Node(server.sockets[0].getsockname()[1], 1) as one:
+            await until(lambda: one.reasons("refused"))
+            assert one.got == []
+
+    run(main())
+
+
+def test_a_version_that_differs_is_told() -> None:
+    async def main() -> None:
+        async def newer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(control_frame(0, 1, Challenge(b"n" * 32, "test", False, version=2)))
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(newer, HOST, 0)
+        async with server, Node(server.sockets[0].getsockname()[1], 1) as one:
+            await until(lambda: one.reasons("refused"))
+            assert "speaks version 2" in one.reasons("refused")[0]
+
+    run(main())
+
+
+def test_what_waits_to_be_sent_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net.link, "MAX_QUEUED", 1024 * 1024)
+
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one:
+            await one.up()
+            member = operator.relay._members[1]
+            assert member._transport is not None
+            member._transport.pause_reading()
+            sent = 0
+            while one.link.traffic.dropped < 10:
+                one.link.send(2, bytes(65536))
+                sent += 1
+                await asyncio.sleep(0)
+            assert one.link._connection is not None
+            assert one.link._connection.backlog() <= 1024 * 1024 + 65536 + 9
+            member._transport.resume_reading()
+            passed = sent - one.link.traffic.dropped
+            await until(lambda: operator.relay.traffic(1).frames_in == passed)
+
+    run(main())
+
+
+def test_a_message_that_fits_no_frame_is_a_mistake_of_the_caller() -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one:
+            await one.up()
+            with pytest.raises(FrameError):
+                one.link.send(2, bytes(MAX_PAYLOAD + 1))
+
+    run(main())
+
+
+def test_crash_reaches_the_node() -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one:
+            await one.up()
+            operator.relay.crash(1)
+            await until(lambda: one.crashed)
+
+    run(main())
+
+
+def test_a_crash_is_immediate_and_flushes_nothing() -> None:
+    program = """
+        import asyncio, sys
+        from net.link import NodeLink
+
+        class Events:
+            def on_up(self): print("up", flush=True); sys.stdout.write("never flushed")
+            def on_down(self, reason): print("down", flush=True)
+            def on_message(self, src, payload): ...
+            def on_peer_up(self, node): ...
+            def on_peer_down(self, node): ...
+            def on_refused(self, reason): ...
+
+        async def main():
+            link = NodeLink(host="127.0.0.1", port=int(sys.argv[1]), cluster="test", node=1, secret=None,
+                            incarnation=1, events=Events())
+            link.start()
+            await asyncio.Event().wait()
+
+        asyncio.run(main())
+    """
+
+    async def main() -> None:
+        async with Operator() as operator:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", textwrap.dedent(program), str(operator.port), stdout=asyncio.subprocess.PIPE,
+                env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
+            )
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"up\n"
+            assert operator.relay.process(1) == process.pid
+            operator.relay.crash(1)
+            assert await operator.relay.wait_down(1, LIMIT_S)
+            assert await process.wait() == -signal.SIGKILL
+            assert await process.stdout.read() == b""
+
+    run(main())
+
+
+def test_refused_while_running_goes_on_as_a_lost_connection() -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one:
+            await one.up()
+            operator.relay._members[1].refuse(Refusal.PROTOCOL, "node 1 sent nonsense")
+            await until(lambda: one.reasons("down") == ["node 1 sent nonsense"])
+            assert one.reasons("refused") == ["node 1 sent nonsense"]
+            await one.up()
+
+    run(main())
+
+
+def test_works_on_the_standard_event_loop_too() -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
+            await one.up()
+            await two.up()
+            one.link.send(2, bytes(300_000))
+            await until(lambda: two.got)
+            assert two.payloads(1) == [bytes(300_000)]
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+
+

@@ -1,0 +1,212 @@
+"""The running commentary: each step of the protocol in one sentence, however the messages come."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvstore.commands import Create, encode
+from paxos.ballot import NOBODY, Ballot, ballot
+from paxos.messages import (
+    Accept,
+    Accepted,
+    AnyMessage,
+    Confirm,
+    Confirmed,
+    Decide,
+    Entry,
+    Fetch,
+    Forward,
+    Heartbeat,
+    Learn,
+    Operation,
+    Prepare,
+    Promise,
+    ReadReply,
+    ReadRequest,
+    Reject,
+    Routed,
+    SnapshotPiece,
+)
+from paxos.output import Applied, VoterStatus
+from paxos.replica import Status
+from server.explain_text import Phase
+from server.explainer import Explainer
+
+ME = 2
+B = Ballot(4, 2, 17)
+OTHER = Ballot(5, 3, 17)
+OPERATION = Operation(3, 1, 1, encode(Create("c1")))
+HEARTBEAT = Heartbeat([], {}, 0.0, {})
+
+
+def status(
+    role: str = "follower", leader: int | None = 1, mine: Ballot = B, links: tuple[int, ...] = (3, 4, 5)
+) -> Status:
+    return Status(ME, role, leader, mine, mine, 16, 16, 0, VoterStatus.VOTER, links)
+
+
+@pytest.fixture
+def explainer() -> Explainer:
+    return Explainer(ME, [1, 2, 3, 4, 5], status(links=(1, 3, 4, 5)))
+
+
+def said(explainer: Explainer) -> list[str]:
+    return [sentence.text for sentence in explainer.take()]
+
+
+def to_all(message: AnyMessage) -> list[tuple[int, AnyMessage]]:
+    return [(node, message) for node in (1, 3, 4, 5)]
+
+
+def promise(entries: int = 0) -> Promise:
+    return Promise(B, [Entry(17 + index, (3, 1), OPERATION) for index in range(entries)], 16)
+
+
+def test_an_election(explainer: Explainer) -> None:
+    explainer.changed(status(leader=None))
+    assert said(explainer) == [
+        "heartbeats with node 1 do not pass both ways any more",
+        "no leader: nobody that I know of leads and reaches a majority",
+    ]
+    explainer.sent(to_all(Prepare(B)))
+    explainer.received(ME, promise())
+    assert said(explainer) == [
+        "I stand for leader: Prepare <4,2,17> to nodes 1, 3, 4, 5",
+        "this node promises <4,2,17>: 1 of the 3 that I need",
+    ]
+    explainer.sent([(1, Prepare(B)), (4, Prepare(B))])
+    explainer.received(3, promise(entries=2))
+    explainer.received(3, promise(entries=2))
+    explainer.received(5, promise())
+    explainer.sent(to_all(Decide(B.at(16))))
+    explainer.changed(status("leader", ME))
+    assert said(explainer) == [
+        "Prepare <4,2,17> once more to nodes 1, 4: no answer yet",
+        "nodes 3, 5 promise <4,2,17>, showing 2 operations to be proposed again: 3 of the 3 that I need",
+        "prepared <4,2,17>: nodes 3, 5 and this one promise; that is a majority of 5; I lead",
+        "told nodes 1, 3, 4, 5: decided up to <4,2,16>",
+    ]
+    explainer.received(4, promise())
+    assert said(explainer) == [], "comes too late to matter"
+    explainer.changed(status("follower", None))
+    explainer.changed(status("leader", ME))
+    assert said(explainer) == [
+        "I lead no more: my leadership <4,2> is outranked, or reaches no majority",
+        "no leader: nobody that I know of leads and reaches a majority",
+        "I lead with <4,2> again: a majority is within reach",
+    ]
+    explainer.changed(status("follower", 3, OTHER))
+    assert "node 3 claims <5,3>" in said(explainer)[1]
+
+
+def test_a_leader_proposes(explainer: Explainer) -> None:
+    one, more = Accept(B, [OPERATION], 16), Accept(B.at(18), [OPERATION] * 64, 17)
+    explainer.sent(to_all(one))
+    explainer.received(ME, Accepted(B, 1))
+    explainer.received(3, Accepted(B, 1))
+    explainer.received(3, Accepted(B, 1))
+    assert said(explainer) == ["I propose <4,2,17> to nodes 1, 3, 4, 5"], "the same vote twice is one vote"
+    explainer.received(5, Accepted(B, 1))
+    explainer.received(4, Accepted(B, 1))
+    explainer.applied([Applied(17, OPERATION)])
+    explainer.sent(to_all(Decide(B)))
+    assert said(explainer) == [
+        "nodes 3, 5 and this one have accepted <4,2,17>; that is a majority of 5: decided for ever",
+        "applied position 17: create c1, submitted by node 3",
+        "told nodes 1, 3, 4, 5: decided up to <4,2,17>",
+    ]
+    explainer.sent([*to_all(more), *to_all(Accept(B.at(82), [OPERATION] * 2, 17))])
+    explainer.sent([(1, more)])
+    assert said(explainer) == [
+        "I propose 66 operations from <4,2,18> on, in 2 Accepts, to nodes 1, 3, 4, 5",
+        "Accept <4,2,18> once more to node 1: no answer yet",
+    ]
+
+
+def test_a_follower_accepts(explainer: Explainer) -> None:
+    explainer.received(1, Prepare(B))
+    explainer.sent([(1, promise(entries=1)), (3, HEARTBEAT)])
+    explainer.received(1, HEARTBEAT)
+    explainer.sent([(1, Accepted(B, 1)), (1, Accepted(B.at(18), 63))])
+    explainer.received(1, Decide(B.at(80)))
+    explainer.applied([Applied(position, OPERATION) for position in range(17, 81)])
+    assert said(explainer) == [
+        "promised node 1 <4,2,17>: I accept nothing lower any more; it is shown 1 operation that I accepted",
+        "accepted 64 operations from <4,2,17> on: on my disk now, and node 1 is told",
+        "node 1 says: decided up to <4,2,80>",
+        "applied 64 operations, up to position 80",
+    ]
+
+
+def test_refusals(explainer: Explainer) -> None:
+    explainer.sent([(1, Reject(B, OTHER, 30))])
+    explainer.received(4, Reject(B, B, 30))
+    assert said(explainer) == [
+        "refused node 1 <4,2,17>: I have promised <5,3>",
+        "node 4 refuses <4,2,17>: I lack what is decided up to position 30, and must learn that first",
+    ]
+    explainer.sent([(1, Reject(B, B, 30))])
+    explainer.received(4, Reject(B, OTHER, 30))
+    assert said(explainer) == [
+        "refused node 1 <4,2,17>: it lacks what is decided up to position 30, and must learn that first",
+        "node 4 refuses <4,2,17>: it has promised <5,3>",
+    ]
+
+
+def test_operations_on_their_way_are_counted_once(explainer: Explainer) -> None:
+    forward = Forward([Operation(ME, 1, 1, b""), Operation(ME, 1, 2, b"")])
+    explainer.sent([(1, forward)])
+    explainer.sent([(1, forward)])
+    explainer.received(3, Forward([OPERATION]))
+    explainer.received(ME, forward)
+    assert said(explainer) == ["handed 2 operations of mine to node 1, the leader", "node 3 hands in 1 operation"]
+
+
+def test_reading_and_catching_up(explainer: Explainer) -> None:
+    piece = SnapshotPiece(500, 2, 10, {}, [])
+    explainer.sent(to_all(Confirm(B, 1)))
+    explainer.received(ME, Confirmed(B, 1))
+    explainer.received(3, Confirmed(B, 1))
+    explainer.received(5, Confirmed(B, 1))
+    explainer.sent([(1, ReadRequest((1, 1))), (3, ReadReply((1, 1), 16))])
+    explainer.sent([(4, Fetch(17, 0, 0)), (5, Learn(3, [OPERATION], 16))])
+    explainer.received(4, Learn(17, [OPERATION] * 4, 20))
+    explainer.received(4, piece)
+    explainer.sent([(5, piece)])
+    explainer.installed(500)
+    assert said(explainer) == [
+        "somebody reads: do nodes 1, 3, 4, 5 know a leadership above my <4,2>?",
+        "nodes 3, 5 know nothing above <4,2>",
+        "asked node 1, the leader, from which position on a read is up to date",
+        "told node 3: a read is up to date from position 16 on",
+        "asked node 4 for what is decided from position 17 on",
+        "gave node 5 1 operation that I know as decided, from position 3 on",
+        "learned from node 4 that 4 operations from position 17 on are decided",
+        "node 4 sends its snapshot: piece 3 of 10, everything up to position 500",
+        "sent node 5 my snapshot: piece 3 of 10, everything up to position 500",
+        "took over a snapshot of everything up to position 500",
+    ]
+
+
+def test_messages_that_take_a_detour(explainer: Explainer) -> None:
+    explainer.sent([(3, Routed(ME, 1, 5, Forward([OPERATION])))])
+    explainer.received(3, Routed(4, ME, 5, Forward([OPERATION])))
+    explainer.received(3, Routed(4, 5, 5, Forward([OPERATION])))
+    assert said(explainer) == [
+        "handed 1 operation of mine to node 1, the leader", "node 4 hands in 1 operation",
+        "passed on a message of node 4 to node 5: they have no link",
+    ]
+
+
+def test_every_sentence_has_a_phase_and_its_ballot(explainer: Explainer) -> None:
+    explainer.sent(to_all(Prepare(B)))
+    explainer.sent([(1, Fetch(17, 0, 0))])
+    learner = Status(ME, "learner", 1, ballot(NOBODY), ballot(NOBODY), 0, 0, 0, VoterStatus.LEARNER, (1, 3))
+    explainer.changed(learner)
+    explainer.applied([Applied(1, Operation(3, 1, 1, b"garbage"))])
+    sentences = explainer.take()
+    assert [(s.phase, s.ballot) for s in sentences[:2]] == [(Phase.PREPARE, B), (Phase.LEARN, None)]
+    texts = [sentence.text for sentence in sentences]
+    assert "my disk is new: what it promised is forgotten, so I follow without a vote" in texts
+    assert texts[-1] == "applied position 1: not a command, submitted by node 3"
+    assert explainer.take() == []

@@ -1,0 +1,243 @@
+"""What a node asks its LLM, and when: the leader answers, the next one after a failure, and polls come to an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from kvstore.commands import Answer, Ask, Candidate, Command, Create, Elect, Poll, Query, Ranking, Retry, encode
+from kvstore.store import Store
+from llm.provider import Progress, Prompt, ProviderError, Reply
+from llm.request_scheduler import RequestScheduler
+from llm.settings import LlmSettings
+from server.responder import Responder
+from tests.unit.llm.llm_tools import until
+
+ME = 2
+
+
+class Llm:
+    name = "scripted"
+    model = "m"
+    parallel = 9
+
+    def __init__(self) -> None:
+        self.asked: list[Prompt] = []
+        self.says: str | ProviderError = "fine"
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        self.asked.append(prompt)
+        if isinstance(self.says, ProviderError):
+            raise self.says
+        return Reply(self.says, self.model, 0.1)
+
+    async def close(self) -> None:
+        pass
+
+
+class FakeNode:
+    """Node 2, which decides nothing unless the test says so."""
+
+    def __init__(self, poll_s: float = 1000) -> None:
+        self.store = Store()
+        self.submitted: list[Command] = []
+        self.reads: list[asyncio.Future[None]] = []
+        self.position = 0
+        self.llm = Llm()
+        self.answering = Responder(
+            ME, self, lambda done: RequestScheduler(LlmSettings(), lambda: self.llm, done), poll_s=poll_s
+        )
+
+    def submit(self, command: Command) -> None:
+        self.submitted.append(command)
+
+    def read(self) -> asyncio.Future[None]:
+        self.reads.append(asyncio.get_running_loop().create_future())
+        return self.reads[-1]
+
+    def apply(self, *commands: Command) -> None:
+        for command in commands:
+            self.position += 1
+            outcome = self.store.apply(self.position, encode(command))
+            assert outcome.ok, outcome.error
+            self.answering.on_applied(outcome)
+
+    async def caught_up(self) -> None:
+        """Lets the read under way succeed."""
+        await until(lambda: bool(self.reads) and not self.reads[-1].done())
+        self.reads[-1].set_result(None)
+        await until(lambda: self.answering._catching_up is None)
+
+    async def next(self) -> Command:
+        await until(lambda: bool(self.submitted))
+        return self.submitted.pop(0)
+
+
+def run(scenario: Callable[[FakeNode], Awaitable[None]], leader: int | None = 4, poll_s: float = 1000) -> None:
+    async def main() -> None:
+        node = FakeNode(poll_s)
+        node.answering.see(leader, [1, 3, 4, 5])
+        running = asyncio.create_task(node.answering.run())
+        await node.caught_up()
+        await running
+        try:
+            async with asyncio.timeout(30):
+                await scenario(node)
+        finally:
+            await node.answering.close()
+
+    asyncio.run(main())
+
+
+def failed(node: int) -> Answer:
+    return Answer("c", 1, node, None, "no key")
+
+
+def test_a_follower_answers_only_when_the_better_ones_have_failed() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.apply(Create("c"), Ask("c", "why?"))
+        await asyncio.sleep(0)
+        node.apply(failed(4))
+        await asyncio.sleep(0)
+        assert node.llm.asked == []
+        node.apply(failed(1))
+        answer = await node.next()
+        assert isinstance(answer, Answer) and (answer.node, answer.text) == (ME, "fine")
+
+    run(scenario)
+
+
+def test_a_better_one_that_is_gone_is_not_waited_for() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.apply(Create("c"), Ask("c", "why?"), failed(4))
+        node.answering.see(4, [3, 4, 5])
+        assert isinstance(await node.next(), Answer)
+
+    run(scenario)
+
+
+def test_a_new_leader_asks_nobody_before_it_knows_what_is_decided() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.apply(Create("c"), Ask("c", "why?"))
+        node.answering.see(ME, [1, 3, 5])
+        await until(lambda: len(node.reads) == 2)
+        node.apply(Answer("c", 1, 4, "decided just before the old leader died", None))
+        await node.caught_up()
+        node.apply(Ask("c", "and?"))
+        assert isinstance(await node.next(), Answer)
+        assert [prompt.messages[-1].text for prompt in node.llm.asked] == ["and?"]
+
+    run(scenario)
+
+
+def test_a_new_leader_asks_what_the_old_one_left_open() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.apply(Create("c"), Ask("c", "why?"))
+        node.answering.see(None, [1, 3, 5])
+        node.answering.see(ME, [1, 3, 5])
+        await node.caught_up()
+        answer = await node.next()
+        assert isinstance(answer, Answer) and answer.turn == 1
+
+    run(scenario)
+
+
+def test_asked_again_it_answers_for_that_round() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.llm.says = ProviderError("no key")
+        node.apply(Create("c"), Query("c", "why?"))
+        first = await node.next()
+        assert isinstance(first, Candidate) and (first.error, first.round) == ("no key", 0)
+        node.apply(first)
+        node.llm.says = "fine"
+        node.apply(Retry("c", node=ME))
+        second = await node.next()
+        assert isinstance(second, Candidate) and (second.text, second.round) == ("fine", 1)
+        node.apply(second)
+
+    run(scenario)
+
+
+def with_answers(*nodes: int) -> list[Command]:
+    answers = [Candidate("c", 1, node, f"of {node}", None) for node in nodes]
+    return [Create("c"), Query("c", "why?"), *answers, Poll("c")]
+
+
+def test_a_vote_is_read_or_the_node_abstains() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.llm.says = "B > A"
+        node.apply(*with_answers(ME, 3))
+        vote = await _vote(node)
+        assert sorted(vote.order) == [2, 3] and vote.error is None
+        node.llm.says = "both are nice"
+        node.apply(Create("d"), Query("d", "why?"), Candidate("d", 1, ME, "x", None), Candidate("d", 1, 3, "y", None))
+        node.apply(Poll("d"))
+        vote = await _vote(node)
+        assert (vote.order, vote.error) == ([], "its ranking cannot be read")
+
+    run(scenario)
+
+
+async def _vote(node: FakeNode) -> Ranking:
+    while not isinstance(vote := await node.next(), Ranking):
+        pass
+    return vote
+
+
+def votes(*nodes: int) -> list[Command]:
+    return [Ranking("c", 1, node, 1, [2, 3], None) for node in nodes]
+
+
+def test_the_leader_ends_a_poll_when_all_that_are_there_have_voted() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.apply(*with_answers(ME, 3), *votes(1, 2, 3, 4))
+        await asyncio.sleep(0)
+        assert Elect("c", 1, 1) not in node.submitted
+        node.apply(*votes(5))
+        assert node.submitted.count(Elect("c", 1, 1)) == 1
+        node.answering.see(ME, [1, 3, 4])
+        assert node.submitted.count(Elect("c", 1, 1)) == 1, "it is on its way"
+
+    run(scenario, leader=ME)
+
+
+def test_a_poll_does_not_wait_for_a_node_that_dies() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.apply(*with_answers(ME, 3), *votes(1, 2, 3, 4))
+        node.answering.see(ME, [1, 3, 4])
+        assert Elect("c", 1, 1) in node.submitted
+
+    run(scenario, leader=ME)
+
+
+def test_a_poll_ends_in_bounded_time() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.apply(*with_answers(ME, 3), *votes(2))
+        await until(lambda: Elect("c", 1, 1) in node.submitted)
+
+    run(scenario, leader=ME, poll_s=0.05)
+
+
+def test_a_new_leader_ends_what_the_old_one_began() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.apply(*with_answers(ME, 3), *votes(1, 2, 3, 5))
+        node.answering.see(ME, [1, 3, 5])
+        await node.caught_up()
+        assert Elect("c", 1, 1) in node.submitted
+
+    run(scenario)
+
+
+def test_links_that_come_and_go_cost_nothing_for_conversations_that_are_closed() -> None:
+    async def scenario(node: FakeNode) -> None:
+        for number in range(50):
+            node.apply(Create(f"c{number}"), Ask(f"c{number}", "why?"), Answer(f"c{number}", 1, 4, "so", None))
+        node.apply(Create("c"), Ask("c", "why?"), failed(4))
+        assert list(node.answering._open) == ["c"]
+        node.answering.see(4, [3, 4, 5])
+        assert isinstance(await node.next(), Answer)
+        node.store.load([])
+        node.answering.review()
+        assert node.answering._open == {}
+
+    run(scenario)

@@ -1,0 +1,133 @@
+"""Conversations as files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvstore.commands import Restored, unpack
+from server.transfer import TransferError, parse, read, to_json, to_markdown, write
+
+TALK: dict[str, Any] = {
+    "context": "c1",
+    "turns": [
+        {
+            "query": "Why?\nTell me.", "kind": "query", "chosen": 2, "cancelled": False,
+            "candidates": {
+                "1": {"text": "No idea.", "model": "<m>", "seconds": 0.5},
+                "2": {"text": "Because \x1b[31m\u202e.", "model": "m", "seconds": 1.5},
+                "3": {"error": "timeout", "model": "", "seconds": 30.0},
+            },
+        },
+        {"query": "Open?", "kind": "ask", "chosen": None, "cancelled": False, "candidates": {}},
+    ],
+}
+MARKDOWN = """\
+# c1
+
+## 1. Why?
+
+Tell me.
+
+**Node 2 (m), chosen:**
+
+Because ^[[31m\\u{202e}.
+
+<details><summary>Node 1 (m)</summary>
+
+No idea.
+
+</details>
+
+<details><summary>Node 3</summary>
+
+*No answer: timeout*
+
+</details>
+
+## 2. Open?
+
+*Open.*
+"""
+
+
+def test_markdown_is_for_people() -> None:
+    assert to_markdown(TALK) == MARKDOWN
+
+
+def test_json_comes_back_and_holds_nothing_that_a_terminal_obeys() -> None:
+    text = to_json(TALK)
+    assert "\x1b" not in text and "\u202e" not in text
+    found = parse(text.encode())
+    assert found.operation.context == "c1" and (found.turns, found.given_up) == (2, [2])
+    first, second = unpack(found.operation.turns)
+    assert (first.kind, first.text, first.chosen) == ("query", "Why?\nTell me.", 2)
+    assert first.candidates[1] == Restored(2, "Because \x1b[31m\u202e.", None, "m", 1.5)
+    assert first.candidates[2] == Restored(3, None, "timeout", "", 30.0)
+    assert (second.kind, second.chosen, second.candidates) == ("ask", None, [])
+    assert parse(text.encode(), "c7").operation.context == "c7"
+    (said,) = unpack(parse(text.encode(), chosen_only=True).operation.turns)[0].candidates
+    assert said.node == 2
+
+
+def test_what_is_too_large_for_one_operation_is_refused_with_a_way_out() -> None:
+    noise = random.Random(1).randbytes(60_000).hex()
+    said = {str(node): {"text": noise[node:]} for node in range(1, 7)}
+    turns = [{"query": "why?", "chosen": 1, "candidates": said}]
+    content = json.dumps({**json.loads(to_json(TALK)), "turns": turns}).encode()
+    with pytest.raises(TransferError, match=r"too large for one operation: \d+ bytes when .* with --chosen"):
+        parse(content)
+    assert parse(content, chosen_only=True).turns == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "other"}, '"format" and "version" must be'),
+        ({"version": 2}, '"format" and "version" must be'),
+        ({"turns": 7}, "no conversation that"),
+        ({"context": "a b"}, "without spaces"),
+        ({"turns": [{"query": " "}]}, "turn 1: the text is blank"),
+        ({"turns": [{"query": "a", "chosen": 3}]}, "turn 1: node 3 is chosen, but has no answer"),
+        ({"turns": [{"query": "a", "candidates": {"1": {}}}]}, "turn 1: an LLM's response is either"),
+        ({"turns": [{"query": "a", "candidates": {"x": {"text": "b"}}}]}, "no conversation that"),
+    ],
+)
+def test_what_is_no_export_is_refused(change: dict[str, Any], said: str) -> None:
+    content = json.dumps({**json.loads(to_json(TALK)), **change}).encode()
+    with pytest.raises(TransferError, match=said):
+        parse(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"[" * 100_000])
+def test_garbage_is_refused(content: bytes) -> None:
+    with pytest.raises(TransferError, match="no conversation that"):
+        parse(content)
+
+
+def test_a_file_is_not_overwritten_by_accident(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(TALK, "a talk.md", force=False)
+    assert path == tmp_path / "a talk.md" and path.read_text() == MARKDOWN
+    path.write_text("mine")
+    with pytest.raises(TransferError, match="already: --force overwrites it"):
+        write(TALK, "a talk.md", force=False)
+    assert path.read_text() == "mine"
+    write(TALK, "a talk.md", force=True)
+    assert path.read_text() == MARKDOWN
+    assert os.listdir(tmp_path) == ["a talk.md"], "nothing is left lying about"
+
+
+@pytest.mark.parametrize("name", ["talk.txt", "talk", "nowhere/talk.md", "\0.md"])
+def test_files_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TransferError):
+        write(TALK, name, force=False)
+    with pytest.raises(TransferError):
+        read(name, None)
+    assert not os.listdir(tmp_path)
