@@ -14,7 +14,7 @@ from console import Result, Usage, UsageError
 from console.usage import parse
 from orchestrator.words import Action, CommandError
 
-SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
+SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
 SUFFIX = ".txt"
 MAX_BYTES = 1024 * 1024
 

@@ -1,8 +1,8 @@
 """The process that runs the local model for all nodes of a machine.
 
 `python -m llm.providers.local_server <place> <model> <lock>` is run by the first node that needs it
-(local_start.py). The server belongs to no node: it outlives the one that started it, and leaves by itself when all nodes are gone, when
-nobody has asked for a while, or when its directory is gone.
+(local_start.py). The server belongs to no node: it outlives the one that started it, and leaves by itself when all
+nodes are gone, when nobody has asked for a while, or when its directory is gone.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from llm.provider import ProviderError
 from llm.providers.local_rendezvous import Address, ServerRendezvous
 from llm.wording import plain
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _MAX_LOG_BYTES = 1_000_000
 
 

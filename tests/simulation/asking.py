@@ -1,7 +1,7 @@
 """Five nodes, their LLMs and one question in single steps, so that the leader can be killed between any two of them.
 
-Unlike in world.py, what a node owes is part of it (server/responder.py, llm/request_scheduler.py): a step is one message
-delivered, one commit finished, one LLM's answer given, or one tick of all clocks. The order is always the same.
+Unlike in world.py, what a node owes is part of it (server/responder.py, llm/request_scheduler.py): a step is one
+message delivered, one commit finished, one LLM's answer given, or one tick of all clocks. The order is always the same.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-HOUSE = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_suffix(".txt")
 HEAD = re.compile(r"== (?P<name>\S+)")
 
@@ -90,7 +90,7 @@ def patched(mutant: Mutant) -> dict[str, str]:
     """The sources with the mistake in them, by file. Raises ValueError for a patch that does not fit exactly once."""
     sources: dict[str, str] = {}
     for path, old, new in mutant.patches:
-        source = "\n" + (sources.get(path) or (HOUSE / path).read_text())
+        source = "\n" + (sources.get(path) or (ROOT / path).read_text())
         count = source.count("\n" + old)
         if count != 1:
             raise ValueError(f"{mutant.name} fits {count} times in {path}:\n{old}")
@@ -129,7 +129,7 @@ def hunt(name: str, runs: int = RUNS, swarm: bool = False) -> Catch | None:
     command = [sys.executable, "-m", "tests.simulation.mutants", "--here", "--runs", str(runs), name]
     if swarm:
         command.append("--swarm")
-    done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return None
     if done.returncode != CAUGHT:

@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation.mutants import HOUSE
+from tests.simulation.mutants import ROOT
 from tests.simulation.plan import draw, dump, load
 from tests.simulation.scenario import connected
 from tests.simulation.swarm import many
@@ -44,7 +44,7 @@ def test_equal_seeds_give_equal_runs(seed: int) -> None:
     """Also in another process, where sets and dicts of strings are ordered otherwise."""
     program = "import sys; from tests.simulation.test_swarm import fingerprint; print(fingerprint(int(sys.argv[1])))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    other = subprocess.run([sys.executable, "-c", program, str(seed)], cwd=HOUSE, env=environment, check=True,
+    other = subprocess.run([sys.executable, "-c", program, str(seed)], cwd=ROOT, env=environment, check=True,
                            capture_output=True, text=True)
     assert other.stdout.strip() == fingerprint(seed)
 
@@ -60,7 +60,7 @@ def test_a_plan_survives_being_written_down() -> None:
 
 def test_a_failing_run_is_replayed_and_shrunk_to_a_short_trace() -> None:
     command = [sys.executable, "-m", "tests.simulation.replay", "2", "--mutant", "accepted-before-disk"]
-    done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1].startswith("NotDurable: ")

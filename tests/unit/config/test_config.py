@@ -10,7 +10,7 @@ from config.config import Config, ConfigError, Endpoint, TimingConfig, load, par
 from launcher import check_config
 
 PATH = Path("/somewhere/config.json")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def read(text: str | dict[str, Any]) -> Config:

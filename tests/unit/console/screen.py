@@ -21,7 +21,7 @@ import pyte
 from pyte.screens import Char
 from wcwidth import wcwidth
 
-HOUSE = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ENTER = "\r"
 CTRL_C, CTRL_D, UP, TAB = "\x03", "\x04", "\x1b[A", "\t"
 
@@ -37,7 +37,7 @@ class Screen:
         self.before = termios.tcgetattr(follower)
         self.follower = follower
         self.process = subprocess.Popen(
-            command, stdin=follower, stdout=follower, stderr=subprocess.PIPE, cwd=HOUSE,
+            command, stdin=follower, stdout=follower, stderr=subprocess.PIPE, cwd=ROOT,
             env={**os.environ, "TERM": "xterm", **(environment or {})},
         )
         self.raw = ""

@@ -17,7 +17,7 @@ import pytest
 
 from console import Console, Form, Result, Sequential, Usage
 
-HOUSE = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 USAGES = [
     Usage("say", "TEXT", "says it", "say hello", 1, 1, text=True),
     Usage("big", "N", "says much", "big 1000", 1, 1, large=True),
@@ -201,7 +201,7 @@ SCRIPT = textwrap.dedent(
 
 def start(stdin: Any, *flags: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *flags], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=HOUSE
+        [sys.executable, "-c", SCRIPT, *flags], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     )
 
 

@@ -14,7 +14,7 @@ import ctl
 import node
 from launcher.arguments import VERSION
 
-HOUSE = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def code_of(program: str, *words: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -34,7 +34,7 @@ def write_config(folder: Path, nodes: int) -> Path:
 
 
 def test_the_version_is_the_projects() -> None:
-    assert tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 @pytest.mark.parametrize("program", ["node.py", "ctl.py"])

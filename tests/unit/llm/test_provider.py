@@ -19,7 +19,7 @@ from llm.wording import plain, up_to_sentence_end
 from llm.workers import Workers
 from tests.unit.llm.llm_tools import question
 
-HOUSE = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 
@@ -28,7 +28,7 @@ def test_sdks_are_imported_only_by_the_provider_that_needs_them() -> None:
 import sys, llm.providers.registry, llm.request_scheduler, llm.requests
 print(sorted({"google.generativeai", "xllamacpp", "httpx"} & set(sys.modules)))
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 

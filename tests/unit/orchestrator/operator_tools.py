@@ -19,7 +19,7 @@ from orchestrator.service import USAGES, Orchestrator
 from orchestrator.supervisor import Supervisor
 from tests.unit.net.net_tools import HOST, until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 NODE_PROGRAM = """
     import asyncio, os, signal, sys

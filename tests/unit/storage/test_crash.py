@@ -10,7 +10,7 @@ from pathlib import Path
 
 from storage.database import Database
 
-HOUSE = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 WRITER = """
 import asyncio, os, sys
@@ -54,7 +54,7 @@ def test_killed_at_random(tmp_path: Path) -> None:
     chance = random.Random(7)
     acknowledged: dict[str, int] = {}
     for _ in range(6):
-        child = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=HOUSE, stdout=subprocess.PIPE)
+        child = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE)
         assert child.stdout is not None
         with child:
             for _ in range(chance.randrange(2, 3000)):
@@ -111,7 +111,7 @@ def test_killed_while_files_are_made(tmp_path: Path) -> None:
     chance = random.Random(8)
     for attempt in range(4):
         folder = tmp_path / str(attempt)
-        child = subprocess.Popen([sys.executable, "-c", CREATOR, str(folder)], cwd=HOUSE, stdout=subprocess.PIPE)
+        child = subprocess.Popen([sys.executable, "-c", CREATOR, str(folder)], cwd=ROOT, stdout=subprocess.PIPE)
         assert child.stdout is not None
         with child:
             assert child.stdout.readline() == b"ready\n"

@@ -18,7 +18,7 @@ from storage.errors import StorageError, StorageFull
 from storage.records import Compaction
 from storage.writer import GroupCommit
 
-HOUSE = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def persist(position: int, size: int = 20_000) -> Persist:
@@ -119,7 +119,7 @@ def test_files_that_may_not_grow(tmp_path: Path, limit: int) -> None:
     """The operating system refuses in the middle of a write to the write-ahead log."""
     path = tmp_path / "node.db"
     output = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path), str(limit)], cwd=HOUSE, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", LIMITED, str(path), str(limit)], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert output.returncode == 0, output.stderr
     last = int(output.stdout)

@@ -13,7 +13,7 @@ import pytest
 from storage.database import Database
 from storage.errors import StorageLocked
 
-HOUSE = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 HOLDER = """
 import sys, time
@@ -39,7 +39,7 @@ def test_a_second_open_is_told_who_holds_the_file(tmp_path: Path) -> None:
 def test_a_holder_in_the_background_says_so_and_its_death_frees_the_file(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], cwd=HOUSE, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLDER, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert holder.stdout is not None and holder.stdin is not None
     with holder:
