@@ -9,25 +9,25 @@ from typing import Any
 import msgspec
 
 from kvstore import rows
-from kvstore.commands import (
+from kvstore.conversation import MAX_BALLOT, Conversation, Kind, Poll, Response, State, Turn, Vote
+from kvstore.operations import (
     Answer,
     Ask,
     Cancel,
     Candidate,
     Choose,
-    Command,
     Create,
     Elect,
     Import,
     Query,
     Ranking,
     Retry,
+    StartPoll,
+    StoreOperation,
     check,
     decode,
     unpack,
 )
-from kvstore.commands import Poll as AskForPoll
-from kvstore.conversation import MAX_BALLOT, Conversation, Kind, Poll, Response, State, Turn, Vote
 
 _DIGEST_MODULUS = 2**256
 
@@ -35,10 +35,10 @@ _DIGEST_MODULUS = 2**256
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of an operation. Refused operations (`ok` false) changed nothing and say why in `error`.
 
-    `command` is None if the payload held none. `turn` is the turn that was added or changed.
+    `operation` is None if the payload held none. `turn` is the turn that was added or changed.
     """
 
-    command: Command | None
+    operation: StoreOperation | None
     ok: bool
     error: str | None = None
     context: str | None = None
@@ -64,7 +64,7 @@ class Store:
         self._changes: dict[type, Callable[[Any], int | None]] = {
             Create: self._created, Query: self._asked, Ask: self._asked, Candidate: self._candidate,
             Answer: self._answer, Choose: self._choose, Cancel: self._cancel, Import: self._import,
-            Retry: self._retry, AskForPoll: self._poll, Ranking: self._ranking, Elect: self._elect,
+            Retry: self._retry, StartPoll: self._poll, Ranking: self._ranking, Elect: self._elect,
         }
         """What each kind of command does: returns the number of the turn that it added or changed; raises _Refused."""
 
@@ -148,7 +148,7 @@ class Store:
         kind = Kind.QUERY if isinstance(command, Query) else Kind.ASK
         return self._add_turn(command.context, Turn(kind, command.text, {}))
 
-    def _date(self, command: Command, turn: int | None) -> None:
+    def _date(self, command: StoreOperation, turn: int | None) -> None:
         """Notes when something changed, in a row that changed anyway."""
         conversation = self._conversations[command.context]
         if turn is None:
@@ -271,7 +271,7 @@ class Store:
         self._touch(conversation.index, number)
         return number
 
-    def _poll(self, command: AskForPoll) -> int:
+    def _poll(self, command: StartPoll) -> int:
         context = command.context
         conversation = self._find(context)
         number = _open_turn(conversation, command.turn)

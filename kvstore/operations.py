@@ -1,6 +1,6 @@
-"""The commands that nodes replicate, their limits, and their bytes.
+"""The operations that nodes replicate, their limits, and their bytes.
 
-A command's bytes end up as the payload of a decided operation and are read by every node, so what is valid must not
+An operation's bytes end up as the payload of a decided operation and are read by every node, so what is valid must not
 depend on anything that differs between nodes: the rules below use fixed tables, not the Unicode data of the
 interpreter, which grows from one Python version to the next.
 """
@@ -32,23 +32,23 @@ class _Dated(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=Tru
     at: int = 0
 
 
-class _Command(_Dated, frozen=True, array_like=True, gc=False):
+class _StoreOperation(_Dated, frozen=True, array_like=True, gc=False):
     """Base of all commands; `context` is the id of the conversation that it is about."""
 
     context: str
 
 
-class Create(_Command, frozen=True, tag=1):
+class Create(_StoreOperation, frozen=True, tag=1):
     """A new, empty conversation."""
 
 
-class Query(_Command, frozen=True, tag=2):
+class Query(_StoreOperation, frozen=True, tag=2):
     """A new turn that every node's LLM answers with a candidate."""
 
     text: str
 
 
-class _Said(_Command, frozen=True):
+class _Said(_StoreOperation, frozen=True):
     """What the LLM of `node` says to turn `turn` (from 1): a text, or an error that says why there is none.
 
     `seconds` is how long the LLM took. `round` is how often this node had been asked again when it began: what belongs
@@ -70,7 +70,7 @@ class Candidate(_Said, frozen=True, tag=3):
     """What one of the LLMs says to a query: the user chooses."""
 
 
-class Choose(_Command, frozen=True, tag=4):
+class Choose(_StoreOperation, frozen=True, tag=4):
     """The candidate of `node` becomes the answer. `turn` guards against choosing in a turn that the user did not see;
     None means the last one."""
 
@@ -78,7 +78,7 @@ class Choose(_Command, frozen=True, tag=4):
     turn: int | None = None
 
 
-class Ask(_Command, frozen=True, tag=5):
+class Ask(_StoreOperation, frozen=True, tag=5):
     """A new turn that the leader alone answers."""
 
     text: str
@@ -88,7 +88,7 @@ class Answer(_Said, frozen=True, tag=6):
     """What the LLM says to an `Ask`. A text is chosen at once; an error leaves the turn open for a later answer."""
 
 
-class Cancel(_Command, frozen=True, tag=7):
+class Cancel(_StoreOperation, frozen=True, tag=7):
     """Gives up the open turn. `turn` as in `Choose`."""
 
     turn: int | None = None
@@ -113,13 +113,13 @@ class RestoredTurn(msgspec.Struct, frozen=True, array_like=True, gc=False):
     chosen: int | None
 
 
-class Import(_Command, frozen=True, tag=13):
+class Import(_StoreOperation, frozen=True, tag=13):
     """A new conversation with all its turns, as `pack` made them. No LLM is asked."""
 
     turns: bytes
 
 
-class Retry(_Command, frozen=True, tag=9):
+class Retry(_StoreOperation, frozen=True, tag=9):
     """All nodes, or `node` alone, are asked the open question again; what they said so far is dropped. `turn` as in
     `Choose`."""
 
@@ -127,13 +127,13 @@ class Retry(_Command, frozen=True, tag=9):
     node: int | None = None
 
 
-class Poll(_Command, frozen=True, tag=10):
+class StartPoll(_StoreOperation, frozen=True, tag=10):
     """Every node's LLM is to rank the answers that are there now. `turn` as in `Choose`."""
 
     turn: int | None = None
 
 
-class Ranking(_Command, frozen=True, tag=11):
+class Ranking(_StoreOperation, frozen=True, tag=11):
     """How the LLM of `node` ranks the answers: their nodes, best first; or an error that says why it abstains. `poll`
     is the number of the poll within the turn, from 1."""
 
@@ -145,23 +145,23 @@ class Ranking(_Command, frozen=True, tag=11):
     model: str = ""
 
 
-class Elect(_Command, frozen=True, tag=12):
+class Elect(_StoreOperation, frozen=True, tag=12):
     """Ends a poll: the best answer by the rankings that are in is chosen."""
 
     turn: int
     poll: int
 
 
-Command: TypeAlias = (
-    Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | Poll | Ranking | Elect | Import
+StoreOperation: TypeAlias = (
+    Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
 )
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+_decoder: msgspec.msgpack.Decoder[StoreOperation] = msgspec.msgpack.Decoder(StoreOperation)
 _turns_decoder = msgspec.msgpack.Decoder(list[RestoredTurn])
 
 
-def encode(command: Command) -> bytes:
+def encode(command: StoreOperation) -> bytes:
     """The payload to replicate. Raises ValueError, with a sentence for users, for a command that `check` refuses."""
     error = check(command)
     if error is not None:
@@ -169,7 +169,12 @@ def encode(command: Command) -> bytes:
     return _encoder.encode(command)
 
 
-def decode(payload: bytes) -> Command:
+def name(operation: StoreOperation) -> str:
+    """As users know it: create, query, ..."""
+    return "poll" if isinstance(operation, StartPoll) else type(operation).__name__.lower()
+
+
+def decode(payload: bytes) -> StoreOperation:
     """The command of a payload. Raises ValueError if there is none in it. Limits are not checked here."""
     try:
         return _decoder.decode(payload)
@@ -196,7 +201,7 @@ def unpack(packed: bytes) -> list[RestoredTurn]:
         raise ValueError("these are no turns of a conversation") from error
 
 
-def check(command: Command) -> str | None:
+def check(command: StoreOperation) -> str | None:
     """Why the command would be refused whatever the state is, as a sentence for users; None if it is well-formed."""
     error = check_context(command.context)
     if error is not None:
@@ -336,7 +341,7 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Answer: _check_said,
     Choose: _check_choose,
     Cancel: lambda command: _check_turn(command.turn),
-    Poll: lambda command: _check_turn(command.turn),
+    StartPoll: lambda command: _check_turn(command.turn),
     Retry: _check_retry,
     Ranking: lambda command: _check_turn(command.turn) or _check_poll(command.poll) or _check_ranking(command),
     Elect: lambda command: _check_turn(command.turn) or _check_poll(command.poll),
