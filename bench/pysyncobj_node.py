@@ -22,7 +22,7 @@ class Table(SyncObj):  # type: ignore[misc]
         super().__init__(own, partners, SyncObjConf(**settings))
         self.data: dict[str, str] = {}
 
-    @replicated  # type: ignore[misc]
+    @replicated  # type: ignore[untyped-decorator]
     def put(self, key: str, value: str) -> None:
         self.data[key] = value
 
