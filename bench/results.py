@@ -12,8 +12,8 @@ import msgspec
 
 SMOOTHING_BINS = 5
 """Bins that a point of a published timeline is the mean of; every second bin has a point."""
-DIGITS = 4
-"""Significant digits of published figures: far more than the noise allows."""
+DIGITS = 7
+"""Significant digits of published figures: none less than the table shows."""
 
 
 class Spread(msgspec.Struct, frozen=True, array_like=True):
@@ -84,8 +84,8 @@ class Outage(msgspec.Struct):
 def smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     usual = statistics.mean(rate for at, rate in points if at < 0) or 1.0
     return [
-        (points[end - 1][0],
-         min(2.0, statistics.mean(rate for _, rate in points[max(0, end - SMOOTHING_BINS) : end]) / usual))
+        (round(points[end - 1][0], 3),
+         round(min(2.0, statistics.mean(rate for _, rate in points[max(0, end - SMOOTHING_BINS) : end]) / usual), 3))
         for end in range(1, len(points) + 1, 2)
     ]
 
