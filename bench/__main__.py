@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from bench import compare, etcd, faults, machine, plot, recovery, relay, report, results, startup
-from bench.drive import measure
+from bench import compare, etcd, faults, machine, plot, pysyncobj, recovery, relay, report, results, startup
+from bench.drive import measure, running
 from bench.etcd import Etcd
 from bench.floor import Floor
 from bench.ours import Ours
@@ -89,9 +89,10 @@ class Bench:
             self.say(f"load, round {number + 1} of {self._plan.rounds}")
             for system, cases in ((Floor, FLOOR), (Ours, CASES)):
                 self._note(system.name, await measure(system(self.new_folder()), cases, self._plan.seconds))
-            for name, settings, cases in (("PySyncObj, default", {}, FEW), ("PySyncObj, best", BEST, CASES)):
-                peer = PySyncObj(self.new_folder(), name, settings)
-                self._note(name, await peer.measure(cases, max(self._plan.seconds, 0.5)))
+            if pysyncobj.available():
+                for name, settings, cases in (("PySyncObj, default", {}, FEW), ("PySyncObj, best", BEST, CASES)):
+                    peer = PySyncObj(self.new_folder(), name, settings)
+                    self._note(name, await peer.measure(cases, max(self._plan.seconds, 0.5)))
             if etcd.available():
                 self._note(Etcd.name, await measure(Etcd(self.new_folder()), CASES, self._plan.seconds))
 
@@ -103,47 +104,31 @@ class Bench:
     async def outages(self) -> None:
         self.say("outages")
         plan, found = self._plan, self.samples.outages
-        ours = Ours(self.new_folder())
-        try:
-            await ours.start()
+        async with running(Ours(self.new_folder())) as ours:
             found["ConsensusLLM, kill -9"] = [
                 await faults.outage(ours, ours.kill, ours.start_node, 0.7) for _ in range(plan.kills)
             ]
             found["ConsensusLLM, cut off"] = [
                 await faults.outage(ours, ours.isolate, ours.heal, 1.2) for _ in range(plan.isolations)
             ]
-        finally:
-            await ours.stop()
-        pysyncobj = PySyncObj(self.new_folder(), "PySyncObj, best", BEST)
-        try:
-            await pysyncobj.start()
-            found["PySyncObj, kill -9"] = [
-                await faults.outage_of_pysyncobj(pysyncobj, 3.0) for _ in range(plan.peer_kills)
-            ]
-        finally:
-            await pysyncobj.stop()
-        if not etcd.available():
-            return
-        peer = Etcd(self.new_folder())
-        try:
-            await peer.start()
-            found["etcd, kill -9"] = [
-                await faults.outage(peer, peer.kill, peer.start_node, 2.5) for _ in range(plan.peer_kills)
-            ]
-        finally:
-            await peer.stop()
+        if pysyncobj.available():
+            async with running(PySyncObj(self.new_folder(), "PySyncObj, best", BEST)) as peer:
+                found["PySyncObj, kill -9"] = [
+                    await faults.outage_of_pysyncobj(peer, 3.0) for _ in range(plan.peer_kills)
+                ]
+        if etcd.available():
+            async with running(Etcd(self.new_folder())) as member:
+                found["etcd, kill -9"] = [
+                    await faults.outage(member, member.kill, member.start_node, 2.5) for _ in range(plan.peer_kills)
+                ]
 
     async def recovery(self) -> None:
         self.say(f"recovery of a node that missed {self._plan.missed:,} operations")
-        ours = Ours(self.new_folder())
-        try:
-            await ours.start()
+        async with running(Ours(self.new_folder())) as ours:
             self.samples.catch_up = await recovery.catch_up(ours, self._plan.missed, 1.0)
             await ours.settled()
             self.samples.restart = await recovery.restart(ours)
             self.samples.weight = await recovery.weight(ours)
-        finally:
-            await ours.stop()
 
     async def startup(self) -> None:
         self.say("start-up and simulator")
@@ -169,12 +154,8 @@ class Bench:
             return
         for conversations, marks in ((1_000, self._plan.marks), (10, [100_000]), (100_000, [200_000])):
             self.say(f"growth, {conversations:,} conversations")
-            ours = Ours(self.new_folder())
-            try:
-                await ours.start()
+            async with running(Ours(self.new_folder())) as ours:
                 self.samples.growth[str(conversations)] = await recovery.growth(ours, marks, conversations, 5.0)
-            finally:
-                await ours.stop()
 
     async def compare(self, other: Path) -> list[compare.Round]:
         rounds: list[compare.Round] = []

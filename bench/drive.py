@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bench.processes import Processes
 from bench.results import LoadSample
@@ -16,16 +17,31 @@ WARM_UP_S = 0.3
 DRAIN_S = 20.0
 
 
-class System(Protocol):
+class Startable(Protocol):
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class System(Startable, Protocol):
     """What is measured."""
 
     name: str
     processes: Processes
 
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
     async def channels(self, where: str, in_flight: int) -> Sequence[Channel]:
         """For so many operations in flight; `where` as for `places`."""
+
+
+S = TypeVar("S", bound=Startable)
+
+
+@contextlib.asynccontextmanager
+async def running(system: S) -> AsyncIterator[S]:
+    try:
+        await system.start()
+        yield system
+    finally:
+        await system.stop()
 
 
 class Meter:
@@ -112,15 +128,12 @@ Used = Callable[[], Mapping[str, float]]
 
 async def measure(system: System, cases: Sequence[tuple[str, int]], seconds: float) -> dict[str, LoadSample]:
     """Starts the system, puts each load (where, operations in flight) on it in turn, and stops it."""
-    try:
-        await system.start()
+    async with running(system):
         return {
             f"{where}/{in_flight}":
                 await load(await system.channels(where, in_flight), in_flight, seconds, system.processes.cpu)
             for where, in_flight in cases
         }
-    finally:
-        await system.stop()
 
 
 async def load(channels: Sequence[Channel], in_flight: int, seconds: float, used: Used) -> LoadSample:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.drive import load, places
+from bench.drive import load, places, running
 from bench.ours import Ours
 from bench.processes import ROOT, cpu_seconds
 
@@ -88,9 +88,7 @@ def show(who: str, cost: float, functions: Counter[tuple[str, str]]) -> None:
 async def main(where: str = "leader", in_flight: str = "1024", seconds: str = "5") -> None:
     program = profiler()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        system = Ours(Path(folder) / "cluster")
-        try:
-            await system.start()
+        async with running(Ours(Path(folder) / "cluster")) as system:
             channels = await system.channels(where, int(in_flight))
             leader = await system.leader()
             follower = places("follower", leader, system.processes.nodes())[0]
@@ -103,8 +101,6 @@ async def main(where: str = "leader", in_flight: str = "1024", seconds: str = "5
                 channels, int(in_flight), float(seconds), lambda: {who: cpu_seconds(pid) for who, pid in pids.items()},
             )
             await recording
-        finally:
-            await system.stop()
         print(f"{where}, {in_flight} in flight: {sample.rate:,.0f} operations/s; p50 {sample.p50_ms:.2f} ms, "
               f"p99 {sample.p99_ms:.2f} ms; the profiler takes its share")
         for who, pid in pids.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import sys
 import time
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.drive import WARM_UP_S, difference, load_sample, places
+from bench.drive import WARM_UP_S, difference, load_sample, places, running
 from bench.processes import Processes, free_ports
 from bench.results import LoadSample
 
@@ -18,6 +19,10 @@ NODES = (1, 2, 3, 4, 5)
 BEST: dict[str, Any] = {
     "appendEntriesPeriod": 0.01, "logCompactionMinEntries": 2**31, "logCompactionMinTime": 10**9,
 }
+
+
+def available() -> bool:
+    return importlib.util.find_spec("pysyncobj") is not None
 
 
 class PySyncObj:
@@ -73,11 +78,8 @@ class PySyncObj:
 
     async def measure(self, cases: Sequence[tuple[str, int]], seconds: float) -> dict[str, LoadSample]:
         """As `drive.measure`."""
-        try:
-            await self.start()
+        async with running(self):
             return {f"{where}/{in_flight}": await self._load(where, in_flight, seconds) for where, in_flight in cases}
-        finally:
-            await self.stop()
 
     async def _load(self, where: str, in_flight: int, seconds: float) -> LoadSample:
         nodes = places(where, await self.leader(), self.processes.nodes())
