@@ -26,6 +26,8 @@ CASES = [("leader", 1), ("follower", 1), ("leader", 256), ("leader", 1024), ("le
 FEW = [("leader", 1), ("leader", 1024)]
 FLOOR = [("1", 1), ("1", 1024), ("64", 4096)]
 """(operations in a frame, operations in flight)."""
+COMPARED_S = 1.0
+"""The least for a load that is compared: long beside the latency of 4,096 operations in flight."""
 PARTS = ("load", "outages", "recovery", "startup", "relay", "growth")
 DETAILS = ROOT / "bench" / "results"
 PUBLISHED = ROOT / "docs" / "performance"
@@ -159,11 +161,10 @@ class Bench:
 
     async def compare(self, other: Path) -> list[compare.Round]:
         rounds: list[compare.Round] = []
+        seconds = max(self._plan.seconds, COMPARED_S)
         for number in range(self._plan.compared):
             self.say(f"comparison, round {number + 1} of {self._plan.compared}")
-            old, new = [
-                await measure(Ours(self.new_folder(), root), CASES, self._plan.seconds) for root in (other, ROOT)
-            ]
+            old, new = [await measure(Ours(self.new_folder(), root), CASES, seconds) for root in (other, ROOT)]
             rounds.append((old, new))
         return rounds
 

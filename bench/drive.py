@@ -137,12 +137,16 @@ async def measure(system: System, cases: Sequence[tuple[str, int]], seconds: flo
 
 
 async def load(channels: Sequence[Channel], in_flight: int, seconds: float, used: Used) -> LoadSample:
-    """Keeps `in_flight` operations under way, shared evenly by the channels."""
+    """Keeps `in_flight` operations under way, shared evenly by the channels, for so many seconds, and until at least
+    one is acknowledged: without any there would be no latency and no cost. Raises TimeoutError if none ever is."""
     meter = begin(channels, in_flight)
     await asyncio.sleep(WARM_UP_S)
     before, begun = used(), time.process_time()
     meter.open()
     await asyncio.sleep(seconds)
+    async with asyncio.timeout(DRAIN_S):
+        while not meter.latencies:  # noqa: ASYNC110 - an event for each would be part of what is measured
+            await asyncio.sleep(0.01)
     meter.close()
     cpu = {"driver": time.process_time() - begun, **difference(before, used())}
     await drain(channels)
@@ -197,11 +201,14 @@ def timeline(acknowledged: Sequence[tuple[float, int]], zero: float, start: floa
 def load_sample(
     operations: int, seconds: float, latencies: Sequence[float], errors: int, cpu: Mapping[str, float]
 ) -> LoadSample:
-    """Of `operations` in so many seconds, and their latencies (or some of them, spread evenly)."""
+    """Of `operations` in so many seconds, and their latencies (or some of them, spread evenly). Raises RuntimeError if
+    there are none."""
+    if not latencies:
+        raise RuntimeError(f"nothing was acknowledged in {seconds:.1f} s")
     ordered = sorted(latencies)
-    p50, p99 = (ordered[int(len(ordered) * share)] if ordered else 0.0 for share in (0.5, 0.99))
+    p50, p99 = (ordered[int(len(ordered) * share)] for share in (0.5, 0.99))
     return LoadSample(
         rate=operations / seconds, p50_ms=p50 * 1e3, p99_ms=p99 * 1e3, errors=errors, operations=operations,
         seconds=seconds, cpu={kind: used / seconds for kind, used in cpu.items()},
-        us_per_operation={kind: used / operations * 1e6 for kind, used in cpu.items()} if operations else {},
+        us_per_operation={kind: used / operations * 1e6 for kind, used in cpu.items()},
     )

@@ -54,7 +54,7 @@ class Load:
                 self.errors += 1
             else:
                 self.acks.append((now, 1))
-                if self.begin <= sent and now <= self.until:
+                if self.begin <= now <= self.until:
                     self.latencies.append(now - sent)
             if now < self.until:
                 if error:
