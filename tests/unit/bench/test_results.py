@@ -16,14 +16,14 @@ PUBLISHED = ROOT / "docs" / "performance"
 def load_sample(rate: float, p99_ms: float = 2.0, us: float = 50.0, errors: int = 0) -> LoadSample:
     return LoadSample(
         rate=rate, p50_ms=1.0, p99_ms=p99_ms, errors=errors, operations=int(rate), seconds=1.0,
-        cpu={"driver": 0.25, "node": 1.0}, us_per_operation={"driver": 10.0, "node": us - 10.0},
+        cpu={"driver": 0.25, "node": rate / 100}, us_per_operation={"driver": 10.0, "node": us - 10.0},
     )
 
 
 def samples() -> Samples:
     outages = [OutageSample(gap, [(at / 100, 1000.0 if at < 0 else gap) for at in range(-20, 80)]) for gap in (3, 1, 2)]
     return Samples(
-        kind="quick", rounds=3, seconds=1.0,
+        kind="quick", rounds=3, seconds=1.0, took_s=1_234_567.0,
         machine=Machine("cpu", 2, "system", "3.11", "3.40", None, None, None, 0.1),
         load={"ConsensusLLM": {"leader/1": [load_sample(300.0), load_sample(100.0, errors=2), load_sample(200.0)]}},
         outages={"ConsensusLLM, kill -9": outages},
@@ -35,7 +35,7 @@ def samples() -> Samples:
 def test_the_median_of_each_load_is_kept_with_its_range() -> None:
     load = results.condensed(samples()).load["ConsensusLLM"]["leader/1"]
     assert (load.rate.median, load.rate.least, load.rate.most, load.rate.count) == (200.0, 100.0, 300.0, 3)
-    assert (load.cpu, load.us_per_operation, load.errors) == (1.25, 50.0, 2)
+    assert (load.cpu, load.us_per_operation, load.errors) == (2.25, 50.0, 2)
 
 
 def test_the_timeline_of_the_outage_of_median_length_is_kept_thinned() -> None:
