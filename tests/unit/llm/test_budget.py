@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from config.llm_settings import LlmSettings
 from llm.budget import cut, room, too_long
 from llm.provider import Message
-from llm.settings import LlmSettings
 
 
 def chat(turns: int, size: int) -> list[Message]:

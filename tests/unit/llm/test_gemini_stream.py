@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
+from config.llm_settings import LlmSettings
+from llm.gemini_responses import DEFAULT_MODEL
 from llm.provider import Prompt, ProviderError, Reply
-from llm.providers.gemini_wording import DEFAULT_MODEL
-from llm.settings import LlmSettings
 from tests.unit.llm.gemini_tools import (
     INVALID_KEY,
     KEY,

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import pytest
 
+from config.llm_settings import LlmSettings
+from llm.gemini_responses import DEFAULT_MODEL
 from llm.provider import Prompt, ProviderError, Reply
-from llm.providers.gemini_wording import DEFAULT_MODEL
 from llm.providers.google_genai import GoogleGenaiProvider
-from llm.settings import LlmSettings
 from tests.unit.llm.gemini_tools import (
     DAILY,
     INVALID_KEY,

@@ -14,13 +14,13 @@ from string import ascii_uppercase
 import httpx
 import pytest
 
+from config.llm_settings import LlmSettings
+from llm.chat_client import ChatClient
+from llm.local_model.ranking import rank
+from llm.local_model.rendezvous import ServerRendezvous
 from llm.provider import Prompt, ProviderError, RankingBallot, Reply
-from llm.providers.chat_client import ChatClient
 from llm.providers.local import LocalProvider, find_model
-from llm.providers.local_ranking import rank
-from llm.providers.local_rendezvous import ServerRendezvous
-from llm.ranking import paper, read_ranking
-from llm.settings import LlmSettings
+from llm.ranking import ranking_prompt, read_ranking
 from tests.unit.llm.llm_tools import question, said_json, stand_in
 
 TIMEOUT_S = 180.0
@@ -72,7 +72,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 async def order_of(provider: LocalProvider, ballot: RankingBallot) -> list[str]:
     """The answers, best first."""
-    reply = await provider.ask(Prompt(paper(ballot), ballot=ballot))
+    reply = await provider.ask(Prompt(ranking_prompt(ballot), ballot=ballot))
     assert reply.tokens_in
     order = read_ranking(reply.text, list(range(len(ballot.answers))))
     assert order is not None, reply.text
@@ -180,7 +180,7 @@ def test_a_reply_is_told_as_any_other(data_dir: Path) -> None:
     async def main() -> Reply:
         provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, data_dir)
         try:
-            return await provider.ask(Prompt(paper(PAPERS[7]), ballot=PAPERS[7]))
+            return await provider.ask(Prompt(ranking_prompt(PAPERS[7]), ballot=PAPERS[7]))
         finally:
             await provider.close()
 

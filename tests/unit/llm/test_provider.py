@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
-from llm.provider import ProviderError, within
 from llm.providers.registry import build
-from llm.settings import LlmSettings
+
+from config.llm_settings import LlmSettings
+from llm.provider import ProviderError, within
 from llm.wording import plain, up_to_sentence_end
 from llm.workers import Workers
 from tests.unit.llm.llm_tools import question

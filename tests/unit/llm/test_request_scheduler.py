@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
+from config.llm_settings import LlmSettings
 from llm import pace
 from llm.provider import Message, Progress, Prompt, Provider, ProviderError, Reply
 from llm.request_scheduler import MAX_ANSWER_BYTES, Metering, RequestScheduler
 from llm.requests import Request
-from llm.settings import LlmSettings
 from tests.unit.llm.llm_tools import until
 
 Outcome = Reply | ProviderError

@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 import gc, sys
 from llm.providers import registry
-from llm.settings import LlmSettings
+from config.llm_settings import LlmSettings
 assert "httpx" not in sys.modules, "not at the start"
 registry.preload(LlmSettings(provider={provider!r}, model="m"))
 print(*sorted(name for name in ("anyio._backends._asyncio", "google.genai", "google.generativeai", "httpx")
