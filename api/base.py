@@ -24,13 +24,13 @@ class Event(Record, frozen=True, tag_field="event"):
     """Base of all events; the tag is the event's name."""
 
 
-class Result(Record, frozen=True):
+class Result(Record, frozen=True, kw_only=True):
     """Base of what commands answer."""
 
     ok: bool = True
 
 
-class Failure(Result, frozen=True):
+class Failure(Result, frozen=True, kw_only=True):
     """The command changed nothing, or it is not known whether it did; `error` is a sentence for users. `kind` is
     "usage" if the line was no valid command."""
 
