@@ -69,9 +69,11 @@ def _masked(key: str, value: Any) -> str:
 def _expected(problem: str, wanted: inspect.Type) -> str:
     """From msgspec's "Expected `int | null`, got `str`"; of a number always the whole range."""
     kinds, _, bound = problem.removeprefix("Expected `").partition("`")
-    words = " or ".join(_NAMES.get(kind, kind) for kind in kinds.split(" | "))
+    ranges: dict[str, str] = {}
     for option in wanted.types if isinstance(wanted, inspect.UnionType) else (wanted,):
         if isinstance(option, inspect.IntType | inspect.FloatType):
             limits = ((">=", option.ge), (">", option.gt), ("<=", option.le), ("<", option.lt))
-            bound = " and".join(f" {sign} {limit:.15g}" for sign, limit in limits if limit is not None)
-    return words + bound.partition(", got ")[0]
+            within = " and".join(f" {sign} {limit:.15g}" for sign, limit in limits if limit is not None)
+            ranges["int" if isinstance(option, inspect.IntType) else "float"] = within
+    words = " or ".join(_NAMES.get(kind, kind) + ranges.get(kind, "") for kind in kinds.split(" | "))
+    return words if ranges else words + bound.partition(", got ")[0]

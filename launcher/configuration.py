@@ -7,9 +7,8 @@ from pathlib import Path
 
 import config.config
 from config.config import DEFAULT_PATH, Config
+from launcher.arguments import ROOT
 from llm import registry
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def load(path: Path | str) -> Config:

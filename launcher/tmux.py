@@ -11,7 +11,7 @@ import sys
 import time
 
 from config.config import Config
-from launcher.configuration import ROOT
+from launcher.arguments import ROOT
 from launcher.preconditions import LaunchError, port_is_free, require_free_port
 from orchestrator.supervisor import PANE_OPTION
 

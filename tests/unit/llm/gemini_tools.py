@@ -145,24 +145,24 @@ def ask(
     return asyncio.run(main())
 
 
-def through_the_desk(
+def through_the_scheduler(
     make: Make, url: str, *, progress: list[int] | None = None, **settings: Any
 ) -> tuple[Reply | ProviderError, Metering]:
-    """One duty: as a node has it done. Streamed if `progress` is to be filled."""
+    """One request: as a node has it done. Streamed if `progress` is to be filled."""
 
     async def main() -> tuple[Reply | ProviderError, Metering]:
         outcome: asyncio.Future[Reply | ProviderError] = asyncio.get_running_loop().create_future()
         all_settings = LlmSettings(base_url=url, api_key=KEY, **settings)
-        desk = RequestScheduler(
+        scheduler = RequestScheduler(
             all_settings, lambda: make(all_settings), lambda _, came: outcome.set_result(came),
             on_progress=None if progress is None else lambda _, tokens: progress.append(tokens),
         )
-        duty = pending_in(conversation("c", Turn(Kind.QUERY, "hi")), 1, View(1))
-        assert duty is not None
-        desk.start(duty)
+        request = pending_in(conversation("c", Turn(Kind.QUERY, "hi")), 1, View(1))
+        assert request is not None
+        scheduler.start(request)
         try:
-            return await outcome, desk.metering
+            return await outcome, scheduler.metering
         finally:
-            await desk.close()
+            await scheduler.close()
 
     return asyncio.run(main())

@@ -1,4 +1,4 @@
-"""The nodes' choice: a paper that does not tell whose answers they are, and what can be read as a ranking."""
+"""The nodes' choice: a prompt that does not tell whose answers they are, and what can be read as a ranking."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llm.ranking import ranking_ballot, ranking_prompt, read_ranking
 from tests.unit.llm.llm_tools import conversation
 
 
-def test_the_paper_names_no_node_and_every_voter_has_another_order() -> None:
+def test_the_prompt_names_no_node_and_every_voter_has_another_order() -> None:
     candidates = {node: Response(f"text-{node}x", None, "some-model", 1) for node in (1, 2, 3, 4, 5)}
     talk = conversation("c", Turn(Kind.QUERY, "why?", candidates))
     ballots = [ranking_ballot(talk, 1, Poll(1, [1, 2, 4, 5]), voter) for voter in range(1, 6)]
