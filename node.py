@@ -85,7 +85,7 @@ class Node:
             random=Random(database.durable.identity ^ database.durable.incarnation), events=self,
         )
         self._host = self.host
-        self._hints = hints.Hints(number, self._link.send, self._on_progress)
+        self._hints = hints.Hints(number, self._link.send_hint, self._on_progress)
         self.answering = self._answering = Responder(
             number, self.host,
             lambda done: RequestScheduler(
@@ -204,10 +204,10 @@ class Node:
     # ---- What the link tells
 
     def on_message(self, src: int, payload: memoryview) -> None:
-        if hints.is_hint(payload):
-            self._hints.on_message(src, payload)
-        else:
-            self.host.on_message(src, payload)
+        self.host.on_message(src, payload)
+
+    def on_hint(self, src: int, payload: memoryview) -> None:
+        self._hints.on_message(src, payload)
 
     def on_up(self) -> None:
         self._console.emit({"event": "connected"}, "connected to the network")
