@@ -12,29 +12,34 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from console.node_commands import COMMANDS
 from console.node_parsing import operation as parsed_operation
 from console.usage import parse
+from engine.driver import ReplicaDriver
+from engine.interface import AppliedOperation, OperationId
 from kvstore.operations import Cancel, Create, Query, StoreOperation, encode
-from kvstore.store import Store
-from llm.requests import View, owed_in
+from kvstore.store import Outcome, Store
+from llm.requests import View, pending_in
 from net.frames import NODE, FrameParser, encode_frame
 from paxos.ballot import Ballot
 from paxos.limits import Limits, Timing
-from paxos.messages import Accept, AnyMessage, Entry, Operation
-from paxos.output import Durable, Persist
-from paxos.replica import Replica
+from paxos.messages import Accept, AnyMessage, Entry, Operation, Snapshot
+from paxos.output import Applied, Durable, Persist
+from paxos.replica import Status
 from server.applied_log import AppliedLog
 from storage.database import Database
-from storage.records import Compaction
+from storage.errors import StorageError
+from storage.records import Compaction, Record
 
 MEMBERS = (1, 2, 3, 4, 5)
 CONVERSATIONS = 1000
 TEXT = "x" * 370
+NOTHING = Outcome(None, ok=True)
+"""Of a state machine that does nothing."""
 
 Costs = Iterator[tuple[str, float]]
 """(what was done, microseconds an operation)."""
@@ -74,57 +79,103 @@ def full_store() -> Store:
     return store
 
 
-class Cluster:
-    """Five replicas that hear each other at once, with the CPU seconds that each has taken."""
+class Node:
+    """A driver and its replica, with the CPU seconds that they take. Its disk is written at once, its state machine
+    does nothing, and its messages go straight into the inboxes of the others."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.used = dict.fromkeys(MEMBERS, 0.0)
+    full = False
+    """As a disk never is."""
+
+    def __init__(self, pid: int, nodes: dict[int, Node], clock: Callable[[], float]) -> None:
+        self.inbox: list[tuple[int, AnyMessage]] = []
+        self.due: list[Callable[[], None]] = []
+        self.used = 0.0
         self.applied = 0
-        self.replicas = {
-            pid: Replica(pid, MEMBERS, Durable(identity=pid, incarnation=1), Timing(), Limits(), Random(pid), 0.0)
-            for pid in MEMBERS
-        }
+        self._pid = pid
+        self._nodes = nodes
+        self.driver = ReplicaDriver(
+            pid, MEMBERS, Durable(identity=pid, incarnation=1), timing=Timing(), limits=Limits(), random=Random(pid),
+            clock=clock, transport=self, disk=self, machine=self, listener=self, defer=self.due.append,
+        )
 
-    def step(self) -> None:
-        """Time goes on a little, and everything that was sent is received."""
-        self.now += 0.01
-        for pid, replica in self.replicas.items():
-            self.timed(pid, replica.tick, self.now)
-        while any([self._work(pid) for pid in MEMBERS]):  # noqa: C419 - every one of them must work
+    def work(self) -> bool:
+        """Takes in what was sent, and does what is due. False if there was nothing."""
+        inbox, due = self.inbox[:], self.due[:]
+        self.inbox.clear()
+        self.due.clear()
+        begun = time.process_time()
+        for sender, message in inbox:
+            self.driver.receive(sender, message)
+        for callback in due:
+            callback()
+        self.used += time.process_time() - begun
+        return bool(inbox or due)
+
+    def submit(self, payloads: list[bytes]) -> None:
+        begun = time.process_time()
+        for payload in payloads:
+            self.driver.submit(payload)
+        self.used += time.process_time() - begun
+
+    def send(self, to: int, message: AnyMessage) -> None:
+        self._nodes[to].inbox.append((self._pid, message))
+
+    def write(self, record: Record | None, done: Callable[[], None]) -> None:
+        self.due.append(done)
+
+    def load_snapshot(self, done: Callable[[Snapshot | StorageError], None]) -> None:
+        raise AssertionError("nobody is behind")
+
+    def apply(self, position: int, payload: bytes) -> Outcome:
+        self.applied += 1
+        return NOTHING
+
+    def changed(self) -> list[tuple[bytes, bytes | None]]:
+        return []
+
+    def on_failed(self, error: Exception) -> None:
+        raise error
+
+    def flush(self) -> None: ...
+    def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None: ...
+    def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None: ...
+    def on_outcome_unknown(self, ticket: int) -> None: ...
+    def on_read_ready(self, ticket: int) -> None: ...
+    def on_installed(self, snapshot: Snapshot) -> None: ...
+    def on_status(self, status: Status) -> None: ...
+
+
+def engine(payloads: list[bytes], size: int) -> Costs:
+    now = 0.0
+    nodes: dict[int, Node] = {}
+    nodes.update({pid: Node(pid, nodes, lambda: now) for pid in MEMBERS})
+
+    def step() -> None:
+        """Time goes on a little, and all that was sent is received."""
+        nonlocal now
+        now += 0.01
+        for node in nodes.values():
+            node.due.append(node.driver.tick)
+        while any([node.work() for node in nodes.values()]):  # noqa: C419 - every one of them must work
             pass
 
-    def _work(self, pid: int) -> bool:
-        out = self.timed(pid, self.replicas[pid].take_output, self.now)
-        if pid == MEMBERS[0]:
-            self.applied += len(out.apply)
-        for to, message in [*out.send_now, *out.send_after_persist]:
-            self.timed(to, self.replicas[to].receive, pid, message, self.now)
-        return bool(out)
+    def leads(node: Node) -> bool:
+        leader = node.driver.replica.leader
+        return leader is not None and leader.settled
 
-    def timed(self, pid: int, work: Callable[..., T], *arguments: Any) -> T:
-        begun = time.process_time()
-        try:
-            return work(*arguments)
-        finally:
-            self.used[pid] += time.process_time() - begun
-
-
-def paxos(payloads: list[bytes], size: int) -> Costs:
-    cluster = Cluster()
-    while not (leading := [r for r in cluster.replicas.values() if r.leader is not None and r.leader.settled]):
-        cluster.step()
-    leader = leading[0]
-    used, applied = dict(cluster.used), cluster.applied
+    for node in nodes.values():
+        node.driver.start()
+    while not (leaders := list(filter(leads, nodes.values()))):
+        step()
+    leader = leaders[0]
+    before = {pid: (node.used, node.applied) for pid, node in nodes.items()}
     for start in range(0, len(payloads), size):
-        for payload in payloads[start : start + size]:
-            cluster.timed(leader.pid, leader.submit, payload)
-        cluster.step()
-        for replica in cluster.replicas.values():
-            replica.snapshot_stored(replica.applied)
-    follower = next(pid for pid in MEMBERS if pid != leader.pid)
-    for name, pid in (("leader", leader.pid), ("a follower", follower)):
-        yield name, (cluster.used[pid] - used[pid]) / (cluster.applied - applied) * 1e6
+        leader.submit(payloads[start : start + size])
+        step()
+    follower = next(node for node in nodes.values() if node is not leader)
+    for name, node in (("leader, paxos included", leader), ("a follower, paxos included", follower)):
+        used, applied = before[node.driver.replica.pid]
+        yield name, (node.used - used) / (node.applied - applied) * 1e6
 
 
 def codec(operations: list[Operation], size: int) -> Costs:
@@ -174,15 +225,16 @@ def llm(count: int) -> Costs:
     for number in range(0, CONVERSATIONS, 2):
         store.apply(CONVERSATIONS + 1 + number, encode(Query(f"b1-{number}", TEXT)))
     conversations = list(store.conversations.values()) * (count // CONVERSATIONS)
-    yield "what a node owes", timed(
-        len(conversations), lambda conversation: owed_in(conversation, MEMBERS[0], view), conversations
+    yield "the request that is pending", timed(
+        len(conversations), lambda conversation: pending_in(conversation, MEMBERS[0], view), conversations
     )
 
 
 def server(operations: list[Operation]) -> Costs:
     log = AppliedLog()
     outcome = full_store().apply(CONVERSATIONS + 1, operations[0].payload)
-    yield "applied log", timed(len(operations), lambda one: log.note(1, None, one, outcome), operations)
+    applied = AppliedOperation(CONVERSATIONS + 1, OperationId(1, 1, 1), (1, 1, 1), outcome, ticket=0, live=True)
+    yield "applied log", timed(len(operations), lambda _: log.note(applied), operations)
 
 
 def console(lines: list[str]) -> Costs:
@@ -197,7 +249,7 @@ def costs(count: int, size: int) -> Iterator[tuple[str, str, float]]:
     payloads = [encode(operation) for operation in operations(count)]
     numbered = [Operation(1, 1, number, payload) for number, payload in enumerate(payloads, 1)]
     for package, found in (
-        ("console", console(lines(count))), ("paxos", paxos(payloads, size)), ("paxos", codec(numbered, size)),
+        ("console", console(lines(count))), ("engine", engine(payloads, size)), ("paxos", codec(numbered, size)),
         ("net", net(numbered, size)), ("storage", storage(numbered, size)), ("kvstore", kvstore(operations(count))),
         ("llm", llm(count)), ("server", server(numbered)),
     ):

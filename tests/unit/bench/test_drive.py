@@ -91,5 +91,5 @@ def test_a_stack_belongs_to_the_innermost_function_of_a_package() -> None:
 
 def test_every_package_on_the_way_of_an_operation_has_a_cost() -> None:
     assert {package for package, _, cost in costs(2000, 100) if cost >= 0} == {
-        "console", "paxos", "net", "storage", "kvstore", "llm", "server",
+        "console", "engine", "paxos", "net", "storage", "kvstore", "llm", "server",
     }
