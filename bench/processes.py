@@ -94,6 +94,6 @@ def free_ports(count: int) -> list[int]:
 
 
 def python(root: Path = ROOT) -> str:
-    """The interpreter that the checkout at `root` runs with: its own if it has one."""
-    installed = root / ".venv" / "bin" / "python"
-    return str(installed) if installed.exists() else sys.executable
+    """The interpreter that the checkout at `root` runs with: its own if it has one, else this checkout's."""
+    installed = (checkout / ".venv" / "bin" / "python" for checkout in (root, ROOT))
+    return next((str(path) for path in installed if path.exists()), sys.executable)
