@@ -89,7 +89,7 @@ def paxos(payloads: list[bytes], batch: int) -> dict[str, float]:
             leader.submit(payload)
         cluster.spent[leader.pid] += time.process_time() - begun
         cluster.step()
-        leader.compacted(leader.applied)
+        leader.snapshot_stored(leader.applied)
     done = cluster.applied - applied
     follower = next(pid for pid in MEMBERS if pid != leader.pid)
     return {f"paxos, {name}": (cluster.spent[pid] - before[pid]) / done * 1e6
