@@ -15,7 +15,7 @@ from random import Random
 
 import msgspec
 
-from kvstore.commands import Cancel, Command, Create, Query, encode
+from kvstore.operations import Cancel, Create, Query, StoreOperation, encode
 from kvstore.store import Store
 from paxos.limits import Limits, Timing
 from paxos.messages import Accept, AnyMessage, Entry, Operation
@@ -29,8 +29,8 @@ MEMBERS = (1, 2, 3, 4, 5)
 CONVERSATIONS = 1000
 
 
-def commands(count: int) -> list[Command]:
-    made: list[Command] = []
+def commands(count: int) -> list[StoreOperation]:
+    made: list[StoreOperation] = []
     for number in range(count // 2):
         context = f"b1-{number % CONVERSATIONS}"
         made += Query(context, "x" * 370), Cancel(context)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from console import Command
 from console.node_commands import AUTO
 from console.safe import one_line
-from kvstore.commands import Ask, Cancel, Choose, Create, Poll, Query, Retry, check
-from kvstore.commands import Command as Operation
+from kvstore.operations import Ask, Cancel, Choose, Create, Query, Retry, StartPoll, StoreOperation, check
 
 TurnSeen = Callable[[str], int | None]
 """The turn of a conversation that the user has before their eyes."""
@@ -20,7 +19,7 @@ class Refused(Exception):
     """A command that is typed right, but cannot be carried out. Says why, for users."""
 
 
-def operation(command: Command, turn_seen: TurnSeen, too_long: TooLong) -> Operation:
+def operation(command: Command, turn_seen: TurnSeen, too_long: TooLong) -> StoreOperation:
     """The operation that `command` asks for. Raises ValueError with a sentence for users, or Refused."""
     meant = _meant(command, turn_seen)
     mistake = check(meant)
@@ -32,7 +31,7 @@ def operation(command: Command, turn_seen: TurnSeen, too_long: TooLong) -> Opera
     return meant
 
 
-def _meant(command: Command, turn_seen: TurnSeen) -> Operation:
+def _meant(command: Command, turn_seen: TurnSeen) -> StoreOperation:
     context, *rest = command.args
     match command.name:
         case "create":
@@ -42,7 +41,7 @@ def _meant(command: Command, turn_seen: TurnSeen) -> Operation:
         case "ask":
             return Ask(context, rest[0])
         case "choose" if rest[0].lower() == AUTO:
-            return Poll(context, turn_seen(context))
+            return StartPoll(context, turn_seen(context))
         case "choose":
             return Choose(context, whole(rest[0], "number of a node"), turn_seen(context))
         case "cancel":

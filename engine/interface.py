@@ -1,59 +1,130 @@
-"""What a session needs of its node."""
+"""What a node needs of the engine that replicates its operations: submit, read, status, events.
+
+All of it happens in one event loop. Sessions, the responder and the prompts know this file, and no engine behind it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable
+from enum import StrEnum
+from typing import Protocol
 
-from kvstore.commands import Command as Operation
+import msgspec
+
+from kvstore.operations import StoreOperation
 from kvstore.store import Outcome, Store
-from server.applied_log import AppliedLog
-from server.explain_text import Sentence
-
-Answered = Callable[[Outcome | None], None]
-"""Gets an operation's outcome when it is applied at the node where it was submitted, before anybody is told; None if it
-cannot be known any more. Called in the midst of the node's work: must be quick and never raise."""
 
 
-class Node(Protocol):
-    """What a session needs of its node. All in one event loop."""
+class Busy(Exception):
+    """The engine takes no further operation, or read, until some are done."""
+
+
+class OperationId(msgspec.Struct, frozen=True, gc=False):
+    """Names an operation for ever: the node that submitted it, that node's incarnation, and its number there."""
+
+    node: int
+    incarnation: int
+    number: int
+
+
+class AppliedOperation(msgspec.Struct, frozen=True, gc=False):
+    """One operation that was applied to this node's store."""
+
+    position: int
+    id: OperationId
+    ballot: tuple[int, int, int] | None
+    """Under which this node accepted it; None if it learned it from somebody who knew it as decided."""
+    outcome: Outcome
+    ticket: int
+    """What `Engine.submit` returned, if it was submitted here and in this incarnation; else 0."""
+    live: bool
+    """False for an operation that is applied again after a restart."""
+
+
+class Role(StrEnum):
+    LEADER = "leader"
+    CANDIDATE = "candidate"
+    FOLLOWER = "follower"
+    LEARNER = "learner"
+
+
+class EngineStatus(msgspec.Struct, frozen=True):
+    """What a node can say of itself at any moment, at no cost."""
+
+    node: int
+    role: str
+    leader: int | None
+    ballot: tuple[int, int, int]
+    """Of the leadership that this node follows or claims; the last number is the next position."""
+    decided: int
+    applied: int
+    queued: int
+    """Own operations that are not applied yet."""
+    voter_status: str
+    links: tuple[int, ...]
+    """Peers with messages passing in both directions."""
+
+
+class EngineListener(Protocol):
+    """What an engine tells. Called in the midst of its work: must be quick and never raise."""
+
+    def on_applied(self, applied: AppliedOperation) -> None:
+        """An operation was applied; in order of positions."""
+
+    def on_outcome_unknown(self, ticket: int) -> None:
+        """An operation that was submitted here may or may not take effect; nothing more will be heard of it."""
+
+    def on_installed(self) -> None:
+        """The store was replaced by a later one: operations were applied that nobody was told of."""
+
+    def on_status(self, status: EngineStatus) -> None:
+        """The role, the leader, a link or the voter status has changed."""
+
+    def on_connected(self) -> None:
+        """The engine reaches its network."""
+
+    def on_disconnected(self, reason: str) -> None:
+        """The engine lost its network, and is trying again."""
+
+    def on_refused(self, reason: str) -> None:
+        """The network refuses this node; trying again will hardly help."""
+
+    def on_hint(self, node: int, payload: bytes) -> None:
+        """Another node sent a hint."""
+
+    def on_failed(self, reason: str) -> None:
+        """The engine acknowledges nothing any more, and the node must leave."""
+
+
+class Engine(Protocol):
+    """Replicates the operations of one node. `start` before anything else, `close` before leaving."""
 
     @property
-    def store(self) -> Store: ...
+    def store(self) -> Store:
+        """What has been applied here. Not to be changed."""
 
-    @property
-    def journal(self) -> AppliedLog: ...
+    def start(self, listener: EngineListener) -> None:
+        """Tells `listener` from now on, first of the operations that are applied again after a restart."""
 
-    def submit(self, command: Operation, answered: Answered) -> None:
-        """Has a command decided, exactly once and after those submitted before. Raises Busy."""
-        ...
+    def submit(self, operation: StoreOperation) -> int:
+        """Has an operation decided, exactly once, after those submitted here before. Returns a ticket: the listener
+        gets exactly one `on_applied` or `on_outcome_unknown` with it. Raises Busy."""
 
     def read(self) -> asyncio.Future[None]:
-        """Done when the store holds everything that was acknowledged anywhere before this call. Is cancelled by the
-        session when it gives up waiting. Raises Busy."""
-        ...
+        """Done when the store holds everything that was acknowledged anywhere before this call; is to be cancelled by
+        who stops waiting. Raises Busy."""
 
-    def glance(self) -> Mapping[str, Any]:
-        """`status` without what costs time."""
-        ...
+    def status(self) -> EngineStatus: ...
 
-    def status(self) -> Mapping[str, Any]:
-        """For users, ready for JSON: `node`, `role`, `leader`, `ballot`, `decided`, `applied`, `queued`, `digest`..."""
-        ...
-
-    def reachable(self) -> bool:
+    def majority_reachable(self) -> bool:
         """Whether there is, as far as this node sees, a leader with a majority."""
-        ...
 
-    def patience(self) -> float:
-        """Seconds after which a read is given up."""
-        ...
+    def read_timeout_s(self) -> float:
+        """How long a linearizable read may take on the network as it is now."""
 
+    def send_hint(self, node: int, payload: bytes) -> None:
+        """Sends something small to another node, outside the log; it may be lost."""
 
-class Commentator(Protocol):
-    """Who explains what the node does."""
-
-    def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
-
-    def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
+    def close(self) -> Awaitable[None]:
+        """Stores what is under way. What becomes of undecided operations is told as unknown."""

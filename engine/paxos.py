@@ -15,9 +15,9 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 
 import msgspec
 
-from engine.busy import Busy
-from engine.interface import Answered
-from kvstore.commands import Command, encode
+from engine.interface import Busy
+from engine.ports import Answered
+from kvstore.operations import StoreOperation, encode
 from kvstore.store import Outcome, Store
 from net.frames import MAX_PAYLOAD
 from paxos.limits import Limits, Timing
@@ -137,7 +137,7 @@ class PaxosEngine:
 
     # ---- Doors for users
 
-    def submit(self, command: Command, answered: Answered | None = None) -> None:
+    def submit(self, command: StoreOperation, answered: Answered | None = None) -> None:
         """Has a command decided, exactly once, after those submitted before. Raises Busy."""
         try:
             ticket = self.replica.submit(encode(msgspec.structs.replace(command, at=time.time_ns() // 1_000_000)))

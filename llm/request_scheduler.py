@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from kvstore.commands import check_text
+from kvstore.operations import check_text
 from llm import ranking
 from llm.budget import cut, room
 from llm.pace import Pace

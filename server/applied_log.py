@@ -9,7 +9,8 @@ from collections import deque
 
 import msgspec
 
-from kvstore.commands import MAX_AT, Answer, Ask, Candidate, Choose, Query, Ranking, Retry
+from kvstore.operations import MAX_AT, Answer, Ask, Candidate, Choose, Query, Ranking, Retry
+from kvstore.operations import name as operation_name
 from kvstore.store import Outcome
 from paxos.ballot import NOBODY, Leadership
 from paxos.messages import Entry, Operation
@@ -48,7 +49,7 @@ class AppliedLog:
 
     def note(self, position: int, entry: Entry | None, operation: Operation, outcome: Outcome) -> None:
         """An operation was applied; `entry` is what the log holds there."""
-        command = outcome.command
+        command = outcome.operation
         node: int | None = None
         text = ""
         if isinstance(command, (Query, Ask)):
@@ -61,7 +62,7 @@ class AppliedLog:
         self._decided.append(Decided(
             position, leadership, (operation.pid, operation.incarnation, operation.number),
             None if command is None else seconds(command.at),
-            "unknown" if command is None else type(command).__name__.lower(), outcome.context, outcome.turn, node, text,
+            "unknown" if command is None else operation_name(command), outcome.context, outcome.turn, node, text,
             outcome.error,
         ))
 

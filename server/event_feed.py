@@ -12,7 +12,7 @@ import msgspec
 from console import Layout, Text, render
 from console.progress_report import Progress
 from console.safe import one_line
-from kvstore.commands import (
+from kvstore.operations import (
     Answer,
     Ask,
     Cancel,
@@ -21,11 +21,12 @@ from kvstore.commands import (
     Create,
     Elect,
     Import,
-    Poll,
     Query,
     Ranking,
     Retry,
+    StartPoll,
 )
+from kvstore.operations import name as operation_name
 from kvstore.store import Outcome, Store
 from server.explain_text import Phase, Sentence
 from server.records import poll_record, response_record, turn_record, vote_record
@@ -74,14 +75,14 @@ class EventFeed:
 
     def on_applied(self, outcome: Outcome, origin: int, mine: bool) -> None:
         """An operation was applied that node `origin` submitted; `mine` if this user typed it."""
-        command, turn = outcome.command, outcome.turn
+        command, turn = outcome.operation, outcome.turn
         if command is None:
             return
         context = command.context
         if self._hushed and not mine and context not in self._asked_here:
             return
         if not outcome.ok:
-            self._on_refused(type(command).__name__.lower(), context, outcome.error or "", origin, mine)
+            self._on_refused(operation_name(command), context, outcome.error or "", origin, mine)
             return
         event = {"context": context, "turn": turn, "origin": origin}
         match command:
@@ -103,7 +104,7 @@ class EventFeed:
                 self._tell("restored", event, f"{context}: imported at node {origin}, {count}", mine)
             case Retry():
                 self._on_retry(command, event, mine)
-            case Poll():
+            case StartPoll():
                 if mine and turn is not None:
                     self._asked_here[context] = turn
                 self._tell("poll", event, f"{context}: the nodes rank the answers", mine)

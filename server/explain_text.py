@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from kvstore.commands import decode
+from kvstore.operations import decode
+from kvstore.operations import name as operation_name
 from paxos.ballot import Ballot, Leadership
 from paxos.messages import Reject, SnapshotPiece
 
@@ -202,4 +203,4 @@ def _command(payload: bytes) -> str:
         command = decode(payload)
     except ValueError:
         return "not a command"
-    return f"{type(command).__name__.lower()} {command.context}"
+    return f"{operation_name(command)} {command.context}"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from engine.busy import Busy
-from kvstore.commands import Command, Elect
+from engine.interface import Busy
 from kvstore.conversation import Conversation
+from kvstore.operations import Elect, StoreOperation
 from kvstore.store import Store
 from llm.requests import View
 
@@ -26,7 +26,7 @@ class Node(Protocol):
     @property
     def store(self) -> Store: ...
 
-    def submit(self, command: Command) -> None:
+    def submit(self, command: StoreOperation) -> None:
         """A poll that is over already is no matter. Raises Busy."""
         ...
 

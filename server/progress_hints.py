@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from kvstore.commands import Ask, Query, Retry
+from kvstore.operations import Ask, Query, Retry
 from kvstore.store import Outcome
 from llm.requests import Request
 
@@ -68,8 +68,8 @@ class Hints:
 
     def on_applied(self, outcome: Outcome, origin: int) -> None:
         """To be called before anybody acts on the operation: whose question is it?"""
-        if outcome.ok and isinstance(outcome.command, (Query, Ask, Retry)) and outcome.turn is not None:
-            key = outcome.command.context, outcome.turn
+        if outcome.ok and isinstance(outcome.operation, (Query, Ask, Retry)) and outcome.turn is not None:
+            key = outcome.operation.context, outcome.turn
             self._asked_at[key] = origin
             self._asked_at.move_to_end(key)
             self._sent.pop(key, None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvstore.commands import Answer, Candidate, Ranking
 from kvstore.conversation import Conversation, Poll, Response, Turn, Vote
+from kvstore.operations import Answer, Candidate, Ranking
 from server.applied_log import Decided
 
 

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from engine.busy import Busy
-from kvstore.commands import Answer, Candidate, Command, Ranking
+from engine.interface import Busy
 from kvstore.conversation import Conversation
+from kvstore.operations import Answer, Candidate, Ranking, StoreOperation
 from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
@@ -30,7 +30,7 @@ class Node(Protocol):
     @property
     def store(self) -> Store: ...
 
-    def submit(self, command: Command) -> None:
+    def submit(self, command: StoreOperation) -> None:
         """Whether an answer was taken or came too late is decided by the store, and shown by it. Raises Busy."""
         ...
 
@@ -56,7 +56,7 @@ class Responder:
         self._level = False
         self._catching_up: asyncio.Task[None] | None = None
         self._returning = PollCloser(node, number, poll_s)
-        self._unsent: deque[Command] = deque()
+        self._unsent: deque[StoreOperation] = deque()
         self._open: dict[str, Conversation] = {}
         """The conversations with an open question, by their ids. Kept while level: links come and go often, and there
         may be very many conversations."""
@@ -157,7 +157,7 @@ class Responder:
         await self.desk.close()
 
 
-def _operation(duty: Request, node: int, outcome: Reply | ProviderError) -> Command:
+def _operation(duty: Request, node: int, outcome: Reply | ProviderError) -> StoreOperation:
     failed = isinstance(outcome, ProviderError)
     text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
     if duty.kind == "ranking":

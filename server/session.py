@@ -20,10 +20,9 @@ from console.node_commands import ALL_CANDIDATES, AUTO, CHOSEN, COMMANDS, FORCE,
 from console.node_parsing import Refused, TooLong, whole
 from console.node_parsing import operation as operation_of
 from console.safe import one_line
-from engine.busy import Busy
-from engine.interface import Commentator, Node
-from kvstore.commands import Choose, Create, Import, Poll, Retry
-from kvstore.commands import Command as Operation
+from engine.interface import Busy
+from engine.ports import Commentator, Node
+from kvstore.operations import Choose, Create, Import, Retry, StartPoll, StoreOperation
 from kvstore.store import Outcome
 from server import transfer
 from server.applied_log import KEPT, seconds
@@ -56,7 +55,7 @@ class Session:
         self._too_long = too_long
         self._news = EventFeed(emit, lambda: node.store, node_id=node_id, nodes=nodes, level=level)
         self._current = Current(lambda: node.store.conversations)
-        self._unsent: deque[tuple[Operation, asyncio.Future[Result]]] = deque()
+        self._unsent: deque[tuple[StoreOperation, asyncio.Future[Result]]] = deque()
         self._under_way = 0
         """How many were submitted and have no outcome yet."""
         self._mine: Outcome | None = None
@@ -293,7 +292,7 @@ class Session:
     def _unknown(self, node: int) -> bool:
         return bool(self._members) and node not in self._members
 
-    def _decide(self, operation: Operation) -> asyncio.Future[Result]:
+    def _decide(self, operation: StoreOperation) -> asyncio.Future[Result]:
         """Submits at once, or when the node has room. A user who leaves cancels the future, never the operation."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         if isinstance(operation, (Create, Import)):
@@ -332,14 +331,14 @@ class Session:
                 self._unsent.popleft()
                 self._under_way += 1
 
-    def _decided(self, operation: Operation, answer: asyncio.Future[Result], outcome: Outcome | None) -> None:
+    def _decided(self, operation: StoreOperation, answer: asyncio.Future[Result], outcome: Outcome | None) -> None:
         self._under_way -= 1
         self._mine = outcome
         self._give(operation, answer, _result(operation, outcome))
         if self._unsent:
             self._send()
 
-    def _give(self, operation: Operation, answer: asyncio.Future[Result], result: Result) -> None:
+    def _give(self, operation: StoreOperation, answer: asyncio.Future[Result], result: Result) -> None:
         if isinstance(operation, (Create, Import)):
             self._current.created(operation.context)
         if not answer.done():
@@ -350,7 +349,7 @@ async def _at_once(result: Result) -> Result:
     return result
 
 
-def _result(operation: Operation, outcome: Outcome | None) -> Result:
+def _result(operation: StoreOperation, outcome: Outcome | None) -> Result:
     if outcome is None:
         return {"ok": False, "error": "the node stopped before this was decided; it may still take effect"}
     result: Result = {"ok": outcome.ok, "context": operation.context}
@@ -358,7 +357,7 @@ def _result(operation: Operation, outcome: Outcome | None) -> Result:
         result["turn"] = outcome.turn
     if isinstance(operation, Choose) or (isinstance(operation, Retry) and operation.node is not None):
         result["node"] = operation.node
-    if isinstance(operation, Poll):
+    if isinstance(operation, StartPoll):
         result["auto"] = True
     if not outcome.ok:
         result["error"] = outcome.error or "refused"

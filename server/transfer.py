@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from console.safe import DANGEROUS, one_line, visible
-from kvstore.commands import MAX_PACKED_BYTES, Import, Restored, RestoredTurn, check, check_context, check_turn, pack
+from kvstore.operations import MAX_PACKED_BYTES, Import, Restored, RestoredTurn, check, check_context, check_turn, pack
 
 FORMAT = "consensusllm-conversation"
 VERSION = 1

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from kvstore.commands import Answer, Command, decode, encode
+from kvstore.operations import Answer, StoreOperation, decode, encode
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, Reply
 from llm.request_scheduler import RequestScheduler
@@ -77,7 +77,7 @@ class Node:
         self.answering = Responder(pid, self, desk, poll_s=1000)
         self.running = asyncio.get_running_loop().create_task(self.answering.run())
 
-    def submit(self, command: Command) -> None:
+    def submit(self, command: StoreOperation) -> None:
         self.replica.submit(encode(command))
 
     def read(self) -> asyncio.Future[None]:

@@ -24,7 +24,7 @@ from random import Random
 
 import msgspec
 
-from kvstore.commands import Create
+from kvstore.operations import Create
 from paxos.ballot import Leadership
 from paxos.messages import AnyMessage, Prepare
 from tests.simulation.patterns import (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
-from kvstore.commands import Command, encode
+from kvstore.operations import StoreOperation, encode
 from kvstore.store import Outcome, Store
 from paxos.messages import AnyMessage, Entry, Routed
 from paxos.output import Applied, Durable, Output, Persist, VoterStatus
@@ -215,7 +215,7 @@ class Node:
             self.replica.suspect(peer, self.clock)
             self.pump()
 
-    def submit(self, command: Command, answer: Callable[[Applied | None, Outcome | None], None]) -> bool:
+    def submit(self, command: StoreOperation, answer: Callable[[Applied | None, Outcome | None], None]) -> bool:
         """A user's command; `answer` is called once it is applied here (never, if this process dies first).
         False if the queue is full."""
         try:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kvstore.commands import Create, Query, encode
+from kvstore.operations import Create, Query, encode
 from kvstore.store import Outcome
 from paxos.messages import AnyMessage, Routed
 from paxos.output import Applied

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kvstore.commands import Ask, Create
+from kvstore.operations import Ask, Create
 from tests.simulation.asking import PIDS, World
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from kvstore.commands import Create, Query
+from kvstore.operations import Create, Query
 from kvstore.store import Outcome, Store
 from paxos.ballot import Ballot
 from paxos.messages import NOOP, Accept, Accepted, Confirmed, Entry, Heartbeat, Operation, Prepare, Promise

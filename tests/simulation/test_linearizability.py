@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvstore import commands
+from kvstore import operations
 from kvstore.store import Store
 from tests.simulation.history import (
     ALWAYS,
@@ -334,23 +334,23 @@ def test_model_and_store_agree(seed: int) -> None:
 def store_says(store: Store, position: int, op: Op, args: Args) -> tuple[bool, int | None]:
     context, text, node, turn = args.context or "", args.text, args.node or 0, args.turn
     error = "failed" if text is None else None
-    command: commands.Command
+    command: operations.StoreOperation
     match op:
         case "create":
-            command = commands.Create(context)
+            command = operations.Create(context)
         case "query":
-            command = commands.Query(context, text or "")
+            command = operations.Query(context, text or "")
         case "ask":
-            command = commands.Ask(context, text or "")
+            command = operations.Ask(context, text or "")
         case "candidate":
-            command = commands.Candidate(context, turn or 0, node, text, error)
+            command = operations.Candidate(context, turn or 0, node, text, error)
         case "answer":
-            command = commands.Answer(context, turn or 0, node, text, error)
+            command = operations.Answer(context, turn or 0, node, text, error)
         case "choose":
-            command = commands.Choose(context, node, turn)
+            command = operations.Choose(context, node, turn)
         case _:
-            command = commands.Cancel(context, turn)
-    outcome = store.apply(position, commands.encode(command))
+            command = operations.Cancel(context, turn)
+    outcome = store.apply(position, operations.encode(command))
     return outcome.ok, outcome.turn
 
 

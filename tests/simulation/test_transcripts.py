@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kvstore.commands import Command, Create, Query
+from kvstore.operations import Create, Query, StoreOperation
 from paxos.limits import Limits
 from paxos.output import VoterStatus
 from tests.simulation.transcript import Transcript, command_words
@@ -62,7 +62,7 @@ class Stage:
     def remark(self, text: str) -> None:
         self.transcript.remark(text)
 
-    def submit(self, pid: int, command: Command) -> None:
+    def submit(self, pid: int, command: StoreOperation) -> None:
         self.remark(f"A user of node {pid}: {command_words(command)}")
         assert self.world.nodes[pid].submit(command, lambda applied, outcome: None)
 

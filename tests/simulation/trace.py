@@ -145,7 +145,7 @@ class Trace(Observer):
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
         name = self._words.operation(applied.operation)
-        self(world.now, f"{node.pid} applies {applied.position}: {name} {outcome.command}")
+        self(world.now, f"{node.pid} applies {applied.position}: {name} {outcome.operation}")
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
         self(world.now, f"{node.pid} installs a snapshot at {snapshot.position}")

@@ -9,7 +9,7 @@ import inspect
 
 import msgspec
 
-from kvstore.commands import Command, Create, Query, decode
+from kvstore.operations import Create, Query, StoreOperation, decode
 from kvstore.store import Outcome
 from paxos.ballot import Leadership
 from paxos.messages import (
@@ -53,7 +53,7 @@ def leadership_words(leadership: Leadership) -> str:
     return f"<{leadership[0]},{leadership[1]}>"
 
 
-def command_words(command: Command | None) -> str:
+def command_words(command: StoreOperation | None) -> str:
     match command:
         case Create(context):
             return f"create {context}"
@@ -221,7 +221,7 @@ class Transcript(Observer):
     def acknowledged(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
         self._look(world, node)
         word = "done" if outcome.ok else f"refused: {outcome.error}"
-        self._tell(world, node.pid, f"tells its user: {command_words(outcome.command)}, {word}")
+        self._tell(world, node.pid, f"tells its user: {command_words(outcome.operation)}, {word}")
 
     def stepped(self, world: World, node: Node) -> None:
         self._look(world, node)

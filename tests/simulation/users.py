@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from kvstore.commands import Answer, Ask, Cancel, Candidate, Choose, Command, Create, Query
 from kvstore.conversation import Kind, Turn
+from kvstore.operations import Answer, Ask, Cancel, Candidate, Choose, Create, Query, StoreOperation
 from kvstore.store import Outcome
 from paxos.messages import Snapshot
 from paxos.output import Applied, Durable
@@ -78,7 +78,7 @@ class Users(Observer):
         command, args = self._command(node, use)
         self._submit(world, node, f"n{node.pid}.{node.life} u{use.user}", use.op, command, args)
 
-    def _command(self, node: Node, use: Use) -> tuple[Command, Args]:
+    def _command(self, node: Node, use: Use) -> tuple[StoreOperation, Args]:
         context = use.context
         match use.op:
             case "create":
@@ -94,7 +94,7 @@ class Users(Observer):
         turn = len(shown.turns) if shown is not None and choices and use.dice % 2 else None
         return Choose(context, chosen, turn), Args(context, node=chosen, turn=turn)
 
-    def _submit(self, world: World, node: Node, process: str, op: str, command: Command, args: Args) -> None:
+    def _submit(self, world: World, node: Node, process: str, op: str, command: StoreOperation, args: Args) -> None:
         pending = self.recorder.invoke(process, op, args, world.now)  # type: ignore[arg-type]
         life = node.life
         self.waiting[node.pid] = self.waiting.get(node.pid, 0) + 1
@@ -149,8 +149,8 @@ class Users(Observer):
         world.at(ASK_AGAIN_S, lambda: self._look(world, node, life))
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
-        if outcome.ok and isinstance(outcome.command, Query | Ask) and outcome.turn is not None:
-            self._begin(world, node, outcome.command.context, outcome.turn)
+        if outcome.ok and isinstance(outcome.operation, Query | Ask) and outcome.turn is not None:
+            self._begin(world, node, outcome.operation.context, outcome.turn)
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
         self._look(world, node, node.life)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.commands import Ask, Query
+from kvstore.operations import Ask, Query
 from kvstore.store import Outcome
 from paxos.messages import Snapshot
 from paxos.output import Applied, Durable
@@ -38,8 +38,8 @@ class ExactlyOnce(Observer):
         self._position[node.pid] = position
         key = (operation.pid, operation.incarnation, operation.number)
         place = self._places.setdefault(key, position)
-        if isinstance(outcome.command, Query | Ask):
-            place = min(place, self._texts.setdefault(outcome.command.text, position))
+        if isinstance(outcome.operation, Query | Ask):
+            place = min(place, self._texts.setdefault(outcome.operation.text, position))
         if place != position:
             raise NotOnce(f"{node.pid} applies {operation} at {position}; it was applied at {place} already")
         last, number = self._last[node.pid].get(operation.pid, (0, 0))

@@ -14,7 +14,7 @@ import pytest
 
 from console import control_socket as control
 from console.control_socket import Control, address, socket_path
-from kvstore.commands import Create
+from kvstore.operations import Create
 from server.event_feed import Emit
 from server.session import Session
 from tests.unit.server.session_tools import ME, FakeNode

@@ -14,7 +14,7 @@ SCRIPT = textwrap.dedent(
     """
     import asyncio, sys
     from console import Console, Form
-    from kvstore.commands import Candidate, Create, Query
+    from kvstore.operations import Candidate, Create, Query
     from server.session import Session
     from tests.unit.server.session_tools import ME, FakeNode
 

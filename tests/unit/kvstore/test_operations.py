@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvstore.commands import (
+from kvstore.operations import (
     MAX_MODEL_BYTES,
     MAX_PACKED_BYTES,
     MAX_TEXT_BYTES,
@@ -20,12 +20,12 @@ from kvstore.commands import (
     Cancel,
     Candidate,
     Choose,
-    Command,
     Create,
     Import,
     Query,
     Restored,
     RestoredTurn,
+    StoreOperation,
     check,
     check_text,
     decode,
@@ -40,7 +40,7 @@ ANSWERED = RestoredTurn(
 )
 GIVEN_UP = RestoredTurn("ask", "who?", [], None)
 
-COMMANDS: list[Command] = [
+COMMANDS: list[StoreOperation] = [
     Create("c1"),
     Query("c1", "why?"),
     Candidate("c1", 1, 2, "because", None, "model", 1.5),
@@ -59,7 +59,7 @@ COMMANDS: list[Command] = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_survives_its_bytes(command: Command) -> None:
+def test_a_command_survives_its_bytes(command: StoreOperation) -> None:
     assert check(command) is None
     assert decode(encode(command)) == command
 
@@ -141,7 +141,7 @@ def test_lone_surrogates_are_refused() -> None:
         ),
     ],
 )
-def test_malformed_commands_are_refused(command: Command) -> None:
+def test_malformed_commands_are_refused(command: StoreOperation) -> None:
     assert check(command)
     with pytest.raises(ValueError):
         encode(command)

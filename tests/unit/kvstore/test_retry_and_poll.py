@@ -6,23 +6,23 @@ import msgspec
 import pytest
 
 from kvstore import rows
-from kvstore.commands import (
+from kvstore.conversation import State, Turn
+from kvstore.operations import (
     Answer,
     Ask,
     Cancel,
     Candidate,
     Choose,
-    Command,
     Create,
     Elect,
-    Poll,
     Query,
     Ranking,
     Retry,
+    StartPoll,
+    StoreOperation,
     check,
     encode,
 )
-from kvstore.conversation import State, Turn
 from kvstore.store import Store
 from tests.unit.kvstore.test_store import Cluster
 
@@ -100,7 +100,7 @@ def test_a_response_that_is_gone_is_gone_from_digest_and_snapshot(cluster: Clust
 
 
 def test_the_nodes_choose_the_best_by_bordas_count(cluster: Cluster) -> None:
-    cluster(said(1), said(3), said(5), said(4, error="no key"), Poll("c"))
+    cluster(said(1), said(3), said(5), said(4, error="no key"), StartPoll("c"))
     poll = turn_of(cluster).open_poll
     assert poll is not None and poll.ballot == [1, 3, 5]
     cluster(vote(5, 5, 3, 1), vote(1, 1, 3, 5), vote(2, 3, 5, 1), vote(4, error="nothing readable"))
@@ -113,25 +113,25 @@ def test_the_nodes_choose_the_best_by_bordas_count(cluster: Cluster) -> None:
 
 
 def test_a_tie_goes_to_the_lowest_node(cluster: Cluster) -> None:
-    cluster(said(2), said(4), Poll("c"), vote(1, 4, 2), vote(3, 2, 4), Elect("c", 1, 1))
+    cluster(said(2), said(4), StartPoll("c"), vote(1, 4, 2), vote(3, 2, 4), Elect("c", 1, 1))
     assert turn_of(cluster).chosen == 2
 
 
 def test_a_poll_without_votes_leaves_the_turn_open(cluster: Cluster) -> None:
-    cluster(said(2), said(4), Poll("c"), vote(1, error="unreadable"), Elect("c", 1, 1))
+    cluster(said(2), said(4), StartPoll("c"), vote(1, error="unreadable"), Elect("c", 1, 1))
     assert turn_of(cluster).state is State.OPEN and turn_of(cluster).open_poll is None
-    assert cluster(Poll("c")).ok, "once more"
+    assert cluster(StartPoll("c")).ok, "once more"
     poll = turn_of(cluster).open_poll
     assert poll is not None and (poll.number, poll.votes) == (2, {})
     assert "is over" in cluster.refused(vote(1, 2, 4)), "of the first poll"
 
 
 def test_what_makes_no_choice_is_refused(cluster: Cluster) -> None:
-    assert "two answers" in cluster.refused(Poll("c"))
+    assert "two answers" in cluster.refused(StartPoll("c"))
     cluster(said(1))
-    assert "two answers" in cluster.refused(Poll("c"))
-    cluster(said(2), Poll("c"))
-    assert "already" in cluster.refused(Poll("c"))
+    assert "two answers" in cluster.refused(StartPoll("c"))
+    cluster(said(2), StartPoll("c"))
+    assert "already" in cluster.refused(StartPoll("c"))
     for order in ([1], [1, 3], [1, 2, 3]):
         assert "does not name the answers" in cluster.refused(vote(1, *order))
     cluster(vote(1, 1, 2))
@@ -139,11 +139,11 @@ def test_what_makes_no_choice_is_refused(cluster: Cluster) -> None:
     cluster(Retry("c"))
     assert "is over" in cluster.refused(Elect("c", 1, 1)), "the answers it was about are gone"
     cluster(Cancel("c"), Ask("c", "who?"))
-    assert "leader's answer" in cluster.refused(Poll("c"))
+    assert "leader's answer" in cluster.refused(StartPoll("c"))
 
 
 def test_a_user_may_choose_while_the_nodes_do(cluster: Cluster) -> None:
-    cluster(said(1), said(2), Poll("c"), Choose("c", 2))
+    cluster(said(1), said(2), StartPoll("c"), Choose("c", 2))
     assert "is over" in cluster.refused(vote(1, 1, 2))
 
 
@@ -179,8 +179,9 @@ def test_rows_of_an_earlier_version_are_understood() -> None:
 def test_rounds_and_votes_are_in_digest_and_snapshot(cluster: Cluster) -> None:
     cluster(said(1), said(2), Retry("c", node=4))
     before = cluster.store.digest()
-    steps: list[Command] = [
-        Poll("c"), vote(1, 2, 1), vote(2, error="unreadable"), Retry("c", node=4), Poll("c"), vote(1, 1, 2, poll=2),
+    steps: list[StoreOperation] = [
+        StartPoll("c"), vote(1, 2, 1), vote(2, error="unreadable"), Retry("c", node=4), StartPoll("c"),
+        vote(1, 1, 2, poll=2),
     ]
     for step in steps:
         assert cluster(step).ok

@@ -9,26 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvstore.commands import (
+from kvstore.conversation import Kind, State
+from kvstore.operations import (
     Answer,
     Ask,
     Cancel,
     Candidate,
     Choose,
-    Command,
     Create,
     Elect,
     Import,
-    Poll,
     Query,
     Ranking,
     Restored,
     RestoredTurn,
     Retry,
+    StartPoll,
+    StoreOperation,
     encode,
     pack,
 )
-from kvstore.conversation import Kind, State
 from kvstore.store import Outcome, Store
 
 
@@ -39,19 +39,19 @@ class Cluster:
         self.store = Store()
         self.position = 0
 
-    def __call__(self, *commands: Command) -> Outcome:
+    def __call__(self, *commands: StoreOperation) -> Outcome:
         """Applies all; returns the last outcome."""
         for command in commands:
             self.position += 1
             outcome = self.store.apply(self.position, encode(command))
         return outcome
 
-    def refused(self, command: Command) -> str:
+    def refused(self, command: StoreOperation) -> str:
         """The sentence with which the command is refused; checks that it changes nothing."""
         before, digest = copy.deepcopy(dict(self.store.conversations)), self.store.digest()
         outcome = self(command)
         assert not outcome.ok and outcome.turn is None and outcome.error
-        assert outcome.command == command and outcome.context == command.context
+        assert outcome.operation == command and outcome.context == command.context
         assert self.store.conversations == before and self.store.digest() == digest
         return outcome.error
 
@@ -88,7 +88,7 @@ def test_conversations_are_in_order_of_creation(cluster: Cluster) -> None:
 
 
 def test_unknown_conversation(cluster: Cluster) -> None:
-    commands: list[Command] = [
+    commands: list[StoreOperation] = [
         Query("c1", "why?"), Ask("c1", "why?"), Choose("c1", 1), Cancel("c1"), said(1), Answer("c1", 1, 1, "x", None)
     ]
     for command in commands:
@@ -277,10 +277,10 @@ responses = st.one_of(st.tuples(texts, st.none()), st.tuples(st.none(), texts))
 
 
 @st.composite
-def commands(draw: st.DrawFn) -> Command:
+def commands(draw: st.DrawFn) -> StoreOperation:
     context = draw(contexts)
     kind = draw(st.sampled_from(
-        [Create, Query, Ask, Candidate, Answer, Choose, Cancel, Import, Retry, Poll, Ranking, Elect]
+        [Create, Query, Ask, Candidate, Answer, Choose, Cancel, Import, Retry, StartPoll, Ranking, Elect]
     ))
     if kind is Create:
         return Create(context)
@@ -292,8 +292,8 @@ def commands(draw: st.DrawFn) -> Command:
         return Cancel(context, draw(st.none() | turns))
     if kind is Retry:
         return Retry(context, draw(st.none() | turns), draw(st.none() | nodes))
-    if kind is Poll:
-        return Poll(context, draw(st.none() | turns))
+    if kind is StartPoll:
+        return StartPoll(context, draw(st.none() | turns))
     if kind is Elect:
         return Elect(context, draw(turns), draw(st.integers(1, 2)))
     if kind is Ranking:
@@ -351,7 +351,7 @@ def _gather(rows: dict[bytes, bytes], store: Store) -> None:
 
 
 @given(st.lists(commands(), min_size=2, max_size=20), st.data())
-def test_different_states_have_different_digests(history: list[Command], data: st.DataObject) -> None:
+def test_different_states_have_different_digests(history: list[StoreOperation], data: st.DataObject) -> None:
     one, other = Cluster(), Cluster()
     one(*history)
     other(*data.draw(st.permutations(history)))

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from kvstore.commands import Create
+from kvstore.operations import Create
 from paxos.acceptor import Acceptor
 from paxos.ballot import BOTTOM, NOBODY, Ballot, Leadership, ballot
 from paxos.limits import Limits

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from kvstore.commands import Create
+from kvstore.operations import Create
 from kvstore.store import Outcome
 from paxos.acceptor import Acceptor
 from paxos.ballot import BOTTOM, Ballot, Leadership, ballot

@@ -12,7 +12,7 @@ from itertools import combinations, permutations
 
 import pytest
 
-from kvstore.commands import Create
+from kvstore.operations import Create
 from paxos.ballot import NOBODY, Leadership
 from paxos.messages import AnyMessage, Prepare
 from tests.simulation.world import Node, Observer, World

@@ -12,10 +12,9 @@ from msgspec import structs
 from console import Layout, Result
 from console.run import Text
 from console.usage import parse
-from engine.busy import Busy
-from engine.interface import Answered
-from kvstore.commands import Candidate, encode
-from kvstore.commands import Command as Operation
+from engine.interface import Busy
+from engine.ports import Answered
+from kvstore.operations import Candidate, StoreOperation, encode
 from kvstore.store import Outcome, Store
 from paxos.messages import NOOP, Entry
 from paxos.messages import Operation as Named
@@ -34,13 +33,13 @@ class FakeNode:
         self.store = Store()
         self.journal = AppliedLog()
         self.room = room
-        self.waiting: deque[tuple[Operation, Answered]] = deque()
+        self.waiting: deque[tuple[StoreOperation, Answered]] = deque()
         self.reads: list[asyncio.Future[None]] = []
         self.majority = True
         self.position = 0
         self.session: Session | None = None
 
-    def submit(self, command: Operation, answered: Answered) -> None:
+    def submit(self, command: StoreOperation, answered: Answered) -> None:
         if len(self.waiting) >= self.room:
             raise Busy
         self.waiting.append((command, answered))
@@ -68,7 +67,7 @@ class FakeNode:
     def patience(self) -> float:
         return 0.01
 
-    def apply(self, command: Operation, origin: int, answered: Answered | None = None) -> Outcome:
+    def apply(self, command: StoreOperation, origin: int, answered: Answered | None = None) -> Outcome:
         """As if decided, from any node."""
         self.position += 1
         outcome = self.store.apply(self.position, encode(structs.replace(command, at=1_700_000_000_000)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.commands import Candidate, Create, Query
+from kvstore.operations import Candidate, Create, Query
 from kvstore.store import Outcome
 from paxos.ballot import NOBODY
 from paxos.messages import Entry, Operation

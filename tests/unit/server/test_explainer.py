@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvstore.commands import Create, encode
+from kvstore.operations import Create, encode
 from paxos.ballot import NOBODY, Ballot, ballot
 from paxos.messages import (
     Accept,

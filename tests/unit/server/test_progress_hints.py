@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from console import progress_report as progress
 from console.progress_report import Progress
-from kvstore.commands import Cancel, Command, Query, Retry
 from kvstore.conversation import Kind, Response, Turn
+from kvstore.operations import Cancel, Query, Retry, StoreOperation
 from kvstore.store import Outcome
 from llm.requests import Request
 from paxos.messages import AnyMessage
@@ -29,7 +29,7 @@ class CommandPipeline:
             lambda: self.now,
         )
 
-    def asked(self, origin: int, command: Command | None = None, turn: int = 1) -> None:
+    def asked(self, origin: int, command: StoreOperation | None = None, turn: int = 1) -> None:
         command = command or Query("c", "why?")
         self.hints.on_applied(Outcome(command, True, None, command.context, turn), origin)
 

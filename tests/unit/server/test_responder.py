@@ -5,7 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from kvstore.commands import Answer, Ask, Candidate, Command, Create, Elect, Poll, Query, Ranking, Retry, encode
+from kvstore.operations import (
+    Answer,
+    Ask,
+    Candidate,
+    Create,
+    Elect,
+    Query,
+    Ranking,
+    Retry,
+    StartPoll,
+    StoreOperation,
+    encode,
+)
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, ProviderError, Reply
 from llm.request_scheduler import RequestScheduler
@@ -40,7 +52,7 @@ class FakeNode:
 
     def __init__(self, poll_s: float = 1000) -> None:
         self.store = Store()
-        self.submitted: list[Command] = []
+        self.submitted: list[StoreOperation] = []
         self.reads: list[asyncio.Future[None]] = []
         self.position = 0
         self.llm = Llm()
@@ -48,14 +60,14 @@ class FakeNode:
             ME, self, lambda done: RequestScheduler(LlmSettings(), lambda: self.llm, done), poll_s=poll_s
         )
 
-    def submit(self, command: Command) -> None:
+    def submit(self, command: StoreOperation) -> None:
         self.submitted.append(command)
 
     def read(self) -> asyncio.Future[None]:
         self.reads.append(asyncio.get_running_loop().create_future())
         return self.reads[-1]
 
-    def apply(self, *commands: Command) -> None:
+    def apply(self, *commands: StoreOperation) -> None:
         for command in commands:
             self.position += 1
             outcome = self.store.apply(self.position, encode(command))
@@ -68,7 +80,7 @@ class FakeNode:
         self.reads[-1].set_result(None)
         await until(lambda: self.answering._catching_up is None)
 
-    async def next(self) -> Command:
+    async def next(self) -> StoreOperation:
         await until(lambda: bool(self.submitted))
         return self.submitted.pop(0)
 
@@ -158,9 +170,9 @@ def test_asked_again_it_answers_for_that_round() -> None:
     run(scenario)
 
 
-def with_answers(*nodes: int) -> list[Command]:
+def with_answers(*nodes: int) -> list[StoreOperation]:
     answers = [Candidate("c", 1, node, f"of {node}", None) for node in nodes]
-    return [Create("c"), Query("c", "why?"), *answers, Poll("c")]
+    return [Create("c"), Query("c", "why?"), *answers, StartPoll("c")]
 
 
 def test_a_vote_is_read_or_the_node_abstains() -> None:
@@ -171,7 +183,7 @@ def test_a_vote_is_read_or_the_node_abstains() -> None:
         assert sorted(vote.order) == [2, 3] and vote.error is None
         node.llm.says = "both are nice"
         node.apply(Create("d"), Query("d", "why?"), Candidate("d", 1, ME, "x", None), Candidate("d", 1, 3, "y", None))
-        node.apply(Poll("d"))
+        node.apply(StartPoll("d"))
         vote = await _vote(node)
         assert (vote.order, vote.error) == ([], "its ranking cannot be read")
 
@@ -184,7 +196,7 @@ async def _vote(node: FakeNode) -> Ranking:
     return vote
 
 
-def votes(*nodes: int) -> list[Command]:
+def votes(*nodes: int) -> list[StoreOperation]:
     return [Ranking("c", 1, node, 1, [2, 3], None) for node in nodes]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from console import Command
 from console.usage import UsageError, parse
-from kvstore.commands import Answer, Candidate, Choose, Create, Query
+from kvstore.operations import Answer, Candidate, Choose, Create, Query
 from server.session import COMMANDS
 from tests.unit.server.session_tools import PAPER, Bench, bench
 

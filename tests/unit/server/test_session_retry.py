@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console.usage import parse
-from kvstore.commands import Answer, Candidate, Create, Elect, Query, Ranking
+from kvstore.operations import Answer, Candidate, Create, Elect, Query, Ranking
 from server.event_feed import Level
 from server.session import COMMANDS, Session
 from tests.unit.server.session_tools import ME, PAPER, Bench, bench

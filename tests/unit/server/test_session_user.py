@@ -10,7 +10,7 @@ import pytest
 
 from console import Command
 from console.usage import UsageError
-from kvstore.commands import Candidate, Choose, Create, Query
+from kvstore.operations import Candidate, Choose, Create, Query
 from paxos.ballot import ballot
 from server.event_feed import Level
 from server.explain_text import Phase, Sentence

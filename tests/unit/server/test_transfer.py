@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kvstore.commands import Restored, unpack
+from kvstore.operations import Restored, unpack
 from server.transfer import TransferError, parse, read, to_json, to_markdown, write
 
 TALK: dict[str, Any] = {

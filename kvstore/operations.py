@@ -1,6 +1,6 @@
-"""The commands that nodes replicate, their limits, and their bytes.
+"""The operations that nodes replicate, their limits, and their bytes.
 
-A command's bytes end up as the payload of a decided operation and are read by every node, so what is valid must not
+An operation's bytes end up as the payload of a decided operation and are read by every node, so what is valid must not
 depend on anything that differs between nodes: the rules below use fixed tables, not the Unicode data of the
 interpreter, which grows from one Python version to the next.
 """
@@ -26,29 +26,29 @@ MAX_AT: Final = 2**48
 
 
 class _Dated(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
-    """The last field of every command: when it was proposed, in milliseconds since 1970 by its proposer's clock; 0 if
+    """The last field of every operation: when it was proposed, in milliseconds since 1970 by its proposer's clock; 0 if
     unknown. Nothing depends on it: it is for people."""
 
     at: int = 0
 
 
-class _Command(_Dated, frozen=True, array_like=True, gc=False):
-    """Base of all commands; `context` is the id of the conversation that it is about."""
+class _StoreOperation(_Dated, frozen=True, array_like=True, gc=False):
+    """Base of all operations; `context` is the id of the conversation that it is about."""
 
     context: str
 
 
-class Create(_Command, frozen=True, tag=1):
+class Create(_StoreOperation, frozen=True, tag=1):
     """A new, empty conversation."""
 
 
-class Query(_Command, frozen=True, tag=2):
+class Query(_StoreOperation, frozen=True, tag=2):
     """A new turn that every node's LLM answers with a candidate."""
 
     text: str
 
 
-class _Said(_Command, frozen=True):
+class _Said(_StoreOperation, frozen=True):
     """What the LLM of `node` says to turn `turn` (from 1): a text, or an error that says why there is none.
 
     `seconds` is how long the LLM took. `round` is how often this node had been asked again when it began: what belongs
@@ -70,7 +70,7 @@ class Candidate(_Said, frozen=True, tag=3):
     """What one of the LLMs says to a query: the user chooses."""
 
 
-class Choose(_Command, frozen=True, tag=4):
+class Choose(_StoreOperation, frozen=True, tag=4):
     """The candidate of `node` becomes the answer. `turn` guards against choosing in a turn that the user did not see;
     None means the last one."""
 
@@ -78,7 +78,7 @@ class Choose(_Command, frozen=True, tag=4):
     turn: int | None = None
 
 
-class Ask(_Command, frozen=True, tag=5):
+class Ask(_StoreOperation, frozen=True, tag=5):
     """A new turn that the leader alone answers."""
 
     text: str
@@ -88,7 +88,7 @@ class Answer(_Said, frozen=True, tag=6):
     """What the LLM says to an `Ask`. A text is chosen at once; an error leaves the turn open for a later answer."""
 
 
-class Cancel(_Command, frozen=True, tag=7):
+class Cancel(_StoreOperation, frozen=True, tag=7):
     """Gives up the open turn. `turn` as in `Choose`."""
 
     turn: int | None = None
@@ -113,13 +113,13 @@ class RestoredTurn(msgspec.Struct, frozen=True, array_like=True, gc=False):
     chosen: int | None
 
 
-class Import(_Command, frozen=True, tag=13):
+class Import(_StoreOperation, frozen=True, tag=13):
     """A new conversation with all its turns, as `pack` made them. No LLM is asked."""
 
     turns: bytes
 
 
-class Retry(_Command, frozen=True, tag=9):
+class Retry(_StoreOperation, frozen=True, tag=9):
     """All nodes, or `node` alone, are asked the open question again; what they said so far is dropped. `turn` as in
     `Choose`."""
 
@@ -127,13 +127,13 @@ class Retry(_Command, frozen=True, tag=9):
     node: int | None = None
 
 
-class Poll(_Command, frozen=True, tag=10):
+class StartPoll(_StoreOperation, frozen=True, tag=10):
     """Every node's LLM is to rank the answers that are there now. `turn` as in `Choose`."""
 
     turn: int | None = None
 
 
-class Ranking(_Command, frozen=True, tag=11):
+class Ranking(_StoreOperation, frozen=True, tag=11):
     """How the LLM of `node` ranks the answers: their nodes, best first; or an error that says why it abstains. `poll`
     is the number of the poll within the turn, from 1."""
 
@@ -145,32 +145,37 @@ class Ranking(_Command, frozen=True, tag=11):
     model: str = ""
 
 
-class Elect(_Command, frozen=True, tag=12):
+class Elect(_StoreOperation, frozen=True, tag=12):
     """Ends a poll: the best answer by the rankings that are in is chosen."""
 
     turn: int
     poll: int
 
 
-Command: TypeAlias = (
-    Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | Poll | Ranking | Elect | Import
+StoreOperation: TypeAlias = (
+    Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
 )
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+_decoder: msgspec.msgpack.Decoder[StoreOperation] = msgspec.msgpack.Decoder(StoreOperation)
 _turns_decoder = msgspec.msgpack.Decoder(list[RestoredTurn])
 
 
-def encode(command: Command) -> bytes:
-    """The payload to replicate. Raises ValueError, with a sentence for users, for a command that `check` refuses."""
-    error = check(command)
+def encode(operation: StoreOperation) -> bytes:
+    """The payload to replicate. Raises ValueError, with a sentence for users, for an operation that `check` refuses."""
+    error = check(operation)
     if error is not None:
         raise ValueError(error)
-    return _encoder.encode(command)
+    return _encoder.encode(operation)
 
 
-def decode(payload: bytes) -> Command:
-    """The command of a payload. Raises ValueError if there is none in it. Limits are not checked here."""
+def name(operation: StoreOperation) -> str:
+    """As users know it: create, query, ..."""
+    return "poll" if isinstance(operation, StartPoll) else type(operation).__name__.lower()
+
+
+def decode(payload: bytes) -> StoreOperation:
+    """The operation of a payload. Raises ValueError if there is none in it. Limits are not checked here."""
     try:
         return _decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError) as error:
@@ -196,15 +201,15 @@ def unpack(packed: bytes) -> list[RestoredTurn]:
         raise ValueError("these are no turns of a conversation") from error
 
 
-def check(command: Command) -> str | None:
-    """Why the command would be refused whatever the state is, as a sentence for users; None if it is well-formed."""
-    error = check_context(command.context)
+def check(operation: StoreOperation) -> str | None:
+    """Why the operation would be refused whatever the state is, as a sentence for users; None if it is well-formed."""
+    error = check_context(operation.context)
     if error is not None:
         return error
-    if not 0 <= command.at <= MAX_AT:
+    if not 0 <= operation.at <= MAX_AT:
         return "the time is out of range"
-    rule = _RULES.get(type(command))
-    return None if rule is None else rule(command)
+    rule = _RULES.get(type(operation))
+    return None if rule is None else rule(operation)
 
 
 def check_context(context: str) -> str | None:
@@ -233,12 +238,12 @@ def check_text(text: str, what: str = "text") -> str | None:
     return None
 
 
-def _check_import(command: Import) -> str | None:
-    if len(command.turns) > MAX_PACKED_BYTES:
-        size = len(command.turns)
+def _check_import(operation: Import) -> str | None:
+    if len(operation.turns) > MAX_PACKED_BYTES:
+        size = len(operation.turns)
         return f"the conversation is too large: {size} bytes when compressed, at most {MAX_PACKED_BYTES} are possible"
     try:
-        turns = unpack(command.turns)
+        turns = unpack(operation.turns)
     except ValueError as error:
         return str(error)
     checked = ((number, check_turn(turn)) for number, turn in enumerate(turns, 1))
@@ -262,47 +267,47 @@ def check_turn(turn: RestoredTurn) -> str | None:
     return None
 
 
-def _check_response(command: _Said | Restored) -> str | None:
-    if (command.text is None) == (command.error is None):
+def _check_response(operation: _Said | Restored) -> str | None:
+    if (operation.text is None) == (operation.error is None):
         return "an LLM's response is either a text or an error"
-    if not (math.isfinite(command.seconds) and command.seconds >= 0):
+    if not (math.isfinite(operation.seconds) and operation.seconds >= 0):
         return "an LLM's time is a number of seconds from 0 on"
     try:
-        fits = len(command.model.encode()) <= MAX_MODEL_BYTES
+        fits = len(operation.model.encode()) <= MAX_MODEL_BYTES
     except UnicodeEncodeError:
         return "the model's name is not valid Unicode"
     if not fits:
         return f"the model's name is longer than {MAX_MODEL_BYTES} bytes"
-    error = _check_node(command.node)
+    error = _check_node(operation.node)
     if error is not None:
         return error
-    if command.text is not None:
-        return check_text(command.text)
-    assert command.error is not None
-    return check_text(command.error, "error")
+    if operation.text is not None:
+        return check_text(operation.text)
+    assert operation.error is not None
+    return check_text(operation.error, "error")
 
 
-def _check_counts(command: _Said) -> str | None:
-    if not 0 <= command.round <= MAX_TURN:
-        return f"there is no round {command.round}"
-    if not 0 <= command.seen <= command.before <= MAX_TURN:
-        return f"an LLM cannot have seen {command.seen} of {command.before} turns"
+def _check_counts(operation: _Said) -> str | None:
+    if not 0 <= operation.round <= MAX_TURN:
+        return f"there is no round {operation.round}"
+    if not 0 <= operation.seen <= operation.before <= MAX_TURN:
+        return f"an LLM cannot have seen {operation.seen} of {operation.before} turns"
     return None
 
 
-def _check_ranking(command: Ranking) -> str | None:
+def _check_ranking(operation: Ranking) -> str | None:
     try:
-        fits = len(command.model.encode()) <= MAX_MODEL_BYTES
+        fits = len(operation.model.encode()) <= MAX_MODEL_BYTES
     except UnicodeEncodeError:
         return "the model's name is not valid Unicode"
     if not fits:
         return f"the model's name is longer than {MAX_MODEL_BYTES} bytes"
-    if bool(command.order) == (command.error is not None):
+    if bool(operation.order) == (operation.error is not None):
         return "a node either ranks or says why it abstains"
-    if len(set(command.order)) < len(command.order):
+    if len(set(operation.order)) < len(operation.order):
         return "a ranking names every node once"
-    error = _check_node(command.node) if command.error is None else check_text(command.error, "error")
-    return error or next(filter(None, map(_check_node, (command.node, *command.order))), None)
+    error = _check_node(operation.node) if operation.error is None else check_text(operation.error, "error")
+    return error or next(filter(None, map(_check_node, (operation.node, *operation.order))), None)
 
 
 def _check_poll(poll: int) -> str | None:
@@ -317,32 +322,32 @@ def _check_turn(turn: int | None) -> str | None:
     return None if turn is None or 1 <= turn <= MAX_TURN else f"there is no turn {turn}"
 
 
-def _check_choose(command: Choose) -> str | None:
-    return _check_node(command.node) or _check_turn(command.turn)
+def _check_choose(operation: Choose) -> str | None:
+    return _check_node(operation.node) or _check_turn(operation.turn)
 
 
-def _check_retry(command: Retry) -> str | None:
-    return (None if command.node is None else _check_node(command.node)) or _check_turn(command.turn)
+def _check_retry(operation: Retry) -> str | None:
+    return (None if operation.node is None else _check_node(operation.node)) or _check_turn(operation.turn)
 
 
-def _check_said(command: _Said) -> str | None:
-    return _check_turn(command.turn) or _check_response(command) or _check_counts(command)
+def _check_said(operation: _Said) -> str | None:
+    return _check_turn(operation.turn) or _check_response(operation) or _check_counts(operation)
 
 
 _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
-    Query: lambda command: check_text(command.text),
-    Ask: lambda command: check_text(command.text),
+    Query: lambda operation: check_text(operation.text),
+    Ask: lambda operation: check_text(operation.text),
     Candidate: _check_said,
     Answer: _check_said,
     Choose: _check_choose,
-    Cancel: lambda command: _check_turn(command.turn),
-    Poll: lambda command: _check_turn(command.turn),
+    Cancel: lambda operation: _check_turn(operation.turn),
+    StartPoll: lambda operation: _check_turn(operation.turn),
     Retry: _check_retry,
-    Ranking: lambda command: _check_turn(command.turn) or _check_poll(command.poll) or _check_ranking(command),
-    Elect: lambda command: _check_turn(command.turn) or _check_poll(command.poll),
+    Ranking: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll) or _check_ranking(operation),
+    Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     Import: _check_import,
 }
-"""For each kind of command, what else must be so; looked up rather than matched, as every node does it for each."""
+"""For each kind of operation, what else must be so; looked up rather than matched, as every node does it for each."""
 
 _NOT_IN_CONTEXT: Final = (
     ("\x00", "\x20"),  # controls, space
