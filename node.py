@@ -75,7 +75,7 @@ class Node:
             host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
             secret=config.secret, incarnation=database.durable.incarnation, events=self,
         )
-        self._standing = database.durable.standing
+        self._standing = database.durable.voter_status
         self._host: PaxosEngine | None = None
         self._sessions: set[Session] = set()
         self._answering: Responder | None = None
@@ -188,9 +188,9 @@ class Node:
         for session in self._sessions:
             session.on_leader(status.leader)
         self._answering.see(status.leader, status.links)
-        if status.standing is not self._standing:
-            self._standing = status.standing
-            if status.standing is VoterStatus.LEARNER:
+        if status.voter_status is not self._standing:
+            self._standing = status.voter_status
+            if status.voter_status is VoterStatus.LEARNER:
                 self._console.emit(
                     {"event": "learner", "node": self.number},
                     "this node's disk is new but the others remember an older one: what it promised is forgotten, so "

@@ -177,7 +177,7 @@ class PaxosEngine:
         return {
             "node": status.node, "role": status.role, "leader": status.leader,
             "ballot": list(msgspec.structs.astuple(status.ballot)), "decided": status.decided,
-            "applied": status.applied, "queued": status.queued, "standing": str(status.standing),
+            "applied": status.applied, "queued": status.queued, "standing": str(status.voter_status),
             "links": list(status.links),
         }
 
@@ -235,7 +235,7 @@ class PaxosEngine:
                 self._store(out)
             self._consume(out)
         status = self.replica.status()
-        seen = (status.role, status.leader, status.links, status.standing)
+        seen = (status.role, status.leader, status.links, status.voter_status)
         if seen != self._seen:
             self._seen = seen
             if self.observer is not None:
