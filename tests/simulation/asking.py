@@ -22,7 +22,7 @@ from paxos.messages import AnyMessage
 from paxos.output import Output
 from paxos.replica import Replica
 from server.responder import Responder
-from tests.simulation.node import Disk
+from tests.simulation.disk import Disk
 
 PIDS = [1, 2, 3, 4, 5]
 TURNS = 30

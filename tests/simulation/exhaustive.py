@@ -8,8 +8,8 @@ these steps is tried until nothing new is found:
 
 - a message that was ever sent is delivered. Messages are not taken out of the network by that: one may be delivered
   any number of times (duplication), in any order (reordering), much later, or never (loss);
-- a proposer stands for one of the leaderships that the scope allows it, if its own promise is lower;
-- a proposer that stands or leads is handed one of its operations;
+- a proposer campaigns for one of the leaderships that the scope allows it, if its own promise is lower;
+- a proposer that campaigns or leads is handed one of its operations;
 - the mortal node's oldest pending write reaches its disk, and only then the messages that vouch for it leave;
 - the mortal node dies, once, with all its writes that have not reached the disk yet, and starts again from its disk.
 
@@ -23,9 +23,9 @@ In every state: one operation at most is chosen at a position (a quorum has acce
 in the messages ever sent); what a node knows as decided is what was chosen; who promised or accepted in a message has
 it on disk; and in every step: no promise falls, no decision is forgotten.
 
-Not covered: repetition after a timeout (with messages that stay in the network it adds nothing), who stands when (the
-scope allows it at any time), catching up by Fetch and snapshot, heartbeats, reads, more than one message per turn of
-a node, Reject (it only tells its receiver to stand higher, which the scope lets it do anyway).
+Not covered: repetition after a timeout (with messages that stay in the network it adds nothing), who campaigns when
+(the scope allows it at any time), catching up by Fetch and snapshot, heartbeats, reads, more than one message per turn
+of a node, Outranked (it only tells its receiver to campaign for a higher leadership, which the scope allows anyway).
 """
 
 from __future__ import annotations
@@ -214,8 +214,9 @@ class Room:
                 yield self._done(number, state, stand(state, leadership))
         for proposer, name in self._search.scope.operations:
             state = self._load(number)
-            replica, operation = state.replica, Operation(name, 1, 1, b"")
-            if proposer == self.pid and (replica.leader or replica.candidate) and operation not in replica._held:
+            candidate, leader, operation = state.replica.candidate, state.replica.leader, Operation(name, 1, 1, b"")
+            held = candidate is not None and operation in candidate.held
+            if proposer == self.pid and (leader or candidate) and not held:
                 yield self._done(number, state, deliver(state, self.pid, Forward([operation])))
 
 

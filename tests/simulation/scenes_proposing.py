@@ -226,7 +226,7 @@ def learned_then_restarted() -> None:
     node = stage.others(leader)[0]
     stage.lose(Decide, to=node)
     stage.create(leader, "learned")
-    stage.until(lambda: node.replica.log.decided == 1)
+    stage.until(lambda: node.replica.log.decided_upto == 1)
     stage.run(0.5)
     node.crash()
     node.start()
@@ -328,7 +328,7 @@ def promise_behind_the_cut() -> None:
     stage.mend()
     stage.cut(behind)
     stage.until(lambda: away.replica.log.compacted == leader.replica.applied)
-    if behind.replica.log.decided >= away.replica.log.compacted:
+    if behind.replica.log.decided_upto >= away.replica.log.compacted:
         raise OffStage(f"{behind.pid} knows too much")
     leader.crash()
     stage.mend()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paxos.messages import Accept, Confirm, Confirmed, Decide, Forward, Learn, ReadReply, Reject
+from paxos.messages import Accept, Confirm, Confirmed, Decide, Forward, Learn, Outranked, ReadReply
 from tests.simulation.stage import OffStage, Stage
 from tests.simulation.world import Node
 
@@ -36,7 +36,7 @@ def higher_leader_confirms() -> None:
     old = replaced_unaware(stage)
     stage.mend()
     stage.lose(of=old, where=lambda message: not isinstance(message, Confirm))
-    stage.lose(to=old, where=lambda message: not isinstance(message, Confirmed | Reject))
+    stage.lose(to=old, where=lambda message: not isinstance(message, Confirmed | Outranked))
     stage.read(old, shows="new")
     stage.run(0.1)
     stage.end()

@@ -259,7 +259,7 @@ def wiped_node() -> Stage:
     stage.remark("Its disk is lost")
     stage.world.nodes[3].wipe()
     stage.restart(3)
-    stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.status().standing is VoterStatus.LEARNER)
+    stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.status().voter_status is VoterStatus.LEARNER)
     stage.submit(3, Create("coffee"))
     stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.applied == 2)
     return stage

@@ -26,7 +26,7 @@ class News(Observer):
             return
         self._last = message
         told = self._told[node.pid]
-        for row in message.rows:
-            if row.version < told.get(row.pid, row.version):
-                raise OldNews(f"{node.pid} tells {row}, having told version {told[row.pid]} before")
-            told[row.pid] = row.version
+        for state in message.states:
+            if state.version < told.get(state.pid, state.version):
+                raise OldNews(f"{node.pid} tells {state}, having told version {told[state.pid]} before")
+            told[state.pid] = state.version
