@@ -5,3 +5,6 @@ from __future__ import annotations
 
 class InvalidCommand(ValueError):
     """A command that no state makes possible. Says why, as a sentence for users."""
+
+BUSY = "busy, try again"
+"""How the error of a command begins for which there is no room now."""

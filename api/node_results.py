@@ -159,7 +159,7 @@ class NodeStatus(Result, frozen=True, kw_only=True):
     applied: int
     queued: int
     """Operations of this node that are not applied yet."""
-    standing: str | UnsetType = UNSET
+    standing: str
     """Whether it votes."""
     links: tuple[int, ...]
     """Peers with messages passing in both directions."""
