@@ -76,6 +76,8 @@ class SessionEvent(msgspec.Struct, frozen=True):
     """An event as one user is told it."""
 
     event: Event
+    nodes: int
+    """How many there are."""
     level: Level
     mine: bool = False
     """This user wanted it: the command's result says it, too."""
@@ -150,24 +152,24 @@ class EventFeed:
         if due:
             question.reported_at = self._clock()
         progress = question.progress if due else None
-        self._tell(SessionEvent(event, self.level, False, True, found.turns[turn - 1], progress))
+        self._tell(SessionEvent(event, self._nodes, self.level, False, True, found.turns[turn - 1], progress))
 
     def on_leader(self, leader: int | None) -> None:
         """The node sees another leader, or none; calls that change nothing are fine."""
         if leader != self._leader:
             self._leader = leader
-            self._tell(SessionEvent(LeaderEvent(leader), self.level))
+            self._tell(SessionEvent(LeaderEvent(leader), self._nodes, self.level))
 
     def on_explained(self, sentences: Sequence[Sentence]) -> None:
         """The node explains itself."""
         for said in sentences:
             ballot = None if said.ballot is None else (said.ballot.seq_num, said.ballot.pid, said.ballot.op_num)
-            self._tell(SessionEvent(ExplainEvent(said.phase.value, ballot, said.text), self.level))
+            self._tell(SessionEvent(ExplainEvent(said.phase.value, ballot, said.text), self._nodes, self.level))
 
     def _on_refused(self, operation: StoreOperation, error: str, origin: int, mine: bool) -> None:
         if self.level is Level.VERBOSE and not mine:
             event = OperationRefusedEvent(operation_name(operation), operation.context, origin, error)
-            self._tell(SessionEvent(event, self.level))
+            self._tell(SessionEvent(event, self._nodes, self.level))
 
     def _on_turn(self, operation: StoreOperation, turn: int, origin: int, mine: bool) -> None:
         """Something happened in a turn."""
@@ -221,10 +223,10 @@ class EventFeed:
     def _tell_others(self, event: Event, mine: bool) -> None:
         """What only those are told who want to know what happens elsewhere."""
         if not self.level.reserved:
-            self._tell(SessionEvent(event, self.level, mine))
+            self._tell(SessionEvent(event, self._nodes, self.level, mine))
 
     def _tell_turn(self, event: Event, context: str, turn: int) -> None:
         question = self._questions.get(context)
         asked_here = question is not None and question.turn == turn
         found = self._store().conversations[context].turns[turn - 1]
-        self._tell(SessionEvent(event, self.level, False, asked_here, found))
+        self._tell(SessionEvent(event, self._nodes, self.level, False, asked_here, found))
