@@ -41,6 +41,13 @@ class _Head(msgspec.Struct):
     reason: str | None = None
 
 
+class FailureReply(Failure, frozen=True, kw_only=True):
+    """Any failure, with what it may say besides."""
+
+    context: str | None = None
+    stale: bool = False
+
+
 class Reply(msgspec.Struct, frozen=True):
     """The line that answers a command."""
 
@@ -51,11 +58,17 @@ class Reply(msgspec.Struct, frozen=True):
         """All that it says, `event`, `command` and `line` included."""
         return msgspec.json.decode(self.raw, type=dict[str, Any])
 
+    @property
+    def failure(self) -> FailureReply | None:
+        """What went wrong; None if the command succeeded."""
+        ok = msgspec.json.decode(self.raw, type=Result).ok
+        return None if ok else msgspec.json.decode(self.raw, type=FailureReply)
+
     def result(self, kind: type[R]) -> R:
         """Raises CommandFailed if the command failed."""
-        if msgspec.json.decode(self.raw, type=Result).ok:
+        failure = self.failure
+        if failure is None:
             return msgspec.json.decode(self.raw, type=kind)
-        failure = msgspec.json.decode(self.raw, type=Failure)
         if failure.kind == "usage":
             raise InvalidCommandFailed(failure)
         raise BusyFailed(failure) if failure.error.startswith(BUSY) else CommandFailed(failure)
@@ -83,7 +96,7 @@ class Client:
     """Commands may be sent while others wait for their answers; they are answered in order."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, name: str = "the other side",
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, name: str = "the node",
         on_waiting: Callable[[str], None] = lambda reason: None, quote: bool = False,
     ) -> None:
         """`name` is what errors call the other side; `on_waiting` is told what a command waits for. `quote`: the other
@@ -100,18 +113,16 @@ class Client:
         self._reading = asyncio.ensure_future(self._read())
 
     @classmethod
-    async def connect(
-        cls, path: Path, *, name: str = "the node", on_waiting: Callable[[str], None] = lambda reason: None
-    ) -> Client:
+    async def connect(cls, path: Path, *, on_waiting: Callable[[str], None] = lambda reason: None) -> Client:
         """To the control socket at `path`. Raises Unreachable."""
         try:
             with address(path) as short:
                 reader, writer = await asyncio.open_unix_connection(short, limit=LONGEST_LINE)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise Unreachable(f"{name} is not running: nobody listens at {path}", missing=True) from None
+            raise Unreachable(f"this node is not running: nobody listens at {path}", missing=True) from None
         except OSError as error:
-            raise Unreachable(f"cannot reach {name} at {path}: {error.strerror or error}") from None
-        return cls(reader, writer, name=name, on_waiting=on_waiting, quote=True)
+            raise Unreachable(f"cannot reach this node at {path}: {error.strerror or error}") from None
+        return cls(reader, writer, on_waiting=on_waiting, quote=True)
 
     async def run(self, command: Command[R], timeout_s: float | None = None) -> R:
         """The result of a command. Raises CommandFailed, NoAnswer, ConnectionLost, Unreachable."""
@@ -225,13 +236,12 @@ class Client:
 
 
 def run_line(
-    path: Path, text: str, timeout_s: float, *, name: str = "the node",
-    on_waiting: Callable[[str], None] = lambda reason: None,
+    path: Path, text: str, timeout_s: float, *, on_waiting: Callable[[str], None] = lambda reason: None
 ) -> Reply:
     """One line at a control socket, for who has no event loop. Raises NoAnswer, ConnectionLost, Unreachable."""
 
     async def ask() -> Reply:
-        async with await Client.connect(path, name=name, on_waiting=on_waiting) as client:
+        async with await Client.connect(path, on_waiting=on_waiting) as client:
             return await client.run_line(text, timeout_s)
 
     return asyncio.run(ask())

@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 from api.base import Event, Result, encode, encode_gently, result_line
-from api.sockets import address
 from api.node_events import RefusedEvent
 from api.prompt import DroppedEvent, WaitingEvent
+from api.sockets import address
 from console.command_pipeline import CommandPipeline
 from console.command_table import TypedCommand
 from console.lines import Line, LineSplitter
@@ -131,7 +131,7 @@ class _Client:
 
     async def answer(self, typed: TypedCommand, result: Result) -> None:
         encoded = await asyncio.to_thread(encode_gently, result) if typed.large else encode(result)
-        self._write(result_line(typed.name, typed.line, encoded))
+        self._write(result_line(result.answers or typed.name, typed.line, encoded))
         if self._waiting_bytes() > BOUND:
             self._flush()
             try:

@@ -241,7 +241,7 @@ class Console:
         """A result as it is written. Large ones are encoded in small steps, in a thread: see `answer`."""
         if self.form is Form.JSON:
             encoded = encode_gently(result) if typed.large else encode(result)
-            return result_line(typed.name, typed.line, encoded).decode()
+            return result_line(result.answers or typed.name, typed.line, encoded).decode()
         return self._for_humans(self._for_reading(typed, result))
 
     def _for_reading(self, typed: TypedCommand, result: Result) -> str:
@@ -274,16 +274,3 @@ class Console:
             write_all(self._stdout, text)
         else:
             terminal.print(text)
-
-
-async def run_console(
-    table: CommandTable[E],
-    executor: E,
-    form: Form,
-    *,
-    title: str = "",
-    history_path: Path | None = None,
-    status_line: Callable[[], str] | None = None,
-) -> int:
-    """A console for somebody who has no events to show; see `Console`."""
-    return await Console(form, title=title, history_path=history_path).run(table, executor, status_line=status_line)

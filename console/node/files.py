@@ -67,8 +67,8 @@ def _view_import(command: ImportCommand, result: ImportResult, layout: Layout) -
 
 IMPORT = Entry[NodeExecutor, ImportCommand, ImportResult](
     Usage(
-        "import", f"FILE [C] [{CHOSEN}]", "make a conversation of a .json export, called C", "import talk.json c2", 1, 3,
-        details="All of it is one operation: it comes in as a whole or not at all. No LLM is asked. A question "
+        "import", f"FILE [C] [{CHOSEN}]", "make a conversation of a .json export, called C", "import talk.json c2", 1,
+        3, details="All of it is one operation: it comes in as a whole or not at all. No LLM is asked. A question "
         f"that was open comes in as given up. With {CHOSEN} only the answers that were chosen come in.",
     ),
     ImportCommand,

@@ -36,7 +36,9 @@ QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
 )
 
 ASK = Entry[NodeExecutor, AskCommand, QueryResult](
-    Usage("ask", "C TEXT", "ask the leader's LLM alone", "ask c1 What is a quorum?", 2, 2, text=True, details=_LEFT_OUT),
+    Usage(
+        "ask", "C TEXT", "ask the leader's LLM alone", "ask c1 What is a quorum?", 2, 2, text=True, details=_LEFT_OUT
+    ),
     AskCommand,
     submitted(Session.ask),
     view=lambda command, result, layout: layout.text(
