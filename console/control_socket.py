@@ -131,7 +131,7 @@ class _Client:
 
     async def answer(self, typed: TypedCommand, result: Result) -> None:
         encoded = await asyncio.to_thread(encode_gently, result) if typed.large else encode(result)
-        self._write(result_line(result.answers or typed.name, typed.line, encoded))
+        self._write(result_line(result.replies_to or typed.name, typed.line, encoded))
         if self._waiting_bytes() > BOUND:
             self._flush()
             try:

@@ -72,7 +72,7 @@ async def _run(prompt: OperatorPrompt, command: Any, earlier: Earlier, usage: Us
     values = {key: value for key, value in result.items() if key not in ("ok", "command")}
     kind: Any = msgspec.defstruct(
         "Result", [(key, Any) for key in values], bases=(base.Result,), kw_only=True,
-        namespace={"answers": result.get("command")},
+        namespace={"replies_to": result.get("command")},
     )
     made: base.Result = kind(**values)
     return made

@@ -241,7 +241,7 @@ class Console:
         """A result as it is written. Large ones are encoded in small steps, in a thread: see `answer`."""
         if self.form is Form.JSON:
             encoded = encode_gently(result) if typed.large else encode(result)
-            return result_line(result.answers or typed.name, typed.line, encoded).decode()
+            return result_line(result.replies_to or typed.name, typed.line, encoded).decode()
         return self._for_humans(self._for_reading(typed, result))
 
     def _for_reading(self, typed: TypedCommand, result: Result) -> str:
