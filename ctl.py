@@ -14,11 +14,12 @@ from api.client import Reply, run_line
 from api.errors import ClientError
 from api.safe_text import coloured, visible
 from api.sockets import socket_path
-from config.config import ConfigError, load
+from config.config import ConfigError
 from console import Layout, Usage
 from console.basic_views import error
 from console.node.table import NODE_TABLE
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.configuration import load
 
 DEFAULT_TIMEOUT_S = 30.0
 

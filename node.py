@@ -7,9 +7,10 @@ import argparse
 import json
 import sys
 
-from config.config import ConfigError, load
+from config.config import ConfigError
 from launcher import check_config, node_process
 from launcher.arguments import EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.configuration import load
 
 EXAMPLES = (
     ("python node.py 1", "node 1 of config.json, with a prompt"),

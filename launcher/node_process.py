@@ -28,10 +28,9 @@ from engine.paxos import PaxosEngine
 from launcher import check_config
 from launcher.arguments import EXIT_FAILED
 from llm.budget import too_long
-from llm.providers import registry
 from llm.request_scheduler import RequestScheduler
 from llm.requests import Request
-from llm.settings import choose
+from llm.settings import build, choose
 from llm.warm_up import warm_up
 from net.link import NodeLink
 from paxos.limits import Limits, Timing
@@ -124,7 +123,7 @@ def _make_service(config: Config, number: int, database: Database, emit: Callabl
 
     def make_scheduler(done: Done, on_progress: Callable[[Request, int], None]) -> RequestScheduler:
         return RequestScheduler(
-            llm, lambda: registry.build(llm, number, config.data_dir), done, on_progress=on_progress
+            llm, lambda: build(llm, number, config.data_dir), done, on_progress=on_progress
         )
 
     return NodeService(

@@ -17,7 +17,7 @@ from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
 from llm.request_scheduler import RequestScheduler
-from llm.requests import Request, View, owed, owed_in
+from llm.requests import Request, View, pending, pending_in
 from server.poll_closer import PollCloser
 
 _PAUSE_S = 1.0
@@ -89,7 +89,7 @@ class Responder:
             self._ask_open()
 
     def _ask_open(self) -> None:
-        for request in owed(self._open, self._number, self._view):
+        for request in pending(self._open, self._number, self._view):
             self.scheduler.start(request)
         for conversation in self._open.values():
             self._poll_closer.review(conversation, self._view)
@@ -134,7 +134,7 @@ class Responder:
             self._open.pop(outcome.context, None)
         else:
             self._open[outcome.context] = conversation
-            request = owed_in(conversation, self._number, self._view)
+            request = pending_in(conversation, self._number, self._view)
             if request is not None:
                 self.scheduler.start(request)
         self._poll_closer.review(conversation, self._view)
@@ -162,7 +162,7 @@ def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> S
     failed = isinstance(outcome, ProviderError)
     text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
     if request.kind == "ranking":
-        order = read_ranking(text or "", request.ballot)
+        order = read_ranking(text or "", request.ranked)
         if order is None and not failed:
             error = "its ranking cannot be read"
         return Ranking(request.context, request.turn, node, request.round, order or [], error, outcome.model)
