@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api.client import Client, Reply, run_line
+from api.client import Client, ReceivedEvent, Reply, run_line
 from api.errors import (
     BUSY,
     BusyFailed,
@@ -126,16 +126,16 @@ def test_lines_may_be_under_way_together_and_have_line_feeds(tmp_path: Path) -> 
 
 
 def test_a_command_without_an_answer_says_what_it_waits_for(tmp_path: Path) -> None:
-    waits: list[str] = []
+    events: list[ReceivedEvent] = []
 
     def script(line: str) -> list[dict[str, Any]]:
         return [{"event": "waiting", "command": "create", "reason": "no majority reachable"}]
 
     async def scenario(_: Client, server: Server) -> None:
-        async with await Client.connect(server.path, on_waiting=waits.append) as client:
+        async with await Client.connect(server.path, on_event=events.append) as client:
             with pytest.raises(NoAnswer, match=r"within 0.2 s \(no majority reachable\); a change may still") as gone:
                 await client.run(CreateCommand("c1"), timeout_s=0.2)
-            assert gone.value.waiting_for == "no majority reachable" and waits == ["no majority reachable"]
+            assert gone.value.waiting_for == "no majority reachable" and [event.name for event in events] == ["waiting"]
 
     at(tmp_path, script, scenario)
 
