@@ -19,7 +19,7 @@ import uvloop
 from config.config import Config, ConfigError
 from console import Console, Form
 from console.log_notices import route_logging
-from console.operator_prompt import OperatorPrompt
+from console.operator_prompt import OPERATOR_TABLE, OperatorPrompt, event
 from console.operator_views import event_text
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
 from launcher.check_config import warnings
@@ -40,7 +40,7 @@ async def serve(config: Config, form: Form) -> int:
     """Relays until the operator leaves or a signal comes; returns the exit code of the process."""
     console = Console(form, title="network", history_path=config.data_dir / "history-network")
     orchestrator = Orchestrator(
-        config, lambda event: console.emit(event, event_text(event)), live=form is Form.TERMINAL
+        config, lambda values: console.emit(event(values), event_text(values)), live=form is Form.TERMINAL
     )
     try:
         port = await orchestrator.start()
@@ -50,14 +50,16 @@ async def serve(config: Config, form: Form) -> int:
     restore_logging = route_logging(console.say)
     where = f"{config.orchestrator.host}:{port}"
     console.emit(
-        {"event": "ready", "port": port, "host": config.orchestrator.host, "nodes": config.node_ids},
+        event({"event": "ready", "port": port, "host": config.orchestrator.host, "nodes": config.node_ids}),
         f"network of {config.cluster} at {where}, for the nodes {', '.join(map(str, config.node_ids))}; type help, or "
         "script failover",
     )
     for warning in warnings(len(config.nodes)):
         console.say(f"warning: {warning}")
     prompt = OperatorPrompt(orchestrator)
-    talking = asyncio.create_task(console.run(prompt, status_line=lambda: prompt.status_line(console.paper)))
+    talking = asyncio.create_task(console.run(
+        OPERATOR_TABLE, prompt, status_line=lambda: prompt.status_line(console.layout)
+    ))
     for sign in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(sign, talking.cancel)
     try:

@@ -7,8 +7,8 @@ import json
 import time
 from pathlib import Path
 
+from api.sockets import address, socket_path
 from console import Result
-from console.control_socket import address, socket_path
 
 LIMIT = 64 * 1024 * 1024
 """Bytes of one line; a node's longest answers are below that."""
