@@ -27,6 +27,7 @@ import uvloop
 from bench import relay_share
 from net.link import NodeLink
 from net.relay.faults import Faults
+from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 
 NODES = 5
@@ -35,11 +36,17 @@ WINDOW = 2000
 """Messages that a sender has under way to each receiver at most."""
 
 
+class Unheard:
+    def on_node_up(self, node: int) -> None: ...
+    def on_node_down(self, node: int) -> None: ...
+    def on_refused(self, notice: RefusalNotice) -> None: ...
+
+
 def relay_process(door: Connection, bare: bool) -> None:
     async def main() -> None:
         faults = Faults(Random(1))
         relay = Relay(
-            cluster="bench", nodes=range(1, NODES + 1), secret=None, faults=faults, emit=lambda _: None
+            cluster="bench", nodes=range(1, NODES + 1), secret=None, faults=faults, listener=Unheard()
         )
         door.send(await (relay_share.start(HOST) if bare else relay.start(HOST, 0)))
         leave = asyncio.Event()

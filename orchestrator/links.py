@@ -7,6 +7,11 @@ from typing import Any
 
 from console import Result
 from net.relay.faults import ALL, Faults, Link
+from net.relay.faults.cut import Cut, partition
+from net.relay.faults.delay import Delay
+from net.relay.faults.duplicate import Duplicate
+from net.relay.faults.loss import Loss
+from net.relay.faults.reorder import Reorder
 from orchestrator.timers import Timers
 from orchestrator.words import (
     FOR,
@@ -39,11 +44,11 @@ class LinkCommands:
             "partition": self._partition,
             "heal": self._heal,
             "delay": self._delay,
-            "loss": lambda args: self._percent("loss", args, self._faults.set_loss, "get lost"),
-            "duplicate": lambda args: self._percent("duplicate", args, self._faults.set_duplicates, "arrive twice"),
-            "dup": lambda args: self._percent("dup", args, self._faults.set_duplicates, "arrive twice"),
+            "loss": lambda args: self._percent("loss", args, Loss, "get lost"),
+            "duplicate": lambda args: self._percent("duplicate", args, Duplicate, "arrive twice"),
+            "dup": lambda args: self._percent("dup", args, Duplicate, "arrive twice"),
             "reorder": lambda args: self._percent(
-                "reorder", args, self._faults.set_reordering, "may be overtaken"
+                "reorder", args, Reorder, "may be overtaken"
             ),
             "seed": self._seed,
         }
@@ -55,7 +60,7 @@ class LinkCommands:
 
         async def act() -> Result:
             token = self._time("failLink", flags)
-            self._faults.fail(*links, token=token)
+            self._faults.set(Cut, dict.fromkeys(links, Cut(True)), token)
             return self._links_now(f"failed: {words}", flags)
 
         return act
@@ -66,7 +71,7 @@ class LinkCommands:
         links, words = self._nodes.link(flags.words, flags.one_way, example)
 
         async def act() -> Result:
-            self._faults.fix(*links)
+            self._faults.set(Cut, dict.fromkeys(links, Cut(False)))
             return self._links_now(f"works: {words}", flags)
 
         return act
@@ -78,7 +83,8 @@ class LinkCommands:
         async def act() -> Result:
             others = [other for other in self._nodes.numbers if other != node]
             token = self._time("isolate", flags)
-            self._faults.fail(*((node, other) for other in others), *((other, node) for other in others), token=token)
+            links = [*((node, other) for other in others), *((other, node) for other in others)]
+            self._faults.set(Cut, dict.fromkeys(links, Cut(True)), token)
             return {"node": node, **self._links_now(f"node {node} hears nobody, and nobody hears it", flags)}
 
         return act
@@ -89,7 +95,7 @@ class LinkCommands:
         groups = self._nodes.groups(" ".join(flags.words), example)
 
         async def act() -> Result:
-            self._faults.partition(groups, self._time("partition", flags))
+            self._faults.set(Cut, partition(groups), self._time("partition", flags))
             text = "the groups hear each other no more; inside them all links work"
             return {"groups": groups, **self._links_now(text, flags)}
 
@@ -97,7 +103,7 @@ class LinkCommands:
 
     def _heal(self, args: list[str]) -> Action:
         async def act() -> Result:
-            self._faults.heal()
+            self._faults.set(Cut, {ALL: Cut(False)})
             rest = ", ".join(quality_words(self._faults))
             return self._links_now("all links work" + (f" (still on: {rest})" if rest else ""), Flags([]))
 
@@ -114,14 +120,16 @@ class LinkCommands:
 
         async def act() -> Result:
             token = self._time("delay", flags)
-            self._faults.set_delay(delay / 1000, sum(jitter) / 1000, links, token)
+            self._faults.set(Delay, dict.fromkeys(links, Delay(delay, float(sum(jitter)))), token)
             more = f" to {delay + jitter[0]:g}" if jitter and jitter[0] else ""
             text = f"every message{where} is {delay:g}{more} ms late"
             return {"delay_ms": delay, "jitter_ms": sum(jitter), **_of(links), **_lasting(text, flags)}
 
         return act
 
-    def _percent(self, name: str, args: list[str], set_: Callable[..., None], what: str) -> Action:
+    def _percent(
+        self, name: str, args: list[str], kind: Callable[[float], Loss | Duplicate | Reorder], what: str
+    ) -> Action:
         flags = split_flags(args, f"{name} 1 2 20 {ONE_WAY}", allowed=(ONE_WAY, FOR))
         single = len(flags.words) > 1
         example = f"{name} 1 2 20" if single else f"{name} 5"
@@ -131,7 +139,8 @@ class LinkCommands:
         percent = percentage(numbers[0] if numbers else "", example)
 
         async def act() -> Result:
-            set_(percent, links, self._time(name, flags))
+            fault = kind(percent)
+            self._faults.set(type(fault), dict.fromkeys(links, fault), self._time(name, flags))
             key = "duplicate_percent" if name == "dup" else f"{name}_percent"
             of = f"of the messages{where}" if where else "of all messages"
             return {key: percent, **_of(links), **_lasting(f"{percent:g} % {of} {what}", flags)}
@@ -188,15 +197,5 @@ def _of(links: list[Link]) -> dict[str, Any]:
 
 def quality_words(faults: Faults) -> list[str]:
     """What is wrong with links that work, in a few words each."""
-    general = faults.general
-    words = []
-    if general.delay_s or general.jitter_s:
-        jitter = f" + {general.jitter_s * 1000:g}" if general.jitter_s else ""
-        words.append(f"delay {general.delay_s * 1000:g}{jitter} ms")
-    rates = (
-        ("loss", general.loss_percent), ("duplicate", general.duplicate_percent), ("reorder", general.reorder_percent)
-    )
-    words += [f"{name} {percent:g} %" for name, percent in rates if percent]
-    if faults.own:
-        words.append(f"single links: {len(faults.own)}")
-    return words
+    words = [fault.words() for fault in faults.in_force() if not isinstance(fault, Cut) and fault != type(fault)()]
+    return [*words, f"single links: {len(faults.different)}"] if faults.different else words

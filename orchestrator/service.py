@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 from config.config import Config
 from console import Command, Result, by_name
@@ -13,7 +13,7 @@ from console.operator_commands import USAGES
 from console.operator_views import cut_words
 from console.safe import one_line
 from net.relay.faults import Faults
-from net.relay.refusals import Emit
+from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 from orchestrator import links
 from orchestrator.fault_history import SHOWN, FaultHistory
@@ -37,6 +37,9 @@ STATUS_CHARS = 400
 SHORT_LIST = 4
 """So many failed links are named in the status line."""
 
+Emit: TypeAlias = Callable[[dict[str, Any]], None]
+
+
 class Orchestrator:
     """Carries out the operator's commands against a relay. Events go to `emit`: those of the relay, `fault_over` when
     a fault for a while ends, `step` and `step_result` of a script, `status` while watching. `live` says that `watch`
@@ -56,7 +59,7 @@ class Orchestrator:
         self._sampling: asyncio.TimerHandle | None = None
         self.faults = Faults(random if random is not None else Random())
         self.relay = Relay(
-            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, emit=emit
+            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self
         )
         self._nodes = Nodes(config.node_ids, lambda: self._waiting.whoever_leads())
         self._waiting = Waiting(self._nodes, self.relay, self._client)
@@ -163,6 +166,19 @@ class Orchestrator:
         if width is not None and len(line) > width:
             line = "|".join([*known, *script])
         return one_line(line, width or STATUS_CHARS)
+
+    # ---- What the relay tells
+
+    def on_node_up(self, node: int) -> None:
+        self._emit({"event": "node_up", "node": node})
+
+    def on_node_down(self, node: int) -> None:
+        self._emit({"event": "node_down", "node": node})
+
+    def on_refused(self, notice: RefusalNotice) -> None:
+        told = {"event": "refused", "code": notice.code, "reason": notice.reason}
+        more = {"address": notice.address, "count": notice.count}
+        self._emit({**told, **{key: value for key, value in more.items() if value is not None}})
 
     # ---- Commands about no fault
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from console import Result
-from net.relay.faults import Faults
+from net.relay.faults import ALL, Faults, Link
+from net.relay.faults.delay import Delay
+from net.relay.faults.duplicate import Duplicate
+from net.relay.faults.loss import Loss
+from net.relay.faults.reorder import Reorder
 from net.relay.relay import Relay
 from orchestrator.rates import Rates
 
@@ -14,28 +18,26 @@ def network_status(nodes: Iterable[int], relay: Relay, rates: Rates, paused: Ite
     """Everything that is known of nodes and links, ready for JSON. Delay, loss and the rest are those of every link
     that `own` does not list."""
     faults = relay.faults
-    general = faults.general
     return {
         "nodes": [node_status(node, relay, rates, node in paused) for node in nodes],
         "links": [list(link) for link in faults.cut],
-        "delay_ms": general.delay_s * 1000,
-        "jitter_ms": general.jitter_s * 1000,
-        "loss_percent": general.loss_percent,
-        "duplicate_percent": general.duplicate_percent,
-        "reorder_percent": general.reorder_percent,
+        **_quality(faults),
         "own": _own(faults),
     }
 
 
 def _own(faults: Faults) -> list[Result]:
-    return [
-        {
-            "from": src, "to": dst, "delay_ms": link.delay_s * 1000, "jitter_ms": link.jitter_s * 1000,
-            "loss_percent": link.loss_percent, "duplicate_percent": link.duplicate_percent,
-            "reorder_percent": link.reorder_percent,
-        }
-        for (src, dst), link in faults.own.items()
-    ]
+    return [{"from": src, "to": dst, **_quality(faults, (src, dst))} for src, dst in faults.different]
+
+
+def _quality(faults: Faults, link: Link = ALL) -> Result:
+    delay = faults.get(Delay, link)
+    return {
+        "delay_ms": delay.delay_ms, "jitter_ms": delay.jitter_ms,
+        "loss_percent": faults.get(Loss, link).loss_percent,
+        "duplicate_percent": faults.get(Duplicate, link).duplicate_percent,
+        "reorder_percent": faults.get(Reorder, link).reorder_percent,
+    }
 
 
 def node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> Result:
