@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from api.safe_text import one_line
 from console.layout import Layout
-from console.safe import one_line
 from console.usage import Result
 
 STALE = "(possibly stale: no majority reachable)"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from api.safe_text import one_line
 from console import Command
 from console.node_commands import AUTO
-from console.safe import one_line
 from kvstore.operations import Ask, Cancel, Choose, Create, Query, Retry, StartPoll, StoreOperation, check
 
 TurnSeen = Callable[[str], int | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from console.safe import one_line
+from api.safe_text import one_line
 from kvstore.conversation import Turn
 
 EVERY_S = 2.0

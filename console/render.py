@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from api.safe_text import one_line
 from console.chat import STALE, answer, choices, elected, moment, view, viewall
 from console.layout import Layout
-from console.safe import one_line
 from console.usage import Command, Result
 
 __all__ = [

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from api.safe_text import coloured, visible
 from console import render
 from console.command_pipeline import CommandPipeline
 from console.encoding import encode, encode_gently, result_record, waiting_record
@@ -19,7 +20,6 @@ from console.layout import Layout
 from console.lines import PipeInput
 from console.outbox import Outbox, write_all
 from console.pages import Pages
-from console.safe import coloured, visible
 from console.usage import EXIT, HELP, Command, Result, UsageError, find
 
 if TYPE_CHECKING:

@@ -61,7 +61,12 @@ raise UsageError."""
 
 
 class UsageError(Exception):
-    """A line that is no command. Says what is expected, as a sentence for users."""
+    """A line that is no command. Says what is expected, as a sentence for users. `name` is the command's, if it is
+    known what is meant."""
+
+    def __init__(self, sentence: str, name: str | None = None) -> None:
+        super().__init__(sentence)
+        self.name = name
 
 
 HELP = Usage(
@@ -85,12 +90,17 @@ def parse(number: int, text: str, commands: Mapping[str, Usage], fill: Fill | No
     rest = words[1].strip() if len(words) > 1 else ""
     if fill is not None:
         rest = fill(usage, rest)
-    args = rest.split(None, usage.most - 1) if usage.text else rest.split()
-    if len(args) < usage.least:
+    return Command(number, usage.name, words_of(usage, rest))
+
+
+def words_of(usage: Usage, rest: str) -> list[str]:
+    """The words that follow a command's name. Raises UsageError if there are too few or too many."""
+    words = rest.split(None, usage.most - 1) if usage.text else rest.split()
+    if len(words) < usage.least:
         raise UsageError(f"too few words: {expectation(usage)}")
-    if len(args) > usage.most:
+    if len(words) > usage.most:
         raise UsageError(f"too many words: {expectation(usage)}")
-    return Command(number, usage.name, args)
+    return words
 
 
 def find(word: str, commands: Mapping[str, Usage]) -> Usage:

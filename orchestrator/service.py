@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, TypeAlias
 
+from api.safe_text import one_line
 from config.config import Config
 from console import Command, Result, by_name
 from console.operator_commands import USAGES
 from console.operator_views import cut_words
-from console.safe import one_line
 from net.relay.faults import Faults
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from api.safe_text import one_line
 from console import Layout, Text, render
 from console.progress_report import Progress
-from console.safe import one_line
 from kvstore.operations import (
     Answer,
     Ask,

@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from functools import partial
 from typing import Any, TypeAlias
 
+from api.safe_text import one_line
 from console import Command, Earlier, Layout, Result, Usage, expectation, render
 from console import node_views as display
 from console.current_conversation import Current
 from console.node_commands import ALL_CANDIDATES, AUTO, CHOSEN, COMMANDS, FORCE, FULL, VOTES
 from console.node_parsing import Refused, TooLong, whole
 from console.node_parsing import operation as operation_of
-from console.safe import one_line
 from engine.interface import Busy
 from engine.ports import Commentator, Node
 from kvstore.operations import Choose, Create, Import, Retry, StartPoll, StoreOperation

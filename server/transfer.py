@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from console.safe import DANGEROUS, one_line, visible
+from api.safe_text import DANGEROUS, one_line, visible
 from kvstore.operations import MAX_PACKED_BYTES, Import, Restored, RestoredTurn, check, check_context, check_turn, pack
 
 FORMAT = "consensusllm-conversation"

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from api.safe_text import coloured
 from console.layout import Layout
-from console.safe import coloured
 
 COLOURED = Layout(40, colour=True)
 TEXT = """\

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.safe_text import coloured, visible
 from console import Layout, Result, render
 from console.cells import width
-from console.safe import coloured, visible
 from console.usage import Command
 
 VIEW: Result = {

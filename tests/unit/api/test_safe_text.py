@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.safe_text import coloured, one_line, visible
 from console.layout import Layout
-from console.safe import coloured, one_line, visible
 
 ANYTHING = st.text(st.characters(), max_size=200) | st.text(
     st.sampled_from("a\x1b[]m0;\x07\r\n\t\x9b\x7f\u202e\u2066\ud800\U000e0041世"), max_size=60
