@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,6 +25,9 @@ class Result(Record, frozen=True):
     """Base of what commands answer. Fields of subclasses are kw_only, so that `ok` comes first."""
 
     ok: bool = True
+
+    command_name: ClassVar[str | None] = None
+    """The name of the command that the result's line gives, if not that of the command that was typed."""
 
 
 class _NotOk(Result, frozen=True):
