@@ -26,7 +26,7 @@ class Result(Record, frozen=True):
 
     ok: bool = True
 
-    command_name: ClassVar[str | None] = None
+    answers: ClassVar[str | None] = None
     """The name of the command that the result's line gives, if not that of the command that was typed."""
 
 

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class CommandFailed(Exception):
+class CommandError(Exception):
     """A command could not be carried out, or not to its end; a sentence for the operator."""

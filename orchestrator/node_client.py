@@ -9,7 +9,7 @@ from pathlib import Path
 
 from console import Result
 from console.control_socket import address, socket_path
-from orchestrator.errors import CommandFailed
+from orchestrator.errors import CommandError
 
 LIMIT = 64 * 1024 * 1024
 """Bytes of one line; a node's longest answers are below that."""
@@ -17,7 +17,7 @@ LOAD = "load"
 """The conversation that `load` creates again and again: refused but for the first time, and decided all the same."""
 
 
-class NodeUnreachable(CommandFailed):
+class NodeUnreachable(CommandError):
     """The node did not take a command, or did not answer; a sentence for the operator."""
 
 

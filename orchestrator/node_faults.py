@@ -14,7 +14,7 @@ from api.operator_commands import FailNodeCommand, FixNodeCommand, PauseNodeComm
 from api.operator_results import NodeResult
 from net.relay.relay import Relay
 from net.sockets import is_loopback
-from orchestrator.errors import CommandFailed
+from orchestrator.errors import CommandError
 from orchestrator.local_process import LocalProcess
 from orchestrator.node_numbers import nodes_are
 from orchestrator.supervisor import Supervisor
@@ -53,7 +53,7 @@ class NodeFaults:
         return node in self._paused and self._relay.process(node) == self._paused[node]
 
     async def reset(self) -> list[str]:
-        """Resumes what is paused and starts what was crashed; returns what is so now, in words. Raises CommandFailed if
+        """Resumes what is paused and starts what was crashed; returns what is so now, in words. Raises CommandError if
         a node did not come up."""
         for token in self._tokens.values():
             self._timers.cancel(token)
@@ -65,10 +65,10 @@ class NodeFaults:
         results = await asyncio.gather(*(self._start(node) for node in crashed), return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
         for failure in failures:
-            if not isinstance(failure, CommandFailed):
+            if not isinstance(failure, CommandError):
                 raise failure
         if failures:
-            raise CommandFailed("no faults of links any more, but: " + "; ".join(map(str, failures)))
+            raise CommandError("no faults of links any more, but: " + "; ".join(map(str, failures)))
         return [*words, f"{nodes_are(crashed)} up again"] if crashed else words
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class NodeFaults:
         return NodeResult(node=node, text=text)
 
     async def _crash(self, node: int, process: LocalProcess | None) -> None:
-        """Returns when the node is gone. Raises CommandFailed if it stays."""
+        """Returns when the node is gone. Raises CommandError if it stays."""
         self._relay.crash(node)
         gone = await self._relay.wait_down(node, CRASH_S if process is not None else GONE_S)
         if process is not None:
@@ -120,16 +120,16 @@ class NodeFaults:
             gone = await process.gone(GONE_S) and gone
         if not gone:
             where = self._relay.host(node) or "its machine"
-            raise CommandFailed(
+            raise CommandError(
                 f"node {node} has been told to die and has not within {GONE_S:g} s: it may be stopped; on {where}, "
                 f"kill -9 its process"
             )
 
     async def _start(self, node: int) -> str:
-        """Returns when the node has connected. Raises CommandFailed."""
+        """Returns when the node has connected. Raises CommandError."""
         host = self._relay.last_host(node)
         if host is not None and not is_loopback(host):
-            raise CommandFailed(f"node {node} ran on {host}: its disk is there, so start it there")
+            raise CommandError(f"node {node} ran on {host}: its disk is there, so start it there")
         where = await self._supervisor.start(node)
         await self._connected(node, where)
         self._crashed.discard(node)
@@ -140,11 +140,11 @@ class NodeFaults:
             return None
         try:
             return await self._start(node)
-        except CommandFailed as error:
+        except CommandError as error:
             return str(error)
 
     async def _connected(self, node: int, where: str) -> None:
-        """Returns when the node has connected. Raises CommandFailed if it does not."""
+        """Returns when the node has connected. Raises CommandError if it does not."""
         up = asyncio.ensure_future(self._relay.wait_up(node, START_S))
         ended = asyncio.ensure_future(self._supervisor.ended(node) if self._supervisor.child(node) else up)
         await asyncio.wait([up, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -153,7 +153,7 @@ class NodeFaults:
         if self._relay.is_up(node):
             return
         problem = self._supervisor.failure(node)
-        raise CommandFailed(problem or f"node {node} was started {where}, and has not connected within {START_S:g} s")
+        raise CommandError(problem or f"node {node} was started {where}, and has not connected within {START_S:g} s")
 
     # ---- Pause and resume
 
@@ -163,12 +163,12 @@ class NodeFaults:
         process_id = self._relay.process(node)
         if process_id is None:
             host = self._relay.host(node)
-            raise CommandFailed(
+            raise CommandError(
                 f"node {node} is down: fixNode {node} starts it" if host is None
                 else f"node {node} runs on {host}, and only processes of this machine can be paused"
             )
         if not _signal(process_id, node, signal.SIGSTOP):
-            raise CommandFailed(f"the process of node {node} cannot be paused here (this needs Linux)")
+            raise CommandError(f"the process of node {node} cannot be paused here (this needs Linux)")
         self._paused[node] = process_id
         result = NodeResult(node=node, text=f"node {node} is paused: its process stands still")
         return self._for_a_while(command, result, lambda: self._resume(node))

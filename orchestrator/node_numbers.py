@@ -28,7 +28,7 @@ from api.operator_commands import (
     ResumeNodeCommand,
     WaitCommand,
 )
-from orchestrator.errors import CommandFailed
+from orchestrator.errors import CommandError
 
 F = TypeVar("F", bound=FaultCommand[Any])
 
@@ -60,16 +60,16 @@ class NodeNumbers:
                     self._check_node(node)
 
     async def number(self, name: NodeName) -> int:
-        """Raises CommandFailed if nobody leads."""
+        """Raises CommandError if nobody leads."""
         if name != LEADER:
             return name
         leader = await self._find_leader()
         if leader is None:
-            raise CommandFailed("no node is known to lead now; name one by its number")
+            raise CommandError("no node is known to lead now; name one by its number")
         return leader
 
     async def resolve(self, command: F) -> F:
-        """The command with the leader's number for `leader`. Raises CommandFailed if nobody leads."""
+        """The command with the leader's number for `leader`. Raises CommandError if nobody leads."""
         values = msgspec.structs.asdict(command)
         node, link, words = values.get("node"), values.get("link"), command.words
         if node != LEADER and LEADER not in (link or ()):

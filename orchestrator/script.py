@@ -12,11 +12,11 @@ import msgspec
 
 from api.base import Command, Failure, Result, name_of
 from api.errors import InvalidCommand
-from api.open_records import extended
+from api.open_records import extended, keys
 from api.operator_commands import SayCommand, ScriptCommand, StopCommand
 from api.operator_events import StepEvent, StepResultEvent
 from api.operator_results import ScriptResult, TextResult
-from orchestrator.errors import CommandFailed
+from orchestrator.errors import CommandError
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
 SUFFIX = ".txt"
@@ -76,7 +76,7 @@ class Scripts:
         """Which line of which file is being carried out."""
 
     async def run(self, command: ScriptCommand) -> ScriptResult:
-        """Raises CommandFailed where the script ends before its last line."""
+        """Raises CommandError where the script ends before its last line."""
         script = self.load(command.file)
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -100,7 +100,7 @@ class Scripts:
         return TextResult(text=f"stopped: {self.position}; faults stay as they are, reset takes them back")
 
     def load(self, name: str) -> Script:
-        """Reads and checks a whole file, or the scenario of this name. Raises CommandFailed."""
+        """Reads and checks a whole file, or the scenario of this name. Raises CommandError."""
         path = _find(name)
         return Script(path, list(self._lines(path)))
 
@@ -116,22 +116,22 @@ class Scripts:
                 if isinstance(command, (ScriptCommand, StopCommand)):
                     raise InvalidCommand(f"unknown command '{name_of(type(command))}' in a script")
             except InvalidCommand as error:
-                raise CommandFailed(f"{path.name}, line {number}: {error}; nothing was carried out") from None
+                raise CommandError(f"{path.name}, line {number}: {error}; nothing was carried out") from None
             yield ScriptLine(number, text, command)
 
     async def _step(self, file: str, line: ScriptLine, stop: asyncio.Event) -> None:
-        """Raises CommandFailed if the script ends here."""
+        """Raises CommandError if the script ends here."""
         about = (name_of(type(line.command)), file, line.number, line.text)
         self._emit(StepEvent(*about))
         result = await _unless(stop, self._result(line.command))
         if result is None:
-            raise CommandFailed(f"stopped at line {line.number} of {file}")
-        more = msgspec.structs.asdict(result) | ({"command": result.command_name} if result.command_name else {})
+            raise CommandError(f"stopped at line {line.number} of {file}")
+        more = keys(result) | ({"command": result.answers} if result.answers else {})
         self._emit(extended(StepResultEvent(*about), more))
         if isinstance(line.command, SayCommand) and self._interactive:
             await _unless(stop, _reading(line.text))
         if isinstance(result, Failure):
-            raise CommandFailed(f"{file} ends at line {line.number}, {line.text}: {result.error}")
+            raise CommandError(f"{file} ends at line {line.number}, {line.text}: {result.error}")
 
     async def _result(self, command: Command[Any]) -> Result:
         try:
@@ -173,21 +173,21 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
 
 
 def _find(name: str) -> Path:
-    """The file of this name, or the scenario. Raises CommandFailed."""
+    """The file of this name, or the scenario. Raises CommandError."""
     for path in (Path(name).expanduser(), SCENARIOS / name, SCENARIOS / f"{name}{SUFFIX}"):
         if path.is_file():
             return path
     known = ", ".join(names())
-    raise CommandFailed(f"there is no file '{name[:200]}'; in scenarios/ are {known}, for example: script failover")
+    raise CommandError(f"there is no file '{name[:200]}'; in scenarios/ are {known}, for example: script failover")
 
 
 def _read(path: Path) -> str:
-    """Raises CommandFailed."""
+    """Raises CommandError."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise CommandFailed(f"{path} is too long for a script: at most {MAX_BYTES} bytes are possible")
+            raise CommandError(f"{path} is too long for a script: at most {MAX_BYTES} bytes are possible")
         return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{path} cannot be read: {error}") from error
+        raise CommandError(f"{path} cannot be read: {error}") from error

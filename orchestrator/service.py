@@ -18,7 +18,7 @@ from config.config import Config
 from net.relay.faults import Faults
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
-from orchestrator.errors import CommandFailed
+from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
 from orchestrator.link_faults import LinkFaults
 from orchestrator.node_client import NodeClient
@@ -114,7 +114,7 @@ class Orchestrator:
             numbered: commands.FaultCommand[R_co] = await self.numbers.resolve(command)
             self.check(numbered)
             result = cast(R_co, await self._handlers[type(command)](numbered))
-        except CommandFailed as error:
+        except CommandError as error:
             return Failure(error=str(error))
         self._history.note(words_of(numbered), by)
         return result

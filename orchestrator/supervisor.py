@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from orchestrator.errors import CommandFailed
+from orchestrator.errors import CommandError
 
 PANE_OPTION = "@consensus_node"
 """A tmux pane with this option set to a number is that node's; its start command is the node's own."""
@@ -29,7 +29,7 @@ MAX_LOG = 1024 * 1024
 NODE_PROGRAM = Path(__file__).resolve().parent.parent / "node.py"
 
 
-class SupervisorError(CommandFailed):
+class SupervisorError(CommandError):
     """A node could not be started; a sentence for the operator."""
 
 

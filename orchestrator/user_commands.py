@@ -9,7 +9,7 @@ from api.open_records import extended
 from api.operator_commands import LoadCommand, NodeCommand
 from api.operator_events import NodeAnswerEvent
 from api.operator_results import LoadResult, NodeAnswerResult
-from orchestrator.errors import CommandFailed
+from orchestrator.errors import CommandError
 from orchestrator.node_client import NodeClient, NodeUnreachable
 from orchestrator.node_numbers import NodeNumbers
 
@@ -43,9 +43,9 @@ class UserCommands:
             return extended(NodeAnswerResult(), {"node": node, "text": "told; its answer comes later"})
         answer = await self._client.run(node, command.line, ANSWERED_S)
         if not answer.get("ok"):
-            raise CommandFailed(f"node {node}: {answer.get('error')}")
+            raise CommandError(f"node {node}: {answer.get('error')}")
         name = answer.pop("command")
-        return extended(NodeAnswerResult(), {**answer, "node": node}, command_name=name)
+        return extended(NodeAnswerResult(), {**answer, "node": node}, answers=name)
 
     async def load(self, command: LoadCommand) -> LoadResult:
         node = await self._numbers.number(command.node)

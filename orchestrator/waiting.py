@@ -10,7 +10,7 @@ from api.operator_commands import WaitCommand
 from api.operator_results import WaitResult
 from net.control_messages import Report
 from net.relay.relay import Relay
-from orchestrator.errors import CommandFailed
+from orchestrator.errors import CommandError
 from orchestrator.node_client import NodeClient, NodeUnreachable
 
 ELECTION_S = 3.0
@@ -48,7 +48,7 @@ class Waiting:
         return await self._found(self._nodes, ELECTION_S)
 
     async def wait(self, command: WaitCommand) -> WaitResult:
-        """Raises CommandFailed if it is not so in time."""
+        """Raises CommandError if it is not so in time."""
         match command.what:
             case "leader":
                 return await self._wait_for_leader(command)
@@ -116,7 +116,7 @@ class Waiting:
                 while True:
                     count = await self._answers(self._up(), context)
                     if count is not None:
-                        return WaitResult(context=context, answers=count, text=f"{context}: {count} answers are in")
+                        return WaitResult(context=context, count=count, text=f"{context}: {count} answers are in")
                     # A conversation gives the orchestrator no event to wait for.
                     await asyncio.sleep(ASK_EVERY_S)
         except TimeoutError:
@@ -125,7 +125,7 @@ class Waiting:
 
     async def _answers(self, up: list[int], context: str) -> int | None:
         """How many answers the last question has, if all nodes in `up` gave theirs and know all of them. Raises
-        CommandFailed."""
+        CommandError."""
         counts = [await self._answers_known_at(node, up, context) for node in up]
         return None if None in counts or not counts else counts[0]
 
@@ -137,12 +137,12 @@ class Waiting:
         if view.get("stale"):
             return None  # cut off for a moment: it may not have heard of the conversation yet
         if not view.get("ok"):
-            raise CommandFailed(f"node {node}: {view.get('error')}")
+            raise CommandError(f"node {node}: {view.get('error')}")
         candidates: dict[str, Any] = view["turns"][-1]["candidates"] if view["turns"] else {}
         return len(candidates) if all(str(each) in candidates for each in up) else None
 
     async def _until(self, condition: Callable[[], bool], within_s: float, otherwise: str) -> None:
-        """Raises CommandFailed if it is not so in time."""
+        """Raises CommandError if it is not so in time."""
         if not await self._relay.until(condition, within_s):
             raise _too_late(within_s, otherwise)
 
@@ -154,5 +154,5 @@ class Waiting:
         return [self._relay.report_of(node) for node in self._up()]
 
 
-def _too_late(within_s: float, otherwise: str) -> CommandFailed:
-    return CommandFailed(f"not within {within_s:g} s: {otherwise}")
+def _too_late(within_s: float, otherwise: str) -> CommandError:
+    return CommandError(f"not within {within_s:g} s: {otherwise}")

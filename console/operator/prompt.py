@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api.operator_commands import FailNodeCommand, FixNodeCommand, ScriptCommand
+from api.prompt import HelpCommand
 from console.command_table import Executor, TypedCommand
 from console.layout import Layout
 from console.operator import views
@@ -16,7 +17,8 @@ class OperatorPrompt(Executor):
         self.orchestrator = orchestrator
 
     def on_command(self, typed: TypedCommand) -> None:
-        self.orchestrator.watch.on_command()
+        if not isinstance(typed.command, HelpCommand):
+            self.orchestrator.watch.on_command()
 
     def waiting_for(self, typed: TypedCommand) -> str:
         match typed.command:
