@@ -7,17 +7,10 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import msgspec
-from msgspec import UNSET
 
 from api.base import Record
 
 R = TypeVar("R", bound=Record)
-
-
-def keys(record: Record) -> dict[str, Any]:
-    """The record's keys and what is under them, one level deep."""
-    values = msgspec.structs.astuple(record)
-    return {key: value for key, value in zip(record.__struct_encode_fields__, values, strict=True) if value is not UNSET}
 
 
 def extended(record: R, more: Mapping[str, Any], **constants: object) -> R:

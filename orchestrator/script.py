@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from api.base import Command, Failure, Result, name_of
+from api.base import Command, Failure, Result, keys, name_of
 from api.errors import InvalidCommand
-from api.open_records import extended, keys
+from api.open_records import extended
 from api.operator_commands import SayCommand, ScriptCommand, StopCommand
 from api.operator_events import StepEvent, StepResultEvent
 from api.operator_results import ScriptResult, TextResult
