@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from api.safe_text import coloured, visible
-from config.config import ConfigError, load
+from config.config import ConfigError
 from console import Command, Layout, render
 from console import node_views as display
 from console.control_socket import address, socket_path
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.configuration import load
 
 DEFAULT_TIMEOUT_S = 30.0
 

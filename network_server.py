@@ -12,9 +12,10 @@ import sys
 
 import uvloop
 
-from config.config import ConfigError, load
+from config.config import ConfigError
 from console.run import Form
 from launcher.arguments import EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.configuration import load
 from launcher.network_process import serve
 
 PROGRAM = "network_server.py"

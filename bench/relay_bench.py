@@ -83,6 +83,8 @@ class Node:
     def on_message(self, src: int, payload: memoryview) -> None:
         self.message(src, payload)
 
+    def on_hint(self, src: int, payload: memoryview) -> None: ...
+
     def on_up(self) -> None:
         self.ready.set()
 
