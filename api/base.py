@@ -26,7 +26,7 @@ class Result(Record, frozen=True):
 
     ok: bool = True
 
-    answers: ClassVar[str | None] = None
+    replies_to: ClassVar[str | None] = None
     """The name of the command that the result's line gives, if not that of the command that was typed."""
 
 

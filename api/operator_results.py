@@ -184,7 +184,7 @@ class WaitResult(Result, frozen=True, kw_only=True):
     applied: int | UnsetType = UNSET
     digest: str | UnsetType = UNSET
     context: str | UnsetType = UNSET
-    count: int | UnsetType = field(default=UNSET, name="answers")
+    answers: int | UnsetType = UNSET
     text: str
 
 

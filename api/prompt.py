@@ -39,7 +39,7 @@ class ExitCommand(Command[ExitResult], frozen=True, tag="exit"):
     """Leaves after what was typed before is answered."""
 
 
-class Waiting(Event, frozen=True, tag="waiting"):
+class WaitingEvent(Event, frozen=True, tag="waiting"):
     """A command has not answered for a while. Its result follows."""
 
     command: str
@@ -47,7 +47,7 @@ class Waiting(Event, frozen=True, tag="waiting"):
     reason: str
 
 
-class Dropped(Event, frozen=True, tag="dropped"):
+class DroppedEvent(Event, frozen=True, tag="dropped"):
     """So many events were not sent because the reader was too slow."""
 
     count: int

@@ -105,8 +105,19 @@ class TypedCommand(msgspec.Struct, frozen=True, gc=False):
         return self.entry is not None and self.entry.usage.large
 
     @property
+    def at_once(self) -> bool:
+        """Answers at once, not in the order typed."""
+        return self.entry is not None and self.entry.usage.at_once
+
+    @property
     def shows_progress(self) -> bool:
         return self.entry is not None and self.entry.usage.shows_progress
+
+    def run(self, executor: Executor, earlier: Earlier) -> Awaitable[Result]:
+        """Starts the command, which this must be; see Run."""
+        assert self.entry is not None
+        executor.on_command(self)
+        return self.entry.run(executor, self.command, earlier)
 
     def view(self, result: Result, layout: Layout) -> str:
         """A result for humans."""

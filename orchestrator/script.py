@@ -126,7 +126,7 @@ class Scripts:
         result = await _unless(stop, self._result(line.command))
         if result is None:
             raise CommandError(f"stopped at line {line.number} of {file}")
-        more = keys(result) | ({"command": result.answers} if result.answers else {})
+        more = keys(result) | ({"command": result.replies_to} if result.replies_to else {})
         self._emit(extended(StepResultEvent(*about), more))
         if isinstance(line.command, SayCommand) and self._interactive:
             await _unless(stop, _reading(line.text))

@@ -45,7 +45,7 @@ class UserCommands:
         if not answer.get("ok"):
             raise CommandError(f"node {node}: {answer.get('error')}")
         name = answer.pop("command")
-        return extended(NodeAnswerResult(), {**answer, "node": node}, answers=name)
+        return extended(NodeAnswerResult(), {**answer, "node": node}, replies_to=name)
 
     async def load(self, command: LoadCommand) -> LoadResult:
         node = await self._numbers.number(command.node)

@@ -116,7 +116,7 @@ class Waiting:
                 while True:
                     count = await self._answers(self._up(), context)
                     if count is not None:
-                        return WaitResult(context=context, count=count, text=f"{context}: {count} answers are in")
+                        return WaitResult(context=context, answers=count, text=f"{context}: {count} answers are in")
                     # A conversation gives the orchestrator no event to wait for.
                     await asyncio.sleep(ASK_EVERY_S)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""The wording of the running commentary: what `server/explainer.py` gathers, in plain words."""
+"""The sentences of `explain`: what `server/explainer.py` gathers, in plain words."""
 
 from __future__ import annotations
 

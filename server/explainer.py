@@ -100,7 +100,7 @@ class Explainer:
         self._step("installed", _at(position))
 
     def changed(self, status: Status) -> None:
-        """The role, the leader, a link or the standing has changed."""
+        """The role, the leader, a link or the voter status has changed."""
         before, self._status = self._status, status
         if lost := set(before.links) - set(status.links):
             self._step("link lost").nodes |= lost

@@ -37,10 +37,10 @@ def test_further_keys_follow_in_their_order(record: Record, text: str) -> None:
 def test_an_extended_record_is_still_what_it_was() -> None:
     event = extended(DoneEvent("add", 3), {"ok": True})
     assert isinstance(event, DoneEvent) and (event.name, event.line) == ("add", 3)
-    named = extended(Result(), {"context": "c1"}, answers="create")
-    assert named.answers == "create"
-    assert extended(Result(), {"context": "c1"}).answers is None
-    assert b"answers" not in encode(named)
+    named = extended(Result(), {"context": "c1"}, replies_to="create")
+    assert named.replies_to == "create"
+    assert extended(Result(), {"context": "c1"}).replies_to is None
+    assert b"replies_to" not in encode(named)
 
 
 def test_the_keys_of_a_record() -> None:

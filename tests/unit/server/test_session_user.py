@@ -8,28 +8,27 @@ from typing import Any
 
 import pytest
 
-from console import Command
-from console.usage import UsageError
+from console import UsageError
 from kvstore.operations import Candidate, Choose, Create, Query
 from paxos.ballot import ballot
 from server.event_feed import Level
 from server.explain_text import Phase, Sentence
-from tests.unit.server.session_tools import ME, PAPER, Bench, bench
+from tests.unit.server.session_tools import ME, Prompt, at_a_prompt
 
 
-async def two_conversations(b: Bench) -> None:
+async def two_conversations(b: Prompt) -> None:
     await b.do("create c1")
     await b.do("create c2")
 
 
 def test_the_conversation_that_is_meant_may_be_left_out() -> None:
-    async def scenario(b: Bench) -> None:
+    async def scenario(b: Prompt) -> None:
         await two_conversations(b)
-        assert b.session.prompt() == ""
+        assert b.executor.prompt() == ""
         assert await b.do("use c1") == {"ok": True, "context": "c1"}
-        assert b.session.prompt() == " c1"
+        assert b.executor.prompt() == " c1"
         assert await b.do("query hello   world") == {"ok": True, "context": "c1", "turn": 1}
-        assert b.node.store.conversations["c1"].turns[0].text == "hello   world", "verbatim"
+        assert b.engine.store.conversations["c1"].turns[0].text == "hello   world", "verbatim"
         b.candidates("c1", 1, 3)
         assert (await b.do("choose 3"))["context"] == "c1"
         assert [turn["query"] for turn in (await b.do("view"))["turns"]] == ["hello   world"]
@@ -46,32 +45,32 @@ def test_the_conversation_that_is_meant_may_be_left_out() -> None:
             b.type("view")
         assert (await b.do("query hello world"))["error"] == "no conversation 'hello': create hello makes it"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_use_counts_for_the_lines_that_follow_at_once() -> None:
-    async def scenario(b: Bench) -> None:
+    async def scenario(b: Prompt) -> None:
         results = [b.type(text) for text in ("create c1", "use c1", "query hello world", "create c2", "query c2 again")]
-        while b.node.waiting:
-            b.node.decide()
+        while b.engine.waiting:
+            b.engine.decide()
         answers = [await result for result in results]
         assert all(answer["ok"] for answer in answers)
         assert [answer["context"] for answer in answers] == ["c1", "c1", "c1", "c2", "c2"]
         refused = await b.do("use nowhere")
         assert not refused["ok"] and "no conversation 'nowhere'" in refused["error"]
-        assert b.session.prompt() == " c1", "as before"
+        assert b.executor.prompt() == " c1", "as before"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_a_number_is_enough_when_one_conversation_waits_for_a_choice() -> None:
-    async def scenario(b: Bench) -> None:
+    async def scenario(b: Prompt) -> None:
         await two_conversations(b)
         with pytest.raises(UsageError, match="too few words: type choose C N"):
             b.type("choose 3")
         await b.do("query c1 why?")
         b.candidates("c1", 1, 3)
-        assert b.type("choose 3") and b.node.waiting[0][0] == Choose("c1", 3, 1)
+        assert b.type("choose 3") and b.engine.waiting[0][0] == Choose("c1", 3, 1)
         await b.do("ask c2 who?")
         await b.do("query c1 again")
         b.candidates("c1", 2, 4)
@@ -84,14 +83,14 @@ def test_a_number_is_enough_when_one_conversation_waits_for_a_choice() -> None:
         with pytest.raises(UsageError, match="too few words"):
             b.type("choose c1")
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_the_log() -> None:
-    async def scenario(b: Bench) -> None:
-        assert b.session.show(Command(1, "log"), await b.do("log"), PAPER) == "nothing has been applied here yet"
+    async def scenario(b: Prompt) -> None:
+        assert (await b.do("log")).shown == "nothing has been applied here yet"
         await b.do("create c1")
-        b.node.apply(Query("c1", "why\nthen?"), 3)
+        b.engine.apply(Query("c1", "why\nthen?"), 3)
         await b.do("choose c1 9")
         result = await b.do("log")
         assert result["kept"] == 1000 and [entry["position"] for entry in result["log"]] == [1, 2, 3]
@@ -100,17 +99,16 @@ def test_the_log() -> None:
             "command": "query", "context": "c1", "turn": 1, "node": None, "text": "why\nthen?", "error": None,
         }
         assert "nothing to choose from" in result["log"][2]["error"]
-        shown = b.session.show(Command(1, "log"), result, PAPER)
-        assert "<4,4,2>" in shown and "why then?" in shown and "refused" in shown
+        assert "<4,4,2>" in result.shown and "why then?" in result.shown and "refused" in result.shown
         assert [entry["position"] for entry in (await b.do("log 1"))["log"]] == [3]
         for wrong in ("log x", "log -1"):
             assert "number of operations; type log [N]" in (await b.do(wrong))["error"]
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_explanations() -> None:
-    async def scenario(b: Bench) -> None:
+    async def scenario(b: Prompt) -> None:
         assert (await b.do("explain ON")) == {"ok": True, "explain": True}
         assert b.listening is not None
         b.listening([Sentence(Phase.PREPARE, ballot((4, 2), 17), "I stand for leader")])
@@ -124,23 +122,23 @@ def test_explanations() -> None:
         b.session.close()
         assert b.listening is None, "who has gone does not listen"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_quiet_and_verbose() -> None:
-    async def elsewhere(b: Bench) -> list[str]:
+    async def elsewhere(b: Prompt) -> list[str]:
         """What is said of things that happen elsewhere."""
         said, events = len(b.shown), len(b.events)
-        name = f"x{b.node.position}"
-        b.node.apply(Create(name), 3)
-        b.node.apply(Query(name, "why?"), 3)
+        name = f"x{b.engine.position}"
+        b.engine.apply(Create(name), 3)
+        b.engine.apply(Query(name, "why?"), 3)
         b.candidates(name, 1, 1, 2, 3, 4, 5)
-        b.node.apply(Choose(name, 9), 3)
-        quiet = b.session._news.level is Level.QUIET
+        b.engine.apply(Choose(name, 9), 3)
+        quiet = b.session.level is Level.QUIET
         assert len(b.events) - events == 0 if quiet else len(b.events) - events >= 7
         return b.shown[said:]
 
-    async def scenario(b: Bench) -> None:
+    async def scenario(b: Prompt) -> None:
         assert len(await elsewhere(b)) == 3
         assert await b.do("quiet") == {"ok": True, "level": "quiet"}
         assert await elsewhere(b) == []
@@ -154,49 +152,49 @@ def test_quiet_and_verbose() -> None:
         await b.do("normal")
         assert len(await elsewhere(b)) == 3
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_where_nobody_sits_only_the_leader_is_told_until_somebody_asks_for_more() -> None:
-    async def scenario(b: Bench) -> None:
-        b.session._news.level = Level.CALM
+    async def scenario(b: Prompt) -> None:
+        b.session.level = Level.CALM
         b.session.on_leader(4)
-        b.node.apply(Create("x"), 3)
-        b.node.apply(Query("x", "why?"), 3)
+        b.engine.apply(Create("x"), 3)
+        b.engine.apply(Query("x", "why?"), 3)
         b.candidates("x", 1, 1, 2, 3, 4, 5)
-        b.node.apply(Choose("x", 3), 3)
+        b.engine.apply(Choose("x", 3), 3)
         assert b.shown == ["leader: node 4"]
         await b.do("create c1")
         await b.do("query c1 mine?")
         b.candidates("c1", 1, 1, 2, 3, 4, 5)
         assert "choose c1 N" in b.shown[-1], "the answers to one's own question"
         await b.do("normal")
-        b.node.apply(Create("y"), 3)
+        b.engine.apply(Create("y"), 3)
         assert b.shown[-1] == "y: created"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_another_session_of_this_node_is_somebody_else() -> None:
-    async def scenario(b: Bench) -> None:
-        b.node.apply(Create("c1"), ME)
+    async def scenario(b: Prompt) -> None:
+        b.engine.apply(Create("c1"), ME)
         assert b.shown == ["c1: created"]
         await b.do("create c2")
         assert b.shown == ["c1: created"], "the result says it"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_a_conversation_leaves_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    async def scenario(b: Bench) -> None:
+    async def scenario(b: Prompt) -> None:
         await b.do("create c1")
         await b.do("query c1 why?")
         b.candidates("c1", 1, 1, 2)
         await b.do("choose c1 2")
         await b.do("query c1 and?")
-        b.node.apply(Candidate("c1", 2, 1, None, "timeout", "m", 1), 1)
+        b.engine.apply(Candidate("c1", 2, 1, None, "timeout", "m", 1), 1)
         exported = await b.do("export c1 my talk.json")
         path = str(tmp_path / "my talk.json")
         assert exported == {"ok": True, "context": "c1", "file": path, "turns": 2, "stale": False}
@@ -218,7 +216,7 @@ def test_a_conversation_leaves_and_comes_back(tmp_path: Path, monkeypatch: pytes
         assert "no conversation that" in (await b.do("import talk.json c4"))["error"]
         assert "no conversation 'c9'" in (await b.do("export c9 x.md"))["error"]
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 @pytest.mark.parametrize("damage", [
@@ -233,12 +231,12 @@ def test_damage_half_way_leaves_no_half_of_a_conversation(
     talk = {"format": "consensusllm-conversation", "version": 1, "context": "c1", "turns": turns}
     (tmp_path / "talk.json").write_text(json.dumps(talk))
 
-    async def scenario(b: Bench) -> None:
+    async def scenario(b: Prompt) -> None:
         result = await b.do("import talk.json")
         assert not result["ok"] and "talk.json" in result["error"]
-        assert b.node.position == 0, "nothing was proposed"
+        assert b.engine.position == 0, "nothing was proposed"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_an_import_is_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,35 +246,34 @@ def test_an_import_is_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     talk = {"format": "consensusllm-conversation", "version": 1, "context": "c1", "turns": turns}
     (tmp_path / "talk.json").write_text(json.dumps(talk))
 
-    async def scenario(b: Bench) -> None:
+    async def scenario(b: Prompt) -> None:
         assert (await b.do("import talk.json"))["turns"] == 9
-        assert b.node.position == 1
+        assert b.engine.position == 1
         assert (await b.do("import talk.json c2 --chosen"))["turns"] == 9
         (turn, *_) = (await b.do("view c2"))["turns"]
         assert list(turn["candidates"]) == ["4"] and turn["chosen"] == 4
         assert (await b.do("import talk.json c3 c4"))["kind"] == "usage"
-        b.node.apply(Create("c5"), 3)
+        b.engine.apply(Create("c5"), 3)
         late = await b.do("import talk.json c5")
         assert late == {"ok": False, "context": "c5", "error": "there is a conversation 'c5' already"}
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 
 def test_only_nodes_that_there_are_can_be_asked_again() -> None:
-    async def scenario(b: Bench) -> None:
-        b.session._members = (1, 2, 3, 4, 5)
+    async def scenario(b: Prompt) -> None:
         await b.do("create c1")
         await b.do("query c1 why?")
         result = await b.type("retry c1 7")
         assert not result["ok"] and "there is no node 7" in result["error"]
         assert (await b.do("retry c1 3"))["node"] == 3
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_a_log_of_nothing_is_a_mistake() -> None:
-    async def scenario(b: Bench) -> None:
+    async def scenario(b: Prompt) -> None:
         assert "0 operations are none" in (await b.type("log 0"))["error"]
 
-    bench(scenario)
+    at_a_prompt(scenario)

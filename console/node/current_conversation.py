@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-
-from console import Usage, UsageError, expectation
-from console.node_commands import AUTO
-from kvstore.conversation import Conversation, Kind
-
-Conversations = Callable[[], Mapping[str, Conversation]]
+from console.node.words import AUTO
+from console.usage import Usage, UsageError, expectation
+from kvstore.conversation import Kind
+from server.session import Session
 
 _WITH_TEXT = ("query", "ask")
 _WORDS = {"view": 0, "cancel": 0, "retry": 0, "export": 1}
@@ -17,21 +13,13 @@ _WORDS = {"view": 0, "cancel": 0, "retry": 0, "export": 1}
 _SHOWN = 5
 
 
-class Current:
-    """`conversations` are those of the store, now."""
+class CurrentConversation:
+    """Of the user of `session`."""
 
-    def __init__(self, conversations: Conversations) -> None:
-        self._conversations = conversations
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self.context: str | None = None
         """What `use` has set."""
-        self.creating: Counter[str] = Counter()
-        """Conversations whose creation was typed here and is under way: they count as there."""
-
-    def created(self, context: str) -> None:
-        """Its creation is not under way any more."""
-        self.creating[context] -= 1
-        if self.creating[context] <= 0:
-            del self.creating[context]
 
     def fill(self, usage: Usage, rest: str) -> str:
         """What follows a command on its line, with the conversation put in if it was left out. Raises UsageError."""
@@ -54,7 +42,7 @@ class Current:
         if self.context is not None:
             return [self.context]
         return [
-            context for context, conversation in self._conversations().items()
+            context for context, conversation in self._session.conversations.items()
             if conversation.open_turn is not None and conversation.turns[-1].kind is Kind.QUERY
         ]
 
@@ -71,4 +59,5 @@ class Current:
         return rest
 
     def _exists(self, context: str) -> bool:
-        return context in self._conversations() or self.creating[context] > 0
+        """A conversation whose creation is under way counts as there."""
+        return context in self._session.conversations or context in self._session.creating
