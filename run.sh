@@ -108,7 +108,8 @@ case "${1:-start}" in
             "")
                 # Simulations share the cores; clusters of real processes and a real model want them for themselves.
                 .venv/bin/python -m pytest -n auto tests/simulation
-                exec .venv/bin/python -m pytest tests --ignore tests/simulation
+                .venv/bin/python -m pytest tests/unit
+                exec .venv/bin/python -m pytest tests --ignore tests/simulation --ignore tests/unit
                 ;;
             --quick) quick_tests ;;
             *) exec .venv/bin/python -m pytest "$@" ;;
