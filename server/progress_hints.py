@@ -82,7 +82,7 @@ class Hints:
         else:
             self._send(origin, _encoder.encode(hint))
 
-    def on_message(self, sender: int, payload: bytes | memoryview) -> None:
+    def on_message(self, sender: int, payload: bytes) -> None:
         """A hint from another node."""
         hint = decode(payload)
         if hint is not None:

@@ -30,7 +30,7 @@ class Node(Protocol):
     @property
     def store(self) -> Store: ...
 
-    def submit(self, command: StoreOperation) -> None:
+    def submit(self, operation: StoreOperation) -> object:
         """Whether an answer was taken or came too late is decided by the store, and shown by it. Raises Busy."""
         ...
 

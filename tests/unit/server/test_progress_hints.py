@@ -42,7 +42,7 @@ def test_a_hint_goes_to_where_the_question_was_typed() -> None:
     ((node, payload),) = desk.sent
     assert node == 5 and len(payload) < 20
     other = CommandPipeline()
-    other.hints.on_message(2, memoryview(payload))
+    other.hints.on_message(2, payload)
     assert other.told == [(2, Hint("c", 1, 0))]
     desk.asked(2, Retry("c"))
     desk.progress(3)
