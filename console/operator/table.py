@@ -22,7 +22,7 @@ from console.operator.prompt import OperatorPrompt
 from console.usage import Usage, UsageError, expectation
 from orchestrator.script import names
 
-_WHILE = "With --for 10s (or 500ms, 2m) it is taken back by itself, and an event tells so."
+_WHILE = "With --for 10s (or 500ms, 2m) it is taken back automatically, and the prompt says so."
 _NODE = f"N is a node's number, or the word leader. {_WHILE}"
 _RATE = (
     "With two nodes before the number, only the link between them; with --oneway only from the first to the second. "
