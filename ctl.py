@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from api.base import Failure, encode, result_line, result_type
-from api.client import Reply, run_line
+from api.client import ReceivedEvent, Reply, run_line
 from api.errors import ClientError
+from api.prompt import WaitingEvent
 from api.safe_text import coloured, visible
 from api.sockets import socket_path
 from config.config import ConfigError
@@ -67,6 +68,12 @@ def line_of(words: Sequence[str]) -> str:
     return " ".join(words)
 
 
+def tell(event: ReceivedEvent) -> None:
+    """What the command waits for."""
+    if event.name == "waiting":
+        print(f"still trying: {event.decode(WaitingEvent).reason}", file=sys.stderr)
+
+
 def shown(line: str, reply: Reply, layout: Layout) -> str:
     """A result for humans. Raises CommandFailed."""
     values = reply.values()
@@ -103,7 +110,7 @@ def main() -> int:
     try:
         reply = run_line(
             socket_path(config.data_dir, wanted.node), line, wanted.timeout,
-            on_waiting=lambda reason: print(f"still trying: {reason}", file=sys.stderr),
+            on_event=tell,
         )
     except ClientError as problem:
         reply = Reply(result_line(wanted.command[0], 1, encode(Failure(error=str(problem))))[:-1])

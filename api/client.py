@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -85,6 +85,9 @@ class ReceivedEvent(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.raw, type=kind)
 
 
+OnEvent: TypeAlias = Callable[[ReceivedEvent], None]
+
+
 class _Sent(msgspec.Struct):
     """A line that has no answer yet."""
 
@@ -97,14 +100,14 @@ class Client:
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, name: str = "the node",
-        on_waiting: Callable[[str], None] = lambda reason: None, quote: bool = False,
+        on_event: OnEvent = lambda event: None, quote: bool = False,
     ) -> None:
-        """`name` is what errors call the other side; `on_waiting` is told what a command waits for. `quote`: the other
+        """`name` is what errors call the other side; `on_event` gets all lines that are no answers. `quote`: the other
         side takes lines as JSON strings, too."""
         self._reader = reader
         self._writer = writer
         self._name = name
-        self._on_waiting = on_waiting
+        self._on_event = on_event
         self._quote = quote
         self._lines = 0
         self._sent: dict[int, _Sent] = {}
@@ -113,7 +116,7 @@ class Client:
         self._reading = asyncio.ensure_future(self._read())
 
     @classmethod
-    async def connect(cls, path: Path, *, on_waiting: Callable[[str], None] = lambda reason: None) -> Client:
+    async def connect(cls, path: Path, *, on_event: OnEvent = lambda event: None) -> Client:
         """To the control socket at `path`. Raises Unreachable."""
         try:
             with address(path) as short:
@@ -122,7 +125,7 @@ class Client:
             raise Unreachable(f"this node is not running: nobody listens at {path}", missing=True) from None
         except OSError as error:
             raise Unreachable(f"cannot reach this node at {path}: {error.strerror or error}") from None
-        return cls(reader, writer, on_waiting=on_waiting, quote=True)
+        return cls(reader, writer, on_event=on_event, quote=True)
 
     async def run(self, command: Command[R], timeout_s: float | None = None) -> R:
         """The result of a command. Raises CommandFailed, NoAnswer, ConnectionLost, Unreachable."""
@@ -149,7 +152,7 @@ class Client:
         """All lines from now on that are no answers, until the connection ends."""
         queue: asyncio.Queue[ReceivedEvent | None] = asyncio.Queue()
         self._subscribers.add(queue)
-        if self._reading.done():
+        if self.over:
             queue.put_nowait(None)
         try:
             while (event := await queue.get()) is not None:
@@ -157,8 +160,13 @@ class Client:
         finally:
             self._subscribers.discard(queue)
 
+    @property
+    def over(self) -> bool:
+        """The other side has gone, and all that it said was read."""
+        return self._reading.done()
+
     async def ended(self) -> None:
-        """Returns when the other side has gone, and all that it said was read."""
+        """Returns when it is over."""
         await asyncio.wait([self._reading])
 
     async def close(self) -> None:
@@ -180,7 +188,7 @@ class Client:
         assert "\n" not in line and line.strip() and not line.startswith("#"), f"'{line[:40]}' has no answer"
         self._lines += 1
         sent = self._sent[self._lines] = _Sent(asyncio.get_running_loop().create_future())
-        if self._reading.done():
+        if self.over:
             self._lose_all()
         else:
             self._writer.write(line.encode() + b"\n")
@@ -216,11 +224,12 @@ class Client:
             return
         if head.event == "waiting" and sent is not None and head.reason is not None:
             sent.waiting_for = head.reason
-            self._on_waiting(head.reason)
         if head.event == "refused":
             self._refused = head.reason
+        event = ReceivedEvent(head.event, line)
+        self._on_event(event)
         for queue in self._subscribers:
-            queue.put_nowait(ReceivedEvent(head.event, line))
+            queue.put_nowait(event)
 
     def _lose_all(self) -> None:
         for sent in self._sent.values():
@@ -236,12 +245,12 @@ class Client:
 
 
 def run_line(
-    path: Path, text: str, timeout_s: float, *, on_waiting: Callable[[str], None] = lambda reason: None
+    path: Path, text: str, timeout_s: float, *, on_event: OnEvent = lambda event: None
 ) -> Reply:
     """One line at a control socket, for who has no event loop. Raises NoAnswer, ConnectionLost, Unreachable."""
 
     async def ask() -> Reply:
-        async with await Client.connect(path, on_waiting=on_waiting) as client:
+        async with await Client.connect(path, on_event=on_event) as client:
             return await client.run_line(text, timeout_s)
 
     return asyncio.run(ask())
