@@ -46,25 +46,31 @@ Percent: TypeAlias = Annotated[float, Meta(ge=0, le=100)]
 
 
 class FaultCommand(Command[R_co], Generic[R_co], frozen=True, kw_only=True):
-    """Base of commands that set faults or take them back: `log` lists them. `words` is how it is listed there; by
-    default it is made of the other fields."""
+    """Base of commands that set faults or take them back: `log` lists them."""
 
     words: str | UnsetType = UNSET
+    """How it is listed there; by default, this is made of the other fields."""
 
 
-# ---- Links. With `one_way`, only messages from the first end to the second are meant. With `for_s`, the fault is taken
-# back after so many seconds.
+# ---- Links
 
 
 class FailLinkCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag="failLink"):
+    """Cuts a link."""
+
     link: LinkEnds
     one_way: bool = False
+    """Only messages from the first end to the second are meant."""
     for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
 
 
 class FixLinkCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag="fixLink"):
+    """Mends a link."""
+
     link: LinkEnds
     one_way: bool = False
+    """Only messages from the first end to the second are meant."""
 
 
 class IsolateCommand(FaultCommand[IsolateResult], frozen=True, kw_only=True, tag="isolate"):
@@ -72,6 +78,7 @@ class IsolateCommand(FaultCommand[IsolateResult], frozen=True, kw_only=True, tag
 
     node: NodeName
     for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
 
 
 class PartitionCommand(FaultCommand[PartitionResult], frozen=True, kw_only=True, tag="partition"):
@@ -79,6 +86,7 @@ class PartitionCommand(FaultCommand[PartitionResult], frozen=True, kw_only=True,
 
     groups: list[list[NodeNumber]]
     for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
 
 
 class HealCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag="heal"):
@@ -86,11 +94,14 @@ class HealCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag="hea
 
 
 class LinkQualityCommand(FaultCommand[R_co], Generic[R_co], frozen=True, kw_only=True):
-    """Without `link`, all links are meant, and what was set for single ones before is forgotten."""
+    """Base of commands about how links treat messages."""
 
     link: LinkEnds | None = None
+    """Without it, all links are meant, and what was set for single ones before is forgotten."""
     one_way: bool = False
+    """Only messages from the first end to the second are meant."""
     for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
 
 
 class DelayCommand(LinkQualityCommand[DelayResult], frozen=True, kw_only=True, tag="delay"):
@@ -101,10 +112,14 @@ class DelayCommand(LinkQualityCommand[DelayResult], frozen=True, kw_only=True, t
 
 
 class LossCommand(LinkQualityCommand[LossResult], frozen=True, kw_only=True, tag="loss"):
+    """So many of the messages get lost."""
+
     percent: Percent
 
 
 class DuplicateCommand(LinkQualityCommand[DuplicateResult], frozen=True, kw_only=True, tag="duplicate"):
+    """So many of the messages arrive twice."""
+
     percent: Percent
 
 
@@ -134,6 +149,7 @@ class FailNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="
 
     node: NodeName
     for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
 
 
 class FixNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="fixNode"):
@@ -147,9 +163,12 @@ class PauseNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag=
 
     node: NodeName
     for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
 
 
 class ResumeNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="resumeNode"):
+    """Lets a paused node continue."""
+
     node: NodeName
 
 
@@ -165,9 +184,10 @@ class NetworkStatusCommand(Command[NetworkStatusResult], frozen=True, tag="statu
 
 
 class WatchCommand(Command[WatchResult], frozen=True, kw_only=True, tag="watch"):
-    """Shows the status all the time. Without `on`, it begins or ends."""
+    """Tells the status all the time."""
 
     on: bool | None = None
+    """Without it, watching begins, or ends if it is on already."""
 
 
 class HistoryCommand(Command[HistoryResult], frozen=True, kw_only=True, tag="log"):
@@ -177,9 +197,10 @@ class HistoryCommand(Command[HistoryResult], frozen=True, kw_only=True, tag="log
 
 
 class ScriptCommand(Command[ScriptResult], frozen=True, kw_only=True, tag="script"):
-    """Carries out the commands in a file, or in a scenario of this name."""
+    """Carries out the commands in a file."""
 
     file: str
+    """Its path, or the name of a file in scenarios/."""
 
 
 class StopCommand(Command[TextResult], frozen=True, tag="stop"):
@@ -187,19 +208,24 @@ class StopCommand(Command[TextResult], frozen=True, tag="stop"):
 
 
 class WaitCommand(Command[WaitResult], frozen=True, kw_only=True, tag="wait"):
-    """Until the cluster is there: `leader` (one that leads, of the nodes `among`, or with `new` another one than
-    before), `converged` (all nodes that are up have applied the same), `applied` (all of them have applied so many
-    `operations`), or `answers` (all of them have answered the last question of `context`)."""
+    """Answers when a node leads; when all nodes that are up have applied the same (`converged`) or so many operations
+    (`applied`); or when all of them have answered the last question of a conversation (`answers`)."""
 
     what: Literal["leader", "converged", "applied", "answers"]
     new: bool = False
+    """Another leader than the one that was told or meant last."""
     among: tuple[NodeNumber, ...] = ()
+    """One of these nodes as the leader."""
     operations: Annotated[int, Meta(ge=1)] = 1
     context: str = ""
+    """The conversation."""
     within_s: Seconds = WITHIN_S
+    """The command fails if it is not so in time."""
 
 
 class SleepCommand(Command[SleepResult], frozen=True, kw_only=True, tag="sleep"):
+    """Waits for a time."""
+
     seconds: Seconds
 
 
@@ -210,11 +236,13 @@ class SayCommand(Command[TextResult], frozen=True, kw_only=True, tag="say"):
 
 
 class NodeCommand(Command[NodeAnswerResult], frozen=True, kw_only=True, tag="node"):
-    """Has a user's command, as it is typed, carried out at a node. In the background, an event brings the answer."""
+    """Has a user's command carried out at a node."""
 
     node: NodeName
     line: str
+    """As the user would type it."""
     background: bool = False
+    """Nothing waits for the answer; an event `node_answer` brings it."""
 
 
 class LoadCommand(Command[LoadResult], frozen=True, kw_only=True, tag="load"):

@@ -17,20 +17,26 @@ class NetworkReadyEvent(Event, frozen=True, tag="ready"):
 
 
 class NodeUpEvent(Event, frozen=True, tag="node_up"):
+    """A node has connected."""
+
     node: int
 
 
 class NodeDownEvent(Event, frozen=True, tag="node_down"):
+    """A node's connection has closed."""
+
     node: int
 
 
 class ConnectionRefusedEvent(Event, frozen=True, tag="refused"):
-    """A connection was refused; or, without `address`, that so many more were, for the same reason."""
+    """A connection was refused, or several."""
 
     code: str
     reason: str
     address: str | UnsetType = UNSET
+    """Left out if there were several."""
     count: int | UnsetType = UNSET
+    """So many more, since those that were told one by one, for a reason of the same code."""
 
 
 class FaultOverEvent(Event, frozen=True, tag="fault_over"):

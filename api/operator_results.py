@@ -13,6 +13,8 @@ Link: TypeAlias = tuple[int, int]
 
 
 class TextResult(Result, frozen=True, kw_only=True):
+    """Only says in words what is so now."""
+
     text: str
 
 
@@ -20,53 +22,69 @@ class LinksResult(Result, frozen=True, kw_only=True):
     """Which links are cut now."""
 
     links: list[Link]
+    """All that are cut."""
     for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
     text: str
 
 
 class IsolateResult(Result, frozen=True, kw_only=True):
+    """The node has no links."""
+
     node: int
     links: list[Link]
+    """All that are cut."""
     for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
     text: str
 
 
 class PartitionResult(Result, frozen=True, kw_only=True):
+    """The groups do not hear each other."""
+
     groups: list[list[int]]
     links: list[Link]
+    """All that are cut."""
     for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
     text: str
 
-
-# In the following, `on` lists the links that are meant; without it, all are.
 
 
 class DelayResult(Result, frozen=True, kw_only=True):
     delay_ms: float
     jitter_ms: float
     on: list[Link] | UnsetType = UNSET
+    """The links that are meant; all if it is left out."""
     for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
     text: str
 
 
 class LossResult(Result, frozen=True, kw_only=True):
     loss_percent: float
     on: list[Link] | UnsetType = UNSET
+    """The links that are meant; all if it is left out."""
     for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
     text: str
 
 
 class DuplicateResult(Result, frozen=True, kw_only=True):
     duplicate_percent: float
     on: list[Link] | UnsetType = UNSET
+    """The links that are meant; all if it is left out."""
     for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
     text: str
 
 
 class ReorderResult(Result, frozen=True, kw_only=True):
     reorder_percent: float
     on: list[Link] | UnsetType = UNSET
+    """The links that are meant; all if it is left out."""
     for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
     text: str
 
 
@@ -81,6 +99,7 @@ class NodeResult(Result, frozen=True, kw_only=True):
     node: int
     text: str
     for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
 
 
 class NodeOverview(Record, frozen=True, kw_only=True):
@@ -110,7 +129,7 @@ class NodeOverview(Record, frozen=True, kw_only=True):
 
 
 class LinkOverview(Record, frozen=True, kw_only=True):
-    """A link with faults of its own. `others` has the parameters of further kinds of faults."""
+    """A link with faults of its own."""
 
     src: int = field(name="from")
     dst: int = field(name="to")
@@ -120,6 +139,7 @@ class LinkOverview(Record, frozen=True, kw_only=True):
     duplicate_percent: float
     reorder_percent: float
     others: dict[str, float] | UnsetType = UNSET
+    """Parameters of further kinds of faults."""
 
 
 class RunningTimer(Record, frozen=True):
@@ -130,11 +150,11 @@ class RunningTimer(Record, frozen=True):
 
 
 class NetworkStatusResult(Result, frozen=True, kw_only=True):
-    """The nodes, the links that are cut, and what is wrong with the other links: with those in `own`, what is said
-    there; with the rest of them, what is said here."""
+    """The nodes and the links between them. The parameters are those of all links that `own` does not list."""
 
     nodes: list[NodeOverview]
     links: list[Link]
+    """All that are cut."""
     delay_ms: float
     jitter_ms: float
     loss_percent: float
@@ -145,9 +165,12 @@ class NetworkStatusResult(Result, frozen=True, kw_only=True):
     """The last one that was given."""
     timers: list[RunningTimer]
     others: dict[str, float] | UnsetType = UNSET
+    """Parameters of further kinds of faults."""
 
 
 class WatchResult(Result, frozen=True, kw_only=True):
+    """Whether the status is told all the time."""
+
     on: bool
     text: str
 
@@ -170,25 +193,32 @@ class HistoryResult(Result, frozen=True, kw_only=True):
 
 
 class ScriptResult(Result, frozen=True, kw_only=True):
+    """The script is done."""
+
     steps: int
     seconds: float
     text: str
 
 
 class WaitResult(Result, frozen=True, kw_only=True):
-    """What was waited for: a `leader`, `nodes` that have `applied` the same, a number of operations `applied`, or the
-    number of `answers` in `context`."""
+    """It is so."""
 
     leader: int | UnsetType = UNSET
     nodes: list[int] | UnsetType = UNSET
+    """Those that have applied the same."""
     applied: int | UnsetType = UNSET
+    """So many operations are applied by all of them."""
     digest: str | UnsetType = UNSET
+    """Of what they have applied."""
     context: str | UnsetType = UNSET
     answers: int | UnsetType = UNSET
+    """So many there are to the last question of `context`."""
     text: str
 
 
 class SleepResult(Result, frozen=True, kw_only=True):
+    """The time is over."""
+
     slept_s: float
     text: str
 
@@ -199,7 +229,10 @@ class NodeAnswerResult(Result, frozen=True):
 
 
 class LoadResult(Result, frozen=True, kw_only=True):
+    """So many operations were decided."""
+
     node: int
+    """The one that submitted them."""
     operations: int
     seconds: float
     text: str

@@ -14,7 +14,7 @@ from config.config import Config
 from console.log_notices import route_logging
 from console.operator.events import event_text
 from console.operator.prompt import OperatorPrompt
-from console.operator.table import TABLE, parse_line
+from console.operator.table import OPERATOR_TABLE, parse_line
 from console.run import Console, Form
 from launcher.arguments import EXIT_FAILED
 from launcher.check_config import warnings
@@ -45,7 +45,7 @@ async def serve(config: Config, form: Form, program: str) -> int:
         console.say(f"warning: {warning}")
     prompt = OperatorPrompt(orchestrator)
     running = asyncio.create_task(
-        console.run(TABLE, prompt, status_line=lambda: prompt.status_line(console.layout))
+        console.run(OPERATOR_TABLE, prompt, status_line=lambda: prompt.status_line(console.layout))
     )
     for sign in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(sign, running.cancel)

@@ -37,9 +37,11 @@ def words_of(command: FaultCommand[Any]) -> str:
     if command.words is not UNSET:
         return command.words
     values = {key: value for key, value in msgspec.structs.asdict(command).items() if value not in (UNSET, None)}
+    if values.get("jitter_ms") == 0:
+        del values["jitter_ms"]
     one_way, for_s = values.pop("one_way", False), values.pop("for_s", None)
     words = [name_of(type(command)), *map(str, values.pop("link", ()))]
     if groups := values.pop("groups", None):
         words.append("|".join(",".join(map(str, group)) for group in groups))
-    words += [f"{value:g}" for value in values.values()]
+    words += [f"{value:.15g}" if isinstance(value, float) else str(value) for value in values.values()]
     return " ".join([*words, *(["--oneway"] if one_way else []), *([f"--for {for_s:g}s"] if for_s else [])])

@@ -10,7 +10,7 @@ import msgspec
 from api import operator_events as events
 from api.base import Event
 from console.layout import Layout
-from console.operator.table import TABLE
+from console.operator.table import OPERATOR_TABLE
 from console.operator.views import status_text
 from console.run import Text
 
@@ -47,7 +47,7 @@ def _step_text(event: events.StepResultEvent, layout: Layout) -> str:
         return "\n".join(layout.bold(line) for line in layout.text(str(_key(event, "text"))).split("\n"))
     if layout.width is not None:
         layout = msgspec.structs.replace(layout, width=layout.width - len(_INDENT))
-    text = TABLE.entries[event.name].view(None, event, layout)
+    text = OPERATOR_TABLE.entries[event.name].view(None, event, layout)
     return "\n".join(f"{_INDENT}{line}" for line in text.split("\n"))
 
 

@@ -20,6 +20,7 @@ from console.operator import parsing, views
 from console.operator.parsing import FOR, ONE_WAY
 from console.operator.prompt import OperatorPrompt
 from console.usage import Usage, UsageError, expectation
+from orchestrator.fault_history import words_of
 from orchestrator.script import names
 
 _WHILE = "With --for 10s (or 500ms, 2m) it is taken back automatically, and the prompt says so."
@@ -49,8 +50,9 @@ def _entry(
             made = command() if parse is None else parse(words)
         except ValueError as mistake:
             raise ArgumentError(f"{mistake}; {expectation(usage)}", usage.name) from None
-        if isinstance(made, FaultCommand):
-            return msgspec.structs.replace(made, words=" ".join([usage.name, *words]))
+        as_typed = " ".join([usage.name, *words])
+        if isinstance(made, FaultCommand) and words_of(made) != as_typed:
+            return msgspec.structs.replace(made, words=as_typed)
         return made
 
     async def run(prompt: OperatorPrompt, command: C) -> Result:
@@ -239,13 +241,13 @@ ENTRIES = [
 ]
 """`dup` and `duplicate` are one; scripts and programs may know either."""
 
-TABLE: CommandTable[OperatorPrompt] = CommandTable(ENTRIES)
+OPERATOR_TABLE: CommandTable[OperatorPrompt] = CommandTable(ENTRIES)
 
 
 def parse_line(text: str) -> Command[Any]:
     """The command of a script's line. Raises InvalidCommand."""
     try:
-        command = TABLE.parse(0, text).command
+        command = OPERATOR_TABLE.parse(0, text).command
     except UsageError as mistake:
         raise InvalidCommand(str(mistake)) from None
     assert command is not None  # only lines that are no command have none

@@ -17,7 +17,7 @@ from config.config import Config
 from config.config import parse as parse_config
 from console.layout import Layout
 from console.operator.prompt import OperatorPrompt
-from console.operator.table import TABLE, parse_line
+from console.operator.table import OPERATOR_TABLE, parse_line
 from console.usage import UsageError
 from orchestrator.service import Orchestrator
 from orchestrator.supervisor import Supervisor
@@ -91,7 +91,7 @@ class Operator:
     async def type(self, line: str) -> dict[str, Any]:
         """Its result, as a program sees it."""
         try:
-            typed = TABLE.parse(1, line)
+            typed = OPERATOR_TABLE.parse(1, line)
         except UsageError as wrong:
             return seen(Failure(error=str(wrong)))
         assert typed.entry is not None
@@ -111,7 +111,7 @@ class Operator:
         return self.prompt.status_line(Layout(width))
 
     def complete(self, *words: str) -> list[str]:
-        return list(TABLE.complete(self.prompt, words))
+        return list(OPERATOR_TABLE.complete(self.prompt, words))
 
     async def links(self) -> list[list[int]]:
         found: list[list[int]] = (await self.ok("status"))["links"]
