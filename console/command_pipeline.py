@@ -93,7 +93,7 @@ class CommandPipeline(Generic[E]):
             typed = self._table.parse(line.number, text, self._executor.fill)
         except UsageError as wrong:
             name = wrong.name or (text.split(None, 1) or [""])[0][:MAX_WORD]
-            self._start(TypedCommand(line.number, name), 0, _done(Failure(error=str(wrong), kind="usage")))
+            self._start(TypedCommand(line.number, name), 0, _done(Failure(error=str(wrong), kind=wrong.kind)))
         else:
             if isinstance(typed.command, ExitCommand):
                 self._exit = typed

@@ -15,6 +15,7 @@ from net.control_messages import FromOrchestrator, control_frame, from_orchestra
 from net.frames import CONTROL, NODE, Frame, FrameParser, encode_frame
 from net.link import NodeLink
 from net.relay.faults import Faults
+from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 
 HOST = "127.0.0.1"
@@ -55,9 +56,18 @@ class Operator:
         self.events: list[dict[str, Any]] = []
         self.faults = Faults(Random(1))
         self.relay = Relay(
-            cluster=cluster, nodes=range(1, nodes + 1), secret=secret, faults=self.faults, emit=self.events.append
+            cluster=cluster, nodes=range(1, nodes + 1), secret=secret, faults=self.faults, listener=self
         )
         self.port = 0
+
+    def on_node_up(self, node: int) -> None:
+        self.events.append({"event": "node_up", "node": node})
+
+    def on_node_down(self, node: int) -> None:
+        self.events.append({"event": "node_down", "node": node})
+
+    def on_refused(self, notice: RefusalNotice) -> None:
+        self.events.append({"event": "refused", "reason": notice.reason})
 
     async def __aenter__(self) -> Operator:
         self.port = await self.relay.start(HOST, self.port)

@@ -11,6 +11,11 @@ import net.relay.relay
 from net.auth import new_nonce, node_proof
 from net.control_messages import Challenge, Hello, Refusal, Refused, Report, Welcome
 from net.frames import CONTROL, HEADER, MAX_FRAME, MAX_HANDSHAKE_FRAME, NODE, encode_frame
+from net.relay.faults import ALL
+from net.relay.faults.cut import Cut
+from net.relay.faults.delay import Delay
+from net.relay.faults.duplicate import Duplicate
+from net.relay.faults.loss import Loss
 from tests.unit.net.net_tools import Node, Operator, Raw, run, until
 
 REPORT = Report(role="leader", leader=1, ballot=(3, 1, 7), decided=6, applied=6, queued=0, digest="ab")
@@ -73,12 +78,12 @@ def test_a_cut_link_carries_nothing_in_its_direction() -> None:
         async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
             await one.up()
             await two.up()
-            operator.faults.fail((1, 2))
+            operator.faults.set(Cut, {(1, 2): Cut(True)})
             one.link.send(2, b"lost")
             two.link.send(1, b"passes")
             await until(lambda: one.got)
             await until(lambda: operator.relay.traffic(2).dropped == 1)
-            operator.faults.fix((1, 2))
+            operator.faults.set(Cut, {(1, 2): Cut(False)})
             one.link.send(2, b"again")
             await until(lambda: two.got)
             assert two.payloads(1) == [b"again"]
@@ -91,7 +96,7 @@ def test_delayed_messages_arrive_later_and_in_order() -> None:
         async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
             await one.up()
             await two.up()
-            operator.faults.set_delay(0.15, 0)
+            operator.faults.set(Delay, {ALL: Delay(150)})
             started = asyncio.get_running_loop().time()
             sent = [b"%d" % n for n in range(500)]
             for payload in sent:
@@ -108,17 +113,17 @@ def test_jitter_reorders_and_a_link_cut_meanwhile_loses_what_was_under_way() -> 
         async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
             await one.up()
             await two.up()
-            operator.faults.set_delay(0, 0.05)
+            operator.faults.set(Delay, {ALL: Delay(0, 50)})
             sent = [b"%d" % n for n in range(200)]
             for payload in sent:
                 one.link.send(2, payload)
             await until(lambda: len(two.got) == 200)
             assert two.payloads(1) != sent
             assert sorted(two.payloads(1)) == sorted(sent)
-            operator.faults.set_delay(0.1, 0)
+            operator.faults.set(Delay, {ALL: Delay(100)})
             one.link.send(2, b"under way")
             await until(lambda: operator.relay.traffic(1).frames_in == 201)
-            operator.faults.fail((1, 2))
+            operator.faults.set(Cut, {(1, 2): Cut(True)})
             await until(lambda: operator.relay.traffic(2).dropped == 1)
             assert b"under way" not in two.payloads(1)
 
@@ -130,14 +135,14 @@ def test_loss_and_duplicates() -> None:
         async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
             await one.up()
             await two.up()
-            operator.faults.set_loss(50)
+            operator.faults.set(Loss, {ALL: Loss(50)})
             for n in range(400):
                 one.link.send(2, b"%d" % n)
             traffic = operator.relay.traffic(2)
             await until(lambda: traffic.dropped + len(two.got) == 400)
             assert 150 < traffic.dropped < 250
-            operator.faults.set_loss(0)
-            operator.faults.set_duplicates(100)
+            operator.faults.set(Loss, {ALL: Loss(0)})
+            operator.faults.set(Duplicate, {ALL: Duplicate(100)})
             two.got.clear()
             one.link.send(2, b"twice")
             await until(lambda: len(two.got) == 2)
@@ -151,13 +156,13 @@ def test_what_is_under_way_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
             await one.up()
             await two.up()
-            operator.relay._delays._limit = 10_000
-            operator.faults.set_delay(60, 0)
+            operator.relay._router.delayed._limit = 10_000
+            operator.faults.set(Delay, {ALL: Delay(60_000)})
             for _ in range(20):
                 one.link.send(2, bytes(991))
             await until(lambda: operator.relay.traffic(1).frames_in == 20)
             assert operator.relay.traffic(2).dropped == 10
-            assert operator.relay._delays.bytes == 10_000
+            assert operator.relay._router.delayed.bytes == 10_000
 
     run(main())
 
@@ -393,7 +398,7 @@ def test_others_hear_of_a_node_that_comes_and_goes_unless_the_link_is_cut() -> N
         async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
             await one.up()
             await two.up()
-            operator.faults.fail((3, 2))
+            operator.faults.set(Cut, {(3, 2): Cut(True)})
             async with Node(operator.port, 3) as three:
                 await three.up()
                 assert sorted(three.reasons("peer_up")) == [1, 2]
@@ -459,11 +464,11 @@ def test_a_connection_that_cannot_be_written_to_holds_up_no_other(monkeypatch: p
                 raise RuntimeError("the handle is closed")
 
             assert members[2].push(encode_frame(NODE, 1, 2, b"passes"))
-            assert operator.relay._dirty == [members[2]]
-            operator.relay._dirty += [members[1]]
+            assert operator.relay._router._unflushed == [members[2]]
+            operator.relay._router._unflushed += [members[1]]
             monkeypatch.setattr(members[1], "flush", broken)
             with pytest.raises(RuntimeError):
-                operator.relay._flush()
+                operator.relay._router._flush()
             await until(lambda: two.got == [(1, b"passes")])
             monkeypatch.undo()
 
