@@ -131,9 +131,9 @@ def earlier_incarnation_counts() -> None:
 
 
 def same_incarnation_again() -> None:
-    """A node loses its disk and its calendar is set back, so its incarnation is lower than the one before. As soon as it
-    learns of that, it takes a higher one, does something under it, and dies before that is on its disk. When it starts
-    again it must not take the same one: it would take what was done under it for its own."""
+    """A node loses its disk and its calendar is set back, so its incarnation is lower than the one before. As soon as
+    it learns of that, it takes a higher one, does something under it, and dies before that is on its disk. When it
+    starts again it must not take the same one: it would take what was done under it for its own."""
     stage = Stage(3, learn_operations=1)
     leader = stage.leader
     node = stage.others(leader)[0]
