@@ -16,29 +16,29 @@ import os
 import signal
 import sys
 import time
-from random import Random
+from functools import partial
 from typing import Any
 
 import uvloop
 
-from config.config import Config, ConfigError, load
+from config.config import Config, ConfigError
 from console import Console, Form
 from console.control_socket import Control, socket_path
 from console.log_notices import route_logging
+from engine.interface import AppliedOperation, EngineStatus
 from engine.paxos import PaxosEngine
-from kvstore.store import Outcome
 from launcher import check_config
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.configuration import load
 from llm.budget import too_long
-from llm.providers import registry
 from llm.request_scheduler import RequestScheduler
-from llm.settings import choose
+from llm.settings import build, choose
 from llm.warm_up import warm_up
-from net.control_messages import Report
 from net.link import NodeLink
 from paxos.limits import Limits, Timing
 from paxos.output import VoterStatus
 from server import progress_hints as hints
+from server.applied_log import AppliedLog
 from server.event_feed import Emit, Level
 from server.explanations import Commentary
 from server.responder import Responder
@@ -46,7 +46,6 @@ from server.session import Session
 from storage.database import Database
 from storage.errors import StorageError, StorageLocked
 
-REPORT_EVERY_S = 0.5
 GARBAGE = 50_000
 """So many more objects than before make Python look for cycles: a node has very many objects, and few cycles."""
 POLL_TIMEOUTS = 2.0
@@ -63,7 +62,7 @@ EXAMPLES = (
 
 
 class Node:
-    """Everything of one node in one event loop. Implements what the link and the host tell."""
+    """Everything of one node in one event loop. Implements EngineListener."""
 
     def __init__(self, config: Config, number: int, database: Database, console: Console) -> None:
         settings = self._settings = config.node(number).llm
@@ -71,76 +70,54 @@ class Node:
         self.leaving = asyncio.Event()
         self.code = 0
         self._console = console
-        self._link = NodeLink(
-            host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
-            secret=config.secret, incarnation=database.durable.incarnation, events=self,
+        link = partial(
+            NodeLink, host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
+            secret=config.secret, incarnation=database.durable.incarnation,
         )
-        self._standing = database.durable.voter_status
-        self._host: PaxosEngine | None = None
-        self._sessions: set[Session] = set()
-        self._answering: Responder | None = None
         timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
-        self.host = PaxosEngine(
-            number, config.node_ids, database, self._link, timing=timing, limits=Limits(),
-            random=Random(database.durable.identity ^ database.durable.incarnation), events=self,
-        )
-        self._host = self.host
-        self._hints = hints.Hints(number, self._link.send, self._on_progress)
-        self.answering = self._answering = Responder(
-            number, self.host,
+        self.engine = PaxosEngine(number, config.node_ids, database, link, timing=timing, limits=Limits())
+        self._voter_status = self.engine.status().voter_status
+        self._sessions: set[Session] = set()
+        self._journal = AppliedLog()
+        self._hints = hints.Hints(number, self.engine.send_hint, self._on_progress)
+        self.answering = Responder(
+            number, self.engine,
             lambda done: RequestScheduler(
-                settings, lambda: registry.build(settings, number, config.data_dir), done,
+                settings, lambda: build(settings, number, config.data_dir), done,
                 on_progress=self._hints.on_progress,
             ),
             poll_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
         )
         self._members = config.node_ids
-        self._commentary = Commentary(self.host, self._members)
+        self._commentary = Commentary(self.engine, self._members)
         # Plain lines are a log or a script's: a sentence for every operation would drown what was asked for.
         self.session = self.open_session(console.emit, Level.CALM if console.form is Form.PLAIN else Level.NORMAL)
-        self.on_change()
         self._control = Control(socket_path(config.data_dir, number), self.open_session, self.close_session)
 
     async def run(self) -> None:
         """Until `leaving` is set."""
-        self._link.start()
+        self.engine.start(self)
         try:
             await self._control.start()
         except OSError as error:
             self._console.say(f"ctl.py cannot reach this node: {error}")
-        background = [asyncio.create_task(self.answering.run()), asyncio.create_task(self._report())]
+        answering = asyncio.create_task(self.answering.run())
         await self.leaving.wait()
-        for task in background:
-            task.cancel()
-        await asyncio.wait(background)
+        answering.cancel()
+        await asyncio.wait([answering])
         await self._control.close()
         await self.answering.close()
-        await self._link.close()
-        await self.host.close()
-
-    async def _report(self) -> None:
-        """Keeps the operator's table true."""
-        sent: Report | None = None
-        while True:
-            status = self.host.state()
-            ballot = status.ballot
-            report = Report(
-                status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
-                status.applied, status.queued, self.host.store.digest(),
-            )
-            if report != sent:
-                self._link.send_report(report)
-                sent = report
-            await asyncio.sleep(REPORT_EVERY_S)
+        await self.engine.close()
 
     def open_session(self, emit: Emit, level: Level = Level.NORMAL) -> Session:
         """For one more user."""
         session = Session(
-            self.host, emit, node_id=self.number, nodes=len(self._members), commentary=self._commentary,
+            self.engine, emit, journal=self._journal, node_id=self.number, nodes=len(self._members),
+            commentary=self._commentary,
             more_status=self._llm_status, too_long=lambda text: too_long(text, self._settings), level=level,
             members=self._members,
         )
-        session.on_leader(self.host.state().leader)
+        session.on_leader(self.engine.status().leader)
         self._sessions.add(session)
         return session
 
@@ -167,59 +144,48 @@ class Node:
         self.code = self.code or code
         self.leaving.set()
 
-    # ---- What the host tells
+    # ---- What the engine tells
 
-    def on_applied(self, outcome: Outcome, origin: int, live: bool) -> None:
-        if live:
-            self._hints.on_applied(outcome, origin)
+    def on_applied(self, applied: AppliedOperation) -> None:
+        self._journal.note(applied)
+        if applied.live:
+            self._hints.on_applied(applied.outcome, applied.id.node)
             for session in self._sessions:
-                session.on_applied(outcome, origin)
-        if self._answering is not None:
-            self._answering.on_applied(outcome)
+                session.on_applied(applied)
+        self.answering.on_applied(applied.outcome)
+
+    def on_outcome_unknown(self, ticket: int) -> None:
+        for session in self._sessions:
+            session.on_outcome_unknown(ticket)
 
     def on_installed(self) -> None:
-        if self._answering is not None:
-            self._answering.review()
+        self.answering.review()
 
-    def on_change(self) -> None:
-        if self._host is None or self._answering is None:
-            return
-        status = self._host.state()
+    def on_status(self, status: EngineStatus) -> None:
         for session in self._sessions:
             session.on_leader(status.leader)
-        self._answering.see(status.leader, status.links)
-        if status.voter_status is not self._standing:
-            self._standing = status.voter_status
-            if status.voter_status is VoterStatus.LEARNER:
+        self.answering.see(status.leader, status.links)
+        if status.voter_status != self._voter_status:
+            self._voter_status = status.voter_status
+            if status.voter_status == VoterStatus.LEARNER:
                 self._console.emit(
                     {"event": "learner", "node": self.number},
                     "this node's disk is new but the others remember an older one: what it promised is forgotten, so "
                     "it follows without a vote (it still answers, and takes commands)",
                 )
 
-    def on_failure(self, error: StorageError) -> None:
-        self._console.emit({"event": "failed", "error": str(error)}, f"stopping: {error}")
+    def on_failed(self, reason: str) -> None:
+        self._console.emit({"event": "failed", "error": reason}, f"stopping: {reason}")
         self.leave(EXIT_FAILED)
 
-    # ---- What the link tells
+    def on_hint(self, node: int, payload: bytes) -> None:
+        self._hints.on_message(node, payload)
 
-    def on_message(self, src: int, payload: memoryview) -> None:
-        if hints.is_hint(payload):
-            self._hints.on_message(src, payload)
-        else:
-            self.host.on_message(src, payload)
-
-    def on_up(self) -> None:
+    def on_connected(self) -> None:
         self._console.emit({"event": "connected"}, "connected to the network")
 
-    def on_down(self, reason: str) -> None:
+    def on_disconnected(self, reason: str) -> None:
         self._console.emit({"event": "disconnected", "reason": reason}, f"the network is gone ({reason}); reconnecting")
-
-    def on_peer_up(self, node: int) -> None:
-        """Its heartbeats say the same, and more."""
-
-    def on_peer_down(self, node: int) -> None:
-        self.host.on_peer_down(node)
 
     def on_refused(self, reason: str) -> None:
         self._console.emit({"event": "refused", "reason": reason}, f"the orchestrator refuses this node: {reason}")

@@ -9,11 +9,9 @@ from collections import deque
 
 import msgspec
 
+from engine.interface import AppliedOperation
 from kvstore.operations import MAX_AT, Answer, Ask, Candidate, Choose, Query, Ranking, Retry
 from kvstore.operations import name as operation_name
-from kvstore.store import Outcome
-from paxos.ballot import NOBODY, Leadership
-from paxos.messages import Entry, Operation
 
 KEPT = 1000
 """Operations."""
@@ -24,7 +22,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     """One applied operation."""
 
     position: int
-    leadership: Leadership | None
+    ballot: tuple[int, int, int] | None
     """Under which it was accepted here; None if it was learned from somebody who knew it as decided."""
     operation: tuple[int, int, int]
     """Its name: the node that submitted it, that node's incarnation, and its number there."""
@@ -47,8 +45,9 @@ class AppliedLog:
     def __init__(self, kept: int = KEPT) -> None:
         self._decided: deque[Decided] = deque(maxlen=kept)
 
-    def note(self, position: int, entry: Entry | None, operation: Operation, outcome: Outcome) -> None:
-        """An operation was applied; `entry` is what the log holds there."""
+    def note(self, applied: AppliedOperation) -> None:
+        """An operation was applied."""
+        outcome, name = applied.outcome, applied.id
         command = outcome.operation
         node: int | None = None
         text = ""
@@ -58,9 +57,8 @@ class AppliedLog:
             node, text = command.node, (command.text or command.error or "")[:_EXCERPT]
         elif isinstance(command, (Choose, Ranking, Retry)):
             node = command.node
-        leadership = entry.leadership if entry is not None and entry.leadership != NOBODY else None
         self._decided.append(Decided(
-            position, leadership, (operation.pid, operation.incarnation, operation.number),
+            applied.position, applied.ballot, (name.node, name.incarnation, name.number),
             None if command is None else seconds(command.at),
             "unknown" if command is None else operation_name(command), outcome.context, outcome.turn, node, text,
             outcome.error,

@@ -20,10 +20,10 @@ Listener: TypeAlias = Callable[[Sequence[Sentence]], None]
 
 
 class Commentary:
-    """Of the node that `host` drives. `members` are the numbers of all nodes."""
+    """Of the node that `engine` drives. `members` are the numbers of all nodes."""
 
-    def __init__(self, host: PaxosEngine, members: Sequence[int]) -> None:
-        self._host = host
+    def __init__(self, engine: PaxosEngine, members: Sequence[int]) -> None:
+        self._engine = engine
         self._members = members
         self._listeners: set[Listener] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -31,9 +31,9 @@ class Commentary:
     def listen(self, listener: Listener) -> None:
         """Tells `listener` from now on."""
         if not self._listeners:
-            status = self._host.state()
+            status = self._engine.core_status()
             explainer = Explainer(status.node, self._members, status)
-            self._host.observer = explainer
+            self._engine.observe(explainer)
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._tell, explainer)
         self._listeners.add(listener)
 
@@ -41,7 +41,7 @@ class Commentary:
         """Tells `listener` no more, if it was told."""
         self._listeners.discard(listener)
         if not self._listeners:
-            self._host.observer = None
+            self._engine.observe(None)
             if self._timer is not None:
                 self._timer.cancel()
 

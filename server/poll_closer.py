@@ -26,7 +26,7 @@ class Node(Protocol):
     @property
     def store(self) -> Store: ...
 
-    def submit(self, command: StoreOperation) -> None:
+    def submit(self, operation: StoreOperation) -> object:
         """A poll that is over already is no matter. Raises Busy."""
         ...
 

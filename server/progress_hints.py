@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -21,8 +20,6 @@ EVERY_S = 0.5
 _QUESTIONS = 256
 """About so many questions, the last ones, hints are sent."""
 _MAX_BYTES = 1024
-_MARK: Final = b"\xc1"
-"""The one byte with which nothing begins that msgpack writes: so no message of the protocol does."""
 
 
 class Hint(msgspec.Struct, frozen=True, array_like=True):
@@ -37,17 +34,12 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Hint)
 
 
-def is_hint(payload: bytes | memoryview) -> bool:
-    """Whether a frame from another node is a hint, and none of the protocol's messages."""
-    return payload[:1] == _MARK
-
-
 def decode(payload: bytes | memoryview) -> Hint | None:
     """None for what makes no sense here."""
     if len(payload) > _MAX_BYTES:
         return None
     try:
-        return _decoder.decode(payload[1:])
+        return _decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
@@ -88,9 +80,9 @@ class Hints:
         if origin == self._number:
             self._tell(self._number, hint)
         else:
-            self._send(origin, _MARK + _encoder.encode(hint))
+            self._send(origin, _encoder.encode(hint))
 
-    def on_message(self, sender: int, payload: bytes | memoryview) -> None:
+    def on_message(self, sender: int, payload: bytes) -> None:
         """A hint from another node."""
         hint = decode(payload)
         if hint is not None:

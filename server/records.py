@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.interface import EngineStatus
 from kvstore.conversation import Conversation, Poll, Response, Turn, Vote
 from kvstore.operations import Answer, Candidate, Ranking
 from server.applied_log import Decided
+
+
+def status_record(status: EngineStatus) -> dict[str, Any]:
+    return {
+        "node": status.node, "role": status.role, "leader": status.leader, "ballot": list(status.ballot),
+        "decided": status.decided, "applied": status.applied, "queued": status.queued,
+        "standing": status.voter_status, "links": list(status.links),
+    }
 
 
 def conversation_record(conversation: Conversation) -> dict[str, Any]:
@@ -52,7 +61,7 @@ def decided_record(decided: Decided) -> dict[str, Any]:
     origin, incarnation, number = decided.operation
     return {
         "position": decided.position,
-        "ballot": None if decided.leadership is None else [*decided.leadership, decided.position],
+        "ballot": None if decided.ballot is None else list(decided.ballot),
         "origin": origin, "incarnation": incarnation, "number": number, "at": decided.at,
         "command": decided.command, "context": decided.context, "turn": decided.turn, "node": decided.node,
         "text": decided.text, "error": decided.error,

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from console import Command, Earlier, Layout, Result, Usage, expectation, render
 from console import node_views as display
@@ -20,14 +20,14 @@ from console.node_commands import ALL_CANDIDATES, AUTO, CHOSEN, COMMANDS, FORCE,
 from console.node_parsing import Refused, TooLong, whole
 from console.node_parsing import operation as operation_of
 from console.safe import one_line
-from engine.interface import Busy
-from engine.ports import Commentator, Node
+from engine.interface import AppliedOperation, Busy, Engine
 from kvstore.operations import Choose, Create, Import, Retry, StartPoll, StoreOperation
 from kvstore.store import Outcome
 from server import transfer
-from server.applied_log import KEPT, seconds
+from server.applied_log import KEPT, AppliedLog, seconds
 from server.event_feed import Emit, EventFeed, Level
-from server.records import conversation_record, decided_record
+from server.explain_text import Sentence
+from server.records import conversation_record, decided_record, status_record
 
 __all__ = ["COMMANDS", "Session"]
 
@@ -36,30 +36,38 @@ LOG_LINES = 10
 Submitted: TypeAlias = asyncio.Future[Result] | Coroutine[Any, Any, Result]
 
 
+class Commentator(Protocol):
+    """Who explains what the node does."""
+
+    def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
+
+    def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
+
+
 class Session:
     """One user at one node. `node_id` is the node's number, `nodes` how many there are; `more_status` is what `status`
     tells besides what the node says of itself; `too_long` judges questions before they are proposed; `level` counts
     until the user chooses another. `members` are all nodes' numbers, if they are known."""
 
     def __init__(
-        self, node: Node, emit: Emit, *, node_id: int, nodes: int, commentary: Commentator | None = None,
+        self, engine: Engine, emit: Emit, *, journal: AppliedLog, node_id: int, nodes: int,
+        commentary: Commentator | None = None,
         more_status: Callable[[], Mapping[str, Any]] = dict, too_long: TooLong = lambda text: None,
         level: Level = Level.NORMAL, members: Collection[int] = (),
     ) -> None:
-        self._node = node
+        self._engine = engine
+        self._journal = journal
         self._node_id = node_id
         self._nodes = nodes
         self._members = members
         self._commentary = commentary
         self._more_status = more_status
         self._too_long = too_long
-        self._news = EventFeed(emit, lambda: node.store, node_id=node_id, nodes=nodes, level=level)
-        self._current = Current(lambda: node.store.conversations)
+        self._news = EventFeed(emit, lambda: engine.store, node_id=node_id, nodes=nodes, level=level)
+        self._current = Current(lambda: engine.store.conversations)
         self._unsent: deque[tuple[StoreOperation, asyncio.Future[Result]]] = deque()
-        self._under_way = 0
-        """How many were submitted and have no outcome yet."""
-        self._mine: Outcome | None = None
-        """The last outcome of an operation that this user typed."""
+        self._under_way: dict[int, Callable[[Outcome | None], None]] = {}
+        """By ticket, what was submitted and has no outcome yet."""
         self._importing = 0
 
     def close(self) -> None:
@@ -79,7 +87,8 @@ class Session:
     def submit(self, command: Command, earlier: Earlier) -> Submitted:
         match command.name:
             case "status":
-                return _at_once({"ok": True, **self._node.status(), **self._more_status()})
+                digest = self._engine.store.digest()
+                return _at_once({"ok": True, **self._status(), "digest": digest, **self._more_status()})
             case "view" | "viewall":
                 return self._read(command, earlier)
             case "log":
@@ -102,11 +111,11 @@ class Session:
                 return self._write(command)
 
     def waiting_for(self, command: Command) -> str:
-        return "not decided yet" if self._node.reachable() else "no majority reachable"
+        return "not decided yet" if self._engine.majority_reachable() else "no majority reachable"
 
     def complete(self, words: Sequence[str]) -> Iterable[str]:
         name, *typed = words
-        conversations = self._node.store.conversations
+        conversations = self._engine.store.conversations
         match name, len(typed):
             case "choose", 0:
                 meant = self._current.for_choice()
@@ -132,14 +141,22 @@ class Session:
         return "" if self._current.context is None else f" {self._current.context}"
 
     def status_line(self, width: int | None = None) -> str:
-        return render.status_line({**self._node.glance(), **self._more_status(), "nodes": self._nodes}, width)
+        return render.status_line({**self._status(), **self._more_status(), "nodes": self._nodes}, width)
 
     # What the node tells.
 
-    def on_applied(self, outcome: Outcome, origin: int) -> None:
-        """To be called right after each operation that is applied live (not when old ones are applied again after a
-        restart); `origin` is the node that submitted it."""
-        self._news.on_applied(outcome, origin, outcome is self._mine)
+    def on_applied(self, applied: AppliedOperation) -> None:
+        """To be called right after each operation that is applied live."""
+        decided = self._under_way.pop(applied.ticket, None)
+        if decided is not None:
+            decided(applied.outcome)
+        self._news.on_applied(applied.outcome, applied.id.node, decided is not None)
+
+    def on_outcome_unknown(self, ticket: int) -> None:
+        """Of an operation that this user, or another one, submitted."""
+        decided = self._under_way.pop(ticket, None)
+        if decided is not None:
+            decided(None)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
         """To be called when the LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
@@ -148,6 +165,9 @@ class Session:
     def on_leader(self, leader: int | None) -> None:
         """To be called when the node sees another leader, or none; calls that change nothing are fine."""
         self._news.on_leader(leader)
+
+    def _status(self) -> Mapping[str, Any]:
+        return status_record(self._engine.status())
 
     # Reading.
 
@@ -163,7 +183,7 @@ class Session:
             stale = not await self._caught_up()
         except Busy as busy:
             return _busy(busy)
-        conversations = self._node.store.conversations
+        conversations = self._engine.store.conversations
         return {
             "ok": True, "conversations": [conversation_record(found) for found in conversations.values()],
             "changed": {context: seconds(found.changed) for context, found in conversations.items()}, "stale": stale,
@@ -175,7 +195,7 @@ class Session:
             stale = not await self._caught_up()
         except Busy as busy:
             return _busy(busy)
-        found = self._node.store.conversations.get(context)
+        found = self._engine.store.conversations.get(context)
         if found is None:
             error = f"no conversation '{context}': viewall shows all"
             return {"ok": False, "error": error, "context": context, "stale": stale}
@@ -183,8 +203,8 @@ class Session:
 
     async def _caught_up(self) -> bool:
         """Whether the store is known to hold everything acknowledged before now. Raises Busy."""
-        reading = self._node.read()
-        await asyncio.wait([reading], timeout=self._node.patience())
+        reading = self._engine.read()
+        await asyncio.wait([reading], timeout=self._engine.read_timeout_s())
         if reading.done():
             return not reading.cancelled() and reading.exception() is None
         reading.cancel()
@@ -200,7 +220,7 @@ class Session:
             if count == 0:
                 return _mistake(command, "0 operations are none")
         await earlier()
-        entries = [decided_record(decided) for decided in self._node.journal.last(count)]
+        entries = [decided_record(decided) for decided in self._journal.last(count)]
         return {"ok": True, "log": entries, "kept": KEPT}
 
     # What concerns this user alone.
@@ -213,7 +233,7 @@ class Session:
 
     async def _confirm_use(self, context: str | None, before: str | None, earlier: Earlier) -> Result:
         await earlier()
-        if context is None or context in self._node.store.conversations:
+        if context is None or context in self._engine.store.conversations:
             return {"ok": True, "context": context}
         if self._current.context == context:
             self._current.context = before
@@ -306,12 +326,12 @@ class Session:
         what those will bring about."""
         if self._under_way or self._unsent:
             return None
-        conversation = self._node.store.conversations.get(context)
+        conversation = self._engine.store.conversations.get(context)
         return len(conversation.turns) or None if conversation is not None else None
 
     def _choices(self, context: str) -> list[str]:
         """The nodes whose answer may be chosen in a conversation, as they are typed."""
-        conversation = self._node.store.conversations.get(context)
+        conversation = self._engine.store.conversations.get(context)
         if conversation is None or conversation.open_turn is None:
             return []
         return [*map(str, conversation.turns[-1].choices), AUTO]
@@ -321,7 +341,7 @@ class Session:
         while self._unsent:
             operation, answer = self._unsent[0]
             try:
-                self._node.submit(operation, partial(self._decided, operation, answer))
+                ticket = self._engine.submit(operation)
             except Busy as busy:
                 if self._under_way:
                     return
@@ -329,11 +349,9 @@ class Session:
                 self._give(operation, answer, _busy(busy))
             else:
                 self._unsent.popleft()
-                self._under_way += 1
+                self._under_way[ticket] = partial(self._decided, operation, answer)
 
     def _decided(self, operation: StoreOperation, answer: asyncio.Future[Result], outcome: Outcome | None) -> None:
-        self._under_way -= 1
-        self._mine = outcome
         self._give(operation, answer, _result(operation, outcome))
         if self._unsent:
             self._send()

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
+from config.llm_settings import LlmSettings
 from kvstore.operations import Answer, StoreOperation, decode, encode
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, Reply
 from llm.request_scheduler import RequestScheduler
-from llm.settings import LlmSettings
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage
 from paxos.output import Output

@@ -14,6 +14,7 @@ import pytest
 
 from console import control_socket as control
 from console.control_socket import Control, address, socket_path
+from engine.interface import AppliedOperation
 from kvstore.operations import Create
 from server.event_feed import Emit
 from server.session import Session
@@ -31,7 +32,7 @@ class Transport:
         self.node.session = self  # type: ignore[assignment]
 
     def _open(self, emit: Emit) -> Session:
-        session = Session(self.node, emit, node_id=ME, nodes=5)
+        session = Session(self.node, emit, journal=self.node.journal, node_id=ME, nodes=5)
         self.sessions.add(session)
         return session
 
@@ -39,9 +40,9 @@ class Transport:
         self.sessions.discard(session)
         self.forgotten.set()
 
-    def on_applied(self, outcome: Any, origin: int) -> None:
+    def on_applied(self, applied: AppliedOperation) -> None:
         for session in self.sessions:
-            session.on_applied(outcome, origin)
+            session.on_applied(applied)
 
     async def client(self) -> Client:
         return Client(*await asyncio.open_unix_connection(str(self.control.path)))

@@ -21,7 +21,9 @@ SCRIPT = textwrap.dedent(
     async def main():
         node = FakeNode()
         console = Console(Form.choose(False), title="test")
-        node.session = session = Session(node, console.emit, node_id=ME, nodes=5)
+        node.session = session = Session(
+            node, console.emit, journal=node.journal, node_id=ME, nodes=5
+        )
 
         async def flood():
             text = "A line that goes on for a while, as the answers of models do.\\n" * 320

@@ -12,12 +12,9 @@ from msgspec import structs
 from console import Layout, Result
 from console.run import Text
 from console.usage import parse
-from engine.interface import Busy
-from engine.ports import Answered
+from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, OperationId
 from kvstore.operations import Candidate, StoreOperation, encode
 from kvstore.store import Outcome, Store
-from paxos.messages import NOOP, Entry
-from paxos.messages import Operation as Named
 from server.applied_log import AppliedLog
 from server.explain_text import Sentence
 from server.session import COMMANDS, Session
@@ -33,16 +30,28 @@ class FakeNode:
         self.store = Store()
         self.journal = AppliedLog()
         self.room = room
-        self.waiting: deque[tuple[StoreOperation, Answered]] = deque()
+        self.waiting: deque[tuple[StoreOperation, int]] = deque()
+        self.tickets = 0
         self.reads: list[asyncio.Future[None]] = []
         self.majority = True
         self.position = 0
         self.session: Session | None = None
 
-    def submit(self, command: StoreOperation, answered: Answered) -> None:
+    def start(self, listener: EngineListener) -> None:
+        raise NotImplementedError
+
+    def send_hint(self, node: int, payload: bytes) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+    def submit(self, operation: StoreOperation) -> int:
         if len(self.waiting) >= self.room:
             raise Busy
-        self.waiting.append((command, answered))
+        self.tickets += 1
+        self.waiting.append((operation, self.tickets))
+        return self.tickets
 
     def read(self) -> asyncio.Future[None]:
         if not self.room:
@@ -52,37 +61,32 @@ class FakeNode:
             self.reads[-1].set_result(None)
         return self.reads[-1]
 
-    def glance(self) -> Mapping[str, Any]:
-        return {
-            "node": ME, "role": "follower", "leader": 4, "ballot": [4, 4, 8], "decided": 7, "applied": 7,
-            "queued": len(self.waiting), "links": [1, 4, 5],
-        }
+    def status(self) -> EngineStatus:
+        return EngineStatus(ME, "follower", 4, (4, 4, 8), 7, 7, len(self.waiting), "voter", (1, 4, 5))
 
-    def status(self) -> Mapping[str, Any]:
-        return {**self.glance(), "digest": "d"}
-
-    def reachable(self) -> bool:
+    def majority_reachable(self) -> bool:
         return self.majority
 
-    def patience(self) -> float:
+    def read_timeout_s(self) -> float:
         return 0.01
 
-    def apply(self, command: StoreOperation, origin: int, answered: Answered | None = None) -> Outcome:
+    def apply(self, command: StoreOperation, origin: int, ticket: int = 0) -> Outcome:
         """As if decided, from any node."""
         self.position += 1
         outcome = self.store.apply(self.position, encode(structs.replace(command, at=1_700_000_000_000)))
-        entry = Entry(self.position, (4, 4), NOOP)
-        self.journal.note(self.position, entry, Named(origin, 1, self.position, b""), outcome)
-        if answered is not None:
-            answered(outcome)
+        ballot = (4, 4, self.position)
+        applied = AppliedOperation(
+            self.position, OperationId(origin, 1, self.position), ballot, outcome, ticket, live=True
+        )
+        self.journal.note(applied)
         assert self.session is not None
-        self.session.on_applied(outcome, origin)
+        self.session.on_applied(applied)
         return outcome
 
     def decide(self) -> None:
         """The oldest submission."""
-        command, answered = self.waiting.popleft()
-        self.apply(command, ME, answered)
+        command, ticket = self.waiting.popleft()
+        self.apply(command, ME, ticket)
 
 
 class Bench:
@@ -100,7 +104,7 @@ class Bench:
         self.node = FakeNode(room)
         self.events: list[Mapping[str, Any]] = []
         self.shown: list[str] = []
-        self.session = Session(self.node, self.emit, node_id=ME, nodes=5, commentary=self)
+        self.session = Session(self.node, self.emit, journal=self.node.journal, node_id=ME, nodes=5, commentary=self)
         self.node.session = self.session
         self._last: asyncio.Future[Result] | None = None
 

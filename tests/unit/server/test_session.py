@@ -147,7 +147,7 @@ def test_a_node_that_stops_says_that_the_outcome_is_not_known() -> None:
     async def scenario(b: Bench) -> None:
         result = b.type("create c1")
         await asyncio.sleep(0)
-        b.node.waiting[0][1](None)
+        b.session.on_outcome_unknown(b.node.waiting[0][1])
         assert "may still take effect" in (await result)["error"]
 
     bench(scenario)
@@ -242,7 +242,7 @@ def test_status_does_not_wait() -> None:
         b.type("create c1")
         result = await b.type("status")
         assert result["ok"] and result["queued"] == 1
-        assert "leader   4" in b.session.show(Command(1, "status"), result, PAPER)
+        assert "leader    4" in b.session.show(Command(1, "status"), result, PAPER)
         line = "node 2 follower | leader 4 | <4,4,8> | decided 7 applied 7 | queue 1 | links 3/4"
         assert b.session.status_line() == line and b.session.status_line(80) == line
         medium = "node 2 follower | leader 4 | <4,4,8> | applied 7 of 7 | queue 1 | links 3/4"

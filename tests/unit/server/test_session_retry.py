@@ -135,7 +135,8 @@ def test_what_the_model_saw_is_shown() -> None:
 def test_a_question_that_is_too_long_is_not_proposed() -> None:
     async def scenario(b: Bench) -> None:
         b.session = Session(
-            b.node, b.emit, node_id=ME, nodes=5, too_long=lambda text: "too long" if len(text) > 9 else None
+            b.node, b.emit, journal=b.node.journal, node_id=ME, nodes=5,
+            too_long=lambda text: "too long" if len(text) > 9 else None,
         )
         b.node.session = b.session
         await b.do("create c1")

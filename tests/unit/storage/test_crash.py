@@ -20,17 +20,17 @@ from paxos.messages import Entry, Operation, Snapshot
 from paxos.output import Persist
 from storage.database import Database
 from storage.records import Compaction
-from storage.writer import GroupCommit
+from storage.writer import DiskWriter
 
 async def main():
     database = Database.open(Path(sys.argv[1]), "demo", 1, 1)
     durable = database.durable
     os.write(1, b"identity %d\\n" % durable.identity)
     os.write(1, b"incarnation %d\\n" % durable.incarnation)
-    writer = GroupCommit(database, asyncio.get_running_loop(), lambda error: os._exit(1))
+    writer = DiskWriter(database, asyncio.get_running_loop(), lambda error: os._exit(1))
     position = max([durable.decided] + [entry.position for entry in durable.entries])
     def submit(name, number, record):
-        writer.submit(record, lambda: os.write(1, b"%s %d\\n" % (name, number)))
+        writer.write(record, lambda: os.write(1, b"%s %d\\n" % (name, number)))
     while True:
         position += 1
         entries = [Entry(position, (1, 1), Operation(1, 1, position, b"%d" % position))]

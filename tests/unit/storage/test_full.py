@@ -16,7 +16,7 @@ from paxos.output import Persist
 from storage.database import Database
 from storage.errors import StorageError, StorageFull
 from storage.records import Compaction
-from storage.writer import GroupCommit
+from storage.writer import DiskWriter
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -82,13 +82,14 @@ def test_group_commit_on_a_full_disk(tmp_path: Path) -> None:
     async def main() -> None:
         database = Database.open(path, "demo", 1, 1)
         database._connection.execute("PRAGMA max_page_count = 200").fetchall()
-        writer = GroupCommit(database, asyncio.get_running_loop(), failures.append)
+        writer = DiskWriter(database, asyncio.get_running_loop(), failures.append)
         for position in range(1, 300):
-            writer.submit(persist(position), lambda position=position: done.append(position))  # type: ignore[misc]
+            writer.write(persist(position), lambda position=position: done.append(position))  # type: ignore[misc]
             await asyncio.sleep(0.001 if position % 10 == 0 else 0)
-        with pytest.raises(StorageFull):
-            await writer.run(lambda: None)
-        writer.submit(Persist(promised=None, decided=1), lambda: done.append(-1))
+        loaded: asyncio.Future[Snapshot | StorageError] = asyncio.get_running_loop().create_future()
+        writer.load_snapshot(loaded.set_result)
+        assert isinstance(await loaded, StorageFull)
+        writer.write(Persist(promised=None, decided=1), lambda: done.append(-1))
         await writer.close()
 
     asyncio.run(main())

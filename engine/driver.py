@@ -1,0 +1,315 @@
+"""Runs one Replica: takes its Outputs and works through them in the order that paxos/output.py demands.
+
+This is the only such loop: node processes, the simulator, the exhaustive search and the benchmarks all run it, so that
+what is proved is what runs. It knows no event loop, thread, socket, clock or disk of its own: all that is injected.
+Every method is to be called in one thread, and so are all callbacks of what was injected.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, wraps
+from random import Random
+from typing import Any, Concatenate, ParamSpec, Protocol
+
+from kvstore.store import Outcome
+from paxos.limits import Limits, Timing
+from paxos.messages import AnyMessage, Snapshot
+from paxos.output import Applied, Durable, Output
+from paxos.replica import Replica, Status
+from storage.errors import StorageError
+from storage.records import Compaction, Record
+
+_log = logging.getLogger(__name__)
+
+LOAD_AGAIN_S = 1.0
+"""Until the stored snapshot is read again after that failed."""
+
+
+class Transport(Protocol):
+    """To the other nodes."""
+
+    def send(self, to: int, message: AnyMessage) -> None:
+        """Never blocks, may lose."""
+
+    def flush(self) -> None:
+        """What was sent leaves now: the disk is about to be busy."""
+
+
+class Disk(Protocol):
+    """Does one thing after the other, in the order of the calls; nothing more once something could not be written."""
+
+    @property
+    def full(self) -> bool:
+        """True while so much waits to be written that nothing should be taken in that leads to more."""
+
+    def write(self, record: Record | None, done: Callable[[], None]) -> None:
+        """Calls `done` when this and all earlier records are durable. None: only all earlier ones."""
+
+    def load_snapshot(self, done: Callable[[Snapshot | StorageError], None]) -> None:
+        """Calls `done` with the stored snapshot as it is after all earlier writes, or with why it cannot be read."""
+
+
+class StateMachine(Protocol):
+    """What decided operations are applied to."""
+
+    def apply(self, position: int, payload: bytes) -> Outcome: ...
+
+    def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Replaces all of it."""
+
+    def changed(self) -> list[tuple[bytes, bytes | None]]:
+        """The rows that changed since the last call, or `load`; None for one that is gone."""
+
+
+class DriverListener(Protocol):
+    """What a driver tells, in the midst of its work. Whatever it raises stops the node, as any error in a step does."""
+
+    def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
+        """`live` is false for what is applied again after a restart."""
+
+    def on_outcome_unknown(self, ticket: int) -> None:
+        """The operation was applied inside a snapshot, or cannot be told from one that was."""
+
+    def on_read_ready(self, ticket: int) -> None:
+        """The state machine holds all that was acknowledged anywhere before this read was asked for."""
+
+    def on_installed(self, snapshot: Snapshot) -> None:
+        """The state machine's content was replaced by this."""
+
+    def on_status(self, status: Status) -> None:
+        """The role, the leader, a link or the voter status has changed."""
+
+    def on_failed(self, error: Exception) -> None:
+        """The node has stopped: it acknowledges nothing any more, and must leave."""
+
+
+class DriverObserver(Protocol):
+    """Sees what a driver does, for people. Must be quick."""
+
+    def received(self, sender: int, message: AnyMessage) -> None:
+        """From another node, or this node's own vote once it is on disk."""
+
+    def sent(self, messages: Sequence[tuple[int, AnyMessage]]) -> None:
+        """To other nodes: (node, message)."""
+
+    def applied(self, applied: Sequence[Applied]) -> None:
+        """To the state machine."""
+
+    def installed(self, position: int) -> None:
+        """A snapshot at `position` replaced the state machine's content."""
+
+    def changed(self, status: Status) -> None:
+        """As `DriverListener.on_status`."""
+
+
+P = ParamSpec("P")
+
+
+def stop_on_error(step: Callable[Concatenate[ReplicaDriver, P], None]) -> Callable[Concatenate[ReplicaDriver, P], None]:
+    """For everything that moves the replica. A step that breaks off half-way leaves what is in memory, on disk and
+    promised to others at odds: then the node must stop, as for a failed disk. Once stopped, nothing moves."""
+
+    @wraps(step)
+    def guarded(self: ReplicaDriver, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.stopped:
+            return
+        try:
+            step(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, going on would be worse
+            _log.error("a step of the node failed", exc_info=error)
+            self.fail(error)
+
+    return guarded
+
+
+class ReplicaDriver:
+    """`start` before anything else. What happens is put to work once the step that is under way is over: `defer` gets
+    what is to be called then."""
+
+    def __init__(
+        self, pid: int, members: Iterable[int], durable: Durable, *, timing: Timing, limits: Limits, random: Random,
+        clock: Callable[[], float], transport: Transport, disk: Disk, machine: StateMachine, listener: DriverListener,
+        defer: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self.replica = Replica(pid, members, durable, timing, limits, random, clock())
+        self.observer: DriverObserver | None = None
+        self.stopped = False
+        self._clock = clock
+        self._transport = transport
+        self._disk = disk
+        self._machine = machine
+        self._listener = listener
+        self._defer = defer
+        self._snapshot_every = limits.snapshot_every
+        self._compacted = durable.snapshot_position
+        """Of the last snapshot that was stored or handed to the disk."""
+        self._live = False
+        self._deferred = False
+        self._load_due: float | None = None
+        """When the snapshot is to be read again, after that failed."""
+        self._told: tuple[Any, ...] = ()
+
+    # ---- Input
+
+    @stop_on_error
+    def start(self) -> None:
+        """Applies what the disk holds as decided beyond its snapshot, which the state machine holds already."""
+        self._work()
+        self._live = True
+
+    def stop(self) -> None:
+        """Nothing moves any more, and nothing is told."""
+        self.stopped = True
+
+    def fail(self, error: Exception) -> None:
+        """Stops for good: something cannot be written, or an error in this program broke a step off."""
+        if not self.stopped:
+            self.stopped = True
+            self._listener.on_failed(error)
+
+    def submit(self, payload: bytes) -> int:
+        """Has an operation decided, exactly once, after the earlier ones. Returns its ticket. Raises QueueFull."""
+        ticket = self.replica.submit(payload)
+        self._wake()
+        return ticket
+
+    def read(self) -> int:
+        """Asks for a linearizable read; the ticket comes back in `on_read_ready`. Raises QueueFull."""
+        ticket = self.replica.read()
+        self._wake()
+        return ticket
+
+    def abandon_read(self, ticket: int) -> None:
+        """Nobody waits for this read any more."""
+        self.replica.abandon_read(ticket)
+
+    @stop_on_error
+    def receive(self, sender: int, message: AnyMessage) -> None:
+        """From another node. Dropped while the disk is far behind: losing a message is legal."""
+        if not self._disk.full:
+            self._take_in(sender, message)
+            self._wake()
+
+    @stop_on_error
+    def suspect(self, node: int) -> None:
+        """A hint that the connection of `node` has closed."""
+        self.replica.suspect(node, self._clock())
+        self._wake()
+
+    @stop_on_error
+    def tick(self) -> None:
+        """To be called every `timing.tick_s`."""
+        now = self._clock()
+        self.replica.tick(now)
+        if self._load_due is not None and now >= self._load_due:
+            self._load_due = None
+            self._disk.load_snapshot(self._snapshot_loaded)
+        self._work()
+
+    def _take_in(self, sender: int, message: AnyMessage) -> None:
+        if self.observer is not None:
+            self.observer.received(sender, message)
+        self.replica.receive(sender, message, self._clock())
+
+    def _wake(self) -> None:
+        """What comes together goes together: one Output for all of it, one commit, one system call."""
+        if not self._deferred:
+            self._deferred = True
+            self._defer(self._pump)
+
+    # ---- Output, in the order that paxos/output.py demands
+
+    @stop_on_error
+    def _pump(self) -> None:
+        self._deferred = False
+        self._work()
+
+    def _work(self) -> None:
+        while not self.stopped and (out := self.replica.take_output(self._clock())):
+            if out.send_now:
+                self._send(out.send_now)
+                if out.persist is not None:
+                    self._transport.flush()
+            if out.persist is not None or out.send_after_persist:
+                self._disk.write(out.persist, partial(self._persisted, out.send_after_persist))
+            self._consume(out)
+        self._tell_status()
+
+    def _send(self, messages: list[tuple[int, AnyMessage]]) -> None:
+        if self.observer is not None:
+            self.observer.sent(messages)
+        for to, message in messages:
+            self._transport.send(to, message)
+
+    @stop_on_error
+    def _persisted(self, messages: list[tuple[int, AnyMessage]]) -> None:
+        """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
+        self._send([(to, message) for to, message in messages if to != self.replica.pid])
+        for to, message in messages:
+            if to == self.replica.pid:
+                self._take_in(to, message)
+        self._wake()
+
+    def _consume(self, out: Output) -> None:
+        """Snapshot, operations, reads: each of these may rely on those before it."""
+        if out.install is not None:
+            self._install(out.install)
+        if out.apply:
+            self._apply(out.apply)
+        for ticket in out.outcome_unknown:
+            self._listener.on_outcome_unknown(ticket)
+        for ticket in out.reads:
+            self._listener.on_read_ready(ticket)
+        if out.load_snapshot:
+            self._disk.load_snapshot(self._snapshot_loaded)
+        if self.replica.applied - self._compacted >= self._snapshot_every:
+            self._compact()
+
+    def _install(self, snapshot: Snapshot) -> None:
+        self._machine.load(snapshot.rows)
+        self._compacted = snapshot.position
+        if self.observer is not None:
+            self.observer.installed(snapshot.position)
+        self._listener.on_installed(snapshot)
+
+    def _apply(self, operations: list[Applied]) -> None:
+        if self.observer is not None:
+            self.observer.applied(operations)
+        for applied in operations:
+            outcome = self._machine.apply(applied.position, applied.operation.payload)
+            self._listener.on_applied(applied, outcome, self._live)
+
+    def _tell_status(self) -> None:
+        status = self.replica.status()
+        told = (status.role, status.leader, status.links, status.voter_status)
+        if told != self._told:
+            self._told = told
+            if self.observer is not None:
+                self.observer.changed(status)
+            self._listener.on_status(status)
+
+    # ---- Snapshots
+
+    def _compact(self) -> None:
+        """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""
+        self._compacted = position = self.replica.applied
+        record = Compaction(position, self.replica.sessions.table(), self._machine.changed())
+        self._disk.write(record, partial(self._compaction_stored, position))
+
+    @stop_on_error
+    def _compaction_stored(self, position: int) -> None:
+        self.replica.snapshot_stored(position)
+        self._wake()
+
+    @stop_on_error
+    def _snapshot_loaded(self, loaded: Snapshot | StorageError) -> None:
+        """For peers that are far behind. If it cannot be read now, it is tried again: they wait for it."""
+        now = self._clock()
+        if isinstance(loaded, StorageError):
+            _log.warning("the stored snapshot cannot be read for a peer: %s; trying again", loaded)
+            self._load_due = now + LOAD_AGAIN_S
+        else:
+            self.replica.snapshot_loaded(loaded, now)
+            self._wake()

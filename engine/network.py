@@ -1,0 +1,115 @@
+"""The driver's messages, and hints, as frames on the node's link."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import msgspec
+
+from engine.interface import EngineListener
+from net.control_messages import Report
+from net.frames import MAX_PAYLOAD
+from net.link import LinkEvents
+from paxos.messages import AnyMessage
+
+_log = logging.getLogger(__name__)
+
+class Link(Protocol):
+    """The connection to the orchestrator; `net.link.NodeLink` is one."""
+
+    def start(self) -> None: ...
+
+    def send(self, dst: int, payload: bytes) -> None: ...
+
+    def send_hint(self, dst: int, payload: bytes) -> None: ...
+
+    def send_report(self, report: Report) -> None: ...
+
+    def flush(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class LinkFactory(Protocol):
+    """Makes the node's link: `net.link.NodeLink` with all but its `events`."""
+
+    def __call__(self, *, events: LinkEvents) -> Link: ...
+
+
+class Receiver(Protocol):
+    """Who gets what comes from other nodes; `ReplicaDriver` is one."""
+
+    def receive(self, sender: int, message: AnyMessage) -> None: ...
+
+    def suspect(self, node: int) -> None: ...
+
+
+class Network:
+    """The driver's Transport, and what its node's link tells. `start` before anything arrives."""
+
+    def __init__(self, make_link: LinkFactory) -> None:
+        self._link = make_link(events=self)
+        self._receiver: Receiver
+        self._listener: EngineListener
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+        self._last: AnyMessage | None = None
+        self._payload = b""
+        """The last message sent, encoded: a broadcast is encoded once."""
+        self._odd_senders: set[int] = set()
+
+    def start(self, receiver: Receiver, listener: EngineListener) -> None:
+        """Connects, and hands what arrives to `receiver`."""
+        self._receiver, self._listener = receiver, listener
+        self._link.start()
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    def send(self, to: int, message: AnyMessage) -> None:
+        if message is not self._last:
+            self._last, self._payload = message, self._encoder.encode(message)
+        if len(self._payload) <= MAX_PAYLOAD:
+            self._link.send(to, self._payload)
+        else:
+            _log.error("a %s of %s bytes is too large to send", type(message).__name__, len(self._payload))
+
+    def flush(self) -> None:
+        self._link.flush()
+
+    def send_hint(self, node: int, payload: bytes) -> None:
+        self._link.send_hint(node, payload)
+
+    def send_report(self, report: Report) -> None:
+        self._link.send_report(report)
+
+    # ---- What the link tells
+
+    def on_message(self, src: int, payload: memoryview) -> None:
+        try:
+            message = self._decoder.decode(payload)
+        except (msgspec.DecodeError, ValueError) as error:
+            if src not in self._odd_senders:
+                self._odd_senders.add(src)
+                _log.warning("node %s sends messages that make no sense here: %s", src, error)
+            return
+        self._receiver.receive(src, message)
+
+    def on_hint(self, src: int, payload: memoryview) -> None:
+        self._listener.on_hint(src, bytes(payload))
+
+    def on_up(self) -> None:
+        self._listener.on_connected()
+
+    def on_down(self, reason: str) -> None:
+        self._listener.on_disconnected(reason)
+
+    def on_peer_up(self, node: int) -> None:
+        """Its heartbeats say the same, and more."""
+
+    def on_peer_down(self, node: int) -> None:
+        self._receiver.suspect(node)
+
+    def on_refused(self, reason: str) -> None:
+        self._listener.on_refused(reason)
