@@ -34,8 +34,8 @@ class Acceptor:
     def prepare(self, sender: int, message: Prepare) -> bool:
         """Phase 1b; true if the promise rose.
 
-        A proposer that is behind is told so instead of being sent half of the log: whoever leads knows (nearly) all
-        that is decided.
+        A proposer that is behind is told so instead of being sent half of the log: a leader knows (nearly) all that is
+        decided.
         """
         if not self._registry.votes:
             return False

@@ -23,7 +23,7 @@ class Inheritance:
         best = max(promises, key=lambda promise: promise.decided_upto)
         self.start = start
         self.decided: list[Operation] = [e.operation for e in best.entries if e.position <= best.decided_upto]
-        """Decided operations from `start` on, without gaps: who knows a decision holds all before it."""
+        """Decided operations from `start` on, without gaps: a node that knows a decision holds all before it."""
         self.first_open = max(start, best.decided_upto + 1)
         highest: dict[int, Entry] = {}
         for promise in promises:

@@ -46,8 +46,8 @@ class Effects:
             self._output.persist = Persist()
         return self._output.persist
 
-    def apply(self, applied: Applied) -> None:
-        self._output.apply.append(applied)
+    def apply(self, applied: Iterable[Applied]) -> None:
+        self._output.apply += applied
 
     def outcome_unknown(self, tickets: Iterable[int]) -> None:
         self._output.outcome_unknown += tickets

@@ -99,15 +99,15 @@ class Leader:
             number += 1
 
     def propose(self, now: float) -> list[Batch]:
-        """New batches, as many as the pipeline has room for; what waits meanwhile makes the next batch larger."""
+        """New batches, as many as fit into the pipeline; what waits meanwhile makes the next batch larger."""
         batches: list[Batch] = []
         while (self._inherited or self._queue) and len(self._flying) < self._limits.pipeline:
             source = self._inherited or self._queue
             operations: list[Operation] = []
-            room = self._limits.batch_bytes
-            while source and room > 0 and len(operations) < self._limits.batch_operations:
+            size = 0
+            while source and size < self._limits.batch_bytes and len(operations) < self._limits.batch_operations:
                 operation = source.popleft()
-                room -= len(operation.payload)
+                size += len(operation.payload)
                 operations.append(operation)
             batch = Batch(self.next, operations, Retry(now))
             self._flying[batch.first] = batch

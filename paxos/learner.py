@@ -49,6 +49,7 @@ class Learner:
 
     def advance(self, now: float) -> None:
         """Applies what has become decided."""
+        fresh: list[Applied] = []
         while self.applied < self._log.decided_upto:
             self.applied += 1
             entry = self._log.get(self.applied)
@@ -60,7 +61,8 @@ class Learner:
             if operation.pid == self._pid:
                 tickets = self._queue.done(operation.incarnation, operation.number, now)
                 ticket = tickets[-1] if tickets else 0
-            self._effects.apply(Applied(self.applied, operation, ticket))
+            fresh.append(Applied(self.applied, operation, ticket))
+        self._effects.apply(fresh)
         self._outlive()
 
     def install(self, snapshot: Snapshot, now: float) -> None:

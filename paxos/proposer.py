@@ -140,8 +140,8 @@ class Proposer:
             self._ask_confirmations(leader)
 
     def _send_accept(self, leader: Leader, batch: Batch) -> None:
-        """To everybody who has not accepted it yet. The own acceptor may be among them even when it is sent again: it
-        refuses to store too far ahead."""
+        """To all members that have not accepted it yet. The own acceptor may be one of them even when it is sent again:
+        it refuses to store too far ahead."""
         message = leader.accept_message(batch)
         waiting = (member for member in self._net.members if member not in batch.voters)
         self._effects.broadcast(waiting, message)

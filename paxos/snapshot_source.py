@@ -55,13 +55,13 @@ class SnapshotSource:
         """Takes the stored snapshot, and answers the requests that waited for it."""
         self._loading = False
         groups: list[list[tuple[bytes, bytes]]] = [[]]
-        room = self._limits.piece_bytes
+        size = 0
         for row in snapshot.rows:
-            if room <= 0:
+            if size >= self._limits.piece_bytes:
                 groups.append([])
-                room = self._limits.piece_bytes
+                size = 0
             groups[-1].append(row)
-            room -= len(row[0]) + len(row[1])
+            size += len(row[0]) + len(row[1])
         self._pieces = [
             SnapshotPiece(snapshot.position, number, len(groups), snapshot.sessions, rows)
             for number, rows in enumerate(groups)

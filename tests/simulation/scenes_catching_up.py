@@ -12,7 +12,7 @@ TURN_S = 0.4
 
 
 def learns_over_a_gap() -> None:
-    """A node loses its disk, and then gets an answer to what its earlier life had asked for."""
+    """A node loses its disk, and then gets an answer to what it had asked for before."""
     stage = Stage(3)
     leader = stage.leader
     node = stage.others(leader)[0]

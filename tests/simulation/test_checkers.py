@@ -145,13 +145,13 @@ def test_what_was_vouched_for_is_there_after_a_crash() -> None:
         checker.started(world, node, node.disk.image)
 
 
-def test_one_life_of_one_node_acts_for_a_leadership() -> None:
+def test_one_node_acts_for_a_leadership_between_two_starts() -> None:
     checker = Leaderships()
     world = settled(checker)
     node = world.nodes[leader(world)]
     leadership = node.replica.acceptor.promised
     node.life += 1
-    with pytest.raises(TwoLeaders, match="after life"):
+    with pytest.raises(TwoLeaders, match="acted for it"):
         checker.sent(world, node, 2, Accept(leadership.at(5), [OTHER], 4))
 
 

@@ -40,20 +40,20 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Words:
-    """How messages, records and disks are written; knows which life of a node an incarnation was."""
+    """How messages, records and disks are written; numbers the incarnations of each node."""
 
     def __init__(self) -> None:
-        self._lives: dict[int, list[int]] = {}
+        self._incarnations: dict[int, list[int]] = {}
 
-    def born(self, pid: int, incarnation: int) -> None:
-        self._lives.setdefault(pid, []).append(incarnation)
+    def started(self, pid: int, incarnation: int) -> None:
+        self._incarnations.setdefault(pid, []).append(incarnation)
 
     def operation(self, op: Operation) -> str:
         if op.is_noop:
             return "noop"
-        lives = self._lives.get(op.pid, [])
-        life = LETTERS[lives.index(op.incarnation) % len(LETTERS)] if op.incarnation in lives else "?"
-        return f"{op.pid}{life}.{op.number}"
+        known = self._incarnations.get(op.pid, [])
+        letter = LETTERS[known.index(op.incarnation) % len(LETTERS)] if op.incarnation in known else "?"
+        return f"{op.pid}{letter}.{op.number}"
 
     def entry(self, one: Entry) -> str:
         seq, pid = one.leadership
@@ -126,7 +126,7 @@ class Words:
 
 
 class Trace(Observer):
-    """Collects one line for every step. Operation `3b.2` is the second of node 3's second life."""
+    """Collects one line for every step. Operation `3b.2` is the second of node 3's second incarnation."""
 
     def __init__(self, heartbeats: bool = False) -> None:
         self.lines: list[str] = []
@@ -137,7 +137,7 @@ class Trace(Observer):
         self.lines.append(f"{now:9.4f}  {text}")
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        self._words.born(node.pid, durable.incarnation)
+        self._words.started(node.pid, durable.incarnation)
         self(world.now, f"{node.pid} finds  {self._words.disk(node.disk)}")
 
     def sent(self, world: World, node: Node, to: int, said: AnyMessage) -> None:

@@ -160,7 +160,7 @@ class Seen(msgspec.Struct):
     """What was told of one node last."""
 
     life: int = 0
-    standing: VoterStatus = VoterStatus.NEW
+    voter_status: VoterStatus = VoterStatus.NEW
     role: str = ""
     follows: Leadership | None = None
     hears: frozenset[int] = frozenset()
@@ -201,7 +201,7 @@ class Transcript(Observer):
     # Hooks
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        self._seen[node.pid] = Seen(life=node.life, standing=durable.voter_status, decided=durable.decided)
+        self._seen[node.pid] = Seen(life=node.life, voter_status=durable.voter_status, decided=durable.decided)
         self._tell(world, node.pid, f"starts; on its disk: {disk_words(durable)}")
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
@@ -240,11 +240,11 @@ class Transcript(Observer):
         if replica.net.hears != seen.hears:
             heard = ", ".join(map(str, sorted(replica.net.hears))) or "nobody"
             self._tell(world, node.pid, f"hears {heard}")
-        if status.voter_status is not seen.standing and status.voter_status is not VoterStatus.NEW:
+        if status.voter_status is not seen.voter_status and status.voter_status is not VoterStatus.NEW:
             told = {VoterStatus.VOTER: "may vote", VoterStatus.LEARNER: "may not vote"}[status.voter_status]
             self._tell(world, node.pid, told)
         if (status.role, claim) != (seen.role, seen.follows):
-            self._tell(world, node.pid, self._standing_words(status.role, claim, node.pid, bool(seen.role)))
+            self._tell(world, node.pid, self._role_words(status.role, claim, node.pid, bool(seen.role)))
         if replica.log.decided_upto > seen.decided:
             entries = [replica.log.get(position) for position in range(seen.decided + 1, replica.log.decided_upto + 1)]
             names = operations_words([entry.operation for entry in entries if entry is not None]) or "by the snapshot"
@@ -253,13 +253,13 @@ class Transcript(Observer):
             node.life, status.voter_status, status.role, claim, replica.net.hears, replica.log.decided_upto
         )
 
-    def _standing_words(self, role: str, claim: Leadership | None, pid: int, before: bool) -> str:
+    def _role_words(self, role: str, claim: Leadership | None, pid: int, before: bool) -> str:
         if claim is None:
             return "follows nobody" if before else ""
         name = leadership_words(claim)
         if claim[1] != pid:
             return f"follows {claim[1]}, {name}"
-        return f"stands for leadership {name}" if role == "candidate" else f"leads, {name}"
+        return f"campaigns for leadership {name}" if role == "candidate" else f"leads, {name}"
 
     def _tell(self, world: World, pid: int, text: str) -> None:
         if self._recording and text:

@@ -24,7 +24,7 @@ class Durability(Observer):
         self._alive: dict[int, Leadership] = {}
         """By node: the promise in its memory."""
         self._spoken: dict[int, Leadership] = {}
-        """By node: the highest leadership that it vouched for in this life."""
+        """By node: the highest leadership that it vouched for since it started."""
         self._rosters: dict[int, dict[int, int]] = {}
         """By node: what it last told of identities."""
         self._vouched: dict[int, dict[int, Leadership]] = {}

@@ -14,7 +14,7 @@ class OldNews(Violation):
 class News(Observer):
     def __init__(self) -> None:
         self._told: dict[int, dict[int, tuple[int, int]]] = {}
-        """By node and subject: the version of the row that it told last in this life."""
+        """By node and subject: the version of the state that it sent last since it started."""
         self._last: Heartbeat | None = None
         """The same one goes to every peer."""
 

@@ -177,12 +177,12 @@ def test_2_5_different_proposers_draw_their_numbers_from_disjoint_sets() -> None
     at the very moment when a Prepare leaves."""
     claimed: list[tuple[int, int, Leadership]] = []
 
-    class Lives(Observer):
+    class Starts(Observer):
         def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
             if isinstance(message, Prepare):
                 claimed.append((node.pid, node.life, message.ballot.leadership))
 
-    world = World(8, TRIO, observers=[Lives()])
+    world = World(8, TRIO, observers=[Starts()])
     world.start()
     for count in range(1, 7):
         for node in world.nodes.values():
@@ -192,7 +192,7 @@ def test_2_5_different_proposers_draw_their_numbers_from_disjoint_sets() -> None
     assert len({number for _, _, number in claimed}) >= 3
     assert all(number[1] == pid for pid, _, number in claimed)
     owners = {(number, pid, life) for pid, life, number in claimed}
-    assert len(owners) == len({number for number, _, _ in owners}), "a number was used in two lives"
+    assert len(owners) == len({number for number, _, _ in owners}), "a number was used after a restart"
 
 
 def test_2_5_what_was_promised_and_accepted_survives_a_restart() -> None:

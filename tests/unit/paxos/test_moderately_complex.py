@@ -152,7 +152,7 @@ def test_r1_no_two_commands_are_decided_for_one_slot(turmoil: Witness) -> None:
 
 
 def test_r2_r4_replicas_carry_out_decisions_in_order_and_never_go_back(turmoil: Witness) -> None:
-    """R2, R3 and R4, for each life of each node."""
+    """R2, R3 and R4, for each start of each node."""
     assert all(positions == sorted(set(positions)) for positions in turmoil.out.values())
 
 

@@ -169,7 +169,7 @@ def test_the_forward_window_is_bounded_in_operations_and_in_bytes() -> None:
         assert [o.number for o in own.outgoing((1, 1), 0.0, 1.0)] == [1, 2, 3]
         assert own.outgoing((1, 1), 0.1, 1.0) == []
         own.done(1, 1, 0.2)
-        assert [o.number for o in own.outgoing((1, 1), 0.3, 1.0)] == [4], "room for one more"
+        assert [o.number for o in own.outgoing((1, 1), 0.3, 1.0)] == [4], "one more fits"
 
 
 def test_a_queue_is_bounded_and_tickets_return_in_order() -> None:
@@ -237,7 +237,7 @@ def test_operations_that_overtook_others_wait_for_them() -> None:
 
 
 def test_early_operations_of_earlier_incarnations_are_dropped() -> None:
-    """They must not take the room of the present one's, nor come between them."""
+    """They must not take the place of the present one's, nor come between them."""
     taker = leader(forward_window=2)
     taker.offer([op(2, incarnation=1), op(3, incarnation=1)])
     taker.offer([op(2, incarnation=5), op(3, incarnation=5)])
