@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from config.config import ConfigError, load
+from config.config import ConfigError
 from console import Command, Layout, render
 from console import node_views as display
 from console.control_socket import address, socket_path
 from console.safe import coloured, visible
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.configuration import load
 
 DEFAULT_TIMEOUT_S = 30.0
 

@@ -16,13 +16,14 @@ import sys
 
 import uvloop
 
-from config.config import Config, ConfigError, load
+from config.config import Config, ConfigError
 from console import Console, Form
 from console.log_notices import route_logging
 from console.operator_prompt import OperatorPrompt
 from console.operator_views import event_text
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
 from launcher.check_config import warnings
+from launcher.configuration import load
 from orchestrator.service import Orchestrator
 
 PROGRAM = "network_server.py"

@@ -21,7 +21,7 @@ from typing import Any
 
 import uvloop
 
-from config.config import Config, ConfigError, load
+from config.config import Config, ConfigError
 from console import Console, Form
 from console.control_socket import Control, socket_path
 from console.log_notices import route_logging
@@ -29,10 +29,10 @@ from engine.interface import AppliedOperation, EngineStatus
 from engine.paxos import PaxosEngine
 from launcher import check_config
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.configuration import load
 from llm.budget import too_long
-from llm.providers import registry
 from llm.request_scheduler import RequestScheduler
-from llm.settings import choose
+from llm.settings import build, choose
 from llm.warm_up import warm_up
 from net.link import NodeLink
 from paxos.limits import Limits, Timing
@@ -83,7 +83,7 @@ class Node:
         self.answering = Responder(
             number, self.engine,
             lambda done: RequestScheduler(
-                settings, lambda: registry.build(settings, number, config.data_dir), done,
+                settings, lambda: build(settings, number, config.data_dir), done,
                 on_progress=self._hints.on_progress,
             ),
             poll_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
 from config.errors import explain, shown
-from llm.settings import LlmSettings, overlay
-from net.sockets import is_loopback
+from config.llm_settings import LlmSettings, overlay
 
 Json: TypeAlias = dict[str, Any]
 
@@ -30,6 +30,14 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 7400
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +77,7 @@ class Config(msgspec.Struct, frozen=True):
         for node in self.nodes:
             if node.id == number:
                 return node
-        raise ConfigError(f"there is no node {number} in {self.path}: it has {_listed(self.node_ids)}")
+        raise ConfigError(f"there is no node {number} in {self.path}: it has {', '.join(map(str, self.node_ids))}")
 
 
 class _NodeSection(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,7 +86,7 @@ class _NodeSection(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    """The file as it is written. The llm sections are checked once they are laid over each other."""
+    """The file as written. The llm sections are checked once they are laid over each other."""
 
     nodes: Annotated[list[_NodeSection], msgspec.Meta(min_length=1)]
     cluster: Annotated[str, msgspec.Meta(pattern=_NAME)] = "demo"
@@ -89,8 +97,11 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     timing: TimingConfig = TimingConfig()
 
 
-def load(path: Path | str) -> Config:
-    """Reads and checks a configuration file. Raises ConfigError."""
+def load(path: Path | str, providers: Collection[str]) -> Config:
+    """Reads and checks a configuration file. `providers` are the LLM providers that there are, by name.
+
+    Raises ConfigError.
+    """
     path = Path(path).absolute()
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -99,19 +110,19 @@ def load(path: Path | str) -> Config:
         raise ConfigError(f"there is no {path}: {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    return parse(text, path)
+    return parse(text, path, providers)
 
 
-def parse(text: str, path: Path) -> Config:
+def parse(text: str, path: Path, providers: Collection[str]) -> Config:
     """Like `load`, for the text of the file `path`. Raises ConfigError."""
     raw = _json(text, path)
     try:
-        return _checked(raw, path)
-    except _Wrong as wrong:
-        raise ConfigError(f"{path}: {wrong}") from None
+        return _checked(raw, path, providers)
+    except _Invalid as invalid:
+        raise ConfigError(f"{path}: {invalid}") from None
 
 
-class _Wrong(Exception):
+class _Invalid(Exception):
     """Something in the file; without the file's name."""
 
 
@@ -140,28 +151,30 @@ def _json(text: str, path: Path) -> Any:
         raise ConfigError(f"{path} is not valid JSON: too deeply nested") from None
 
 
-def _checked(raw: Any, path: Path) -> Config:
+def _checked(raw: Any, path: Path, providers: Collection[str]) -> Config:
     if not isinstance(raw, dict):
-        raise _Wrong(f'the file is {shown(raw)}; it must be an object with at least the key "nodes"')
+        raise _Invalid(f'the file is {shown(raw)}; it must be an object with at least the key "nodes"')
     file = _convert(lambda: msgspec.convert(raw, _File), _File, "", raw)
     ids = [section.id for section in file.nodes]
     for index, number in enumerate(ids):
         if number in ids[:index]:
-            raise _Wrong(f"nodes[{index}].id is {number}, and so is another node's: every node needs its own number")
+            raise _Invalid(f"nodes[{index}].id is {number}, and so is another node's: every node needs its own number")
     # Checked also when every node has settings of its own: a mistake in the common ones is one all the same.
-    common = _convert(lambda: msgspec.convert(file.llm, LlmSettings), LlmSettings, "llm", file.llm)
+    common = _llm(LlmSettings(), file.llm, "llm", providers)
     nodes = tuple(
-        NodeConfig(section.id, _llm(common, section.llm, f"nodes[{index}].llm", path.parent))
+        NodeConfig(
+            section.id, _located(_llm(common, section.llm, f"nodes[{index}].llm", providers), path.parent)
+        )
         for index, section in enumerate(file.nodes)
     )
     timing, host = file.timing, file.orchestrator.host
     if timing.heartbeat_ms >= timing.election_ms:
-        raise _Wrong(
+        raise _Invalid(
             f"timing.heartbeat_ms is {timing.heartbeat_ms}; it must be less than timing.election_ms, "
             f"which is {timing.election_ms}"
         )
-    if file.secret is None and not is_loopback(host):
-        raise _Wrong(
+    if file.secret is None and not file.orchestrator.is_loopback:
+        raise _Invalid(
             f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
             f"it must be a text of at least {MIN_SECRET} characters that the cluster's nodes share"
         )
@@ -176,8 +189,16 @@ def _checked(raw: Any, path: Path) -> Config:
     )
 
 
-def _llm(common: LlmSettings, own: Json, where: str, folder: Path) -> LlmSettings:
+def _llm(common: LlmSettings, own: Json, where: str, providers: Collection[str]) -> LlmSettings:
     settings = _convert(lambda: overlay(common, own), LlmSettings, where, own)
+    if settings.provider is not None and settings.provider not in providers:
+        allowed = ", ".join(shown(name) for name in sorted(providers))
+        raise _Invalid(f"{where}.provider is {shown(settings.provider)}; it must be one of {allowed} or null")
+    return settings
+
+
+def _located(settings: LlmSettings, folder: Path) -> LlmSettings:
+    """With the path of a local model, if there is one, made absolute."""
     if settings.model is not None and (settings.provider == "local" or settings.model.endswith(".gguf")):
         return msgspec.structs.replace(settings, model=str(folder / Path(settings.model).expanduser()))
     return settings
@@ -187,12 +208,8 @@ _T = TypeVar("_T")
 
 
 def _convert(convert: Callable[[], _T], target: type, where: str, raw: Any) -> _T:
-    """What `convert` makes of `raw`, a `target`. Raises _Wrong, naming keys from `where` on."""
+    """What `convert` makes of `raw`, a `target`. Raises _Invalid, naming keys from `where` on."""
     try:
         return convert()
     except msgspec.ValidationError as error:
-        raise _Wrong(explain(error, target, where, raw)) from None
-
-
-def _listed(items: Iterable[object]) -> str:
-    return ", ".join(map(str, items))
+        raise _Invalid(explain(error, target, where, raw)) from None

@@ -1,11 +1,10 @@
-"""What is wrong with a value in a configuration file, in words for people: the key, its value, what it may be."""
+"""What is wrong with a value in a configuration file: the key, its value, and what is allowed, in one sentence."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -14,32 +13,25 @@ from msgspec import inspect
 SECRETS = ("secret", "api_key")
 """Keys whose values are not shown: errors end up on screens and in logs."""
 
-_AT = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
-_UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `(.*)`$")
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-
-_NO_MORE = inspect.AnyType()
+_NAMES = {
+    "int": "a whole number", "float": "a number", "str": "a text", "array": "a list", "object": "an object",
+    "bool": "true or false",
+}
+"""What msgspec's messages call the types of JSON, in plain words."""
 
 
 def explain(error: msgspec.ValidationError, target: type, where: str, raw: Any) -> str:
     """One sentence about `raw`, which is no `target`. `where` is its key in the file, "" for the whole file."""
-    problem = str(error)
-    located = _AT.search(problem)
-    inner = located.group(1) if located else ""
-    problem = _AT.sub("", problem)
-    key = ".".join(part for part in (where, inner) if part)
-    wanted = _wanted(inspect.type_info(target), inner)
-    if unknown := _UNKNOWN.match(problem):
-        return _unknown(unknown.group(1), key or "the file", wanted)
-    if missing := _MISSING.match(problem):
-        return f'{key or "the file"} lacks the key "{missing.group(1)}"'
-    value = _value(raw, inner)
-    if key.rpartition(".")[2] in SECRETS:
-        is_now = f"{len(value)} characters long" if isinstance(value, str) else "no text"
-    else:
-        is_now = shown(value)
-    return f"{key} is {is_now}; it must be {_words(wanted)}"
+    problem, _, path = str(error).rpartition(" - at `$")
+    path = path.rstrip("`").removeprefix(".") if problem else ""
+    problem = problem or str(error)
+    key = ".".join(part for part in (where, path) if part)
+    value, wanted = _at(path, raw, inspect.type_info(target))
+    if problem.startswith("Object contains unknown field"):
+        return f"{key or 'the file'} has {_unknown(problem.partition('`')[2][:-1], wanted)}"
+    if problem.startswith("Object missing required field"):
+        return f"{key or 'the file'} lacks the key \"{problem.partition('`')[2][:-1]}\""
+    return f"{key} is {_masked(key, value)}; it must be {_expected(problem, wanted)}"
 
 
 def shown(value: Any) -> str:
@@ -50,71 +42,38 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _unknown(name: str, section: str, wanted: inspect.Type) -> str:
-    known = [field.encode_name for field in wanted.fields] if isinstance(wanted, inspect.StructType) else []
+def _at(path: str, value: Any, wanted: inspect.Type) -> tuple[Any, inspect.Type]:
+    """The value at a path like `nodes[0].id`, and the type that it should have."""
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        value = value[name or int(index)]
+        if isinstance(wanted, inspect.StructType):
+            wanted = next(field.type for field in wanted.fields if field.encode_name == name)
+        elif isinstance(wanted, inspect.ListType):
+            wanted = wanted.item_type
+    return value, wanted
+
+
+def _unknown(name: str, section: inspect.Type) -> str:
+    known = [field.encode_name for field in section.fields] if isinstance(section, inspect.StructType) else []
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"allowed are {', '.join(known)}"
-    return f"{section} has the unknown key {shown(name)}; {hint}"
+    hint = f"did you mean {shown(near[0])}?" if near else f"allowed are {', '.join(known)}"
+    return f"the unknown key {shown(name)}; {hint}"
 
 
-def _steps(inner: str) -> Iterable[str | int]:
-    """A path as msgspec writes it, `nodes[0].id`, step by step."""
-    for name, index in _STEP.findall(inner):
-        yield name or int(index)
+def _masked(key: str, value: Any) -> str:
+    if key.rpartition(".")[2] not in SECRETS:
+        return shown(value)
+    return f"{len(value)} characters long" if isinstance(value, str) else "no text"
 
 
-def _value(raw: Any, inner: str) -> Any:
-    """The value at a path; of a path that leads nowhere, the last that was there."""
-    for step in _steps(inner):
-        try:
-            raw = raw[step]
-        except (KeyError, IndexError, TypeError):
-            break
-    return raw
-
-
-def _wanted(target: inspect.Type, inner: str) -> inspect.Type:
-    """The type of the value at a path."""
-    for step in _steps(inner):
-        if isinstance(target, inspect.StructType):
-            target = next((field.type for field in target.fields if field.encode_name == step), _NO_MORE)
-        elif isinstance(target, inspect.ListType):
-            target = target.item_type
-        else:
-            return _NO_MORE
-    return target
-
-
-def _words(wanted: inspect.Type) -> str:
-    match wanted:
-        case inspect.UnionType(types=types):
-            return " or ".join(_words(each) for each in types)
-        case inspect.LiteralType(values=values):
-            return "one of " + ", ".join(shown(value) for value in values)
-        case inspect.IntType():
-            return "a whole number" + _range(wanted)
-        case inspect.FloatType():
-            return "a number" + _range(wanted)
-        case inspect.StrType(pattern=str()):
-            return "1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first"
-        case inspect.StrType(min_length=int(least)) if least > 1:
-            return f"a text of at least {least} characters"
-        case inspect.StrType(min_length=int()):
-            return "a text that is not empty"
-        case inspect.StrType():
-            return "a text"
-        case inspect.NoneType():
-            return "null"
-        case inspect.ListType(min_length=int(least)):
-            return f"a list with at least {least} entry" + ("" if least == 1 else "s")
-        case inspect.StructType(fields=fields):
-            return "an object with keys out of " + ", ".join(field.encode_name for field in fields)
-        case inspect.DictType():
-            return 'an object like {"key": value}'
-    return "something else"
-
-
-def _range(number: inspect.IntType | inspect.FloatType) -> str:
-    upper = "up to" if number.ge is None else "to"
-    bounds = ((number.ge, "from"), (number.gt, "above"), (number.le, upper), (number.lt, "below"))
-    return "".join(f" {words} {bound:.15g}" for bound, words in bounds if bound is not None)
+def _expected(problem: str, wanted: inspect.Type) -> str:
+    """From msgspec's "Expected `int | null`, got `str`"; of a number always the whole range."""
+    kinds, _, bound = problem.removeprefix("Expected `").partition("`")
+    ranges: dict[str, str] = {}
+    for option in wanted.types if isinstance(wanted, inspect.UnionType) else (wanted,):
+        if isinstance(option, inspect.IntType | inspect.FloatType):
+            limits = ((">=", option.ge), (">", option.gt), ("<=", option.le), ("<", option.lt))
+            within = " and".join(f" {sign} {limit:.15g}" for sign, limit in limits if limit is not None)
+            ranges["int" if isinstance(option, inspect.IntType) else "float"] = within
+    words = " or ".join(_NAMES.get(kind, kind) + ranges.get(kind, "") for kind in kinds.split(" | "))
+    return words if ranges else words + bound.partition(", got ")[0]

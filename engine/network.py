@@ -15,16 +15,14 @@ from paxos.messages import AnyMessage
 
 _log = logging.getLogger(__name__)
 
-HINT_MARK = b"\xc1"
-"""The one byte with which nothing begins that MessagePack writes: so a hint is told from a message of the protocol."""
-
-
 class Link(Protocol):
     """The connection to the orchestrator; `net.link.NodeLink` is one."""
 
     def start(self) -> None: ...
 
     def send(self, dst: int, payload: bytes) -> None: ...
+
+    def send_hint(self, dst: int, payload: bytes) -> None: ...
 
     def send_report(self, report: Report) -> None: ...
 
@@ -81,7 +79,7 @@ class Network:
         self._link.flush()
 
     def send_hint(self, node: int, payload: bytes) -> None:
-        self._link.send(node, HINT_MARK + payload)
+        self._link.send_hint(node, payload)
 
     def send_report(self, report: Report) -> None:
         self._link.send_report(report)
@@ -89,9 +87,6 @@ class Network:
     # ---- What the link tells
 
     def on_message(self, src: int, payload: memoryview) -> None:
-        if payload[:1] == HINT_MARK:
-            self._listener.on_hint(src, bytes(payload[1:]))
-            return
         try:
             message = self._decoder.decode(payload)
         except (msgspec.DecodeError, ValueError) as error:
@@ -100,6 +95,9 @@ class Network:
                 _log.warning("node %s sends messages that make no sense here: %s", src, error)
             return
         self._receiver.receive(src, message)
+
+    def on_hint(self, src: int, payload: memoryview) -> None:
+        self._listener.on_hint(src, bytes(payload))
 
     def on_up(self) -> None:
         self._listener.on_connected()

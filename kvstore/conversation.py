@@ -30,7 +30,7 @@ class State(StrEnum):
 
 class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one node's LLM said: exactly one of `text` and `error` is given. `seconds` is how long it took. It saw the
-    last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in commands."""
+    last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in operations."""
 
     text: str | None
     error: str | None
@@ -64,8 +64,8 @@ class Poll(msgspec.Struct, array_like=True, gc=False):
         """Borda's count: of n answers the best gets n - 1 points, the last none."""
         points = dict.fromkeys(self.ballot, 0)
         for vote in self.votes.values():
-            for place, node in enumerate(vote.order, 1):
-                points[node] += len(self.ballot) - place
+            for rank, node in enumerate(vote.order, 1):
+                points[node] += len(self.ballot) - rank
         return points
 
     @property
@@ -91,7 +91,7 @@ class Turn(msgspec.Struct, gc=False):
     poll: Poll | None = None
     """The last one."""
     at: int = 0
-    """When it last changed but for responses, as in commands."""
+    """When it last changed but for responses, as in operations."""
 
     @property
     def state(self) -> State:
@@ -132,7 +132,7 @@ class Conversation(msgspec.Struct, gc=False):
     created: int
     turns: list[Turn] = []
     at: int = 0
-    """When it was created, as in commands."""
+    """When it was created, as in operations."""
 
     @property
     def changed(self) -> int:

@@ -26,14 +26,14 @@ MAX_AT: Final = 2**48
 
 
 class _Dated(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
-    """The last field of every command: when it was proposed, in milliseconds since 1970 by its proposer's clock; 0 if
+    """The last field of every operation: when it was proposed, in milliseconds since 1970 by its proposer's clock; 0 if
     unknown. Nothing depends on it: it is for people."""
 
     at: int = 0
 
 
 class _StoreOperation(_Dated, frozen=True, array_like=True, gc=False):
-    """Base of all commands; `context` is the id of the conversation that it is about."""
+    """Base of all operations; `context` is the id of the conversation that it is about."""
 
     context: str
 
@@ -161,12 +161,12 @@ _decoder: msgspec.msgpack.Decoder[StoreOperation] = msgspec.msgpack.Decoder(Stor
 _turns_decoder = msgspec.msgpack.Decoder(list[RestoredTurn])
 
 
-def encode(command: StoreOperation) -> bytes:
-    """The payload to replicate. Raises ValueError, with a sentence for users, for a command that `check` refuses."""
-    error = check(command)
+def encode(operation: StoreOperation) -> bytes:
+    """The payload to replicate. Raises ValueError, with a sentence for users, for an operation that `check` refuses."""
+    error = check(operation)
     if error is not None:
         raise ValueError(error)
-    return _encoder.encode(command)
+    return _encoder.encode(operation)
 
 
 def name(operation: StoreOperation) -> str:
@@ -175,7 +175,7 @@ def name(operation: StoreOperation) -> str:
 
 
 def decode(payload: bytes) -> StoreOperation:
-    """The command of a payload. Raises ValueError if there is none in it. Limits are not checked here."""
+    """The operation of a payload. Raises ValueError if there is none in it. Limits are not checked here."""
     try:
         return _decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError) as error:
@@ -201,15 +201,15 @@ def unpack(packed: bytes) -> list[RestoredTurn]:
         raise ValueError("these are no turns of a conversation") from error
 
 
-def check(command: StoreOperation) -> str | None:
-    """Why the command would be refused whatever the state is, as a sentence for users; None if it is well-formed."""
-    error = check_context(command.context)
+def check(operation: StoreOperation) -> str | None:
+    """Why the operation would be refused whatever the state is, as a sentence for users; None if it is well-formed."""
+    error = check_context(operation.context)
     if error is not None:
         return error
-    if not 0 <= command.at <= MAX_AT:
+    if not 0 <= operation.at <= MAX_AT:
         return "the time is out of range"
-    rule = _RULES.get(type(command))
-    return None if rule is None else rule(command)
+    rule = _RULES.get(type(operation))
+    return None if rule is None else rule(operation)
 
 
 def check_context(context: str) -> str | None:
@@ -238,12 +238,12 @@ def check_text(text: str, what: str = "text") -> str | None:
     return None
 
 
-def _check_import(command: Import) -> str | None:
-    if len(command.turns) > MAX_PACKED_BYTES:
-        size = len(command.turns)
+def _check_import(operation: Import) -> str | None:
+    if len(operation.turns) > MAX_PACKED_BYTES:
+        size = len(operation.turns)
         return f"the conversation is too large: {size} bytes when compressed, at most {MAX_PACKED_BYTES} are possible"
     try:
-        turns = unpack(command.turns)
+        turns = unpack(operation.turns)
     except ValueError as error:
         return str(error)
     checked = ((number, check_turn(turn)) for number, turn in enumerate(turns, 1))
@@ -267,47 +267,47 @@ def check_turn(turn: RestoredTurn) -> str | None:
     return None
 
 
-def _check_response(command: _Said | Restored) -> str | None:
-    if (command.text is None) == (command.error is None):
+def _check_response(operation: _Said | Restored) -> str | None:
+    if (operation.text is None) == (operation.error is None):
         return "an LLM's response is either a text or an error"
-    if not (math.isfinite(command.seconds) and command.seconds >= 0):
+    if not (math.isfinite(operation.seconds) and operation.seconds >= 0):
         return "an LLM's time is a number of seconds from 0 on"
     try:
-        fits = len(command.model.encode()) <= MAX_MODEL_BYTES
+        fits = len(operation.model.encode()) <= MAX_MODEL_BYTES
     except UnicodeEncodeError:
         return "the model's name is not valid Unicode"
     if not fits:
         return f"the model's name is longer than {MAX_MODEL_BYTES} bytes"
-    error = _check_node(command.node)
+    error = _check_node(operation.node)
     if error is not None:
         return error
-    if command.text is not None:
-        return check_text(command.text)
-    assert command.error is not None
-    return check_text(command.error, "error")
+    if operation.text is not None:
+        return check_text(operation.text)
+    assert operation.error is not None
+    return check_text(operation.error, "error")
 
 
-def _check_counts(command: _Said) -> str | None:
-    if not 0 <= command.round <= MAX_TURN:
-        return f"there is no round {command.round}"
-    if not 0 <= command.seen <= command.before <= MAX_TURN:
-        return f"an LLM cannot have seen {command.seen} of {command.before} turns"
+def _check_counts(operation: _Said) -> str | None:
+    if not 0 <= operation.round <= MAX_TURN:
+        return f"there is no round {operation.round}"
+    if not 0 <= operation.seen <= operation.before <= MAX_TURN:
+        return f"an LLM cannot have seen {operation.seen} of {operation.before} turns"
     return None
 
 
-def _check_ranking(command: Ranking) -> str | None:
+def _check_ranking(operation: Ranking) -> str | None:
     try:
-        fits = len(command.model.encode()) <= MAX_MODEL_BYTES
+        fits = len(operation.model.encode()) <= MAX_MODEL_BYTES
     except UnicodeEncodeError:
         return "the model's name is not valid Unicode"
     if not fits:
         return f"the model's name is longer than {MAX_MODEL_BYTES} bytes"
-    if bool(command.order) == (command.error is not None):
+    if bool(operation.order) == (operation.error is not None):
         return "a node either ranks or says why it abstains"
-    if len(set(command.order)) < len(command.order):
+    if len(set(operation.order)) < len(operation.order):
         return "a ranking names every node once"
-    error = _check_node(command.node) if command.error is None else check_text(command.error, "error")
-    return error or next(filter(None, map(_check_node, (command.node, *command.order))), None)
+    error = _check_node(operation.node) if operation.error is None else check_text(operation.error, "error")
+    return error or next(filter(None, map(_check_node, (operation.node, *operation.order))), None)
 
 
 def _check_poll(poll: int) -> str | None:
@@ -322,32 +322,32 @@ def _check_turn(turn: int | None) -> str | None:
     return None if turn is None or 1 <= turn <= MAX_TURN else f"there is no turn {turn}"
 
 
-def _check_choose(command: Choose) -> str | None:
-    return _check_node(command.node) or _check_turn(command.turn)
+def _check_choose(operation: Choose) -> str | None:
+    return _check_node(operation.node) or _check_turn(operation.turn)
 
 
-def _check_retry(command: Retry) -> str | None:
-    return (None if command.node is None else _check_node(command.node)) or _check_turn(command.turn)
+def _check_retry(operation: Retry) -> str | None:
+    return (None if operation.node is None else _check_node(operation.node)) or _check_turn(operation.turn)
 
 
-def _check_said(command: _Said) -> str | None:
-    return _check_turn(command.turn) or _check_response(command) or _check_counts(command)
+def _check_said(operation: _Said) -> str | None:
+    return _check_turn(operation.turn) or _check_response(operation) or _check_counts(operation)
 
 
 _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
-    Query: lambda command: check_text(command.text),
-    Ask: lambda command: check_text(command.text),
+    Query: lambda operation: check_text(operation.text),
+    Ask: lambda operation: check_text(operation.text),
     Candidate: _check_said,
     Answer: _check_said,
     Choose: _check_choose,
-    Cancel: lambda command: _check_turn(command.turn),
-    StartPoll: lambda command: _check_turn(command.turn),
+    Cancel: lambda operation: _check_turn(operation.turn),
+    StartPoll: lambda operation: _check_turn(operation.turn),
     Retry: _check_retry,
-    Ranking: lambda command: _check_turn(command.turn) or _check_poll(command.poll) or _check_ranking(command),
-    Elect: lambda command: _check_turn(command.turn) or _check_poll(command.poll),
+    Ranking: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll) or _check_ranking(operation),
+    Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     Import: _check_import,
 }
-"""For each kind of command, what else must be so; looked up rather than matched, as every node does it for each."""
+"""For each kind of operation, what else must be so; looked up rather than matched, as every node does it for each."""
 
 _NOT_IN_CONTEXT: Final = (
     ("\x00", "\x20"),  # controls, space

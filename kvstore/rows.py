@@ -47,25 +47,25 @@ _responses = msgspec.msgpack.Decoder(Response)
 _KEYS = (Struct(">Q"), Struct(">QI"), Struct(">QII"))
 
 
-def key(place: RowKey) -> bytes:
-    """The key of a row; keys sort like places."""
-    return _KEYS[len(place) - 1].pack(*place)
+def key(row_key: RowKey) -> bytes:
+    """The key of a row; keys sort like row_keys."""
+    return _KEYS[len(row_key) - 1].pack(*row_key)
 
 
-def value(place: RowKey, conversation: Conversation) -> bytes | None:
+def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     """The content of a row of this conversation; None if it is gone: a node that is asked again loses its response."""
-    if len(place) == 1:
+    if len(row_key) == 1:
         return _encoder.encode(_ConversationRow(conversation.context, conversation.created, conversation.at))
-    turn = conversation.turns[place[1] - 1]
-    if len(place) == 2:
+    turn = conversation.turns[row_key[1] - 1]
+    if len(row_key) == 2:
         return _encoder.encode(_TurnRow(
             turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll, turn.at
         ))
-    response = turn.candidates.get(place[2])
+    response = turn.candidates.get(row_key[2])
     return None if response is None else _encoder.encode(response)
 
 
-def places(conversation: Conversation) -> Iterable[RowKey]:
+def row_keys(conversation: Conversation) -> Iterable[RowKey]:
     """Every row that a conversation consists of."""
     index = conversation.index
     yield (index,)
@@ -79,24 +79,24 @@ def load(rows: Iterable[tuple[bytes, bytes]]) -> list[Conversation]:
     """The conversations that these rows describe, in order of creation. Raises ValueError if they describe none."""
     conversations: list[Conversation] = []
     try:
-        for row_key, content in sorted(rows):
-            _load_row(conversations, row_key, content)
+        for key, content in sorted(rows):
+            _load_row(conversations, key, content)
     except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
         raise ValueError("these rows are not a snapshot of conversations") from error
     return conversations
 
 
-def _load_row(conversations: list[Conversation], row_key: bytes, content: bytes) -> None:
-    index, turn, node = (int.from_bytes(part, "big") for part in (row_key[:8], row_key[8:12], row_key[12:]))
-    if len(row_key) == 8:
+def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> None:
+    index, turn, node = (int.from_bytes(part, "big") for part in (key[:8], key[8:12], key[12:]))
+    if len(key) == 8:
         row = _conversations.decode(content)
         conversations.append(Conversation(row.context, index, row.created, at=row.at))
-    elif len(row_key) == 12:
+    elif len(key) == 12:
         decoded = _turns.decode(content)
         conversations[-1].turns.append(Turn(
             decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll, decoded.at
         ))
-    elif len(row_key) != 16:
+    elif len(key) != 16:
         raise IndexError("not a key")
     else:
         conversations[-1].turns[-1].candidates[node] = _responses.decode(content)

@@ -66,7 +66,7 @@ class Store:
             Answer: self._answer, Choose: self._choose, Cancel: self._cancel, Import: self._import,
             Retry: self._retry, StartPoll: self._poll, Ranking: self._ranking, Elect: self._elect,
         }
-        """What each kind of command does: returns the number of the turn that it added or changed; raises _Refused."""
+        """What each operation does: returns the number of the turn that it added or changed; raises _Refused."""
 
     @property
     def conversations(self) -> Mapping[str, Conversation]:
@@ -77,26 +77,26 @@ class Store:
         """Carries out one decided operation. Never raises, whatever the payload is."""
         self._position = position
         try:
-            command = decode(payload)
+            operation = decode(payload)
         except ValueError:
             return Outcome(None, False, "not a command that this version knows")
-        error = check(command)
+        error = check(operation)
         if error is not None:
-            return Outcome(command, False, error, command.context)
+            return Outcome(operation, False, error, operation.context)
         try:
-            turn = self._changes[type(command)](command)
+            turn = self._changes[type(operation)](operation)
         except _Refused as refused:
-            return Outcome(command, False, str(refused), command.context)
-        self._date(command, turn)
-        return Outcome(command, True, None, command.context, turn)
+            return Outcome(operation, False, str(refused), operation.context)
+        self._date(operation, turn)
+        return Outcome(operation, True, None, operation.context, turn)
 
     def digest(self) -> str:
         """64 hex digits that are equal on two nodes exactly if their conversations are.
 
         The SHA-256 hashes of all rows, added up: so only rows that changed since the last call cost anything.
         """
-        for place in self._unhashed:
-            self._hash_row(place, rows.key(place), self._value(place))
+        for row_key in self._unhashed:
+            self._hash_row(row_key, rows.key(row_key), self._value(row_key))
         self._unhashed.clear()
         return f"{self._hash:064x}"
 
@@ -107,22 +107,22 @@ class Store:
         stays small, however rarely that is called.
         """
         changed: list[tuple[bytes, bytes | None]] = []
-        for place in sorted(self._unsaved):
-            key, content = rows.key(place), self._value(place)
+        for row_key in sorted(self._unsaved):
+            key, content = rows.key(row_key), self._value(row_key)
             changed.append((key, content))
-            if place in self._unhashed:
-                self._unhashed.remove(place)
-                self._hash_row(place, key, content)
+            if row_key in self._unhashed:
+                self._unhashed.remove(row_key)
+                self._hash_row(row_key, key, content)
         self._unsaved.clear()
         return changed
 
-    def _hash_row(self, place: rows.RowKey, key: bytes, content: bytes | None) -> None:
+    def _hash_row(self, row_key: rows.RowKey, key: bytes, content: bytes | None) -> None:
         new = 0
         if content is not None:
-            row = bytes((len(place),)) + key + content  # tells where the key ends
+            row = bytes((len(row_key),)) + key + content  # tells where the key ends
             new = int.from_bytes(hashlib.sha256(row).digest(), "big")
-        self._hash = (self._hash + new - self._hashes.get(place, 0)) % _DIGEST_MODULUS
-        self._hashes[place] = new
+        self._hash = (self._hash + new - self._hashes.get(row_key, 0)) % _DIGEST_MODULUS
+        self._hashes[row_key] = new
 
     def load(self, snapshot: Iterable[tuple[bytes, bytes]]) -> None:
         """Replaces everything by a snapshot's rows, which from now on count as saved.
@@ -133,28 +133,28 @@ class Store:
         self._conversations = {conversation.context: conversation for conversation in loaded}
         self._by_index = loaded
         self._unsaved = set()
-        self._unhashed = {place for conversation in loaded for place in rows.places(conversation)}
+        self._unhashed = {row_key for conversation in loaded for row_key in rows.row_keys(conversation)}
         self._hashes = {}
         self._hash = 0
 
-    def _value(self, place: rows.RowKey) -> bytes | None:
-        return rows.value(place, self._by_index[place[0] - 1])
+    def _value(self, row_key: rows.RowKey) -> bytes | None:
+        return rows.value(row_key, self._by_index[row_key[0] - 1])
 
-    def _touch(self, *place: int) -> None:
-        self._unhashed.add(place)
-        self._unsaved.add(place)
+    def _touch(self, *row_key: int) -> None:
+        self._unhashed.add(row_key)
+        self._unsaved.add(row_key)
 
-    def _asked(self, command: Query | Ask) -> int:
-        kind = Kind.QUERY if isinstance(command, Query) else Kind.ASK
-        return self._add_turn(command.context, Turn(kind, command.text, {}))
+    def _asked(self, operation: Query | Ask) -> int:
+        kind = Kind.QUERY if isinstance(operation, Query) else Kind.ASK
+        return self._add_turn(operation.context, Turn(kind, operation.text, {}))
 
-    def _date(self, command: StoreOperation, turn: int | None) -> None:
+    def _date(self, operation: StoreOperation, turn: int | None) -> None:
         """Notes when something changed, in a row that changed anyway."""
-        conversation = self._conversations[command.context]
+        conversation = self._conversations[operation.context]
         if turn is None:
-            conversation.at = command.at
-        elif not isinstance(command, (Candidate, Answer)):  # those date the response
-            conversation.turns[turn - 1].at = command.at
+            conversation.at = operation.at
+        elif not isinstance(operation, (Candidate, Answer)):  # those date the response
+            conversation.turns[turn - 1].at = operation.at
 
     def _find(self, context: str) -> Conversation:
         conversation = self._conversations.get(context)
@@ -162,8 +162,8 @@ class Store:
             raise _Refused(f"no conversation '{context}': create {context} makes it")
         return conversation
 
-    def _created(self, command: Create) -> None:
-        self._create(command.context)
+    def _created(self, operation: Create) -> None:
+        self._create(operation.context)
 
     def _create(self, context: str) -> Conversation:
         if context in self._conversations:
@@ -190,46 +190,48 @@ class Store:
         self._touch(conversation.index, number)
         return number
 
-    def _candidate(self, command: Candidate) -> int:
-        conversation, turn = self._turn_for(command, Kind.QUERY)
-        if command.node in turn.candidates:
-            raise _Refused(f"node {command.node} has responded to turn {command.turn} of '{command.context}' already")
-        self._record(conversation, turn, command)
-        return command.turn
+    def _candidate(self, operation: Candidate) -> int:
+        conversation, turn = self._turn_for(operation, Kind.QUERY)
+        if operation.node in turn.candidates:
+            turn_words = f"turn {operation.turn} of '{operation.context}'"
+            raise _Refused(f"node {operation.node} has responded to {turn_words} already")
+        self._record(conversation, turn, operation)
+        return operation.turn
 
-    def _answer(self, command: Answer) -> int:
-        conversation, turn = self._turn_for(command, Kind.ASK)
-        self._record(conversation, turn, command)
-        if command.text is not None:
-            turn.chosen = command.node
-            self._touch(conversation.index, command.turn)
-        return command.turn
+    def _answer(self, operation: Answer) -> int:
+        conversation, turn = self._turn_for(operation, Kind.ASK)
+        self._record(conversation, turn, operation)
+        if operation.text is not None:
+            turn.chosen = operation.node
+            self._touch(conversation.index, operation.turn)
+        return operation.turn
 
-    def _turn_for(self, command: Candidate | Answer, kind: Kind) -> tuple[Conversation, Turn]:
+    def _turn_for(self, operation: Candidate | Answer, kind: Kind) -> tuple[Conversation, Turn]:
         """The open turn that an LLM's response belongs to."""
-        conversation = self._find(command.context)
-        if command.turn > len(conversation.turns):
-            raise _Refused(f"'{command.context}' has no turn {command.turn}")
-        turn = conversation.turns[command.turn - 1]
+        conversation = self._find(operation.context)
+        if operation.turn > len(conversation.turns):
+            raise _Refused(f"'{operation.context}' has no turn {operation.turn}")
+        turn = conversation.turns[operation.turn - 1]
         if turn.kind is not kind:
-            raise _Refused(f"turn {command.turn} of '{command.context}' is not of the kind '{kind}'")
+            raise _Refused(f"turn {operation.turn} of '{operation.context}' is not of the kind '{kind}'")
         if turn.state is not State.OPEN:
-            raise _Refused(_closed(command.context, command.turn, turn))
-        if command.round != turn.round(command.node):
-            raise _Refused(f"node {command.node} has been asked again since, in turn {command.turn}")
+            raise _Refused(_closed(operation.context, operation.turn, turn))
+        if operation.round != turn.round(operation.node):
+            raise _Refused(f"node {operation.node} has been asked again since, in turn {operation.turn}")
         return conversation, turn
 
-    def _record(self, conversation: Conversation, turn: Turn, command: Candidate | Answer) -> None:
-        turn.candidates[command.node] = Response(
-            command.text, command.error, command.model, command.seconds, command.seen, command.before, command.at
+    def _record(self, conversation: Conversation, turn: Turn, operation: Candidate | Answer) -> None:
+        turn.candidates[operation.node] = Response(
+            operation.text, operation.error, operation.model, operation.seconds, operation.seen, operation.before,
+            operation.at,
         )
         turn.candidates = dict(sorted(turn.candidates.items()))
-        self._touch(conversation.index, command.turn, command.node)
+        self._touch(conversation.index, operation.turn, operation.node)
 
-    def _choose(self, command: Choose) -> int:
-        context, node = command.context, command.node
+    def _choose(self, operation: Choose) -> int:
+        context, node = operation.context, operation.node
         conversation = self._find(context)
-        number = _named_turn(conversation, command.turn)
+        number = _named_turn(conversation, operation.turn)
         if number is None:
             raise _Refused(f"nothing to choose from in '{context}' yet")
         turn = conversation.turns[number - 1]
@@ -246,35 +248,35 @@ class Store:
         self._touch(conversation.index, number)
         return number
 
-    def _cancel(self, command: Cancel) -> int:
-        context = command.context
+    def _cancel(self, operation: Cancel) -> int:
+        context = operation.context
         conversation = self._find(context)
-        number = _open_turn(conversation, command.turn)
+        number = _open_turn(conversation, operation.turn)
         conversation.turns[number - 1].cancelled = True
         self._touch(conversation.index, number)
         return number
 
-    def _retry(self, command: Retry) -> int:
-        conversation = self._find(command.context)
-        number = _open_turn(conversation, command.turn)
+    def _retry(self, operation: Retry) -> int:
+        conversation = self._find(operation.context)
+        number = _open_turn(conversation, operation.turn)
         turn = conversation.turns[number - 1]
-        nodes = list(turn.candidates) if command.node is None else [command.node]
-        if turn.kind is Kind.ASK and command.node is not None and command.node not in turn.candidates:
-            raise _Refused(f"node {command.node} has not failed: `retry {command.context}` asks all over again")
+        nodes = list(turn.candidates) if operation.node is None else [operation.node]
+        if turn.kind is Kind.ASK and operation.node is not None and operation.node not in turn.candidates:
+            raise _Refused(f"node {operation.node} has not failed: `retry {operation.context}` asks all over again")
         for node in nodes:
             if turn.candidates.pop(node, None) is not None:
                 self._touch(conversation.index, number, node)
-        whom = command.node or 0
+        whom = operation.node or 0
         turn.retries = dict(sorted({**turn.retries, whom: turn.retries.get(whom, 0) + 1}.items()))
         if turn.poll is not None:
             turn.poll.closed = True  # what it was about is not there any more
         self._touch(conversation.index, number)
         return number
 
-    def _poll(self, command: StartPoll) -> int:
-        context = command.context
+    def _poll(self, operation: StartPoll) -> int:
+        context = operation.context
         conversation = self._find(context)
-        number = _open_turn(conversation, command.turn)
+        number = _open_turn(conversation, operation.turn)
         turn = conversation.turns[number - 1]
         if turn.kind is Kind.ASK:
             raise _Refused(f"there is nothing to choose in '{context}': the leader's answer will stand")
@@ -286,52 +288,52 @@ class Store:
         self._touch(conversation.index, number)
         return number
 
-    def _ranking(self, command: Ranking) -> int:
-        conversation, poll = self._open_poll(command)
-        if command.node in poll.votes:
-            raise _Refused(f"node {command.node} has voted already in '{command.context}'")
-        if command.error is None and sorted(command.order) != poll.ballot:
-            raise _Refused(f"node {command.node}'s ranking does not name the answers of '{command.context}'")
-        votes = {**poll.votes, command.node: Vote(command.order, command.error, command.model)}
+    def _ranking(self, operation: Ranking) -> int:
+        conversation, poll = self._open_poll(operation)
+        if operation.node in poll.votes:
+            raise _Refused(f"node {operation.node} has voted already in '{operation.context}'")
+        if operation.error is None and sorted(operation.order) != poll.ballot:
+            raise _Refused(f"node {operation.node}'s ranking does not name the answers of '{operation.context}'")
+        votes = {**poll.votes, operation.node: Vote(operation.order, operation.error, operation.model)}
         poll.votes = dict(sorted(votes.items()))
-        self._touch(conversation.index, command.turn)
-        return command.turn
+        self._touch(conversation.index, operation.turn)
+        return operation.turn
 
-    def _elect(self, command: Elect) -> int:
-        conversation, poll = self._open_poll(command)
+    def _elect(self, operation: Elect) -> int:
+        conversation, poll = self._open_poll(operation)
         poll.closed = True
-        conversation.turns[command.turn - 1].chosen = poll.winner
-        self._touch(conversation.index, command.turn)
-        return command.turn
+        conversation.turns[operation.turn - 1].chosen = poll.winner
+        self._touch(conversation.index, operation.turn)
+        return operation.turn
 
-    def _open_poll(self, command: Ranking | Elect) -> tuple[Conversation, Poll]:
-        conversation = self._find(command.context)
-        if command.turn > len(conversation.turns):
-            raise _Refused(f"'{command.context}' has no turn {command.turn}")
-        poll = conversation.turns[command.turn - 1].open_poll
-        if poll is None or poll.number != command.poll:
-            raise _Refused(f"poll {command.poll} in turn {command.turn} of '{command.context}' is over")
+    def _open_poll(self, operation: Ranking | Elect) -> tuple[Conversation, Poll]:
+        conversation = self._find(operation.context)
+        if operation.turn > len(conversation.turns):
+            raise _Refused(f"'{operation.context}' has no turn {operation.turn}")
+        poll = conversation.turns[operation.turn - 1].open_poll
+        if poll is None or poll.number != operation.poll:
+            raise _Refused(f"poll {operation.poll} in turn {operation.turn} of '{operation.context}' is over")
         return conversation, poll
 
-    def _import(self, command: Import) -> int | None:
-        conversation = self._create(command.context)
-        for number, restored in enumerate(unpack(command.turns), 1):
+    def _import(self, operation: Import) -> int | None:
+        conversation = self._create(operation.context)
+        for number, restored in enumerate(unpack(operation.turns), 1):
             responses = {
                 said.node: Response(said.text, said.error, said.model, said.seconds)
                 for said in sorted(restored.candidates, key=lambda said: said.node)
             }
             chosen = restored.chosen
-            turn = Turn(Kind(restored.kind), restored.text, responses, chosen, chosen is None, at=command.at)
+            turn = Turn(Kind(restored.kind), restored.text, responses, chosen, chosen is None, at=operation.at)
             conversation.turns.append(turn)
             self._touch(conversation.index, number)
             for node in responses:
                 self._touch(conversation.index, number, node)
-        conversation.at = command.at
+        conversation.at = operation.at
         return len(conversation.turns) or None
 
 
 def _named_turn(conversation: Conversation, number: int | None) -> int | None:
-    """The turn that a command means: the one that it names, else the last one; None if there is no turn yet."""
+    """The turn that an operation means: the one that it names, else the last one; None if there is no turn yet."""
     if number is not None and number > len(conversation.turns):
         raise _Refused(f"'{conversation.context}' has no turn {number}")
     return number or len(conversation.turns) or None

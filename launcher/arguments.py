@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 from config.config import DEFAULT_PATH
 
-VERSION = "0.1.0"
+ROOT = Path(__file__).resolve().parent.parent
+VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 EXIT_CODES = "exit codes: 0 done, 1 failed or refused, 2 wrong command line or configuration, 130 interrupted (Ctrl-C)"
 

@@ -1,1 +1,1 @@
-"""The LLMs: one small file per provider behind one interface, what a node owes, and the desk that does the asking."""
+"""The LLMs: a registry of providers behind one interface, the requests that a node has to make, and their scheduler."""

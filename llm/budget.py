@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from config.llm_settings import LlmSettings
+from llm import registry
 from llm.provider import Message
-from llm.settings import LlmSettings, choose
+from llm.settings import choose
 
-_DEFAULT_CONTEXT = {"gemini": 1_000_000, "google-genai": 1_000_000, "openai": 32_000, "local": 4096}
-"""Tokens, of prompt and answer together. `fake` has no bound."""
-
-_ANSWER_TOKENS = {"local": 160}
-_USUAL_ANSWER_TOKENS = 4096
-"""Kept for the answer unless `max_tokens` says otherwise; in any case at most half of the context."""
 _BYTES_PER_TOKEN = 3
 """Careful: English has four to five."""
 _LENIENT_BYTES_PER_TOKEN = 5
@@ -21,7 +17,7 @@ _OVERHEAD = 8
 """Tokens around a message."""
 
 
-class Cut(NamedTuple):
+class Trimmed(NamedTuple):
     """`seen` of `before` earlier turns are left."""
 
     messages: list[Message]
@@ -29,41 +25,48 @@ class Cut(NamedTuple):
     before: int
 
 
-def room(settings: LlmSettings) -> int | None:
-    """Tokens for a prompt; None if there is no bound."""
-    provider = choose(settings).provider
-    context = settings.context_tokens or _DEFAULT_CONTEXT.get(provider)
+def prompt_tokens(settings: LlmSettings) -> int | None:
+    """How long a prompt may be; None if there is no bound."""
+    provider = registry.find(choose(settings).provider)
+    context = settings.context_tokens or provider.context_tokens
     if context is None:
         return None
-    return context - min(settings.max_tokens or _ANSWER_TOKENS.get(provider, _USUAL_ANSWER_TOKENS), context // 2)
+    return context - min(settings.max_tokens or provider.answer_tokens, context // 2)
 
 
-def cut(messages: list[Message], system: str | None, room: int | None) -> Cut:
-    """The question, which comes last, with as many whole turns before it as there is room for, by an estimate."""
+def trim_limit(settings: LlmSettings) -> int | None:
+    """To what `trim` must cut; None if there is no bound, or if the provider does better than an estimate."""
+    if settings.context_tokens is None and registry.find(choose(settings).provider).trims_history:
+        return None
+    return prompt_tokens(settings)
+
+
+def trim(messages: list[Message], system: str | None, limit: int | None) -> Trimmed:
+    """The question, which comes last, with as many whole turns before it as fit into `limit` tokens, by an estimate."""
     before = len(messages) // 2
-    if room is None:
-        return Cut(messages, before, before)
+    if limit is None:
+        return Trimmed(messages, before, before)
     used = _tokens(system or "") + _tokens(messages[-1].text)
     start = len(messages) - 1
     while start >= 2:
         used += sum(_tokens(message.text) for message in messages[start - 2 : start])
-        if used > room:
+        if used > limit:
             break
         start -= 2
-    return Cut(messages[start:], (len(messages) - start) // 2, before)
+    return Trimmed(messages[start:], (len(messages) - start) // 2, before)
 
 
 def too_long(text: str, settings: LlmSettings) -> str | None:
     """Why this node's LLM cannot be asked that, as a sentence for users; None if it may fit."""
-    have = room(settings)
+    limit = prompt_tokens(settings)
     size = len(text.encode(errors="replace"))
     least = size // _LENIENT_BYTES_PER_TOKEN
-    if have is None or least <= have:
+    if limit is None or least <= limit:
         return None
     provider = choose(settings).provider
     return (
         f"the question is too long for this node's LLM ({provider}): at least {least} tokens ({size} bytes), and there "
-        f"is room for {have}"
+        f"is room for {limit}"
     )
 
 

@@ -72,7 +72,7 @@ class ProviderError(Exception):
     """Why there is no reply. `reason` is a sentence for users and never holds a key.
 
     `retryable`: the same prompt may succeed a little later, not before `retry_after_s` seconds if that is given.
-    `model` and `seconds` say who was asked and for how long; the desk fills them in.
+    `model` and `seconds` say who was asked and for how long; the scheduler fills them in.
     """
 
     def __init__(self, reason: str, *, retryable: bool = False, retry_after_s: float | None = None) -> None:
@@ -107,7 +107,7 @@ class Provider(Protocol):
         """Raises ProviderError, and nothing else. Cancelling it gives up at once."""
 
     async def close(self) -> None:
-        """Lets go of connections; nothing may be asked any more."""
+        """Closes connections; nothing may be asked any more."""
 
 
 @asynccontextmanager

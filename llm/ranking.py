@@ -1,4 +1,4 @@
-"""The nodes' choice: the paper on which an LLM ranks answers without knowing whose they are, and how it is read."""
+"""The nodes' choice: how an LLM is asked to rank answers without knowing whose they are, and how its reply is read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from kvstore.conversation import Conversation, Poll
 from llm.provider import Message, RankingBallot
 
 MAX_TOKENS = 200
-"""For a ranking: some models think aloud before they write it."""
+"""For a ranking: some models reason in the answer before they write it."""
 
 _EXCERPT = 1500
-"""Characters of an answer on the paper: small models have little room."""
+"""Characters of an answer in the prompt: small models have short contexts."""
 
 _TASK = "Rank these answers to the question below from best to worst."
 _READ = 4000
@@ -22,7 +22,9 @@ _FILLING = ("answer", "then", "and")
 """Words that may stand between the letters."""
 
 
-def ballot_of(conversation: Conversation, number: int, poll: Poll, voter: int) -> tuple[list[int], RankingBallot]:
+def ranking_ballot(
+    conversation: Conversation, number: int, poll: Poll, voter: int
+) -> tuple[list[int], RankingBallot]:
     """The nodes, and their answers in the same order.
 
     The order is another one for each voter, conversation and turn, so that being named first favours nobody.
@@ -37,7 +39,7 @@ def ballot_of(conversation: Conversation, number: int, poll: Poll, voter: int) -
     return nodes, RankingBallot(turn.text, [turn.candidates[node].text or "" for node in nodes])
 
 
-def paper(ballot: RankingBallot) -> list[Message]:
+def ranking_prompt(ballot: RankingBallot) -> list[Message]:
     """The messages that ask for a ranking."""
     labels = ascii_uppercase[: len(ballot.answers)]
     answers = [
@@ -52,11 +54,11 @@ def paper(ballot: RankingBallot) -> list[Message]:
     return [Message("user", text)]
 
 
-def read_ranking(text: str, ballot: list[int]) -> list[int] | None:
-    """The nodes, best first, of the last complete ranking in an LLM's text; None if there is none to be read."""
+def read_ranking(text: str, nodes: list[int]) -> list[int] | None:
+    """The `nodes`, best first, by the last complete ranking in an LLM's text; None if there is none to be read."""
     words = [word for word in re.findall(r"[^\W_]+", text[-_READ:]) if not (word.isdigit() or word.lower() in _FILLING)]
-    for start in range(len(words) - len(ballot), -1, -1):
-        places = [ascii_uppercase.find(word) if len(word) == 1 else -1 for word in words[start : start + len(ballot)]]
-        if sorted(places) == list(range(len(ballot))):
-            return [ballot[place] for place in places]
+    for start in range(len(words) - len(nodes), -1, -1):
+        positions = [ascii_uppercase.find(word) if len(word) == 1 else -1 for word in words[start : start + len(nodes)]]
+        if sorted(positions) == list(range(len(nodes))):
+            return [nodes[position] for position in positions]
     return None

@@ -1,4 +1,4 @@
-"""Where duties are carried out: in the background, bounded, with the one retry loop."""
+"""Puts requests to the LLM: in the background, bounded, with the one retry loop."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import msgspec
 
+from config.llm_settings import LlmSettings
 from kvstore.operations import check_text
 from llm import ranking
-from llm.budget import cut, room
-from llm.pace import Pace
+from llm.budget import trim, trim_limit
 from llm.provider import Prompt, Provider, ProviderError, Reply, within
+from llm.rate_limiter import RateLimiter
 from llm.requests import Request, RequestKey, RequestKind
-from llm.settings import LlmSettings
-from llm.wording import is_whole, plain, up_to_sentence_end
+from llm.wording import is_whole, plain, up_to_sentence_end, valid
 from llm.workers import Workers
 
 MAX_ANSWER_BYTES = 65_536
@@ -32,36 +32,36 @@ _log = logging.getLogger(__name__)
 
 
 class Metering(msgspec.Struct):
-    """Since the start. Tokens as far as providers tell them."""
+    """Since the start. Tokens as far as providers report them."""
 
     requests: int = 0
-    """Duties that were put to the LLM."""
+    """Requests that were put to the LLM."""
     replies: int = 0
     failures: int = 0
     retries: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
-    """From putting a duty to the LLM until its outcome, in total."""
+    """From putting a request to the LLM until its outcome, in total."""
     in_flight: int = 0
     waiting: int = 0
-    """Duties that wait for others to finish, or for the next minute."""
+    """Requests that wait for others to finish, or for the next minute."""
 
     @property
     def mean_s(self) -> float | None:
-        """Seconds from putting a duty to the LLM until its outcome; None if there has been none."""
+        """Seconds from putting a request to the LLM until its outcome; None if there has been none."""
         finished = self.requests - self.in_flight
         return self.seconds / finished if finished > 0 else None
 
 
 class RequestScheduler:
-    """Carries out duties. Everything but `build` runs in the event loop that `start` is called in.
+    """Runs requests. Everything but `build` runs in the event loop that `start` is called in.
 
-    `build` makes the provider when the first duty needs it, in a thread. If it raises, that is the duty's outcome, and
-    the next duty tries again.
-    `done` gets each duty with what came of it, once, unless it is cancelled before.
-    How many duties are in flight is bounded by the settings, else by the provider.
-    `on_progress` gets a duty and the number of pieces of its answer so far: 0 when it is put to the LLM.
+    `build` makes the provider when the first request needs it, in a thread. If it raises, that is the request's
+    outcome, and the next request tries again.
+    `done` gets each request with its outcome, once, unless it is cancelled before.
+    How many requests are in flight is bounded by the settings, else by the provider.
+    `on_progress` gets a request and the number of pieces of its answer so far: 0 when it is put to the LLM.
     """
 
     def __init__(
@@ -77,17 +77,17 @@ class RequestScheduler:
         self._settings = settings
         self._build = build
         self._done = done
-        self._pace = Pace(settings.max_per_minute)
+        self._rate = RateLimiter(settings.max_per_minute)
         self._on_progress = on_progress
         self._random = random or random_module.Random()
         self._workers = Workers("provider")
         self._building = asyncio.Lock()
         self._provider: Provider | None = None
         self._waiting: OrderedDict[RequestKey, Request] = OrderedDict()
-        """In the order in which they will begin: no task, no timer, until there is room."""
+        """In the order in which they will run: no task and no timer before it is their turn."""
         self._tasks: dict[RequestKey, asyncio.Task[None]] = {}
         self._rounds: dict[RequestKey, int] = {}
-        """The round that each duty was last started for, until its turn is closed."""
+        """The round that each request was last started for, until its turn is closed."""
         self._closed = False
 
     @property
@@ -101,41 +101,28 @@ class RequestScheduler:
         metering.waiting = len(self._waiting) + max(0, len(self._tasks) - metering.in_flight)
         return metering
 
-    def start(self, duty: Request) -> bool:
-        """Begins with a duty. False, and nothing done, if it was started before and not cancelled since. What is under
-        way for an earlier round of it is given up."""
-        key = duty.key
-        if self._closed or self._rounds.get(key, -1) >= duty.round:
+    def start(self, request: Request) -> bool:
+        """Takes a request. False, and nothing done, if it was started before and not cancelled since. An earlier round
+        of it that is still running is cancelled."""
+        key = request.key
+        if self._closed or self._rounds.get(key, -1) >= request.round:
             return False
-        self._give_up(key)
-        self._rounds[key] = duty.round
-        self._waiting[key] = duty
-        self._begin()
+        self._cancel(key)
+        self._rounds[key] = request.round
+        self._waiting[key] = request
+        self._run_waiting()
         return True
 
     def cancel(self, context: str, turn: int) -> None:
-        """The turn is closed: gives up what is under way for it, and forgets it."""
+        """The turn is closed: cancels its requests, and forgets them."""
         for kind in _KINDS:
             key = context, turn, kind
             if self._rounds.pop(key, None) is not None:
-                self._give_up(key)
-        self._begin()
-
-    def _give_up(self, key: RequestKey) -> None:
-        self._waiting.pop(key, None)
-        task = self._tasks.pop(key, None)
-        if task is not None:
-            task.cancel()
-
-    def _begin(self) -> None:
-        """With what has waited longest, as long as there is room. The first duty makes the provider, alone."""
-        room = 1 if self._provider is None else self._settings.max_concurrent or self._provider.parallel
-        while self._waiting and len(self._tasks) < room:
-            key, duty = self._waiting.popitem(last=False)
-            self._tasks[key] = asyncio.get_running_loop().create_task(self._carry_out(duty))
+                self._cancel(key)
+        self._run_waiting()
 
     async def close(self) -> None:
-        """Gives up everything under way and closes the provider."""
+        """Cancels all requests and closes the provider."""
         self._closed = True
         self._waiting.clear()
         tasks = list(self._tasks.values())
@@ -146,40 +133,53 @@ class RequestScheduler:
         if self._provider is not None:
             await self._provider.close()
 
-    async def _carry_out(self, duty: Request) -> None:
+    def _cancel(self, key: RequestKey) -> None:
+        self._waiting.pop(key, None)
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
+
+    def _run_waiting(self) -> None:
+        """What has waited longest, up to the bound. The first request makes the provider, alone."""
+        limit = 1 if self._provider is None else self._settings.max_concurrent or self._provider.parallel
+        while self._waiting and len(self._tasks) < limit:
+            key, request = self._waiting.popitem(last=False)
+            self._tasks[key] = asyncio.get_running_loop().create_task(self._run(request))
+
+    async def _run(self, request: Request) -> None:
         outcome: Reply | ProviderError
         try:
-            outcome = await self._metered(duty)
+            outcome = await self._metered(request)
         except ProviderError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - a bug here is a failed answer too: else its question stays open for ever
-            _log.exception("%s was not done", duty.key)
+            _log.exception("the request %s failed", request.key)
             outcome = ProviderError(f"this node could not ask its LLM: {type(error).__name__}")
         if isinstance(outcome, ProviderError):
             self._metering.failures += 1
-            outcome.reason = _valid(outcome.reason)
+            outcome.reason = valid(outcome.reason)
             if check_text(outcome.reason) is not None:
                 outcome.reason = "the LLM failed without saying why"
-        if self._tasks.get(duty.key) is not asyncio.current_task():
+        if self._tasks.get(request.key) is not asyncio.current_task():
             return
-        del self._tasks[duty.key]
-        self._begin()
+        del self._tasks[request.key]
+        self._run_waiting()
         try:
-            self._done(duty, outcome)
-        except Exception:  # noqa: BLE001 - the host's fault must not vanish in a task that nobody awaits
-            _log.exception("the outcome of %s was not taken", duty.key)
+            self._done(request, outcome)
+        except Exception:  # noqa: BLE001 - the caller's fault must not vanish in a task that nobody awaits
+            _log.exception("the outcome of %s was not taken", request.key)
 
-    async def _metered(self, duty: Request) -> Reply:
+    async def _metered(self, request: Request) -> Reply:
         metering = self._metering
         provider = await self._get_provider()
-        await self._pace.take()
+        await self._rate.acquire()
         metering.requests += 1
         metering.in_flight += 1
         began = time.monotonic()
         if self._on_progress is not None:
-            self._on_progress(duty, 0)
+            self._on_progress(request, 0)
         try:
-            reply = await self._ask(provider, duty)
+            reply = await self._ask(provider, request)
         except ProviderError as error:
             error.model, error.seconds = self.model, time.monotonic() - began
             raise
@@ -202,19 +202,19 @@ class RequestScheduler:
                     _log.warning("the LLM provider cannot start", exc_info=True)
                     said = plain(f"{type(error).__name__}: {error}", self._settings.api_key)
                     raise ProviderError(f"the LLM provider cannot start: {said}") from error
-                self._begin()
+                self._run_waiting()
             return self._provider
 
-    async def _ask(self, provider: Provider, duty: Request) -> Reply:
+    async def _ask(self, provider: Provider, request: Request) -> Reply:
         """Tries up to MAX_TRIES times, `timeout_s` in all."""
         settings = self._settings
-        prompt, seen, before = self._prompt(provider, duty)
+        prompt, seen, before = self._prompt(request)
         deadline = time.monotonic() + settings.timeout_s
         tries = 1
         async with within(settings.timeout_s, provider.model):
             while True:
                 try:
-                    reply = validated(await self._try(provider, duty, prompt), whole=duty.kind == "answer")
+                    reply = validated(await self._try(provider, request, prompt), whole=request.kind == "answer")
                     if seen < before:
                         reply = msgspec.structs.replace(reply, seen=reply.seen if reply.before else seen, before=before)
                     return reply
@@ -227,26 +227,24 @@ class RequestScheduler:
                 self._metering.retries += 1
                 tries += 1
                 await asyncio.sleep(pause)
-                await self._pace.take()
+                await self._rate.acquire()
 
-    def _prompt(self, provider: Provider, duty: Request) -> tuple[Prompt, int, int]:
+    def _prompt(self, request: Request) -> tuple[Prompt, int, int]:
         """With how many of how many earlier turns."""
         settings = self._settings
-        if duty.kind == "ranking":
+        if request.kind == "ranking":
             tokens = min(settings.max_tokens or ranking.MAX_TOKENS, ranking.MAX_TOKENS)
-            return Prompt(duty.messages, None, 0.0, settings.seed, tokens, ballot=duty.ranked), 0, 0
-        # The local provider counts exactly, so it cuts by itself, unless it is told to.
-        exact = provider.name == "local" and settings.context_tokens is None
-        messages, seen, before = cut(duty.messages, settings.system_prompt, None if exact else room(settings))
+            return Prompt(request.messages, None, 0.0, settings.seed, tokens, ballot=request.ballot), 0, 0
+        messages, seen, before = trim(request.messages, settings.system_prompt, trim_limit(settings))
         prompt = Prompt(
-            messages, settings.system_prompt, settings.temperature, settings.seed, settings.max_tokens, duty.round
+            messages, settings.system_prompt, settings.temperature, settings.seed, settings.max_tokens, request.round
         )
         return prompt, seen, before
 
-    async def _try(self, provider: Provider, duty: Request, prompt: Prompt) -> Reply:
-        report = None if duty.kind == "ranking" else self._on_progress
+    async def _try(self, provider: Provider, request: Request, prompt: Prompt) -> Reply:
+        report = None if request.kind == "ranking" else self._on_progress
         try:
-            return await provider.ask(prompt, None if report is None else lambda pieces: report(duty, pieces))
+            return await provider.ask(prompt, None if report is None else lambda pieces: report(request, pieces))
         except ProviderError:
             raise
         except Exception as error:  # a provider's bug is a failed answer, not the end of the node
@@ -264,7 +262,7 @@ def validated(reply: Reply, *, whole: bool = False) -> Reply:
 
     Raises ProviderError if it cannot be.
     """
-    text = _valid(reply.text)
+    text = valid(reply.text)
     if whole and not reply.complete:
         text = up_to_sentence_end(text)
         if not is_whole(text):
@@ -275,8 +273,3 @@ def validated(reply: Reply, *, whole: bool = False) -> Reply:
     if check_text(text) is not None:
         raise ProviderError("the LLM gave an empty answer", retryable=True)
     return msgspec.structs.replace(reply, text=text)
-
-
-def _valid(text: str) -> str:
-    """Without half characters and white space around."""
-    return text.encode(errors="replace").decode().strip()

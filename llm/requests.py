@@ -1,4 +1,4 @@
-"""What a node owes to the conversations, read off their state: nothing is remembered, so nothing is lost in a crash."""
+"""What a node has to ask its LLM, read off the conversations: nothing is remembered, so nothing is lost in a crash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from kvstore.conversation import Conversation, Kind, Turn
 from llm.provider import Message, RankingBallot
-from llm.ranking import ballot_of, paper
+from llm.ranking import ranking_ballot, ranking_prompt
 
 RequestKind: TypeAlias = Literal["candidate", "answer", "ranking"]
 RequestKey: TypeAlias = tuple[str, int, RequestKind]
@@ -18,48 +18,47 @@ PromptBuilder: TypeAlias = Callable[[], list[Message]]
 
 
 class View(msgspec.Struct, frozen=True):
-    """Who is there, as a node sees it. `live` are the nodes that it exchanges messages with."""
+    """The cluster as a node sees it. `live` are the nodes that it exchanges messages with."""
 
     leader: int | None
     live: frozenset[int] = frozenset()
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Ask the LLM what `paper` says, and submit what comes of it to turn `turn`: as a `Candidate`, an `Answer`, or a
-    `Ranking` of the nodes in `ballot` (in the order in which `ranked` has their answers)."""
+    """Ask the LLM for `messages`, and submit the reply to turn `turn`: as a `Candidate`, an `Answer`, or a `Ranking`
+    of the nodes `ranked` (in the order in which `ballot` has their answers)."""
 
     context: str
     turn: int
     """Counts from 1."""
     kind: RequestKind
-    paper: PromptBuilder
-    """Writes down the question, with what belongs to it, when the LLM has time for it."""
+    build: PromptBuilder
+    """Makes the messages when the LLM is free to take them: thousands of requests may be waiting."""
     round: int = 0
     """How often it has been asked again; of a ranking, the number of the poll. Goes up only."""
-    ballot: list[int] = []
-    ranked: RankingBallot | None = None
-    """What `paper` asks to be ranked."""
+    ranked: list[int] = []
+    ballot: RankingBallot | None = None
 
     @property
     def messages(self) -> list[Message]:
-        return self.paper()
+        return self.build()
 
     @property
     def key(self) -> RequestKey:
         return self.context, self.turn, self.kind
 
 
-def owed(conversations: Mapping[str, Conversation], node: int, view: View) -> list[Request]:
-    """Everything that `node` owes, in order of the conversations."""
-    duties = (owed_in(conversation, node, view) for conversation in conversations.values())
-    return [duty for duty in duties if duty is not None]
+def pending(conversations: Mapping[str, Conversation], node: int, view: View) -> list[Request]:
+    """All requests that `node` has to make, in order of the conversations."""
+    requests = (pending_in(conversation, node, view) for conversation in conversations.values())
+    return [request for request in requests if request is not None]
 
 
-def owed_in(conversation: Conversation, node: int, view: View) -> Request | None:
-    """What `node` owes to this conversation: a candidate to an open query, then a ranking if the nodes are to choose;
-    or an answer to an open ask, if it is this node's turn.
+def pending_in(conversation: Conversation, node: int, view: View) -> Request | None:
+    """What `node` has to ask for this conversation: a candidate for an open query, then a ranking if the nodes are to
+    choose; or the answer to an open ask, if it is the responder.
 
-    A response that says why there is none pays the debt too: it is not asked again and again.
+    A response that says why there is no answer counts too: it is not asked again and again.
     """
     number = conversation.open_turn
     if number is None:
@@ -67,8 +66,9 @@ def owed_in(conversation: Conversation, node: int, view: View) -> Request | None
     turn = conversation.turns[number - 1]
     poll = turn.open_poll
     if poll is not None and node not in poll.votes:
-        names, ranked = ballot_of(conversation, number, poll, node)
-        return Request(conversation.context, number, "ranking", lambda: paper(ranked), poll.number, names, ranked)
+        nodes, ballot = ranking_ballot(conversation, number, poll, node)
+        build = partial(ranking_prompt, ballot)
+        return Request(conversation.context, number, "ranking", build, poll.number, nodes, ballot)
     if node in turn.candidates or (turn.kind is Kind.ASK and responder(turn, node, view) != node):
         return None
     kind: RequestKind = "candidate" if turn.kind is Kind.QUERY else "answer"
@@ -76,8 +76,8 @@ def owed_in(conversation: Conversation, node: int, view: View) -> Request | None
 
 
 def responder(turn: Turn, node: int, view: View) -> int | None:
-    """Who is to answer an open ask, as `node` sees it: the leader; once its LLM has failed, the first of the others
-    that are there whose LLM has not. None if there is no leader, or nobody left.
+    """Who is to answer an open ask, as `node` sees it: the leader; once its LLM has failed, the first of the other live
+    nodes whose LLM has not. None if there is no leader, or nobody left.
 
     Where nodes see this differently, two may ask; the answer that is decided first stands.
     """

@@ -1,76 +1,24 @@
-"""The `llm` part of the configuration: its keys, one node's settings over the common ones, the automatic choice."""
+"""What a node's `llm` settings mean: which provider it uses and why, and with which key."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from pathlib import Path
+from typing import NamedTuple
 
-import msgspec
-from msgspec import Meta
+from config.llm_settings import LlmSettings
+from llm import registry
+from llm.provider import Provider, ProviderError
 
-from llm.provider import ProviderError
-
-ProviderName: TypeAlias = Literal["gemini", "google-genai", "local", "openai", "fake"]
-
-GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-OPENAI_KEYS = ("OPENAI_API_KEY",)
-
-_PROVIDER_BOUND = ("model", "base_url", "api_key", "delay_s", "fail", "context_tokens")
-"""Settings that mean nothing to another provider."""
-
-
-class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Each key may be left out. None means: the provider's own default."""
-
-    provider: ProviderName | None = None
-    """None: chosen automatically, see `choose`."""
-    model: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
-    """For `local`: the absolute path of a GGUF file."""
-    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.8
-    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
-    """For one answer, with all its retries."""
-    system_prompt: str | None = None
-    seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    context_tokens: Annotated[int, Meta(ge=64, le=100_000_000)] | None = None
-    """What the model can take, prompt and answer together; older turns of a conversation are left out beyond it."""
-    max_concurrent: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    """Requests in flight at once."""
-    max_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    """Requests within any minute, those that are repeated included."""
-    base_url: str | None = None
-    """Another server than the provider's usual one."""
-    api_key: str | None = None
-    """None: from the environment."""
-    delay_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
-    """For `fake`: how long an answer takes."""
-    fail: str | None = None
-    """For `fake`: the reason for which every answer fails."""
-
-    def __repr__(self) -> str:
-        shown = {name: getattr(self, name) for name in self.__struct_fields__}
-        if self.api_key is not None:
-            shown["api_key"] = "***"
-        return f"LlmSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
-
-
-def overlay(common: LlmSettings, own: Mapping[str, object]) -> LlmSettings:
-    """One node's settings over the common ones: `own` holds the keys that this node sets, as in its part of the file.
-
-    A node with another provider does not inherit the common model, key or address: they are not that provider's.
-    Raises msgspec.ValidationError for an unknown key or an impossible value.
-    """
-    inherited = msgspec.structs.asdict(common)
-    if "provider" in own and own["provider"] != common.provider:
-        inherited = {name: value for name, value in inherited.items() if name not in _PROVIDER_BOUND}
-    return msgspec.convert({**inherited, **own}, LlmSettings)
+_WITH_KEY, _WITHOUT_KEY = "gemini", "local"
+"""The providers that are chosen automatically."""
 
 
 class Choice(NamedTuple):
     """`why` is a sentence for the user who starts a node."""
 
-    provider: ProviderName
+    provider: str
     why: str
 
 
@@ -79,11 +27,21 @@ def choose(settings: LlmSettings, environ: Mapping[str, str] = os.environ) -> Ch
     if settings.provider is not None:
         return Choice(settings.provider, f"LLM provider {settings.provider}, as configured")
     if settings.api_key:
-        return Choice("gemini", "LLM provider gemini, because an api_key is configured")
-    variable = next((name for name in GEMINI_KEYS if environ.get(name)), None)
+        return Choice(_WITH_KEY, f"LLM provider {_WITH_KEY}, because an api_key is configured")
+    variables = registry.find(_WITH_KEY).key_variables
+    variable = next((name for name in variables if environ.get(name)), None)
     if variable is not None:
-        return Choice("gemini", f"LLM provider gemini, because {variable} is set")
-    return Choice("local", f"LLM provider local (a small model on this machine), because {GEMINI_KEYS[0]} is not set")
+        return Choice(_WITH_KEY, f"LLM provider {_WITH_KEY}, because {variable} is set")
+    why = f"LLM provider {_WITHOUT_KEY} (a small model on this machine), because {variables[0]} is not set"
+    return Choice(_WITHOUT_KEY, why)
+
+
+def build(settings: LlmSettings, node: int, data_dir: Path) -> Provider:
+    """The provider for a node. Raises ProviderError if something that it needs is missing.
+
+    Imports what the provider needs, so better not called in an event loop's thread.
+    """
+    return registry.find(choose(settings).provider).build(settings, node, data_dir)
 
 
 def find_key(settings: LlmSettings, variables: tuple[str, ...], environ: Mapping[str, str] = os.environ) -> str | None:

@@ -1,21 +1,22 @@
-"""What would stop a node for a moment later is done early, when nobody waits for it."""
+"""What would delay a node's first request is done early, when nobody waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 
-from llm.providers import registry
-from llm.settings import LlmSettings
+from config.llm_settings import LlmSettings
+from llm import registry
+from llm.settings import choose
 
 AFTER_S = 1.0
 """The start is over by then."""
 
 
 async def warm_up(settings: LlmSettings) -> None:
-    """Imports what the first question needs: at that moment all nodes of a machine would do so at once, and keys and
-    heartbeats would wait for it. What is in memory then stays there, and need not be searched for garbage again and
-    again."""
+    """Imports what the first request needs: at that moment all nodes of a machine would do so at once, and keystrokes
+    and heartbeats would wait for it. What is in memory then stays there, and need not be searched for garbage again
+    and again."""
     await asyncio.sleep(AFTER_S)
-    await asyncio.to_thread(registry.preload, settings)
+    await asyncio.to_thread(registry.preload, choose(settings).provider)
     gc.freeze()

@@ -21,6 +21,11 @@ def plain(text: str, *secrets: str | None) -> str:
     return text if len(text) <= _REASON_CHARS else text[:_REASON_CHARS] + "..."
 
 
+def valid(text: str) -> str:
+    """Without half characters and surrounding white space."""
+    return text.encode(errors="replace").decode().strip()
+
+
 def is_whole(text: str) -> bool:
     """Whether a text ends where a sentence does."""
     return any(match.end() == len(text) for match in _SENTENCE_END.finditer(text))

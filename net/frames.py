@@ -21,19 +21,21 @@ CONTROL = 0
 """Between one node and the orchestrator: the payload is a message of net/control_messages.py."""
 NODE = 1
 """From node to node: the relay does not look inside."""
+HINT = 2
+"""From node to node beside the protocol, routed as NODE: nothing depends on its arrival."""
 
 ORCHESTRATOR = 0
 """The address of the orchestrator in `src` and `dst`; nodes count from 1."""
 
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes that a length field may announce."""
-MAX_FRAME_STRANGER = 4 * 1024
-"""The same before the other side has said who it is: a handshake needs no more."""
+MAX_HANDSHAKE_FRAME = 4 * 1024
+"""The same before the other side has proved who it is."""
 MAX_PAYLOAD = MAX_FRAME - (HEADER_SIZE - LENGTH_SIZE)
 
 _BUFFER = 256 * 1024
 """Bytes read at once: at 200 bytes a frame, some 1,200 frames for one system call."""
-_BUFFER_STRANGER = 2 * MAX_FRAME_STRANGER
+_HANDSHAKE_BUFFER = 2 * MAX_HANDSHAKE_FRAME
 
 
 class FrameError(ValueError):
@@ -65,12 +67,12 @@ class FrameParser:
 
     Made for `asyncio.BufferedProtocol`: `buffer()` says where the next bytes belong, `received(n)` yields the frames
     that are complete since then. One frame costs one copy (out of the buffer, which is used again).
-    Starts with the limits for strangers; `trust()` lifts them, also in the middle of iterating `received`.
+    Starts with the limits of a handshake; `trust()` lifts them, also in the middle of iterating `received`.
     """
 
     def __init__(self) -> None:
-        self._limit = MAX_FRAME_STRANGER
-        self._size = _BUFFER_STRANGER
+        self._limit = MAX_HANDSHAKE_FRAME
+        self._size = _HANDSHAKE_BUFFER
         self._buffer = memoryview(bytearray(self._size))
         self._start = 0
         """Where the first byte that is not yet part of a yielded frame lies."""
@@ -109,8 +111,8 @@ class FrameParser:
         while (pending := self._end - self._start) >= HEADER_SIZE:
             start = self._start
             length, kind, src, dst = HEADER.unpack_from(self._buffer, start)
-            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > NODE:
-                raise FrameError(self._complaint(length, kind))
+            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > HINT:
+                raise FrameError(self._problem(length, kind))
             size = LENGTH_SIZE + length
             if pending < size:
                 self._needed = size
@@ -124,14 +126,14 @@ class FrameParser:
         frames: list[Frame] = []
         rest = memoryview(data)
         while rest:
-            room = self.buffer()
-            count = min(len(room), len(rest))
-            room[:count] = rest[:count]
+            buffer = self.buffer()
+            count = min(len(buffer), len(rest))
+            buffer[:count] = rest[:count]
             rest = rest[count:]
             frames.extend(self.received(count))
         return frames
 
-    def _complaint(self, length: int, kind: int) -> str:
+    def _problem(self, length: int, kind: int) -> str:
         if length > self._limit:
             return f"a frame of {length} bytes: at most {self._limit} are allowed here"
         if length < HEADER_SIZE - LENGTH_SIZE:

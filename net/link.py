@@ -10,11 +10,8 @@ from random import Random
 from typing import Protocol
 
 from net.control_messages import Refusal, Report, control_frame
-from net.frames import MAX_PAYLOAD, NODE, ORCHESTRATOR, FrameError, encode_frame
+from net.frames import HINT, MAX_PAYLOAD, NODE, ORCHESTRATOR, FrameError, encode_frame
 from net.link_connection import Credentials, LinkConnection
-
-MAX_QUEUED = 16 * 1024 * 1024
-"""Bytes that wait to be sent; what comes on top is dropped."""
 
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
 DUPLICATE_GRACE_S = 2.0
@@ -22,14 +19,15 @@ DUPLICATE_GRACE_S = 2.0
 
 CONNECT_S = 5.0
 
-_JOIN_BELOW = 64 * 1024
-
 
 class LinkEvents(Protocol):
     """What a node hears from its link, always in the event loop's thread."""
 
     def on_message(self, src: int, payload: memoryview) -> None:
         """From node `src`. The bytes stay as they are for as long as somebody holds the view."""
+
+    def on_hint(self, src: int, payload: memoryview) -> None:
+        """The same, for what node `src` sent with `send_hint`."""
 
     def on_up(self) -> None:
         """Connected, and both sides have proved who they are; `send` works."""
@@ -69,7 +67,7 @@ def die() -> None:
 
 class NodeLink:
     """Sends to and receives from the other nodes through the orchestrator. Messages may be lost, and nothing else is
-    promised; it never blocks and never holds more than MAX_QUEUED bytes."""
+    promised; it never blocks and never holds more than MAX_QUEUED bytes (see net/link_connection.py)."""
 
     def __init__(
         self,
@@ -84,7 +82,7 @@ class NodeLink:
         random: Random | None = None,
         crash: Callable[[], None] = die,
     ) -> None:
-        """`incarnation` tells this life of the node from its earlier ones; `crash` is what `failNode` does to it."""
+        """`incarnation` tells this run of the node from its earlier ones; `crash` is what `failNode` does to it."""
         self.node = node
         self.traffic = LinkTraffic()
         self.problem: str | None = None
@@ -96,8 +94,6 @@ class NodeLink:
         self._crash = crash
         self._connection: LinkConnection | None = None
         """Only while it is up."""
-        self._outgoing: list[bytes] = []
-        self._backlog = 0
         self._report: bytes | None = None
         self._task: asyncio.Task[None] | None = None
         self._refusals: set[str] = set()
@@ -129,32 +125,22 @@ class NodeLink:
 
         Leaves with the next turn of the event loop, or with `flush`. Raises FrameError beyond MAX_PAYLOAD bytes.
         """
-        if len(payload) > MAX_PAYLOAD:
-            raise FrameError(f"a message of {len(payload)} bytes to node {dst}: at most {MAX_PAYLOAD}")
-        if not self._queue(encode_frame(NODE, self.node, dst, payload)):
-            self.traffic.dropped += 1
-            return
-        self.traffic.frames_out += 1
-        self.traffic.bytes_out += len(payload)
+        self._send(NODE, dst, payload)
+
+    def send_hint(self, dst: int, payload: bytes) -> None:
+        """As `send`, for what is no message of the protocol and may as well be lost: node `dst` gets an `on_hint`."""
+        self._send(HINT, dst, payload)
 
     def send_report(self, report: Report) -> None:
         """For the operator's `status`. The newest one is sent again after a reconnect."""
         self._report = control_frame(self.node, ORCHESTRATOR, report)
-        self._queue(self._report)
+        if self._connection is not None:
+            self._connection.queue.push(self._report)
 
     def flush(self) -> None:
         """Sends now what `send` has gathered: one system call for all of it."""
-        if not self._outgoing:
-            return
-        outgoing, self._outgoing = self._outgoing, []
-        if self._connection is None:
-            return
-        if len(outgoing) == 1:
-            self._connection.write(outgoing[0])
-        elif self._backlog <= _JOIN_BELOW:
-            self._connection.write(b"".join(outgoing))
-        else:
-            self._connection.writelines(outgoing)
+        if self._connection is not None:
+            self._connection.queue.flush()
 
     # The connection calls the following.
 
@@ -164,7 +150,7 @@ class NodeLink:
         self._refusals.clear()
         self._duplicate_since = None
         if self._report is not None:
-            self._queue(self._report)
+            connection.queue.push(self._report)
         self._events.on_up()
         for peer in peers:
             if peer != self.node:
@@ -174,13 +160,17 @@ class NodeLink:
         self.problem = connection.reason
         if self._connection is connection:
             self._connection = None
-            self._outgoing.clear()
             self._events.on_down(connection.reason)
 
     def message(self, src: int, payload: memoryview) -> None:
         self.traffic.frames_in += 1
         self.traffic.bytes_in += len(payload)
         self._events.on_message(src, payload)
+
+    def hint(self, src: int, payload: memoryview) -> None:
+        self.traffic.frames_in += 1
+        self.traffic.bytes_in += len(payload)
+        self._events.on_hint(src, payload)
 
     def peer(self, node: int, up: bool) -> None:
         if up:
@@ -191,18 +181,15 @@ class NodeLink:
     def crash(self) -> None:
         self._crash()
 
-    def _queue(self, raw: bytes) -> bool:
-        if self._connection is None:
-            return False
-        if not self._outgoing:
-            self._backlog = self._connection.backlog()
-        if self._backlog > MAX_QUEUED:
-            return False
-        if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._outgoing.append(raw)
-        self._backlog += len(raw)
-        return True
+    def _send(self, kind: int, dst: int, payload: bytes) -> None:
+        if len(payload) > MAX_PAYLOAD:
+            raise FrameError(f"a message of {len(payload)} bytes to node {dst}: at most {MAX_PAYLOAD}")
+        connection = self._connection
+        if connection is None or not connection.queue.push(encode_frame(kind, self.node, dst, payload)):
+            self.traffic.dropped += 1
+            return
+        self.traffic.frames_out += 1
+        self.traffic.bytes_out += len(payload)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Nobody awaits the task; if it ever fails (a callback raised), that must not stay silent."""

@@ -22,8 +22,12 @@ from net.control_messages import (
     control_frame,
     from_orchestrator,
 )
-from net.frames import NODE, ORCHESTRATOR, FrameError, FrameParser
+from net.frames import CONTROL, NODE, ORCHESTRATOR, FrameError, FrameParser
+from net.send_queue import SendQueue
 from net.sockets import keep_alive
+
+MAX_QUEUED = 16 * 1024 * 1024
+"""Bytes that wait to be sent; what comes on top is dropped."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -42,14 +46,19 @@ class Owner(Protocol):
     def connected(self, connection: LinkConnection, peers: list[int]) -> None: ...
     def lost(self, connection: LinkConnection) -> None: ...
     def message(self, src: int, payload: memoryview) -> None: ...
+    def hint(self, src: int, payload: memoryview) -> None: ...
     def peer(self, node: int, up: bool) -> None: ...
     def crash(self) -> None: ...
 
 
 class LinkConnection(asyncio.BufferedProtocol):
-    """`finished` is set when it is over; `reason` then says why, `refusal` is set if it was refused by either side."""
+    """What is pushed into `queue` leaves with the next turn of the event loop, or with its `flush`.
+
+    `finished` is set when the connection is over; `reason` then says why, `refusal` is set if either side refused it.
+    """
 
     def __init__(self, owner: Owner, credentials: Credentials) -> None:
+        self.queue = SendQueue(MAX_QUEUED, self._flush_soon)
         self.finished = asyncio.Event()
         self.reason = "the orchestrator closed the connection"
         self.refusal: Refusal | None = None
@@ -62,18 +71,6 @@ class LinkConnection(asyncio.BufferedProtocol):
         self._challenge: Challenge | None = None
         self._nonce = auth.new_nonce()
 
-    def backlog(self) -> int:
-        """Bytes written and not yet taken by the kernel."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def writelines(self, data: list[bytes]) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(data)
-
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
@@ -83,6 +80,7 @@ class LinkConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self._transport = transport
+        self.queue.attach(transport)
         keep_alive(transport)
         self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
 
@@ -94,10 +92,12 @@ class LinkConnection(asyncio.BufferedProtocol):
             for frame in self._parser.received(nbytes):
                 if frame.kind == NODE and self.was_up:
                     self._owner.message(frame.src, frame.payload)
-                elif frame.kind == NODE:
-                    raise FrameError("a message before its welcome")
-                else:
+                elif frame.kind == CONTROL:
                     self._control(from_orchestrator(frame.payload))
+                elif self.was_up:
+                    self._owner.hint(frame.src, frame.payload)
+                else:
+                    raise FrameError("a message before its welcome")
                 if self._over():
                     return
         except FrameError as error:
@@ -109,6 +109,7 @@ class LinkConnection(asyncio.BufferedProtocol):
         if exc is not None:
             self.reason = f"the connection to the orchestrator broke: {exc}"
         self._transport = None
+        self.queue.detach()
         self._owner.lost(self)
         self.finished.set()
 
@@ -139,7 +140,7 @@ class LinkConnection(asyncio.BufferedProtocol):
         else:
             proof = auth.node_proof(who.secret, who.cluster, who.node, challenge.nonce, self._nonce)
             hello = Hello(who.cluster, who.node, who.process, who.incarnation, self._nonce, proof)
-            self.write(control_frame(who.node, ORCHESTRATOR, hello))
+            self.queue.push(control_frame(who.node, ORCHESTRATOR, hello))
 
     def _enter(self, challenge: Challenge, welcome: Welcome) -> None:
         who = self._who
@@ -162,6 +163,9 @@ class LinkConnection(asyncio.BufferedProtocol):
         if self.refusal is None:
             self.refusal, self.reason = code, reason
         self.close()
+
+    def _flush_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self.queue.flush)
 
     def _over(self) -> bool:
         return self._transport is None or self._transport.is_closing()

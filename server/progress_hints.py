@@ -34,7 +34,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Hint)
 
 
-def decode(payload: bytes) -> Hint | None:
+def decode(payload: bytes | memoryview) -> Hint | None:
     """None for what makes no sense here."""
     if len(payload) > _MAX_BYTES:
         return None

@@ -17,7 +17,7 @@ from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
 from llm.request_scheduler import RequestScheduler
-from llm.requests import Request, View, owed, owed_in
+from llm.requests import Request, View, pending, pending_in
 from server.poll_closer import PollCloser
 
 _PAUSE_S = 1.0
@@ -88,7 +88,7 @@ class Responder:
             self._see_to_open()
 
     def _see_to_open(self) -> None:
-        for duty in owed(self._open, self._number, self._view):
+        for duty in pending(self._open, self._number, self._view):
             self.desk.start(duty)
         for conversation in self._open.values():
             self._returning.review(conversation, self._view)
@@ -133,7 +133,7 @@ class Responder:
             self._open.pop(outcome.context, None)
         else:
             self._open[outcome.context] = conversation
-            duty = owed_in(conversation, self._number, self._view)
+            duty = pending_in(conversation, self._number, self._view)
             if duty is not None:
                 self.desk.start(duty)
         self._returning.review(conversation, self._view)
@@ -161,7 +161,7 @@ def _operation(duty: Request, node: int, outcome: Reply | ProviderError) -> Stor
     failed = isinstance(outcome, ProviderError)
     text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
     if duty.kind == "ranking":
-        order = read_ranking(text or "", duty.ballot)
+        order = read_ranking(text or "", duty.ranked)
         if order is None and not failed:
             error = "its ranking cannot be read"
         return Ranking(duty.context, duty.turn, node, duty.round, order or [], error, outcome.model)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from pathlib import Path
 from string import ascii_uppercase
 
 import msgspec
 
+from config.llm_settings import LlmSettings
 from llm.provider import Progress, Prompt, ProviderError, Reply
-from llm.settings import LlmSettings
+from llm.registry import register
 
 _QUOTED_CHARS = 60
 _OPINIONS = ("yes", "no", "perhaps", "it depends", "hardly", "without doubt", "ask again", "rarely")
@@ -46,12 +48,17 @@ class FakeProvider:
 
     def _answer(self, prompt: Prompt) -> str:
         if prompt.ballot is not None:
-            return " > ".join(sorted(ascii_uppercase[: len(prompt.ballot.answers)], key=self._taste))
+            return " > ".join(sorted(ascii_uppercase[: len(prompt.ballot.answers)], key=self._preference))
         digest = hashlib.blake2s(repr((self._node, prompt.seed)).encode() + msgspec.msgpack.encode(prompt)).hexdigest()
         question = prompt.messages[-1].text
         quoted = question if len(question) <= _QUOTED_CHARS else question[:_QUOTED_CHARS] + "..."
         opinion = _OPINIONS[int(digest, 16) % len(_OPINIONS)]
         return f'Node {self._node} on "{quoted}": {opinion}. [{digest[:8]}]'
 
-    def _taste(self, label: str) -> bytes:
+    def _preference(self, label: str) -> bytes:
         return hashlib.blake2s(f"{self._node}{label}".encode()).digest()
+
+
+@register("fake")
+def build(settings: LlmSettings, node: int, data_dir: Path) -> FakeProvider:
+    return FakeProvider(settings, node)

@@ -1,7 +1,7 @@
 """Google's Gemini, through the SDK google-generativeai.
 
 The SDK blocks and takes a third of a second to import, so all of it happens in worker threads. Its own retries are off:
-the desk has the only retry loop. It streams as one JSON array that it reads byte by byte: some milliseconds of a
+the scheduler has the only retry loop. It streams as one JSON array that it reads byte by byte: some milliseconds of a
 thread for a usual answer.
 """
 
@@ -16,11 +16,21 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from config.llm_settings import LlmSettings
+from llm.gemini_responses import (
+    CONTEXT_TOKENS,
+    DEFAULT_MODEL,
+    KEY_VARIABLES,
+    Answer,
+    ResponseCollector,
+    explain_status,
+)
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
-from llm.providers.gemini_wording import DEFAULT_MODEL, Answer, Gathering, explain_status
-from llm.settings import GEMINI_KEYS, LlmSettings, find_key
+from llm.registry import register
+from llm.settings import find_key
 from llm.wording import plain
 from llm.workers import Workers
 
@@ -34,9 +44,9 @@ class GeminiProvider:
     parallel = 4
 
     def __init__(self, settings: LlmSettings) -> None:
-        key = find_key(settings, GEMINI_KEYS)
+        key = find_key(settings, KEY_VARIABLES)
         if key is None:
-            raise ProviderError(f"there is no Gemini API key: set {GEMINI_KEYS[0]}, or choose the provider local")
+            raise ProviderError(f"there is no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
         if not _is_installed():
             raise ProviderError("the package google-generativeai is not installed")
         self.model = settings.model or DEFAULT_MODEL
@@ -52,7 +62,7 @@ class GeminiProvider:
         loop = asyncio.get_running_loop()
 
         def tell(tokens: int) -> None:
-            if on_progress is not None and not call.given_up:
+            if on_progress is not None and not call.abandoned:
                 on_progress(tokens)
 
         call = _Call(self.model, lambda tokens: loop.call_soon_threadsafe(tell, tokens))
@@ -60,7 +70,7 @@ class GeminiProvider:
             async with within(self._timeout_s, self.model):
                 answer = await self._workers.run(lambda: self._answer(call, prompt, streamed=on_progress is not None))
         finally:
-            call.give_up()
+            call.abandon()
         seconds = time.monotonic() - began
         return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
 
@@ -87,7 +97,7 @@ class GeminiProvider:
         model, contents = self._prepared(prompt)
         client = importlib.import_module(f"{_SDK}.client").get_default_generative_client()
         request = model._prepare_request(contents=contents, tools=None, tool_config=None)
-        return call.gather(client.stream_generate_content(request, **self._limits))
+        return call.collect(client.stream_generate_content(request, **self._limits))
 
     def _prepared(self, prompt: Prompt) -> tuple[Any, list[dict[str, Any]]]:
         """The SDK's model, and the contents that it wants."""
@@ -104,35 +114,35 @@ class GeminiProvider:
 
 
 class _Call:
-    """One request: its answer is read in a worker thread, and given up from outside of it."""
+    """One request: its answer is read in a worker thread, and abandoned from outside of it."""
 
     def __init__(self, model: str, tell: Callable[[int], object]) -> None:
-        self.given_up = False
-        self._gathering = Gathering(model)
+        self.abandoned = False
+        self._collector = ResponseCollector(model)
         self._tell = tell
         self._stream: Any = None
 
     def whole(self, response: Any) -> Answer:
-        self._gathering.add(response)
-        return self._gathering.answer(streamed=False)
+        self._collector.add(response)
+        return self._collector.answer(streamed=False)
 
-    def gather(self, stream: Any) -> Answer:
-        """Blocks until all has come, or it is given up."""
+    def collect(self, stream: Any) -> Answer:
+        """Blocks until all has come, or it is abandoned."""
         self._stream = stream
         try:
             for chunk in stream:
-                self._gathering.add(chunk)
-                if self._gathering.too_much or self.given_up:
+                self._collector.add(chunk)
+                if self._collector.too_much or self.abandoned:
                     break
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    self._tell(self._gathering.tokens)
+                    self._tell(self._collector.tokens)
         finally:
             stream.cancel()
-        return self._gathering.answer(streamed=True)
+        return self._collector.answer(streamed=True)
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """Wakes the thread that waits for more of a stream; it then hangs up."""
-        self.given_up = True
+        self.abandoned = True
         if self._stream is not None:
             with suppress(ValueError, RuntimeError, OSError):  # it has ended by itself
                 self._stream._response.raw.shutdown()
@@ -186,3 +196,8 @@ def _is_installed() -> bool:
         return importlib.util.find_spec(_SDK) is not None
     except ModuleNotFoundError:
         return False
+
+
+@register("gemini", key_variables=KEY_VARIABLES, context_tokens=CONTEXT_TOKENS, imports=(_SDK,))
+def build(settings: LlmSettings, node: int, data_dir: Path) -> GeminiProvider:
+    return GeminiProvider(settings)

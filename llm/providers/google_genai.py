@@ -1,7 +1,8 @@
 """Google's Gemini, through the SDK google-genai, the successor of google-generativeai.
 
-What its defaults would do is turned off or checked: its own retries (the desk has the only retry loop), its lack of a
-time limit, variables of the environment that redirect it, and its readiness to take half an answer for a whole one.
+What its defaults would do is turned off or checked: its own retries (the scheduler has the only retry loop), its lack
+of a time limit, variables of the environment that redirect it, and its readiness to take half an answer for a whole
+one.
 """
 
 from __future__ import annotations
@@ -13,11 +14,21 @@ import time
 import warnings
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
+from config.llm_settings import LlmSettings
+from llm.gemini_responses import (
+    CONTEXT_TOKENS,
+    DEFAULT_MODEL,
+    KEY_VARIABLES,
+    Answer,
+    ResponseCollector,
+    explain_status,
+)
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
-from llm.providers.gemini_wording import DEFAULT_MODEL, Answer, Gathering, explain_status
-from llm.settings import GEMINI_KEYS, LlmSettings, find_key
+from llm.registry import register
+from llm.settings import find_key
 from llm.wording import plain
 from llm.workers import Workers
 
@@ -34,9 +45,9 @@ class GoogleGenaiProvider:
     parallel = 4
 
     def __init__(self, settings: LlmSettings) -> None:
-        key = find_key(settings, GEMINI_KEYS)
+        key = find_key(settings, KEY_VARIABLES)
         if key is None:
-            raise ProviderError(f"there is no Gemini API key: set {GEMINI_KEYS[0]}, or choose the provider local")
+            raise ProviderError(f"there is no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
         if not is_installed():
             raise ProviderError(
                 "the package google-genai is not installed: pip install -r requirements-google-genai.txt"
@@ -62,15 +73,15 @@ class GoogleGenaiProvider:
             await self._client.aio.aclose()
 
     async def _answer(self, prompt: Prompt, on_progress: Progress | None) -> Answer:
-        gathering = Gathering(self.model)
+        collector = ResponseCollector(self.model)
         async with aclosing(self._responses(prompt, streamed=on_progress is not None)) as responses:
             async for response in responses:
-                gathering.add(response)
+                collector.add(response)
                 if on_progress is not None:
-                    on_progress(gathering.tokens)
-                if gathering.too_much:
+                    on_progress(collector.tokens)
+                if collector.too_much:
                     break
-        return gathering.answer(streamed=on_progress is not None)
+        return collector.answer(streamed=on_progress is not None)
 
     async def _responses(self, prompt: Prompt, *, streamed: bool) -> AsyncGenerator[Any, None]:
         """The chunks of a streamed response, or the one whole response. Closing it hangs up."""
@@ -153,3 +164,8 @@ def _explain_refusal(error: Any, model: str, key: str) -> ProviderError:
     inner = inner if isinstance(inner, dict) else {}
     details = [detail for detail in inner.get("details") or () if isinstance(detail, dict)]
     return explain_status(int(error.code or 0), str(error.message or ""), details, model, key)
+
+
+@register("google-genai", key_variables=KEY_VARIABLES, context_tokens=CONTEXT_TOKENS, imports=(_SDK,))
+def build(settings: LlmSettings, node: int, data_dir: Path) -> GoogleGenaiProvider:
+    return GoogleGenaiProvider(settings)

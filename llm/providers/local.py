@@ -1,6 +1,6 @@
 """A small model on this machine: SmolLM2-135M-Instruct by default, no key, no network.
 
-All nodes of a machine share one server process; see llm/providers/local_rendezvous.py for how they find it.
+All nodes of a machine share one server process; see llm/local_model/rendezvous.py for how they find it.
 """
 
 from __future__ import annotations
@@ -9,19 +9,23 @@ import importlib.util
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from config.llm_settings import LlmSettings
+from llm.chat_protocol import CLIENT_IMPORTS, chat_messages
+from llm.local_model.ranking import rank
+from llm.local_model.rendezvous import Address, ServerRendezvous
+from llm.local_model.server import CONTEXT_TOKENS, threads
+from llm.local_model.start import find_or_start
 from llm.provider import Message, Progress, Prompt, ProviderError, Reply, within
-from llm.providers.chat_client import ChatClient, chat_messages
-from llm.providers.local_ranking import rank
-from llm.providers.local_rendezvous import Address, ServerRendezvous
-from llm.providers.local_server import CONTEXT_TOKENS, threads
-from llm.providers.local_start import find_or_start
-from llm.settings import LlmSettings
+from llm.registry import register
 from llm.wording import is_whole, up_to_sentence_end
 from llm.workers import Workers
+
+if TYPE_CHECKING:
+    from llm.chat_client import ChatClient
 
 DEFAULT_MAX_TOKENS = 160
 """Five nodes that ask at once have such answers in some seconds on two cores."""
@@ -50,7 +54,7 @@ class LocalProvider:
         self.model = self._file.stem
         self._node = node
         self._timeout_s = settings.timeout_s
-        self._place = ServerRendezvous.of(data_dir, self._file)
+        self._rendezvous = ServerRendezvous.of(data_dir, self._file)
         self._workers = Workers("the local model's server")
         self._membership: int | None = None
         self._address: Address | None = None
@@ -83,7 +87,7 @@ class LocalProvider:
         )
 
     async def close(self) -> None:
-        """Without users the server leaves."""
+        """Without users the server exits."""
         if self._client is not None:
             await self._client.close()
             self._client = None
@@ -92,16 +96,19 @@ class LocalProvider:
             self._membership = None
 
     async def _connect(self) -> ChatClient:
-        """A client of the living server, which is started if there is none."""
+        """A client of the running server, which is started if there is none."""
+        from llm.chat_client import ChatClient  # not above: see CLIENT_IMPORTS
+
         try:
             if self._membership is None:
-                self._place.make()
-                self._membership = self._place.join()
-            address = self._place.find()
+                self._rendezvous.make()
+                self._membership = self._rendezvous.join()
+            address = self._rendezvous.find()
             if address is None:
-                address = await self._workers.run(lambda: find_or_start(self._place, self._file))
+                address = await self._workers.run(lambda: find_or_start(self._rendezvous, self._file))
         except OSError as error:
-            raise ProviderError(f"cannot use {self._place.directory} for the local model: {error.strerror}") from error
+            directory = self._rendezvous.directory
+            raise ProviderError(f"cannot use {directory} for the local model: {error.strerror}") from error
         if self._client is None or address != self._address:
             if self._client is not None:
                 await self._client.close()
@@ -111,19 +118,19 @@ class LocalProvider:
         return self._client
 
     async def _fitting(self, client: ChatClient, prompt: Prompt, max_tokens: int) -> list[Message]:
-        """The question with as many whole turns before it, newest first, as there is room and time for.
+        """The question with as many whole turns before it, newest first, as fit and can be read in time.
 
         Raises ProviderError if the question alone is too long.
         """
-        room = CONTEXT_TOKENS - max_tokens - _TEMPLATE_OVERHEAD
-        wanted = min(room, _HISTORY_TOKENS_PER_THREAD * threads())
+        limit = CONTEXT_TOKENS - max_tokens - _TEMPLATE_OVERHEAD
+        wanted = min(limit, _HISTORY_TOKENS_PER_THREAD * threads())
         *history, question = prompt.messages
         texts = [message.text for message in prompt.messages] + [prompt.system or ""]
         if sum(len(text.encode()) + _MESSAGE_OVERHEAD for text in texts) <= wanted:
             return prompt.messages  # a token is at least one byte: no need to count them
         used = await _count(client, prompt.system or "") + await _count(client, question.text)
-        if used > room:
-            raise ProviderError(f"the question is too long for {self.model}: {used} tokens, {room} are possible")
+        if used > limit:
+            raise ProviderError(f"the question is too long for {self.model}: {used} tokens, {limit} are possible")
         kept = [question]
         while len(history) >= 2:
             turn = history[-2:]
@@ -160,3 +167,11 @@ async def _count(client: ChatClient, text: str) -> int:
         return 0
     said = await client.post("tokenize", {"content": text})
     return len(msgspec.json.decode(said, type=_Tokens).tokens) + _MESSAGE_OVERHEAD
+
+
+@register(
+    "local", context_tokens=CONTEXT_TOKENS, answer_tokens=DEFAULT_MAX_TOKENS, trims_history=True,
+    imports=CLIENT_IMPORTS,
+)
+def build(settings: LlmSettings, node: int, data_dir: Path) -> LocalProvider:
+    return LocalProvider(settings, node, data_dir)

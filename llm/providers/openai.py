@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
+from config.llm_settings import LlmSettings
+from llm.chat_protocol import CLIENT_IMPORTS, Completion, chat_messages
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
-from llm.providers.chat_client import ChatClient, Completion, chat_messages
-from llm.settings import OPENAI_KEYS, LlmSettings, find_key
+from llm.registry import register
+from llm.settings import find_key
 
+KEY_VARIABLES = ("OPENAI_API_KEY",)
 OPENAI_URL = "https://api.openai.com/v1"
 
 
@@ -25,13 +29,15 @@ class OpenAIProvider:
     def __init__(self, settings: LlmSettings, node: int) -> None:
         if settings.model is None:
             raise ProviderError("the provider openai needs a model in the settings")
-        key = find_key(settings, OPENAI_KEYS)
+        key = find_key(settings, KEY_VARIABLES)
         if key is None and settings.base_url is None:
-            raise ProviderError(f"there is no OpenAI API key: set {OPENAI_KEYS[0]}, or a base_url for another server")
+            raise ProviderError(f"there is no OpenAI API key: set {KEY_VARIABLES[0]}, or a base_url for another server")
         self.model = settings.model
         self._own_seed: int | None = node
         """None once the server has said that it knows no seeds."""
         self._timeout_s = settings.timeout_s
+        from llm.chat_client import ChatClient  # not above: see CLIENT_IMPORTS
+
         self._client = ChatClient(settings.base_url or "OpenAI", settings.base_url or OPENAI_URL, key)
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
@@ -68,3 +74,8 @@ class OpenAIProvider:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+@register("openai", key_variables=KEY_VARIABLES, context_tokens=32_000, imports=CLIENT_IMPORTS)
+def build(settings: LlmSettings, node: int, data_dir: Path) -> OpenAIProvider:
+    return OpenAIProvider(settings, node)

@@ -17,7 +17,8 @@ from net.control_messages import (
     control_frame,
     from_node,
 )
-from net.frames import CONTROL, NODE, ORCHESTRATOR, Frame, FrameError, FrameParser
+from net.frames import CONTROL, ORCHESTRATOR, Frame, FrameError, FrameParser
+from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
 MAX_QUEUED = 8 * 1024 * 1024
@@ -29,9 +30,6 @@ whatever the other side is still sending."""
 
 NOT_A_NODE = -1
 """Matches the `src` of no frame."""
-
-_JOIN_BELOW = 64 * 1024
-"""Up to so many bytes, copying small frames together is cheaper than handing the kernel a list of them."""
 
 
 class Traffic:
@@ -69,9 +67,7 @@ class Connection(asyncio.BufferedProtocol):
         self._parser = FrameParser()
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._outgoing: list[bytes] = []
-        self._backlog = 0
-        """Bytes in `_outgoing` and in the transport, while `_outgoing` is not empty."""
+        self._queue = SendQueue(MAX_QUEUED, lambda: self._switch.flush_later(self))
         self._discard: bytearray | None = None
         """Where a refused connection's further bytes go."""
         self.challenge = auth.new_nonce()
@@ -90,38 +86,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def push(self, raw: bytes) -> bool:
         """Queues one frame; it leaves when the relay calls `flush`. False if the queue is full."""
-        if not self._outgoing:
-            self._measure()
-        if self._backlog > MAX_QUEUED:
-            return False
-        self._queue(raw)
-        return True
+        return self._queue.push(raw)
 
     def send(self, message: FromOrchestrator) -> None:
         """Queues a control message, however full the queue is: these are few and small."""
-        if not self._outgoing:
-            self._measure()
-        self._queue(control_frame(ORCHESTRATOR, max(self.node, 0), message))
-
-    def _measure(self) -> None:
-        self._backlog = 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def _queue(self, raw: bytes) -> None:
-        if not self._outgoing:
-            self._switch.flush_later(self)
-        self._outgoing.append(raw)
-        self._backlog += len(raw)
+        self._queue.push(control_frame(ORCHESTRATOR, max(self.node, 0), message), bounded=False)
 
     def flush(self) -> None:
-        outgoing, self._outgoing = self._outgoing, []
-        if not outgoing or self._transport is None or self._transport.is_closing():
-            return
-        if len(outgoing) == 1:
-            self._transport.write(outgoing[0])
-        elif self._backlog <= _JOIN_BELOW:
-            self._transport.write(b"".join(outgoing))
-        else:
-            self._transport.writelines(outgoing)
+        self._queue.flush()
 
     def refuse(self, code: Refusal, reason: str) -> None:
         """Says why, then closes; from now on nothing that arrives here counts."""
@@ -144,6 +116,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self._transport = transport
+        self._queue.attach(transport)
         peer = transport.get_extra_info("peername")
         self.host = str(peer[0]) if peer else ""
         keep_alive(transport)
@@ -161,7 +134,7 @@ class Connection(asyncio.BufferedProtocol):
         route, node = self._switch.route, self.node
         try:
             for frame in self._parser.received(nbytes):
-                if frame.kind == NODE and frame.src == node:
+                if frame.kind != CONTROL and frame.src == node:
                     route(self, frame)
                     continue
                 self._handle(frame)
@@ -173,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
-        self._outgoing.clear()
+        self._queue.detach()
         self._switch.closed(self)
         self._transport = None
 

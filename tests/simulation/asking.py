@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
+from config.llm_settings import LlmSettings
 from engine.driver import ReplicaDriver
 from kvstore.operations import Answer, StoreOperation, decode, encode
 from kvstore.store import Outcome, Store
 from llm.provider import Progress, Prompt, Reply
 from llm.request_scheduler import RequestScheduler
-from llm.settings import LlmSettings
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Snapshot
 from paxos.output import Applied

@@ -6,39 +6,47 @@ from typing import Any
 
 import pytest
 
-from config.config import Config, ConfigError, Endpoint, TimingConfig, load, parse
+import config.config
+from config.config import Config, ConfigError, Endpoint, TimingConfig, parse
 from launcher import check_config
 
 PATH = Path("/somewhere/config.json")
 ROOT = Path(__file__).resolve().parents[3]
 
 
+PROVIDERS = ("fake", "gemini", "local", "openai")
+
+
 def read(text: str | dict[str, Any]) -> Config:
-    return parse(text if isinstance(text, str) else json.dumps(text), PATH)
+    return parse(text if isinstance(text, str) else json.dumps(text), PATH, PROVIDERS)
+
+
+def load(path: Path | str) -> Config:
+    return config.config.load(path, PROVIDERS)
 
 
 def test_every_key_but_nodes_has_a_default() -> None:
-    config = read({"nodes": [{"id": 2}, {"id": 1}]})
-    assert (config.cluster, config.secret) == ("demo", None)
-    assert config.data_dir == PATH.parent / "data"
-    assert config.orchestrator == Endpoint("127.0.0.1", 7400)
-    assert config.timing == TimingConfig(50, 400)
-    assert config.node_ids == [1, 2]
-    assert config.node(1).llm.provider is None
+    checked = read({"nodes": [{"id": 2}, {"id": 1}]})
+    assert (checked.cluster, checked.secret) == ("demo", None)
+    assert checked.data_dir == PATH.parent / "data"
+    assert checked.orchestrator == Endpoint("127.0.0.1", 7400)
+    assert checked.timing == TimingConfig(50, 400)
+    assert checked.node_ids == [1, 2]
+    assert checked.node(1).llm.provider is None
 
 
 def test_the_example_is_valid_and_chooses_the_provider_by_itself() -> None:
-    config = load(ROOT / "config.json.example")
-    assert config.node_ids == [1, 2, 3, 4, 5]
-    assert all(node.llm.provider is None for node in config.nodes)
+    checked = load(ROOT / "config.json.example")
+    assert checked.node_ids == [1, 2, 3, 4, 5]
+    assert all(node.llm.provider is None for node in checked.nodes)
 
 
 def test_a_nodes_own_llm_settings_are_laid_over_the_common_ones() -> None:
-    config = read({
+    checked = read({
         "nodes": [{"id": 1}, {"id": 2, "llm": {"provider": "fake", "delay_s": 1}}],
         "llm": {"provider": "openai", "temperature": 0.1, "model": "m"},
     })
-    one, two = config.node(1).llm, config.node(2).llm
+    one, two = checked.node(1).llm, checked.node(2).llm
     assert (one.provider, one.model, one.temperature) == ("openai", "m", 0.1)
     assert (two.provider, two.model, two.temperature, two.delay_s) == ("fake", None, 0.1, 1)
 
@@ -51,21 +59,21 @@ def test_paths_are_relative_to_the_file(data_dir: str, expected: str) -> None:
 
 
 def test_a_local_models_path_is_relative_to_the_file_too() -> None:
-    config = read({"nodes": [{"id": 1, "llm": {"provider": "local", "model": "models/m.gguf"}}]})
-    assert config.node(1).llm.model == "/somewhere/models/m.gguf"
+    checked = read({"nodes": [{"id": 1, "llm": {"provider": "local", "model": "models/m.gguf"}}]})
+    assert checked.node(1).llm.model == "/somewhere/models/m.gguf"
 
 
 def test_load_makes_the_path_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here.json").write_text('\ufeff{"nodes": [{"id": 7}]}', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    config = load("here.json")
-    assert config.path == tmp_path / "here.json"
-    assert config.data_dir == tmp_path / "data"
+    checked = load("here.json")
+    assert checked.path == tmp_path / "here.json"
+    assert checked.data_dir == tmp_path / "data"
 
 
 def test_a_secret_opens_other_hosts() -> None:
-    config = read({"nodes": [{"id": 1}], "orchestrator": {"host": "0.0.0.0"}, "secret": "correct horse"})
-    assert config.secret == "correct horse"
+    checked = read({"nodes": [{"id": 1}], "orchestrator": {"host": "0.0.0.0"}, "secret": "correct horse"})
+    assert checked.secret == "correct horse"
     for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
         assert read({"nodes": [{"id": 1}], "orchestrator": {"host": host}}).secret is None
 
@@ -82,29 +90,35 @@ NODES = '"nodes": [{"id": 1}]'
         (f'{{{NODES}, "secret": "\\ud800aaaaaaaa"}}', "cannot be used"),
         ("[]", 'the file is []; it must be an object with at least the key "nodes"'),
         ("{}", 'the file lacks the key "nodes"'),
-        ('{"nodes": []}', "nodes is []; it must be a list with at least 1 entry"),
+        ('{"nodes": []}', "nodes is []; it must be a list of length >= 1"),
+        ('{"nodes": 7}', "nodes is 7; it must be a list"),
         ('{"nodes": [{}]}', 'nodes[0] lacks the key "id"'),
-        ('{"nodes": [{"id": 0}]}', "nodes[0].id is 0; it must be a whole number from 1 to 65535"),
-        ('{"nodes": [{"id": 65536}]}', "nodes[0].id is 65536; it must be a whole number from 1 to 65535"),
+        ('{"nodes": [{"id": 0}]}', "nodes[0].id is 0; it must be a whole number >= 1 and <= 65535"),
+        ('{"nodes": [{"id": 65536}]}', "nodes[0].id is 65536; it must be a whole number >= 1 and <= 65535"),
         ('{"nodes": [{"id": "1"}]}', 'nodes[0].id is "1"; it must be a whole number'),
-        ('{"nodes": [{"id": true}]}', "nodes[0].id is true; it must be a whole number"),
+        ('{"nodes": [{"id": true}]}', "nodes[0].id is true; it must be a whole number >= 1"),
         ('{"nodes": [{"id": 1}, {"id": 2}, {"id": 1}]}', "nodes[2].id is 1, and so is another node's"),
         (f'{{{NODES}, "nodez": 1}}', 'the file has the unknown key "nodez"; did you mean "nodes"?'),
         (f'{{{NODES}, "x": 1}}', "allowed are nodes, cluster, data_dir, secret, orchestrator, llm, timing"),
         (f'{{{NODES}, "cluster": "a", "cluster": "b"}}', 'the key "cluster" stands twice'),
-        (f'{{{NODES}, "cluster": "a/b"}}', 'cluster is "a/b"; it must be 1 to 64 letters'),
-        (f'{{{NODES}, "data_dir": ""}}', 'data_dir is ""; it must be a text that is not empty'),
-        (f'{{{NODES}, "orchestrator": {{"port": 0}}}}', "orchestrator.port is 0; it must be a whole number from 1"),
+        (f'{{{NODES}, "cluster": "a/b"}}', "it must be a text matching regex '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'"),
+        (f'{{{NODES}, "cluster": "a/b"}}', 'cluster is "a/b"'),
+        (f'{{{NODES}, "data_dir": ""}}', 'data_dir is ""; it must be a text of length >= 1'),
+        (f'{{{NODES}, "orchestrator": {{"port": 0}}}}', "orchestrator.port is 0; it must be a whole number >= 1"),
         (f'{{{NODES}, "orchestrator": {{"prt": 1}}}}', 'orchestrator has the unknown key "prt"; did you mean "port"?'),
         (f'{{{NODES}, "orchestrator": {{"host": "0.0.0.0"}}}}', 'secret is null; with orchestrator.host "0.0.0.0"'),
-        (f'{{{NODES}, "secret": "abc123"}}', "secret is 6 characters long; it must be a text of at least 8 characters"),
+        (f'{{{NODES}, "secret": "abc123"}}', "secret is 6 characters long; it must be a text of length >= 8"),
         (f'{{{NODES}, "timing": {{"heartbeat_ms": 400}}}}', "timing.heartbeat_ms is 400; it must be less than"),
         (f'{{{NODES}, "timing": {{"heartbeat_ms": NaN}}}}', "NaN is no number"),
         (f'{{{NODES}, "llm": {{"provider": "x"}}}}', 'llm.provider is "x"; it must be one of "fake", "gemini"'),
         (f'{{{NODES}, "llm": {{"api_key": ["sk-1"]}}}}', "llm.api_key is no text; it must be a text or null"),
+        (f'{{{NODES}, "llm": {{"seed": -1}}}}', "llm.seed is -1; it must be a whole number >= 0 and <= 4294967294"),
+        (f'{{{NODES}, "llm": {{"seed": "x"}}}}', "it must be a whole number >= 0 and <= 4294967294 or null"),
+        (f'{{{NODES}, "llm": {{"timeout_s": 0}}}}', "llm.timeout_s is 0; it must be a number > 0 and <= 3600"),
+        ('{"nodes": [{"id": 1, "llm": {"provider": "oracle"}}]}', 'nodes[0].llm.provider is "oracle"; it must be'),
         (f'{{{NODES}, "llm": [{{"api_key": "sk-1"}}]}}', "llm is [...]; it must be an object"),
         ('{"nodes": [{"id": 1, "llm": {"temprature": 1}}]}', 'nodes[0].llm has the unknown key "temprature"; did you'),
-        ('{"nodes": [{"id": 1, "llm": {"temperature": 3}}]}', "nodes[0].llm.temperature is 3; it must be a number"),
+        ('{"nodes": [{"id": 1, "llm": {"temperature": 3}}]}', "temperature is 3; it must be a number >= 0 and <= 2"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_key_value_and_what_is_allowed(text: str, words: str) -> None:
@@ -141,6 +155,6 @@ def test_a_key_that_others_may_read_is_warned_of(tmp_path: Path, mode: int, key:
 
 
 def test_the_mixed_example_is_valid() -> None:
-    config = load(ROOT / "config.mixed.json.example")
-    assert {node.llm.provider for node in config.nodes} == {"local", "openai", "gemini"}
-    assert len({(node.llm.temperature, node.llm.seed, node.llm.system_prompt) for node in config.nodes}) > 3
+    checked = load(ROOT / "config.mixed.json.example")
+    assert {node.llm.provider for node in checked.nodes} == {"local", "openai", "gemini"}
+    assert len({(node.llm.temperature, node.llm.seed, node.llm.system_prompt) for node in checked.nodes}) > 3

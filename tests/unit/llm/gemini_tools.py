@@ -14,13 +14,13 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from config.llm_settings import LlmSettings
 from kvstore.conversation import Kind, Turn
 from llm.provider import Progress, Prompt, Provider, ProviderError, Reply
 from llm.providers.gemini import GeminiProvider
 from llm.providers.google_genai import GoogleGenaiProvider
 from llm.request_scheduler import Metering, RequestScheduler
-from llm.requests import View, owed_in
-from llm.settings import LlmSettings
+from llm.requests import View, pending_in
 from tests.unit.llm.llm_tools import Asked, Said, conversation, question, said_json
 
 KEY = "AIzaVerySecretKey"
@@ -145,24 +145,24 @@ def ask(
     return asyncio.run(main())
 
 
-def through_the_desk(
+def through_the_scheduler(
     make: Make, url: str, *, progress: list[int] | None = None, **settings: Any
 ) -> tuple[Reply | ProviderError, Metering]:
-    """One duty: as a node has it done. Streamed if `progress` is to be filled."""
+    """One request: as a node has it done. Streamed if `progress` is to be filled."""
 
     async def main() -> tuple[Reply | ProviderError, Metering]:
         outcome: asyncio.Future[Reply | ProviderError] = asyncio.get_running_loop().create_future()
         all_settings = LlmSettings(base_url=url, api_key=KEY, **settings)
-        desk = RequestScheduler(
+        scheduler = RequestScheduler(
             all_settings, lambda: make(all_settings), lambda _, came: outcome.set_result(came),
             on_progress=None if progress is None else lambda _, tokens: progress.append(tokens),
         )
-        duty = owed_in(conversation("c", Turn(Kind.QUERY, "hi")), 1, View(1))
-        assert duty is not None
-        desk.start(duty)
+        request = pending_in(conversation("c", Turn(Kind.QUERY, "hi")), 1, View(1))
+        assert request is not None
+        scheduler.start(request)
         try:
-            return await outcome, desk.metering
+            return await outcome, scheduler.metering
         finally:
-            await desk.close()
+            await scheduler.close()
 
     return asyncio.run(main())

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, TypeAlias
 
 from kvstore.conversation import Conversation, Kind, Response, Turn
-from llm.provider import Message, Prompt
+from llm.provider import Message, Prompt, Provider, Reply
 
 
 class Said(NamedTuple):
@@ -142,3 +142,15 @@ def chosen(text: str, answer: str, node: int = 1) -> Turn:
 
 def conversation(context: str, *turns: Turn) -> Conversation:
     return Conversation(context, 1, 1, list(turns))
+
+
+def run_ask(provider: Provider, text: str) -> Reply:
+    """The provider's answer to one question."""
+
+    async def main() -> Reply:
+        try:
+            return await provider.ask(question(text))
+        finally:
+            await provider.close()
+
+    return asyncio.run(main())

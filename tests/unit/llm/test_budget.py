@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from llm.budget import cut, room, too_long
+from config.llm_settings import LlmSettings
+from llm.budget import prompt_tokens, too_long, trim
 from llm.provider import Message
-from llm.settings import LlmSettings
 
 
 def chat(turns: int, size: int) -> list[Message]:
@@ -14,19 +14,19 @@ def chat(turns: int, size: int) -> list[Message]:
     return [*talk, Message("user", "?" * 30)]
 
 
-def test_room_is_what_the_answer_leaves() -> None:
-    assert room(LlmSettings(provider="fake")) is None
-    assert room(LlmSettings(provider="local")) == 4096 - 160
-    assert room(LlmSettings(provider="local", max_tokens=4000)) == 2048, "half at least"
-    assert room(LlmSettings(provider="openai", context_tokens=8000, max_tokens=1000)) == 7000
-    assert room(LlmSettings(provider="gemini")) == 1_000_000 - 4096
+def test_a_prompt_may_be_as_long_as_the_answer_leaves_tokens() -> None:
+    assert prompt_tokens(LlmSettings(provider="fake")) is None
+    assert prompt_tokens(LlmSettings(provider="local")) == 4096 - 160
+    assert prompt_tokens(LlmSettings(provider="local", max_tokens=4000)) == 2048, "half at least"
+    assert prompt_tokens(LlmSettings(provider="openai", context_tokens=8000, max_tokens=1000)) == 7000
+    assert prompt_tokens(LlmSettings(provider="gemini")) == 1_000_000 - 4096
 
 
 @pytest.mark.parametrize("limit", [0, 26, 80, 111, 112, 200, 369, 370, 10_000])
 def test_whole_turns_from_the_newest_on(limit: int) -> None:
     """Each message of 60 characters counts 28, the question 18, no system prompt 8."""
     messages = chat(6, 60)
-    left, seen, before = cut(messages, None, limit)
+    left, seen, before = trim(messages, None, limit)
     assert before == 6 and len(left) == 2 * seen + 1
     assert seen == max(0, min(6, (limit - 26) // 56))
     assert left == messages[-len(left) :] and left[0].role == "user"

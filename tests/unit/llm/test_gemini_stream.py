@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
+from config.llm_settings import LlmSettings
+from llm.gemini_responses import DEFAULT_MODEL
 from llm.provider import Prompt, ProviderError, Reply
-from llm.providers.gemini_wording import DEFAULT_MODEL
-from llm.settings import LlmSettings
 from tests.unit.llm.gemini_tools import (
     INVALID_KEY,
     KEY,
@@ -26,7 +26,7 @@ from tests.unit.llm.gemini_tools import (
     form_of,
     refusal,
     streamed,
-    through_the_desk,
+    through_the_scheduler,
     usage,
 )
 from tests.unit.llm.llm_tools import Said, Scripted, question, said_json, stand_in, until, wait_until
@@ -153,18 +153,18 @@ def test_half_an_answer_is_never_taken_for_a_whole_one(make: Make, monkeypatch: 
     for end in (End.CUT, End.BROKEN, End.WHOLE):
         cuts = [streamed(*whole[:length], end=end) for length in (1, 4)]
         with stand_in(*cuts, streamed(*whole)) as google:
-            outcome, metering = through_the_desk(make, google.url, progress=[], timeout_s=60)
+            outcome, metering = through_the_scheduler(make, google.url, progress=[], timeout_s=60)
         assert isinstance(outcome, Reply) and outcome.text == "0 1 2 3 end."
         assert (metering.retries, len(google.asked)) == (2, 3)
     with stand_in(streamed(*whole[:2], end=End.CUT)) as google:
-        outcome, _ = through_the_desk(make, google.url, progress=[])
+        outcome, _ = through_the_scheduler(make, google.url, progress=[])
     assert isinstance(outcome, ProviderError) and "(tried 3 times)" in outcome.reason
 
 
 def test_two_megabytes_are_given_up_early(make: Make) -> None:
     said = streamed(*[more("x" * 20_000)] * 100, candidate("end"), delay_s=0.01)
     with stand_in(said) as google:
-        outcome, _ = through_the_desk(make, google.url, progress=[])
+        outcome, _ = through_the_scheduler(make, google.url, progress=[])
         wait_until(google.broken_off.is_set)
     assert isinstance(outcome, ProviderError) and len(google.asked) == 1
     assert "the answer is too long: 220000 bytes, at most 65536" in outcome.reason
@@ -184,7 +184,7 @@ def test_the_time_limit_is_that_of_the_whole_call(make: Make, said: Scripted) ->
         ask(make, google.url)  # the import of an SDK counts for nobody
     with stand_in(said) as google:
         began = time.monotonic()
-        outcome, _ = through_the_desk(make, google.url, progress=[], timeout_s=1.0)
+        outcome, _ = through_the_scheduler(make, google.url, progress=[], timeout_s=1.0)
         took = time.monotonic() - began
         assert isinstance(outcome, ProviderError) and "gave no answer within 1 s" in outcome.reason
         assert took < 1.0 + 1.0, "with a second for a busy machine"

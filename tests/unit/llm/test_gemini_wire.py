@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import pytest
 
+from config.llm_settings import LlmSettings
+from llm.gemini_responses import DEFAULT_MODEL
 from llm.provider import Prompt, ProviderError, Reply
-from llm.providers.gemini_wording import DEFAULT_MODEL
 from llm.providers.google_genai import GoogleGenaiProvider
-from llm.settings import LlmSettings
 from tests.unit.llm.gemini_tools import (
     DAILY,
     INVALID_KEY,
@@ -28,7 +28,7 @@ from tests.unit.llm.gemini_tools import (
     ask,
     candidate,
     refusal,
-    through_the_desk,
+    through_the_scheduler,
     usage,
 )
 from tests.unit.llm.llm_tools import Said, question, said_json, stand_in
@@ -123,7 +123,7 @@ def test_a_cut_off_answer_says_so(make: Make) -> None:
 
 def test_two_megabytes_are_too_long_an_answer(make: Make) -> None:
     with stand_in(said_json(candidate("x" * 2_000_000))) as google:
-        outcome, _ = through_the_desk(make, google.url)
+        outcome, _ = through_the_scheduler(make, google.url)
     assert isinstance(outcome, ProviderError)
     assert "too long: 2000000 bytes" in outcome.reason and len(google.asked) == 1
 
@@ -132,7 +132,7 @@ def test_the_one_retry_loop_waits_as_long_as_it_is_told(make: Make) -> None:
     delay = {"@type": RETRY_INFO["@type"], "retryDelay": "0.6s"}
     with stand_in(refusal(429, "slow down", delay), refusal(503, "busy"), said_json(candidate("Hello"))) as google:
         began = time.monotonic()
-        outcome, metering = through_the_desk(make, google.url)
+        outcome, metering = through_the_scheduler(make, google.url)
     assert isinstance(outcome, Reply) and outcome.text == "Hello"
     assert (len(google.asked), metering.retries) == (3, 2)
     assert time.monotonic() - began >= 0.6
@@ -152,7 +152,7 @@ def test_the_time_limit_is_kept(make: Make, said: Said) -> None:
         ask(make, google.url)  # the import of an SDK counts for nobody
     with stand_in(said) as google:
         began = time.monotonic()
-        outcome, _ = through_the_desk(make, google.url, timeout_s=1.0)
+        outcome, _ = through_the_scheduler(make, google.url, timeout_s=1.0)
         took = time.monotonic() - began
     assert isinstance(outcome, ProviderError)
     assert took < 1.0 + 1.0, "with a second for a busy machine"

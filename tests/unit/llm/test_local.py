@@ -17,12 +17,12 @@ import httpx
 import msgspec
 import pytest
 
+from config.llm_settings import LlmSettings
+from llm.local_model.rendezvous import Address, ServerRendezvous
+from llm.local_model.server import threads, watch
+from llm.local_model.start import find_or_start
 from llm.provider import ProviderError
 from llm.providers.local import LocalProvider, find_model
-from llm.providers.local_rendezvous import Address, ServerRendezvous
-from llm.providers.local_server import threads, watch
-from llm.providers.local_start import find_or_start
-from llm.settings import LlmSettings
 from tests.unit.llm.llm_tools import question, until, wait_until
 
 TIMEOUT_S = 180.0
@@ -191,7 +191,7 @@ async def node(number: int, data_dir: Path) -> AsyncIterator[LocalProvider]:
 
 def servers_in(data_dir: Path) -> list[int]:
     """The process ids of all servers started for this directory."""
-    program = "llm.providers.local_server"
+    program = "llm.local_model.server"
     return [pid for pid, arguments in processes() if program in arguments and str(data_dir) in arguments]
 
 

@@ -14,18 +14,18 @@ from string import ascii_uppercase
 import httpx
 import pytest
 
+from config.llm_settings import LlmSettings
+from llm.chat_client import ChatClient
+from llm.local_model.ranking import rank
+from llm.local_model.rendezvous import ServerRendezvous
 from llm.provider import Prompt, ProviderError, RankingBallot, Reply
-from llm.providers.chat_client import ChatClient
 from llm.providers.local import LocalProvider, find_model
-from llm.providers.local_ranking import rank
-from llm.providers.local_rendezvous import ServerRendezvous
-from llm.ranking import paper, read_ranking
-from llm.settings import LlmSettings
+from llm.ranking import ranking_prompt, read_ranking
 from tests.unit.llm.llm_tools import question, said_json, stand_in
 
 TIMEOUT_S = 180.0
 
-PAPERS = [
+BALLOTS = [
     RankingBallot("Name three mammals.", [
         "Dogs, cats and whales are three mammals.", "The weather is nice today and I like to swim.",
         "asdf qwer zxcv lkjh", "I cannot answer that.", "Sharks, lizards and frogs.",
@@ -72,7 +72,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 async def order_of(provider: LocalProvider, ballot: RankingBallot) -> list[str]:
     """The answers, best first."""
-    reply = await provider.ask(Prompt(paper(ballot), ballot=ballot))
+    reply = await provider.ask(Prompt(ranking_prompt(ballot), ballot=ballot))
     assert reply.tokens_in
     order = read_ranking(reply.text, list(range(len(ballot.answers))))
     assert order is not None, reply.text
@@ -83,7 +83,7 @@ def test_the_better_answer_comes_first_much_more_often_than_by_chance(data_dir: 
     async def main() -> list[int]:
         provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, data_dir)
         try:
-            return [(await order_of(provider, ballot)).index(ballot.answers[0]) for ballot in PAPERS]
+            return [(await order_of(provider, ballot)).index(ballot.answers[0]) for ballot in BALLOTS]
         finally:
             await provider.close()
 
@@ -96,10 +96,10 @@ def test_the_better_answer_comes_first_much_more_often_than_by_chance(data_dir: 
 def test_what_they_are_called_makes_no_difference(data_dir: Path) -> None:
     async def main() -> None:
         provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, data_dir)
-        answers = PAPERS[0].answers[:3]
-        ballots = [RankingBallot(PAPERS[0].question, list(some)) for some in permutations(answers)]
+        answers = BALLOTS[0].answers[:3]
+        ballots = [RankingBallot(BALLOTS[0].question, list(some)) for some in permutations(answers)]
         assert len({tuple(await order_of(provider, ballot)) for ballot in ballots}) == 1
-        same = RankingBallot(PAPERS[0].question, [answers[0], answers[0]])
+        same = RankingBallot(BALLOTS[0].question, [answers[0], answers[0]])
         assert len(await order_of(provider, same)) == 2
         await provider.close()
 
@@ -149,7 +149,7 @@ def test_without_an_opinion_it_abstains(body: object, reason: str) -> None:
     async def main(url: str) -> None:
         client = ChatClient("the server", url, "token", use_proxies=False)
         with pytest.raises(ProviderError, match=reason):
-            await rank(client, "m", PAPERS[0])
+            await rank(client, "m", BALLOTS[0])
         await client.close()
 
     with stand_in(said_json(body)) as server:
@@ -180,7 +180,7 @@ def test_a_reply_is_told_as_any_other(data_dir: Path) -> None:
     async def main() -> Reply:
         provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, data_dir)
         try:
-            return await provider.ask(Prompt(paper(PAPERS[7]), ballot=PAPERS[7]))
+            return await provider.ask(Prompt(ranking_prompt(BALLOTS[7]), ballot=BALLOTS[7]))
         finally:
             await provider.close()
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from config.llm_settings import LlmSettings
 from llm.provider import Prompt, ProviderError, Reply
 from llm.providers.local import LocalProvider
 from llm.providers.openai import OpenAIProvider
-from llm.settings import LlmSettings
 from tests.unit.llm.llm_tools import Said, question, said_json, said_stream, stand_in, wait_until
 
 KEY = "sk-verysecret1234"

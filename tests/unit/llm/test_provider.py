@@ -1,4 +1,4 @@
-"""The smaller pieces: registry, fake provider, wording, worker threads, deadlines."""
+"""The smaller pieces: fake provider, wording, worker threads, deadlines."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from config.llm_settings import LlmSettings
 from llm.provider import ProviderError, within
-from llm.providers.registry import build
-from llm.settings import LlmSettings
+from llm.settings import build
 from llm.wording import plain, up_to_sentence_end
 from llm.workers import Workers
 from tests.unit.llm.llm_tools import question
@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_sdks_are_imported_only_by_the_provider_that_needs_them() -> None:
     code = """
-import sys, llm.providers.registry, llm.request_scheduler, llm.requests
+import sys, llm.registry, llm.request_scheduler, llm.requests
+llm.registry.registrations()
 print(sorted({"google.generativeai", "xllamacpp", "httpx"} & set(sys.modules)))
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -39,8 +40,9 @@ def test_the_registry_knows_all_providers(monkeypatch: pytest.MonkeyPatch, tmp_p
         build(LlmSettings(provider="local"), 1, tmp_path),
         build(LlmSettings(provider="openai", model="m", base_url="http://127.0.0.1:1/v1"), 1, tmp_path),
         build(LlmSettings(provider="gemini", api_key="k"), 1, tmp_path),
+        build(LlmSettings(provider="google-genai", api_key="k"), 1, tmp_path),
     ]
-    assert [provider.name for provider in made] == ["fake", "local", "openai", "gemini"]
+    assert [provider.name for provider in made] == ["fake", "local", "openai", "gemini", "google-genai"]
     assert all(provider.model for provider in made)
     for provider in made:
         asyncio.run(provider.close())

@@ -1,25 +1,25 @@
-"""The nodes' choice: a paper that does not tell whose answers they are, and what can be read as a ranking."""
+"""The nodes' choice: a prompt that does not tell whose answers they are, and what can be read as a ranking."""
 
 from __future__ import annotations
 
 import pytest
 
+from config.llm_settings import LlmSettings
 from kvstore.conversation import Kind, Poll, Response, Turn
 from llm.provider import Prompt, RankingBallot
 from llm.providers.fake import FakeProvider
-from llm.ranking import ballot_of, paper, read_ranking
-from llm.settings import LlmSettings
+from llm.ranking import ranking_ballot, ranking_prompt, read_ranking
 from tests.unit.llm.llm_tools import conversation
 
 
-def test_the_paper_names_no_node_and_every_voter_has_another_order() -> None:
+def test_the_prompt_names_no_node_and_every_voter_has_another_order() -> None:
     candidates = {node: Response(f"text-{node}x", None, "some-model", 1) for node in (1, 2, 3, 4, 5)}
     talk = conversation("c", Turn(Kind.QUERY, "why?", candidates))
-    ballots = [ballot_of(talk, 1, Poll(1, [1, 2, 4, 5]), voter) for voter in range(1, 6)]
-    assert ballots == [ballot_of(talk, 1, Poll(1, [1, 2, 4, 5]), voter) for voter in range(1, 6)]
+    ballots = [ranking_ballot(talk, 1, Poll(1, [1, 2, 4, 5]), voter) for voter in range(1, 6)]
+    assert ballots == [ranking_ballot(talk, 1, Poll(1, [1, 2, 4, 5]), voter) for voter in range(1, 6)]
     assert len({tuple(nodes) for nodes, _ in ballots}) > 1
     for nodes, ballot in ballots:
-        (message,) = paper(ballot)
+        (message,) = ranking_prompt(ballot)
         assert ballot == RankingBallot("why?", [f"text-{node}x" for node in nodes])
         assert sorted(nodes) == [1, 2, 4, 5]
         assert "why?" in message.text and "text-3x" not in message.text
@@ -43,7 +43,7 @@ def test_reading_a_ranking(text: str, order: list[int] | None) -> None:
 
 def test_the_fake_ranks_too() -> None:
     talk = conversation("c", Turn(Kind.QUERY, "why?", {node: Response("x", None, "m", 1) for node in (1, 2, 3)}))
-    nodes, ballot = ballot_of(talk, 1, Poll(1, [1, 2, 3]), 2)
-    answer = FakeProvider(LlmSettings(), 2)._answer(Prompt(paper(ballot), ballot=ballot))
+    nodes, ballot = ranking_ballot(talk, 1, Poll(1, [1, 2, 3]), 2)
+    answer = FakeProvider(LlmSettings(), 2)._answer(Prompt(ranking_prompt(ballot), ballot=ballot))
     order = read_ranking(answer, nodes)
     assert order is not None and sorted(order) == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""The desk: background, bounds, retries, and that nothing a provider does gets out of hand."""
+"""The request scheduler: background, bounds, retries, and that nothing a provider does gets out of hand."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from llm import pace
+from config.llm_settings import LlmSettings
+from llm import rate_limiter
 from llm.provider import Message, Progress, Prompt, Provider, ProviderError, Reply
 from llm.request_scheduler import MAX_ANSWER_BYTES, Metering, RequestScheduler
 from llm.requests import Request
-from llm.settings import LlmSettings
 from tests.unit.llm.llm_tools import until
 
 Outcome = Reply | ProviderError
@@ -42,8 +42,8 @@ class Scripted:
         self.closed = True
 
 
-class Office:
-    """A desk and what came off it."""
+class SchedulerProbe:
+    """A scheduler and the outcomes that it reported."""
 
     def __init__(self, provider: Provider | Exception, **settings: object) -> None:
         def build() -> Provider:
@@ -53,10 +53,10 @@ class Office:
 
         self.outcomes: list[tuple[Request, Outcome]] = []
         self.came = asyncio.Event()
-        self.desk = RequestScheduler(LlmSettings(**settings), build, self._done)  # type: ignore[arg-type]
+        self.scheduler = RequestScheduler(LlmSettings(**settings), build, self._done)  # type: ignore[arg-type]
 
-    def _done(self, duty: Request, outcome: Outcome) -> None:
-        self.outcomes.append((duty, outcome))
+    def _done(self, request: Request, outcome: Outcome) -> None:
+        self.outcomes.append((request, outcome))
         self.came.set()
 
     async def next(self) -> Outcome:
@@ -75,7 +75,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llm.request_scheduler.FIRST_PAUSE_S", 0.001)
 
 
-def duty(context: str = "c", turn: int = 1) -> Request:
+def request(context: str = "c", turn: int = 1) -> Request:
     return Request(context, turn, "candidate", lambda: [Message("user", f"question of {context}")])
 
 
@@ -98,53 +98,53 @@ async def forever(_: Prompt) -> str:
 def test_an_answer_comes_back_stripped_and_is_metered() -> None:
     async def main() -> None:
         provider = Scripted(failing(then="  hello\n"))
-        office = Office(provider, system_prompt="be brief", temperature=0.1, seed=5, max_tokens=9)
-        assert office.desk.start(duty())
-        assert await office.next() == Reply("hello", "m1", 0.5, 3, 2)
-        assert provider.asked == [Prompt(duty().messages, "be brief", 0.1, 5, 9)]
-        meter = office.desk.metering
+        probe = SchedulerProbe(provider, system_prompt="be brief", temperature=0.1, seed=5, max_tokens=9)
+        assert probe.scheduler.start(request())
+        assert await probe.next() == Reply("hello", "m1", 0.5, 3, 2)
+        assert provider.asked == [Prompt(request().messages, "be brief", 0.1, 5, 9)]
+        meter = probe.scheduler.metering
         assert (meter.requests, meter.replies, meter.failures, meter.tokens_in, meter.tokens_out) == (1, 1, 0, 3, 2)
         assert (meter.in_flight, meter.waiting) == (0, 0)
-        assert office.desk.model == "m1"
-        await office.desk.close()
+        assert probe.scheduler.model == "m1"
+        await probe.scheduler.close()
         assert provider.closed
-        assert not office.desk.start(duty("other")), "closed"
+        assert not probe.scheduler.start(request("other")), "closed"
 
     asyncio.run(main())
 
 
-def test_a_duty_is_done_once_until_its_turn_is_cancelled() -> None:
+def test_a_request_is_done_once_until_its_turn_is_cancelled() -> None:
     async def main() -> None:
         provider = Scripted(failing())
-        office = Office(provider)
-        assert [office.desk.start(duty()), office.desk.start(duty())] == [True, False]
-        await office.next()
-        assert not office.desk.start(duty()), "done, though perhaps not applied yet"
-        office.desk.cancel("c", 1)
-        assert office.desk.start(duty())
-        await office.next()
+        probe = SchedulerProbe(provider)
+        assert [probe.scheduler.start(request()), probe.scheduler.start(request())] == [True, False]
+        await probe.next()
+        assert not probe.scheduler.start(request()), "done, though perhaps not applied yet"
+        probe.scheduler.cancel("c", 1)
+        assert probe.scheduler.start(request())
+        await probe.next()
         assert len(provider.asked) == 2
-        await office.desk.close()
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
 
-def test_a_cancelled_duty_is_given_up_without_an_outcome() -> None:
+def test_a_cancelled_request_is_given_up_without_an_outcome() -> None:
     async def main() -> None:
         provider = Scripted(forever)
-        office = Office(provider)
-        office.desk.start(duty())
-        office.desk.start(duty("other"))
-        await until(lambda: office.desk.metering.in_flight == 2)
-        office.desk.cancel("c", 1)
-        office.desk.cancel("unknown", 1)
-        await until(lambda: office.desk.metering.in_flight == 1)
+        probe = SchedulerProbe(provider)
+        probe.scheduler.start(request())
+        probe.scheduler.start(request("other"))
+        await until(lambda: probe.scheduler.metering.in_flight == 2)
+        probe.scheduler.cancel("c", 1)
+        probe.scheduler.cancel("unknown", 1)
+        await until(lambda: probe.scheduler.metering.in_flight == 1)
         provider.script = failing()
-        office.desk.start(duty("third"))
-        await office.next()
-        assert [done.context for done, _ in office.outcomes] == ["third"]
-        await office.desk.close()
-        assert office.desk.metering.in_flight == 0
+        probe.scheduler.start(request("third"))
+        await probe.next()
+        assert [done.context for done, _ in probe.outcomes] == ["third"]
+        await probe.scheduler.close()
+        assert probe.scheduler.metering.in_flight == 0
 
     asyncio.run(main())
 
@@ -155,20 +155,20 @@ def test_no_more_are_in_flight_than_make_sense() -> None:
 
         async def script(_: Prompt) -> str:
             nonlocal most
-            most = max(most, office.desk.metering.in_flight)
+            most = max(most, probe.scheduler.metering.in_flight)
             await gate.wait()
             return "yes"
 
-        office = Office(Scripted(script), max_concurrent=limit)
+        probe = SchedulerProbe(Scripted(script), max_concurrent=limit)
         for number in range(10):
-            office.desk.start(duty(f"c{number}"))
-        await until(lambda: office.desk.metering.in_flight == expected)
-        assert office.desk.metering.waiting == 10 - expected
+            probe.scheduler.start(request(f"c{number}"))
+        await until(lambda: probe.scheduler.metering.in_flight == expected)
+        assert probe.scheduler.metering.waiting == 10 - expected
         gate.set()
-        while len(office.outcomes) < 10:
-            await office.next()
+        while len(probe.outcomes) < 10:
+            await probe.next()
         assert most == expected
-        await office.desk.close()
+        await probe.scheduler.close()
 
     asyncio.run(main(limit=None, expected=3))
     asyncio.run(main(limit=2, expected=2))
@@ -177,16 +177,16 @@ def test_no_more_are_in_flight_than_make_sense() -> None:
 def test_what_may_pass_is_tried_again() -> None:
     async def main() -> None:
         busy = ProviderError("busy", retryable=True)
-        office = Office(Scripted(failing(busy, busy)))
-        office.desk.start(duty())
-        assert isinstance(await office.next(), Reply)
-        assert office.desk.metering.retries == 2
-        await office.desk.close()
+        probe = SchedulerProbe(Scripted(failing(busy, busy)))
+        probe.scheduler.start(request())
+        assert isinstance(await probe.next(), Reply)
+        assert probe.scheduler.metering.retries == 2
+        await probe.scheduler.close()
 
-        office = Office(Scripted(failing(busy, busy, busy)))
-        office.desk.start(duty())
-        assert await office.reason() == "busy (tried 3 times)"
-        await office.desk.close()
+        probe = SchedulerProbe(Scripted(failing(busy, busy, busy)))
+        probe.scheduler.start(request())
+        assert await probe.reason() == "busy (tried 3 times)"
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
@@ -194,13 +194,13 @@ def test_what_may_pass_is_tried_again() -> None:
 def test_what_lasts_is_not_tried_again() -> None:
     async def main() -> None:
         provider = Scripted(failing(ProviderError("bad key")))
-        office = Office(provider)
-        office.desk.start(duty())
-        outcome = await office.next()
+        probe = SchedulerProbe(provider)
+        probe.scheduler.start(request())
+        outcome = await probe.next()
         assert isinstance(outcome, ProviderError)
         assert (outcome.reason, outcome.model, outcome.seconds > 0) == ("bad key", "m1", True)
-        assert (len(provider.asked), office.desk.metering.failures) == (1, 1)
-        await office.desk.close()
+        assert (len(provider.asked), probe.scheduler.metering.failures) == (1, 1)
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
@@ -208,39 +208,40 @@ def test_what_lasts_is_not_tried_again() -> None:
 @pytest.mark.parametrize(("said", "reason"), [(" ", "the LLM failed without saying why"), ("no \udc00", "no ?")])
 def test_a_reason_can_always_be_proposed(said: str, reason: str) -> None:
     async def main() -> None:
-        office = Office(Scripted(failing(ProviderError(said))))
-        office.desk.start(duty())
-        assert await office.reason() == reason
-        await office.desk.close()
+        probe = SchedulerProbe(Scripted(failing(ProviderError(said))))
+        probe.scheduler.start(request())
+        assert await probe.reason() == reason
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
 
-def test_a_requested_pause_is_kept_or_the_duty_given_up_at_once() -> None:
+def test_a_requested_pause_is_kept_or_the_request_given_up_at_once() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        office = Office(Scripted(failing(ProviderError("quota", retryable=True, retry_after_s=0.2))))
+        probe = SchedulerProbe(Scripted(failing(ProviderError("quota", retryable=True, retry_after_s=0.2))))
         began = loop.time()
-        office.desk.start(duty())
-        assert isinstance(await office.next(), Reply)
+        probe.scheduler.start(request())
+        assert isinstance(await probe.next(), Reply)
         assert loop.time() - began >= 0.19
-        await office.desk.close()
+        await probe.scheduler.close()
 
-        office = Office(Scripted(failing(ProviderError("quota", retryable=True, retry_after_s=60))), timeout_s=30)
-        office.desk.start(duty())
-        assert await office.reason() == "quota"
-        assert office.desk.metering.retries == 0
-        await office.desk.close()
+        late = ProviderError("quota", retryable=True, retry_after_s=60)
+        probe = SchedulerProbe(Scripted(failing(late)), timeout_s=30)
+        probe.scheduler.start(request())
+        assert await probe.reason() == "quota"
+        assert probe.scheduler.metering.retries == 0
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
 
 def test_the_time_is_bounded_whatever_the_provider_does() -> None:
     async def main() -> None:
-        office = Office(Scripted(forever), timeout_s=0.05)
-        office.desk.start(duty())
-        assert await office.reason() == "m1 gave no answer within 0.05 s"
-        await office.desk.close()
+        probe = SchedulerProbe(Scripted(forever), timeout_s=0.05)
+        probe.scheduler.start(request())
+        assert await probe.reason() == "m1 gave no answer within 0.05 s"
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
@@ -255,22 +256,22 @@ def test_the_time_is_bounded_whatever_the_provider_does() -> None:
 )
 def test_an_answer_that_cannot_be_proposed_is_a_failure(text: str, reason: str) -> None:
     async def main() -> None:
-        office = Office(Scripted(failing(then=text)))
-        office.desk.start(duty())
-        assert await office.reason() == reason
-        await office.desk.close()
+        probe = SchedulerProbe(Scripted(failing(then=text)))
+        probe.scheduler.start(request())
+        assert await probe.reason() == reason
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
 
 def test_half_a_character_does_not_break_the_answer() -> None:
     async def main() -> None:
-        office = Office(Scripted(failing(then="yes \ud83d.")))
-        office.desk.start(duty())
-        outcome = await office.next()
+        probe = SchedulerProbe(Scripted(failing(then="yes \ud83d.")))
+        probe.scheduler.start(request())
+        outcome = await probe.next()
         assert isinstance(outcome, Reply)
         assert outcome.text == "yes ?."
-        await office.desk.close()
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
@@ -283,16 +284,16 @@ def test_half_a_character_does_not_break_the_answer() -> None:
         (RuntimeError("boom"), "the LLM provider cannot start: RuntimeError: boom"),
     ],
 )
-def test_a_provider_that_cannot_start_is_the_reason_for_each_duty(error: Exception, reason: str) -> None:
+def test_a_provider_that_cannot_start_is_the_reason_for_each_request(error: Exception, reason: str) -> None:
     async def main() -> None:
-        office = Office(error, model="configured")
+        probe = SchedulerProbe(error, model="configured")
         for number in (1, 2):
-            office.desk.start(duty(turn=number))
-            assert await office.reason() == reason
-        assert office.desk.model == "configured"
-        assert office.desk.metering.requests == 0
-        assert office.desk.metering.failures == 2
-        await office.desk.close()
+            probe.scheduler.start(request(turn=number))
+            assert await probe.reason() == reason
+        assert probe.scheduler.model == "configured"
+        assert probe.scheduler.metering.requests == 0
+        assert probe.scheduler.metering.failures == 2
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
@@ -301,10 +302,10 @@ def test_bugs_of_others_stay_where_they_are(caplog: pytest.LogCaptureFixture) ->
     async def main() -> None:
         trouble: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: trouble.append(context))
-        office = Office(Scripted(failing(KeyError("oops"))))
-        office.desk.start(duty())
-        assert await office.reason() == "the provider scripted broke: KeyError"
-        await office.desk.close()
+        probe = SchedulerProbe(Scripted(failing(KeyError("oops"))))
+        probe.scheduler.start(request())
+        assert await probe.reason() == "the provider scripted broke: KeyError"
+        await probe.scheduler.close()
 
         called = asyncio.Event()
 
@@ -312,10 +313,10 @@ def test_bugs_of_others_stay_where_they_are(caplog: pytest.LogCaptureFixture) ->
             called.set()
             raise RuntimeError("the host's bug")
 
-        desk = RequestScheduler(LlmSettings(), lambda: Scripted(failing()), done)
-        desk.start(duty())
+        scheduler = RequestScheduler(LlmSettings(), lambda: Scripted(failing()), done)
+        scheduler.start(request())
         await asyncio.wait_for(called.wait(), 30)
-        await desk.close()
+        await scheduler.close()
         assert trouble == []
 
     with caplog.at_level(logging.CRITICAL, logger="llm.request_scheduler"):
@@ -323,15 +324,15 @@ def test_bugs_of_others_stay_where_they_are(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_a_question_that_cannot_be_put_together_is_a_failed_answer(caplog: pytest.LogCaptureFixture) -> None:
-    def paper() -> list[Message]:
+    def build() -> list[Message]:
         raise KeyError("oops")
 
     async def main() -> None:
-        office = Office(Scripted(failing()))
-        office.desk.start(msgspec.structs.replace(duty(), paper=paper))
-        assert await office.reason() == "this node could not ask its LLM: KeyError"
-        assert office.desk.metering.failures == 1 and office.desk.metering.in_flight == 0
-        await office.desk.close()
+        probe = SchedulerProbe(Scripted(failing()))
+        probe.scheduler.start(msgspec.structs.replace(request(), build=build))
+        assert await probe.reason() == "this node could not ask its LLM: KeyError"
+        assert probe.scheduler.metering.failures == 1 and probe.scheduler.metering.in_flight == 0
+        await probe.scheduler.close()
 
     with caplog.at_level(logging.CRITICAL, logger="llm.request_scheduler"):
         asyncio.run(main())
@@ -341,14 +342,14 @@ def test_progress_is_passed_on() -> None:
     async def main() -> None:
         seen: list[tuple[str, int]] = []
         came = asyncio.Event()
-        desk = RequestScheduler(
+        scheduler = RequestScheduler(
             LlmSettings(), lambda: Scripted(failing()), lambda _, __: came.set(),
             on_progress=lambda of, pieces: seen.append((of.context, pieces)),
         )
-        desk.start(duty())
+        scheduler.start(request())
         await asyncio.wait_for(came.wait(), 30)
         assert seen == [("c", 0), ("c", 1)]
-        await desk.close()
+        await scheduler.close()
 
     asyncio.run(main())
 
@@ -356,23 +357,23 @@ def test_progress_is_passed_on() -> None:
 def test_another_round_replaces_the_one_before() -> None:
     async def main() -> None:
         provider = Scripted(forever)
-        office = Office(provider, seed=5)
-        office.desk.start(duty())
-        await until(lambda: office.desk.metering.in_flight == 1)
+        probe = SchedulerProbe(provider, seed=5)
+        probe.scheduler.start(request())
+        await until(lambda: probe.scheduler.metering.in_flight == 1)
         provider.script = failing()
-        again = msgspec.structs.replace(duty(), round=1)
-        assert [office.desk.start(again), office.desk.start(again), office.desk.start(duty())] == [True, False, False]
-        assert isinstance(await office.next(), Reply)
-        assert len(office.outcomes) == 1 and office.desk.metering.in_flight == 0
+        again = msgspec.structs.replace(request(), round=1)
+        assert [probe.scheduler.start(each) for each in (again, again, request())] == [True, False, False]
+        assert isinstance(await probe.next(), Reply)
+        assert len(probe.outcomes) == 1 and probe.scheduler.metering.in_flight == 0
         first, second = provider.asked
         assert first.seed_or(None) == 5 != second.seed_or(None), "it would only say the same again"
-        await office.desk.close()
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
 
 def test_no_more_requests_a_minute_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "MINUTE_S", 0.5)
+    monkeypatch.setattr(rate_limiter, "MINUTE_S", 0.5)
 
     async def main() -> None:
         times: list[float] = []
@@ -383,13 +384,13 @@ def test_no_more_requests_a_minute_than_allowed(monkeypatch: pytest.MonkeyPatch)
                 raise ProviderError("busy", retryable=True)
             return "yes"
 
-        office = Office(Scripted(script), max_per_minute=2)
+        probe = SchedulerProbe(Scripted(script), max_per_minute=2)
         for number in range(4):
-            office.desk.start(duty(f"c{number}"))
-        await until(lambda: len(office.outcomes) == 4)
+            probe.scheduler.start(request(f"c{number}"))
+        await until(lambda: len(probe.outcomes) == 4)
         assert len(times) == 5, "a repetition counts too"
         assert all(later - earlier >= 0.49 for earlier, later in zip(times, times[2:], strict=False))
-        await office.desk.close()
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
@@ -400,14 +401,14 @@ def test_a_long_conversation_is_cut_to_whole_turns_and_the_reply_says_so() -> No
 
     async def main() -> None:
         provider = Scripted(failing())
-        office = Office(provider, context_tokens=300, max_tokens=100)
-        office.desk.start(asked)
-        reply = await office.next()
+        probe = SchedulerProbe(provider, context_tokens=300, max_tokens=100)
+        probe.scheduler.start(asked)
+        reply = await probe.next()
         assert isinstance(reply, Reply)
         (prompt,) = provider.asked
         assert (reply.seen, reply.before) == (2, 9)
         assert prompt.messages == asked.messages[-5:] and prompt.messages[0].role == "user"
-        await office.desk.close()
+        await probe.scheduler.close()
 
     asyncio.run(main())
 
@@ -422,14 +423,14 @@ def test_an_answer_that_was_cut_off_ends_with_a_whole_sentence(text: str, outcom
             return msgspec.structs.replace(await super().ask(prompt), complete=False)
 
     async def main() -> None:
-        office = Office(Cut(failing(then=text)))
-        office.desk.start(msgspec.structs.replace(duty(), kind="answer"))
-        said = await office.next()
+        probe = SchedulerProbe(Cut(failing(then=text)))
+        probe.scheduler.start(msgspec.structs.replace(request(), kind="answer"))
+        said = await probe.next()
         assert (said.text if isinstance(said, Reply) else said.reason).startswith(outcome)
-        office.desk.start(duty())
-        said = await office.next()
+        probe.scheduler.start(request())
+        said = await probe.next()
         assert isinstance(said, Reply) and said.text == text, "a candidate is judged by who chooses"
-        await office.desk.close()
+        await probe.scheduler.close()
 
     asyncio.run(main())
 

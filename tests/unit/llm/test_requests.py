@@ -1,4 +1,4 @@
-"""What a node owes, read off the conversations."""
+"""What a node has to ask its LLM, read off the conversations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from kvstore.conversation import Kind, Poll, Response, Turn, Vote
 from llm.provider import Message
-from llm.requests import View, owed, owed_in, responder
+from llm.requests import View, pending, pending_in, responder
 from tests.unit.llm.llm_tools import chosen, conversation
 
 LED = View(9, frozenset({1, 2, 3}))
@@ -14,26 +14,26 @@ ERROR = Response(None, "no key", "m", 0.1)
 TEXT = Response("hello", None, "m", 0.1)
 
 
-def test_an_open_query_is_owed_by_every_node_that_has_not_responded() -> None:
+def test_an_open_query_is_asked_of_every_node_that_has_not_responded() -> None:
     open_query = conversation("c", Turn(Kind.QUERY, "hi", {2: TEXT, 3: ERROR}))
-    duty = owed_in(open_query, 1, LED)
-    assert duty is not None and duty.key == ("c", 1, "candidate") and duty.messages == [Message("user", "hi")]
-    assert owed_in(open_query, 2, View(2)) is None
-    assert owed_in(open_query, 3, LED) is None, "an error is a response: not asked again and again"
+    request = pending_in(open_query, 1, LED)
+    assert request is not None and request.key == ("c", 1, "candidate") and request.messages == [Message("user", "hi")]
+    assert pending_in(open_query, 2, View(2)) is None
+    assert pending_in(open_query, 3, LED) is None, "an error is a response: not asked again and again"
 
 
-def test_an_open_ask_is_owed_by_the_leader_alone() -> None:
+def test_an_open_ask_is_asked_of_the_leader_alone() -> None:
     open_ask = conversation("c", Turn(Kind.ASK, "hi", {2: ERROR}))
-    assert owed_in(open_ask, 1, LED) is None
-    assert owed_in(open_ask, 2, View(2)) is None
-    duty = owed_in(open_ask, 1, View(1))
-    assert duty is not None and duty.key == ("c", 1, "answer") and duty.messages == [Message("user", "hi")]
+    assert pending_in(open_ask, 1, LED) is None
+    assert pending_in(open_ask, 2, View(2)) is None
+    request = pending_in(open_ask, 1, View(1))
+    assert request is not None and request.key == ("c", 1, "answer") and request.messages == [Message("user", "hi")]
 
 
 @pytest.mark.parametrize("turn", [chosen("hi", "hello"), Turn(Kind.QUERY, "hi", cancelled=True)])
-def test_a_closed_turn_is_owed_by_nobody(turn: Turn) -> None:
-    assert owed_in(conversation("c", turn), 5, View(5)) is None
-    assert owed_in(conversation("c"), 5, View(5)) is None
+def test_a_closed_turn_asks_nobody(turn: Turn) -> None:
+    assert pending_in(conversation("c", turn), 5, View(5)) is None
+    assert pending_in(conversation("c"), 5, View(5)) is None
 
 
 def test_the_chat_is_what_was_chosen() -> None:
@@ -44,10 +44,10 @@ def test_the_chat_is_what_was_chosen() -> None:
         Turn(Kind.ASK, "two", {4: Response("answer two", None, "m", 1)}, chosen=4),
         Turn(Kind.QUERY, "three", {3: Response("not chosen yet", None, "m", 1)}),
     )
-    duty = owed_in(talk, 1, LED)
-    assert duty is not None
-    assert (duty.turn, duty.key) == (4, ("c", 4, "candidate"))
-    assert [(message.role, message.text) for message in duty.messages] == [
+    request = pending_in(talk, 1, LED)
+    assert request is not None
+    assert (request.turn, request.key) == (4, ("c", 4, "candidate"))
+    assert [(message.role, message.text) for message in request.messages] == [
         ("user", "one"), ("assistant", "chosen one"), ("user", "two"), ("assistant", "answer two"), ("user", "three"),
     ]
 
@@ -57,8 +57,8 @@ def test_all_conversations_in_order() -> None:
         name: conversation(name, Turn(kind, "q"))
         for name, kind in {"b": Kind.QUERY, "a": Kind.ASK, "c": Kind.QUERY}.items()
     }
-    assert [duty.context for duty in owed(talks, 1, LED)] == ["b", "c"]
-    assert [duty.context for duty in owed(talks, 1, View(1))] == ["b", "a", "c"]
+    assert [request.context for request in pending(talks, 1, LED)] == ["b", "c"]
+    assert [request.context for request in pending(talks, 1, View(1))] == ["b", "a", "c"]
 
 
 def test_after_a_failure_the_next_best_node_answers() -> None:
@@ -75,19 +75,19 @@ def test_after_a_failure_the_next_best_node_answers() -> None:
     assert responder(Turn(Kind.ASK, "hi", {}), 1, View(None, frozenset({2, 3}))) is None
 
 
-def test_who_was_asked_again_owes_another_round() -> None:
+def test_who_was_asked_again_is_asked_for_another_round() -> None:
     turn = Turn(Kind.QUERY, "hi", {2: TEXT}, retries={0: 1, 2: 2})
-    assert owed_in(conversation("c", turn), 2, LED) is None
+    assert pending_in(conversation("c", turn), 2, LED) is None
     del turn.candidates[2]
-    duties = [owed_in(conversation("c", turn), node, LED) for node in (1, 2)]
-    assert [duty and duty.round for duty in duties] == [1, 3]
+    requests = [pending_in(conversation("c", turn), node, LED) for node in (1, 2)]
+    assert [request and request.round for request in requests] == [1, 3]
 
 
 def test_a_poll_asks_every_node_once() -> None:
     turn = Turn(Kind.QUERY, "hi", {2: TEXT, 3: TEXT}, poll=Poll(2, [2, 3], {3: Vote([2, 3], None, "m")}))
-    duty = owed_in(conversation("c", turn), 1, LED)
-    assert duty is not None and (duty.key, duty.round) == (("c", 1, "ranking"), 2)
-    assert sorted(duty.ballot) == [2, 3]
-    assert owed_in(conversation("c", turn), 3, LED) is None
+    request = pending_in(conversation("c", turn), 1, LED)
+    assert request is not None and (request.key, request.round) == (("c", 1, "ranking"), 2)
+    assert sorted(request.ranked) == [2, 3]
+    assert pending_in(conversation("c", turn), 3, LED) is None
     turn.poll = Poll(2, [2, 3], {}, closed=True)
-    assert owed_in(conversation("c", turn), 2, LED) is None
+    assert pending_in(conversation("c", turn), 2, LED) is None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from config.llm_settings import LlmSettings, overlay
 from llm.provider import ProviderError
-from llm.settings import LlmSettings, choose, find_key, overlay
+from llm.settings import choose, find_key
 
 
 def test_a_nodes_own_keys_win_and_the_others_are_inherited() -> None:
@@ -25,7 +26,7 @@ def test_another_provider_does_not_inherit_what_belongs_to_the_common_one() -> N
 
 
 @pytest.mark.parametrize(
-    "own", [{"modle": "m"}, {"temperature": 3}, {"timeout_s": 0}, {"provider": "oracle"}, {"max_tokens": 0}]
+    "own", [{"modle": "m"}, {"temperature": 3}, {"timeout_s": 0}, {"provider": 3}, {"max_tokens": 0}]
 )
 def test_impossible_settings_are_errors(own: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):

@@ -9,10 +9,9 @@ import pytest
 
 SCRIPT = """
 import gc, sys
-from llm.providers import registry
-from llm.settings import LlmSettings
+from llm import registry
 assert "httpx" not in sys.modules, "not at the start"
-registry.preload(LlmSettings(provider={provider!r}, model="m"))
+registry.preload({provider!r})
 print(*sorted(name for name in ("anyio._backends._asyncio", "google.genai", "google.generativeai", "httpx")
               if name in sys.modules))
 """

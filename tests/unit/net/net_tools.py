@@ -82,6 +82,7 @@ class Node:
         self, port: int, number: int, secret: str | None = None, cluster: str = "test", incarnation: int = 1
     ) -> None:
         self.got: list[tuple[int, bytes]] = []
+        self.hints: list[tuple[int, bytes]] = []
         self.heard: list[tuple[str, Any]] = []
         self.crashed = 0
         self.link = NodeLink(
@@ -112,6 +113,9 @@ class Node:
 
     def on_message(self, src: int, payload: memoryview) -> None:
         self.got.append((src, bytes(payload)))
+
+    def on_hint(self, src: int, payload: memoryview) -> None:
+        self.hints.append((src, bytes(payload)))
 
     def on_up(self) -> None:
         self.heard.append(("up", None))

@@ -9,7 +9,7 @@ from net.frames import (
     HEADER,
     HEADER_SIZE,
     MAX_FRAME,
-    MAX_FRAME_STRANGER,
+    MAX_HANDSHAKE_FRAME,
     MAX_PAYLOAD,
     NODE,
     FrameError,
@@ -24,7 +24,7 @@ def trusted() -> FrameParser:
     return parser
 
 
-frames = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 65535), st.integers(0, 65535), st.binary(max_size=300)))
+frames = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 65535), st.integers(0, 65535), st.binary(max_size=300)))
 
 
 @given(frames, st.data())
@@ -78,7 +78,7 @@ def test_a_parser_always_offers_room() -> None:
 
 @pytest.mark.parametrize(
     ("length", "kind", "words"),
-    [(MAX_FRAME + 1, NODE, "at most"), (0xFFFFFFFF, NODE, "at most"), (4, NODE, "too short"), (5, 2, "unknown kind 2")],
+    [(MAX_FRAME + 1, NODE, "at most"), (0xFFFFFFFF, NODE, "at most"), (4, NODE, "too short"), (5, 3, "unknown kind 3")],
 )
 def test_a_broken_header_is_an_error(length: int, kind: int, words: str) -> None:
     with pytest.raises(FrameError, match=words):
@@ -96,8 +96,8 @@ def test_frames_before_a_broken_one_still_come_out() -> None:
 
 
 def test_strangers_have_less_room_until_they_are_trusted() -> None:
-    large = encode_frame(CONTROL, 1, 0, bytes(MAX_FRAME_STRANGER))
-    with pytest.raises(FrameError, match=f"at most {MAX_FRAME_STRANGER}"):
+    large = encode_frame(CONTROL, 1, 0, bytes(MAX_HANDSHAKE_FRAME))
+    with pytest.raises(FrameError, match=f"at most {MAX_HANDSHAKE_FRAME}"):
         FrameParser().feed(large)
     assert len(trusted().feed(large)) == 1
 

@@ -9,6 +9,7 @@ import textwrap
 import pytest
 
 import net.link
+import net.link_connection
 from net.control_messages import Challenge, Crash, Refusal, Report, control_frame
 from net.frames import MAX_PAYLOAD, FrameError, encode_frame
 from net.frames import NODE as KIND_NODE
@@ -194,7 +195,7 @@ def test_a_version_that_differs_is_told() -> None:
 
 
 def test_what_waits_to_be_sent_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net.link, "MAX_QUEUED", 1024 * 1024)
+    monkeypatch.setattr(net.link_connection, "MAX_QUEUED", 1024 * 1024)
 
     async def main() -> None:
         async with Operator() as operator, Node(operator.port, 1) as one:
@@ -207,11 +208,29 @@ def test_what_waits_to_be_sent_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
                 one.link.send(2, bytes(65536))
                 sent += 1
                 await asyncio.sleep(0)
-            assert one.link._connection is not None
-            assert one.link._connection.backlog() <= 1024 * 1024 + 65536 + 9
+            assert one.link._connection is not None and one.link._connection._transport is not None
+            assert one.link._connection._transport.get_write_buffer_size() <= 1024 * 1024 + 65536 + 9
             member._transport.resume_reading()
             passed = sent - one.link.traffic.dropped
             await until(lambda: operator.relay.traffic(1).frames_in == passed)
+
+    run(main())
+
+
+def test_a_hint_is_told_from_a_message_and_takes_the_same_way() -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
+            await one.up()
+            await two.up()
+            one.link.send_hint(2, b"a hint")
+            one.link.send(2, b"a message")
+            await two.count(1)
+            assert (two.hints, two.got) == ([(1, b"a hint")], [(1, b"a message")])
+            assert (one.link.traffic.frames_out, two.link.traffic.frames_in) == (2, 2)
+            operator.faults.fail((1, 2))
+            one.link.send_hint(2, b"lost")
+            await until(lambda: operator.relay.traffic(2).dropped == 1)
+            assert len(two.hints) == 1
 
     run(main())
 

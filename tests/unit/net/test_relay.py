@@ -10,7 +10,7 @@ import net.relay.connection
 import net.relay.relay
 from net.auth import new_nonce, node_proof
 from net.control_messages import Challenge, Hello, Refusal, Refused, Report, Welcome
-from net.frames import CONTROL, HEADER, MAX_FRAME, MAX_FRAME_STRANGER, NODE, encode_frame
+from net.frames import CONTROL, HEADER, MAX_FRAME, MAX_HANDSHAKE_FRAME, NODE, encode_frame
 from tests.unit.net.net_tools import Node, Operator, Raw, run, until
 
 REPORT = Report(role="leader", leader=1, ballot=(3, 1, 7), decided=6, applied=6, queued=0, digest="ab")
@@ -166,7 +166,7 @@ def test_what_is_under_way_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ("first", "words"),
     [
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "at most"),
-        (HEADER.pack(MAX_FRAME_STRANGER + 1, CONTROL, 1, 0), "at most"),
+        (HEADER.pack(MAX_HANDSHAKE_FRAME + 1, CONTROL, 1, 0), "at most"),
         (encode_frame(CONTROL, 1, 0, b"\xc1garbage"), "makes no sense"),
         (encode_frame(NODE, 1, 2, b"hello"), "before it was let in"),
         (encode_frame(7, 1, 2, b""), "unknown kind 7"),
@@ -458,9 +458,8 @@ def test_a_connection_that_cannot_be_written_to_holds_up_no_other(monkeypatch: p
             def broken() -> None:
                 raise RuntimeError("the handle is closed")
 
-            operator.relay._dirty += [members[2]]
-            assert members[2]._outgoing == []
-            members[2]._outgoing.append(encode_frame(NODE, 1, 2, b"passes"))
+            assert members[2].push(encode_frame(NODE, 1, 2, b"passes"))
+            assert operator.relay._dirty == [members[2]]
             operator.relay._dirty += [members[1]]
             monkeypatch.setattr(members[1], "flush", broken)
             with pytest.raises(RuntimeError):

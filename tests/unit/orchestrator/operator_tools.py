@@ -48,7 +48,7 @@ NODE_PROGRAM = """
 
 
 def configuration(folder: Path) -> Config:
-    return parse_config(json.dumps({"nodes": [{"id": n} for n in (1, 2, 3, 4, 5)]}), folder / "config.json")
+    return parse_config(json.dumps({"nodes": [{"id": n} for n in (1, 2, 3, 4, 5)]}), folder / "config.json", ("fake",))
 
 
 class CommandPipeline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from config.llm_settings import LlmSettings
 from kvstore.operations import (
     Answer,
     Ask,
@@ -21,7 +22,6 @@ from kvstore.operations import (
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, ProviderError, Reply
 from llm.request_scheduler import RequestScheduler
-from llm.settings import LlmSettings
 from server.responder import Responder
 from tests.unit.llm.llm_tools import until
 

@@ -10,20 +10,20 @@ from collections.abc import Callable
 MINUTE_S = 60.0
 
 
-class Pace:
-    """`per_minute` None: no bound. Whoever comes first goes first."""
+class RateLimiter:
+    """`per_minute` None: no bound. First come, first served."""
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
-        self._begun: deque[float] = deque(maxlen=per_minute)
-        self._line = asyncio.Lock()
+        self._started: deque[float] = deque(maxlen=per_minute)
+        self._lock = asyncio.Lock()
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         """Returns when a request may begin, and counts it."""
         if self._per_minute is None:
             return
-        async with self._line:
-            if len(self._begun) == self._per_minute:
-                await asyncio.sleep(max(0.0, self._begun[0] + MINUTE_S - self._clock()))
-            self._begun.append(self._clock())
+        async with self._lock:
+            if len(self._started) == self._per_minute:
+                await asyncio.sleep(max(0.0, self._started[0] + MINUTE_S - self._clock()))
+            self._started.append(self._clock())

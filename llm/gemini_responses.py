@@ -1,4 +1,4 @@
-"""What Gemini's responses and refusals mean, whichever of Google's two SDKs brings them."""
+"""What the providers `gemini` and `google-genai` share: what Gemini's responses and refusals mean."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from llm.provider import ProviderError
 from llm.wording import plain
 
 DEFAULT_MODEL = "gemini-flash-latest"
+KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+CONTEXT_TOKENS = 1_000_000
 
 _BLOCKED = {
     "SAFETY": "its safety filter does not allow the answer",
@@ -25,7 +27,7 @@ _UNSAID = ("None", "0", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED")
 _NAME = re.compile(r"None|[0-9]{1,4}|[A-Z][A-Z_]{0,60}")
 
 _MAX_CHARS = 200_000
-"""No answer is gathered beyond this: it is too long anyway, and whoever sent so much may never end."""
+"""No answer is collected beyond this: it is too long anyway, and whoever sent so much may never end."""
 _CHARS_PER_TOKEN = 4
 """To guess how far an answer is where Gemini does not tell."""
 
@@ -39,7 +41,7 @@ class Answer(NamedTuple):
     complete: bool
 
 
-class Gathering:
+class ResponseCollector:
     """One answer: a whole response, or the chunks of a streamed one as they come.
 
     Field by field: the SDKs' shortcut `.text` raises for every response that is not quite ordinary.
@@ -89,7 +91,7 @@ class Gathering:
                 self._chars += len(part.text)
 
     def answer(self, *, streamed: bool) -> Answer:
-        """All that was gathered. Raises ProviderError if that is no answer, or not all of one: a stream that was cut
+        """All that was collected. Raises ProviderError if that is no answer, or not all of one: a stream that was cut
         looks like one that has ended, but for the reason to finish, which only a whole one tells."""
         text, model = "".join(self._texts), self._model
         if not self._candidates:

@@ -1,21 +1,23 @@
 """How a very small model ranks answers: not by writing a ranking, which it cannot, but by how probable it finds "yes"
 when it is asked about each of them whether it is a good one.
 
-Of SmolLM2-135M's own words on such papers none is a ranking; its probabilities put the better one of two answers first
-in six cases of seven (tests/unit/llm/test_local_ranking.py).
+When SmolLM2-135M is asked to rank, nothing that it writes is a ranking; its probabilities put the better one of two
+answers first in six cases of seven (tests/unit/llm/test_local_ranking.py).
 """
 
 from __future__ import annotations
 
 import math
 from string import ascii_uppercase
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from llm.local_model.server import SLOTS
 from llm.provider import ProviderError, RankingBallot
-from llm.providers.chat_client import ChatClient
-from llm.providers.local_server import SLOTS
+
+if TYPE_CHECKING:
+    from llm.chat_client import ChatClient
 
 _EXCERPT = 600
 """Characters of a question or an answer that are read: five answers of that length take some seconds."""
@@ -30,12 +32,12 @@ class _Word(msgspec.Struct):
     logprob: float
 
 
-class _Place(msgspec.Struct):
+class _Position(msgspec.Struct):
     top_logprobs: list[_Word]
 
 
 class _Probabilities(msgspec.Struct):
-    content: list[_Place]
+    content: list[_Position]
 
 
 class _Choice(msgspec.Struct):
@@ -46,7 +48,7 @@ class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
 
 
-class _Said(msgspec.Struct):
+class _Answer(msgspec.Struct):
     choices: list[_Choice]
     usage: _Usage = _Usage()
 
@@ -72,7 +74,7 @@ async def rank(client: ChatClient, model: str, ballot: RankingBallot) -> Ranked:
     return Ranked(" > ".join(label for label, _ in best_first), tokens)
 
 
-async def _ask(client: ChatClient, question: str, answer: str, slot: int) -> _Said:
+async def _ask(client: ChatClient, question: str, answer: str, slot: int) -> _Answer:
     text = (
         f"Question: {question[:_EXCERPT]}\n\nAnswer: {answer[:_EXCERPT]}\n\n"
         "Is this a good answer to the question? Reply with yes or no."
@@ -82,16 +84,16 @@ async def _ask(client: ChatClient, question: str, answer: str, slot: int) -> _Sa
         "logprobs": True, "top_logprobs": _ALTERNATIVES,
     })
     try:
-        return msgspec.json.decode(said, type=_Said)
+        return msgspec.json.decode(said, type=_Answer)
     except msgspec.MsgspecError as error:
         raise ProviderError("the local model's server does not tell probabilities") from error
 
 
-def _approval(said: _Said, model: str) -> float:
+def _approval(said: _Answer, model: str) -> float:
     """The probability of yes against no."""
-    places = [place for choice in said.choices[:1] for place in choice.logprobs.content[:1]]
+    first = [position for choice in said.choices[:1] for position in choice.logprobs.content[:1]]
     yes = no = 0.0
-    for word in (word for place in places for word in place.top_logprobs):
+    for word in (word for position in first for word in position.top_logprobs):
         match word.token.strip().lower():
             case "yes":
                 yes += math.exp(word.logprob)

@@ -1,8 +1,8 @@
 """The process that runs the local model for all nodes of a machine.
 
-`python -m llm.providers.local_server <place> <model> <lock>` is run by the first node that needs it
-(local_start.py). The server belongs to no node: it outlives the one that started it, and leaves by itself when all
-nodes are gone, when nobody has asked for a while, or when its directory is gone.
+`python -m llm.local_model.server <directory> <model> <lock>` is run by the first node that needs it (start.py). The
+server belongs to no node: it outlives the one that started it, and exits by itself when all nodes are gone, when nobody
+has asked for a while, or when its directory is gone.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llm.providers.local_rendezvous import Address, ServerRendezvous
+from llm.local_model.rendezvous import Address, ServerRendezvous
 
 SLOTS = 5
-"""Prompts that are answered at once: one for each node of the usual cluster. More wait in line."""
+"""Prompts that are answered at once: one for each node of the usual cluster. More are queued."""
 CONTEXT_TOKENS = 4096
 """Of each slot, for prompt and answer."""
 
 _NICENESS = 10
 _MAX_THREADS = 4
 _START_LIMIT_S = 60
-_LEAVE_LIMIT_S = 10
+_EXIT_LIMIT_S = 10
 _PENALTY = 1.1
 """Small models like to repeat themselves."""
 
 
 def main(arguments: list[str]) -> None:
     """`<lock>` is the descriptor of the start lock: inherited locked, closed when the server is ready."""
-    place, model, start_lock = ServerRendezvous(Path(arguments[0])), Path(arguments[1]), int(arguments[2])
+    rendezvous, model, start_lock = ServerRendezvous(Path(arguments[0])), Path(arguments[1]), int(arguments[2])
     signal.alarm(_START_LIMIT_S)  # a start that hangs ends, and with it the wait of the nodes
     token = secrets.token_urlsafe(32)
     server = start(model, token)
-    give_way()
-    published = place.publish(Address(server.listening_address, token, os.getpid()))
+    lower_priority()
+    published = rendezvous.publish(Address(server.listening_address, token, os.getpid()))
     os.close(start_lock)
     signal.alarm(0)
-    watch(place, published, server)
-    signal.alarm(_LEAVE_LIMIT_S)  # and so does an end that hangs
+    watch(rendezvous, published, server)
+    signal.alarm(_EXIT_LIMIT_S)  # and so does an end that hangs
 
 
 def threads() -> int:
@@ -53,7 +53,7 @@ def threads() -> int:
     return max(1, min(_MAX_THREADS, cores - 1))
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Inference takes the processor time that nobody else wants, so that it never delays a heartbeat.
 
     Called when the model is loaded: that takes half a second of one core, but on a busy machine half a minute of the
@@ -95,34 +95,35 @@ def start(model: Path, token: str) -> Any:
 
 
 def watch(
-    place: ServerRendezvous, published: int, server: Any, *, every_s: float = 1, idle_s: float = 60, gone_s: float = 3
+    rendezvous: ServerRendezvous, published: int, server: Any, *,
+    every_s: float = 1, idle_s: float = 60, gone_s: float = 3,
 ) -> None:
-    """Returns when the server should leave, with its address withdrawn: when it had no work for `idle_s`, no users for
-    `gone_s`, or when its place is gone or taken by another. Looks `every_s`."""
-    last_work = ""
+    """Returns when the server should exit, with its address withdrawn: when it had no work for `idle_s`, no users for
+    `gone_s`, or when its directory is gone or another server's. Looks `every_s`."""
+    last_activity = ""
     last_use = last_user = time.monotonic()
     while True:
         time.sleep(every_s)
         now = time.monotonic()
         try:
-            if not place.is_published(published):
+            if not rendezvous.is_published(published):
                 return
-            if place.has_users():
+            if rendezvous.has_users():
                 last_user = now
-                work = _work(server.handle_metrics())
-                if work != last_work:
-                    last_work, last_use = work, now
+                activity = _activity(server.handle_metrics())
+                if activity != last_activity:
+                    last_activity, last_use = activity, now
             if now - last_use < idle_s and now - last_user < gone_s:
                 continue
-            with place.starting(wait=False) as lock:
+            with rendezvous.starting(wait=False) as lock:
                 if lock is not None:  # else a node is just looking for the server
-                    place.withdraw()
+                    rendezvous.withdraw()
                     return
         except FileNotFoundError:
             return
 
 
-def _work(metrics: str) -> str:
+def _activity(metrics: str) -> str:
     """Changes while the server works."""
     telling = ("llamacpp:n_decode_total ", "llamacpp:requests_processing ", "llamacpp:requests_deferred ")
     return "\n".join(line for line in metrics.splitlines() if line.startswith(telling))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -11,64 +11,16 @@ from typing import Any
 import httpx
 import msgspec
 
-from llm.provider import Message, Progress, ProviderError
+from llm.chat_protocol import Chunk, Completion, message_of
+from llm.provider import Progress, ProviderError
 from llm.wording import plain
 
 _CONNECT_S = 10.0
 _MAX_CHARS = 1_000_000
-"""No answer is read beyond this; how long a valid one may be is the desk's business."""
+"""No answer is read beyond this; how long a valid one may be is for the scheduler to say."""
 
 
-class _Content(msgspec.Struct, frozen=True):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Content = _Content()
-    message: _Content = _Content()
-    """Instead of `delta` if the server does not stream."""
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Chunk(msgspec.Struct):
-    """A piece of a streamed completion, or a whole one."""
-
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    error: object = None
-    last: bool = False
-    """The server has said that nothing follows."""
-
-
-class Completion(msgspec.Struct):
-    """What has arrived so far. `finish_reason` is "stop", "length" (cut off), "content_filter", or a server's own."""
-
-    text: str = ""
-    pieces: int = 0
-    finish_reason: str | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    ended: bool = False
-    """Nothing is missing, as far as the server lets one know."""
-
-    def add(self, chunk: _Chunk) -> None:
-        for choice in chunk.choices[:1]:
-            text = choice.delta.content or choice.message.content
-            if text:
-                self.text += text
-                self.pieces += 1
-            self.finish_reason = choice.finish_reason or self.finish_reason
-        self.ended = self.ended or chunk.last or self.finish_reason is not None
-        if chunk.usage is not None:
-            self.tokens_in, self.tokens_out = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
-
-
-_chunk_decoder = msgspec.json.Decoder(_Chunk)
+_chunk_decoder = msgspec.json.Decoder(Chunk)
 
 
 class ChatClient:
@@ -123,29 +75,29 @@ class ChatClient:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def _chunks(self, body: dict[str, Any]) -> AsyncGenerator[_Chunk, None]:
+    async def _chunks(self, body: dict[str, Any]) -> AsyncGenerator[Chunk, None]:
         body = {"stream": True, "stream_options": {"include_usage": True}, **body}
         with self._plain_errors():
             async with self._http.stream("POST", "chat/completions", json=body) as response:
                 await self._check(response)
                 if response.headers.get("content-type", "").startswith("application/json"):
                     yield self._decoded(await response.aread())
-                    yield _Chunk(last=True)
+                    yield Chunk(last=True)
                     return
                 async for line in response.aiter_lines():
                     field, _, data = line.partition(":")
                     if field == "data" and data.strip() == "[DONE]":
-                        yield _Chunk(last=True)
+                        yield Chunk(last=True)
                     elif field in ("data", "error") and data.strip():
                         yield self._decoded(data.encode(errors="replace"))
 
-    def _decoded(self, data: bytes) -> _Chunk:
+    def _decoded(self, data: bytes) -> Chunk:
         try:
             chunk = _chunk_decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ProviderError(f"{self._who} sent something that is not a chat completion", retryable=True) from error
         if chunk.error is not None:
-            raise ProviderError(f"{self._who} gave up: {self._clean(_message_of(chunk.error))}", retryable=True)
+            raise ProviderError(f"{self._who} gave up: {self._clean(message_of(chunk.error))}", retryable=True)
         return chunk
 
     async def _check(self, response: httpx.Response) -> None:
@@ -153,7 +105,7 @@ class ChatClient:
             return
         body = await response.aread()
         try:
-            said = _message_of(msgspec.json.decode(body))
+            said = message_of(msgspec.json.decode(body))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             said = body.decode(errors="replace")
         raise self._refusal(response.status_code, self._clean(said), response.headers.get("retry-after"))
@@ -199,12 +151,6 @@ class ChatClient:
         return plain(text, self._key)
 
 
-def chat_messages(system: str | None, messages: Sequence[Message]) -> list[dict[str, str]]:
-    """A prompt's messages as the protocol wants them."""
-    head = [] if system is None else [{"role": "system", "content": system}]
-    return head + [{"role": message.role, "content": message.text} for message in messages]
-
-
 def _seconds(retry_after: str | None) -> float | None:
     """From now on, by a Retry-After header: a number of seconds, or a date."""
     if retry_after is None:
@@ -215,13 +161,3 @@ def _seconds(retry_after: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except ValueError:
         return None
-
-
-def _message_of(error: object) -> str:
-    """The sentence in an error, which servers wrap as deep as they like."""
-    while isinstance(error, dict):
-        code = error.get("code")
-        error = error.get("error") or error.get("message") or error.get("detail")
-        if isinstance(error, str) and isinstance(code, str):
-            return f"{error} ({code})"
-    return error if isinstance(error, str) else ""

@@ -1,9 +1,9 @@
 """Where the nodes of a machine and the local model's server find each other: a directory with four files.
 
     start.lock     held by whoever starts the server, then by the server itself until it is ready or dead
-    address.json   where the server listens; locked by the server while it lives, so a stale one is known as such
+    address.json   where the server listens; locked by the server while it runs, so a stale one is recognized
     users.lock     shared by all nodes that use the server
-    server.log     what the server has to say
+    server.log     the server's output
 
 The locks are flock's: the kernel drops them when a process dies, however it dies.
 """
@@ -21,7 +21,7 @@ import msgspec
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Of a server; whoever knows the token may use it."""
+    """Of a server; who knows the token may use it."""
 
     url: str
     token: str
@@ -40,7 +40,7 @@ class ServerRendezvous:
 
     @classmethod
     def of(cls, data_dir: Path, model: Path) -> ServerRendezvous:
-        """One place per model file."""
+        """One directory per model file."""
         digest = hashlib.blake2s(os.fsencode(model), digest_size=4).hexdigest()
         return cls(data_dir.absolute() / "local-llm" / f"{model.stem}-{digest}")
 
@@ -95,7 +95,7 @@ class ServerRendezvous:
             return False
 
     def find(self) -> Address | None:
-        """The address of the living server, if there is one."""
+        """The address of the running server, if there is one."""
         try:
             descriptor = os.open(self._address, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -108,7 +108,7 @@ class ServerRendezvous:
             except msgspec.MsgspecError:
                 return None
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """The last line of the log."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()

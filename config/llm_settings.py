@@ -1,0 +1,59 @@
+"""The `llm` sections of the configuration: their keys, and one node's settings laid over the common ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+_PROVIDER_BOUND = ("model", "base_url", "api_key", "delay_s", "fail", "context_tokens")
+"""Settings that mean nothing to another provider."""
+
+
+class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Each key may be left out. None means: the provider's own default."""
+
+    provider: str | None = None
+    """The name of a registered provider (llm/registry.py); None: chosen automatically, see llm/settings.py."""
+    model: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    """For `local`: the absolute path of a GGUF file."""
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.8
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """For one answer, with all its retries."""
+    system_prompt: str | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    context_tokens: Annotated[int, Meta(ge=64, le=100_000_000)] | None = None
+    """What the model can take, prompt and answer together; older turns of a conversation are left out beyond it."""
+    max_concurrent: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    """Requests in flight at once."""
+    max_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """Requests within any minute, retries included."""
+    base_url: str | None = None
+    """Another server than the provider's usual one."""
+    api_key: str | None = None
+    """None: from the environment."""
+    delay_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    """For `fake`: how long an answer takes."""
+    fail: str | None = None
+    """For `fake`: the reason for which every answer fails."""
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        if self.api_key is not None:
+            shown["api_key"] = "***"
+        return f"LlmSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def overlay(common: LlmSettings, own: Mapping[str, object]) -> LlmSettings:
+    """One node's settings over the common ones: `own` holds the keys that this node sets, as in its part of the file.
+
+    A node with another provider does not inherit the common model, key or address: they are not that provider's.
+    Raises msgspec.ValidationError for an unknown key or an impossible value.
+    """
+    inherited = msgspec.structs.asdict(common)
+    if "provider" in own and own["provider"] != common.provider:
+        inherited = {name: value for name, value in inherited.items() if name not in _PROVIDER_BOUND}
+    return msgspec.convert({**inherited, **own}, LlmSettings)

@@ -1,0 +1,30 @@
+"""Where a command's configuration comes from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import config.config
+from config.config import DEFAULT_PATH, Config
+from launcher.arguments import ROOT
+from llm import registry
+
+
+def load(path: Path | str) -> Config:
+    """Reads and checks a configuration file. Raises ConfigError."""
+    return config.config.load(path, registry.registrations().keys())
+
+
+def configuration() -> Config:
+    """The configuration named by CONFIG, else config.json, which is made from the example if there is none.
+
+    Raises ConfigError.
+    """
+    path = Path(os.environ.get("CONFIG") or ROOT / DEFAULT_PATH)
+    example = ROOT / f"{DEFAULT_PATH}.example"
+    if path == ROOT / DEFAULT_PATH and not path.exists():
+        path.touch(mode=0o600)  # it may come to hold keys
+        path.write_text(example.read_text())
+        print(f"Wrote {path.name} from {example.name}.")
+    return load(path)

@@ -1,0 +1,131 @@
+"""The processes of a cluster as children of this one: their input, their output, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from launcher.arguments import ROOT
+from orchestrator.supervisor import LAUNCHER
+
+NETWORK = "net"
+"""The network's name; a node's is its number."""
+
+STOP_WITHIN_S = 8.0
+MAX_LINE = 16 * 1024 * 1024
+
+
+class ProcessEvents(Protocol):
+    """What happens to the processes."""
+
+    def on_line(self, name: str, text: str) -> None:
+        """The process has printed a line."""
+
+    def on_exit(self, name: str, code: int) -> None:
+        """The process has ended, unless `stop` ended it; a negative code is a signal."""
+
+
+class Processes:
+    """Starts each process by name, and again when the network asks for it through a pipe."""
+
+    def __init__(self, config: Path, events: ProcessEvents) -> None:
+        self._config = config
+        self._events = events
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._readers: dict[str, asyncio.Task[None]] = {}
+        """Each reads a process's output until its end."""
+        self._stopping = False
+        self._restarts, self._network_end = os.pipe()
+        os.set_blocking(self._restarts, False)
+        asyncio.get_running_loop().add_reader(self._restarts, self._on_restarts)
+
+    def is_running(self, name: str) -> bool:
+        process = self._processes.get(name)
+        return process is not None and process.returncode is None
+
+    async def start(self, name: str) -> None:
+        program = ["network_server.py"] if name == NETWORK else ["node.py", name]
+        # Whoever is inside tmux would have the orchestrator look for the nodes' panes.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
+        inherited: tuple[int, ...] = ()
+        if name == NETWORK:
+            environment[LAUNCHER] = str(self._network_end)
+            inherited = (self._network_end,)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *program, "--config", str(self._config), cwd=ROOT, env=environment, limit=MAX_LINE,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True, pass_fds=inherited,
+        )
+        if name == NETWORK:
+            os.close(self._network_end)
+        self._processes[name] = process
+        self._readers[name] = asyncio.ensure_future(self._read(name, process))
+
+    async def write_line(self, name: str, text: str) -> bool:
+        """False if the process is not running."""
+        process = self._processes.get(name)
+        if process is None or process.stdin is None or process.returncode is not None:
+            return False
+        with contextlib.suppress(ConnectionError):  # it died a moment ago, which on_exit reports
+            process.stdin.write(f"{text}\n".encode())
+            await process.stdin.drain()
+        return True
+
+    def end_input(self, name: str) -> None:
+        stdin = self._processes[name].stdin
+        if stdin is not None:
+            stdin.close()
+
+    def resume(self, name: str) -> None:
+        """If an operator has paused it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._processes[name].send_signal(signal.SIGCONT)
+
+    async def wait(self, names: Iterable[str]) -> None:
+        """Until all of these have ended."""
+        await asyncio.wait([self._readers[name] for name in names])
+
+    async def stop(self) -> None:
+        """Terminates all, and kills what is left after STOP_WITHIN_S."""
+        self._stopping = True
+        asyncio.get_running_loop().remove_reader(self._restarts)
+        os.close(self._restarts)
+        running = [name for name in self._processes if self.is_running(name)]
+        for name in running:
+            self.resume(name)  # a paused one could not leave
+            with contextlib.suppress(ProcessLookupError):
+                self._processes[name].terminate()
+        if not await self._all_read():
+            for name in running:
+                with contextlib.suppress(ProcessLookupError):
+                    self._processes[name].kill()
+            await self._all_read()
+
+    async def _all_read(self) -> bool:
+        """Whether all have ended in time."""
+        waiting = [reader for reader in self._readers.values() if not reader.done()]
+        return not waiting or not (await asyncio.wait(waiting, timeout=STOP_WITHIN_S))[1]
+
+    def _on_restarts(self) -> None:
+        """The network wants nodes to be started again, one number a line."""
+        for name in os.read(self._restarts, 4096).decode().split():
+            if name in self._processes and not self._stopping:
+                self._readers[name] = asyncio.ensure_future(self._restart(name, self._readers[name]))
+
+    async def _restart(self, name: str, before: asyncio.Task[None]) -> None:
+        await asyncio.wait([before])
+        await self.start(name)
+
+    async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            self._events.on_line(name, line.decode(errors="replace").rstrip("\n"))
+        code = await process.wait()
+        if not self._stopping:
+            self._events.on_exit(name, code)

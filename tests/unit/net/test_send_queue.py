@@ -1,0 +1,84 @@
+"""The queue before a transport: bounded, joined into few writes, empty without a connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+from net.send_queue import SendQueue
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what is written; `stuck` bytes of earlier writes have not left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.calls = 0
+        self.stuck = 0
+        self.closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.calls += 1
+        self.written.append(bytes(data))
+
+    def writelines(self, list_of_data: object) -> None:
+        self.calls += 1
+        assert isinstance(list_of_data, list)
+        self.written += list_of_data
+
+    def get_write_buffer_size(self) -> int:
+        return self.stuck
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+def connected(limit: int = 1000) -> tuple[SendQueue, FakeTransport, list[None]]:
+    """With a list that grows when a flush is asked for."""
+    scheduled: list[None] = []
+    queue, transport = SendQueue(limit, lambda: scheduled.append(None)), FakeTransport()
+    queue.attach(transport)
+    return queue, transport, scheduled
+
+
+def test_what_is_gathered_leaves_in_order_with_one_call() -> None:
+    for size in (10, 100_000):
+        queue, transport, scheduled = connected(limit=10_000_000)
+        frames = [bytes([number]) * size for number in range(5)]
+        assert all(queue.push(frame) for frame in frames)
+        assert (transport.calls, len(scheduled)) == (0, 1)
+        queue.flush()
+        assert b"".join(transport.written) == b"".join(frames) and transport.calls == 1
+        queue.flush()
+        assert transport.calls == 1, "nothing is left"
+        queue.push(b"more")
+        queue.flush()
+        assert transport.written[-1] == b"more" and len(scheduled) == 2
+
+
+def test_what_waits_is_bounded_but_for_control_messages() -> None:
+    queue, transport, _ = connected(limit=1000)
+    assert queue.push(b"x" * 1001), "one frame may go beyond"
+    assert not queue.push(b"dropped")
+    assert queue.push(b"control", bounded=False)
+    queue.flush()
+    assert b"".join(transport.written) == b"x" * 1001 + b"control"
+    transport.stuck = 1001
+    assert not queue.push(b"dropped"), "what the transport holds counts"
+    transport.stuck = 1000
+    assert queue.push(b"fits")
+
+
+def test_without_a_connection_nothing_is_queued() -> None:
+    queue, transport, scheduled = connected()
+    queue.push(b"lost with it")
+    queue.detach()
+    assert not queue.push(b"dropped") and not queue.push(b"dropped", bounded=False)
+    queue.flush()
+    queue.attach(transport)
+    queue.flush()
+    assert (transport.written, len(scheduled)) == ([], 1)
+    queue.push(b"lost")
+    transport.closing = True
+    queue.flush()
+    assert transport.written == []
