@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
+from random import Random
 
 import uvloop
 
@@ -26,6 +27,7 @@ from bench.bare_relay import CLUSTER, HOST, HandshakeSide
 from bench.bare_relay import start as start_bare
 from bench.results import RelaySample
 from net.link import NodeLink
+from net.relay.faults import Faults
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation import scenes_catching_up as catching_up
+from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
 from tests.simulation import scenes_proposing as proposing
 from tests.simulation import scenes_using as using
@@ -80,5 +81,15 @@ STORIES: dict[str, Callable[[], None]] = {
     "learner-votes": leading.lost_disk,
     "found-outranked-by-its-own-past": leading.outranked_by_its_own_past,
     "found-own-vote-refused": leading.own_vote_refused,
+    "driver-stores-only-what-is-waited-for": catching_up.snapshot_not_stored,
+    "driver-applies-before-it-installs": driving.snapshot_and_decision_together,
+    "driver-reads-before-it-applies": driving.read_of_a_fresh_decision,
+    "driver-drops-unknown-outcomes": driving.told_although_in_a_snapshot,
+    "driver-cuts-behind-what-is-applied": driving.slow_compaction,
+    "driver-gives-up-a-snapshot": driving.unreadable_snapshot,
+    "driver-moves-after-it-stopped": driving.leaves_with_writes_under_way,
+    "commit-acknowledged-though-it-failed": driving.disk_fails_while_more_waits,
+    "commit-goes-on-after-a-failure": driving.disk_fails_while_more_waits,
+    "commit-read-overtakes": driving.passes_on_what_it_has_not_stored,
 }
 """By mutant."""

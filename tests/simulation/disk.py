@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 class Disk(MemoryDatabase):
     """Can be looked at from outside."""
 
+    unreadable = 0
+    """So many of the next attempts to read the snapshot fail."""
+
     @property
     def image(self) -> Durable:
         """Without the entries."""
@@ -31,7 +35,7 @@ class Disk(MemoryDatabase):
 
 
 class InjectedFailure(StorageError):
-    """A commit that was made to fail."""
+    """Of a commit, or a read, that was made to fail."""
 
 
 class ProcessDisk:
@@ -41,6 +45,7 @@ class ProcessDisk:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._commit = GroupCommit(process.disk_failed)
+        self._contents = _Contents(process)
         self._busy = False
         self.waiting = 0
         """Writes that are not on the disk."""
@@ -56,6 +61,7 @@ class ProcessDisk:
         self._start()
 
     def load_snapshot(self, done: Callable[[Snapshot | StorageError], None]) -> None:
+        self._contents.asked.append(self._process.node.replica.log.compacted)
         self._commit.load_snapshot(done)
         self._start()
 
@@ -83,7 +89,7 @@ class ProcessDisk:
         """The disk has done it, goes on with the next, and tells the process."""
         if isinstance(step, Commit):
             self._process.passes("before the commit")
-        self._commit.carry_out(step, _Contents(self._process))
+        self._commit.carry_out(step, self._contents)
         self._take()
         if isinstance(step, Commit):
             self.waiting -= len(step.writes)
@@ -98,6 +104,8 @@ class _Contents:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._disk = process.node.disk
+        self.asked: deque[int] = deque()
+        """What the log had lost when a snapshot was asked for that is not read yet."""
 
     def write(self, batch: Sequence[Record]) -> None:
         """One record after the other: the process may die between any two."""
@@ -106,14 +114,25 @@ class _Contents:
         kept = process.world.random.randint(0, len(batch)) if failing else len(batch)
         for record in batch[:kept]:
             self._disk.write([record])
-            for stored in process.world.hooks["stored"]:
-                stored(process.world, process.node, record)
+            self._tell("stored", record)
             process.passes("part of the commit")
         if failing:
+            process.node.disk_failed = True
             raise InjectedFailure("the disk is full")
 
     def load_snapshot(self) -> Snapshot:
+        compacted = self.asked.popleft()
+        if self._disk.unreadable:
+            self._disk.unreadable -= 1
+            raise InjectedFailure("the snapshot cannot be read")
         snapshot = self._disk.load_snapshot()
-        for loaded in self._process.world.hooks["loaded"]:
-            loaded(self._process.world, self._process.node, snapshot)
+        self._tell("loaded", snapshot, compacted)
         return snapshot
+
+    def _tell(self, hook: str, *what: object) -> None:
+        for told in self._process.world.hooks[hook]:
+            try:
+                told(self._process.world, self._process.node, *what)
+            except Exception as error:
+                self._process.finding = error  # group commit takes it for a failure of the disk
+                raise

@@ -40,6 +40,8 @@ class Node:
         self.disk = self._new_disk()
         self.stalled_until = 0.0
         """The disk completes nothing before."""
+        self.disk_failed = False
+        """It did not take what this process wrote."""
         self._process: Process | None = None
         """The last one, alive or dead."""
         self.replica: Replica
@@ -93,6 +95,7 @@ class Node:
     def start(self) -> None:
         """A process starts, with whatever the disk holds."""
         self.life += 1
+        self.disk_failed = False
         self._process = process = Process(self)
         self.replica, self.store = process.driver.replica, process.store
         self.world.note(f"{self.pid} starts")

@@ -47,6 +47,8 @@ class Process:
         self.paused = False
         self.leaving = False
         """It was told to stop, or its disk failed: nothing may move any more."""
+        self.finding: BaseException | None = None
+        """An error that nobody injected, which driver and group commit would keep from going further up."""
         self._deferred: Callable[[], None] | None = None
         self._turn_pending = False
         self._backlog: list[Callable[[], None]] = []
@@ -95,6 +97,9 @@ class Process:
                 deferred()
         except Died:
             return
+        finally:
+            if self.finding is not None:
+                raise self.finding
         for stepped in self.world.hooks["stepped"]:
             stepped(self.world, self.node)
 
@@ -214,11 +219,12 @@ class Process:
 
     def on_failed(self, error: Exception) -> None:
         """An error that nobody injected is a finding, of a checker or in itself."""
-        if not isinstance(error, InjectedFailure):
-            raise error.__cause__ or error
         self.leaving = True
-        self.world.note(f"{self.node.pid} stops: {error}")
-        self.node.failed()
+        if isinstance(error, InjectedFailure):
+            self.world.note(f"{self.node.pid} stops: {error}")
+            self.node.failed()
+        else:
+            self.finding = error.__cause__ or error
 
     def disk_failed(self, error: StorageError) -> None:
         self.driver.fail(error)

@@ -24,8 +24,10 @@ from tests.simulation.plan import (
     CrashAll,
     Cut,
     Depose,
+    Fail,
     Final,
     Hint,
+    Leave,
     Link,
     Pause,
     Plan,
@@ -151,6 +153,10 @@ class Scenario:
                 self._pause(event)
             case Stall():
                 self._node(event.pid).stall(event.seconds)
+            case Fail():
+                self._fail(event)
+            case Leave():
+                self._leave(event)
             case Cut():
                 self._cut(event.links, event.seconds)
             case Depose():
@@ -225,6 +231,26 @@ class Scenario:
             node.pause()
             self.world.at(event.seconds, lambda: node.resume() if node.life == life else None)
 
+    def _fail(self, event: Fail) -> None:
+        node = self._node(event.pid)
+
+        def failed() -> None:
+            self._count("failed commit")
+            self._leaves(node, event)
+
+        if node.up and not node.leaving:
+            node.fail_commit(failed)
+
+    def _leave(self, event: Leave) -> None:
+        node = self._node(event.pid)
+        if node.up and not node.leaving:
+            node.leave()
+            self._leaves(node, event)
+
+    def _leaves(self, node: Node, event: Fail | Leave) -> None:
+        life = node.life
+        self.world.at(event.lingers, lambda: self._crash(node, event.down) if node.life == life else None)
+
     def _depose(self, event: Depose) -> None:
         leader = self._node(LEADER)
         others = [node for node in self.world.nodes.values() if node is not leader]
@@ -282,6 +308,9 @@ class Scenario:
             if node.pid in final.down:
                 if node.up:
                     node.crash()
+            elif node.leaving:
+                node.crash()
+                node.start()
             elif not node.up:
                 node.start()
             else:

@@ -15,7 +15,9 @@ from tests.simulation.checkers.inherited import Inherited
 from tests.simulation.checkers.leaderships import Leaderships
 from tests.simulation.checkers.news import News
 from tests.simulation.checkers.once import ExactlyOnce
+from tests.simulation.checkers.served import Served
 from tests.simulation.checkers.states import EqualStates
+from tests.simulation.checkers.stopped import Stopped
 from tests.simulation.checkers.voters import Voters
 from tests.simulation.world import Observer
 
@@ -23,5 +25,5 @@ from tests.simulation.world import Observer
 def all_checkers() -> list[Observer]:
     return [
         Durability(), Voters(), Leaderships(), Inherited(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(),
-        Acknowledged(), Bounds(), News(),
+        Acknowledged(), Bounds(), News(), Stopped(), Served(),
     ]
