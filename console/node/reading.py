@@ -40,7 +40,7 @@ def _complete_view(executor: NodeExecutor, words: Sequence[str]) -> Iterable[str
 
 VIEW = Entry[NodeExecutor, ViewCommand, ViewResult](
     Usage(
-        "view", f"C [{ALL_CANDIDATES}] [{VOTES}]", "show a conversation", "view c1", 1, 3, large=True,
+        "view", f"C [{ALL_CANDIDATES}] [{VOTES}]", "show a conversation", "view c1", 1, 3, large=True, current=True,
         details="Shows what was chosen, and every answer to an open question. After `use C`, C may be left out.\n"
         f"{VOTES} shows how the nodes ranked the answers after `choose C auto`.",
     ),
