@@ -40,7 +40,12 @@ BY_TIMING = frozenset({"connected", "disconnected", "explain", "leader", "progre
 slow machine may add one to a session that was recorded without; its keys are then compared with another session's."""
 
 
-COMMANDS = frozenset(["failLink", "fixLink", "failNode", "fixNode", "pauseNode", "resumeNode", "isolate", "partition", "heal", "delay", "loss", "dup", "duplicate", "reorder", "seed", "reset", "status", "watch", "log", "script", "stop", "wait", "sleep", "say", "node", "load", "help", "exit", "create", "query", "choose", "ask", "cancel", "retry", "view", "viewall", "use", "explain", "export", "import", "quiet", "normal", "verbose"])
+COMMANDS = frozenset({
+    "failLink", "fixLink", "failNode", "fixNode", "pauseNode", "resumeNode", "isolate", "partition", "heal",
+    "delay", "loss", "dup", "duplicate", "reorder", "seed", "reset", "status", "watch", "log", "script", "stop",
+    "wait", "sleep", "say", "node", "load", "help", "exit", "create", "query", "choose", "ask", "cancel",
+    "retry", "view", "viewall", "use", "explain", "export", "import", "quiet", "normal", "verbose",
+})
 """Those of release 0.1.0; `help` may list others besides."""
 
 
