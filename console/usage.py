@@ -63,9 +63,10 @@ raise UsageError."""
 
 class UsageError(Exception):
     """A line that is no command. Says what is expected, as a sentence for users. `name` is the command's, if it is
-    known what is meant; `kind` is what its Failure says."""
+    known what is meant; `kind` is what its Failure says; `at_once`, that its answer does not wait for its turn."""
 
     kind: Literal["usage"] | UnsetType = "usage"
+    at_once = False
 
     def __init__(self, sentence: str, name: str | None = None) -> None:
         super().__init__(sentence)
