@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Protocol, TypeVar
 
-import msgspec
+from bench.processes import Processes
+from bench.results import LoadSample
 
 WARM_UP_S = 0.3
 DRAIN_S = 20.0
 
 
-class Sample(msgspec.Struct):
-    """What one stretch of load came to. Times in seconds."""
+class Startable(Protocol):
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
 
-    operations: int
-    seconds: float
-    latencies: list[float]
-    """Sorted; at most some thousands of them, spread evenly."""
-    errors: int = 0
-    cpu: dict[str, float] = {}
-    """CPU seconds of the system by kind of process, and of this driver."""
 
-    @property
-    def rate(self) -> float:
-        return self.operations / self.seconds if self.seconds else 0.0
+class System(Startable, Protocol):
+    """What is measured."""
 
-    def percentile(self, share: float) -> float:
-        return self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * share))] if self.latencies else 0.0
+    name: str
+    processes: Processes
+
+    async def channels(self, where: str, in_flight: int) -> Sequence[Channel]:
+        """For so many operations in flight; `where` as for `places`."""
+
+
+S = TypeVar("S", bound=Startable)
+
+
+@contextlib.asynccontextmanager
+async def running(system: S) -> AsyncIterator[S]:
+    try:
+        await system.start()
+        yield system
+    finally:
+        await system.stop()
 
 
 class Meter:
@@ -40,6 +50,8 @@ class Meter:
     def __init__(self) -> None:
         self.acknowledged: list[tuple[float, int]] = []
         """(when, how many at once), all of them."""
+        self.total = 0
+        """Operations in `acknowledged`."""
         self.latencies = array("d")
         self.errors = 0
         self._opened = self._closed = 0.0
@@ -53,13 +65,13 @@ class Meter:
     def count(self, sent: Sequence[float]) -> None:
         now = time.perf_counter()
         self.acknowledged.append((now, len(sent)))
+        self.total += len(sent)
         if self._opened and not self._closed:
             self.latencies.extend([now - at for at in sent])
 
-    def sample(self) -> Sample:
-        kept = sorted(self.latencies)
-        thin = max(1, len(kept) // 5000)
-        return Sample(len(self.latencies), self._closed - self._opened, kept[thin // 2 :: thin], self.errors)
+    def sample(self, cpu: Mapping[str, float]) -> LoadSample:
+        """`cpu` is what was used between `open` and `close`."""
+        return load_sample(len(self.latencies), self._closed - self._opened, self.latencies, self.errors, cpu)
 
 
 class Channel:
@@ -104,48 +116,66 @@ class Channel:
                 await self._idle.wait()
 
 
+def places(where: str, leader: int, nodes: Sequence[int]) -> Sequence[int]:
+    """The nodes that `where` stands for: leader, follower (one of them) or spread (all that run)."""
+    follower = next(node for node in nodes if node != leader)
+    return {"leader": [leader], "follower": [follower], "spread": nodes}[where]
+
+
 Used = Callable[[], Mapping[str, float]]
 """CPU seconds used so far, by kind of process."""
 
 
-async def load(
-    channels: Sequence[Channel], in_flight: int, seconds: float, used: Used, warm_up: float = WARM_UP_S
-) -> Sample:
-    """Keeps `in_flight` operations under way, shared evenly by the channels."""
-    meter = Meter()
-    for channel in channels:
-        channel.start(meter, in_flight // len(channels))
-    await asyncio.sleep(warm_up)
+async def measure(system: System, cases: Sequence[tuple[str, int]], seconds: float) -> dict[str, LoadSample]:
+    """Starts the system, puts each load (where, operations in flight) on it in turn, and stops it."""
+    async with running(system):
+        return {
+            f"{where}/{in_flight}":
+                await load(await system.channels(where, in_flight), in_flight, seconds, system.processes.cpu)
+            for where, in_flight in cases
+        }
+
+
+async def load(channels: Sequence[Channel], in_flight: int, seconds: float, used: Used) -> LoadSample:
+    """Keeps `in_flight` operations under way, shared evenly by the channels, for so many seconds, and until at least
+    one is acknowledged: without any there would be no latency and no cost. Raises TimeoutError if none ever is."""
+    meter = begin(channels, in_flight)
+    await asyncio.sleep(WARM_UP_S)
     before, begun = used(), time.process_time()
     meter.open()
     await asyncio.sleep(seconds)
+    async with asyncio.timeout(DRAIN_S):
+        while not meter.latencies:  # noqa: ASYNC110 - an event for each would be part of what is measured
+            await asyncio.sleep(0.01)
     meter.close()
     cpu = {"driver": time.process_time() - begun, **difference(before, used())}
+    await drain(channels)
+    return meter.sample(cpu)
+
+
+def begin(channels: Sequence[Channel], in_flight: int) -> Meter:
+    """Load that goes on until `drain`."""
+    meter = Meter()
+    for channel in channels:
+        channel.start(meter, in_flight // len(channels))
+    return meter
+
+
+async def drain(channels: Sequence[Channel]) -> None:
     for channel in channels:
         await channel.drain()
-    sample = meter.sample()
-    sample.cpu = cpu
-    return sample
 
 
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     return {kind: after[kind] - before.get(kind, 0.0) for kind in after}
 
 
-async def operations(channels: Sequence[Channel], in_flight: int, count: int) -> float:
-    """Has at least `count` operations carried out; returns the seconds that it took."""
-    meter = Meter()
-    begun = time.perf_counter()
-    for channel in channels:
-        channel.start(meter, in_flight // len(channels))
-    done = 0
-    while done < count:
+async def operations(channels: Sequence[Channel], in_flight: int, count: int) -> None:
+    """Has at least `count` operations carried out."""
+    meter = begin(channels, in_flight)
+    while meter.total < count:  # noqa: ASYNC110 - an event for each would be part of what is measured
         await asyncio.sleep(0.02)
-        done += sum(many for _, many in meter.acknowledged)
-        meter.acknowledged.clear()
-    for channel in channels:
-        await channel.drain()
-    return time.perf_counter() - begun
+    await drain(channels)
 
 
 def longest_gap(acknowledged: Sequence[tuple[float, int]], since: float, until: float) -> float:
@@ -168,11 +198,17 @@ def timeline(acknowledged: Sequence[tuple[float, int]], zero: float, start: floa
     return [(start + index * width, count / width) for index, count in enumerate(bins)]
 
 
-def summary(sample: Sample) -> dict[str, Any]:
-    return {
-        "rate": sample.rate, "p50_ms": sample.percentile(0.5) * 1e3, "p99_ms": sample.percentile(0.99) * 1e3,
-        "errors": sample.errors, "operations": sample.operations, "seconds": sample.seconds,
-        "cpu": {name: used / sample.seconds for name, used in sample.cpu.items()},
-        "us_per_operation": {name: used / sample.operations * 1e6 for name, used in sample.cpu.items()}
-        if sample.operations else {},
-    }
+def load_sample(
+    operations: int, seconds: float, latencies: Sequence[float], errors: int, cpu: Mapping[str, float]
+) -> LoadSample:
+    """Of `operations` in so many seconds, and their latencies (or some of them, spread evenly). Raises RuntimeError if
+    there are none."""
+    if not latencies:
+        raise RuntimeError(f"nothing was acknowledged in {seconds:.1f} s")
+    ordered = sorted(latencies)
+    p50, p99 = (ordered[int(len(ordered) * share)] for share in (0.5, 0.99))
+    return LoadSample(
+        rate=operations / seconds, p50_ms=p50 * 1e3, p99_ms=p99 * 1e3, errors=errors, operations=operations,
+        seconds=seconds, cpu={kind: used / seconds for kind, used in cpu.items()},
+        us_per_operation={kind: used / operations * 1e6 for kind, used in cpu.items()},
+    )

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.drive import Channel
+from bench.drive import Channel, places
 from bench.grpc_wire import PutChannel, put_request
 from bench.processes import Processes, free_ports
 
@@ -25,7 +25,10 @@ def available() -> bool:
     return shutil.which("etcd") is not None and shutil.which("etcdctl") is not None
 
 
-def version() -> str:
+def version() -> str | None:
+    """None if it is not installed."""
+    if not available():
+        return None
     return subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
 
 
@@ -33,7 +36,6 @@ class Etcd:
     name = "etcd"
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.processes = Processes(folder)
         ports = free_ports(2 * len(NODES))
@@ -70,15 +72,12 @@ class Etcd:
             channel.close()
         self.processes.kill(f"node-{node}")
 
-    def up(self) -> list[int]:
-        return [node for node in NODES if f"node-{node}" in self.processes.running]
-
     async def leader(self) -> int:
         until = time.monotonic() + 60
         while True:
             states = await self._statuses()
             leaders = {state["Status"].get("leader", 0) for state in states}
-            if len(states) == len(self.up()) and len(leaders) == 1 and 0 not in leaders:
+            if len(states) == len(self.processes.nodes()) and len(leaders) == 1 and 0 not in leaders:
                 for state in states:
                     if state["Status"]["header"]["member_id"] in leaders:
                         port = int(state["Endpoint"].rsplit(":", 1)[1])
@@ -91,7 +90,7 @@ class Etcd:
         await self.leader()
 
     async def _statuses(self) -> list[dict[str, Any]]:
-        endpoints = ",".join(f"http://127.0.0.1:{self._client[node]}" for node in self.up())
+        endpoints = ",".join(f"http://127.0.0.1:{self._client[node]}" for node in self.processes.nodes())
         process = await asyncio.create_subprocess_exec(
             "etcdctl", "endpoint", "status", "-w", "json", "--command-timeout", "2s", "--endpoints", endpoints,
             env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin:/usr/local/bin"},
@@ -105,9 +104,7 @@ class Etcd:
         return found
 
     async def channels(self, where: str, in_flight: int) -> list[Channel]:
-        leader = await self.leader()
-        follower = next(node for node in self.up() if node != leader)
-        nodes = {"leader": [leader], "follower": [follower], "spread": self.up()}[where]
+        nodes = places(where, await self.leader(), self.processes.nodes())
         found: list[Channel] = []
         for node in nodes:
             if node not in self._channels:
@@ -118,6 +115,6 @@ class Etcd:
     async def _connect(self, node: int) -> PutChannel:
         port = self._client[node]
         _, channel = await asyncio.get_running_loop().create_connection(
-            lambda: PutChannel(f"127.0.0.1:{port}", self._requests, lambda: None), "127.0.0.1", port,
+            lambda: PutChannel(f"127.0.0.1:{port}", self._requests), "127.0.0.1", port,
         )
         return channel

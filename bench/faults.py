@@ -1,77 +1,65 @@
-"""How long nobody is answered when the leader dies or falls silent."""
+"""How long nobody is answered when the leader dies or is cut off."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Callable
 
-from bench.drive import Meter, longest_gap, timeline
+from bench.drive import Meter, begin, drain, longest_gap, timeline
 from bench.etcd import Etcd
 from bench.ours import Ours
 from bench.pysyncobj import PySyncObj
+from bench.results import OutageSample
 
 IN_FLIGHT = 64
 BEFORE_S = 0.5
 BIN_S = 0.01
 
-Outage = dict[str, Any]
-"""`gap_s`, and a `timeline` of (seconds since the fault, operations a second)."""
 
-
-async def outage(system: Ours | Etcd, fault: str, after: float) -> Outage:
-    """Strikes the leader while a client at another node keeps IN_FLIGHT operations under way."""
+async def outage(
+    system: Ours | Etcd, fail: Callable[[int], None], repair: Callable[[int], None], after: float
+) -> OutageSample:
+    """Has `fail` strike the leader while a client of another node keeps IN_FLIGHT operations under way."""
     channels = await system.channels("follower", IN_FLIGHT)
     leader = await system.leader()
-    meter = Meter()
-    for channel in channels:
-        channel.start(meter, IN_FLIGHT // len(channels))
+    meter = begin(channels, IN_FLIGHT)
     await asyncio.sleep(BEFORE_S)
-    struck = time.perf_counter()
-    if fault == "kill":
-        system.kill(leader)
-    else:
-        assert isinstance(system, Ours)
-        system.operate(f"isolate {leader}")
-    await _recovered(meter, struck, after)
+    failed = time.perf_counter()
+    fail(leader)
+    await _recovered(meter, failed, after)
     until = time.perf_counter()
-    for channel in channels:
-        await channel.drain()
-    if fault == "kill":
-        system.start_node(leader)
-    else:
-        assert isinstance(system, Ours)
-        system.operate("heal")
+    await drain(channels)
+    repair(leader)
     await system.settled()
-    return _outage(meter.acknowledged, struck, until, after)
+    return _sample(meter.acknowledged, failed, until, after)
 
 
-async def _recovered(meter: Meter, struck: float, after: float) -> None:
+async def _recovered(meter: Meter, failed: float, after: float) -> None:
     """At least `after` seconds, and until somebody was answered again for a while, within bounds."""
-    while (now := time.perf_counter()) < struck + 15:
+    while (now := time.perf_counter()) < failed + 15:
         await asyncio.sleep(0.05)
-        late = [at for at, _ in meter.acknowledged[-50:] if at > struck + after / 2]
-        if now > struck + after and late and late[0] < now - 0.2:
+        late = [at for at, _ in meter.acknowledged[-50:] if at > failed + after / 2]
+        if now > failed + after and late and late[0] < now - 0.2:
             return
 
 
-async def outage_of_pysyncobj(system: PySyncObj, after: float) -> Outage:
+async def outage_of_pysyncobj(system: PySyncObj, after: float) -> OutageSample:
     """The same; the load runs in another process of PySyncObj for a fixed time."""
     leader = await system.leader()
-    follower = next(node for node in system.up() if node != leader)
+    follower = next(node for node in system.processes.nodes() if node != leader)
     what = {"do": "load", "in_flight": IN_FLIGHT, "seconds": BEFORE_S + after, "warm_up": 0.0, "acks": True}
     running = asyncio.ensure_future(system.order(follower, what))
     await asyncio.sleep(BEFORE_S)
-    struck = time.monotonic()
+    failed = time.monotonic()
     system.kill(leader)
     answer = await running
     system.start_node(leader)
     await system.settled()
-    return _outage([(at, many) for at, many in answer["acks"]], struck, struck + after, after)
+    return _sample([(at, many) for at, many in answer["acks"]], failed, failed + after, after)
 
 
-def _outage(acknowledged: list[tuple[float, int]], struck: float, until: float, after: float) -> Outage:
-    return {
-        "gap_s": longest_gap(acknowledged, struck, until),
-        "timeline": timeline(acknowledged, struck, -BEFORE_S / 2, after, BIN_S),
-    }
+def _sample(acknowledged: list[tuple[float, int]], failed: float, until: float, after: float) -> OutageSample:
+    return OutageSample(
+        longest_gap(acknowledged, failed, until), timeline(acknowledged, failed, -BEFORE_S / 2, after, BIN_S)
+    )

@@ -1,5 +1,8 @@
-"""The floor: what the relay alone costs. A leader (this driver) sends each batch through a bare relay to four nodes and
-counts it when two of them have acknowledged it: with itself a majority of five."""
+"""The least that a cluster behind a relay can cost.
+
+A leader (this driver) sends each batch through a bare relay to four nodes and counts it when two of them have
+acknowledged it: with itself a majority of five.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ import time
 from collections import deque
 from pathlib import Path
 
+from bench.bare_relay import HOST, Framed
 from bench.drive import Channel
-from bench.floor_process import DATA, HELLO, Framed, frame
-from bench.processes import Processes, free_ports
+from bench.processes import Processes
+from net.frames import CONTROL, NODE, ORCHESTRATOR, encode_frame
 
-NODES = (2, 3, 4, 5)
+LEADER = 1
+FOLLOWERS = (2, 3, 4, 5)
 SIZE = 200
 QUORUM = 2
 
@@ -27,12 +32,12 @@ class LeaderSide(Framed, Channel):
         self.batch = 1
         self._flying: deque[tuple[float, int]] = deque()
         self._decided = 0
-        self._votes = dict.fromkeys(NODES, 0)
+        self._acknowledged = dict.fromkeys(FOLLOWERS, 0)
         self._unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.transport.write(frame(HELLO, 1, 0, b""))
+        self.transport.write(encode_frame(CONTROL, LEADER, ORCHESTRATOR, b""))
 
     def issue(self, count: int) -> None:
         now = time.perf_counter()
@@ -41,7 +46,7 @@ class LeaderSide(Framed, Channel):
         while self._unsent >= self.batch:
             self._unsent -= self.batch
             payload = bytes(SIZE * self.batch)
-            parts.extend(frame(DATA, 1, node, payload) for node in NODES)
+            parts.extend(encode_frame(NODE, LEADER, node, payload) for node in FOLLOWERS)
             self._flying.append((now, self.batch))
         self.transport.write(b"".join(parts))
 
@@ -52,8 +57,8 @@ class LeaderSide(Framed, Channel):
 
     def buffer_updated(self, count: int) -> None:
         for _, src, _, _ in self.frames(count):
-            self._votes[src] += 1
-        decided = sorted(self._votes.values())[-QUORUM]
+            self._acknowledged[src] += 1
+        decided = sorted(self._acknowledged.values())[-QUORUM]
         sent: list[float] = []
         for _ in range(decided - self._decided):
             at, many = self._flying.popleft()
@@ -67,52 +72,25 @@ class Floor:
     name = "bare relay"
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.processes = Processes(folder)
-        self._port = free_ports(1)[0]
         self._side = LeaderSide()
 
     async def start(self) -> None:
-        command = [sys.executable, "-m", "bench.floor_process"]
-        self.processes.start("relay", [*command, "relay", str(self._port)])
-        await self._connect()
-        for node in NODES:
-            self.processes.start(f"node-{node}", [*command, "node", str(node), str(self._port)])
-        for _ in range(100):
-            await asyncio.sleep(0.05)
-            self._side.start(self._side.meter, 1)
-            try:
-                async with asyncio.timeout(0.2):
-                    await self._side.drain()
-            except TimeoutError:
-                self._forget()
-                continue
-            return
+        port = await self._start_process("relay", "relay")
+        await asyncio.gather(*(self._start_process(f"node-{node}", "node", str(node), port) for node in FOLLOWERS))
+        await asyncio.get_running_loop().create_connection(lambda: self._side, HOST, int(port))
 
-    def _forget(self) -> None:
-        """Not all nodes were there yet."""
-        side, self._side = self._side, LeaderSide()
-        self._side.transport = side.transport
-        side.transport.set_protocol(self._side)
-        self._side.in_flight = 0
-
-    async def _connect(self) -> None:
-        until = time.monotonic() + 10
-        while True:
-            try:
-                await asyncio.get_running_loop().create_connection(lambda: self._side, "127.0.0.1", self._port)
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                await asyncio.sleep(0.02)
-                continue
-            return
+    async def _start_process(self, name: str, *arguments: str) -> str:
+        """The line that it prints when it is ready."""
+        process = self.processes.start(name, [sys.executable, "-m", "bench.bare_relay", *arguments], pipes=True)
+        assert process.stdout is not None
+        return (await asyncio.to_thread(process.stdout.readline)).decode().strip()
 
     async def stop(self) -> None:
         self._side.transport.abort()
         self.processes.close()
 
-    async def channels(self, where: str, in_flight: int) -> list[Channel]:
-        """`where` is how many operations ride in one frame."""
+    async def channels(self, where: str, in_flight: int) -> list[LeaderSide]:
+        """`where` is how many operations share a frame."""
         self._side.batch = int(where)
         return [self._side]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import Callable
 
 from bench.drive import Channel
 
@@ -46,11 +45,10 @@ def put_request(key: bytes, value: bytes) -> bytes:
 class PutChannel(asyncio.Protocol, Channel):
     """A connection to one etcd member."""
 
-    def __init__(self, authority: str, requests: list[bytes], lost: Callable[[], None]) -> None:
+    def __init__(self, authority: str, requests: list[bytes]) -> None:
         Channel.__init__(self)
         self._requests = requests
         self._next = 0
-        self._lost = lost
         self._stream = -1
         self._sent: dict[int, float] = {}
         self._answered: set[int] = set()
@@ -119,7 +117,6 @@ class PutChannel(asyncio.Protocol, Channel):
         count = len(self._sent)
         self._sent.clear()
         self.answered([], count)
-        self._lost()
 
     def close(self) -> None:
         if self._transport is not None:

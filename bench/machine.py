@@ -11,20 +11,21 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from bench import results
 
 
-def describe(folder: Path) -> dict[str, Any]:
+def describe(folder: Path, etcd: str | None) -> results.Machine:
+    """`folder` lies on the disk that is measured; `etcd` is its version, if it is installed."""
     model = next(
         (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), platform.machine(),
     )
-    return {
-        "cpu": model, "cores": len(os.sched_getaffinity(0)), "system": platform.platform(),
-        "python": platform.python_version(), "sqlite": sqlite3.sqlite_version,
-        **{name: _version(name) for name in ("uvloop", "msgspec", "pysyncobj")},
-        "fdatasync_ms": fdatasync_ms(folder),
-    }
+    return results.Machine(
+        cpu=model, cores=len(os.sched_getaffinity(0)), system=platform.platform(), python=platform.python_version(),
+        sqlite=sqlite3.sqlite_version, uvloop=_version("uvloop"), msgspec=_version("msgspec"),
+        pysyncobj=_version("pysyncobj"), fdatasync_ms=fdatasync_ms(folder), etcd=etcd,
+    )
 
 
 def _version(name: str) -> str | None:
@@ -47,12 +48,12 @@ def fdatasync_ms(folder: Path, count: int = 200) -> float:
 
 
 class Noise:
-    """How much else the machine did: time that others took, and how fast a fixed piece of work was, again and again."""
+    """How steady the machine was: the time stolen from it, and the speed of a fixed piece of work, again and again."""
 
     def __init__(self) -> None:
         self.speeds: list[float] = []
         self._begun = time.monotonic()
-        self._others = _elsewhere()
+        self._stolen_s = _stolen_s()
 
     def look(self, seconds: float = 0.05) -> None:
         turns, until = 0, time.perf_counter() + seconds
@@ -62,17 +63,15 @@ class Noise:
             turns += 1000
         self.speeds.append(turns / seconds)
 
-    def summary(self) -> dict[str, float]:
-        """`spread` is how far the slowest look lies below the fastest; `load` is the machine's at the end."""
+    def summary(self) -> results.Noise:
         took = time.monotonic() - self._begun
-        return {
-            "spread": 1 - min(self.speeds) / max(self.speeds), "looks": len(self.speeds),
-            "load_average": os.getloadavg()[0], "steal_share": (_elsewhere() - self._others) / took,
-            "seconds": took,
-        }
+        return results.Noise(
+            spread=1 - min(self.speeds) / max(self.speeds), looks=len(self.speeds), load_average=os.getloadavg()[0],
+            steal_share=(_stolen_s() - self._stolen_s) / took,
+        )
 
 
-def _elsewhere() -> float:
+def _stolen_s() -> float:
     """CPU seconds that other machines took from this one (steal)."""
     fields: Sequence[str] = Path("/proc/stat").read_text().splitlines()[0].split()
     return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else 0.0

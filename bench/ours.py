@@ -3,6 +3,8 @@
 An operation is what a user types: a question (`query`), then giving it up (`cancel`), in turn, in many conversations.
 Both are replicated, change the store, and are answered when they are applied. The question is as long as makes 200
 bytes an operation on average. No LLM ever answers: its answers would be operations that nobody counts.
+
+Nothing here but the outside contract is used, so that every release can be driven: see bench/compare.py.
 """
 
 from __future__ import annotations
@@ -14,29 +16,32 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from bench.drive import Channel
-from bench.processes import Processes, free_ports, python
+from bench.drive import Channel, places
+from bench.processes import ROOT, Processes, free_ports, python
 
 NODES = (1, 2, 3, 4, 5)
 SIZE = 200
 CONVERSATIONS = 1000
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 _RESULT = b'"event":"result"'
-_GOOD = b'"ok":true'
+_OK = b'"ok":true'
 
 
-class Transport(asyncio.Protocol):
-    """A client of a node's control socket."""
+class Client(asyncio.Protocol):
+    """Of a node's control socket."""
 
     def __init__(self) -> None:
         self.results: deque[dict[str, Any]] = deque()
-        self.receive = self.keep
+        self.receive = self._keep
+        """Takes whole lines."""
         self._rest = b""
         self._transport: asyncio.Transport | None = None
         self._arrived = asyncio.Event()
 
-    async def open(self, path: Path) -> None:
-        await asyncio.get_running_loop().create_unix_connection(lambda: self, str(path))
+    @classmethod
+    async def connect(cls, path: Path) -> Client:
+        _, client = await asyncio.get_running_loop().create_unix_connection(cls, str(path))
+        return client
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -57,42 +62,44 @@ class Transport(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def keep(self, lines: bytes) -> None:
+    def _keep(self, lines: bytes) -> None:
         records = [json.loads(line) for line in lines.splitlines()]
         self.results.extend(record for record in records if record["event"] == "result")
         self._arrived.set()
 
-    async def ask(self, command: str, count: int = 1) -> list[dict[str, Any]]:
-        """Types lines and returns their results."""
+    async def ask(self, *commands: str) -> list[dict[str, Any]]:
+        """The results of commands, one of each."""
         self.results.clear()
-        self.write(command.encode() + b"\n")
-        async with asyncio.timeout(PATIENCE_S):
-            while len(self.results) < count:
+        self.write("".join(f"{command}\n" for command in commands).encode())
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(self.results) < len(commands):
                 self._arrived.clear()
                 await self._arrived.wait()
         return list(self.results)
 
 
-class Talker(Channel):
-    """Operations through one door, in conversations of its own."""
+class ClientChannel(Channel):
+    """Operations through one client, in conversations of its own, whose names begin with `prefix`."""
 
-    def __init__(self, door: Transport, prefix: str, conversations: int) -> None:
+    def __init__(self, client: Client, prefix: str, conversations: int) -> None:
         super().__init__()
-        self.door = door
+        self._client = client
         self._sent: deque[float] = deque()
-        text = "x" * (2 * SIZE - len(encoded_cancel(prefix)) - len(prefix) - 12)
+        # A query weighs its text, its conversation's name and some 12 bytes; a cancel the name and some 8.
+        text = "x" * (2 * SIZE - 2 * len(prefix) - 20)
         self._names = [f"{prefix}-{number}" for number in range(conversations)]
         self._lines = [line for name in self._names for line in (f"query {name} {text}\n".encode(),
                                                                  f"cancel {name}\n".encode())]
         self._next = 0
 
     async def prepare(self) -> None:
+        await self._client.ask("quiet")
         for start in range(0, len(self._names), 500):
             names = self._names[start : start + 500]
-            for result in await self.door.ask("\n".join(f"create {name}" for name in names), len(names)):
+            for result in await self._client.ask(*(f"create {name}" for name in names)):
                 if not result["ok"] and "already" not in result["error"]:
                     raise RuntimeError(result["error"])
-        self.door.receive = self._receive
+        self._client.receive = self._receive
 
     def issue(self, count: int) -> None:
         self._sent.extend([time.perf_counter()] * count)
@@ -102,81 +109,82 @@ class Talker(Channel):
             end -= len(self._lines)
             lines += self._lines[:end][: len(self._lines)]
         self._next = end
-        self.door.write(b"".join(lines))
+        self._client.write(b"".join(lines))
 
     def _receive(self, lines: bytes) -> None:
         count = lines.count(_RESULT)
         if count:
-            bad = sum(_RESULT in line and _GOOD not in line for line in lines.splitlines()) \
-                if lines.count(_GOOD) < count else 0
+            errors = sum(_RESULT in line and _OK not in line for line in lines.splitlines()) \
+                if lines.count(_OK) < count else 0
             sent = [self._sent.popleft() for _ in range(count)]
-            self.answered(sent[bad:], bad)
-
-
-def encoded_cancel(prefix: str) -> bytes:
-    """About what the second operation of each pair weighs."""
-    return bytes(len(prefix) + 8)
+            self.answered(sent[errors:], errors)
 
 
 class Ours:
+    """The cluster of the checkout at `root`."""
+
     name = "ConsensusLLM"
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
         self.folder = folder
-        self.processes = Processes(folder)
-        self.config = folder / "config.json"
-        self.config.write_text(json.dumps({
+        self.processes = Processes(folder, root)
+        self._python = python(root)
+        self._config = folder / "config.json"
+        self._config.write_text(json.dumps({
             "cluster": "bench", "orchestrator": {"port": free_ports(1)[0]}, "nodes": [{"id": node} for node in NODES],
-            "llm": {"provider": "fake", "delay_s": 3000, "timeout_s": 3600, "max_concurrent": 1},
+            "data_dir": "data", "llm": {"provider": "fake", "delay_s": 3000, "timeout_s": 3600, "max_concurrent": 1},
         }))
-        self._doors: list[Transport] = []
-        self._count = 0
-        self._talkers: dict[tuple[int, int, int], list[Talker]] = {}
+        self._clients: list[Client] = []
+        self._prefixes = 0
+        self._channels: dict[tuple[int, int, int], list[ClientChannel]] = {}
+        """By node, how many, and how many conversations."""
 
     # Starting and stopping.
 
     async def start(self) -> None:
-        self.start_network()
+        self._start_network()
         for node in NODES:
             self.start_node(node)
         await self.settled()
-        await self._keep_llms_busy()
+        await self._occupy_llms()
 
-    async def _keep_llms_busy(self) -> None:
+    async def _occupy_llms(self) -> None:
         """With a question that nobody answers or gives up: what is asked from now on waits, as data."""
-        door = await self.door(NODES[0])
-        await door.ask("create busy\nquery busy What is the answer?", 2)
-        self._doors.remove(door)
-        door.close()
+        client = await self.client(NODES[0])
+        await client.ask("create busy", "query busy What is the answer?")
+        self._close(client)
 
-    def start_network(self) -> None:
-        command = [python(), "network_server.py", "--config", str(self.config), "--json"]
-        self.processes.start("network", command, pipes=True)
-        self._swallow("network")
+    def _start_network(self) -> None:
+        command = [self._python, "network_server.py", "--config", str(self._config), "--json"]
+        process = self.processes.start("network", command, pipes=True)
+        assert process.stdout is not None
+        # Nobody reads the orchestrator's events, and its pipe must not fill up.
+        asyncio.get_running_loop().run_in_executor(None, deque, process.stdout, 0)
 
     def start_node(self, node: int) -> None:
         """Its own user wants to hear nothing of what others do."""
-        self.processes.start(
-            f"node-{node}", [python(), "node.py", str(node), "--config", str(self.config)], typed=b"quiet\n",
-        )
-
-    def _swallow(self, name: str) -> None:
-        """Nobody reads the orchestrator's events, and its pipe must not fill up."""
-        out = self.processes.running[name].stdout
-        assert out is not None
-        asyncio.get_running_loop().run_in_executor(None, lambda: deque(out, maxlen=0))
+        command = [self._python, "node.py", str(node), "--config", str(self._config)]
+        self.processes.start(f"node-{node}", command, typed=b"quiet\n")
 
     async def stop(self) -> None:
-        for door in self._doors:
-            door.close()
+        for client in self._clients:
+            client.close()
         self.processes.close()
 
+    # Faults.
+
     def kill(self, node: int) -> None:
-        self._talkers = {key: value for key, value in self._talkers.items() if key[0] != node}
+        self._channels = {key: value for key, value in self._channels.items() if key[0] != node}
         self.processes.kill(f"node-{node}")
 
-    def operate(self, command: str) -> None:
+    def isolate(self, node: int) -> None:
+        self._operate(f"isolate {node}")
+
+    def heal(self, node: int) -> None:
+        """All links."""
+        self._operate("heal")
+
+    def _operate(self, command: str) -> None:
         """A command for the orchestrator's prompt."""
         stdin = self.processes.running["network"].stdin
         assert stdin is not None
@@ -185,85 +193,67 @@ class Ours:
 
     # Asking.
 
-    async def door(self, node: int, within: float = PATIENCE_S) -> Transport:
-        """A new one."""
-        until = time.monotonic() + within
+    async def client(self, node: int) -> Client:
+        """A new one, once the node listens."""
+        until = time.monotonic() + TIMEOUT_S
         while True:
-            door = Transport()
             try:
-                await door.open(self.folder / "data" / f"node-{node}.sock")
+                client = await Client.connect(self.folder / "data" / f"node-{node}.sock")
             except OSError:
                 if time.monotonic() > until:
                     raise
                 await asyncio.sleep(0.01)
                 continue
-            self._doors.append(door)
-            return door
+            self._clients.append(client)
+            return client
+
+    def _close(self, client: Client) -> None:
+        self._clients.remove(client)
+        client.close()
 
     async def status(self, node: int) -> dict[str, Any]:
-        door = await self.door(node)
+        client = await self.client(node)
         try:
-            return (await door.ask("status"))[0]
+            return (await client.ask("status"))[0]
         finally:
-            self._doors.remove(door)
-            door.close()
+            self._close(client)
 
     async def leader(self) -> int:
         """The node that leads, once all that run agree."""
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            states = [await self.status(node) for node in self.up()]
-            leaders = {state["leader"] for state in states}
-            if len(leaders) == 1 and None not in leaders and leaders < {*self.up(), None}:
-                return int(leaders.pop())
-            if time.monotonic() > until:
-                raise TimeoutError(f"no leader: {states}")
-            await asyncio.sleep(0.02)
-
-    def up(self) -> list[int]:
-        return [node for node in NODES if f"node-{node}" in self.processes.running]
+        return int((await self._agreed("leader"))[0]["leader"])
 
     async def settled(self) -> None:
         """All nodes that run follow one leader and have applied the same."""
-        until = time.monotonic() + PATIENCE_S
+        await self._agreed("leader", "applied")
+
+    async def _agreed(self, *keys: str) -> list[dict[str, Any]]:
+        """The states of all nodes that run, once they are equal in `keys`, and the leader is one of them."""
+        until = time.monotonic() + TIMEOUT_S
         while True:
-            await self.leader()
-            states = [await self.status(node) for node in self.up()]
-            if len({state["applied"] for state in states}) == 1:
-                return
+            states = [await self.status(node) for node in self.processes.nodes()]
+            if len({tuple(state[key] for key in keys) for state in states}) == 1 \
+                    and states[0]["leader"] in self.processes.nodes():
+                return states
             if time.monotonic() > until:
-                raise TimeoutError(f"not level: {states}")
-            await asyncio.sleep(0.05)
+                raise TimeoutError(f"the nodes do not agree on {' and '.join(keys)}: {states}")
+            await asyncio.sleep(0.02)
 
     # Load.
 
-    async def channels(self, where: str, in_flight: int, conversations: int = CONVERSATIONS) -> list[Channel]:
-        """`where`: leader, follower (one of them) or spread (all nodes). A client may have 4,096 commands waiting."""
-        leader = await self.leader()
-        follower = next(node for node in self.up() if node != leader)
-        nodes = {"leader": [leader], "follower": [follower], "spread": self.up()}[where]
-        found: list[Channel] = []
-        for node in nodes:
-            found += await self.talkers(node, -(-in_flight // len(nodes) // 2048), conversations)
-        return found
+    async def channels(self, where: str, in_flight: int, conversations: int = CONVERSATIONS) -> list[ClientChannel]:
+        """A client may have 4,096 commands waiting."""
+        nodes = places(where, await self.leader(), self.processes.nodes())
+        each = -(-in_flight // len(nodes) // 2048)
+        return [channel for node in nodes for channel in await self._node_channels(node, each, conversations)]
 
-    async def talkers(self, node: int, count: int, conversations: int = CONVERSATIONS) -> list[Talker]:
+    async def _node_channels(self, node: int, count: int, conversations: int) -> list[ClientChannel]:
         key = (node, count, conversations)
-        if key not in self._talkers:
-            made: list[Talker] = []
+        if key not in self._channels:
+            made: list[ClientChannel] = []
             for _ in range(count):
-                self._count += 1
-                door = await self.door(node)
-                await door.ask("quiet")
-                talker = Talker(door, f"b{self._count}", max(1, conversations // count))
-                await talker.prepare()
-                made.append(talker)
-            self._talkers[key] = made
-        return self._talkers[key]
-
-    async def forget_talkers(self) -> None:
-        """Closes all clients: whoever is connected is told of what happens."""
-        for talkers in self._talkers.values():
-            for talker in talkers:
-                talker.door.close()
-        self._talkers.clear()
+                self._prefixes += 1
+                channel = ClientChannel(await self.client(node), f"b{self._prefixes}", max(1, conversations // count))
+                await channel.prepare()
+                made.append(channel)
+            self._channels[key] = made
+        return self._channels[key]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
+
+from bench.results import Load, Results, Spread
 
 WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, TOP, BOTTOM = 76, 20, 44, 92
@@ -22,44 +22,35 @@ class Line(msgspec.Struct):
     dashed: bool = False
 
 
-def draw(results: dict[str, Any], out: Path) -> list[str]:
+def draw(results: Results, out: Path) -> list[str]:
     """Returns the names of the files written."""
-    systems = [name for name in results["load"] if any(case.startswith("leader/") for case in results["load"][name])]
+    systems = {name: cases for name, cases in results.load.items() if "leader/1" in cases}
     written: dict[str, str] = {}
     if systems:
         written["throughput.svg"] = chart(
             "Throughput at the leader, 200-byte operations", "operations in flight", "operations/s",
-            [Line(name, _over(results, name, "rate")) for name in systems], log=True,
+            [Line(name, _over(cases, lambda load: load.rate)) for name, cases in systems.items()], log=True,
         )
         written["latency.svg"] = chart(
             "Latency at the leader: p50, and p99 dashed", "operations in flight", "milliseconds",
-            [Line(f"{name} {'p99' if dashed else 'p50'}", _over(results, name, key), dashed)
-             for name in systems for key, dashed in (("p50_ms", False), ("p99_ms", True))], log=True,
+            [line for name, cases in systems.items() for line in (
+                Line(f"{name} p50", _over(cases, lambda load: load.p50_ms)),
+                Line(f"{name} p99", _over(cases, lambda load: load.p99_ms), dashed=True),
+            )], log=True,
         )
-    if results["outages"]:
+    if results.outages:
         written["failover.svg"] = chart(
             "The outage of median length in each system", "seconds since the leader was killed or cut off",
-            "share of its usual operations/s", [Line(name, _timeline(found))
-            for name, found in results["outages"].items()], log=False,
+            "share of its usual operations/s",
+            [Line(name, outage.timeline) for name, outage in results.outages.items()], log=False,
         )
     for name, text in written.items():
         (out / name).write_text(text)
     return list(written)
 
 
-def _over(results: dict[str, Any], system: str, key: str) -> list[tuple[float, float]]:
-    cases = results["load"][system]
-    return [(at, statistics.median(one[key] for one in cases[f"leader/{at}"])) for at in AT if f"leader/{at}" in cases]
-
-
-def _timeline(found: list[dict[str, Any]]) -> list[tuple[float, float]]:
-    """Of the outage of median length, smoothed over 50 ms."""
-    points = sorted(found, key=lambda one: float(one["gap_s"]))[len(found) // 2]["timeline"]
-    usual = statistics.mean(rate for at, rate in points if at < 0) or 1.0
-    return [
-        (points[index][0], min(2.0, statistics.mean(rate for _, rate in points[max(0, index - 4) : index + 1]) / usual))
-        for index in range(0, len(points), 2)
-    ]
+def _over(cases: dict[str, Load], figure: Callable[[Load], Spread]) -> list[tuple[float, float]]:
+    return [(at, figure(cases[f"leader/{at}"]).median) for at in AT if f"leader/{at}" in cases]
 
 
 def chart(title: str, across: str, up: str, lines: Sequence[Line], *, log: bool) -> str:

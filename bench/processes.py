@@ -14,10 +14,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Processes:
-    """Named processes; a name's kind is what stands before its first "-"."""
+    """Named processes; a name's kind is what stands before its first "-". They run in `root`, a checkout; their output
+    goes to `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.root = root
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(
@@ -27,7 +30,7 @@ class Processes:
         an input that does not end."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.running[name] = process = subprocess.Popen(
-                command, cwd=ROOT, stderr=log, stdout=subprocess.PIPE if pipes else log,
+                command, cwd=self.root, stderr=log, stdout=subprocess.PIPE if pipes else log,
                 stdin=subprocess.DEVNULL if typed is None and not pipes else subprocess.PIPE,
             )
         if typed is not None:
@@ -48,6 +51,10 @@ class Processes:
     def close(self) -> None:
         for name in list(self.running):
             self.kill(name)
+
+    def nodes(self) -> list[int]:
+        """Numbers of the nodes that run, each by the name node-NUMBER."""
+        return [int(name.removeprefix("node-")) for name in sorted(self.running) if name.startswith("node-")]
 
     def cpu(self) -> dict[str, float]:
         """CPU seconds used so far, by kind."""
@@ -86,7 +93,7 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def python() -> str:
-    """The interpreter that the product runs with."""
-    installed = ROOT / ".venv" / "bin" / "python"
-    return str(installed) if installed.exists() else sys.executable
+def python(root: Path = ROOT) -> str:
+    """The interpreter that the checkout at `root` runs with: its own if it has one, else this checkout's."""
+    installed = (checkout / ".venv" / "bin" / "python" for checkout in (root, ROOT))
+    return next((str(path) for path in installed if path.exists()), sys.executable)

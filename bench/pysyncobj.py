@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.drive import WARM_UP_S, Sample, difference
+from bench.drive import WARM_UP_S, difference, load_sample, places, running
 from bench.processes import Processes, free_ports
+from bench.results import LoadSample
 
 NODES = (1, 2, 3, 4, 5)
 BEST: dict[str, Any] = {
@@ -18,9 +21,12 @@ BEST: dict[str, Any] = {
 }
 
 
+def available() -> bool:
+    return importlib.util.find_spec("pysyncobj") is not None
+
+
 class PySyncObj:
     def __init__(self, folder: Path, name: str, settings: dict[str, Any]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.processes = Processes(folder)
         self._settings = settings
@@ -45,17 +51,14 @@ class PySyncObj:
     def kill(self, node: int) -> None:
         self.processes.kill(f"node-{node}")
 
-    def up(self) -> list[int]:
-        return [node for node in NODES if f"node-{node}" in self.processes.running]
-
     async def leader(self) -> int:
         until = time.monotonic() + 60
         while True:
-            states = await asyncio.gather(*(self.order(node, {"do": "status"}) for node in self.up()))
+            states = await asyncio.gather(*(self.order(node, {"do": "status"}) for node in self.processes.nodes()))
             leaders = {state["leader"] for state in states}
             if len(leaders) == 1 and None not in leaders and all(state["ready"] for state in states):
                 found = next(node for node in NODES if self._address[node] in leaders)
-                if found in self.up():
+                if found in self.processes.nodes():
                     return found
             if time.monotonic() > until:
                 raise TimeoutError(f"PySyncObj has no leader: {states}")
@@ -73,10 +76,13 @@ class PySyncObj:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    async def load(self, where: str, in_flight: int, seconds: float) -> Sample:
-        leader = await self.leader()
-        follower = next(node for node in self.up() if node != leader)
-        nodes = {"leader": [leader], "follower": [follower], "spread": self.up()}[where]
+    async def measure(self, cases: Sequence[tuple[str, int]], seconds: float) -> dict[str, LoadSample]:
+        """As `drive.measure`."""
+        async with running(self):
+            return {f"{where}/{in_flight}": await self._load(where, in_flight, seconds) for where, in_flight in cases}
+
+    async def _load(self, where: str, in_flight: int, seconds: float) -> LoadSample:
+        nodes = places(where, await self.leader(), self.processes.nodes())
         what = {"do": "load", "in_flight": in_flight // len(nodes), "seconds": seconds, "warm_up": WARM_UP_S}
         running = asyncio.gather(*(self.order(node, what) for node in nodes))
         await asyncio.sleep(WARM_UP_S)
@@ -84,8 +90,8 @@ class PySyncObj:
         await asyncio.sleep(seconds)
         cpu = difference(before, self.processes.cpu())
         answers = await running
-        latencies = sorted(latency for answer in answers for latency in answer["latencies"])
-        return Sample(
-            sum(answer["operations"] for answer in answers), seconds, latencies,
+        return load_sample(
+            sum(answer["operations"] for answer in answers), seconds,
+            [latency for answer in answers for latency in answer["latencies"]],
             sum(answer["errors"] for answer in answers), cpu,
         )

@@ -22,7 +22,7 @@ class Table(SyncObj):  # type: ignore[misc]
         super().__init__(own, partners, SyncObjConf(**settings))
         self.data: dict[str, str] = {}
 
-    @replicated  # type: ignore[misc]
+    @replicated  # type: ignore[untyped-decorator]
     def put(self, key: str, value: str) -> None:
         self.data[key] = value
 
@@ -54,7 +54,7 @@ class Load:
                 self.errors += 1
             else:
                 self.acks.append((now, 1))
-                if self.begin <= sent and now <= self.until:
+                if self.begin <= now <= self.until:
                     self.latencies.append(now - sent)
             if now < self.until:
                 if error:

@@ -9,15 +9,14 @@ import re
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 from bench.processes import ROOT, free_ports, python, resident_mb
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
-async def prompt(folder: Path) -> dict[str, Any]:
-    """`node.py` until it is ready for commands, and its memory then (a moment later, when all is quiet)."""
+async def prompt(folder: Path) -> tuple[float, float]:
+    """Seconds of `node.py` until it is ready for commands, and its memory in MB a moment later, when all is quiet."""
     config = _config(folder, [1])
     begun = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
@@ -29,7 +28,7 @@ async def prompt(folder: Path) -> dict[str, Any]:
         await _until(process.stdout, b'"ready"')
         took = time.perf_counter() - begun
         await asyncio.sleep(0.5)
-        return {"seconds": took, "memory_mb": resident_mb(process.pid)}
+        return took, resident_mb(process.pid)
     finally:
         process.kill()
         await process.wait()
@@ -57,7 +56,7 @@ async def slowest_key() -> float:
     """Seconds: of the keys typed at a node's prompt while 200 answers of 20 KB arrive, the slowest to be echoed."""
     program = "from tests.unit.console.test_flood import waits; print(max(waits()))"
     process = await asyncio.create_subprocess_exec(
-        str(ROOT / ".venv" / "bin" / "python"), "-c", program, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+        python(), "-c", program, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
     return float(out)
@@ -85,8 +84,8 @@ def _config(folder: Path, nodes: list[int]) -> Path:
 
 
 async def _until(lines: asyncio.StreamReader, wanted: bytes) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         async for line in lines:
             if wanted in line:
                 return
-    raise RuntimeError(f"{wanted!r} was never said")
+    raise RuntimeError(f"{wanted!r} was never printed")

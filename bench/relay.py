@@ -1,6 +1,6 @@
 """How many frames the relay passes on, and how long a message takes.
 
-    python -m bench.relay_bench [--seconds S] [--size BYTES] [--bare]
+    python -m bench.relay [--seconds S] [--size BYTES] [--bare]
 
 The relay runs in a process of its own, as in a cluster; all nodes share a second one, so that on a machine with few
 cores the figures say more about the relay than about five Python processes that get in each other's way.
@@ -20,45 +20,46 @@ import time
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from random import Random
-from typing import NamedTuple
 
 import uvloop
 
-from bench import relay_share
+from bench.bare_relay import CLUSTER, HOST, HandshakeSide
+from bench.bare_relay import start as start_bare
+from bench.results import RelaySample
 from net.link import NodeLink
 from net.relay.faults import Faults
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 
 NODES = 5
-HOST = "127.0.0.1"
 WINDOW = 2000
 """Messages that a sender has under way to each receiver at most."""
 
 
 class Unheard:
+    """What happens at the relay is of no interest here."""
+
     def on_node_up(self, node: int) -> None: ...
     def on_node_down(self, node: int) -> None: ...
     def on_refused(self, notice: RefusalNotice) -> None: ...
 
 
-def relay_process(door: Connection, bare: bool) -> None:
+def relay_process(pipe: Connection, bare: bool) -> None:
     async def main() -> None:
-        faults = Faults(Random(1))
         relay = Relay(
-            cluster="bench", nodes=range(1, NODES + 1), secret=None, faults=faults, listener=Unheard()
+            cluster=CLUSTER, nodes=range(1, NODES + 1), secret=None, faults=Faults(Random(1)), listener=Unheard(),
         )
-        door.send(await (relay_share.start(HOST) if bare else relay.start(HOST, 0)))
+        pipe.send(await (start_bare(HandshakeSide) if bare else relay.start(HOST, 0)))
         leave = asyncio.Event()
 
         def answer() -> None:
-            if door.recv() == "leave":
+            if pipe.recv() == "leave":
                 leave.set()
             else:
                 dropped = sum(relay.traffic(node).dropped for node in relay.nodes)
-                door.send((time.process_time(), dropped))
+                pipe.send((time.process_time(), dropped))
 
-        asyncio.get_running_loop().add_reader(door.fileno(), answer)
+        asyncio.get_running_loop().add_reader(pipe.fileno(), answer)
         await leave.wait()
         if not bare:
             await relay.close()
@@ -73,7 +74,7 @@ class Node:
         self.ready = asyncio.Event()
         self.message: Callable[[int, memoryview], None] = self.counted
         self.link = NodeLink(
-            host=HOST, port=port, cluster="bench", node=number, secret=None, incarnation=1, events=self,
+            host=HOST, port=port, cluster=CLUSTER, node=number, secret=None, incarnation=1, events=self,
         )
         self.link.start()
 
@@ -126,81 +127,74 @@ async def round_trip(nodes: list[Node], size: int, seconds: float) -> str:
     return f"round trip   {p50:9.0f} us median, {p99:.0f} us p99 ({len(times)} of them, each twice through the relay)"
 
 
-class Stream(NamedTuple):
-    frames: float
-    """A second."""
-    busy: float
-    """Share of one core that the relay took."""
-    dropped: int
-
-    def words(self, name: str, size: int) -> str:
-        return (
-            f"{name:12} {self.frames:9,.0f} frames/s, {self.frames * size / 1e6:.0f} MB/s; the relay was busy "
-            f"{100 * self.busy:.0f} % of one core: {self.own:,.0f} frames/s of its own time; dropped {self.dropped}"
-        )
-
-    @property
-    def own(self) -> float:
-        """Frames for a second of the relay's own time."""
-        return self.frames / self.busy if self.busy else 0.0
-
-
-async def stream(nodes: list[Node], senders: list[Node], size: int, seconds: float, door: Connection) -> Stream:
+async def stream(
+    nodes: list[Node], senders: list[Node], size: int, seconds: float, pipe: Connection
+) -> RelaySample:
+    """Every sender sends to all others as fast as the relay takes it."""
     payload = bytes(size)
-    sent = {node.number: 0 for node in senders}
-    got_before = sum(node.count for node in nodes)
-    door.send("figures")
-    cpu, dropped = door.recv()
+    sent = 0
+    received_before = sum(node.count for node in nodes)
+
+    def received() -> int:
+        return sum(node.count for node in nodes) - received_before
+
+    pipe.send("figures")
+    cpu_before, dropped_before = pipe.recv()
     begin = time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        under_way = sum(sent.values()) - (sum(node.count for node in nodes) - got_before)
-        if under_way < WINDOW * len(senders):
+    while (took := time.perf_counter() - begin) < seconds:
+        if sent - received() < WINDOW * len(senders):
             for sender in senders:
+                others = [node.number for node in nodes if node is not sender]
                 for _ in range(100):
-                    for node in nodes:
-                        if node is not sender:
-                            sender.link.send(node.number, payload)
-                sent[sender.number] += 100 * (len(nodes) - 1)
+                    for other in others:
+                        sender.link.send(other, payload)
+                sent += 100 * len(others)
         await asyncio.sleep(0)
-    took = time.perf_counter() - begin
-    passed = sum(node.count for node in nodes) - got_before
-    door.send("figures")
-    cpu_after, dropped_after = door.recv()
-    busy = cpu_after - cpu
-    while sum(node.count for node in nodes) - got_before < sum(sent.values()) - (dropped_after - dropped):  # noqa: ASYNC110
+    passed = received()
+    pipe.send("figures")
+    cpu, dropped = pipe.recv()
+    while received() < sent - (dropped - dropped_before):  # noqa: ASYNC110 - an event for each would be measured, too
         await asyncio.sleep(0.01)
-    return Stream(passed / took, busy / took, dropped_after - dropped)
+    return RelaySample(passed / took, passed / (cpu - cpu_before), dropped - dropped_before)
+
+
+def words(name: str, size: int, sample: RelaySample) -> str:
+    return (
+        f"{name:12} {sample.frames:9,.0f} frames/s, {sample.frames * size / 1e6:.0f} MB/s; the relay was busy "
+        f"{sample.frames / sample.own:.0%} of one core: {sample.own:,.0f} frames/s of its own time; "
+        f"dropped {sample.dropped}"
+    )
 
 
 @contextlib.asynccontextmanager
 async def cluster(bare: bool) -> AsyncIterator[tuple[list[Node], Connection]]:
-    door, other = multiprocessing.Pipe()
+    pipe, other = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=relay_process, args=(other, bare))
     process.start()
-    port = await asyncio.to_thread(door.recv)
+    port = await asyncio.to_thread(pipe.recv)
     nodes = [Node(port, number) for number in range(1, NODES + 1)]
     for node in nodes:
         await node.ready.wait()
     try:
-        yield nodes, door
+        yield nodes, pipe
     finally:
         for node in nodes:
             await node.link.close()
-        door.send("leave")
+        pipe.send("leave")
         await asyncio.to_thread(process.join)
 
 
-async def flood(bare: bool, size: int, seconds: float) -> Stream:
-    async with cluster(bare) as (nodes, door):
-        return await stream(nodes, nodes, size, seconds, door)
+async def flood(bare: bool, size: int, seconds: float) -> RelaySample:
+    async with cluster(bare) as (nodes, pipe):
+        return await stream(nodes, nodes, size, seconds, pipe)
 
 
 async def main(size: int, seconds: float, bare: bool) -> None:
-    async with cluster(bare) as (nodes, door):
+    async with cluster(bare) as (nodes, pipe):
         print(f"{NODES} nodes, messages of {size} bytes, {seconds:g} s each")
         print(await round_trip(nodes, size, seconds))
-        print((await stream(nodes, nodes, size, seconds, door)).words("flood", size))
-        print((await stream(nodes, nodes[:1], size, seconds, door)).words("fan-out", size))
+        print(words("flood", size, await stream(nodes, nodes, size, seconds, pipe)))
+        print(words("fan-out", size, await stream(nodes, nodes[:1], size, seconds, pipe)))
 
 
 if __name__ == "__main__":
