@@ -85,6 +85,12 @@ def encode_gently(record: Record) -> bytes:
     return "".join(_GENTLE.iterencode(record)).encode()
 
 
+def keys(record: Record) -> dict[str, Any]:
+    """The record's keys and what is under them, one level deep; without its tag."""
+    pairs = zip(record.__struct_encode_fields__, msgspec.structs.astuple(record), strict=True)
+    return {key: value for key, value in pairs if value is not UNSET}
+
+
 def builtins(record: Record) -> dict[str, Any]:
     """The record as plain JSON values, its keys in order."""
     plain: dict[str, Any] = msgspec.to_builtins(record, str_keys=True)
@@ -101,9 +107,9 @@ def _fields(record: object) -> dict[str, Any]:
     """One level of a record, for the encoder that goes in small steps."""
     if not isinstance(record, Record):
         raise TypeError(f"{type(record).__name__} is no record")
-    config, values = record.__struct_config__, msgspec.structs.asdict(record)
+    config = record.__struct_config__
     tag = {} if config.tag_field is None or config.tag is None else {config.tag_field: config.tag}
-    return {**tag, **{name: value for name, value in values.items() if value is not UNSET}}
+    return {**tag, **keys(record)}
 
 
 _GENTLE = json.JSONEncoder(separators=(",", ":"), default=_fields)

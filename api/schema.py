@@ -68,7 +68,8 @@ def kinds() -> dict[Kind, str]:
 def _is_base(kind: Kind, module: str) -> bool:
     """Never a line by itself."""
     unnamed = issubclass(kind, (Command, Event)) and kind.__struct_config__.tag is None
-    return module == "base" or unnamed or kind.__name__.startswith("_")
+    generic = bool(getattr(kind, "__parameters__", ()))
+    return module == "base" or unnamed or generic or kind.__name__.startswith("_")
 
 
 def json_schema() -> dict[str, Any]:
@@ -143,9 +144,32 @@ def _fields(kind: Kind) -> Iterator[tuple[str, str, str, str]]:
     for field in msgspec.structs.fields(kind):
         if field.name == "ok":
             continue  # of every result
-        note = str(annotations[field.name])
+        note = _spelled_out(str(annotations[field.name]), kind.__module__)
         optional = "UnsetType" in note or (issubclass(kind, Command) and not field.required)
         yield field.encode_name, "?" if optional else "", _shown_type(note), _meaning(kind, field.name)
+
+
+def _spelled_out(note: str, module: str) -> str:
+    """An annotation without the module's aliases; api.json has the bounds of numbers."""
+    for alias, meaning in _aliases(module).items():
+        note = re.sub(rf"\b{alias}\b", meaning, note)
+    return re.sub(r"Annotated\[(\w+), Meta\(.*?\)\]", r"\1", note)
+
+
+@cache
+def _aliases(module: str) -> dict[str, str]:
+    """What the names stand for that this module, or one of the schema that it imports from, gives to types. Those that
+    mention others come first."""
+    found: dict[str, str] = {}
+    for statement in ast.parse(inspect.getsource(importlib.import_module(module))).body:
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("api."):
+            found.update(_aliases(str(statement.module)))
+        elif (
+            isinstance(statement, ast.AnnAssign) and ast.unparse(statement.annotation) == "TypeAlias"
+            and isinstance(statement.target, ast.Name) and statement.value is not None
+        ):
+            found = {statement.target.id: ast.unparse(statement.value), **found}
+    return found
 
 
 def _shown_type(note: str) -> str:

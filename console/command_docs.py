@@ -10,7 +10,7 @@ from typing import Any
 from api.base import Command, encode
 from console.command_table import CommandTable, Entry
 from console.node.table import NODE_TABLE
-from console.operator_prompt import OPERATOR_TABLE
+from console.operator.table import OPERATOR_TABLE
 from console.usage import words_of
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "commands.md"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import UnsetType
 
 Result: TypeAlias = dict[str, Any]
 """What a command answers: `ok`, `error` if not ok, and whatever else belongs to the command; ready for JSON."""
@@ -64,7 +65,10 @@ raise UsageError."""
 
 class UsageError(Exception):
     """A line that is no command. Says what is expected, as a sentence for users. `name` is the command's, if it is
-    known what is meant."""
+    known what is meant; `kind` is what its Failure says; `at_once`, that its answer does not wait for its turn."""
+
+    kind: Literal["usage"] | UnsetType = "usage"
+    at_once = False
 
     def __init__(self, sentence: str, name: str | None = None) -> None:
         super().__init__(sentence)

@@ -19,6 +19,7 @@ STATES = dict(zip(SCOPES, (226_019, 81_777, 294_238, 743_859), strict=True))
 `python -m tests.simulation.exhaustive` and write its numbers here."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", SCOPES, ids=str)
 def test_every_reachable_state_is_sound(scope: Scope) -> None:
     search = Search(scope)
@@ -94,6 +95,7 @@ MUTANTS: dict[str, tuple[object, str, object, Scope]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MUTANTS)
 def test_a_known_mistake_is_found(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, name, replacement, scope = MUTANTS[mistake]

@@ -161,11 +161,11 @@ def test_an_answer_that_used_up_its_tokens_is_not_complete() -> None:
         assert not ask(server.url).complete
 
 
-def test_it_talks_to_a_real_server(tmp_path: Path) -> None:
+def test_it_talks_to_a_real_server(model_dir: Path) -> None:
     """The one that the provider local starts speaks the same protocol."""
 
     async def main() -> None:
-        local = LocalProvider(LlmSettings(provider="local", timeout_s=180), 1, tmp_path)
+        local = LocalProvider(LlmSettings(provider="local", timeout_s=180), 1, model_dir)
         client: OpenAIProvider | None = None
         try:
             await local.ask(question("Say hello.", max_tokens=2))

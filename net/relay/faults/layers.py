@@ -1,4 +1,4 @@
-"""One property of every link, set by commands of which the last one counts, and some of which are taken back later."""
+"""The parameters of one kind of fault on every link, set by commands of which the last one counts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ class Layers(Generic[V]):
     `token` only hides it, until it is lifted. So "delay 300 for ten seconds" gives way to what was set before, or to
     what was set meanwhile, whichever counts then."""
 
-    def __init__(self, usual: V) -> None:
-        self._usual = usual
+    def __init__(self, initial: V) -> None:
+        self._initial = initial
         self._layers: list[tuple[int | None, dict[Link, V]]] = []
-        self.general = usual
+        self.general = initial
         """Of every link that is not in `own`."""
         self.own: dict[Link, V] = {}
         """Of the links that differ from that."""
+
+    def of(self, link: Link) -> V:
+        return self.own.get(link, self.general)
 
     def set(self, values: Mapping[Link, V], token: int | None = None) -> None:
         if token is None:
@@ -55,7 +58,7 @@ class Layers(Generic[V]):
         self._layers = [layer for layer in self._layers if layer[1]]
 
     def _evaluate(self) -> None:
-        self.general, self.own = self._usual, {}
+        self.general, self.own = self._initial, {}
         for _, layer in self._layers:
             if ALL in layer:
                 self.general, self.own = layer[ALL], {}
