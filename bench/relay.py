@@ -37,7 +37,7 @@ WINDOW = 2000
 
 
 class Unheard:
-    """Listens to the relay, and does nothing."""
+    """What happens at the relay is of no interest here."""
 
     def on_node_up(self, node: int) -> None: ...
     def on_node_down(self, node: int) -> None: ...
@@ -47,7 +47,7 @@ class Unheard:
 def relay_process(pipe: Connection, bare: bool) -> None:
     async def main() -> None:
         relay = Relay(
-            cluster=CLUSTER, nodes=range(1, NODES + 1), secret=None, faults=Faults(Random(1)), listener=Unheard()
+            cluster=CLUSTER, nodes=range(1, NODES + 1), secret=None, faults=Faults(Random(1)), listener=Unheard(),
         )
         pipe.send(await (start_bare(HandshakeSide) if bare else relay.start(HOST, 0)))
         leave = asyncio.Event()

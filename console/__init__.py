@@ -17,10 +17,9 @@ from __future__ import annotations
 from console.command_table import CommandTable, Earlier, Entry, Executor, TypedCommand
 from console.layout import Layout
 from console.run import Console, Form, Text
-from console.usage import Command, Result, Usage, UsageError, by_name, expectation
+from console.usage import Usage, UsageError, expectation
 
 __all__ = [
-    "Command",
     "CommandTable",
     "Console",
     "Earlier",
@@ -28,11 +27,9 @@ __all__ = [
     "Executor",
     "Form",
     "Layout",
-    "Result",
     "Text",
     "TypedCommand",
     "Usage",
     "UsageError",
-    "by_name",
     "expectation",
 ]

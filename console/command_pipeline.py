@@ -93,7 +93,11 @@ class CommandPipeline(Generic[E]):
             typed = self._table.parse(line.number, text, self._executor.fill)
         except UsageError as wrong:
             name = wrong.name or (text.split(None, 1) or [""])[0][:MAX_WORD]
-            self._start(TypedCommand(line.number, name), 0, _done(Failure(error=str(wrong), kind=wrong.kind)))
+            typed, failure = TypedCommand(line.number, name), Failure(error=str(wrong), kind=wrong.kind)
+            if wrong.at_once:
+                await self._writer.answer(typed, failure)
+            else:
+                self._start(typed, 0, _done(failure))
         else:
             if isinstance(typed.command, ExitCommand):
                 self._exit = typed

@@ -60,13 +60,13 @@ class LinkFaults:
     async def fail_link(self, command: FailLinkCommand) -> LinksResult:
         links = _directions(command)
         self._cut(links, self._begin(command, command.for_s))
-        text = _for_a_while(f"failed: {_link_words(links)}", command.for_s)
+        text = _for_a_while(f"failed: {_ends_words(links)}", command.for_s)
         return LinksResult(links=self._faults.cut, for_s=command.for_s, text=text)
 
     async def fix_link(self, command: FixLinkCommand) -> LinksResult:
         links = _directions(command)
         self._faults.set(Cut, dict.fromkeys(links, Cut(False)))
-        return LinksResult(links=self._faults.cut, text=f"works: {_link_words(links)}")
+        return LinksResult(links=self._faults.cut, text=f"works: {_ends_words(links)}")
 
     async def isolate(self, command: IsolateCommand) -> IsolateResult:
         node = cast(int, command.node)
@@ -150,6 +150,10 @@ def _directions(command: FailLinkCommand | FixLinkCommand | LinkQualityCommand[A
 def _link_words(links: list[Link]) -> str:
     (a, b), *back = links
     return f"{a} <-> {b}" if back else f"{a} -> {b}"
+
+
+def _ends_words(links: list[Link]) -> str:
+    return _link_words(links) if len(links) > 1 else f"{_link_words(links)}, this direction only"
 
 
 def _for_a_while(text: str, seconds: ForSeconds) -> str:

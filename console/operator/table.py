@@ -40,6 +40,10 @@ class ArgumentError(UsageError):
 
     kind = UNSET
 
+    def __init__(self, mistake: ValueError, usage: Usage) -> None:
+        super().__init__(f"{mistake}; {expectation(usage)}", usage.name)
+        self.at_once = usage.at_once
+
 
 def _entry(
     usage: Usage, command: type[C], parse: Callable[[list[str]], C] | None = None, view: View | None = None,
@@ -49,7 +53,7 @@ def _entry(
         try:
             made = command() if parse is None else parse(words)
         except ValueError as mistake:
-            raise ArgumentError(f"{mistake}; {expectation(usage)}", usage.name) from None
+            raise ArgumentError(mistake, usage) from None
         as_typed = " ".join([usage.name, *words])
         if isinstance(made, FaultCommand) and words_of(made) != as_typed:
             return msgspec.structs.replace(made, words=as_typed)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
 import uvloop
 
+from net.auth import new_nonce
+from net.control_messages import Challenge, FromOrchestrator, Hello, Welcome, control_frame, from_orchestrator
 from net.control_messages import FromNode as FromNode
-from net.control_messages import FromOrchestrator, control_frame, from_orchestrator
 from net.frames import CONTROL, NODE, Frame, FrameParser, encode_frame
 from net.link import NodeLink
 from net.relay.faults import Faults
@@ -193,3 +195,16 @@ class Raw:
 
     def close(self) -> None:
         self.writer.close()
+
+
+async def joined(operator: Operator, number: int, incarnation: int = 1) -> Raw:
+    """A connection that has shaken hands as a node, byte by byte under the test's control."""
+    raw = await Raw.connect(operator.port)
+    assert isinstance(await raw.hear(), Challenge)
+    raw.control(number, hello(number, incarnation))
+    assert isinstance(await raw.hear(), Welcome)
+    return raw
+
+
+def hello(number: int, incarnation: int = 1, cluster: str = "test", proof: bytes = b"") -> Hello:
+    return Hello(cluster, number, os.getpid(), incarnation, new_nonce(), proof)

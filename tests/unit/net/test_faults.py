@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from random import Random
 from typing import ClassVar
 
@@ -13,6 +16,8 @@ from net.relay.faults.duplicate import Duplicate
 from net.relay.faults.fault import KINDS, Copies, Decider, Fault, register
 from net.relay.faults.loss import Loss
 from net.relay.faults.reorder import REORDER_S, Reorder
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Network(Faults):
@@ -183,6 +188,12 @@ def test_what_a_seed_decides_is_the_same_in_every_release() -> None:
     assert decided == [
         (0.1286,), (0.1102, 0.1219), (), (0.1008,), (0.1126,), (0.1044, 0.1261), (0.11,), (0.12, 0.1168)
     ]
+
+
+def test_the_modules_of_the_package_are_found_by_themselves() -> None:
+    program = "from net.relay.faults.fault import KINDS; print(*(kind.__name__ for kind in KINDS))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Cut", "Loss", "Duplicate", "Delay", "Reorder"]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from console.progress_report import progress_report
 from engine.interface import AppliedOperation, OperationId
 from kvstore.conversation import Kind, Response, Turn
-from kvstore.operations import Cancel, Candidate, Query, Retry, StoreOperation
+from kvstore.operations import Cancel, Candidate, Create, Query, Retry, StoreOperation
 from kvstore.store import Outcome
 from llm.requests import Request
 from server.event_feed import REPORT_EVERY_S
@@ -122,6 +122,19 @@ def test_a_report_now_and_then_with_a_line_for_each_node(monkeypatch: pytest.Mon
         assert len(user.shown) == said + 1
         await user.do("cancel c1")
         assert not user.session._feed._questions
+
+    at_a_prompt(scenario)
+
+
+def test_who_only_has_the_nodes_choose_gets_events_and_no_reports() -> None:
+    async def scenario(user: Prompt) -> None:
+        user.engine.apply(Create("c1"), 3)
+        user.engine.apply(Query("c1", "why?"), 3)
+        user.candidates("c1", 1, 3, 4)
+        await user.do("choose c1 auto")
+        said = len(user.shown)
+        user.session.on_progress(5, "c1", 1, 100)
+        assert user.events[-1]["event"] == "progress" and len(user.shown) == said
 
     at_a_prompt(scenario)
 

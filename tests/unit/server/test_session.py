@@ -257,7 +257,8 @@ def test_completion() -> None:
         await user.do("query c1 a")
         user.candidates("c1", 1, 3, 5)
         user.engine.apply(Candidate("c1", 1, 4, None, "timeout"), 4)
-        assert list(NODE_TABLE.complete(user.executor, ["view"])) == ["c1", "c2"]
+        for name in ("view", "last"):
+            assert list(NODE_TABLE.complete(user.executor, [name])) == ["c1", "c2"]
         assert list(NODE_TABLE.complete(user.executor, ["choose", "c1"])) == ["3", "5", "auto"]
         choices = list(NODE_TABLE.complete(user.executor, ["choose"]))
         assert choices == ["c1", "c2", "3", "5", "auto"], "only c1 waits for a choice"

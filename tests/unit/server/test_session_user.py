@@ -273,6 +273,26 @@ def test_only_nodes_that_there_are_can_be_asked_again() -> None:
     at_a_prompt(scenario)
 
 
+def test_the_last_question_alone() -> None:
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        assert await user.do("last c1") == {"ok": True, "context": "c1", "turn": 0, "last": None, "stale": False}
+        assert (await user.do("last c1")).shown == "no questions yet"
+        for question in ("why?", "and then?"):
+            await user.do(f"query c1 {question}")
+            user.candidates("c1", len(user.session.conversations["c1"].turns), 3)
+            await user.do("choose c1 3")
+        await user.do("use c1")
+        answered = await user.do("last")
+        assert (answered["turn"], answered["last"]) == (2, (await user.do("view"))["turns"][1])
+        assert answered.shown == "2.  and then?\n    [3] model-3 1.2 s  chosen\n        answer of 3"
+        user.engine.majority = False
+        assert (await user.do("last")).shown.endswith("(possibly stale: no majority reachable)")
+        assert (await user.do("last c9"))["error"] == "no conversation 'c9': viewall shows all"
+
+    at_a_prompt(scenario)
+
+
 def test_a_log_of_nothing_is_a_mistake() -> None:
     async def scenario(user: Prompt) -> None:
         assert "0 operations are none" in (await user.type("log 0"))["error"]
