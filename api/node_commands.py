@@ -12,6 +12,7 @@ from api.node_results import (
     ExplainResult,
     ExportResult,
     ImportResult,
+    LastResult,
     LevelResult,
     LogResult,
     QueryResult,
@@ -69,6 +70,12 @@ class ViewCommand(Command[ViewResult], frozen=True, tag="view"):
     context: str
     all_candidates: bool = False
     votes: bool = False
+
+
+class LastCommand(Command[LastResult], frozen=True, tag="last"):
+    """The last turn of a conversation, up to date."""
+
+    context: str
 
 
 class ViewallCommand(Command[ViewallResult], frozen=True, tag="viewall"):

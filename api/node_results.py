@@ -67,6 +67,14 @@ class ViewResult(Result, frozen=True, kw_only=True):
     """No majority was reachable: there may be more than is shown."""
 
 
+class LastResult(Result, frozen=True, kw_only=True):
+    context: str
+    turn: int
+    """Its number; 0 if there is none yet."""
+    last: Turn | None
+    stale: bool
+
+
 class ViewallResult(Result, frozen=True, kw_only=True):
     conversations: list[Conversation]
     """In order of creation."""

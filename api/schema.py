@@ -143,7 +143,7 @@ def _fields(kind: Kind) -> Iterator[tuple[str, str, str, str]]:
         "__annotations__", {}).items()}
     for field in msgspec.structs.fields(kind):
         if field.name == "ok":
-            continue  # of every result, and no news
+            continue  # of every result
         note = _spelled_out(str(annotations[field.name]), kind.__module__)
         optional = "UnsetType" in note or (issubclass(kind, Command) and not field.required)
         yield field.encode_name, "?" if optional else "", _shown_type(note), _meaning(kind, field.name)

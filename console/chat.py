@@ -9,7 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from api.conversation import Conversation, Poll, Response, Turn, Vote
-from api.node_results import ViewallResult, ViewResult
+from api.node_results import LastResult, ViewallResult, ViewResult
 from api.safe_text import one_line
 from console.basic_views import STALE
 from console.layout import Layout
@@ -40,6 +40,13 @@ def viewall(result: ViewallResult, layout: Layout, full: bool = False) -> str:
     head = ("conversation", "turns", "last question", "state", "changed")
     rows = [_row(conversation, result.changed.get(conversation.context)) for conversation in conversations]
     return "\n".join([layout.table(head, rows), *_stale(result, layout)])
+
+
+def last(result: LastResult, layout: Layout) -> str:
+    """The last turn, as `view` shows it."""
+    turn = result.last
+    shown = ["no questions yet"] if turn is None else _turn(result.context, result.turn, turn, layout, False)
+    return "\n".join([*shown, *_stale(result, layout)])
 
 
 def choices(context: str, turn: Turn, layout: Layout) -> str:
@@ -86,7 +93,7 @@ def moment(at: float | None) -> str:
     return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", when)
 
 
-def _stale(result: ViewResult | ViewallResult, layout: Layout) -> list[str]:
+def _stale(result: ViewResult | ViewallResult | LastResult, layout: Layout) -> list[str]:
     return [layout.red(STALE)] if result.stale else []
 
 

@@ -39,6 +39,8 @@ class Usage(msgspec.Struct, frozen=True):
     """People see how far it is; they need not be told that it is still under way."""
     details: str = ""
     """What `help COMMAND` adds."""
+    current: bool = False
+    """The first argument is a conversation, which may be left out where one is the current one."""
 
     @property
     def synopsis(self) -> str:

@@ -27,6 +27,7 @@ from api.node_commands import (
     ExplainCommand,
     ExportCommand,
     ImportCommand,
+    LastCommand,
     LogCommand,
     QueryCommand,
     RetryCommand,
@@ -160,6 +161,13 @@ class Session:
 
     async def view(self, command: ViewCommand) -> results.ViewResult | Failure:
         return await self._view(command.context)
+
+    async def last(self, command: LastCommand) -> results.LastResult | Failure:
+        found = await self._view(command.context)
+        if isinstance(found, Failure):
+            return found
+        last = found.turns[-1] if found.turns else None
+        return results.LastResult(context=found.context, turn=len(found.turns), last=last, stale=found.stale)
 
     async def viewall(self, command: ViewallCommand) -> results.ViewallResult | Failure:
         try:

@@ -8,8 +8,6 @@ from kvstore.conversation import Kind
 from server.session import Session
 
 _WITH_TEXT = ("query", "ask")
-_WORDS = {"view": 0, "cancel": 0, "retry": 0, "export": 1}
-"""How many words are left when the conversation is left out."""
 _SHOWN = 5
 
 
@@ -26,7 +24,7 @@ class CurrentConversation:
         name = usage.name
         if name == "choose":
             return self._fill_choice(usage, rest)
-        if self.context is None:
+        if self.context is None or not usage.current:
             return rest
         words = [word for word in rest.split() if not word.startswith("--")]
         if name in _WITH_TEXT:
@@ -34,7 +32,7 @@ class CurrentConversation:
         elif name == "retry" and len(words) == 1:
             left_out = words[0].isdigit() and not self._exists(words[0])
         else:
-            left_out = len(words) == _WORDS.get(name, -1)
+            left_out = len(words) == usage.least - 1
         return f"{self.context} {rest}".rstrip() if left_out else rest
 
     def for_choice(self) -> list[str]:

@@ -26,7 +26,7 @@ def _parse_export(words: list[str]) -> ExportCommand:
 EXPORT = Entry[NodeExecutor, ExportCommand, ExportResult](
     Usage(
         "export", f"C FILE [{FORCE}]", "write a conversation to a .md or .json file", "export c1 talk.md", 2, 2,
-        text=True, large=True,
+        text=True, large=True, current=True,
         details=f"Does not overwrite a file without {FORCE}. After `use C`, C may be left out.",
     ),
     ExportCommand,

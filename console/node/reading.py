@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from api.node_commands import LogCommand, StatusCommand, ViewallCommand, ViewCommand
-from api.node_results import LogResult, StatusResult, ViewallResult, ViewResult
+from api.node_commands import LastCommand, LogCommand, StatusCommand, ViewallCommand, ViewCommand
+from api.node_results import LastResult, LogResult, StatusResult, ViewallResult, ViewResult
 from api.safe_text import one_line
 from console import chat, render
 from console.command_table import Entry, at_once, in_order
@@ -40,7 +40,7 @@ def _complete_view(executor: NodeExecutor, words: Sequence[str]) -> Iterable[str
 
 VIEW = Entry[NodeExecutor, ViewCommand, ViewResult](
     Usage(
-        "view", f"C [{ALL_CANDIDATES}] [{VOTES}]", "show a conversation", "view c1", 1, 3, large=True,
+        "view", f"C [{ALL_CANDIDATES}] [{VOTES}]", "show a conversation", "view c1", 1, 3, large=True, current=True,
         details="Shows what was chosen, and every answer to an open question. After `use C`, C may be left out.\n"
         f"{VOTES} shows how the nodes ranked the answers after `choose C auto`.",
     ),
@@ -49,6 +49,18 @@ VIEW = Entry[NodeExecutor, ViewCommand, ViewResult](
     _parse_view,
     lambda command, result, layout: chat.view(result, layout, command.all_candidates, command.votes),
     _complete_view,
+)
+
+
+LAST = Entry[NodeExecutor, LastCommand, LastResult](
+    Usage(
+        "last", "C", "show the last question of a conversation", "last c1", 1, 1, large=True, current=True,
+        details="As `view`, without what came before. After `use C`, C may be left out.",
+    ),
+    LastCommand,
+    in_order(lambda executor, command: executor.session.last(command)),
+    view=lambda command, result, layout: chat.last(result, layout),
+    complete=conversations,
 )
 
 

@@ -26,7 +26,10 @@ CREATE = Entry[NodeExecutor, CreateCommand, CreateResult](
 )
 
 QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
-    Usage("query", "C TEXT", "ask every node's LLM", "query c1 What is Paxos?", 2, 2, text=True, details=_LEFT_OUT),
+    Usage(
+        "query", "C TEXT", "ask every node's LLM", "query c1 What is Paxos?", 2, 2, text=True, details=_LEFT_OUT,
+        current=True,
+    ),
     QueryCommand,
     submitted(Session.query),
     view=lambda command, result, layout: layout.text(
@@ -37,7 +40,8 @@ QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
 
 ASK = Entry[NodeExecutor, AskCommand, QueryResult](
     Usage(
-        "ask", "C TEXT", "ask the leader's LLM alone", "ask c1 What is a quorum?", 2, 2, text=True, details=_LEFT_OUT
+        "ask", "C TEXT", "ask the leader's LLM alone", "ask c1 What is a quorum?", 2, 2, text=True, details=_LEFT_OUT,
+        current=True,
     ),
     AskCommand,
     submitted(Session.ask),
@@ -62,7 +66,7 @@ def _view_choose(command: ChooseCommand, result: ChooseResult, layout: Layout) -
 CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
     Usage(
         "choose", f"C N|{AUTO}", "take the answer of node N, or let the nodes choose", "choose c1 3", 2, 2,
-        details="`choose N` is enough after `use C`, or when only one conversation waits for a choice.\n"
+        current=True, details="`choose N` is enough after `use C`, or when only one conversation waits for a choice.\n"
         f"With `{AUTO}` every node's LLM ranks the answers without knowing whose they are. Of n answers the best "
         f"gets n - 1 points, the last none; the sum decides, then the lower number. `view C {VOTES}` shows it.",
     ),
@@ -74,7 +78,7 @@ CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
 )
 
 CANCEL = Entry[NodeExecutor, CancelCommand, CancelResult](
-    Usage("cancel", "C", "give up the open question", "cancel c1", 1, 1),
+    Usage("cancel", "C", "give up the open question", "cancel c1", 1, 1, current=True),
     CancelCommand,
     submitted(Session.cancel),
     view=lambda command, result, layout: layout.text(f"{result.context}: question {result.turn} given up"),
@@ -94,7 +98,7 @@ def _view_retry(command: RetryCommand, result: RetryResult, layout: Layout) -> s
 RETRY = Entry[NodeExecutor, RetryCommand, RetryResult](
     Usage(
         "retry", "C [N]", "ask the open question again, all nodes or node N", "retry c1 3", 1, 2,
-        details="What was answered so far is dropped, and what still comes of it too.",
+        current=True, details="What was answered so far is dropped, and what still comes of it too.",
     ),
     RetryCommand,
     submitted(Session.retry),

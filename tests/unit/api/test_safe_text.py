@@ -78,10 +78,10 @@ def test_one_line_is_one_short_line(text: str, limit: int) -> None:
 def test_paper_is_safe_and_keeps_its_width(text: str, width: int, indent: int) -> None:
     from rich.cells import cell_len
 
-    paper = Layout(width)
-    for shown in (paper.text(text, indent), paper.table(("", ""), [("key", text)]), paper.bold(text)):
+    layout = Layout(width)
+    for shown in (layout.text(text, indent), layout.table(("", ""), [("key", text)]), layout.bold(text)):
         assert not obeyed(shown)
-    assert all(cell_len(line) <= width for line in paper.text(text, indent).split("\n"))
+    assert all(cell_len(line) <= width for line in layout.text(text, indent).split("\n"))
 
 
 def test_paper_shortens() -> None:

@@ -1,4 +1,4 @@
-"""The running commentary: each step of the protocol in one sentence, however the messages come."""
+"""What `explain` says: each step of the protocol in one sentence, however the messages come."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from console.progress_report import progress_report
 from engine.interface import AppliedOperation, OperationId
 from kvstore.conversation import Kind, Response, Turn
-from kvstore.operations import Cancel, Candidate, Query, Retry, StoreOperation
+from kvstore.operations import Cancel, Candidate, Create, Query, Retry, StoreOperation
 from kvstore.store import Outcome
 from llm.requests import Request
 from server.event_feed import REPORT_EVERY_S
@@ -18,7 +18,7 @@ from tests.unit.server.session_tools import Prompt, at_a_prompt
 
 
 class Hints:
-    """A node 2's hints, a clock that stands still, and what was sent and told."""
+    """A node 2's hints, a clock that is set by hand, and what was sent and told."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -80,48 +80,61 @@ def test_nonsense_is_no_hint(noise: bytes) -> None:
 
 
 def test_only_who_asked_sees_progress() -> None:
-    async def scenario(b: Prompt) -> None:
-        await b.do("create c1")
-        b.session.on_progress(4, "c1", 1, 0)
-        await b.do("query c1 why?")
-        b.events.clear()
-        b.session.on_progress(4, "c1", 1, 0)
-        b.session.on_progress(4, "c1", 1, 120)
-        b.session.on_progress(4, "c1", 2, 120)
-        b.session.on_progress(4, "nowhere", 1, 120)
-        assert b.events == [
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        user.session.on_progress(4, "c1", 1, 0)
+        await user.do("query c1 why?")
+        user.events.clear()
+        user.session.on_progress(4, "c1", 1, 0)
+        user.session.on_progress(4, "c1", 1, 120)
+        user.session.on_progress(4, "c1", 2, 120)
+        user.session.on_progress(4, "nowhere", 1, 120)
+        assert user.events == [
             {"event": "progress", "context": "c1", "turn": 1, "node": 4, "state": "thinking"},
             {"event": "progress", "context": "c1", "turn": 1, "node": 4, "state": "writing", "tokens": 120},
         ]
-        await b.do("cancel c1")
-        b.events.clear()
-        b.session.on_progress(4, "c1", 1, 140)
-        assert b.events == []
+        await user.do("cancel c1")
+        user.events.clear()
+        user.session.on_progress(4, "c1", 1, 140)
+        assert user.events == []
 
     at_a_prompt(scenario)
 
 
 def test_a_report_now_and_then_with_a_line_for_each_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario(b: Prompt) -> None:
+    async def scenario(user: Prompt) -> None:
         now = 0.0
-        monkeypatch.setattr(b.session._feed, "_clock", lambda: now)
-        await b.do("create c1")
-        await b.do("query c1 why?")
-        b.session.on_progress(1, "c1", 1, 0)
-        b.engine.apply(Candidate("c1", 1, 3, "x", None), 3)
-        b.engine.apply(Candidate("c1", 1, 5, None, "no key"), 5)
-        said = len(b.shown)
-        b.session.on_progress(2, "c1", 1, 90)
-        assert len(b.shown) == said
+        monkeypatch.setattr(user.session._feed, "_clock", lambda: now)
+        await user.do("create c1")
+        await user.do("query c1 why?")
+        user.session.on_progress(1, "c1", 1, 0)
+        user.engine.apply(Candidate("c1", 1, 3, "x", None), 3)
+        user.engine.apply(Candidate("c1", 1, 5, None, "no key"), 5)
+        said = len(user.shown)
+        user.session.on_progress(2, "c1", 1, 90)
+        assert len(user.shown) == said
         now += REPORT_EVERY_S
-        b.session.on_progress(2, "c1", 1, 120)
-        assert [line.strip() for line in b.shown[-1].split("\n")[1:]] == [
+        user.session.on_progress(2, "c1", 1, 120)
+        assert [line.strip() for line in user.shown[-1].split("\n")[1:]] == [
             "node 1: thinking", "node 2: 120 tokens", "node 3: done", "node 5: failed: no key",
         ]
-        b.session.on_progress(2, "c1", 1, 130)
-        assert len(b.shown) == said + 1
-        await b.do("cancel c1")
-        assert not b.session._feed._questions
+        user.session.on_progress(2, "c1", 1, 130)
+        assert len(user.shown) == said + 1
+        await user.do("cancel c1")
+        assert not user.session._feed._questions
+
+    at_a_prompt(scenario)
+
+
+def test_who_only_has_the_nodes_choose_gets_events_and_no_reports() -> None:
+    async def scenario(user: Prompt) -> None:
+        user.engine.apply(Create("c1"), 3)
+        user.engine.apply(Query("c1", "why?"), 3)
+        user.candidates("c1", 1, 3, 4)
+        await user.do("choose c1 auto")
+        said = len(user.shown)
+        user.session.on_progress(5, "c1", 1, 100)
+        assert user.events[-1]["event"] == "progress" and len(user.shown) == said
 
     at_a_prompt(scenario)
 
