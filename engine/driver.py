@@ -143,8 +143,8 @@ class ReplicaDriver:
         self._listener = listener
         self._defer = defer
         self._snapshot_every = limits.snapshot_every
-        self._compacted = durable.snapshot_position
-        """Of the last snapshot that was stored or handed to the disk."""
+        self.snapshot_position = durable.snapshot_position
+        """Of the last snapshot that was stored, or handed to the disk."""
         self._live = False
         self._deferred = False
         self._load_due: float | None = None
@@ -187,8 +187,9 @@ class ReplicaDriver:
 
     @stop_on_error
     def receive(self, sender: int, message: AnyMessage) -> None:
-        """From another node. Dropped while the disk is far behind: losing a message is legal."""
-        if not self._disk.full:
+        """From another node. Dropped while the disk is far behind: losing a message is legal. What claims to come from
+        this node itself is dropped, too: its own votes count only when they come back from its own disk."""
+        if sender != self.replica.pid and not self._disk.full:
             self._take_in(sender, message)
             self._wake()
 
@@ -249,8 +250,11 @@ class ReplicaDriver:
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
             if to == self.replica.pid:
-                self._take_in(to, message)
+                self._loop_back(message)
         self._wake()
+
+    def _loop_back(self, message: AnyMessage) -> None:
+        self._take_in(self.replica.pid, message)
 
     def _consume(self, out: Output) -> None:
         """Snapshot, operations, reads: each of these may rely on those before it."""
@@ -264,12 +268,12 @@ class ReplicaDriver:
             self._listener.on_read_ready(ticket)
         if out.load_snapshot:
             self._disk.load_snapshot(self._snapshot_loaded)
-        if self.replica.applied - self._compacted >= self._snapshot_every:
+        if self.replica.applied - self.snapshot_position >= self._snapshot_every:
             self._compact()
 
     def _install(self, snapshot: Snapshot) -> None:
         self._machine.load(snapshot.rows)
-        self._compacted = snapshot.position
+        self.snapshot_position = snapshot.position
         if self.observer is not None:
             self.observer.installed(snapshot.position)
         self._listener.on_installed(snapshot)
@@ -283,7 +287,7 @@ class ReplicaDriver:
 
     def _tell_status(self) -> None:
         status = self.replica.status()
-        told = (status.role, status.leader, status.links, status.standing)
+        told = (status.role, status.leader, status.links, status.voter_status)
         if told != self._told:
             self._told = told
             if self.observer is not None:
@@ -294,7 +298,7 @@ class ReplicaDriver:
 
     def _compact(self) -> None:
         """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""
-        self._compacted = position = self.replica.applied
+        self.snapshot_position = position = self.replica.applied
         record = Compaction(position, self.replica.sessions.table(), self._machine.changed())
         self._disk.write(record, partial(self._compaction_stored, position))
 

@@ -134,7 +134,11 @@ class GroupCommit:
             elif records := [write.record for write in step.writes if write.record is not None]:
                 database.write(records)
         except Exception as error:  # noqa: BLE001 - a thread must not die silently, whatever it is
-            problem = error if isinstance(error, StorageError) else StorageError(f"cannot use the disk: {error!r}")
+            if isinstance(error, StorageError):
+                problem = error
+            else:
+                problem = StorageError(f"cannot use the disk: {error!r}")
+                problem.__cause__ = error
             if isinstance(step, Load):
                 step.result = problem
             else:

@@ -1,6 +1,6 @@
 """Five nodes, their LLMs and one question in single steps, so that the leader can be killed between any two of them.
 
-Unlike in world.py, what a node owes is part of it (server/responder.py, llm/request_scheduler.py): a step is one
+Unlike in world.py, asking the LLMs is part of it (server/responder.py, llm/request_scheduler.py): a step is one
 message delivered, one commit finished, one LLM's answer given, or one tick of all clocks. The order is always the same.
 """
 
@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from random import Random
 
 from config.llm_settings import LlmSettings
+from engine.driver import ReplicaDriver
 from kvstore.operations import Answer, StoreOperation, decode, encode
-from kvstore.store import Store
+from kvstore.store import Outcome, Store
 from llm.provider import Progress, Prompt, Reply
 from llm.request_scheduler import RequestScheduler
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage
-from paxos.output import Output
-from paxos.replica import Replica
+from paxos.messages import AnyMessage, Snapshot
+from paxos.output import Applied
+from paxos.replica import Replica, Status
 from server.responder import Responder
-from tests.simulation.node import Disk
+from storage.errors import StorageError
+from storage.records import Record
+from tests.simulation.disk import Disk
 
 PIDS = [1, 2, 3, 4, 5]
 TURNS = 30
@@ -56,75 +58,104 @@ class Llm:
 
 
 class Node:
-    """One life of a node. Does what engine/paxos.py does, in steps."""
+    """One life of a node: the real driver, and what surrounds it, in steps. For its responder it is the engine."""
+
+    full = False
 
     def __init__(self, world: World, pid: int) -> None:
         self.world, self.pid, self.up = world, pid, True
-        self.disk = world.disks[pid]
+        self._contents = world.disks[pid]
         world.lives += 1
         self.store = Store()
-        self.replica = Replica(
-            pid, PIDS, self.disk.reopen(1_000_000 * world.lives), Timing(), Limits(), Random(world.lives), world.now
-        )
+        self._due: deque[Step] = deque()
         self._reads: dict[int, asyncio.Future[None]] = {}
-        self._seen: tuple[object, ...] = ()
+        self._driver = ReplicaDriver(
+            pid, PIDS, self._contents.reopen(1_000_000 * world.lives), timing=Timing(), limits=Limits(),
+            random=Random(world.lives), clock=lambda: world.now, transport=self, disk=self, machine=self.store,
+            listener=self, defer=self._due.append,
+        )
 
-        def desk(done: Callable[..., None]) -> RequestScheduler:
+        def make_scheduler(done: Callable[..., None]) -> RequestScheduler:
             made = RequestScheduler(LlmSettings(), lambda: Llm(self), done)
             made._provider = Llm(self)  # not by a thread, whose time would be another one each time
             return made
 
-        self.answering = Responder(pid, self, desk, poll_s=1000)
+        self.answering = Responder(pid, self, make_scheduler, poll_s=1000)
         self.running = asyncio.get_running_loop().create_task(self.answering.run())
+        self._driver.start()
 
-    def submit(self, command: StoreOperation) -> None:
-        self.replica.submit(encode(command))
+    @property
+    def replica(self) -> Replica:
+        return self._driver.replica
 
-    def read(self) -> asyncio.Future[None]:
-        reading = asyncio.get_running_loop().create_future()
-        self._reads[self.replica.read()] = reading
-        return reading
+    def tick(self) -> None:
+        self._driver.tick()
 
     def receive(self, sender: int, message: AnyMessage) -> None:
         if self.up:
-            self.replica.receive(sender, message, self.world.now)
+            self._driver.receive(sender, message)
 
     def pump(self) -> None:
-        while self.up and (out := self.replica.take_output(self.world.now)):
-            self._send(out.send_now)
-            self._store(out)
-            for applied in out.apply:
-                self.answering.on_applied(self.store.apply(applied.position, applied.operation.payload))
-            for ticket in out.reads:
-                reading = self._reads.pop(ticket)
-                if not reading.done():
-                    reading.set_result(None)
-        status = self.replica.status()
-        if self.up and (status.leader, status.links) != self._seen:
-            self._seen = status.leader, status.links
-            self.answering.see(status.leader, status.links)
-
-    def _store(self, out: Output) -> None:
-        def committed() -> None:
-            if self.up:
-                if out.persist is not None:
-                    self.disk.write([out.persist])
-                self._send(out.send_after_persist)
-
-        if out.persist is not None or out.send_after_persist:
-            self.world.steps.append(committed)
-
-    def _send(self, messages: list[tuple[int, AnyMessage]]) -> None:
-        for pid, message in messages:
-            self.world.steps.append(partial(self._deliver, pid, message))
-
-    def _deliver(self, pid: int, message: AnyMessage) -> None:
-        self.world.nodes[pid].receive(self.pid, message)
+        """Lets the driver work through what has gathered."""
+        while self.up and self._due:
+            self._due.popleft()()
 
     async def kill(self) -> None:
         self.up = False
         self.running.cancel()
         await self.answering.close()
+
+    # The engine.
+
+    def submit(self, operation: StoreOperation) -> int:
+        return self._driver.submit(encode(operation))
+
+    def read(self) -> asyncio.Future[None]:
+        reading = asyncio.get_running_loop().create_future()
+        self._reads[self._driver.read()] = reading
+        return reading
+
+    # The driver's transport and disk.
+
+    def send(self, to: int, message: AnyMessage) -> None:
+        self.world.steps.append(lambda: self.world.nodes[to].receive(self.pid, message))
+
+    def flush(self) -> None:
+        """Every message is a step anyway."""
+
+    def write(self, record: Record | None, done: Step) -> None:
+        def committed() -> None:
+            if self.up:
+                if record is not None:
+                    self._contents.write([record])
+                done()
+
+        self.world.steps.append(committed)
+
+    def load_snapshot(self, done: Callable[[Snapshot | StorageError], None]) -> None:
+        raise AssertionError("nobody is so far behind here")
+
+    # The driver's listener.
+
+    def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
+        self.answering.on_applied(outcome)
+
+    def on_outcome_unknown(self, ticket: int) -> None:
+        """The responder never waits for an outcome."""
+
+    def on_read_ready(self, ticket: int) -> None:
+        reading = self._reads.pop(ticket)
+        if not reading.done():
+            reading.set_result(None)
+
+    def on_installed(self, snapshot: Snapshot) -> None:
+        self.answering.review()
+
+    def on_status(self, status: Status) -> None:
+        self.answering.see(status.leader, status.links)
+
+    def on_failed(self, error: Exception) -> None:
+        raise error
 
 
 class World:
@@ -155,7 +186,7 @@ class World:
         else:
             self.now += Timing().tick_s
             for node in self.up():
-                node.replica.tick(self.now)
+                node.tick()
         await self.settle()
 
     async def settle(self) -> None:

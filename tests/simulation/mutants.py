@@ -1,6 +1,6 @@
-"""Classic mistakes in consensus code, put into a copy of the core: whoever trusts the checkers should know that they
-see them. The mutants are written down in mutants.txt, like patches. A patch must fit exactly once: a refactoring that
-makes a mutant meaningless is noticed.
+"""Classic mistakes in consensus code, put into a copy of the core, its driver and its group commit: whoever trusts the
+checkers should know that they see them. The mutants are written down in mutants.txt, like patches. A patch must fit
+exactly once: a refactoring that makes a mutant meaningless is noticed.
 
 Each is caught by the first runs of the swarm or, if those would meet it too seldom, by a story (see directed.py).
 `python -m tests.simulation.mutants [NAME ...]` prints which checker caught it, and after how many runs or by which
@@ -30,7 +30,7 @@ HEAD = re.compile(r"== (?P<name>\S+)")
 
 
 class Patch(NamedTuple):
-    """In file `path` (relative to the house), the lines `old` give way to `new`."""
+    """In file `path`, the lines `old` give way to `new`."""
 
     path: str
     old: str
@@ -99,12 +99,13 @@ def patched(mutant: Mutant) -> dict[str, str]:
 
 
 def infect(name: str) -> None:
-    """From now on this process has the mutant in its core, which must not be loaded yet."""
-    loaded = [module for module in sys.modules if module.split(".")[0] == "paxos"]
-    if loaded:
-        raise ValueError(f"too late: {loaded} are loaded")
+    """From now on this process has the mutant in it; what it patches must not be loaded yet."""
     if name not in MUTANTS:
         raise ValueError(f"no mutant {name}; there are {', '.join(MUTANTS)}")
+    packages = {path.split("/")[0] for path, _, _ in MUTANTS[name].patches}
+    loaded = [module for module in sys.modules if module.split(".")[0] in packages]
+    if loaded:
+        raise ValueError(f"too late: {loaded} are loaded")
     sys.meta_path.insert(0, _PatchingFinder(MUTANTS[name]))
 
 

@@ -36,6 +36,10 @@ class Observer:
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
         """The store of `node` was replaced by a snapshot's content."""
 
+    def loaded(self, world: World, node: Node, snapshot: Snapshot, compacted: int) -> None:
+        """The disk has read its snapshot for a peer of `node`, whose log began behind `compacted` when that was asked
+        for."""
+
     def acknowledged(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
         """A user of `node` is about to be told."""
 
@@ -46,4 +50,4 @@ class Observer:
         """Faults are over, and these nodes, which all are connected, have nothing left to do."""
 
 
-HOOKS = ("started", "sent", "stored", "applied", "installed", "acknowledged", "stepped", "settled")
+HOOKS = ("started", "sent", "stored", "applied", "installed", "loaded", "acknowledged", "stepped", "settled")

@@ -19,8 +19,8 @@ Link: TypeAlias = tuple[int, int]
 
 
 KINDS = (
-    "Prepare", "Promise", "Accept", "Accept", "Accepted", "Accepted", "Reject", "Decide", "Forward", "ReadRequest",
-    "ReadReply", "Confirm", "Confirmed", "Fetch", "Learn", "SnapshotPiece", "Heartbeat",
+    "Prepare", "Promise", "Accept", "Accept", "Accepted", "Accepted", "Outranked", "Behind", "Decide", "Forward",
+    "ReadRequest", "ReadReply", "Confirm", "Confirmed", "Fetch", "Learn", "SnapshotPiece", "Heartbeat",
 )
 """Of messages. A run in which only some of them are lost goes further in the wrong direction than one in which every
 message may be."""
@@ -78,6 +78,24 @@ class Stall(Event, frozen=True, tag="stall"):
     seconds: float
 
 
+class Fail(Event, frozen=True, tag="fail"):
+    """The next commit of node `pid` (or LEADER) fails, and may be on disk in part: the process must stop. It is gone
+    after `lingers` seconds, and starts again after `down` more."""
+
+    pid: int
+    lingers: float
+    down: float
+
+
+class Leave(Event, frozen=True, tag="leave"):
+    """The user of node `pid` (or LEADER) types `exit`. What is waiting for the disk is still written; for the rest see
+    Fail."""
+
+    pid: int
+    lingers: float
+    down: float
+
+
 class Cut(Event, frozen=True, tag="cut"):
     """These links carry nothing for so long."""
 
@@ -119,7 +137,7 @@ class Use(Event, frozen=True, tag="use"):
     dice: int = 0
 
 
-AnyEvent: TypeAlias = Crash | CrashAll | Wipe | Pause | Stall | Cut | Depose | Storm | Hint | Use
+AnyEvent: TypeAlias = Crash | CrashAll | Wipe | Pause | Stall | Fail | Leave | Cut | Depose | Storm | Hint | Use
 
 
 class Llm(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -161,7 +179,8 @@ def draw(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     nodes = random.choices((3, 5, 7), (5, 5, 1))[0]
     safety_s = random.uniform(2.0, 7.0) if nodes < 7 else random.uniform(2.0, 4.0)
-    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *_uses(random, nodes, safety_s)]
+    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *_uses(random, nodes, safety_s),
+                              *_stops(Random(f"stops {seed}"), nodes, safety_s)]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),
@@ -249,6 +268,18 @@ def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
                 # Who finds a node up again looks at once what it says.
                 faults.append(Use(at=at + fault.down + 0.01, pid=fault.pid, user=1, op="viewall"))
     return faults
+
+
+def _stops(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+    """In a third of the runs, nodes that stop before they are gone."""
+    count = random.choice((0, 0, 1 + int(safety_s / 3)))
+    return [
+        random.choice((Fail, Fail, Leave))(
+            at=random.uniform(0.3, safety_s), pid=random.choice((LEADER, random.randint(1, nodes))),
+            lingers=_log_uniform(random, 0.01, 0.5), down=_log_uniform(random, 0.05, 1.0),
+        )
+        for _ in range(count)
+    ]
 
 
 def _catching_up(random: Random, nodes: int, at: float) -> list[AnyEvent]:

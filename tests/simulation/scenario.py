@@ -24,8 +24,10 @@ from tests.simulation.plan import (
     CrashAll,
     Cut,
     Depose,
+    Fail,
     Final,
     Hint,
+    Leave,
     Link,
     Pause,
     Plan,
@@ -111,7 +113,7 @@ class Scenario:
             record.checker = "Raised"
             record.complaint = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
         record.virtual_s, record.messages = world.now, world.messages
-        record.decided = max((node.replica.log.decided for node in world.nodes.values() if node.life), default=0)
+        record.decided = max((node.replica.log.decided_upto for node in world.nodes.values() if node.life), default=0)
         return record
 
     def _play(self) -> None:
@@ -151,6 +153,10 @@ class Scenario:
                 self._pause(event)
             case Stall():
                 self._node(event.pid).stall(event.seconds)
+            case Fail():
+                self._fail(event)
+            case Leave():
+                self._leave(event)
             case Cut():
                 self._cut(event.links, event.seconds)
             case Depose():
@@ -201,7 +207,7 @@ class Scenario:
             node.trap(event.point, event.count, sprang)
 
     def _wipe(self, event: Wipe) -> str:
-        """A disk may only be lost once all nodes vote (see paxos/voter_status.py), and most stay."""
+        """A disk may only be lost once all nodes vote (see paxos/voter_registry.py), and most stay."""
         node, nodes = self.world.nodes[event.pid], self.world.nodes.values()
         wiped = sum(other.wiped for other in nodes)
         allowed = all(other.wiped or other.standing_on_disk is VoterStatus.VOTER for other in nodes)
@@ -224,6 +230,26 @@ class Scenario:
             life = node.life
             node.pause()
             self.world.at(event.seconds, lambda: node.resume() if node.life == life else None)
+
+    def _fail(self, event: Fail) -> None:
+        node = self._node(event.pid)
+
+        def failed() -> None:
+            self._count("failed commit")
+            self._leaves(node, event)
+
+        if node.up and not node.leaving:
+            node.fail_commit(failed)
+
+    def _leave(self, event: Leave) -> None:
+        node = self._node(event.pid)
+        if node.up and not node.leaving:
+            node.leave()
+            self._leaves(node, event)
+
+    def _leaves(self, node: Node, event: Fail | Leave) -> None:
+        life = node.life
+        self.world.at(event.lingers, lambda: self._crash(node, event.down) if node.life == life else None)
 
     def _depose(self, event: Depose) -> None:
         leader = self._node(LEADER)
@@ -282,6 +308,9 @@ class Scenario:
             if node.pid in final.down:
                 if node.up:
                     node.crash()
+            elif node.leaving:
+                node.crash()
+                node.start()
             elif not node.up:
                 node.start()
             else:
@@ -327,7 +356,7 @@ class Scenario:
         nodes = [self.world.nodes[pid] for pid in self.connected]
         leading = [node.pid for node in nodes if node.replica.leader is not None]
         first = nodes[0]
-        decided = first.replica.log.decided
+        decided = first.replica.log.decided_upto
         return (
             all(node.replica.applied == decided and not len(node.replica.queue) and not self.users.waiting[node.pid]
                 for node in nodes)

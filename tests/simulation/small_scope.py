@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
+from engine.driver import ReplicaDriver
+from kvstore.store import Outcome
 from paxos.ballot import Ballot, Leadership
 from paxos.limits import Limits, Timing
 from paxos.messages import (
@@ -19,10 +23,13 @@ from paxos.messages import (
     Operation,
     Prepare,
     Promise,
+    Snapshot,
 )
-from paxos.output import Output, Persist, VoterStatus
-from paxos.replica import Replica
+from paxos.output import Applied, Persist, VoterStatus
+from paxos.replica import Replica, Status
+from storage.errors import StorageError
 from storage.memory import MemoryDatabase
+from storage.records import Record
 
 NODES = (1, 2, 3)
 QUORUM = 2
@@ -50,87 +57,176 @@ class Violation(AssertionError):
 
 Sent = tuple[int, int, Carried]
 """(from, to, what)"""
+NOTHING = Outcome(None, True)
 
 
-class NodeState(msgspec.Struct):
-    """One node between two steps."""
+class ScopeDriver(ReplicaDriver):
+    """The driver as it is, but that a node's own votes go into the network like all others: so they may come late, as
+    behind a slow disk, and however often."""
 
-    replica: Replica
-    disk: MemoryDatabase
-    mortal: bool = False
-    """It may die yet, so that it matters what is on its disk when."""
-    pending: list[tuple[Persist, list[tuple[int, Carried]]]] = []
-    """Writes on their way to the disk, with the messages that leave when they are there. (A message that waits for
-    nothing of its own waits with the last of them, once: in the network it would stay anyway.)"""
+    def _loop_back(self, message: AnyMessage) -> None:
+        self._transport.send(self.replica.pid, message)
+
+
+class NodeState:
+    """One node between two steps: its driver, and all that surrounds it."""
+
+    full = False
+
+    def __init__(self, pid: int, mortal: bool) -> None:
+        """A voter with an empty log, that knows everybody. `mortal`: it may die yet, so that it matters what is on its
+        disk when."""
+        self.pid = pid
+        self.mortal = mortal
+        self.disk = MemoryDatabase(pid)
+        self.disk.write([Persist(voter_status=VoterStatus.VOTER, roster={node: node for node in NODES})])
+        self._writing: list[tuple[Record, list[Callable[[], None]]]] = []
+        self._due: list[Callable[[], None]] = []
+        self._sent: list[Sent] = []
+        self.start()
+
+    def start(self) -> None:
+        durable = self.disk.reopen(1)
+        durable.incarnation = 1  # Its own lives play no part here, and would only tell equal states apart.
+        self.driver = ScopeDriver(
+            self.pid, NODES, durable, timing=Timing(), limits=LIMITS, random=NoDice(), clock=_still, transport=self,
+            disk=self, machine=self, listener=self, defer=self.defer,
+        )
+        self.driver.start()
+
+    @property
+    def replica(self) -> Replica:
+        return self.driver.replica
+
+    @property
+    def pending(self) -> list[tuple[Record, list[tuple[int, Carried]]]]:
+        """Writes on their way to the disk, with the messages that leave when they are there. (A message that waits for
+        nothing of its own waits with the last of them, once: in the network it would stay anyway.)"""
+        return [(record, _waiting(done)) for record, done in self._writing]
+
+    def turn(self) -> list[Sent]:
+        """Lets the driver finish what it has begun; returns what leaves."""
+        while self._due:
+            self._due.pop(0)()
+        sent, self._sent = self._sent, []
+        return sent
+
+    def finish_write(self) -> None:
+        """The oldest pending write reaches the disk."""
+        record, done = self._writing.pop(0)
+        self.disk.write([record])
+        self._due += done
+
+    def crash(self) -> None:
+        self.mortal = False
+        self._writing, self._due = [], []
+        self.start()
+
+    # What the driver asks for.
+
+    def defer(self, action: Callable[[], None]) -> None:
+        self._due.append(action)
+
+    def send(self, to: int, message: AnyMessage) -> None:
+        if isinstance(message, Carried):
+            self._sent.append((self.pid, to, message))
+
+    def flush(self) -> None:
+        """There is no time that it could save."""
+
+    def write(self, record: Record | None, done: Callable[[], None]) -> None:
+        if record is not None and self.mortal:
+            self._writing.append((record, [done]))
+            return
+        if record is not None:
+            self.disk.write([record])
+        (self._writing[-1][1] if self._writing else self._due).append(done)
+
+    def load_snapshot(self, done: Callable[[Snapshot | StorageError], None]) -> None:
+        raise Violation("nobody is so far behind here")
+
+    def apply(self, position: int, payload: bytes) -> Outcome:
+        return NOTHING
+
+    def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        raise Violation("nobody gets a snapshot here")
+
+    def changed(self) -> list[tuple[bytes, bytes | None]]:
+        return []
+
+    # What the driver tells.
+
+    def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
+        """See Facts.decided."""
+
+    def on_outcome_unknown(self, ticket: int) -> None:
+        """There are no users here."""
+
+    def on_read_ready(self, ticket: int) -> None:
+        """There are no users here."""
+
+    def on_installed(self, snapshot: Snapshot) -> None:
+        """See `load`."""
+
+    def on_status(self, status: Status) -> None:
+        """Nobody looks."""
+
+    def on_failed(self, error: Exception) -> None:
+        raise error
+
+
+def _still() -> float:
+    """The clock."""
+    return NOW
+
+
+def _waiting(done: list[Callable[[], None]]) -> list[tuple[int, Carried]]:
+    """The messages that leave when these are called: each is the driver's `_persisted` with its messages."""
+    messages: list[tuple[int, Carried]] = []
+    for call in done:
+        for item in cast(partial[None], call).args[0]:
+            if isinstance(item[1], Carried) and item not in messages:
+                messages.append(item)
+    return messages
 
 
 def first_state(pid: int, mortal: bool) -> NodeState:
-    """A voter with an empty log, that knows everybody."""
-    disk = MemoryDatabase(pid)
-    disk.write([Persist(standing=VoterStatus.VOTER, roster={node: node for node in NODES})])
-    return NodeState(_start(pid, disk), disk, mortal)
-
-
-def _start(pid: int, disk: MemoryDatabase) -> Replica:
-    durable = disk.reopen(1)
-    durable.incarnation = 1  # Its own lives play no part here, and would only tell equal states apart.
-    return Replica(pid, NODES, durable, Timing(), LIMITS, NoDice(), NOW)
-
-
-def _turn(state: NodeState) -> list[Sent]:
-    """Takes what a step put out: what may leave at once leaves, the rest waits for the disk."""
-    replica = state.replica
-    sent: list[Sent] = []
-    out: Output = replica.take_output(NOW)
-    sent += [(replica.pid, to, message) for to, message in out.send_now if isinstance(message, Carried)]
-    vouched = [(to, message) for to, message in out.send_after_persist if isinstance(message, Carried)]
-    if out.persist is not None and state.mortal:
-        state.pending.append((out.persist, vouched))
-        return sent
-    if out.persist is not None:
-        state.disk.write([out.persist])
-    if state.pending:
-        waiting = state.pending[-1][1]
-        waiting += [item for item in vouched if item not in waiting]
-    else:
-        sent += [(replica.pid, to, message) for to, message in vouched]
-    return sent
+    return NodeState(pid, mortal)
 
 
 def deliver(state: NodeState, sender: int, message: AnyMessage) -> list[Sent]:
-    state.replica.receive(sender, message, NOW)
-    return _turn(state)
+    state.driver.receive(sender, message)
+    return state.turn()
 
 
 def stand(state: NodeState, leadership: Leadership) -> list[Sent]:
     state.replica._campaign(leadership, NOW)  # What Election.due says is the scope's part.
-    return _turn(state)
+    state.driver._wake()
+    return state.turn()
 
 
 def write(state: NodeState) -> list[Sent]:
     """The oldest pending write reaches the disk, and what waited for it alone leaves."""
-    pid = state.replica.pid
-    persist, vouched = state.pending.pop(0)
-    state.disk.write([persist])
-    return [(pid, to, message) for to, message in vouched]
+    state.finish_write()
+    return state.turn()
 
 
 def crash(state: NodeState) -> list[Sent]:
-    state.mortal = False
-    state.pending = []
-    state.replica = _start(state.replica.pid, state.disk)
-    return _turn(state)
+    state.crash()
+    return state.turn()
 
 
 # ---- Telling states apart
 
 CONSTANT = {
-    "_handlers", "timing", "limits", "_limits", "_random", "_timing", "net", "_net", "_fetcher", "_shelf", "election",
-    "registration", "_known_roster", "_version", "reads", "_rounds", "queue", "_follows",
+    "_from_itself", "_from_peers", "timing", "limits", "_limits", "_random", "_timing", "net", "election", "registry",
+    "_version", "reads", "queue", "_follows", "catch_up", "snapshot_source",
+    "_acceptor", "_catch_up", "_effects", "_learner", "_log", "_net", "_proposer", "_registry", "_router",
 }
 """Attributes that are equal in all states here, or cannot matter while the clock stands still: the elections and who is
-heard (nobody is), fetching (nobody is known to be ahead), reads and own users (there are none), row versions (no row
-arrives anywhere). Whatever else the rooms of paxos/ come to know tells states apart."""
+heard (nobody is), fetching (nobody is known to be ahead), reads and own users (there are none), versions of what a node
+says of itself (no heartbeat arrives anywhere). The last line: a role's references to others, which are looked at where
+they belong to. Whatever else the roles of paxos/ come to know tells states apart."""
 
 
 def canonical(thing: Any) -> Any:
@@ -176,18 +272,18 @@ class Facts(msgspec.Struct, frozen=True):
 def facts(state: NodeState) -> Facts:
     log, durable = state.replica.log, state.disk.reopen(1)
     decided = []
-    for position in range(1, log.decided + 1):
+    for position in range(1, log.decided_upto + 1):
         entry = log.get(position)
         if entry is None:
             raise Violation(f"node {state.replica.pid} knows {position} as decided, without the operation")
         decided.append((position, entry.operation))
-    if state.replica.applied != log.decided:
-        raise Violation(f"node {state.replica.pid} applied {state.replica.applied} of {log.decided} decided positions")
+    if state.replica.applied != log.decided_upto:
+        raise Violation(f"node {state.replica.pid} applied {state.replica.applied} of {log.decided_upto} positions")
     stored = {entry.position: entry for entry in durable.entries}
     candidate = state.replica.candidate
     return Facts(
         tuple(decided), state.replica.acceptor.promised.leadership, durable.promised.leadership, stored,
-        durable.decided, durable.decided if state.mortal else log.decided, candidate.ballot if candidate else None,
+        durable.decided, durable.decided if state.mortal else log.decided_upto, candidate.ballot if candidate else None,
     )
 
 

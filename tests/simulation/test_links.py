@@ -42,6 +42,7 @@ def test_patterns_that_follow_other_patterns() -> None:
     settle(any_cases(60, seed=2, shaken=True))
 
 
+@pytest.mark.slow
 def test_slow_links() -> None:
     settle(one_way_cases(sample=30, delay_s=0.06))
 

@@ -1,8 +1,8 @@
 """A whole cluster in one process, on virtual time, drawn from one seed.
 
-The nodes run the very code of the real ones: paxos.Replica, kvstore.Store and the storage contract. Only the network,
-the disk's delay, the clock and the users are played here. Everything happens in one queue of events ordered by time;
-equal seeds give equal runs.
+The nodes run the very code of the real ones: engine.ReplicaDriver with its paxos.Replica, storage.GroupCommit,
+kvstore.Store and the storage contract. Only the network, the disk's delay, the clock and the users are played here.
+Everything happens in one queue of events ordered by time; equal seeds give equal runs.
 
 Observers (see checkers/) are told of every step and raise Violation when something must not be.
 """
@@ -17,7 +17,8 @@ import msgspec
 
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Heartbeat, Snapshot
-from tests.simulation.node import POINTS, Disk, Node, kind
+from tests.simulation.disk import Disk
+from tests.simulation.node import POINTS, Node, kind
 from tests.simulation.observer import HOOKS, Observer, Violation
 
 SIM_TIMING = Timing(heartbeat_s=0.1, election_s=0.5, tick_s=0.04, retry_s=0.2)

@@ -1,7 +1,7 @@
 """What must always hold, one rule a file; each looks at the cluster from outside, after every step.
 
 The other rules are judged once a run: by the history checker (linearizability), and by the liveness phase (everything
-pending gets decided in time, ballots stand still once the links do). See scenario.py.
+pending gets decided in time, no more elections once the links do not change). See scenario.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from tests.simulation.checkers.inherited import Inherited
 from tests.simulation.checkers.leaderships import Leaderships
 from tests.simulation.checkers.news import News
 from tests.simulation.checkers.once import ExactlyOnce
+from tests.simulation.checkers.served import Served
 from tests.simulation.checkers.states import EqualStates
+from tests.simulation.checkers.stopped import Stopped
 from tests.simulation.checkers.voters import Voters
 from tests.simulation.world import Observer
 
@@ -23,5 +25,5 @@ from tests.simulation.world import Observer
 def all_checkers() -> list[Observer]:
     return [
         Durability(), Voters(), Leaderships(), Inherited(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(),
-        Acknowledged(), Bounds(), News(),
+        Acknowledged(), Bounds(), News(), Stopped(), Served(),
     ]
