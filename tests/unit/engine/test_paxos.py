@@ -157,6 +157,20 @@ def test_closing_tells_of_every_undecided_operation_once_and_cancels_reads(tmp_p
     run(scenario)
 
 
+def test_what_was_told_to_be_unknown_is_not_applied_after_that(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+        rig.engine.submit(Create("a"))
+        await rig.listener.until(1)
+        ticket = rig.engine.submit(Create("b"))
+        await rig.engine.close()
+        assert rig.unknown == [ticket] and len(rig.listener.applied) == 1
+        assert not any(told[0] == "failed" for told in rig.listener.told), "closing is no failure"
+
+    run(scenario)
+
+
 def test_a_failing_disk_is_told_and_nothing_is_acknowledged(tmp_path: Path) -> None:
     async def scenario() -> None:
         rig = Rig(tmp_path)
