@@ -4,21 +4,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
-import socket
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
+from api.base import Failure, encode, result_line, result_type
+from api.client import ReceivedEvent, Reply, run_line
+from api.errors import ClientError
+from api.prompt import WaitingEvent
+from api.safe_text import coloured, visible
+from api.sockets import socket_path
 from config.config import ConfigError
-from console import Command, Layout, render
-from console import node_views as display
-from console.control_socket import address, socket_path
-from console.safe import coloured, visible
+from console import Layout, Usage
+from console.basic_views import error
+from console.node.table import NODE_TABLE
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
 from launcher.configuration import load
 
@@ -29,10 +29,6 @@ EXAMPLES = (
     ("python ctl.py --node 2 --json view c1", "its result as a line of JSON"),
     ("python ctl.py --node 2 --timeout 5 query c1 Why?", "give up waiting after five seconds"),
 )
-
-
-class NoAnswer(Exception):
-    """Says in a sentence why there is no result."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -72,62 +68,34 @@ def line_of(words: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def records(path: Path, line: str, deadline: float) -> Iterator[dict[str, Any]]:
-    """What the node says after `line` was typed, until the deadline. Raises NoAnswer, TimeoutError."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        try:
-            with address(path) as name:
-                connection.connect(name)
-        except (FileNotFoundError, ConnectionRefusedError):
-            raise NoAnswer(f"this node is not running: nobody listens at {path}") from None
-        except OSError as error:
-            raise NoAnswer(f"cannot reach this node at {path}: {error.strerror or error}") from None
-        try:
-            connection.sendall(json.dumps(line).encode() + b"\n")
-            with connection.makefile("rb") as lines:
-                while (left := deadline - time.monotonic()) > 0:
-                    connection.settimeout(left)
-                    said = lines.readline()
-                    if not said.endswith(b"\n"):
-                        raise ConnectionResetError
-                    yield json.loads(said)
-        except ConnectionError:
-            raise NoAnswer("the node left before it answered; a change may still take effect") from None
+def tell(event: ReceivedEvent) -> None:
+    """What the command waits for."""
+    if event.name == "waiting":
+        print(f"still trying: {event.decode(WaitingEvent).reason}", file=sys.stderr)
 
 
-def result_of(path: Path, line: str, timeout_s: float) -> dict[str, Any]:
-    """The result of a command; what it waits for goes to stderr. Raises NoAnswer."""
-    waited_for = ""
-    try:
-        for record in records(path, line, time.monotonic() + timeout_s):
-            match record["event"]:
-                case "result":
-                    return record
-                case "waiting":
-                    waited_for = f" ({record['reason']})"
-                    print(f"still trying: {record['reason']}", file=sys.stderr)
-                case "refused" if "command" not in record:
-                    raise NoAnswer(f"the node refuses: {record['reason']}")
-    except TimeoutError:
-        pass
-    raise NoAnswer(f"no answer within {timeout_s:g} s{waited_for}; a change may still take effect")
+def shown(line: str, reply: Reply, layout: Layout) -> str:
+    """A result for humans. Raises CommandFailed."""
+    values = reply.values()
+
+    def fill(usage: Usage, rest: str) -> str:
+        """As the node has done, if the only conversation that waits for a choice was left out."""
+        left_out = len(rest.split()) < usage.least
+        return f"{values.get('context')} {rest}" if left_out else rest
+
+    typed = NODE_TABLE.parse(1, line, fill)
+    assert typed.command is not None
+    return typed.view(reply.result(result_type(type(typed.command))), layout)
 
 
-def show(line: str, result: dict[str, Any]) -> None:
+def show(line: str, reply: Reply) -> None:
     """For humans: to stdout, or to stderr if it is an error."""
-    stream = sys.stdout if result["ok"] else sys.stderr
+    stream = sys.stdout if reply.failure is None else sys.stderr
     is_terminal = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
     width = os.get_terminal_size(stream.fileno()).columns if is_terminal else None
-    paper = Layout(width or None, is_terminal and not os.environ.get("NO_COLOR"))
-    command = Command(1, result["command"], line.split()[1:])
-    if not result["ok"]:
-        text = render.error(result, paper)
-    elif "commands" in result:
-        text = render.help_table(result, paper)
-    else:
-        shown = {key: value for key, value in result.items() if key not in ("event", "command", "line")}
-        text = display.show(command, shown, paper)
-    print((coloured if paper.colour else visible)(text), file=stream)
+    layout = Layout(width or None, is_terminal and not os.environ.get("NO_COLOR"))
+    text = shown(line, reply, layout) if reply.failure is None else error(reply.failure, layout)
+    print((coloured if layout.colour else visible)(text), file=stream)
 
 
 def main() -> int:
@@ -135,23 +103,24 @@ def main() -> int:
     try:
         config = load(wanted.config)
         config.node(wanted.node)
-    except ConfigError as error:
-        print(f"ctl.py: {error}", file=sys.stderr)
+    except ConfigError as mistake:
+        print(f"ctl.py: {mistake}", file=sys.stderr)
         return EXIT_USAGE
     line = line_of(wanted.command)
     try:
-        result = result_of(socket_path(config.data_dir, wanted.node), line, wanted.timeout)
-    except NoAnswer as problem:
-        result = {
-            "event": "result", "command": wanted.command[0], "line": 1, "ok": False, "error": str(problem),
-        }
+        reply = run_line(
+            socket_path(config.data_dir, wanted.node), line, wanted.timeout,
+            on_event=tell,
+        )
+    except ClientError as problem:
+        reply = Reply(result_line(wanted.command[0], 1, encode(Failure(error=str(problem))))[:-1])
     if wanted.json:
-        print(json.dumps(result, separators=(",", ":")))
+        print(reply.raw.decode())
     else:
-        show(line, result)
-    if result["ok"]:
+        show(line, reply)
+    if reply.failure is None:
         return 0
-    return EXIT_USAGE if result.get("kind") == "usage" else EXIT_FAILED
+    return EXIT_USAGE if reply.failure.kind == "usage" else EXIT_FAILED
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ConsensusLLM: one command to set up, run, stop, reset and test. This file only finds Python and installs into .venv;
-# what happens then is in launcher/tmux.py.
+# what happens then is in launcher/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -21,7 +21,9 @@ usage: ./run.sh [COMMAND]
   stop          stop them; conversations stay on disk
   reset         stop them and delete all conversations (asks first)
   setup         only install into .venv
-  test [ARGS]   set up, then check and test everything (ARGS go to pytest: ./run.sh test tests/unit)
+  test          set up, then check and test everything
+  test --quick  before each commit: the checks and the fast tests, in less than two minutes
+  test ARGS     the checks, then pytest with ARGS: ./run.sh test tests/unit
   torture [T]   attack a running cluster of real processes for a time, e.g. ./run.sh torture 10m
   bench [ARGS]  measure this, etcd and PySyncObj side by side (about 6 minutes; --full: everything, half an hour)
   help          this text
@@ -73,6 +75,12 @@ test_setup() {
     printf '%s' "$wanted" >.venv/installed-tests
 }
 
+quick_tests() {
+    .venv/bin/python -m pytest -n auto -m "not slow" --durations 5 --durations-min 2
+    printf 'Not run, because marked slow (./run.sh test runs all):\n'
+    .venv/bin/python -m pytest --collect-only -m slow | sed -n '/::/{s/::.*//;p}' | sort | uniq -c
+}
+
 bench_setup() {
     local wanted log=.venv-bench/install.log
     setup
@@ -86,13 +94,9 @@ bench_setup() {
 }
 
 case "${1:-start}" in
-    start | stop | reset)
+    start | stop | reset | --no-tmux)
         setup
-        exec .venv/bin/python -m launcher.tmux "${@:-start}"
-        ;;
-    --no-tmux)
-        setup
-        exec .venv/bin/python -m launcher.foreground
+        exec .venv/bin/python -m launcher "${@:-start}"
         ;;
     setup) setup ;;
     test)
@@ -100,10 +104,16 @@ case "${1:-start}" in
         test_setup
         .venv/bin/ruff check .
         .venv/bin/mypy .
-        [ "$#" -eq 0 ] || exec .venv/bin/python -m pytest "$@"
-        # Simulations share the cores; clusters of real processes and a real model want them for themselves.
-        .venv/bin/python -m pytest -n auto tests/simulation
-        exec .venv/bin/python -m pytest tests/unit tests/cluster
+        case "$*" in
+            "")
+                # Simulations share the cores; clusters of real processes and a real model want them for themselves.
+                .venv/bin/python -m pytest -n auto tests/simulation
+                .venv/bin/python -m pytest tests/unit
+                exec .venv/bin/python -m pytest tests --ignore tests/simulation --ignore tests/unit
+                ;;
+            --quick) quick_tests ;;
+            *) exec .venv/bin/python -m pytest "$@" ;;
+        esac
         ;;
     torture)
         shift

@@ -16,9 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from console.node_commands import COMMANDS
-from console.node_parsing import operation as parsed_operation
-from console.usage import parse
+from console.node.table import NODE_TABLE
 from engine.driver import ReplicaDriver
 from engine.interface import AppliedOperation, OperationId
 from kvstore.operations import Cancel, Create, Query, StoreOperation, encode
@@ -234,14 +232,11 @@ def server(operations: list[Operation]) -> Costs:
     log = AppliedLog()
     outcome = full_store().apply(CONVERSATIONS + 1, operations[0].payload)
     applied = AppliedOperation(CONVERSATIONS + 1, OperationId(1, 1, 1), (1, 1, 1), outcome, ticket=0, live=True)
-    yield "applied log", timed(len(operations), lambda _: log.note(applied), operations)
+    yield "applied log", timed(len(operations), lambda _: log.add(applied), operations)
 
 
 def console(lines: list[str]) -> Costs:
-    yield "a line to an operation", timed(
-        len(lines),
-        lambda line: parsed_operation(parse(1, line, COMMANDS), lambda context: None, lambda text: None), lines,
-    )
+    yield "a line to a command", timed(len(lines), lambda line: NODE_TABLE.parse(1, line), lines)
 
 
 def costs(count: int, size: int) -> Iterator[tuple[str, str, float]]:

@@ -28,6 +28,7 @@ from bench.bare_relay import start as start_bare
 from bench.results import RelaySample
 from net.link import NodeLink
 from net.relay.faults import Faults
+from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 
 NODES = 5
@@ -35,10 +36,18 @@ WINDOW = 2000
 """Messages that a sender has under way to each receiver at most."""
 
 
+class Unheard:
+    """What happens at the relay is of no interest here."""
+
+    def on_node_up(self, node: int) -> None: ...
+    def on_node_down(self, node: int) -> None: ...
+    def on_refused(self, notice: RefusalNotice) -> None: ...
+
+
 def relay_process(pipe: Connection, bare: bool) -> None:
     async def main() -> None:
         relay = Relay(
-            cluster=CLUSTER, nodes=range(1, NODES + 1), secret=None, faults=Faults(Random(1)), emit=lambda _: None,
+            cluster=CLUSTER, nodes=range(1, NODES + 1), secret=None, faults=Faults(Random(1)), listener=Unheard(),
         )
         pipe.send(await (start_bare(HandshakeSide) if bare else relay.start(HOST, 0)))
         leave = asyncio.Event()

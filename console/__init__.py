@@ -1,41 +1,35 @@
 """Prompts, rendering; no decisions. The same for a node's user and for the operator of the network.
 
-An entry point makes one console, gives its `emit` to whoever has news, and runs it with an executor:
+An entry point makes one console, gives its `emit` to whoever has events, and runs it with a table of commands and what
+carries them out:
 
     console = Console(Form.choose(arguments.json), title="node 1", history_path=data_dir / "history")
-    session = Session(node, console.emit, ...)                     # an Executor
-    code = await console.run(session, status_line=session.status_line)
+    session = service.open_session(lambda told: console.emit(told.event, event_text(told)))
+    code = await console.run(NODE_TABLE, NodeExecutor(session))
 
-Somebody who only has `async execute(name, args) -> dict` wraps it:
-
-    executor = Sequential(USAGES, orchestrator.execute, complete=..., show=...)
-
-`USAGES` is a list of `Usage`, for example `Usage("failLink", "A B [--oneway]", "cut a link", "failLink 1 2", 2, 3)`.
-`help` and `exit` are the console's own. A result is a dict ready for JSON with `ok`, `error` if not ok, and `text` if
-humans are to read something else than "ok". An event is a dict with a key `event`; beside it goes the text for humans,
-or a function from `Layout` (width, colours, wrapping, tables) to it. All text is made safe to show at the last moment.
+A table consists of entries, one for each command (console/command_table.py); `help` and `exit` come by themselves. An
+event is a struct of the schema (api/); beside it goes the text for humans, or a function from `Layout` (width, colours,
+wrapping, tables) to it. All text is made safe to show at the last moment.
 """
 
 from __future__ import annotations
 
-from console.executor import Earlier, Executor, Sequential
+from console.command_table import CommandTable, Earlier, Entry, Executor, TypedCommand
 from console.layout import Layout
-from console.run import Console, Form, Text, run_console
-from console.usage import Command, Result, Usage, UsageError, by_name, expectation
+from console.run import Console, Form, Text
+from console.usage import Usage, UsageError, expectation
 
 __all__ = [
-    "Command",
+    "CommandTable",
     "Console",
     "Earlier",
+    "Entry",
     "Executor",
     "Form",
     "Layout",
-    "Result",
-    "Sequential",
     "Text",
+    "TypedCommand",
     "Usage",
     "UsageError",
-    "by_name",
     "expectation",
-    "run_console",
 ]

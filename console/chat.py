@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from api.conversation import Conversation, Poll, Response, Turn, Vote
+from api.node_results import LastResult, ViewallResult, ViewResult
+from api.safe_text import one_line
+from console.basic_views import STALE
 from console.layout import Layout
-from console.safe import one_line
-from console.usage import Result
 
-STALE = "(possibly stale: no majority reachable)"
 _EXCERPT = 4
 """Lines of an answer that is to be chosen from."""
 _AROUND = 5
@@ -20,63 +23,64 @@ _QUESTION = 60
 """Characters of a question in the table."""
 
 
-def view(result: Result, paper: Layout, all_candidates: bool = False, votes: bool = False) -> str:
+def view(result: ViewResult, layout: Layout, all_candidates: bool = False, votes: bool = False) -> str:
     """One conversation: what was chosen, and all answers to an open question; on demand all answers to all, and how
     the nodes ranked them."""
-    return "\n".join([*_conversation(result, paper, all_candidates, votes), *stale(result, paper)])
+    return "\n".join([*_conversation(result, layout, all_candidates, votes), *_stale(result, layout)])
 
 
-def viewall(result: Result, paper: Layout, full: bool = False) -> str:
+def viewall(result: ViewallResult, layout: Layout, full: bool = False) -> str:
     """All conversations in order of creation: a table, or each of them in full."""
-    conversations = result["conversations"]
+    conversations = result.conversations
     if not conversations:
-        return "\n".join(["no conversations yet: create c1 makes one", *stale(result, paper)])
+        return "\n".join(["no conversations yet: create c1 makes one", *_stale(result, layout)])
     if full:
-        shown = ["\n".join(_conversation(conversation, paper, True)) for conversation in conversations]
-        return "\n".join(["\n\n".join(shown), *stale(result, paper)])
-    changed = result.get("changed", {})
+        shown = ["\n".join(_conversation(conversation, layout, True)) for conversation in conversations]
+        return "\n".join(["\n\n".join(shown), *_stale(result, layout)])
     head = ("conversation", "turns", "last question", "state", "changed")
-    rows = [_row(conversation, changed.get(conversation["context"])) for conversation in conversations]
-    return "\n".join([paper.table(head, rows), *stale(result, paper)])
+    rows = [_row(conversation, result.changed.get(conversation.context)) for conversation in conversations]
+    return "\n".join([layout.table(head, rows), *_stale(result, layout)])
 
 
-def choices(context: str, turn: Mapping[str, Any], paper: Layout) -> str:
+def last(result: LastResult, layout: Layout) -> str:
+    """The last turn, as `view` shows it."""
+    turn = result.last
+    shown = ["no questions yet"] if turn is None else _turn(result.context, result.turn, turn, layout, False)
+    return "\n".join([*shown, *_stale(result, layout)])
+
+
+def choices(context: str, turn: Turn, layout: Layout) -> str:
     """The answers of an open turn, shortened, with what to type next."""
-    lines = [paper.bold(f"{context}: all answers are in")]
-    candidates = turn["candidates"]
-    each = _EXCERPT + 1 if paper.height is None else (paper.height - _AROUND) // max(len(candidates), 1)
-    for node, candidate in candidates.items():
+    lines = [layout.bold(f"{context}: all answers are in")]
+    each = _EXCERPT + 1 if layout.height is None else (layout.height - _AROUND) // max(len(turn.candidates), 1)
+    for node, response in turn.candidates.items():
         if each > 1:
             most = min(each - 1, _EXCERPT)
-            lines += _candidate(node, _dense(candidate, " " if most == 1 else "\n"), paper, most=most)
+            lines += _response(node, _dense(response, " " if most == 1 else "\n"), layout, most=most)
         else:
-            said = candidate.get("text") or f"no answer: {candidate.get('error')}"
-            lines.append(paper.text(f"[{node}] {one_line(said, 200)}", _INDENT, most=1))
-    lines.append(paper.text(f"choose {context} N takes one, view {context} shows them whole"))
+            said = response.text or f"no answer: {response.error}"
+            lines.append(layout.text(f"[{node}] {one_line(said, 200)}", _INDENT, most=1))
+    lines.append(layout.text(f"choose {context} N takes one, view {context} shows them whole"))
     return "\n".join(lines)
 
 
-def _dense(candidate: Mapping[str, Any], joint: str) -> Mapping[str, Any]:
+def _dense(response: Response, joint: str) -> Response:
     """Without empty lines: an excerpt has none to spare. `joint` stands between the others."""
-    text = candidate.get("text")
-    if text is None:
-        return candidate
-    return {**candidate, "text": joint.join(line for line in str(text).split("\n") if line.strip())}
+    if response.text is UNSET:
+        return response
+    return replace(response, text=joint.join(line for line in response.text.split("\n") if line.strip()))
 
 
-def answer(context: str, node: int, candidate: Mapping[str, Any], paper: Layout, most: int = 40) -> str:
+def answer(context: str, node: int, response: Response, layout: Layout, most: int = 40) -> str:
     """The leader's answer to an `ask`."""
-    return "\n".join([paper.bold(f"{context}: answer"), *_candidate(node, candidate, paper, most=most)])
+    return "\n".join([layout.bold(f"{context}: answer"), *_response(node, response, layout, most=most)])
 
 
-def elected(context: str, node: int, turn: Mapping[str, Any], paper: Layout) -> str:
+def elected(context: str, node: int, turn: Turn, layout: Layout) -> str:
     """The answer that the nodes chose."""
-    head = paper.bold(f"{context}: the nodes chose node {node}'s answer")
-    return "\n".join([head, *_votes(turn["poll"], paper), *_candidate(node, turn["candidates"][str(node)], paper)])
-
-
-def stale(result: Result, paper: Layout) -> list[str]:
-    return [paper.red(STALE)] if result.get("stale") else []
+    head = layout.bold(f"{context}: the nodes chose node {node}'s answer")
+    votes = [] if turn.poll is UNSET else _votes(turn.poll, layout)
+    return "\n".join([head, *votes, *_response(node, turn.candidates[node], layout)])
 
 
 def moment(at: float | None) -> str:
@@ -89,100 +93,100 @@ def moment(at: float | None) -> str:
     return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", when)
 
 
-def _row(conversation: Mapping[str, Any], changed: float | None) -> tuple[str, str, str, str, str]:
-    turns = conversation["turns"]
-    last = turns[-1] if turns else None
-    question = "-" if last is None else one_line(last["query"], _QUESTION)
-    return conversation["context"], str(len(turns)), question, _state(last), moment(changed)
+def _stale(result: ViewResult | ViewallResult | LastResult, layout: Layout) -> list[str]:
+    return [layout.red(STALE)] if result.stale else []
 
 
-def _state(turn: Mapping[str, Any] | None) -> str:
-    if turn is None:
-        return "empty"
-    if turn["chosen"] is not None:
-        return f"node {turn['chosen']} chosen"
-    if turn["cancelled"]:
+def _row(conversation: Conversation, changed: float | None) -> Sequence[str]:
+    turns = conversation.turns
+    question = one_line(turns[-1].query, _QUESTION) if turns else "-"
+    state = _state(turns[-1]) if turns else "empty"
+    return conversation.context, str(len(turns)), question, state, moment(changed)
+
+
+def _state(turn: Turn) -> str:
+    if turn.chosen is not None:
+        return f"node {turn.chosen} chosen"
+    if turn.cancelled:
         return "given up"
-    answers = sum(candidate.get("text") is not None for candidate in turn["candidates"].values())
+    answers = sum(response.text is not UNSET for response in turn.candidates.values())
     return f"open, {answers} answer{'' if answers == 1 else 's'}"
 
 
 def _conversation(
-    conversation: Mapping[str, Any], paper: Layout, all_candidates: bool, votes: bool = False
+    conversation: Conversation | ViewResult, layout: Layout, all_candidates: bool, votes: bool = False
 ) -> Iterable[str]:
-    turns = conversation["turns"]
+    turns = conversation.turns
     count = "no questions yet" if not turns else f"{len(turns)} question{'s' if len(turns) > 1 else ''}"
-    yield f"{paper.bold(conversation['context'])}  {paper.dim(count)}"
+    yield f"{layout.bold(conversation.context)}  {layout.dim(count)}"
     for number, turn in enumerate(turns, 1):
-        yield from _turn(conversation["context"], number, turn, paper, all_candidates)
-        if votes and "poll" in turn:
-            yield from _votes(turn["poll"], paper)
+        yield from _turn(conversation.context, number, turn, layout, all_candidates)
+        if votes and turn.poll is not UNSET:
+            yield from _votes(turn.poll, layout)
 
 
-def _turn(
-    context: str, number: int, turn: Mapping[str, Any], paper: Layout, all_candidates: bool
-) -> Iterable[str]:
-    question = paper.text(turn["query"], _INDENT).split("\n")
+def _turn(context: str, number: int, turn: Turn, layout: Layout, all_candidates: bool) -> Iterable[str]:
+    question = layout.text(turn.query, _INDENT).split("\n")
     question[0] = f"{number}.".ljust(_INDENT) + question[0].lstrip()
-    yield from (paper.bold(line) for line in question)
-    chosen, candidates = turn["chosen"], turn["candidates"]
-    is_open = chosen is None and not turn["cancelled"]
-    whole = candidates if all_candidates or is_open else {n: said for n, said in candidates.items() if int(n) == chosen}
-    for node, candidate in whole.items():
-        yield from _candidate(node, candidate, paper, mark="chosen" if int(node) == chosen else "")
-    if len(whole) < len(candidates):
-        yield paper.dim(paper.text(_others(candidates, chosen), _INDENT))
-    if is_open:
-        yield paper.dim(paper.text(_next_step(context, turn), _INDENT))
-    elif chosen is None:
-        yield " " * _INDENT + paper.dim("given up")
+    yield from (layout.bold(line) for line in question)
+    shown = {
+        node: response for node, response in turn.candidates.items()
+        if all_candidates or turn.open or node == turn.chosen
+    }
+    for node, response in shown.items():
+        yield from _response(node, response, layout, mark="chosen" if node == turn.chosen else "")
+    if len(shown) < len(turn.candidates):
+        yield layout.dim(layout.text(_others(turn), _INDENT))
+    if turn.open:
+        yield layout.dim(layout.text(_next_step(context, turn), _INDENT))
+    elif turn.chosen is None:
+        yield " " * _INDENT + layout.dim("given up")
 
 
-def _votes(poll: Mapping[str, Any], paper: Layout) -> Iterable[str]:
+def _votes(poll: Poll, layout: Layout) -> Iterable[str]:
     """The points, then who preferred what."""
-    best = sorted(poll["points"].items(), key=lambda item: (-item[1], int(item[0])))
+    best = sorted(poll.points.items(), key=lambda item: (-item[1], item[0]))
     points = ", ".join(f"node {node}: {points}" for node, points in best)
-    yield paper.text(("votes so far: " if poll["open"] else "points: ") + points, _INDENT)
-    for node, vote in poll["votes"].items():
-        abstains = f"abstains: {vote.get('error')}"
-        said = abstains if "error" in vote else " > ".join(map(str, vote["order"]))
-        yield paper.dim(paper.text(f"{_voter(node, vote)}: {said}", 2 * _INDENT))
+    yield layout.text(("votes so far: " if poll.open else "points: ") + points, _INDENT)
+    for node, vote in poll.votes.items():
+        said = f"abstains: {vote.error}" if vote.order is UNSET else " > ".join(map(str, vote.order))
+        yield layout.dim(layout.text(f"{_voter(node, vote)}: {said}", 2 * _INDENT))
 
 
-def _voter(node: str, vote: Mapping[str, Any]) -> str:
-    return " ".join(filter(None, (f"[{node}]", one_line(vote.get("model") or "", 40))))
+def _voter(node: int, vote: Vote) -> str:
+    return " ".join(filter(None, (f"[{node}]", one_line(vote.model, 40))))
 
 
-def _others(candidates: Mapping[str, Any], chosen: int | None) -> str:
+def _others(turn: Turn) -> str:
     """Who else answered, on a line."""
-    said = [node for node, candidate in candidates.items() if candidate.get("error") is None and int(node) != chosen]
-    failed = [node for node, candidate in candidates.items() if candidate.get("error") is not None]
+    said = [str(node) for node, one in turn.candidates.items() if one.error is UNSET and node != turn.chosen]
+    failed = [str(node) for node, one in turn.candidates.items() if one.error is not UNSET]
     groups = (("other answers", said), ("failures", failed))
     return "; ".join(f"{what} of {', '.join(nodes)}" for what, nodes in groups if nodes)
 
 
-def _next_step(context: str, turn: Mapping[str, Any]) -> str:
-    if turn["kind"] == "ask":
+def _next_step(context: str, turn: Turn) -> str:
+    if turn.kind == "ask":
         return "waiting for the leader's answer"
-    if any(candidate.get("text") is not None for candidate in turn["candidates"].values()):
+    if any(response.text is not UNSET for response in turn.candidates.values()):
         return f"open: choose {context} N takes one of these"
     return "waiting for answers"
 
 
-def _candidate(
-    node: str | int, candidate: Mapping[str, Any], paper: Layout, mark: str = "", most: int | None = None
+def _response(
+    node: int, response: Response, layout: Layout, mark: str = "", most: int | None = None
 ) -> Iterable[str]:
-    label = _label(node, candidate)
-    for line in paper.text(f"{label}  {mark}" if mark else label, _INDENT).split("\n"):
-        yield " " * _INDENT + (paper.green if mark else paper.dim)(line[_INDENT:])
-    if candidate.get("error") is not None:
-        yield paper.red(paper.text(f"no answer: {candidate['error']}", 2 * _INDENT, most))
+    label = _label(node, response)
+    for line in layout.text(f"{label}  {mark}" if mark else label, _INDENT).split("\n"):
+        yield " " * _INDENT + (layout.green if mark else layout.dim)(line[_INDENT:])
+    if response.text is UNSET:
+        yield layout.red(layout.text(f"no answer: {response.error}", 2 * _INDENT, most))
     else:
-        yield paper.markdown(str(candidate.get("text")), 2 * _INDENT, most)
+        yield layout.markdown(response.text, 2 * _INDENT, most)
 
 
-def _label(node: str | int, candidate: Mapping[str, Any]) -> str:
-    parts = [f"[{node}]", one_line(candidate.get("model") or "", 40), f"{candidate.get('seconds', 0):.1f} s"]
-    if "before" in candidate:
-        parts.append(f"(the model saw the last {candidate['seen']} of {candidate['before']} turns)")
+def _label(node: int, response: Response) -> str:
+    parts = [f"[{node}]", one_line(response.model, 40), f"{response.seconds:.1f} s"]
+    if response.before is not UNSET:
+        parts.append(f"(the model saw the last {response.seen} of {response.before} turns)")
     return " ".join(part for part in parts if part)

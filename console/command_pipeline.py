@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
 from itertools import islice
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from console.executor import Executor
+from api.base import Failure, Result
+from api.errors import InvalidCommand
+from api.prompt import ExitCommand, ExitResult
+from console.command_table import CommandTable, Executor, TypedCommand
 from console.lines import Line
-from console.usage import EXIT, HELP, MAX_WORD, Command, Result, Usage, UsageError, help_result, parse
+from console.usage import MAX_WORD, UsageError, expectation
 
 _AT_A_TIME = 256
 """Answers that are given in one turn of the event loop."""
@@ -22,22 +24,24 @@ MAX_PENDING_CHARS = 32 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
+E = TypeVar("E", bound=Executor)
+
 
 class ResponseWriter(Protocol):
-    """Who writes down what the desk has to say."""
+    """Writes down what the pipeline has to say."""
 
-    async def answer(self, command: Command, result: Result) -> None: ...
+    async def answer(self, typed: TypedCommand, result: Result) -> None: ...
 
-    def waiting(self, command: Command, reason: str) -> None: ...
+    def waiting(self, typed: TypedCommand, reason: str) -> None: ...
 
 
 class _Pending:
     """A command that is under way."""
 
-    __slots__ = ("_awaited", "answered", "command", "result", "since", "size")
+    __slots__ = ("_awaited", "answered", "result", "since", "size", "typed")
 
-    def __init__(self, command: Command, size: int, result: asyncio.Future[Result], since: float) -> None:
-        self.command = command
+    def __init__(self, typed: TypedCommand, size: int, result: asyncio.Future[Result], since: float) -> None:
+        self.typed = typed
         self.size = size
         self.result = result
         self.since = since
@@ -56,32 +60,27 @@ class _Pending:
             await self._awaited.wait()
 
 
-class CommandPipeline:
-    """Takes lines, has them carried out by `executor`, and gives the answers to `clerk`, who also learns what a command
-    waits for that has not answered after `waiting_after` seconds."""
+class CommandPipeline(Generic[E]):
+    """Takes lines, has the commands of `table` carried out by `executor`, and gives the answers to `writer`, who also
+    learns what a command waits for that has not answered after `waiting_after` seconds."""
 
-    def __init__(self, executor: Executor, clerk: ResponseWriter, waiting_after: float) -> None:
+    def __init__(self, table: CommandTable[E], executor: E, writer: ResponseWriter, waiting_after: float) -> None:
+        self._table = table
         self._executor = executor
-        self._clerk = clerk
+        self._writer = writer
         self._waiting_after = waiting_after
-        self._commands: Mapping[str, Usage] = {**executor.commands, HELP.name: HELP, EXIT.name: EXIT}
         self._pending: deque[_Pending] = deque()
         self._size = 0
         self._last: _Pending | None = None
         self._told = 0
-        """How many of those pending, from the oldest, the clerk knows to be waiting."""
+        """How many of those pending, from the oldest, the writer knows to be waiting."""
         self._reminder: asyncio.TimerHandle | None = None
-        self._exit: Command | None = None
+        self._exit: TypedCommand | None = None
         self._changed = asyncio.Event()
         self.failed = asyncio.Event()
-        """Responder has come to an end because of a bug; `close` raises it."""
+        """Answering has come to an end because of a bug; `close` raises it."""
         self._answering = asyncio.ensure_future(self._answer_in_order())
         self._answering.add_done_callback(lambda task: None if task.cancelled() else self.failed.set())
-
-    @property
-    def commands(self) -> Mapping[str, Usage]:
-        """All that may be typed."""
-        return self._commands
 
     async def take(self, line: Line) -> bool:
         """Starts what a line says; waits while too much is under way. False if it says that the user leaves."""
@@ -91,18 +90,22 @@ class CommandPipeline:
         try:
             if line.error is not None:
                 raise UsageError(line.error)
-            command = parse(line.number, text, self._commands, self._executor.fill)
-        except UsageError as error:
-            name = (text.split(None, 1) or [""])[0][:MAX_WORD]
-            self._start(Command(line.number, name), 0, _done({"ok": False, "error": str(error), "kind": "usage"}))
-        else:
-            if command.name == EXIT.name:
-                self._exit = command
-                return False
-            if self._commands[command.name].at_once:
-                await self._clerk.answer(command, await self._at_once(command))
+            typed = self._table.parse(line.number, text, self._executor.fill)
+        except UsageError as wrong:
+            name = wrong.name or (text.split(None, 1) or [""])[0][:MAX_WORD]
+            typed, failure = TypedCommand(line.number, name), Failure(error=str(wrong), kind=wrong.kind)
+            if wrong.at_once:
+                await self._writer.answer(typed, failure)
             else:
-                self._start(command, len(text), self._submit(command))
+                self._start(typed, 0, _done(failure))
+        else:
+            if isinstance(typed.command, ExitCommand):
+                self._exit = typed
+                return False
+            if typed.at_once:
+                await self._writer.answer(typed, await _outcome(typed, self._submit(typed)))
+            else:
+                self._start(typed, len(text), self._submit(typed))
         while len(self._pending) >= MAX_PENDING or self._size >= MAX_PENDING_CHARS:
             await self._change()
         return True
@@ -116,7 +119,7 @@ class CommandPipeline:
         except TimeoutError:
             await self._give_up()
         if self._exit is not None:
-            await self._clerk.answer(self._exit, {"ok": True})
+            await self._writer.answer(self._exit, ExitResult())
 
     async def close(self) -> None:
         """Ends what is still under way, unanswered."""
@@ -129,27 +132,21 @@ class CommandPipeline:
         if not self._answering.cancelled() and (error := self._answering.exception()):
             raise error
 
-    def _start(self, command: Command, size: int, result: asyncio.Future[Result]) -> None:
+    def _start(self, typed: TypedCommand, size: int, result: asyncio.Future[Result]) -> None:
         loop = asyncio.get_running_loop()
-        self._last = _Pending(command, size, result, loop.time())
+        self._last = _Pending(typed, size, result, loop.time())
         self._pending.append(self._last)
         self._size += size
         self._changed.set()
         if self._reminder is None:
             self._reminder = loop.call_later(self._waiting_after, self._remind)
 
-    def _submit(self, command: Command) -> asyncio.Future[Result]:
+    def _submit(self, typed: TypedCommand) -> asyncio.Future[Result]:
         earlier = _nothing if self._last is None else self._last.until_answered
         try:
-            result = self._executor.submit(command, earlier)
+            return asyncio.ensure_future(typed.run(self._executor, earlier))
         except Exception as error:  # noqa: BLE001 - a bug in one command must not take the process down
-            return _done(_bug(error))
-        return result if isinstance(result, asyncio.Future) else asyncio.ensure_future(result)
-
-    async def _at_once(self, command: Command) -> Result:
-        if command.name == HELP.name:
-            return help_result(command.args, self._commands)
-        return await self._submit(command)
+            return _done(_failure(typed, error))
 
     async def _answer_in_order(self) -> None:
         answered = 0
@@ -162,7 +159,7 @@ class CommandPipeline:
                 await _settled(pending.result)
             elif answered % _AT_A_TIME == 0:
                 await asyncio.sleep(0)  # many at once must not hold up whatever else this loop does
-            await self._clerk.answer(pending.command, _result(pending.result))
+            await self._writer.answer(pending.typed, _result(pending.typed, pending.result))
             self._forget_first()
 
     async def _give_up(self) -> None:
@@ -172,7 +169,7 @@ class CommandPipeline:
             pending.result.cancel()  # all of them first: none may start because the one before it has answered
         while self._pending:
             pending = self._pending[0]
-            await self._clerk.answer(pending.command, _result(pending.result))
+            await self._writer.answer(pending.typed, _result(pending.typed, pending.result))
             self._forget_first()
 
     def _forget_first(self) -> None:
@@ -192,7 +189,7 @@ class CommandPipeline:
                 self._reminder = loop.call_at(due, self._remind)
                 return
             self._told += 1
-            self._clerk.waiting(pending.command, self._executor.waiting_for(pending.command))
+            self._writer.waiting(pending.typed, self._executor.waiting_for(pending.typed))
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -215,20 +212,28 @@ async def _settled(result: asyncio.Future[Result]) -> None:
         result.remove_done_callback(tell)
 
 
-async def _nothing() -> None:
-    """What there is to wait for before the first command."""
+async def _outcome(typed: TypedCommand, result: asyncio.Future[Result]) -> Result:
+    if not result.done():
+        await _settled(result)
+    return _result(typed, result)
 
 
-def _bug(error: BaseException) -> Result:
-    _log.error("a command failed", exc_info=error)
-    return {"ok": False, "error": f"internal error: {type(error).__name__}: {error}"}
-
-
-def _result(future: asyncio.Future[Result]) -> Result:
+def _result(typed: TypedCommand, future: asyncio.Future[Result]) -> Result:
     if future.done() and not future.cancelled():
         error = future.exception()
-        return future.result() if error is None else _bug(error)
-    return {"ok": False, "error": "left before this was answered; a change may still take effect"}
+        return future.result() if error is None else _failure(typed, error)
+    return Failure(error="left before this was answered; a change may still take effect")
+
+
+def _failure(typed: TypedCommand, error: BaseException) -> Failure:
+    if isinstance(error, InvalidCommand) and typed.entry is not None:
+        return Failure(error=f"{error}; {expectation(typed.entry.usage)}", kind="usage")
+    _log.error("a command failed", exc_info=error)
+    return Failure(error=f"internal error: {type(error).__name__}: {error}")
+
+
+async def _nothing() -> None:
+    """What there is to wait for before the first command."""
 
 
 def _done(result: Result) -> asyncio.Future[Result]:

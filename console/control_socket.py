@@ -1,28 +1,32 @@
-"""A running node's back door for scripts: a Unix-domain socket beside its disk.
+"""A running node's socket for scripts and programs: a Unix-domain socket beside its disk.
 
 It takes one command a line and answers with the same lines of JSON as `--json`, events included. A line that is a JSON
-string stands for the text in it, so that a text may have line feeds. Only this system's user may use it (mode 600).
+string stands for the text in it, so that a text may have line feeds; a JSON object is a typed command. Only this
+system's user may use it (mode 600).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import select
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from console import Command, Result, Text
+from api.base import Event, Result, encode, encode_gently, result_line
+from api.node_events import RefusedEvent
+from api.prompt import DroppedEvent, WaitingEvent
+from api.sockets import address
 from console.command_pipeline import CommandPipeline
-from console.encoding import encode_gently, encode_line, result_record, waiting_record
+from console.command_table import TypedCommand
 from console.lines import Line, LineSplitter
-from server.event_feed import Emit
-from server.session import COMMANDS, Session
+from console.node.executor import NodeExecutor
+from console.node.table import NODE_TABLE
+from server.event_feed import SessionEvent, Tell
+from server.session import Session
 
 MAX_CLIENTS = 64
 WAITING_AFTER = 2.0
@@ -32,42 +36,19 @@ BOUND = 4 * 1024 * 1024
 _CHUNK = 64 * 1024
 _LOOK_EVERY = 0.5
 """Seconds: so often it is noticed that a client has gone which waits for nothing but a result."""
-_LONGEST_PATH = 100
-"""Bytes; the systems' bounds for a socket's address are 104 and 108."""
 
 _log = logging.getLogger(__name__)
 
 
-def socket_path(data_dir: Path, number: int) -> Path:
-    """Where node `number` listens."""
-    return data_dir / f"node-{number}.sock"
-
-
-@contextlib.contextmanager
-def address(path: Path) -> Iterator[str]:
-    """A name of the socket that is short enough to be used. Raises OSError if there is none."""
-    if len(os.fsencode(path)) <= _LONGEST_PATH:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        short = f"/proc/self/fd/{folder}/{path.name}"
-        if not os.path.isdir(os.path.dirname(short)):
-            raise OSError(f"the path {path} is too long for a socket")
-        yield short
-    finally:
-        os.close(folder)
-
-
-class Control:
-    """Listens at `path`. `make_session` gives each client a session, `forget` ends it."""
+class ControlSocket:
+    """Listens at `path`. `open_session` gives each client a session, `close_session` ends it."""
 
     def __init__(
-        self, path: Path, make_session: Callable[[Emit], Session], forget: Callable[[Session], None]
+        self, path: Path, open_session: Callable[[Tell], Session], close_session: Callable[[Session], None]
     ) -> None:
         self.path = path
-        self._make_session = make_session
-        self._forget = forget
+        self._open_session = open_session
+        self._close_session = close_session
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
@@ -101,15 +82,15 @@ class Control:
         assert task is not None
         try:
             if len(self._clients) >= MAX_CLIENTS:
-                writer.write(encode_line({"event": "refused", "reason": f"{MAX_CLIENTS} clients are here already"}))
+                writer.write(encode(RefusedEvent(f"{MAX_CLIENTS} clients are here already")) + b"\n")
                 return
             self._clients.add(task)
             client = _Client(reader, writer)
-            session = self._make_session(client.emit)
+            session = self._open_session(client.tell)
             try:
                 await client.serve(session)
             finally:
-                self._forget(session)
+                self._close_session(session)
         except asyncio.CancelledError:
             pass  # the node is leaving: so does the client, without a word in the log
         finally:
@@ -118,7 +99,7 @@ class Control:
 
 
 class _Client:
-    """One connection; the clerk of its desk. What is said in one turn of the event loop is sent together."""
+    """One connection; the writer of its pipeline. What is said in one turn of the event loop is sent together."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -131,9 +112,9 @@ class _Client:
 
     async def serve(self, session: Session) -> None:
         """Until the client has gone, or has said all and got all answers."""
-        desk = CommandPipeline(session, self, WAITING_AFTER)
-        conversing = asyncio.ensure_future(self._converse(desk))
-        ends = [asyncio.ensure_future(event.wait()) for event in (self._gone, desk.failed)]
+        pipeline = CommandPipeline(NODE_TABLE, NodeExecutor(session), self, WAITING_AFTER)
+        conversing = asyncio.ensure_future(self._converse(pipeline))
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._gone, pipeline.failed)]
         try:
             await asyncio.wait([conversing, *ends], return_when=asyncio.FIRST_COMPLETED)
             if conversing.done():
@@ -142,23 +123,15 @@ class _Client:
             for waiting in (conversing, *ends):
                 waiting.cancel()
             await asyncio.wait([conversing])
-            await desk.close()
+            await pipeline.close()
             self._flush()
 
-    def emit(self, event: Mapping[str, Any], text: Text = None) -> None:
-        if self._gone.is_set() or self._waiting_bytes() > BOUND:
-            self._dropped += 1
-            return
-        if self._dropped:
-            count, self._dropped = self._dropped, 0
-            self._write(encode_line({"event": "dropped", "count": count}))
-        self._write(encode_line(event))
+    def tell(self, told: SessionEvent) -> None:
+        self._emit(told.event)
 
-    async def answer(self, command: Command, result: Result) -> None:
-        record = result_record(command, result)
-        usage = COMMANDS.get(command.name)
-        large = usage is not None and usage.large
-        self._write((await asyncio.to_thread(encode_gently, record)).encode() + b"\n" if large else encode_line(record))
+    async def answer(self, typed: TypedCommand, result: Result) -> None:
+        encoded = await asyncio.to_thread(encode_gently, result) if typed.large else encode(result)
+        self._write(result_line(result.replies_to or typed.name, typed.line, encoded))
         if self._waiting_bytes() > BOUND:
             self._flush()
             try:
@@ -166,8 +139,17 @@ class _Client:
             except ConnectionError:
                 self._gone.set()
 
-    def waiting(self, command: Command, reason: str) -> None:
-        self.emit(waiting_record(command, reason))
+    def waiting(self, typed: TypedCommand, reason: str) -> None:
+        self._emit(WaitingEvent(typed.name, typed.line, reason))
+
+    def _emit(self, event: Event) -> None:
+        if self._gone.is_set() or self._waiting_bytes() > BOUND:
+            self._dropped += 1
+            return
+        if self._dropped:
+            count, self._dropped = self._dropped, 0
+            self._write(encode(DroppedEvent(count)) + b"\n")
+        self._write(encode(event) + b"\n")
 
     def _write(self, line: bytes) -> None:
         if not self._unsent:
@@ -185,21 +167,21 @@ class _Client:
     def _waiting_bytes(self) -> int:
         return self._unsent_bytes + self._writer.transport.get_write_buffer_size()
 
-    async def _converse(self, desk: CommandPipeline) -> None:
+    async def _converse(self, pipeline: CommandPipeline[NodeExecutor]) -> None:
         async for lines in self._lines():
-            if not await self._take(lines, desk):
+            if not await self._take(lines, pipeline):
                 break
-        finishing = asyncio.ensure_future(desk.finish(None))
+        finishing = asyncio.ensure_future(pipeline.finish(None))
         try:
             while not finishing.done() and not self._hung_up():
                 await asyncio.wait([finishing], timeout=_LOOK_EVERY)
         finally:
             finishing.cancel()
 
-    async def _take(self, lines: Iterable[Line], desk: CommandPipeline) -> bool:
+    async def _take(self, lines: Iterable[Line], pipeline: CommandPipeline[NodeExecutor]) -> bool:
         """False if the client says that it leaves."""
         for line in lines:
-            if not await desk.take(_unwrapped(line)):
+            if not await pipeline.take(_unwrapped(line)):
                 return False
         return True
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from api.safe_text import coloured, visible
 from console.cells import chopped, steady, width
-from console.safe import coloured, visible
 
 _UNBOUNDED = 1_000_000
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class Layout(msgspec.Struct, frozen=True):
     """`width` in terminal cells; None means lines of any length (a pipe or a file). `height` is in lines, None if there
     is no screen that they would leave. All methods make their input safe
-    to show (see console/safe.py)."""
+    to show (see api/safe_text.py)."""
 
     width: int | None = None
     colour: bool = False

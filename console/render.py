@@ -1,110 +1,70 @@
-"""Results and news for humans: calm, aligned, wrapped. Decides nothing; gets what the JSON form gets."""
+"""Results for humans: calm, aligned, wrapped. Decides nothing; gets what the JSON form gets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from console.chat import STALE, answer, choices, elected, moment, view, viewall
+from api.base import builtins
+from api.node_results import LogEntry, LogResult, NodeStatus
+from api.safe_text import one_line
+from console.chat import moment
 from console.layout import Layout
-from console.safe import one_line
-from console.usage import Command, Result
-
-__all__ = [
-    "STALE", "answer", "choices", "elected", "error", "help_table", "log", "pairs", "plain_result", "status",
-    "status_line", "view", "viewall",
-]
 
 
-def plain_result(command: Command, result: Result, paper: Layout) -> str:
-    """What fits any command: the error, a `text`, the table of help, or "ok"."""
-    if not result.get("ok"):
-        return error(result, paper)
-    if "text" in result:
-        return paper.text(str(result["text"]))
-    if "commands" in result:
-        return help_table(result, paper)
-    return "ok"
-
-
-def error(result: Result, paper: Layout) -> str:
-    shown = paper.text(f"error: {result.get('error', 'no reason given')}")
-    return paper.red(shown + "\n" + STALE if result.get("stale") else shown)
-
-
-def help_table(result: Result, paper: Layout) -> str:
-    """All commands as a table; a single one with its example and what else there is to know."""
-    shown = paper.table(("", ""), [(entry["usage"], entry["help"]) for entry in result["commands"]])
-    if len(result["commands"]) == 1:
-        (only,) = result["commands"]
-        if only["example"]:
-            shown += "\n" + paper.text(f"for example: {only['example']}")
-        if only.get("details"):
-            shown += "\n" + paper.text(only["details"])
-    else:
-        shown += "\n" + paper.dim("help COMMAND tells more")
-    return shown
-
-
-def pairs(values: Mapping[str, Any], paper: Layout) -> str:
+def pairs(values: Mapping[str, Any], layout: Layout) -> str:
     """Keys and values, one pair a line."""
-    return paper.table(("", ""), [(key, _plain(value)) for key, value in values.items()])
+    return layout.table(("", ""), [(key, _plain(value)) for key, value in values.items()])
 
 
-def status(result: Result, paper: Layout) -> str:
-    shown = {key: value for key, value in result.items() if key != "ok"}
-    if isinstance(shown.get("ballot"), list):
-        shown["ballot"] = _ballot(shown["ballot"])
-    return pairs(shown, paper)
+def status(result: NodeStatus, layout: Layout) -> str:
+    shown = {key: value for key, value in builtins(result).items() if key != "ok"}
+    return pairs({**shown, "ballot": ballot(result.ballot)}, layout)
 
 
-def status_line(values: Mapping[str, Any], width: int | None = None) -> str:
-    """The one line under a node's prompt; in a narrow window, in fewer words."""
-    leader, links, llm = values.get("leader"), values.get("links"), values.get("llm", {}).get("in_flight")
-    ballot = _ballot(values["ballot"]) if "ballot" in values else ""
-    ballot = "" if ballot == "-" else ballot
-    decided, applied, queued = (values.get(key, "?") for key in ("decided", "applied", "queued"))
-    peers = f"/{values['nodes'] - 1}" if "nodes" in values else ""
-    node, role = values.get("node", "?"), values.get("role", "?")
+def status_line(status: NodeStatus, nodes: int, in_flight: int | None, width: int | None = None) -> str:
+    """The one line under the prompt of a node, one of `nodes`, with so many requests to its LLM in flight; in a narrow
+    window, in fewer words."""
+    own_ballot = ballot(status.ballot).strip("-")
+    leader = f"leader {status.leader}" if status.leader else "no leader"
+    links = f"links {len(status.links)}"
     long = [
-        f"node {node} {role}", f"leader {leader}" if leader else "no leader", ballot,
-        f"decided {decided} applied {applied}", f"queue {queued}",
-        f"links {len(links)}{peers}" if links is not None else "",
-        f"LLM {llm} in flight" if llm is not None else "",
+        f"node {status.node} {status.role}", leader, own_ballot, f"decided {status.decided} applied {status.applied}",
+        f"queue {status.queued}", f"{links}/{nodes - 1}", "" if in_flight is None else f"LLM {in_flight} in flight",
     ]
-    medium = [
-        *long[:3], f"applied {applied} of {decided}", *long[4:6], f"LLM {llm}" if llm is not None else "",
-    ]
+    short_llm = "" if in_flight is None else f"LLM {in_flight}"
+    medium = [*long[:3], f"applied {status.applied} of {status.decided}", *long[4:6], short_llm]
     short = [
-        f"{node} {role}", long[1], ballot, f"{decided}/{applied}", f"q{queued}",
-        f"links {len(links)}" if links is not None else "", f"LLM {llm}" if llm is not None else "",
+        f"{status.node} {status.role}", leader, own_ballot, f"{status.decided}/{status.applied}", f"q{status.queued}",
+        links, short_llm,
     ]
     forms = [" | ".join(filter(None, long)), " | ".join(filter(None, medium)), "|".join(filter(None, short))]
     fitting = (form for form in forms if width is None or len(form) <= width)
     return one_line(next(fitting, forms[-1]), width or 200)
 
 
-def log(result: Result, paper: Layout) -> str:
+def log(result: LogResult, layout: Layout) -> str:
     """The last decided operations as a table."""
-    if not result["log"]:
+    if not result.log:
         return "nothing has been applied here yet"
     head = ("position", "ballot", "by", "when", "operation")
-    return paper.table(head, [_decided(entry) for entry in result["log"]], rigid=4)
+    return layout.table(head, [_operation(entry) for entry in result.log], rigid=4)
 
 
-def _decided(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    ballot = "learned" if entry["ballot"] is None else _ballot(entry["ballot"])
-    words = [entry["command"], entry["context"] or ""]
-    if entry["node"] is not None:
-        words.append(f"node {entry['node']}")
-    if entry["error"] is not None:
-        words.append(f"- refused: {one_line(entry['error'], 60)}")
-    elif entry["text"]:
-        words.append("- " + one_line(entry["text"], 60))
-    return str(entry["position"]), ballot, f"node {entry['origin']}", moment(entry["at"]), " ".join(filter(None, words))
+def _operation(entry: LogEntry) -> Sequence[str]:
+    accepted = "learned" if entry.ballot is None else ballot(entry.ballot)
+    words = [entry.command, entry.context or ""]
+    if entry.node is not None:
+        words.append(f"node {entry.node}")
+    if entry.error is not None:
+        words.append(f"- refused: {one_line(entry.error, 60)}")
+    elif entry.text:
+        words.append("- " + one_line(entry.text, 60))
+    by = f"node {entry.origin}"
+    return str(entry.position), accepted, by, moment(entry.at), " ".join(filter(None, words))
 
 
-def _ballot(numbers: Sequence[int]) -> str:
+def ballot(numbers: Sequence[int]) -> str:
     """A node that has heard of no leadership yet, or follows none, has no ballot."""
     if not numbers[0]:
         return "-"

@@ -1,26 +1,28 @@
-"""The console: one door for a person in a terminal, a script behind a pipe, and a program that reads JSON."""
+"""The console: the same for a person in a terminal, a script behind a pipe, and a program that reads JSON."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from console import render
+from msgspec.structs import replace
+
+from api.base import Event, Failure, Record, Result, encode, encode_gently, result_line
+from api.prompt import DroppedEvent, ExitCommand, WaitingEvent
+from api.safe_text import coloured, visible
+from console.basic_views import error
 from console.command_pipeline import CommandPipeline
-from console.encoding import encode, encode_gently, result_record, waiting_record
-from console.executor import Executor
+from console.command_table import CommandTable, Executor, TypedCommand
 from console.layout import Layout
 from console.lines import PipeInput
 from console.outbox import Outbox, write_all
 from console.pages import Pages
-from console.safe import coloured, visible
-from console.usage import EXIT, HELP, Command, Result, UsageError, find
 
 if TYPE_CHECKING:
     from console.terminal import Terminal
@@ -38,6 +40,8 @@ _FLUSH_WITHIN = 1.0
 _STATUS_EVERY = 0.25
 
 _log = logging.getLogger(__name__)
+
+E = TypeVar("E", bound=Executor)
 
 
 class Form(StrEnum):
@@ -76,7 +80,6 @@ class Console:
         self._stdin = stdin
         self._stdout = stdout
         self._terminal: Terminal | None = None
-        self._executor: Executor | None = None
         self._prompt: Callable[[], str] | None = None
         self._more = Pages()
         self._dropped = 0
@@ -86,7 +89,7 @@ class Console:
         self._notices = Outbox(lambda text: write_all(stderr, text)) if form is Form.JSON else self._out
 
     @property
-    def paper(self) -> Layout:
+    def layout(self) -> Layout:
         """What text for humans is laid out for, now."""
         colour = self.form is Form.TERMINAL and not os.environ.get("NO_COLOR")
         try:
@@ -102,15 +105,14 @@ class Console:
         except OSError:
             return 0
 
-    def emit(self, event: Mapping[str, Any], text: Text = None) -> None:
-        """Shows an event: the mapping (with a key `event`) as JSON, or `text` to humans. Dropped, and counted, while
-        the reader is far behind."""
+    def emit(self, event: Event, text: Text = None) -> None:
+        """Shows an event: as JSON, or `text` to humans. Dropped, and counted, while the reader is far behind."""
         if self._out.full:
             self._dropped += 1
             return
         if self._dropped:
             count, self._dropped = self._dropped, 0
-            self._write({"event": "dropped", "count": count}, f"({count} messages dropped: output was too slow)")
+            self._write(DroppedEvent(count), f"({count} messages dropped: output was too slow)")
         self._write(event, text)
 
     def say(self, text: str) -> None:
@@ -119,7 +121,7 @@ class Console:
             self._notices.write(visible(self._wrap(text)).rstrip("\n") + "\n")
 
     async def run(
-        self, executor: Executor, *, status_line: Callable[[], str] | None = None,
+        self, table: CommandTable[E], executor: E, *, status_line: Callable[[], str] | None = None,
         prompt: Callable[[], str] | None = None,
     ) -> int:
         """Serves until the end of input, `exit` or Ctrl-D; returns the exit code of the process. What `prompt` returns
@@ -127,11 +129,11 @@ class Console:
 
         Cancel it to leave at once; what is already written is then still handed over, within a second.
         """
-        self._executor = executor
         self._prompt = prompt
-        desk = CommandPipeline(executor, self, WAITING_AFTER)
-        serving = asyncio.ensure_future(self._serve(desk, status_line))
-        ends = [asyncio.ensure_future(event.wait()) for event in (self._out.gone, desk.failed)]
+        pipeline = CommandPipeline(table, executor, self, WAITING_AFTER)
+        complete = partial(table.complete, executor)
+        serving = asyncio.ensure_future(self._serve(pipeline, complete, status_line))
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._out.gone, pipeline.failed)]
         try:
             await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
@@ -142,7 +144,7 @@ class Console:
             for waiting in (serving, *ends):
                 waiting.cancel()
             await asyncio.wait([serving])
-            await desk.close()
+            await pipeline.close()
             await self.close()
 
     async def close(self) -> None:
@@ -160,34 +162,35 @@ class Console:
         for outbox in outboxes:
             outbox.close()
 
-    async def answer(self, command: Command, result: Result) -> None:
+    async def answer(self, typed: TypedCommand, result: Result) -> None:
         """Shows a result; waits while the reader is far behind."""
         await self._out.room()
-        usage = self._executor.commands.get(command.name) if self._executor else None
-        if usage is not None and usage.large:
-            text = await asyncio.to_thread(self._lay_out, command, result, True)
+        if typed.large:
+            text = await asyncio.to_thread(self._lay_out, typed, result)
         else:
-            text = self._lay_out(command, result, False)
+            text = self._lay_out(typed, result)
         if self.form is Form.TERMINAL:
-            text = self._more.first(text, self._rows(), self.paper)
+            text = self._more.first(text, self._rows(), self.layout)
         self._out.write(text)
 
-    def waiting(self, command: Command, reason: str) -> None:
+    def waiting(self, typed: TypedCommand, reason: str) -> None:
         """Says that a command is still under way."""
         if self.form is Form.TERMINAL:
-            self._late.add(command.line)
-        usage = self._executor.commands.get(command.name) if self._executor else None
-        seen = usage is not None and usage.shows_progress
-        self.emit(waiting_record(command, reason), None if seen else f"{command}: still trying: {reason}")
+            self._late.add(typed.line)
+        text = None if typed.shows_progress else f"{typed}: still trying: {reason}"
+        self.emit(WaitingEvent(typed.name, typed.line, reason), text)
 
-    async def _serve(self, desk: CommandPipeline, status_line: Callable[[], str] | None) -> None:
+    async def _serve(
+        self, pipeline: CommandPipeline[E], complete: Callable[[list[str]], Iterable[str]],
+        status_line: Callable[[], str] | None,
+    ) -> None:
         source: Terminal | PipeInput
         if self.form is Form.TERMINAL:
             from console.terminal import Terminal  # slow to import, and of no use to pipes
 
             source = self._terminal = Terminal(
-                lambda: f"{self._title}{self._prompt() if self._prompt else ''}> ", self._history_path,
-                self._completer(desk), self._stdout,
+                lambda: f"{self._title}{self._prompt() if self._prompt else ''}> ", self._history_path, complete,
+                self._stdout,
             )
         else:
             source = PipeInput(self._stdin)
@@ -196,23 +199,23 @@ class Console:
         try:
             async for line in source.lines():
                 await self._out.room()
-                if (page := self._more.next(line.text, self._rows(), self.paper)) is not None:
+                if (page := self._more.next(line.text, self._rows(), self.layout)) is not None:
                     self._out.write(page)
                     continue
-                if not await desk.take(line):
+                if not await pipeline.take(line):
                     limit = EXIT_WITHIN
                     break
             source.stop()
-            await self._finish(desk, limit)
+            await self._finish(pipeline, limit)
         finally:
             refreshing.cancel()
             source.stop()
 
-    async def _finish(self, desk: CommandPipeline, limit: float | None) -> None:
+    async def _finish(self, pipeline: CommandPipeline[E], limit: float | None) -> None:
         """Answers what is pending. The outer bound is for a reader who takes nothing."""
         try:
             async with asyncio.timeout(None if limit is None else limit + _FLUSH_WITHIN):
-                await desk.finish(limit)
+                await pipeline.finish(limit)
                 await self._out.drained()
         except TimeoutError:
             _log.warning("the output is not taken; leaving without it")
@@ -223,60 +226,41 @@ class Console:
             self._terminal.show_status(status_line())
             await asyncio.sleep(_STATUS_EVERY)
 
-    def _completer(self, desk: CommandPipeline) -> Callable[[list[str]], Iterable[str]]:
-        def complete(words: list[str]) -> Iterable[str]:
-            if not words:
-                return list(desk.commands)
-            try:
-                name = find(words[0], desk.commands).name
-            except UsageError:
-                return []
-            if name == HELP.name:
-                return [] if words[1:] else list(desk.commands)
-            return self._executor.complete([name, *words[1:]]) if self._executor else []
-
-        return complete
-
-    def _write(self, event: Mapping[str, Any], text: Text) -> None:
+    def _write(self, event: Event, text: Text) -> None:
         if self.form is Form.JSON:
-            self._out.write(encode(event) + "\n")
+            self._out.write(encode(event).decode() + "\n")
         elif text is not None:
             shown = self._wrap(text) if isinstance(text, str) else self._laid_out(text, event)
             self._out.write(self._for_humans(shown))
 
     def _wrap(self, text: str) -> str:
         """A terminal by itself would break lines in the middle of words."""
-        return self.paper.text(text) if self.form is Form.TERMINAL else text
+        return self.layout.text(text) if self.form is Form.TERMINAL else text
 
-    def _lay_out(self, command: Command, result: Result, large: bool) -> str:
+    def _lay_out(self, typed: TypedCommand, result: Result) -> str:
         """A result as it is written. Large ones are encoded in small steps, in a thread: see `answer`."""
         if self.form is Form.JSON:
-            record = result_record(command, result)
-            return (encode_gently(record) if large else encode(record)) + "\n"
-        return self._for_humans(self._for_reading(command, result))
+            encoded = encode_gently(result) if typed.large else encode(result)
+            return result_line(result.replies_to or typed.name, typed.line, encoded).decode()
+        return self._for_humans(self._for_reading(typed, result))
 
-    def _for_reading(self, command: Command, result: Result) -> str:
-        paper = self.paper
-        if command.name == EXIT.name:
+    def _for_reading(self, typed: TypedCommand, result: Result) -> str:
+        if isinstance(typed.command, ExitCommand):
             return ""
-        late = command.line in self._late
-        self._late.discard(command.line)
-        if not result.get("ok"):
-            if late:
-                result = {**result, "error": f"{command}: {result.get('error')}"}
-            shown = render.error(result, paper)
-            return shown if self.form is Form.TERMINAL else f"line {command.line}: {shown}"
-        if self._executor is None or command.name == HELP.name:
-            return render.plain_result(command, result, paper)
-        return self._laid_out(partial(self._executor.show, command, result), result)
+        late = typed.line in self._late
+        self._late.discard(typed.line)
+        if isinstance(result, Failure):
+            shown = error(replace(result, error=f"{typed}: {result.error}") if late else result, self.layout)
+            return shown if self.form is Form.TERMINAL else f"line {typed.line}: {shown}"
+        return self._laid_out(partial(typed.view, result), result)
 
-    def _laid_out(self, lay_out: Callable[[Layout], str], record: Mapping[str, Any]) -> str:
-        paper = self.paper
+    def _laid_out(self, lay_out: Callable[[Layout], str], record: Record) -> str:
+        layout = self.layout
         try:
-            return lay_out(paper)
+            return lay_out(layout)
         except Exception:  # noqa: BLE001 - a bug in how something looks must not stop a node at work
             _log.exception("something could not be laid out")
-            return paper.text(encode(record))
+            return layout.text(encode(record).decode())
 
     def _for_humans(self, text: str) -> str:
         """The last gate before a terminal: whatever a renderer forgot becomes visible here."""
@@ -290,15 +274,3 @@ class Console:
             write_all(self._stdout, text)
         else:
             terminal.print(text)
-
-
-async def run_console(
-    executor: Executor,
-    form: Form,
-    *,
-    title: str = "",
-    history_path: Path | None = None,
-    status_line: Callable[[], str] | None = None,
-) -> int:
-    """A console for somebody who has no events to show; see `Console`."""
-    return await Console(form, title=title, history_path=history_path).run(executor, status_line=status_line)

@@ -32,9 +32,9 @@ from prompt_toolkit.output import create_output
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import DynamicStyle, Style
 
+from api.safe_text import coloured, one_line, visible
 from console.lines import Line, typed_line
 from console.outbox import write_all
-from console.safe import coloured, one_line, visible
 
 _HISTORY_LINE = 16 * 1024
 """Characters; longer lines are not kept in the history."""

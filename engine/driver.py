@@ -187,8 +187,9 @@ class ReplicaDriver:
 
     @stop_on_error
     def receive(self, sender: int, message: AnyMessage) -> None:
-        """From another node. Dropped while the disk is far behind: losing a message is legal."""
-        if not self._disk.full:
+        """From another node. Dropped while the disk is far behind: losing a message is legal. What claims to come from
+        this node itself is dropped, too: its own votes count only when they come back from its own disk."""
+        if sender != self.replica.pid and not self._disk.full:
             self._take_in(sender, message)
             self._wake()
 
@@ -286,7 +287,7 @@ class ReplicaDriver:
 
     def _tell_status(self) -> None:
         status = self.replica.status()
-        told = (status.role, status.leader, status.links, status.standing)
+        told = (status.role, status.leader, status.links, status.voter_status)
         if told != self._told:
             self._told = told
             if self.observer is not None:

@@ -190,5 +190,5 @@ def _engine_status(status: Status) -> EngineStatus:
     ballot = status.ballot
     return EngineStatus(
         status.node, status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
-        status.applied, status.queued, str(status.standing), status.links,
+        status.applied, status.queued, str(status.voter_status), status.links,
     )

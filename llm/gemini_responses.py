@@ -29,7 +29,7 @@ _NAME = re.compile(r"None|[0-9]{1,4}|[A-Z][A-Z_]{0,60}")
 _MAX_CHARS = 200_000
 """No answer is collected beyond this: it is too long anyway, and whoever sent so much may never end."""
 _CHARS_PER_TOKEN = 4
-"""To guess how far an answer is where Gemini does not tell."""
+"""To guess how far an answer is where Gemini does not say."""
 
 
 class Answer(NamedTuple):

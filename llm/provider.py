@@ -52,7 +52,7 @@ class Prompt(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What an LLM answered. Token counts are None where the provider does not tell them.
+    """What an LLM answered. Token counts are None where the provider does not report them.
 
     `complete` is false if the answer was cut off. The LLM saw the last `seen` of `before` earlier turns; both are 0 if
     it saw all.

@@ -19,7 +19,7 @@ _TASK = "Rank these answers to the question below from best to worst."
 _READ = 4000
 """Characters at the end of a reply in which a ranking is looked for."""
 _FILLING = ("answer", "then", "and")
-"""Words that may stand between the letters."""
+"""Words that are allowed between the letters."""
 
 
 def ranking_ballot(

@@ -1,1 +1,1 @@
-"""TCP between the nodes and the orchestrator: frames, the handshake, the switch, and faults made on purpose."""
+"""TCP between the nodes and the orchestrator: frames, the handshake, the node's connection, and the relay."""

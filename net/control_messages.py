@@ -26,7 +26,7 @@ NodeId: TypeAlias = Annotated[int, msgspec.Meta(ge=NODE_MIN, le=NODE_MAX)]
 ClusterName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Nonce: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=NONCE_SIZE, max_length=NONCE_SIZE)]
 Proof: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=64)]
-Word: TypeAlias = Annotated[str, msgspec.Meta(max_length=80)]
+ShortText: TypeAlias = Annotated[str, msgspec.Meta(max_length=80)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -45,7 +45,7 @@ class Refusal(StrEnum):
 
 
 class Challenge(msgspec.Struct, frozen=True, tag=True):
-    """The orchestrator's first word. `authenticate`: it has a secret and wants to see that the node knows it."""
+    """The orchestrator's first message. `authenticate`: it has a secret and wants to see that the node knows it."""
 
     nonce: Nonce
     cluster: ClusterName
@@ -84,13 +84,13 @@ class Crash(msgspec.Struct, frozen=True, tag=True):
 
 
 class PeerUp(msgspec.Struct, frozen=True, tag=True):
-    """A hint: that node has connected."""
+    """That node has connected. Nothing depends on its arrival."""
 
     node: NodeId
 
 
 class PeerDown(msgspec.Struct, frozen=True, tag=True):
-    """A hint: that node's connection has closed."""
+    """That node's connection has closed. Nothing depends on its arrival."""
 
     node: NodeId
 
@@ -98,13 +98,13 @@ class PeerDown(msgspec.Struct, frozen=True, tag=True):
 class Report(msgspec.Struct, frozen=True, tag=True):
     """What a node says of itself to the operator; never used for a decision."""
 
-    role: Word
+    role: ShortText
     leader: NodeId | None
     ballot: tuple[int, int, int]
     decided: Count
     applied: Count
     queued: Count
-    digest: Word
+    digest: ShortText
 
 
 FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | PeerUp | PeerDown

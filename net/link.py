@@ -21,7 +21,7 @@ CONNECT_S = 5.0
 
 
 class LinkEvents(Protocol):
-    """What a node hears from its link, always in the event loop's thread."""
+    """What a link reports to its node, always in the event loop's thread."""
 
     def on_message(self, src: int, payload: memoryview) -> None:
         """From node `src`. The bytes stay as they are for as long as somebody holds the view."""
@@ -36,14 +36,14 @@ class LinkEvents(Protocol):
         """The connection is gone; it is being made again."""
 
     def on_peer_up(self, node: int) -> None:
-        """A hint: that node is connected. Told of every such node after `on_up` too."""
+        """That node is connected, as far as the orchestrator knows. Called for every such node after `on_up` too."""
 
     def on_peer_down(self, node: int) -> None:
-        """A hint: that node's connection has closed."""
+        """That node's connection has closed, as far as the orchestrator knows."""
 
     def on_refused(self, reason: str) -> None:
         """Trying again will hardly help (wrong secret, unknown node, number taken, ...); the link goes on trying once
-        a second all the same, and tells each reason once until it is up again."""
+        a second all the same, and reports each reason once until it is up again."""
 
 
 class LinkTraffic:
@@ -222,7 +222,7 @@ class NodeLink:
         return connection
 
     def _refused(self, code: Refusal, reason: str) -> float:
-        """Tells the node unless it may pass by itself; returns the seconds to wait at least."""
+        """Reports it unless it may pass by itself; returns the seconds to wait at least."""
         now = asyncio.get_running_loop().time()
         if code is Refusal.DUPLICATE:
             if self._duplicate_since is None:

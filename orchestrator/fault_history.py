@@ -7,19 +7,13 @@ from collections import deque
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
+
+from api.base import name_of
+from api.operator_commands import FaultCommand
+from api.operator_results import HistoryEntry
 
 KEPT = 1000
-SHOWN = 30
-
-
-class Entry(msgspec.Struct, frozen=True):
-    time: float
-    """Of day, in seconds since 1970."""
-    after_s: float
-    """Since the orchestrator's start."""
-    what: str
-    by: str
-    """`operator`, `script` or `timer`."""
 
 
 class FaultHistory:
@@ -27,11 +21,27 @@ class FaultHistory:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._entries: deque[HistoryEntry] = deque(maxlen=KEPT)
 
     def note(self, what: str, by: str) -> None:
-        self._entries.append(Entry(time.time(), round(time.monotonic() - self._began, 3), what, by))
+        """`by` is who did it: `operator`, `script` or `timer`."""
+        self._entries.append(HistoryEntry(time.time(), round(time.monotonic() - self._began, 3), what, by))
 
-    def last(self, count: int = SHOWN) -> list[dict[str, Any]]:
+    def last(self, count: int) -> list[HistoryEntry]:
         """The last entries, the oldest of them first."""
-        return [msgspec.to_builtins(entry) for entry in list(self._entries)[-count:]]
+        return list(self._entries)[-count:]
+
+
+def words_of(command: FaultCommand[Any]) -> str:
+    """What a command is called in the history: as it was typed, or could have been typed."""
+    if command.words is not UNSET:
+        return command.words
+    values = {key: value for key, value in msgspec.structs.asdict(command).items() if value not in (UNSET, None)}
+    if values.get("jitter_ms") == 0:
+        del values["jitter_ms"]
+    one_way, for_s = values.pop("one_way", False), values.pop("for_s", None)
+    words = [name_of(type(command)), *map(str, values.pop("link", ()))]
+    if groups := values.pop("groups", None):
+        words.append("|".join(",".join(map(str, group)) for group in groups))
+    words += [f"{value:.15g}" if isinstance(value, float) else str(value) for value in values.values()]
+    return " ".join([*words, *(["--oneway"] if one_way else []), *([f"--for {for_s:g}s"] if for_s else [])])

@@ -11,26 +11,25 @@ PROGRAM = "node.py"
 
 
 class LocalProcess:
-    """Holds the process itself, not its number: a number may come to mean another process at any time.
+    """Holds the process itself, not its process id: an id may come to mean another process at any time.
 
     Needs Linux (pidfd, /proc); elsewhere `find` finds nothing.
     """
 
-    def __init__(self, handle: int, number: int) -> None:
+    def __init__(self, handle: int) -> None:
         self._handle = handle
-        self.number = number
 
     @staticmethod
-    def find(number: int, node: int) -> LocalProcess | None:
-        """The process of this number, if it is a node.py run as `node`; close it after use."""
+    def find(process_id: int, node: int) -> LocalProcess | None:
+        """The process of this id, if it is a node.py run as `node`; close it after use."""
         if not hasattr(os, "pidfd_open"):
             return None
         try:
-            handle = os.pidfd_open(number)
+            handle = os.pidfd_open(process_id)
         except OSError:
             return None
-        process = LocalProcess(handle, number)
-        if not _runs(number, node):
+        process = LocalProcess(handle)
+        if not _runs(process_id, node):
             process.close()
             return None
         return process
@@ -60,10 +59,10 @@ class LocalProcess:
         os.close(self._handle)
 
 
-def _runs(number: int, node: int) -> bool:
+def _runs(process_id: int, node: int) -> bool:
     """Whether the process is `node.py NODE`, whatever else stands on its command line."""
     try:
-        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+        words = Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
     names = [os.path.basename(word) for word in words]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from console import Result, Usage, UsageError
-from console.usage import parse
-from orchestrator.words import Action, CommandError
+from api.base import Command, Failure, Result, keys, name_of
+from api.errors import InvalidCommand
+from api.open_records import extended
+from api.operator_commands import SayCommand, ScriptCommand, StopCommand
+from api.operator_events import StepEvent, StepResultEvent
+from api.operator_results import ScriptResult, TextResult
+from orchestrator.errors import CommandError
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
 SUFFIX = ".txt"
 MAX_BYTES = 1024 * 1024
-
-NOT_IN_SCRIPTS = ("script", "stop")
 
 FRESH = "$N"
 """Stands for a word that no earlier run of a script had: for names of conversations."""
@@ -27,93 +29,120 @@ _EPOCH = 1_700_000_000
 _READ_S, _READ_CHAR_S, _READ_MOST_S = 0.5, 0.035, 5.0
 """How long a reader gets for a text that is shown."""
 
+LineParser: TypeAlias = Callable[[str], Command[Any]]
+"""Makes a command of a line that is not blank. Raises InvalidCommand."""
+
 
 class Interpreter(Protocol):
     """Who carries out single commands."""
 
-    def check(self, name: str, args: list[str]) -> None:
-        """Raises CommandError if the command makes no sense. Changes nothing."""
+    def check(self, command: Command[Any]) -> None:
+        """Raises InvalidCommand if the command makes no sense. Changes nothing."""
 
-    async def execute(self, name: str, args: list[str], by: str) -> Result: ...
+    async def execute(self, command: Command[Any], by: str) -> Result:
+        """Raises InvalidCommand."""
 
 
-class Step(msgspec.Struct, frozen=True):
-    line: int
+class ScriptLine(msgspec.Struct, frozen=True):
+    number: int
     text: str
-    name: str
-    args: list[str]
+    command: Command[Any]
+
+
+class Script(msgspec.Struct, frozen=True):
+    """One that makes sense from its first line to its last."""
+
+    path: Path
+    lines: list[ScriptLine]
 
 
 class Scripts:
     """At most one script runs at a time. Events: `step` before each command, `step_result` with its result after it."""
 
     def __init__(
-        self, interpreter: Interpreter, usages: Mapping[str, Usage], emit: Callable[[dict[str, Any]], None],
-        unhurried: bool,
+        self, interpreter: Interpreter, parse: LineParser, emit: Callable[[StepEvent | StepResultEvent], None],
+        interactive: bool,
     ) -> None:
-        """`unhurried`: a person reads along, and gets the time for it."""
-        self._unhurried = unhurried
+        """`interactive`: a person reads along, and gets the time for it."""
         self._interpreter = interpreter
-        self._usages = {name: usage for name, usage in usages.items() if name not in NOT_IN_SCRIPTS}
+        self._parse = parse
         self._emit = emit
+        self._interactive = interactive
         self._stop: asyncio.Event | None = None
         """Of the running script."""
-        self.playing = ""
+        self.running = ""
         """As it was typed; empty if no script runs."""
-        self.where: str | None = None
+        self.position: str | None = None
         """Which line of which file is being carried out."""
 
-    def plan(self, args: list[str]) -> Action:
-        """Reads and checks the whole file. Raises CommandError."""
-        path = _find(" ".join(args))
-        steps = list(self._steps(path))
-        return lambda: self._play(" ".join(args), path, steps)
+    async def run(self, command: ScriptCommand) -> ScriptResult:
+        """Raises CommandError where the script ends before its last line."""
+        script = self.load(command.file)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self._stop = stop = asyncio.Event()
+        self.running = command.file
+        try:
+            for line in script.lines:
+                self.position = f"line {line.number} of {script.path.name}"
+                await self._step(script.path.name, line, stop)
+        finally:
+            self._stop = self.position = None
+            self.running = ""
+        seconds = round(loop.time() - began, 1)
+        text = f"{script.path.name}: done in {seconds:g} s"
+        return ScriptResult(steps=len(script.lines), seconds=seconds, text=text)
 
-    def stop(self) -> Result:
+    async def stop(self, command: StopCommand) -> TextResult:
         if self._stop is None:
-            return {"text": "no script is running"}
+            return TextResult(text="no script is running")
         self._stop.set()
-        return {"text": f"stopped: {self.where}; faults stay as they are, reset takes them back"}
+        return TextResult(text=f"stopped: {self.position}; faults stay as they are, reset takes them back")
 
-    def names(self) -> list[str]:
-        return sorted(path.stem for path in SCENARIOS.glob(f"*{SUFFIX}"))
+    def load(self, name: str) -> Script:
+        """Reads and checks a whole file, or the scenario of this name. Raises CommandError."""
+        path = _find(name)
+        return Script(path, list(self._lines(path)))
 
-    def _steps(self, path: Path) -> Iterable[Step]:
+    def _lines(self, path: Path) -> Iterable[ScriptLine]:
         fresh = _fresh(time.time())
         for number, line in enumerate(_read(path).splitlines(), 1):
             text = line.strip().replace(FRESH, fresh)
             if not text or text.startswith("#"):
                 continue
             try:
-                command = parse(number, text, self._usages)
-                self._interpreter.check(command.name, command.args)
-            except (UsageError, CommandError) as error:
+                command = self._parse(text)
+                self._interpreter.check(command)
+                if isinstance(command, (ScriptCommand, StopCommand)):
+                    raise InvalidCommand(f"unknown command '{name_of(type(command))}' in a script")
+            except InvalidCommand as error:
                 raise CommandError(f"{path.name}, line {number}: {error}; nothing was carried out") from None
-            yield Step(number, text, command.name, command.args)
+            yield ScriptLine(number, text, command)
 
-    async def _play(self, typed: str, path: Path, steps: list[Step]) -> Result:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        self._stop = stop = asyncio.Event()
-        self.playing = typed
+    async def _step(self, file: str, line: ScriptLine, stop: asyncio.Event) -> None:
+        """Raises CommandError if the script ends here."""
+        about = (name_of(type(line.command)), file, line.number, line.text)
+        self._emit(StepEvent(*about))
+        result = await _unless(stop, self._result(line.command))
+        if result is None:
+            raise CommandError(f"stopped at line {line.number} of {file}")
+        more = keys(result) | ({"command": result.replies_to} if result.replies_to else {})
+        self._emit(extended(StepResultEvent(*about), more))
+        if isinstance(line.command, SayCommand) and self._interactive:
+            await _unless(stop, _reading(line.text))
+        if isinstance(result, Failure):
+            raise CommandError(f"{file} ends at line {line.number}, {line.text}: {result.error}")
+
+    async def _result(self, command: Command[Any]) -> Result:
         try:
-            for step in steps:
-                self.where = f"line {step.line} of {path.name}"
-                about = {"file": path.name, "line": step.line, "command": step.text}
-                self._emit({"event": "step", "name": step.name, **about})
-                result = await _unless(stop, self._interpreter.execute(step.name, step.args, "script"))
-                if result is None:
-                    raise CommandError(f"stopped at line {step.line} of {path.name}")
-                self._emit({"event": "step_result", "name": step.name, **about, **result})
-                if step.name == "say" and self._unhurried:
-                    await _unless(stop, _reading(step.text))
-                if not result["ok"]:
-                    raise CommandError(f"{path.name} ends at line {step.line}, {step.text}: {result['error']}")
-        finally:
-            self._stop = self.where = None
-            self.playing = ""
-        seconds = round(loop.time() - began, 1)
-        return {"steps": len(steps), "seconds": seconds, "text": f"{path.name}: done in {seconds:g} s"}
+            return await self._interpreter.execute(command, "script")
+        except InvalidCommand as error:  # now that `leader` is a number
+            return Failure(error=str(error))
+
+
+def names() -> list[str]:
+    """Of the scenarios."""
+    return sorted(path.stem for path in SCENARIOS.glob(f"*{SUFFIX}"))
 
 
 def _fresh(now: float) -> str:
@@ -127,7 +156,7 @@ def _fresh(now: float) -> str:
 
 async def _reading(text: str) -> Result:
     await asyncio.sleep(min(_READ_S + _READ_CHAR_S * len(text), _READ_MOST_S))
-    return {}
+    return Result()
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
@@ -148,11 +177,12 @@ def _find(name: str) -> Path:
     for path in (Path(name).expanduser(), SCENARIOS / name, SCENARIOS / f"{name}{SUFFIX}"):
         if path.is_file():
             return path
-    known = ", ".join(sorted(path.stem for path in SCENARIOS.glob(f"*{SUFFIX}")))
+    known = ", ".join(names())
     raise CommandError(f"there is no file '{name[:200]}'; in scenarios/ are {known}, for example: script failover")
 
 
 def _read(path: Path) -> str:
+    """Raises CommandError."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

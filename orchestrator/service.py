@@ -1,83 +1,95 @@
-"""What the operator of the network can do. The commands are in orchestrator/; here they come together."""
+"""What the operator of the network can do: here it comes together."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias, cast
 
+from msgspec import UNSET
+
+from api import operator_commands as commands
+from api.base import Command, Event, Failure, R_co, name_of
+from api.errors import InvalidCommand
+from api.operator_events import ConnectionRefusedEvent, FaultOverEvent, NodeDownEvent, NodeUpEvent
+from api.operator_results import HistoryResult, NetworkStatusResult, SleepResult, TextResult
 from config.config import Config
-from console import Command, Result, by_name
-from console.operator_commands import USAGES
-from console.operator_views import cut_words
-from console.safe import one_line
 from net.relay.faults import Faults
-from net.relay.refusals import Emit
+from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
-from orchestrator import links
-from orchestrator.fault_history import SHOWN, FaultHistory
-from orchestrator.links import LinkCommands
-from orchestrator.node_client import NodeClient, NodeUnreachable
-from orchestrator.nodes import NodeCommands
+from orchestrator.errors import CommandError
+from orchestrator.fault_history import FaultHistory, words_of
+from orchestrator.link_faults import LinkFaults
+from orchestrator.node_client import NodeClient
+from orchestrator.node_faults import NodeFaults
+from orchestrator.node_numbers import NodeNumbers
 from orchestrator.rates import Rates
-from orchestrator.script import Scripts
+from orchestrator.script import LineParser, Scripts
 from orchestrator.status import network_status
-from orchestrator.supervisor import Supervisor, SupervisorError
+from orchestrator.supervisor import Supervisor
 from orchestrator.timers import Timers
-from orchestrator.users import UserCommands
+from orchestrator.user_commands import UserCommands
 from orchestrator.waiting import Waiting
 from orchestrator.watch import Watch
-from orchestrator.words import FOR, LEADER, ONE_WAY, Action, CommandError, Nodes, duration, whole
-
-__all__ = ["USAGES", "Orchestrator"]
 
 SAMPLE_S = 1.0
-STATUS_CHARS = 400
-SHORT_LIST = 4
-"""So many failed links are named in the status line."""
+
+Emit: TypeAlias = Callable[[Event], None]
+Handlers: TypeAlias = Mapping[type[Command[Any]], Callable[[Any], Awaitable[Any]]]
+"""What carries out the commands of a type."""
+
 
 class Orchestrator:
-    """Carries out the operator's commands against a relay. Events go to `emit`: those of the relay, `fault_over` when
-    a fault for a while ends, `step` and `step_result` of a script, `status` while watching. `live` says that `watch`
-    is a panel that somebody draws."""
+    """Carries out the operator's commands against a relay, and listens to it. Events go to `emit`; `parse` understands
+    the lines of scripts. `interactive`: a person sees what happens, `watch` included, as it happens."""
 
     def __init__(
-        self, config: Config, emit: Emit, *, random: Random | None = None, revival: Supervisor | None = None,
-        live: bool = False,
+        self, config: Config, emit: Emit, parse: LineParser, *, random: Random | None = None,
+        supervisor: Supervisor | None = None, interactive: bool = False,
     ) -> None:
         self._emit = emit
         self._endpoint = config.orchestrator
-        self._revival = revival if revival is not None else Supervisor(config.path, config.data_dir)
+        self._supervisor = supervisor if supervisor is not None else Supervisor(config.path, config.data_dir)
         self._rates = Rates()
-        self._diary = FaultHistory()
-        self._timers = Timers(self._over)
-        self._client = NodeClient(config.data_dir)
+        self._history = FaultHistory()
+        self._timers = Timers(self._fault_over)
         self._sampling: asyncio.TimerHandle | None = None
         self.faults = Faults(random if random is not None else Random())
         self.relay = Relay(
-            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, emit=emit
+            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self
         )
-        self._nodes = Nodes(config.node_ids, lambda: self._waiting.whoever_leads())
-        self._waiting = Waiting(self._nodes, self.relay, self._client)
-        self._links = LinkCommands(self._nodes, self.faults, self._timers)
-        self._node_faults = NodeCommands(self._nodes, self.relay, self._revival, self._timers, config.data_dir)
-        self._users = UserCommands(self._nodes, self._client, emit)
-        self._scripts = Scripts(self, by_name(USAGES), emit, unhurried=live)
-        self.watch = Watch(live, self.status, emit)
-        self._fault_planners: dict[str, Callable[[list[str]], Action]] = {
-            **self._links.planners, **self._node_faults.planners, "reset": lambda args: self._reset
-        }
-        self._planners: dict[str, Callable[[list[str]], Action]] = {
-            **self._fault_planners, "status": lambda args: self._status, "watch": self.watch.plan,
-            "log": self._plan_log, "script": self._scripts.plan, "stop": lambda args: self._stop,
-            "wait": self._waiting.plan, "sleep": self._plan_sleep, "say": self._plan_say, **self._users.planners,
+        client = NodeClient(config.data_dir)
+        self._waiting = Waiting(config.node_ids, self.relay, client)
+        self.numbers = NodeNumbers(config.node_ids, self._waiting.find_leader)
+        self._links = LinkFaults(self.numbers, self.faults, self._timers)
+        self._nodes = NodeFaults(self.relay, self._supervisor, self._timers, config.data_dir)
+        self._users = UserCommands(self.numbers, client, emit)
+        self.scripts = Scripts(self, parse, emit, interactive)
+        self.watch = Watch(interactive, self.status, emit)
+        self._handlers = self._all_handlers()
+
+    def _all_handlers(self) -> Handlers:
+        links, nodes, users = self._links, self._nodes, self._users
+        return {
+            commands.FailLinkCommand: links.fail_link, commands.FixLinkCommand: links.fix_link,
+            commands.IsolateCommand: links.isolate, commands.PartitionCommand: links.partition,
+            commands.HealCommand: links.heal, commands.DelayCommand: links.delay, commands.LossCommand: links.loss,
+            commands.DuplicateCommand: links.duplicate, commands.DupCommand: links.duplicate,
+            commands.ReorderCommand: links.reorder, commands.SeedCommand: links.seed,
+            commands.FailNodeCommand: nodes.fail, commands.FixNodeCommand: nodes.fix,
+            commands.PauseNodeCommand: nodes.pause, commands.ResumeNodeCommand: nodes.resume,
+            commands.ResetCommand: self._reset, commands.NetworkStatusCommand: self._status,
+            commands.WatchCommand: self.watch.switch, commands.HistoryCommand: self._show_history,
+            commands.ScriptCommand: self.scripts.run, commands.StopCommand: self.scripts.stop,
+            commands.WaitCommand: self._waiting.wait, commands.SleepCommand: self._sleep,
+            commands.SayCommand: self._say, commands.NodeCommand: users.at_node, commands.LoadCommand: users.load,
         }
 
     async def start(self, port: int | None = None) -> int:
         """Listens, on the configured port if `port` is None; returns the port. Raises OSError."""
         bound = await self.relay.start(self._endpoint.host, self._endpoint.port if port is None else port)
-        self._node_faults.started()
+        self._nodes.started()
         self._sample()
         return bound
 
@@ -88,126 +100,78 @@ class Orchestrator:
         self.watch.stop()
         await self._users.close()
         await self._timers.close()
-        self._node_faults.close()
-        await self._revival.close()
+        self._nodes.close()
+        await self._supervisor.close()
         await self.relay.close()
 
-    async def execute(self, command: str, args: list[str], by: str = "operator") -> Result:
-        """The result of one command: `ok`, `error` if not ok, `text` for humans, and what belongs to the command.
-        `command` is one of USAGES; never raises for anything that a user can type."""
+    async def execute(self, command: Command[R_co], by: str = "operator") -> R_co | Failure:
+        """What the command answers. Raises InvalidCommand for one that makes no sense; it has changed nothing. `by` is
+        for the history."""
+        self.check(command)
         try:
-            numbered = args
-            if command in self._fault_planners:
-                numbered = await self._nodes.substitute(args, f"{command} 3")
-            result = {"ok": True, **await self._planners[command](numbered)()}
-        except (CommandError, SupervisorError, NodeUnreachable) as error:
-            return {"ok": False, "error": str(error)}
-        if command in self._fault_planners and result["ok"]:
-            self._diary.note(" ".join([command, *numbered]), by)
+            if not isinstance(command, commands.FaultCommand):
+                return cast(R_co, await self._handlers[type(command)](command))
+            numbered: commands.FaultCommand[R_co] = await self.numbers.resolve(command)
+            self.check(numbered)
+            result = cast(R_co, await self._handlers[type(command)](numbered))
+        except CommandError as error:
+            return Failure(error=str(error))
+        self._history.note(words_of(numbered), by)
         return result
 
-    def check(self, command: str, args: list[str]) -> None:
-        """Raises CommandError if the command makes no sense, whoever leads when it is carried out."""
-        self._planners[command](self._nodes.placeholder(args) if command in self._fault_planners else args)
+    def check(self, command: Command[Any]) -> None:
+        """Raises InvalidCommand if the command makes no sense, whoever leads when it is carried out."""
+        if type(command) not in self._handlers:
+            raise InvalidCommand(f"unknown command '{name_of(type(command))}'")
+        self.numbers.check(command)
 
-    def waiting_for(self, command: Command) -> str:
-        """Why a command has not answered yet."""
-        match command.name:
-            case "fixNode":
-                return f"node {' '.join(command.args)} has not connected yet"
-            case "failNode":
-                return f"node {command.args[0]} has not died yet"
-        if not self._scripts.playing:
-            return "not done yet"
-        if command.name == "script" and " ".join(command.args) == self._scripts.playing:
-            return f"at {self._scripts.where or 'its end'} (stop ends it)"
-        return f"script {self._scripts.playing} is running (stop ends it)"
+    def status(self) -> NetworkStatusResult:
+        """The network and its nodes."""
+        paused = [node for node in self.numbers.all if self._nodes.is_paused(node)]
+        return network_status(
+            self.numbers.all, self.relay, self._rates, paused, self._links.last_seed, self._timers.running()
+        )
 
-    def complete(self, words: Sequence[str]) -> Iterable[str]:
-        """What may be typed next, after these words."""
-        name, *args = words
-        left = [str(node) for node in self._nodes.numbers if str(node) not in args]
-        if name == "script":
-            return [] if args else self._scripts.names()
-        if name == "wait":
-            return [] if args else ["leader", "converged", "applied", "answers"]
-        if name == "watch":
-            return [] if args else ["on", "off"]
-        if name in ("failNode", "pauseNode", "isolate", "fixNode", "resumeNode"):
-            crash = name not in ("fixNode", "resumeNode")
-            return ([*left, LEADER] if crash else left) if not args else [FOR] if crash and len(args) == 1 else []
-        if name in ("failLink", "fixLink"):
-            flags = [ONE_WAY, FOR] if name == "failLink" else [ONE_WAY]
-            return left if len(args) < 2 else [flag for flag in flags if flag not in args]
-        return []
+    # ---- What the relay tells
 
-    def status(self) -> Result:
-        """The network and its nodes, ready for JSON."""
-        paused = [node for node in self._nodes.numbers if self._node_faults.is_paused(node)]
-        return {
-            **network_status(self._nodes.numbers, self.relay, self._rates, paused),
-            "seed": self._links.seed,
-            "timers": self._timers.running(),
-        }
+    def on_node_up(self, node: int) -> None:
+        self._emit(NodeUpEvent(node))
 
-    def status_line(self, width: int | None = None) -> str:
-        """The network at a glance; in a narrow window, in fewer words."""
-        up = [str(node) for node in self._nodes.numbers if self.relay.is_up(node)]
-        faults = [f"failed links: {cut_words(self.faults.cut)}"] if self.faults.cut else []
-        if len(self.faults.cut) > SHORT_LIST:
-            faults = [f"{len(self.faults.cut)} links cut (both directions counted)"]
-        faults += links.quality_words(self.faults)
-        script = [f"script: {self._scripts.where}"] if self._scripts.where else []
-        known = [f"up: {' '.join(up) or 'none'}", ", ".join(faults) if faults else "no faults"]
-        line = " | ".join([*known, *(f"{running} (stop ends it)" for running in script)])
-        if width is not None and len(line) > width:
-            line = "|".join([*known, *script])
-        return one_line(line, width or STATUS_CHARS)
+    def on_node_down(self, node: int) -> None:
+        self._emit(NodeDownEvent(node))
 
-    # ---- Commands about no fault
+    def on_refused(self, notice: RefusalNotice) -> None:
+        address = UNSET if notice.address is None else notice.address
+        count = UNSET if notice.count is None else notice.count
+        self._emit(ConnectionRefusedEvent(notice.code, notice.reason, address, count))
 
-    async def _status(self) -> Result:
+    # ---- Commands that are about all of it, or about nothing
+
+    async def _status(self, command: commands.NetworkStatusCommand) -> NetworkStatusResult:
         return self.status()
 
-    async def _reset(self) -> Result:
+    async def _reset(self, command: commands.ResetCommand) -> TextResult:
         self._timers.clear()
         self.faults.reset()
-        words = await self._node_faults.reset()
-        return {"text": "; ".join(["no faults any more", *words])}
+        return TextResult(text="; ".join(["no faults any more", *await self._nodes.reset()]))
 
-    async def _stop(self) -> Result:
-        return self._scripts.stop()
+    async def _show_history(self, command: commands.HistoryCommand) -> HistoryResult:
+        return HistoryResult(entries=self._history.last(command.count))
 
-    def _plan_log(self, args: list[str]) -> Action:
-        count = whole(args[0], 1, "how many to show", "log 20") if args else SHOWN
+    async def _sleep(self, command: commands.SleepCommand) -> SleepResult:
+        await asyncio.sleep(command.seconds)
+        return SleepResult(slept_s=command.seconds, text=f"{command.seconds:g} s are over")
 
-        async def act() -> Result:
-            return {"entries": self._diary.last(count)}
-
-        return act
-
-    def _plan_sleep(self, args: list[str]) -> Action:
-        seconds = duration(args[0], "sleep 2s")
-
-        async def act() -> Result:
-            await asyncio.sleep(seconds)
-            return {"slept_s": seconds, "text": f"{seconds:g} s are over"}
-
-        return act
-
-    def _plan_say(self, args: list[str]) -> Action:
-        async def act() -> Result:
-            return {"text": args[0]}
-
-        return act
+    async def _say(self, command: commands.SayCommand) -> TextResult:
+        return TextResult(text=command.text)
 
     # ---- What happens by itself
 
-    def _over(self, event: dict[str, Any]) -> None:
-        self._diary.note(str(event["text"]), "timer")
+    def _fault_over(self, event: FaultOverEvent) -> None:
+        self._history.note(event.text, "timer")
         self._emit(event)
 
     def _sample(self) -> None:
         loop = asyncio.get_running_loop()
-        self._rates.sample({node: self.relay.traffic(node) for node in self._nodes.numbers}, loop.time())
+        self._rates.sample({node: self.relay.traffic(node) for node in self.numbers.all}, loop.time())
         self._sampling = loop.call_later(SAMPLE_S, self._sample)

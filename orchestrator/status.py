@@ -1,66 +1,56 @@
-"""The operator's `status` as data; console/status_table.py draws it."""
+"""What is known of the network and its nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from console import Result
-from net.relay.faults import Faults
+from api.operator_results import LinkOverview, NetworkStatusResult, NodeOverview, RunningTimer
 from net.relay.relay import Relay
+from orchestrator.link_quality import status_fields
 from orchestrator.rates import Rates
 
 
-def network_status(nodes: Iterable[int], relay: Relay, rates: Rates, paused: Iterable[int]) -> Result:
-    """Everything that is known of nodes and links, ready for JSON. Delay, loss and the rest are those of every link
-    that `own` does not list."""
+def network_status(
+    nodes: Iterable[int], relay: Relay, rates: Rates, paused: Iterable[int], seed: int | None,
+    timers: list[RunningTimer],
+) -> NetworkStatusResult:
     faults = relay.faults
-    general = faults.general
-    return {
-        "nodes": [node_status(node, relay, rates, node in paused) for node in nodes],
-        "links": [list(link) for link in faults.cut],
-        "delay_ms": general.delay_s * 1000,
-        "jitter_ms": general.jitter_s * 1000,
-        "loss_percent": general.loss_percent,
-        "duplicate_percent": general.duplicate_percent,
-        "reorder_percent": general.reorder_percent,
-        "own": _own(faults),
-    }
+    return NetworkStatusResult(
+        nodes=[_node_status(node, relay, rates, node in paused) for node in nodes],
+        links=faults.cut,
+        own=[LinkOverview(src=src, dst=dst, **status_fields(faults, (src, dst))) for src, dst in faults.different],
+        seed=seed,
+        timers=timers,
+        **status_fields(faults),
+    )
 
 
-def _own(faults: Faults) -> list[Result]:
-    return [
-        {
-            "from": src, "to": dst, "delay_ms": link.delay_s * 1000, "jitter_ms": link.jitter_s * 1000,
-            "loss_percent": link.loss_percent, "duplicate_percent": link.duplicate_percent,
-            "reorder_percent": link.reorder_percent,
-        }
-        for (src, dst), link in faults.own.items()
-    ]
-
-
-def node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> Result:
-    """Counters are the relay's: `in` is from the node. The rest is what a connected node last said of itself."""
-    report = relay.report_of(node)
+def _node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> NodeOverview:
     traffic = relay.traffic(node)
     rate = rates.of(node)
+    return NodeOverview(
+        node=node,
+        up=relay.is_up(node),
+        paused=paused,
+        frames_in=traffic.frames_in,
+        frames_out=traffic.frames_out,
+        bytes_in=traffic.bytes_in,
+        bytes_out=traffic.bytes_out,
+        dropped=traffic.dropped,
+        frames_in_per_s=round(rate.frames_in, 1),
+        frames_out_per_s=round(rate.frames_out, 1),
+        bytes_in_per_s=round(rate.bytes_in),
+        bytes_out_per_s=round(rate.bytes_out),
+        **_reported(node, relay),
+    )
+
+
+def _reported(node: int, relay: Relay) -> dict[str, Any]:
+    report = relay.report_of(node)
+    if report is None:
+        return {}
     return {
-        "node": node,
-        "up": relay.is_up(node),
-        "paused": paused,
-        "role": report.role if report else None,
-        "leader": report.leader if report else None,
-        "ballot": list(report.ballot) if report else None,
-        "decided": report.decided if report else None,
-        "applied": report.applied if report else None,
-        "queued": report.queued if report else None,
-        "digest": report.digest if report else None,
-        "frames_in": traffic.frames_in,
-        "frames_out": traffic.frames_out,
-        "bytes_in": traffic.bytes_in,
-        "bytes_out": traffic.bytes_out,
-        "dropped": traffic.dropped,
-        "frames_in_per_s": round(rate.frames_in, 1),
-        "frames_out_per_s": round(rate.frames_out, 1),
-        "bytes_in_per_s": round(rate.bytes_in),
-        "bytes_out_per_s": round(rate.bytes_out),
+        "role": report.role, "leader": report.leader, "ballot": report.ballot, "decided": report.decided,
+        "applied": report.applied, "queued": report.queued, "digest": report.digest,
     }

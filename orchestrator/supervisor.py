@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from orchestrator.errors import CommandError
+
 PANE_OPTION = "@consensus_node"
 """A tmux pane with this option set to a number is that node's; its start command is the node's own."""
 
@@ -22,12 +24,12 @@ LEAVE_S = 5.0
 """How long a background node may take to leave when the orchestrator does."""
 
 MAX_LOG = 1024 * 1024
-"""Bytes; a larger log of a background node is begun anew with its next start."""
+"""Bytes; a background node's log that is larger is begun anew with the node's next start."""
 
 NODE_PROGRAM = Path(__file__).resolve().parent.parent / "node.py"
 
 
-class SupervisorError(Exception):
+class SupervisorError(CommandError):
     """A node could not be started; a sentence for the operator."""
 
 
@@ -62,7 +64,7 @@ class Supervisor:
             await _tmux("respawn-pane", "-k", "-t", pane)
             return f"in its pane {pane}"
         if launcher := os.environ.get(LAUNCHER):
-            _ask(int(launcher), node)
+            _ask_launcher(int(launcher), node)
             return "in the foreground"
         if self.child(node) is None:
             self._children[node] = await self._spawn(node)
@@ -84,7 +86,7 @@ class Supervisor:
             await child.wait()
 
     async def kill(self, node: int) -> None:
-        """Makes sure that the node's background process, if there is one, is dead and known to be."""
+        """Returns when the node's background process, if there is one, has ended."""
         child = self.child(node)
         if child is not None:
             with contextlib.suppress(ProcessLookupError):  # dead, only not heard of yet
@@ -117,7 +119,7 @@ class Supervisor:
         return path.open("wb" if large else "ab")
 
 
-def _ask(launcher: int, node: int) -> None:
+def _ask_launcher(launcher: int, node: int) -> None:
     try:
         os.write(launcher, f"{node}\n".encode())
     except OSError as error:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
+
+from api.operator_events import FaultOverEvent
+from api.operator_results import RunningTimer
 
 Undo: TypeAlias = Callable[[], Awaitable[str | None]]
 """Takes a fault back; returns what is so now, in words, or None if nothing of it was left."""
@@ -23,9 +26,9 @@ class Timer(msgspec.Struct):
 
 
 class Timers:
-    """`over` is called with the event, when a fault has been taken back."""
+    """`over` is called when a fault has been taken back."""
 
-    def __init__(self, over: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, over: Callable[[FaultOverEvent], None]) -> None:
         self._over = over
         self._count = 0
         self._timers: dict[int, Timer] = {}
@@ -47,11 +50,11 @@ class Timers:
         if timer is not None:
             timer.handle.cancel()
 
-    def running(self) -> list[dict[str, Any]]:
+    def running(self) -> list[RunningTimer]:
         """Faults that will end by themselves, the next one first."""
         now = asyncio.get_running_loop().time()
         timers = sorted((each for each in self._timers.values() if each.still_on()), key=lambda timer: timer.ends)
-        return [{"fault": each.fault, "ends_in_s": round(max(each.ends - now, 0), 1)} for each in timers]
+        return [RunningTimer(each.fault, round(max(each.ends - now, 0), 1)) for each in timers]
 
     def clear(self) -> None:
         for token in list(self._timers):
@@ -73,4 +76,4 @@ class Timers:
     async def _undo(self, fault: str, undo: Undo) -> None:
         now = await undo()
         if now is not None:
-            self._over({"event": "fault_over", "fault": fault, "text": now})
+            self._over(FaultOverEvent(fault, now))

@@ -1,45 +1,42 @@
-"""`watch`: the operator's `status`, kept on the screen or sent once a second."""
+"""`watch`: the operator's `status`, all the time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from console import Result
-from orchestrator.words import Action, CommandError
+from api.operator_commands import WatchCommand
+from api.operator_events import NetworkStatusEvent
+from api.operator_results import NetworkStatusResult, WatchResult
 
 EVERY_S = 1.0
 
 
 class Watch:
-    """In a terminal it is a panel that whoever shows the status line draws while `on`; elsewhere, events."""
+    """If `drawn`, somebody shows the status as long as `on`; else it is sent as an event once a second."""
 
-    def __init__(self, live: bool, status: Callable[[], Result], emit: Callable[[Result], None]) -> None:
-        self._live = live
+    def __init__(
+        self, drawn: bool, status: Callable[[], NetworkStatusResult], emit: Callable[[NetworkStatusEvent], None]
+    ) -> None:
+        self._drawn = drawn
         self._status = status
         self._emit = emit
         self._task: asyncio.Task[None] | None = None
         self.on = False
 
-    def plan(self, args: list[str]) -> Action:
-        word = args[0].lower() if args else ""
-        if word not in ("", "on", "off"):
-            raise CommandError(f"'{args[0][:40]}' is neither on nor off, for example: watch on")
-        return lambda: self._switch(word)
-
-    async def _switch(self, word: str) -> Result:
-        on = word == "on" or (word == "" and not (self.on and self._live))
+    async def switch(self, command: WatchCommand) -> WatchResult:
+        on = not (self.on and self._drawn) if command.on is None else command.on
         self.stop()
         self.on = on
-        if on and not self._live:
-            self._tell_now()
-            self._task = asyncio.ensure_future(self._tell())
-        ends = "watch again" if self._live else "the next line"
-        return {"on": on, "text": f"watching; {ends} ends it" if on else "no longer watching"}
+        if on and not self._drawn:
+            self._send()
+            self._task = asyncio.ensure_future(self._send_repeatedly())
+        ends = "watch again" if self._drawn else "the next line"
+        return WatchResult(on=on, text=f"watching; {ends} ends it" if on else "no longer watching")
 
-    def next_line(self) -> None:
+    def on_command(self) -> None:
         """Something was typed."""
-        if not self._live:
+        if not self._drawn:
             self.stop()
 
     def stop(self) -> None:
@@ -48,10 +45,11 @@ class Watch:
             self._task.cancel()
             self._task = None
 
-    async def _tell(self) -> None:
+    async def _send_repeatedly(self) -> None:
         while True:
             await asyncio.sleep(EVERY_S)
-            self._tell_now()
+            self._send()
 
-    def _tell_now(self) -> None:
-        self._emit({"event": "status", **self._status()})
+    def _send(self) -> None:
+        status = self._status()
+        self._emit(NetworkStatusEvent(**{name: getattr(status, name) for name in NetworkStatusEvent.__struct_fields__}))

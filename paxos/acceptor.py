@@ -1,67 +1,92 @@
 """The acceptor: the memory of the cluster (Lamport, *Paxos Made Simple*, section 2.2).
 
-It answers Prepare and Accept, and never goes back on a promise. What it returns for a reply may only leave once what
-it returns for the disk is there; the replica puts the two into one Output to make it so.
+It answers Prepare and Accept, and never goes back on a promise. A reply leaves only when what it vouches for is on
+disk. A node that may not vote stores what it hears, and answers nothing.
 """
 
 from __future__ import annotations
 
 from paxos.ballot import Ballot
+from paxos.effects import Effects
 from paxos.limits import Limits
 from paxos.log import Log
-from paxos.messages import Accept, Accepted, Confirm, Confirmed, Entry, Prepare, Promise, Reject
+from paxos.messages import Accept, Accepted, Behind, Confirm, Confirmed, Outranked, Prepare, Promise
+from paxos.voter_registry import VoterRegistry
 
 
 class Acceptor:
-    def __init__(self, promised: Ballot, log: Log, limits: Limits) -> None:
+    def __init__(
+        self, promised: Ballot, log: Log, registry: VoterRegistry, limits: Limits, effects: Effects
+    ) -> None:
         self.promised = promised
-        self.log = log
+        self._log = log
+        self._registry = registry
         self._limits = limits
+        self._effects = effects
 
     def promise(self, ballot: Ballot) -> bool:
-        """Raises the promise to `ballot` if it is a higher leadership; true if there is something new to store."""
+        """Raises the promise to `ballot` if it is a higher leadership; true if it did."""
         if ballot.leadership > self.promised.leadership:
-            self.promised = ballot
+            self.promised = self._effects.to_persist().promised = ballot
             return True
         return False
 
-    def prepare(self, message: Prepare) -> tuple[Promise | Reject, bool]:
-        """Phase 1b. Returns the reply, and whether a new promise must be stored before it leaves.
+    def prepare(self, sender: int, message: Prepare) -> bool:
+        """Phase 1b; true if the promise rose.
 
-        A proposer that is behind is told so instead of being sent half of the log: whoever leads knows (nearly) all
-        that is decided.
+        A proposer that is behind is told so instead of being sent half of the log: a leader knows (nearly) all that is
+        decided.
         """
-        ballot, log = message.ballot, self.log
+        if not self._registry.votes:
+            return False
+        ballot, log = message.ballot, self._log
         if ballot.leadership < self.promised.leadership:
-            return self._reject(ballot), False
-        fresh = self.promise(ballot)
-        start = ballot.op_num
-        if (start <= log.compacted or log.decided - start + 1 > self._limits.lag
-                or log.decided_bytes(start) > self._limits.lag_bytes):
-            return self._reject(ballot), fresh
-        return Promise(ballot, log.entries_from(start), log.decided), fresh
+            self._effects.send_after_persist(sender, Outranked(ballot, self.promised))
+            return False
+        rose = self.promise(ballot)
+        if self._cannot_show_all_from(ballot.op_num):
+            self._effects.send_after_persist(sender, Behind(ballot, log.decided_upto))
+        else:
+            promise = Promise(ballot, log.entries_from(ballot.op_num), log.decided_upto)
+            self._effects.send_after_persist(sender, promise)
+        return rose
 
-    def accept(self, message: Accept) -> tuple[Accepted | Reject | None, bool, list[Entry]]:
-        """Phase 2b. Returns the reply, whether the promise rose, and the entries to store before the reply leaves.
+    def _cannot_show_all_from(self, start: int) -> bool:
+        """Part of what is decided from `start` on is cut off, or it is too much for one Promise."""
+        log, limits = self._log, self._limits
+        return (start <= log.compacted or log.decided_upto - start + 1 > limits.lag
+                or log.decided_bytes(start) > limits.lag_bytes)
+
+    def accept(self, sender: int, message: Accept) -> bool:
+        """Phase 2b; true if the promise rose.
 
         No reply at all to an Accept so far ahead that storing it would let the log grow without bound.
         """
         ballot, operations = message.ballot, message.operations
         if ballot.leadership < self.promised.leadership:
-            return self._reject(ballot), False, []
+            self._answer(sender, Outranked(ballot, self.promised))
+            return False
+        log, limits = self._log, self._limits
         last = ballot.op_num + len(operations) - 1
-        beyond = last > self.log.decided + self._limits.horizon or self.log.open_bytes > self._limits.horizon_bytes
-        if not operations or (beyond and last > self.log.decided):
-            return None, False, []
-        fresh = self.promise(ballot)
-        entries = self.log.accept(ballot.leadership, ballot.op_num, operations)
-        return Accepted(ballot, len(operations)), fresh, entries
+        beyond = last > log.decided_upto + limits.horizon or log.open_bytes > limits.horizon_bytes
+        if not operations or (beyond and last > log.decided_upto):
+            return False
+        rose = self.promise(ballot)
+        entries = log.accept(ballot.leadership, ballot.op_num, operations)
+        if entries:
+            self._effects.to_persist().entries.extend(entries)
+        self._answer(sender, Accepted(ballot, len(operations)))
+        return rose
 
-    def confirm(self, message: Confirm) -> Confirmed | Reject:
-        """Says whether anything higher was promised; nothing changes, so nothing needs to be stored."""
+    def _answer(self, sender: int, reply: Accepted | Outranked) -> None:
+        if self._registry.votes:
+            self._effects.send_after_persist(sender, reply)
+
+    def confirm(self, sender: int, message: Confirm) -> None:
+        """Says whether anything higher was promised; nothing changes, so nothing has to be stored before."""
+        if not self._registry.votes:
+            return
         if message.ballot.leadership < self.promised.leadership:
-            return self._reject(message.ballot)
-        return Confirmed(message.ballot, message.count)
-
-    def _reject(self, ballot: Ballot) -> Reject:
-        return Reject(ballot, self.promised, self.log.decided)
+            self._effects.send(sender, Outranked(message.ballot, self.promised))
+        else:
+            self._effects.send(sender, Confirmed(message.ballot, message.count))

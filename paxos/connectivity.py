@@ -1,11 +1,11 @@
 """Who hears whom: heartbeats, and the picture of all links that they spread.
 
-Every node puts one Row about itself into its heartbeats, and passes on the newest rows it has of others. So each node
-knows (a moment late) the directed graph of links of the whole cluster, however it is cut: who reaches a majority, who
-claims to lead, and by which hops a message gets to a node that cannot be reached directly.
+Every node puts a NodeState of its own into its heartbeats, and passes on the newest that it has of others. So each
+node knows (a moment late) the directed graph of links of the whole cluster, however it is cut: who reaches a majority,
+who claims to lead, and by which hops a message gets to a node that cannot be reached directly.
 
 This file knows nothing of ballots beyond carrying them. (For why leadership must follow the graph of links, see Ng,
-Haridi and Carbone, *Omni-Paxos*, EuroSys 2023, sections 2 and 5.)
+Haridi and Carbone, *Omni-Paxos*, EuroSys 2023, on partial connectivity and Ballot Leader Election.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from paxos.detector import Detector
 from paxos.limits import Timing
-from paxos.messages import Heartbeat, Row
+from paxos.messages import Heartbeat, NodeState
 
 RTT_DECAY = 0.1
 HINT_HOLDS = 4.0
@@ -28,8 +28,8 @@ class Connectivity:
         self.members = tuple(sorted(members))
         self.peers = tuple(member for member in self.members if member != pid)
         self.quorum = len(self.members) // 2 + 1
-        self.rows: dict[int, Row] = {}
-        """The newest row of each node, its own included."""
+        self.states: dict[int, NodeState] = {}
+        """The newest of each node, its own included."""
         self.hears: frozenset[int] = frozenset()
         """Peers heard directly of late."""
         self.fresh: frozenset[int] = frozenset()
@@ -43,8 +43,8 @@ class Connectivity:
         self._degrees: dict[int, int] = {}
         self._links: tuple[int, ...] | None = None
         """These three are worked out when first asked for after something changed."""
-        self._redrawn = True
-        """A row says something new about links or votes."""
+        self._changed = True
+        """Somebody said something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
 
     def _detector(self) -> Detector:
@@ -64,27 +64,27 @@ class Connectivity:
             # Quick to believe in a slower network, slow to believe in a quicker one.
             self._rtt[sender] = max(sample, smooth + (sample - smooth) * RTT_DECAY)
             self._slowest = None
-        for row in message.rows:
-            self._gossiped(row, now)
+        for state in message.states:
+            self._gossiped(state, now)
 
-    def _gossiped(self, row: Row, now: float) -> None:
-        if row.pid not in self._gossip:
+    def _gossiped(self, state: NodeState, now: float) -> None:
+        if state.pid not in self._gossip:
             return
-        held = self.rows.get(row.pid)
-        if held is not None and row.version <= held.version:
+        held = self.states.get(state.pid)
+        if held is not None and state.version <= held.version:
             return
-        self._put(row, held)
-        if now >= self._hinted.get(row.pid, now):
-            self._gossip[row.pid].beat(now)
+        self._put(state, held)
+        if now >= self._hinted.get(state.pid, now):
+            self._gossip[state.pid].beat(now)
 
-    def describe(self, row: Row) -> None:
+    def describe(self, state: NodeState) -> None:
         """What this node says of itself from now on."""
-        self._put(row, self.rows.get(row.pid))
+        self._put(state, self.states.get(state.pid))
 
-    def _put(self, row: Row, held: Row | None) -> None:
-        self.rows[row.pid] = row
-        if held is None or row.hears != held.hears or row.votes != held.votes:
-            self._redrawn = True
+    def _put(self, state: NodeState, held: NodeState | None) -> None:
+        self.states[state.pid] = state
+        if held is None or state.hears != held.hears or state.votes != held.votes:
+            self._changed = True
 
     def suspect(self, peer: int, now: float) -> None:
         """A hint from outside that `peer` is gone. Its next heartbeat refutes it."""
@@ -99,12 +99,12 @@ class Connectivity:
         alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(now))
         fresh = frozenset((self.pid, *alive))
         changed = hears != self.hears
-        if changed or fresh != self.fresh or self._redrawn:
+        if changed or fresh != self.fresh or self._changed:
             self.hears, self.fresh = hears, fresh
             self._slowest = None
             self._degrees = {}
             self._links = None
-            self._redrawn = False
+            self._changed = False
         return changed
 
     def echoes(self, now: float) -> dict[int, tuple[float, float]]:
@@ -120,8 +120,8 @@ class Connectivity:
         """True if messages from `speaker` reach `listener` directly, as far as is known here."""
         if listener == self.pid:
             return speaker in self.hears
-        row = self.rows.get(listener)
-        return row is not None and listener in self.fresh and speaker in row.hears
+        state = self.states.get(listener)
+        return state is not None and listener in self.fresh and speaker in state.hears
 
     def linked(self, one: int, other: int) -> bool:
         """True if messages pass directly in both directions."""
@@ -134,8 +134,11 @@ class Connectivity:
         return self._links
 
     def votes(self, node: int) -> bool:
-        row = self.rows.get(node)
-        return row is not None and node in self.fresh and row.votes
+        state = self.states.get(node)
+        return state is not None and node in self.fresh and state.votes
+
+    def all_vote(self) -> bool:
+        return all(member in self.states and self.states[member].votes for member in self.members)
 
     def degree(self, node: int) -> int:
         """Voting nodes that `node` reaches directly in both directions, itself included."""

@@ -23,7 +23,7 @@ class Detector:
         """Seconds of silence that are still usual."""
 
     def beat(self, now: float) -> None:
-        """A sign of life arrived."""
+        """A message from the source arrived."""
         if self._last is not None:
             gap = min(now - self._last, self._most)
             self._deviation += (abs(gap - self._mean) - self._deviation) * SMOOTHING
@@ -32,7 +32,7 @@ class Detector:
         self._last = now
 
     def forget(self) -> None:
-        """Suspect at once, until the next sign of life."""
+        """Suspect at once, until the next message."""
         self._last = None
 
     def lately(self, now: float) -> bool:

@@ -1,14 +1,14 @@
-"""Who should stand for leadership, and when.
+"""Who should campaign for leadership, and when.
 
 The rule, for a node that votes and reaches a majority directly: if no leader that reaches a majority claims the
-highest leadership that is known anywhere, stand with a higher one. The better a node is connected the sooner it
-stands, and all nodes rank themselves by the same gossip, so that mostly one of them stands.
+highest leadership that is known anywhere, campaign for a higher one. The better a node is connected the sooner it
+campaigns, and all nodes rank themselves by the same gossip, so that mostly one of them does.
 
 A claim that no quorum has promised counts for a while only, except for its own claimer.
 
 Why it settles, for any fixed pattern of links: majorities intersect, so two nodes that each reach a majority are at
-most two hops apart, and the owner of the highest leadership is seen by every other node that might stand. Each
-standing raises the highest leadership; once its owner keeps reaching a majority, nobody has a reason to stand. A
+most two hops apart, and the owner of the highest leadership is seen by every other node that might campaign. Each
+campaign raises the highest leadership; once its owner keeps reaching a majority, nobody has a reason to campaign. A
 leader that lost its majority is passed over at once, even by nodes that still hear it.
 """
 
@@ -23,7 +23,7 @@ from paxos.limits import Limits, Timing
 ROUND_TRIPS_BETWEEN_RANKS = 2.0
 TICKS_BETWEEN_RANKS = 2.0
 CALM = 2.0
-"""Who did not stand for this many election times may stand at once again."""
+"""A node that has not campaigned for this many election times may do so at once again."""
 GRACE_ELECTIONS, GRACE_ROUND_TRIPS = 2.0, 8.0
 """For so long (the sum of both) a claim counts before a quorum has promised; for its own claimer, without end."""
 
@@ -34,12 +34,13 @@ class Election:
         self._timing = timing
         self._limits = limits
         self._since: float | None = None
+        """Since when there is a reason to campaign."""
         self._jitter = 0.0
         self._claims: dict[Leadership, float] = {}
         """When each claim that isn't established yet was first seen."""
-        self._stood = 0.0
+        self._last_campaign = 0.0
         self._tries = 0
-        """How often this node stood without a calm time in between."""
+        """How often this node campaigned without a calm time in between."""
         self._heard_of: Leadership = NOBODY
 
     def outranked(self, leadership: Leadership) -> None:
@@ -48,26 +49,31 @@ class Election:
 
     def highest(self) -> Leadership:
         """The highest leadership that is known to have been claimed or promised, by anybody, dead or alive."""
-        rows = self._net.rows.values()
-        return max(self._heard_of, *(row.promised for row in rows), *(row.leading for row in rows), NOBODY)
+        states = self._net.states.values()
+        return max(self._heard_of, *(each.promised for each in states), *(each.leading for each in states), NOBODY)
+
+    def observe(self, now: float) -> None:
+        """Notes when each claim was first seen. Must follow every change of what is known of others."""
+        claims = [each.leading for each in self._net.states.values() if each.leading != NOBODY and not each.established]
+        self._claims = {claim: self._claims.get(claim, now) for claim in claims}
 
     def leader(self, now: float) -> Leadership:
         """The highest leadership claimed by a live node that reaches a majority; NOBODY if there is none.
 
-        A claim that comes to nothing (its claimer's disk hangs, say) must not keep others from standing for ever.
+        A claim that comes to nothing (its claimer's disk hangs, say) must not keep others from campaigning for ever.
         """
-        rows = [row for row in self._net.rows.values() if row.leading != NOBODY]
-        self._claims = {row.leading: self._claims.get(row.leading, now) for row in rows if not row.established}
         grace = GRACE_ELECTIONS * self._timing.election_s + GRACE_ROUND_TRIPS * self._net.round_trip()
         claims = (
-            row.leading for row in rows
-            if (row.pid == self._net.pid or now - self._claims.get(row.leading, now) <= grace)
-            and self._net.reaches_majority(row.pid)
+            each.leading for each in self._net.states.values()
+            if each.leading != NOBODY
+            and (each.pid == self._net.pid or now - self._claims.get(each.leading, now) <= grace)
+            and self._net.reaches_majority(each.pid)
         )
         return max(claims, default=NOBODY)
 
-    def due(self, now: float, random: Random) -> Leadership | None:
-        """The leadership that this node should claim now, or None."""
+    def try_campaign(self, now: float, random: Random) -> Leadership | None:
+        """Waits for this node's turn while there is a reason to campaign; when it has come, returns the leadership to
+        claim. Each one that is returned counts as a campaign, so ask only to go through with it."""
         pid = self._net.pid
         highest = self.highest()
         if not self._net.reaches_majority(pid) or (highest != NOBODY and self.leader(now) >= highest):
@@ -82,28 +88,28 @@ class Election:
         if now - self._since < wait + self._back_off(now, step):
             return None
         if not self._net.exchanges_with_majority(now):
-            # To a node that is cut off the leader may seem gone a moment before the others do. A claim made then would
-            # depose a good leader when the links are back.
+            # A node campaigns only if it recently heard from a majority: to one that is being cut off, the leader may
+            # seem gone a moment before the others do, and its claim would depose a good leader when the links are back.
             return None
         self._since = None
-        self._stood = now
+        self._last_campaign = now
         self._tries += 1
         return (highest[0] + 1, pid)
 
     def _back_off(self, now: float, step: float) -> float:
         """Two nodes whose pictures of the links differ for a while (each believes that the other has lost its
         majority) would outbid each other at every step: so each waits twice as long after every try."""
-        if now - self._stood > CALM * self._timing.election_s:
+        if now - self._last_campaign > CALM * self._timing.election_s:
             self._tries = 0
         return min(step * (2.0 ** min(self._tries, 16) - 1), self._timing.election_s)
 
     def _rank(self) -> int:
-        """How many nodes should stand before this one."""
+        """How many nodes should campaign before this one."""
         order = sorted((node for node in self._net.fresh if self._net.reaches_majority(node)), key=self._preference)
         return order.index(self._net.pid)
 
     def _preference(self, node: int) -> tuple[bool, bool, int, int]:
-        row = self._net.rows[node]
-        front = max(self._net.rows[other].decided for other in self._net.fresh if other in self._net.rows)
-        behind = front - row.decided > self._limits.lag
-        return (row.leading == NOBODY, behind, -self._net.degree(node), node)
+        states = self._net.states
+        front = max(states[other].decided_upto for other in self._net.fresh if other in states)
+        behind = front - states[node].decided_upto > self._limits.lag
+        return (states[node].leading == NOBODY, behind, -self._net.degree(node), node)

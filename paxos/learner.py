@@ -1,38 +1,59 @@
-"""The learner: hands on what is decided, in order, each operation once.
+"""The learner: what is decided goes to the state machine, in order, each operation once.
 
 All that is here follows from the decided log alone, except for the tickets of this node's own users.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
+from paxos.ballot import Leadership
+from paxos.effects import Effects
 from paxos.log import Log
-from paxos.messages import Snapshot
-from paxos.output import Applied, Durable, Output
+from paxos.messages import Operation, Snapshot
+from paxos.output import Applied, Durable
 from paxos.queue import OperationQueue
 from paxos.sessions import Sessions
 
-NAME_BITS = 30
-"""Of the random part of a life's name that follows another one's: so that no two lives take the same."""
+INCARNATION_BITS = 30
+"""Of the random part of an incarnation that follows a known one, so that no two of a node are ever the same."""
 
 
 class Learner:
-    def __init__(self, pid: int, log: Log, durable: Durable, queue: OperationQueue, random: Random) -> None:
+    def __init__(
+        self, pid: int, log: Log, queue: OperationQueue, durable: Durable, random: Random, effects: Effects
+    ) -> None:
         self._pid = pid
         self._log = log
         self._queue = queue
         self._random = random
+        self._effects = effects
         self.applied = durable.snapshot_position
-        """Everything up to here has been handed on, or is contained in a snapshot that was."""
+        """Everything up to here has been applied, or is contained in a snapshot that was installed."""
         self.sessions = Sessions(durable.sessions)
 
-    def advance(self, out: Output, now: float) -> None:
-        """Puts what has become decided into `out`."""
-        while self.applied < self._log.decided:
+    def decide(self, leadership: Leadership, upto: int, now: float) -> None:
+        """The leader of `leadership` knows everything up to `upto` as decided (see Log.decide)."""
+        if self._log.decide(leadership, upto):
+            self.advance(now)
+
+    def learn(self, start: int, operations: Sequence[Operation], now: float) -> bool:
+        """Takes operations from `start` on that are decided for sure; true if any was new. They go to the disk together
+        with the watermark that covers them, which `Replica.take_output` adds (see Log.learn)."""
+        entries = self._log.learn(start, operations)
+        if entries:
+            self._effects.to_persist().entries.extend(entries)
+            self.advance(now)
+        return bool(entries)
+
+    def advance(self, now: float) -> None:
+        """Applies what has become decided."""
+        fresh: list[Applied] = []
+        while self.applied < self._log.decided_upto:
             self.applied += 1
             entry = self._log.get(self.applied)
-            assert entry is not None, "every position from compacted to decided is held"
+            assert entry is not None, "every position from compacted to decided_upto is held"
             operation = entry.operation
             if operation.is_noop or not self.sessions.admit(operation):
                 continue
@@ -40,32 +61,27 @@ class Learner:
             if operation.pid == self._pid:
                 tickets = self._queue.done(operation.incarnation, operation.number, now)
                 ticket = tickets[-1] if tickets else 0
-            out.apply.append(Applied(self.applied, operation, ticket))
-        self._check_life(out)
+            fresh.append(Applied(self.applied, operation, ticket))
+        self._effects.apply(fresh)
+        self._outlive()
 
-    def install(self, snapshot: Snapshot, out: Output, now: float) -> None:
-        """Jumps to a snapshot ahead of what was applied. What `out` was about to apply is contained in it."""
+    def install(self, snapshot: Snapshot, now: float) -> None:
+        """Jumps to a snapshot ahead of what was applied."""
         self._log.jump(snapshot.position)
         self.applied = snapshot.position
         self.sessions = Sessions(snapshot.sessions)
-        persist = out.to_persist()
-        persist.snapshot = snapshot
-        persist.entries = [entry for entry in persist.entries if entry.position > snapshot.position]
-        out.install = snapshot
-        out.outcome_unknown += [applied.ticket for applied in out.apply if applied.ticket]
+        self._effects.install(snapshot)
         incarnation, number = self.sessions.last(self._pid)
-        out.outcome_unknown += self._queue.done(incarnation, number, now)
+        self._effects.outcome_unknown(self._queue.done(incarnation, number, now))
         if incarnation > self._queue.incarnation:
-            # Sent under an older name: whether it was applied before the later life's operations can't be told.
-            out.outcome_unknown += self._queue.give_up()
-        out.apply = []
-        self.advance(out, now)
+            # Whether what waits was applied before the operations of the later incarnation can't be told.
+            self._effects.outcome_unknown(self._queue.give_up())
+        self.advance(now)
 
-    def _check_life(self, out: Output) -> None:
+    def _outlive(self) -> None:
+        """The log knows a later incarnation of this node than its own (a lost disk and a clock set back): it takes one
+        above that. Further on in the log there may be more that were lost with a disk, hence the random part."""
         incarnation, _ = self.sessions.last(self._pid)
         if incarnation > self._queue.incarnation:
-            # Further on in the log there may be a life that was here before, too, and whose name was lost with a disk.
-            self._queue.reborn(incarnation + 1 + self._random.getrandbits(NAME_BITS))
-            out.to_persist().incarnation = self._queue.incarnation
-
-
+            self._queue.restart(incarnation + 1 + self._random.getrandbits(INCARNATION_BITS))
+            self._effects.to_persist().incarnation = self._queue.incarnation

@@ -34,7 +34,7 @@ class Limits(msgspec.Struct, frozen=True):
     learn_operations: int = 2_000
     keep: int = 2_000
     """Decided operations kept behind a snapshot, so that a node only a little behind needs no snapshot; at least
-    `lag`, so that whoever may lead at once finds what it lacks in the others' logs."""
+    `lag`, so that a node that may lead at once finds what it lacks in the others' logs."""
     hold: int = 200_000
     """Operations kept at most while a snapshot is being handed to a peer."""
     piece_bytes: int = 256 * 1024

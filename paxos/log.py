@@ -1,6 +1,6 @@
 """The log: accepted operations by position, and how far they are known as decided.
 
-Two rules for this file. An entry at or below `decided` holds the decided operation. An entry above it is only an
+Two rules for this file. An entry at or below `decided_upto` holds the decided operation. An entry above it is only an
 acceptance, and says under which leadership.
 """
 
@@ -16,17 +16,17 @@ OVERHEAD = 32
 
 
 class Log:
-    def __init__(self, entries: Iterable[Entry] = (), decided: int = 0) -> None:
+    def __init__(self, entries: Iterable[Entry] = (), decided_upto: int = 0) -> None:
         self._entries: dict[int, Entry] = {entry.position: entry for entry in entries}
-        self.decided = decided
-        self.compacted = decided
+        self.decided_upto = decided_upto
+        self.compacted = decided_upto
         """Positions up to here are gone: a snapshot covers them."""
         while self.compacted in self._entries:
             self.compacted -= 1
-        self.last = max([decided, *self._entries])
+        self.last = max([decided_upto, *self._entries])
         """The highest position that holds anything."""
-        self.open_bytes = sum(_size(entry) for entry in self._entries.values() if entry.position > decided)
-        """What is held above `decided`."""
+        self.open_bytes = sum(_size(entry) for entry in self._entries.values() if entry.position > decided_upto)
+        """What is held above `decided_upto`."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -45,7 +45,7 @@ class Log:
         fresh: list[Entry] = []
         entries = self._entries
         for position, operation in enumerate(operations, first):
-            if position <= self.decided:
+            if position <= self.decided_upto:
                 continue
             held = entries.get(position)
             if held is not None and held.leadership == leadership:
@@ -63,7 +63,7 @@ class Log:
 
         Returns how many positions became known as decided.
         """
-        before = self.decided
+        before = self.decided_upto
         position = before + 1
         while position <= upto:
             entry = self._entries.get(position)
@@ -71,8 +71,8 @@ class Log:
                 break
             self.open_bytes -= _size(entry)
             position += 1
-        self.decided = position - 1
-        return self.decided - before
+        self.decided_upto = position - 1
+        return self.decided_upto - before
 
     def learn(self, start: int, operations: Sequence[Operation]) -> list[Entry]:
         """Takes operations that somebody knows as decided; returns the entries that are new here.
@@ -81,18 +81,18 @@ class Log:
         without it a later Promise would undervalue them.
         """
         fresh: list[Entry] = []
-        if start > self.decided + 1:
+        if start > self.decided_upto + 1:
             return fresh
         for position, operation in enumerate(operations, start):
-            if position > self.decided:
+            if position > self.decided_upto:
                 held = self._entries.get(position)
                 if held is not None:
                     self.open_bytes -= _size(held)
                 entry = Entry(position, NOBODY, operation)
                 self._entries[position] = entry
                 fresh.append(entry)
-        self.decided = max(self.decided, start + len(operations) - 1)
-        self.last = max(self.last, self.decided)
+        self.decided_upto = max(self.decided_upto, start + len(operations) - 1)
+        self.last = max(self.last, self.decided_upto)
         return fresh
 
     def entries_from(self, start: int) -> list[Entry]:
@@ -102,7 +102,7 @@ class Log:
     def decided_from(self, start: int, operations: int, size: int) -> list[Operation]:
         """Decided operations from `start` on: at most `operations`, and about `size` bytes (but at least one)."""
         chosen: list[Operation] = []
-        for position in range(start, min(self.decided, start + operations - 1) + 1):
+        for position in range(start, min(self.decided_upto, start + operations - 1) + 1):
             operation = self._entries[position].operation
             size -= len(operation.payload)
             chosen.append(operation)
@@ -112,7 +112,7 @@ class Log:
 
     def decided_bytes(self, start: int) -> int:
         """The size of the decided operations from `start` on."""
-        return sum(_size(self._entries[position]) for position in range(start, self.decided + 1))
+        return sum(_size(self._entries[position]) for position in range(start, self.decided_upto + 1))
 
     def release(self, upto: int) -> None:
         """Forgets everything up to `upto`, which a stored snapshot covers."""
@@ -122,12 +122,12 @@ class Log:
 
     def jump(self, position: int) -> None:
         """A snapshot at `position` was installed: the log goes on from there."""
-        for open_position in range(self.decided + 1, position + 1):
+        for open_position in range(self.decided_upto + 1, position + 1):
             held = self._entries.get(open_position)
             if held is not None:
                 self.open_bytes -= _size(held)
         self.release(position)
-        self.decided = max(self.decided, position)
+        self.decided_upto = max(self.decided_upto, position)
         self.last = max(self.last, position)
 
 

@@ -1,7 +1,8 @@
 """What nodes say to each other: frozen, tagged records; MessagePack arrays on the wire.
 
-Positions count from 1. "decided" in a message is a watermark: every position up to and including it is decided.
-Words follow Lamport's *Paxos Made Simple* (Prepare, Promise, Accept, Accepted) and *Paxos Made Moderately Complex*.
+Positions count from 1. `decided_upto` is a watermark: every position up to and including it is decided. Words follow
+Lamport's *Paxos Made Simple* (Prepare, Promise, Accept, Accepted) and van Renesse and Altinbuken's *Paxos Made
+Moderately Complex*.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from paxos.ballot import Ballot, Leadership
 class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One replicated command, opaque to Paxos. `(pid, incarnation, number)` names it for ever.
 
-    `number` counts from 1 within one incarnation (one life) of node `pid`. pid 0 marks a no-op.
+    `number` counts from 1 within one incarnation of node `pid` (from one start of its process to the next). pid 0 marks
+    a no-op.
     """
 
     pid: int
@@ -52,13 +54,13 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     rows: list[tuple[bytes, bytes]]
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one node says of itself; gossiped on by everybody, so that all know the whole graph of links.
 
-    `version` is (incarnation, count): the newest row of a node wins. `hears` are the nodes that it hears directly.
+    `version` is (incarnation, count): of a node's states the newest wins. `hears` are the nodes that it hears directly.
     `leading` is the leadership that it claims (NOBODY if none), `established` whether a quorum has promised it.
     `votes` is false for a node that may not vote; `blank` is true while it has never accepted anything (see
-    paxos/voter_status.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
+    paxos/voter_registry.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
     """
 
     pid: int
@@ -68,7 +70,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     leading: Leadership
     established: bool
     promised: Leadership
-    decided: int
+    decided_upto: int
     votes: bool
     blank: bool
     roster: dict[int, int] = {}
@@ -89,15 +91,15 @@ class Promise(Message, frozen=True, tag=2):
 
     ballot: Ballot
     entries: list[Entry]
-    decided: int
+    decided_upto: int
 
 
 class Accept(Message, frozen=True, tag=3):
-    """Phase 2a for consecutive positions from `ballot.op_num` on; `decided` is the leader's watermark."""
+    """Phase 2a for consecutive positions from `ballot.op_num` on, with the leader's watermark."""
 
     ballot: Ballot
     operations: list[Operation]
-    decided: int
+    decided_upto: int
 
 
 class Accepted(Message, frozen=True, tag=4):
@@ -107,13 +109,11 @@ class Accepted(Message, frozen=True, tag=4):
     count: int
 
 
-class Reject(Message, frozen=True, tag=5):
-    """No to `ballot`. Either `promised` outranks it, or the proposer is behind what this acceptor can still show:
-    it must first learn what is decided up to `decided`."""
+class Outranked(Message, frozen=True, tag=5):
+    """No to a Prepare, Accept or Confirm of `ballot`: `promised` is a higher leadership."""
 
     ballot: Ballot
     promised: Ballot
-    decided: int
 
 
 class Decide(Message, frozen=True, tag=6):
@@ -127,7 +127,7 @@ class Heartbeat(Message, frozen=True, tag=7):
     long it was held here, so that round trips are measured without agreeing on the time of day.
     `roster` holds the identities that the sender remembers on disk."""
 
-    rows: list[Row]
+    states: list[NodeState]
     roster: dict[int, int]
     sent: float
     echoes: dict[int, tuple[float, float]]
@@ -140,8 +140,8 @@ class Forward(Message, frozen=True, tag=8):
 
 
 class ReadRequest(Message, frozen=True, tag=9):
-    """Asks the leader for a position that covers everything acknowledged before now. The asker names the request:
-    (incarnation at its start, number), so that no answer to an earlier life is taken for one to this."""
+    """Asks the leader for a position that covers everything acknowledged before now. `ticket` is (incarnation at the
+    asker's start, number), so that no answer to an earlier incarnation is taken for one to this."""
 
     ticket: tuple[int, int]
 
@@ -175,11 +175,11 @@ class Fetch(Message, frozen=True, tag=13):
 
 
 class Learn(Message, frozen=True, tag=14):
-    """Decided operations from position `start` on; `decided` is how far the sender knows decisions."""
+    """Decided operations from position `start` on; `decided_upto` is how far the sender knows decisions."""
 
     start: int
     operations: list[Operation]
-    decided: int
+    decided_upto: int
 
 
 class SnapshotPiece(Message, frozen=True, tag=15):
@@ -201,9 +201,23 @@ class Routed(Message, frozen=True, tag=16):
     message: Routable
 
 
+class Behind(Message, frozen=True, tag=17):
+    """No to a Prepare of `ballot`: its proposer lacks more than this acceptor can show in a Promise. It must first
+    learn what is decided up to `decided_upto`."""
+
+    ballot: Ballot
+    decided_upto: int
+
+
+class RosterStored(Message, frozen=True, tag=18):
+    """Only from a node to itself, by `Output.send_after_persist`: `roster` is on its disk now."""
+
+    roster: dict[int, int]
+
+
 Routable: TypeAlias = Forward | ReadRequest | ReadReply | Fetch | Learn | SnapshotPiece
 
 AnyMessage: TypeAlias = (
-    Prepare | Promise | Accept | Accepted | Reject | Decide | Heartbeat | Forward | ReadRequest | ReadReply
-    | Confirm | Confirmed | Fetch | Learn | SnapshotPiece | Routed
+    Prepare | Promise | Accept | Accepted | Outranked | Decide | Heartbeat | Forward | ReadRequest | ReadReply
+    | Confirm | Confirmed | Fetch | Learn | SnapshotPiece | Routed | Behind | RosterStored
 )

@@ -1,11 +1,11 @@
 """The one record that a step of the core produces, and what a node finds on disk when it starts.
 
-The order in which a host works through an Output is the safety argument:
+The order in which a driver works through an Output is the safety argument:
 
 1. `send_now`     at once: these vouch for nothing that is not on disk yet.
 2. `persist`      to disk, in the order of outputs. Several outputs may share one commit.
 3. `send_after_persist`  only after this output's and all earlier outputs' `persist` are durable.
-                  A message to the node itself (its own vote) goes back into `Replica.receive`.
+                  A message to the node itself (such as its own vote) goes back into `Replica.receive`.
 4. `install`, then `apply`, then `reads`: to the state machine, in this order. They need not wait for the local disk:
                   what they contain is already durable at a quorum.
 """
@@ -21,7 +21,7 @@ from paxos.messages import AnyMessage, Entry, Operation, Snapshot
 
 
 class VoterStatus(StrEnum):
-    """Whether this node may vote. See paxos/voter_status.py."""
+    """Whether this node may vote. See paxos/voter_registry.py."""
 
     NEW = "new"
     VOTER = "voter"
@@ -37,7 +37,7 @@ class Persist(msgspec.Struct):
     compacted: int | None = None
     """Entries up to and including this position may be deleted: a stored snapshot covers them."""
     roster: dict[int, int] | None = None
-    standing: VoterStatus | None = None
+    voter_status: VoterStatus | None = None
     incarnation: int | None = None
     snapshot: Snapshot | None = None
     """Replaces the stored snapshot and every entry up to its position."""
@@ -48,8 +48,8 @@ class Durable(msgspec.Struct):
 
     identity: int
     incarnation: int
-    """Of this life: larger than that of every earlier life."""
-    standing: VoterStatus = VoterStatus.NEW
+    """Larger than every earlier one of this node."""
+    voter_status: VoterStatus = VoterStatus.NEW
     promised: Ballot = BOTTOM
     entries: list[Entry] = []
     """Every stored entry above `compacted`, by position; above `decided` there may be gaps."""
@@ -64,7 +64,7 @@ class Durable(msgspec.Struct):
 class Applied(msgspec.Struct, frozen=True, gc=False):
     """A decided operation, fresh (not a duplicate, not a no-op), to be applied at its position.
 
-    `ticket` is what `Replica.submit` returned if it was submitted here in this life, else 0.
+    `ticket` is what `Replica.submit` returned if it was submitted here since this node started, else 0.
     """
 
     position: int
@@ -85,13 +85,7 @@ class Output(msgspec.Struct):
     reads: list[int] = []
     """Tickets of `Replica.read` that may now be answered from the applied state."""
     load_snapshot: bool = False
-    """A peer needs the stored snapshot: the host answers with `Replica.snapshot_loaded`."""
-
-    def to_persist(self) -> Persist:
-        """The record for the disk, begun if there is none yet."""
-        if self.persist is None:
-            self.persist = Persist()
-        return self.persist
+    """A peer needs the stored snapshot: the driver answers with `Replica.snapshot_loaded`."""
 
     def __bool__(self) -> bool:
         return bool(

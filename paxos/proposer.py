@@ -1,185 +1,168 @@
-"""The proposer, in its two phases: a Candidate gathers promises, a Leader gets operations accepted.
+"""The proposer of a node: a candidate while it asks for promises, a leader once it has a quorum of them, else neither.
 
-Quorums are sets of sender ids, kept for one leadership each: a vote that comes twice, late, or for another leadership
-cannot be counted. (Lamport, *Paxos Made Simple*, sections 2.2 and 3; van Renesse and Altinbuken, *Paxos Made
-Moderately Complex*, section 2.3, scouts and commanders.)
+Its own acceptor is asked like any other: by a message to itself.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from paxos.ballot import Ballot, Leadership, ballot
+from paxos.acceptor import Acceptor
+from paxos.ballot import NOBODY, Leadership, ballot
+from paxos.candidate import Candidate
+from paxos.catchup import CatchUp
+from paxos.connectivity import Connectivity
+from paxos.effects import Effects
+from paxos.leader import Batch, Leader
+from paxos.learner import Learner
 from paxos.limits import Limits
-from paxos.messages import NOOP, Accept, Accepted, Entry, Operation, Promise
-from paxos.retry import Retry
-from paxos.sessions import Sessions
+from paxos.log import Log
+from paxos.messages import (
+    Accepted,
+    Behind,
+    Confirm,
+    Confirmed,
+    Decide,
+    Operation,
+    Prepare,
+    Promise,
+    ReadReply,
+    ReadRequest,
+)
+from paxos.routing import Router
 
 
-class Inheritance:
-    """What a quorum's promises oblige a new leader to: learn what is decided, propose again what may be."""
-
-    def __init__(self, start: int, promises: Iterable[Promise]) -> None:
-        promises = list(promises)
-        best = max(promises, key=lambda promise: promise.decided)
-        self.start = start
-        self.decided: list[Operation] = [e.operation for e in best.entries if e.position <= best.decided]
-        """Decided operations from `start` on, without gaps: who knows a decision holds all before it."""
-        self.first_open = max(start, best.decided + 1)
-        highest: dict[int, Entry] = {}
-        for promise in promises:
-            for entry in promise.entries:
-                held = highest.get(entry.position)
-                if held is None or entry.leadership > held.leadership:
-                    highest[entry.position] = entry
-        last = max(highest, default=0)
-        self.open: list[Operation] = [
-            highest[position].operation if position in highest else NOOP
-            for position in range(self.first_open, last + 1)
-        ]
-        """For each open position the operation of the highest leadership; gaps are filled with no-ops."""
-
-
-class Candidate:
-    """Phase 1 of one leadership, from position `ballot.op_num` on."""
-
-    def __init__(self, ballot: Ballot, quorum: int) -> None:
-        self.ballot = ballot
-        self.promises: dict[int, Promise] = {}
-        self._quorum = quorum
-
-    def restart(self, op_num: int) -> None:
-        """Having caught up, asks again from a later position: earlier answers spoke about another one."""
-        self.ballot = self.ballot.at(op_num)
-        self.promises = {}
-
-    def promised(self, sender: int, message: Promise) -> Inheritance | None:
-        """Counts one promise; with a quorum, returns what the new leader inherits."""
-        if message.ballot != self.ballot or not _shows_all_decided(message):
-            return None
-        self.promises[sender] = message
-        if len(self.promises) < self._quorum:
-            return None
-        return Inheritance(self.ballot.op_num, self.promises.values())
-
-
-def _shows_all_decided(message: Promise) -> bool:
-    """A promise that knows decisions without showing them would leave its reader with a hole in the log."""
-    start = message.ballot.op_num
-    shown = sum(entry.position <= message.decided for entry in message.entries)
-    return shown >= message.decided - start + 1
-
-
-class Batch:
-    """Operations that travel in one Accept, and who has accepted them."""
-
-    __slots__ = ("first", "operations", "retry", "voters")
-
-    def __init__(self, first: int, operations: list[Operation], retry: Retry) -> None:
-        self.first = first
-        self.operations = operations
-        self.voters: set[int] = set()
-        self.retry = retry
-
-    @property
-    def last(self) -> int:
-        return self.first + len(self.operations) - 1
-
-
-class Leader:
-    """Phase 2 of one leadership: batches the queue into Accepts, keeps several in flight, counts who accepted."""
-
+class Proposer:
     def __init__(
-        self, leadership: Leadership, quorum: int, limits: Limits, decided: int, inherited: Sequence[Operation],
-        sessions: Sessions,
+        self, net: Connectivity, log: Log, acceptor: Acceptor, learner: Learner, catch_up: CatchUp, router: Router,
+        limits: Limits, effects: Effects,
     ) -> None:
-        self.leadership = leadership
-        self.decided = decided
-        self.next = decided + 1
-        self.barrier = decided + len(inherited)
-        """Everything acknowledged under earlier leaderships lies at or below this position."""
-        self._quorum = quorum
+        self._net = net
+        self._log = log
+        self._acceptor = acceptor
+        self._learner = learner
+        self._catch_up = catch_up
+        self._router = router
         self._limits = limits
-        self._inherited: deque[Operation] = deque(inherited)
-        self._queue: deque[Operation] = deque()
-        self._seen = Sessions(sessions.table())
-        for operation in inherited:
-            self._seen.admit(operation)
-        self._early: dict[int, dict[int, Operation]] = {}
-        """By node and number: operations of its present life that overtook an older one on the way here."""
-        self._flying: dict[int, Batch] = {}
+        self._effects = effects
+        self.candidate: Candidate | None = None
+        self.leader: Leader | None = None
 
     @property
-    def settled(self) -> bool:
-        """True once everything that was acknowledged under earlier leaderships is known to be decided."""
-        return self.decided >= self.barrier
+    def claim(self) -> Leadership:
+        """The leadership that this node claims, as a candidate or a leader."""
+        if self.leader is not None:
+            return self.leader.leadership
+        return self.candidate.ballot.leadership if self.candidate is not None else NOBODY
 
-    @property
-    def queued(self) -> int:
-        return len(self._queue) + len(self._inherited)
+    def step_down(self) -> None:
+        """Whatever was in flight is proposed again by the next leader, or sent again by its origin."""
+        self.candidate = self.leader = None
 
     def offer(self, operations: Iterable[Operation]) -> None:
-        """Takes operations into the queue, in their node's order and each once. What does not fit (a repetition, a
-        full queue) is left out: its node sends it again until it is applied."""
-        bound = self._limits.queue
-        for operation in operations:
-            if len(self._queue) >= bound:
-                return
-            if self._seen.admit(operation):
-                self._queue.append(operation)
-                if self._early:
-                    self._take_early(operation)
-            elif self._seen.precedes(operation):
-                self._keep_early(operation)
+        """Operations to be proposed; lost if this node neither leads nor is about to."""
+        if self.leader is not None:
+            self.leader.offer(operations)
+        elif self.candidate is not None:
+            self.candidate.offer(operations)
 
-    def _keep_early(self, operation: Operation) -> None:
-        early = self._early.setdefault(operation.pid, {})
-        life = next(iter(early.values())).incarnation if early else operation.incarnation
-        if life < operation.incarnation:
-            early.clear()
-        if life <= operation.incarnation and len(early) < self._limits.forward_window:
-            early[operation.number] = operation
+    def repeat(self, now: float, patience_s: float) -> None:
+        """Sends again what has gone unanswered for too long."""
+        candidate, leader = self.candidate, self.leader
+        if candidate is not None and candidate.retry.due(now, patience_s):
+            if self._log.decided_upto >= candidate.ballot.op_num:
+                candidate.restart(self._log.decided_upto + 1)
+            self._ask_promises(candidate)
+        if leader is not None:
+            for batch in leader.overdue(now, patience_s):
+                self._send_accept(leader, batch)
+            if leader.read_index.running and leader.read_index.retry.due(now, patience_s):
+                self._ask_confirmations(leader)
 
-    def _take_early(self, operation: Operation) -> None:
-        early = self._early.get(operation.pid, {})
-        number = operation.number + 1
-        while number in early and self._seen.admit(early[number]):
-            self._queue.append(early.pop(number))
-            number += 1
+    # ---- Phase 1
 
-    def propose(self, now: float) -> list[Batch]:
-        """New batches, as many as the pipeline has room for; what waits meanwhile makes the next batch larger."""
-        batches: list[Batch] = []
-        while (self._inherited or self._queue) and len(self._flying) < self._limits.pipeline:
-            source = self._inherited or self._queue
-            operations: list[Operation] = []
-            room = self._limits.batch_bytes
-            while source and room > 0 and len(operations) < self._limits.batch_operations:
-                operation = source.popleft()
-                room -= len(operation.payload)
-                operations.append(operation)
-            batch = Batch(self.next, operations, Retry(now))
-            self._flying[batch.first] = batch
-            self.next = batch.last + 1
-            batches.append(batch)
-        return batches
+    def campaign(self, leadership: Leadership, now: float) -> None:
+        """Claims a new leadership. The claim is a promise of this node's own, and on disk before any Prepare leaves:
+        after a crash it can't claim the same one again."""
+        self.step_down()
+        self._acceptor.promise(ballot(leadership))
+        asked = ballot(leadership, self._log.decided_upto + 1)
+        self.candidate = Candidate(asked, self._net.quorum, self._limits, now)
+        self._ask_promises(self.candidate)
 
-    def overdue(self, now: float, retry_s: float) -> list[Batch]:
-        """Batches in flight for too long, to be sent again."""
-        return [batch for batch in self._flying.values() if batch.retry.due(now, retry_s)]
+    def _ask_promises(self, candidate: Candidate) -> None:
+        message = Prepare(candidate.ballot)
+        for member in self._net.members:
+            if member not in candidate.promises:
+                self._effects.send_after_persist(member, message)
 
-    def accept_message(self, batch: Batch) -> Accept:
-        return Accept(ballot(self.leadership, batch.first), batch.operations, self.decided)
+    def promised(self, sender: int, message: Promise, now: float) -> bool:
+        """Takes in a Promise; true if this node leads from now on."""
+        candidate = self.candidate
+        inheritance = candidate.promised(sender, message) if candidate is not None else None
+        if candidate is None or inheritance is None:
+            return False
+        self._catch_up.learn(inheritance.start, inheritance.decided, now)
+        decided_upto = self._log.decided_upto
+        known = max(0, decided_upto - inheritance.first_open + 1)
+        """Positions that became known as decided while the promises were under way need no second proposal."""
+        self.leader = Leader(
+            candidate.ballot.leadership, self._net.quorum, self._limits, decided_upto, inheritance.open[known:],
+            self._learner.sessions,
+        )
+        self.leader.offer(candidate.held)
+        self.candidate = None
+        return True
 
-    def accepted(self, sender: int, message: Accepted) -> int:
-        """Counts one vote; returns how many positions it made decided."""
-        batch = self._flying.get(message.ballot.op_num)
-        if batch is None or message.ballot.leadership != self.leadership or message.count != len(batch.operations):
-            return 0
-        batch.voters.add(sender)
-        before = self.decided
-        while (batch := self._flying.get(self.decided + 1)) is not None and len(batch.voters) >= self._quorum:
-            self.decided = batch.last
-            del self._flying[batch.first]
-        return self.decided - before
+    def behind(self, sender: int, message: Behind, now: float) -> None:
+        """An acceptor wants this candidate to catch up first. It asks again from where it is by then, soon."""
+        candidate = self.candidate
+        if candidate is not None and message.ballot == candidate.ballot:
+            candidate.retry.reset(now)
+            if message.decided_upto > self._log.decided_upto:
+                self._catch_up.heard_of(message.decided_upto)
+                self._catch_up.hurry(sender)
+
+    # ---- Phase 2
+
+    def propose(self, now: float) -> None:
+        """Sends what there is to send as the leader. What is decided rides on an Accept if there is one."""
+        leader = self.leader
+        if leader is None:
+            return
+        for batch in leader.propose(now):
+            leader.announced_upto = leader.decided_upto
+            self._send_accept(leader, batch)
+        if leader.decided_upto > leader.announced_upto:
+            leader.announced_upto = leader.decided_upto
+            self._effects.broadcast(self._net.peers, Decide(ballot(leader.leadership, leader.decided_upto)))
+        if leader.settled and leader.read_index.start(leader.decided_upto, now):
+            self._ask_confirmations(leader)
+
+    def _send_accept(self, leader: Leader, batch: Batch) -> None:
+        """To all members that have not accepted it yet. The own acceptor may be one of them even when it is sent again:
+        it refuses to store too far ahead."""
+        message = leader.accept_message(batch)
+        waiting = (member for member in self._net.members if member not in batch.voters)
+        self._effects.broadcast(waiting, message)
+
+    def accepted(self, sender: int, message: Accepted, now: float) -> None:
+        leader = self.leader
+        if leader is not None and leader.accepted(sender, message):
+            self._learner.decide(leader.leadership, leader.decided_upto, now)
+
+    # ---- Reads
+
+    def read_request(self, sender: int, message: ReadRequest) -> None:
+        if self.leader is not None:
+            self.leader.read_index.ask(sender, message.ticket)
+
+    def _ask_confirmations(self, leader: Leader) -> None:
+        message = Confirm(ballot(leader.leadership, leader.next), leader.read_index.count)
+        self._effects.broadcast(self._net.members, message)
+
+    def confirmed(self, sender: int, message: Confirmed) -> None:
+        leader = self.leader
+        if leader is not None and message.ballot.leadership == leader.leadership:
+            for node, ticket, position in leader.read_index.confirmed(sender, message):
+                self._router.send(node, ReadReply(ticket, position))

@@ -26,7 +26,7 @@ class OperationQueue:
         self._limits = limits
         self._waiting: deque[Operation] = deque()
         self._first_ticket = 1
-        """Tickets of the waiting operations are consecutive from here on; unlike numbers they outlive `reborn`."""
+        """Tickets of the waiting operations are consecutive from here on; unlike numbers they outlive `restart`."""
         self._number = 0
         self._sent = 0
         """How many of the waiting ones, from the oldest, are on their way to `_leader`."""
@@ -68,10 +68,10 @@ class OperationQueue:
         self._send_again()
         return tickets
 
-    def reborn(self, incarnation: int) -> None:
-        """The log, followed operation by operation, has come to a later life of this node than this one believes to
-        be (a lost disk and a clock set back). What waits was not applied before and is too old from here on; it goes
-        on under a later incarnation."""
+    def restart(self, incarnation: int) -> None:
+        """The log, followed operation by operation, knows a later incarnation of this node than its own (a lost disk
+        and a clock set back). What waits was not applied, and would count as too old from here on: it goes on under
+        this still later incarnation."""
         self.incarnation = incarnation
         self._waiting = deque(
             Operation(self.pid, incarnation, number, operation.payload)

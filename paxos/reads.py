@@ -18,11 +18,12 @@ from paxos.retry import Retry
 class Reads:
     """The reader's side: tickets that wait for a position, then for that position to be applied."""
 
-    def __init__(self, life: int) -> None:
-        self._life = life
+    def __init__(self, incarnation: int) -> None:
+        self._incarnation = incarnation
         self._last = 0
         self._unplaced: deque[int] = deque()
         self._placed: deque[tuple[int, int]] = deque()
+        """(ticket, the position to be applied first)"""
         self._asked = 0
         self._leader = NOBODY
         self._retry = Retry(0.0)
@@ -51,13 +52,13 @@ class Reads:
         elif not self._retry.due(now, retry_s):
             return None
         self._asked, self._leader = newest, leader
-        return self._life, newest
+        return self._incarnation, newest
 
     def placed(self, ticket: tuple[int, int], position: int) -> None:
         """The leader's answer. It was asked for after every ticket up to this one was opened, so it covers all; one
-        to an earlier life of this node is late, and may be older than what was acknowledged since."""
-        life, number = ticket
-        while life == self._life and self._unplaced and self._unplaced[0] <= number:
+        to an earlier incarnation of this node is late, and may be older than what was acknowledged since."""
+        incarnation, number = ticket
+        while incarnation == self._incarnation and self._unplaced and self._unplaced[0] <= number:
             self._placed.append((self._unplaced.popleft(), position))
 
     def ready(self, applied: int) -> list[int]:
@@ -73,10 +74,11 @@ class Reads:
 class ReadIndex:
     """The leader's side: requests gather while one round of confirmations runs; the next round serves them."""
 
-    def __init__(self, quorum: int, now: float) -> None:
+    def __init__(self, quorum: int) -> None:
         self.count = 0
+        """Of the rounds begun."""
         self.running = False
-        self.retry = Retry(now)
+        self.retry = Retry(0.0)
         self._quorum = quorum
         self._waiting: dict[int, tuple[int, int]] = {}
         self._serving: dict[int, tuple[int, int]] = {}

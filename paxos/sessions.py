@@ -19,7 +19,7 @@ class Sessions:
     def admit(self, operation: Operation) -> bool:
         """True exactly when `operation` is the next of its node: then it is noted as done.
 
-        A repetition, an operation of an earlier life, or one whose predecessor is missing does not count.
+        A repetition, an operation of an earlier incarnation, or one whose predecessor is missing does not count.
         """
         incarnation, number = self._last.get(operation.pid, (0, 0))
         if operation.incarnation == incarnation:

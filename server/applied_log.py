@@ -9,7 +9,7 @@ from collections import deque
 
 import msgspec
 
-from engine.interface import AppliedOperation
+from engine.interface import AppliedOperation, OperationId
 from kvstore.operations import MAX_AT, Answer, Ask, Candidate, Choose, Query, Ranking, Retry
 from kvstore.operations import name as operation_name
 
@@ -18,14 +18,13 @@ KEPT = 1000
 _EXCERPT = 80
 
 
-class Decided(msgspec.Struct, frozen=True, gc=False):
+class LoggedOperation(msgspec.Struct, frozen=True, gc=False):
     """One applied operation."""
 
     position: int
     ballot: tuple[int, int, int] | None
     """Under which it was accepted here; None if it was learned from somebody who knew it as decided."""
-    operation: tuple[int, int, int]
-    """Its name: the node that submitted it, that node's incarnation, and its number there."""
+    id: OperationId
     at: float | None
     """When it was proposed, in seconds since 1970 by its proposer's clock; None if unknown."""
     command: str
@@ -43,33 +42,31 @@ class AppliedLog:
     """The last operations, the newest last."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._decided: deque[Decided] = deque(maxlen=kept)
+        self._operations: deque[LoggedOperation] = deque(maxlen=kept)
 
-    def note(self, applied: AppliedOperation) -> None:
-        """An operation was applied."""
-        outcome, name = applied.outcome, applied.id
-        command = outcome.operation
+    def add(self, applied: AppliedOperation) -> None:
+        outcome = applied.outcome
+        operation = outcome.operation
         node: int | None = None
         text = ""
-        if isinstance(command, (Query, Ask)):
-            text = command.text[:_EXCERPT]
-        elif isinstance(command, (Candidate, Answer)):
-            node, text = command.node, (command.text or command.error or "")[:_EXCERPT]
-        elif isinstance(command, (Choose, Ranking, Retry)):
-            node = command.node
-        self._decided.append(Decided(
-            applied.position, applied.ballot, (name.node, name.incarnation, name.number),
-            None if command is None else seconds(command.at),
-            "unknown" if command is None else operation_name(command), outcome.context, outcome.turn, node, text,
+        if isinstance(operation, (Query, Ask)):
+            text = operation.text[:_EXCERPT]
+        elif isinstance(operation, (Candidate, Answer)):
+            node, text = operation.node, (operation.text or operation.error or "")[:_EXCERPT]
+        elif isinstance(operation, (Choose, Ranking, Retry)):
+            node = operation.node
+        self._operations.append(LoggedOperation(
+            applied.position, applied.ballot, applied.id, None if operation is None else seconds(operation.at),
+            "unknown" if operation is None else operation_name(operation), outcome.context, outcome.turn, node, text,
             outcome.error,
         ))
 
-    def last(self, count: int) -> list[Decided]:
+    def last(self, count: int) -> list[LoggedOperation]:
         """The last `count` operations, in order."""
-        start = max(0, len(self._decided) - count)
-        return [self._decided[index] for index in range(start, len(self._decided))]
+        start = max(0, len(self._operations) - count)
+        return [self._operations[index] for index in range(start, len(self._operations))]
 
 
 def seconds(at: int) -> float | None:
-    """A command's time in seconds since 1970; None if unknown or absurd."""
+    """An operation's time in seconds since 1970; None if unknown or absurd."""
     return at / 1000 if 0 < at <= MAX_AT else None

@@ -1,17 +1,36 @@
-"""What happens in the cluster, told to one user: everything as events, and as much of it in words as they like."""
+"""What happens in the cluster, told to one user: as events, with what decides how much of it people are shown."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
-from console import Layout, Text, render
-from console.progress_report import Progress
-from console.safe import one_line
+from api.base import Event
+from api.node_events import (
+    AnswerEvent,
+    AskEvent,
+    CancelledEvent,
+    CandidateEvent,
+    ChosenEvent,
+    CreatedEvent,
+    ExplainEvent,
+    LeaderEvent,
+    NoChoiceEvent,
+    OperationRefusedEvent,
+    PollEvent,
+    ProgressEvent,
+    QueryEvent,
+    RankingEvent,
+    RestoredEvent,
+    RetriedEvent,
+)
+from engine.interface import AppliedOperation
+from kvstore.conversation import Turn
 from kvstore.operations import (
     Answer,
     Ask,
@@ -25,20 +44,19 @@ from kvstore.operations import (
     Ranking,
     Retry,
     StartPoll,
+    StoreOperation,
 )
 from kvstore.operations import name as operation_name
-from kvstore.store import Outcome, Store
-from server.explain_text import Phase, Sentence
-from server.records import poll_record, response_record, turn_record, vote_record
+from kvstore.store import Store
+from server.explain_text import Sentence
+from server.records import poll_record, response_fields, vote_fields
 
-Emit: TypeAlias = Callable[[Mapping[str, Any], Text], None]
-"""Where events go: the event, and what humans get to see of it."""
-
-Stores: TypeAlias = Callable[[], Store]
+REPORT_EVERY_S = 2.0
+"""Between two reports of how far the LLMs are: who reads them also types."""
 
 
 class Level(StrEnum):
-    """How much of what happens elsewhere is said."""
+    """How much of what happens elsewhere is told."""
 
     QUIET = "quiet"
     """Answers to this user's own questions, as words and as events."""
@@ -48,188 +66,167 @@ class Level(StrEnum):
     VERBOSE = "verbose"
     """Also every single answer, and what was refused (which is an event at this level only)."""
 
+    @property
+    def reserved(self) -> bool:
+        """Only what concerns this user is told."""
+        return self in (Level.QUIET, Level.CALM)
 
-_COLOURS: Mapping[Phase, Callable[[Layout, str], str]] = {
-    Phase.PREPARE: Layout.yellow, Phase.PROMISE: Layout.magenta, Phase.ACCEPT: Layout.cyan, Phase.ACCEPTED: Layout.blue,
-    Phase.DECIDE: Layout.green, Phase.REJECT: Layout.red, Phase.LEAD: Layout.bold,
-}
+
+class SessionEvent(msgspec.Struct, frozen=True):
+    """An event as one user is told it."""
+
+    event: Event
+    nodes: int
+    """How many there are."""
+    level: Level
+    mine: bool = False
+    """This user wanted it: the command's result says it, too."""
+    asked_here: bool = False
+    """It is about a question of this user."""
+    turn: Turn | None = None
+    """The turn that an answer, or a choice of the nodes, is about; as it is now."""
+    progress: Mapping[int, int] | None = None
+    """If a report is due: how many pieces of an answer each node's LLM has written that has begun, as far as known."""
+
+
+Tell: TypeAlias = Callable[[SessionEvent], None]
+
+
+class _Question(msgspec.Struct):
+    """An open turn that this user asked about."""
+
+    turn: int
+    reported_at: float
+    """When people were last told how far the LLMs are, or when it was asked; infinite: they are not told."""
+    progress: dict[int, int] = {}
 
 
 class EventFeed:
-    """For one user at node `node_id` of `nodes`."""
+    """For one user at one of `nodes` nodes. `tell` gets the events."""
 
-    def __init__(self, emit: Emit, store: Stores, *, node_id: int, nodes: int, level: Level) -> None:
+    def __init__(
+        self, tell: Tell, store: Callable[[], Store], *, nodes: int, level: Level,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.level = level
-        self._emit = emit
+        self._tell = tell
         self._store = store
-        self._node_id = node_id
         self._nodes = nodes
-        self._asked_here: dict[str, int] = {}
-        """Context id -> its open turn, if this user asked."""
-        self._progress = Progress()
+        self._clock = clock
+        self._questions: dict[str, _Question] = {}
+        """By context id."""
         self._leader: int | None = None
 
-    @property
-    def _hushed(self) -> bool:
-        return self.level is Level.QUIET or self.level is Level.CALM
-
-    def on_applied(self, outcome: Outcome, origin: int, mine: bool) -> None:
-        """An operation was applied that node `origin` submitted; `mine` if this user typed it."""
-        command, turn = outcome.operation, outcome.turn
-        if command is None:
+    def on_applied(self, applied: AppliedOperation, mine: bool) -> None:
+        """An operation was applied; `mine` if this user submitted it."""
+        outcome, origin = applied.outcome, applied.id.node
+        operation = outcome.operation
+        if operation is None:
             return
-        context = command.context
-        if self._hushed and not mine and context not in self._asked_here:
+        context = operation.context
+        if self.level.reserved and not mine and context not in self._questions:
             return
         if not outcome.ok:
-            self._on_refused(operation_name(command), context, outcome.error or "", origin, mine)
-            return
-        event = {"context": context, "turn": turn, "origin": origin}
-        match command:
-            case Create():
-                self._tell("created", {"context": context, "origin": origin}, f"{context}: created", mine)
-            case Query() | Ask():
-                self._on_question(command, event, mine)
-            case Candidate():
-                self._on_candidate(command)
-            case Choose():
-                text = f"{context}: node {command.node}'s answer chosen"
-                self._tell("chosen", {**event, "node": command.node}, text, mine)
-            case Answer():
-                self._on_answer(command)
-            case Cancel():
-                self._tell("cancelled", event, f"{context}: question given up", mine)
-            case Import():
-                count = "1 question" if turn == 1 else f"{turn or 0} questions"
-                self._tell("restored", event, f"{context}: imported at node {origin}, {count}", mine)
-            case Retry():
-                self._on_retry(command, event, mine)
-            case StartPoll():
-                if mine and turn is not None:
-                    self._asked_here[context] = turn
-                self._tell("poll", event, f"{context}: the nodes rank the answers", mine)
-            case Ranking():
-                self._on_ranking(command)
-            case Elect():
-                self._on_election(context, event)
-        if turn is not None and self._store().conversations[context].open_turn != turn:
-            self._asked_here.pop(context, None)
-            self._progress.end(context)
+            self._on_refused(operation, outcome.error or "", origin, mine)
+        elif isinstance(operation, Create):
+            self._tell_others(CreatedEvent(context, origin), mine)
+        elif isinstance(operation, Import):
+            self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
+        elif outcome.turn is not None:
+            self._on_turn(operation, outcome.turn, origin, mine)
+            if self._store().conversations[context].open_turn != outcome.turn:
+                self._questions.pop(context, None)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
         """The LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
         found = self._store().conversations.get(context)
-        if found is None or self._asked_here.get(context) != turn or found.open_turn != turn:
+        question = self._questions.get(context)
+        if found is None or question is None or question.turn != turn or found.open_turn != turn:
             return
-        state = {"state": "writing", "tokens": pieces} if pieces else {"state": "thinking"}
-        self._progress.note(context, turn, node, pieces)
-        words = None if self._hushed else self._progress.due(context, turn, found.turns[turn - 1])
-        self._emit({"event": "progress", "context": context, "turn": turn, "node": node, **state}, words)
+        question.progress[node] = pieces
+        event = (
+            ProgressEvent(context, turn, node, "writing", pieces) if pieces
+            else ProgressEvent(context, turn, node, "thinking")
+        )
+        due = not self.level.reserved and self._clock() - question.reported_at >= REPORT_EVERY_S
+        if due:
+            question.reported_at = self._clock()
+        progress = question.progress if due else None
+        self._tell(SessionEvent(event, self._nodes, self.level, False, True, found.turns[turn - 1], progress))
 
     def on_leader(self, leader: int | None) -> None:
         """The node sees another leader, or none; calls that change nothing are fine."""
         if leader != self._leader:
             self._leader = leader
-            text = f"leader: node {leader}" if leader else "leader: none"
-            self._emit({"event": "leader", "leader": leader}, None if self.level is Level.QUIET else text)
+            self._tell(SessionEvent(LeaderEvent(leader), self._nodes, self.level))
 
-    def on_commentary(self, sentences: Sequence[Sentence]) -> None:
+    def on_explained(self, sentences: Sequence[Sentence]) -> None:
         """The node explains itself."""
-        for sentence in sentences:
-            ballot = None if sentence.ballot is None else list(msgspec.structs.astuple(sentence.ballot))
-            event = {"event": "explain", "phase": sentence.phase.value, "ballot": ballot, "text": sentence.text}
-            self._emit(event, partial(_explained, sentence))
+        for said in sentences:
+            ballot = None if said.ballot is None else (said.ballot.seq_num, said.ballot.pid, said.ballot.op_num)
+            self._tell(SessionEvent(ExplainEvent(said.phase.value, ballot, said.text), self._nodes, self.level))
 
-    def _on_refused(self, name: str, context: str, error: str, origin: int, mine: bool) -> None:
+    def _on_refused(self, operation: StoreOperation, error: str, origin: int, mine: bool) -> None:
         if self.level is Level.VERBOSE and not mine:
-            self._emit(
-                {"event": "operation_refused", "command": name, "context": context, "origin": origin, "error": error},
-                f"{context}: {name} from node {origin} refused: {one_line(error)}",
-            )
+            event = OperationRefusedEvent(operation_name(operation), operation.context, origin, error)
+            self._tell(SessionEvent(event, self._nodes, self.level))
 
-    def _on_question(self, command: Query | Ask, event: Mapping[str, Any], mine: bool) -> None:
-        context, turn, origin = command.context, event["turn"], event["origin"]
-        if mine:
-            self._asked_here[context] = turn
-            self._progress.begin(context, turn)
-        kind, noun = ("query", "question") if isinstance(command, Query) else ("ask", "question for the leader")
-        self._tell(
-            kind, {**event, "text": command.text},
-            lambda _: f"{context}: {noun} from node {origin}: {one_line(command.text)}", mine,
+    def _on_turn(self, operation: StoreOperation, turn: int, origin: int, mine: bool) -> None:
+        """Something happened in a turn."""
+        context = operation.context
+        if mine and isinstance(operation, (Query, Ask, Retry)):
+            self._questions[context] = _Question(turn, self._clock())
+        match operation:
+            case Query():
+                self._tell_others(QueryEvent(context, turn, origin, operation.text), mine)
+            case Ask():
+                self._tell_others(AskEvent(context, turn, origin, operation.text), mine)
+            case Candidate():
+                self._on_candidate(operation)
+            case Answer():
+                fields = response_fields(operation)
+                self._tell_turn(AnswerEvent(context=context, turn=turn, node=operation.node, **fields), context, turn)
+            case Choose():
+                self._tell_others(ChosenEvent(context=context, turn=turn, origin=origin, node=operation.node), mine)
+            case Cancel():
+                self._tell_others(CancelledEvent(context, turn, origin), mine)
+            case Retry():
+                self._tell_others(RetriedEvent(context, turn, origin, operation.node), mine)
+            case StartPoll():
+                if mine:
+                    self._questions.setdefault(context, _Question(turn, math.inf)).turn = turn
+                self._tell_others(PollEvent(context, turn, origin), mine)
+            case Ranking():
+                fields = vote_fields(operation)
+                self._tell_others(RankingEvent(context=context, turn=turn, node=operation.node, **fields), False)
+            case Elect():
+                self._on_election(context, turn, origin)
+
+    def _on_candidate(self, operation: Candidate) -> None:
+        context, turn = operation.context, operation.turn
+        have = len(self._store().conversations[context].turns[turn - 1].candidates)
+        event = CandidateEvent(
+            context=context, turn=turn, node=operation.node, have=have, of=self._nodes, **response_fields(operation)
         )
+        self._tell_turn(event, context, turn)
 
-    def _on_candidate(self, command: Candidate) -> None:
-        context = command.context
-        turn = self._store().conversations[context].turns[command.turn - 1]
-        have, asked_here = len(turn.candidates), self._asked_here.get(context) == command.turn
-        event = {
-            "event": "candidate", "context": context, "turn": command.turn, "node": command.node,
-            "have": have, "of": self._nodes, **response_record(command),
-        }
-        text: Text = None
-        if asked_here and have >= self._nodes:
-            text = partial(render.choices, context, turn_record(turn))
-        elif self.level is Level.VERBOSE:
-            said = one_line(command.text or f"no answer: {command.error}")
-            text = f"{context}: node {command.node} ({have} of {self._nodes}): {said}"
-        elif self._hushed:
-            text = None
-        elif have >= self._nodes:
-            text = f"{context}: {have} answers in: view {context}"
-        elif asked_here:
-            failed = "" if command.error is None else f" (node {command.node} has none: {one_line(command.error)})"
-            hint = f", view {context} shows them" if have > self._nodes // 2 else ""
-            text = f"{context}: {have} of {self._nodes} answers in{failed}{hint}"
-        self._emit(event, text)
-
-    def _on_answer(self, command: Answer) -> None:
-        context, node, response = command.context, command.node, response_record(command)
-        event = {"event": "answer", "context": context, "turn": command.turn, "node": node, **response}
-        if self._hushed and self._asked_here.get(context) != command.turn:
-            self._emit(event, None)
-        elif command.error is None:
-            self._emit(event, partial(render.answer, context, node, response))
+    def _on_election(self, context: str, turn: int, origin: int) -> None:
+        found = self._store().conversations[context].turns[turn - 1]
+        assert found.poll is not None
+        poll = poll_record(found.poll)
+        if found.chosen is None:
+            event: Event = NoChoiceEvent(context, turn, origin, poll)
         else:
-            turn = self._store().conversations[context].turns[command.turn - 1]
-            then = "the next one is asked" if len(turn.candidates) < self._nodes else f"retry {context} asks them again"
-            self._emit(event, f"{context}: node {node} has no answer: {one_line(command.error)}; {then}")
+            event = ChosenEvent(context=context, turn=turn, origin=origin, poll=poll, node=found.chosen)
+        self._tell_turn(event, context, turn)
 
-    def _on_retry(self, command: Retry, event: Mapping[str, Any], mine: bool) -> None:
-        if mine:
-            self._asked_here[command.context] = event["turn"]
-            self._progress.begin(command.context, event["turn"])
-        whom = "every node" if command.node is None else f"node {command.node}"
-        words = f"{command.context}: node {event['origin']} asks {whom} again"
-        self._tell("retried", {**event, "node": command.node}, words, mine)
+    def _tell_others(self, event: Event, mine: bool) -> None:
+        """What only those are told who want to know what happens elsewhere."""
+        if not self.level.reserved:
+            self._tell(SessionEvent(event, self._nodes, self.level, mine))
 
-    def _on_ranking(self, command: Ranking) -> None:
-        event = {"context": command.context, "turn": command.turn, "node": command.node, **vote_record(command)}
-        words = None
-        if command.error is not None:
-            words = f"{command.context}: node {command.node} abstains: {one_line(command.error)}"
-        elif self.level is Level.VERBOSE:
-            words = f"{command.context}: node {command.node} ranks {' > '.join(map(str, command.order))}"
-        self._tell("ranking", event, words, mine=False)
-
-    def _on_election(self, context: str, event: Mapping[str, Any]) -> None:
-        turn = self._store().conversations[context].turns[event["turn"] - 1]
-        assert turn.poll is not None
-        result = {**event, "poll": poll_record(turn.poll)}
-        unasked = self._hushed and self._asked_here.get(context) != event["turn"]
-        if turn.chosen is None:
-            words = f"{context}: no node could rank the answers: choose {context} N takes one"
-            self._emit({"event": "no_choice", **result}, None if unasked else words)
-            return
-        text = partial(render.elected, context, turn.chosen, turn_record(turn))
-        self._emit({"event": "chosen", **result, "node": turn.chosen}, None if unasked else text)
-
-    def _tell(self, name: str, event: Mapping[str, Any], text: Text, mine: bool) -> None:
-        """An event that humans need not read where it was typed: there the command's result says it."""
-        if not self._hushed:
-            self._emit({"event": name, **event}, None if mine else text)
-
-
-def _explained(sentence: Sentence, paper: Layout) -> str:
-    colour = _COLOURS.get(sentence.phase, Layout.dim)
-    first, *rest = paper.text(sentence.text, 2).split("\n")
-    return "\n".join(colour(paper, line) for line in ("· " + first.lstrip(), *rest))
+    def _tell_turn(self, event: Event, context: str, turn: int) -> None:
+        question = self._questions.get(context)
+        asked_here = question is not None and question.turn == turn
+        found = self._store().conversations[context].turns[turn - 1]
+        self._tell(SessionEvent(event, self._nodes, self.level, False, asked_here, found))

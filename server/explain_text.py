@@ -1,4 +1,4 @@
-"""The wording of the running commentary: what `server/explainer.py` gathers, in plain words."""
+"""The sentences of `explain`: what `server/explainer.py` gathers, in plain words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from kvstore.operations import decode
 from kvstore.operations import name as operation_name
 from paxos.ballot import Ballot, Leadership
-from paxos.messages import Reject, SnapshotPiece
+from paxos.messages import Behind, Outranked, SnapshotPiece
 
 
 class Phase(StrEnum):
@@ -176,10 +176,10 @@ class Speaker:
     def _a_majority(self) -> str:
         return f"a majority of {self._size}"
 
-    def _refusal(self, message: Reject, promiser: str, behind: str) -> str:
-        if message.promised.leadership > message.ballot.leadership:
+    def _refusal(self, message: Outranked | Behind, promiser: str, behind: str) -> str:
+        if isinstance(message, Outranked):
             return f"{promiser} promised {_leadership(message.promised.leadership)}"
-        return f"{behind} what is decided up to position {message.decided}, and must learn that first"
+        return f"{behind} what is decided up to position {message.decided_upto}, and must learn that first"
 
 
 def _verb(nodes: set[int], verb: str) -> str:

@@ -13,6 +13,7 @@ from paxos.messages import (
     Accept,
     Accepted,
     AnyMessage,
+    Behind,
     Confirm,
     Confirmed,
     Decide,
@@ -20,11 +21,11 @@ from paxos.messages import (
     Forward,
     Heartbeat,
     Learn,
+    Outranked,
     Prepare,
     Promise,
     ReadReply,
     ReadRequest,
-    Reject,
     Routed,
     SnapshotPiece,
 )
@@ -63,7 +64,7 @@ class Explainer:
                 self._heard_promise(sender, message)
             case Accepted():
                 self._heard_accepted(sender, message)
-            case Reject():
+            case Outranked() | Behind():
                 self._step("rejected", message.ballot, sender).extra = message
             case Confirmed() if sender != self._pid:
                 self._step("confirmed", message.ballot).nodes.add(sender)
@@ -100,13 +101,13 @@ class Explainer:
         self._step("installed", _at(position))
 
     def changed(self, status: Status) -> None:
-        """The role, the leader, a link or the standing has changed."""
+        """The role, the leader, a link or the voter status has changed."""
         before, self._status = self._status, status
         if lost := set(before.links) - set(status.links):
             self._step("link lost").nodes |= lost
         if back := set(status.links) - set(before.links):
             self._step("link back").nodes |= back
-        if status.standing is VoterStatus.LEARNER and before.standing is not VoterStatus.LEARNER:
+        if status.voter_status is VoterStatus.LEARNER and before.voter_status is not VoterStatus.LEARNER:
             self._step("learner")
         if before.role == "leader" and status.role != "leader":
             self._step("I lead no more", before.ballot)
@@ -151,7 +152,7 @@ class Explainer:
                 self._proposed(to, message)
             case Accepted():
                 self._step("accepted", message.ballot, to).count += message.count
-            case Reject():
+            case Outranked() | Behind():
                 self._step("refused", message.ballot, to).extra = message
             case Decide():
                 step = self._step("told decided", message.ballot)
@@ -191,7 +192,7 @@ class Explainer:
         self._promises.add(sender)
         step = self._step("promise", message.ballot)
         step.nodes.add(sender)
-        step.count += sum(entry.position > message.decided for entry in message.entries)
+        step.count += sum(entry.position > message.decided_upto for entry in message.entries)
         step.last = len(self._promises)
 
     def _proposed(self, to: int, message: Accept) -> None:

@@ -1,6 +1,6 @@
-"""The running commentary of a node, for those who listen: `explain on` in any of its sessions.
+"""What a node explains of itself, for those who listen: `explain on` in any of its sessions.
 
-While nobody listens the host knows of no observer, and it costs nothing.
+While nobody listens nobody observes the engine, and it costs nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GATHER_S = 0.1
 Listener: TypeAlias = Callable[[Sequence[Sentence]], None]
 
 
-class Commentary:
+class PaxosExplanations:
     """Of the node that `engine` drives. `members` are the numbers of all nodes."""
 
     def __init__(self, engine: PaxosEngine, members: Sequence[int]) -> None:

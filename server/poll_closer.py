@@ -1,4 +1,4 @@
-"""The returning officer: the leader, who ends a poll when all nodes that are there have voted, or time is up.
+"""The leader ends a poll when all nodes that are there have voted, or time is up.
 
 How the votes are counted is the store's business, and which votes count follows from the log; only when to count is
 decided here. If two leaders do it, the second one comes too late and changes nothing.
@@ -22,7 +22,9 @@ Key = tuple[str, int, int]
 """Conversation, turn, poll."""
 
 
-class Node(Protocol):
+class Engine(Protocol):
+    """What closing polls needs of an `engine.interface.Engine`."""
+
     @property
     def store(self) -> Store: ...
 
@@ -32,53 +34,53 @@ class Node(Protocol):
 
 
 class PollCloser:
-    """At node `number`. A poll is waited for `patience_s` seconds since this node first saw it as the leader."""
+    """At node `number`. A poll is waited for `timeout_s` seconds since this node first saw it as the leader."""
 
-    def __init__(self, node: Node, number: int, patience_s: float) -> None:
-        self._node = node
+    def __init__(self, engine: Engine, number: int, timeout_s: float) -> None:
+        self._engine = engine
         self._number = number
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._counted: set[Key] = set()
-        """Handed in, and not over yet."""
+        self._submitted: set[Key] = set()
+        """Their end is submitted, and not applied yet."""
 
     def review(self, conversation: Conversation, view: View) -> None:
         """To be called after everything that may end a poll."""
         turn = conversation.open_turn
         poll = None if turn is None else conversation.turns[turn - 1].open_poll
         if turn is None or poll is None:
-            if self._timers or self._counted:
+            if self._timers or self._submitted:
                 self._forget(conversation.context)
             return
         key = conversation.context, turn, poll.number
         if view.leader != self._number:
             self._drop(key)
-        elif key in self._counted:
+        elif key in self._submitted:
             return
         elif (view.live | {self._number}) <= poll.votes.keys():
-            self._count(key)
+            self._close(key)
         elif key not in self._timers:
-            self._wait(key, self._patience_s)
+            self._wait(key, self._timeout_s)
 
     def forget_all(self) -> None:
-        """The conversations were replaced, or nobody is there any more who could count."""
+        """The conversations were replaced, or this node is leaving."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._counted.clear()
+        self._submitted.clear()
 
     def _wait(self, key: Key, seconds: float) -> None:
-        self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._count, key)
+        self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._close, key)
 
-    def _count(self, key: Key) -> None:
+    def _close(self, key: Key) -> None:
         context, turn, poll = key
         self._drop(key)
         try:
-            self._node.submit(Elect(context, turn, poll))
+            self._engine.submit(Elect(context, turn, poll))
         except Busy:
             self._wait(key, _AGAIN_S)
         else:
-            self._counted.add(key)
+            self._submitted.add(key)
 
     def _drop(self, key: Key) -> None:
         timer = self._timers.pop(key, None)
@@ -88,4 +90,4 @@ class PollCloser:
     def _forget(self, context: str) -> None:
         for key in [key for key in self._timers if key[0] == context]:
             self._drop(key)
-        self._counted = {key for key in self._counted if key[0] != context}
+        self._submitted = {key for key in self._submitted if key[0] != context}

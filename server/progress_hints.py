@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from engine.interface import AppliedOperation
 from kvstore.operations import Ask, Query, Retry
-from kvstore.store import Outcome
 from llm.requests import Request
 
 EVERY_S = 0.5
@@ -44,8 +44,8 @@ def decode(payload: bytes | memoryview) -> Hint | None:
         return None
 
 
-class Hints:
-    """Of node `number`. `send` is the door to the network, `tell` to this node's own users: (node, hint)."""
+class ProgressHints:
+    """Of node `number`. `send` sends a hint to another node, `tell` gets (node, hint) for this node's own users."""
 
     def __init__(
         self, number: int, send: Callable[[int, bytes], None], tell: Callable[[int, Hint], None],
@@ -56,34 +56,37 @@ class Hints:
         self._tell = tell
         self._clock = clock
         self._asked_at: OrderedDict[tuple[str, int], int] = OrderedDict()
+        """(context id, turn) -> the node where the question was typed."""
         self._sent: dict[tuple[str, int], float] = {}
 
-    def on_applied(self, outcome: Outcome, origin: int) -> None:
-        """To be called before anybody acts on the operation: whose question is it?"""
+    def on_applied(self, applied: AppliedOperation) -> None:
+        """To be called before anybody acts on the operation."""
+        outcome = applied.outcome
         if outcome.ok and isinstance(outcome.operation, (Query, Ask, Retry)) and outcome.turn is not None:
             key = outcome.operation.context, outcome.turn
-            self._asked_at[key] = origin
+            self._asked_at[key] = applied.id.node
             self._asked_at.move_to_end(key)
             self._sent.pop(key, None)
             if len(self._asked_at) > _QUESTIONS:
                 forgotten, _ = self._asked_at.popitem(last=False)
                 self._sent.pop(forgotten, None)
 
-    def on_progress(self, duty: Request, pieces: int) -> None:
+    def on_progress(self, request: Request, pieces: int) -> None:
         """This node's LLM has got so far."""
-        key, now = (duty.context, duty.turn), self._clock()
+        key, now = (request.context, request.turn), self._clock()
         origin = self._asked_at.get(key)
-        if origin is None or duty.kind == "ranking" or (pieces and now - self._sent.get(key, now - EVERY_S) < EVERY_S):
+        recent = pieces and now - self._sent.get(key, now - EVERY_S) < EVERY_S
+        if origin is None or request.kind == "ranking" or recent:
             return
         self._sent[key] = now
-        hint = Hint(duty.context, duty.turn, pieces)
+        hint = Hint(request.context, request.turn, pieces)
         if origin == self._number:
             self._tell(self._number, hint)
         else:
             self._send(origin, _encoder.encode(hint))
 
-    def on_message(self, sender: int, payload: bytes) -> None:
-        """A hint from another node."""
+    def on_hint(self, sender: int, payload: bytes) -> None:
+        """From another node."""
         hint = decode(payload)
         if hint is not None:
             self._tell(sender, hint)

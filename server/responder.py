@@ -1,6 +1,6 @@
-"""Turns what this node owes to the conversations into questions to its LLM, and what the LLM says into operations.
+"""Asks this node's LLM what the conversations want to know of it, and submits what it says as operations.
 
-Nothing is remembered here: what is owed follows from the store, so a node that restarts asks again for just that.
+Nothing is remembered here: what is to be asked follows from the store, so a node that restarts asks again for that.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from engine.interface import Busy
 from kvstore.conversation import Conversation
@@ -24,8 +24,8 @@ _PAUSE_S = 1.0
 """Before the next try of a read that there was no room for: thousands are waiting, let them go first."""
 
 
-class Node(Protocol):
-    """What answering needs of its node."""
+class Engine(Protocol):
+    """What the responder needs of an `engine.interface.Engine`."""
 
     @property
     def store(self) -> Store: ...
@@ -37,42 +37,43 @@ class Node(Protocol):
     def read(self) -> asyncio.Future[None]: ...
 
 
-Done = Callable[[Request, Reply | ProviderError], None]
+Done: TypeAlias = Callable[[Request, Reply | ProviderError], None]
 
 
 class Responder:
+    """At node `number`. `make_scheduler` gets the callback for what comes of each request. `poll_s`: a poll ends
+    without the nodes that have not voted after so many seconds."""
+
     def __init__(
-        self, number: int, node: Node, make_desk: Callable[[Done], RequestScheduler], *, poll_s: float
+        self, number: int, engine: Engine, make_scheduler: Callable[[Done], RequestScheduler], *, poll_s: float
     ) -> None:
-        """`make_desk` gets the callback for what comes of each duty. `poll_s`: a poll ends without the nodes that have
-        not voted after so many seconds."""
-        self.desk = make_desk(self._done)
+        self.scheduler = make_scheduler(self._done)
         self._number = number
-        self._node = node
+        self._engine = engine
         self._view = View(None)
         """As far as this node acts on it."""
         self._seen = View(None)
         """As this node sees it now."""
-        self._level = False
+        self._caught_up = False
         self._catching_up: asyncio.Task[None] | None = None
-        self._returning = PollCloser(node, number, poll_s)
+        self._poll_closer = PollCloser(engine, number, poll_s)
         self._unsent: deque[StoreOperation] = deque()
         self._open: dict[str, Conversation] = {}
-        """The conversations with an open question, by their ids. Kept while level: links come and go often, and there
-        may be very many conversations."""
+        """The conversations with an open question, by their ids. Kept once caught up: links come and go often, and
+        there may be very many conversations."""
 
     async def run(self) -> None:
         """Waits until this node knows all that was decided before it started, so that it asks nothing which was
-        answered long ago; then sees to what is owed."""
+        answered long ago; then asks what is still to be asked."""
         await self._catch_up()
-        self._level = True
+        self._caught_up = True
         self._view = self._seen
         self.review()
 
     async def _catch_up(self) -> None:
         while True:
             try:
-                reading = self._node.read()
+                reading = self._engine.read()
             except Busy:
                 await asyncio.sleep(_PAUSE_S)
                 continue
@@ -81,17 +82,17 @@ class Responder:
 
     def review(self) -> None:
         """Looks at all conversations: after a start or a jump ahead."""
-        if self._level:
-            conversations = self._node.store.conversations
+        if self._caught_up:
+            conversations = self._engine.store.conversations
             self._open = {name: found for name, found in conversations.items() if found.open_turn is not None}
-            self._returning.forget_all()
-            self._see_to_open()
+            self._poll_closer.forget_all()
+            self._ask_open()
 
-    def _see_to_open(self) -> None:
-        for duty in pending(self._open, self._number, self._view):
-            self.desk.start(duty)
+    def _ask_open(self) -> None:
+        for request in pending(self._open, self._number, self._view):
+            self.scheduler.start(request)
         for conversation in self._open.values():
-            self._returning.review(conversation, self._view)
+            self._poll_closer.review(conversation, self._view)
 
     def see(self, leader: int | None, live: Iterable[int]) -> None:
         """This node sees another leader, or other nodes."""
@@ -100,7 +101,7 @@ class Responder:
             return
         new_leader = leader != self._seen.leader
         self._seen = seen
-        if not self._level:
+        if not self._caught_up:
             return
         if new_leader and leader == self._number:
             # An answer may be decided that is not applied here yet: then nobody must be asked again.
@@ -118,34 +119,34 @@ class Responder:
 
     def _act_on_view(self) -> None:
         self._view = self._seen
-        self._see_to_open()
+        self._ask_open()
 
     def on_applied(self, outcome: Outcome) -> None:
         """To be called after each operation that is applied."""
         self._send()
-        if not self._level or not outcome.ok or outcome.context is None:
+        if not self._caught_up or not outcome.ok or outcome.context is None:
             return
-        conversation = self._node.store.conversations[outcome.context]
+        conversation = self._engine.store.conversations[outcome.context]
         open_turn = conversation.open_turn
         if outcome.turn is not None and open_turn != outcome.turn:
-            self.desk.cancel(outcome.context, outcome.turn)
+            self.scheduler.cancel(outcome.context, outcome.turn)
         if open_turn is None:
             self._open.pop(outcome.context, None)
         else:
             self._open[outcome.context] = conversation
-            duty = pending_in(conversation, self._number, self._view)
-            if duty is not None:
-                self.desk.start(duty)
-        self._returning.review(conversation, self._view)
+            request = pending_in(conversation, self._number, self._view)
+            if request is not None:
+                self.scheduler.start(request)
+        self._poll_closer.review(conversation, self._view)
 
-    def _done(self, duty: Request, outcome: Reply | ProviderError) -> None:
-        self._unsent.append(_operation(duty, self._number, outcome))
+    def _done(self, request: Request, outcome: Reply | ProviderError) -> None:
+        self._unsent.append(_operation(request, self._number, outcome))
         self._send()
 
     def _send(self) -> None:
         while self._unsent:
             try:
-                self._node.submit(self._unsent[0])
+                self._engine.submit(self._unsent[0])
             except Busy:
                 return  # the next operation that is applied makes room
             self._unsent.popleft()
@@ -153,20 +154,20 @@ class Responder:
     async def close(self) -> None:
         if self._catching_up is not None:
             self._catching_up.cancel()
-        self._returning.forget_all()
-        await self.desk.close()
+        self._poll_closer.forget_all()
+        await self.scheduler.close()
 
 
-def _operation(duty: Request, node: int, outcome: Reply | ProviderError) -> StoreOperation:
+def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> StoreOperation:
     failed = isinstance(outcome, ProviderError)
     text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
-    if duty.kind == "ranking":
-        order = read_ranking(text or "", duty.ranked)
+    if request.kind == "ranking":
+        order = read_ranking(text or "", request.ranked)
         if order is None and not failed:
             error = "its ranking cannot be read"
-        return Ranking(duty.context, duty.turn, node, duty.round, order or [], error, outcome.model)
+        return Ranking(request.context, request.turn, node, request.round, order or [], error, outcome.model)
     seen, before = (0, 0) if isinstance(outcome, ProviderError) else (outcome.seen, outcome.before)
-    make = Candidate if duty.kind == "candidate" else Answer
+    make = Candidate if request.kind == "candidate" else Answer
     return make(
-        duty.context, duty.turn, node, text, error, outcome.model, outcome.seconds, duty.round, seen, before
+        request.context, request.turn, node, text, error, outcome.model, outcome.seconds, request.round, seen, before
     )

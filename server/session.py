@@ -1,42 +1,56 @@
-"""What a node's user types, carried out; and what happens elsewhere, told to that user.
+"""One user at one node: what they want, carried out; and what happens elsewhere, told to them.
 
-A session decides nothing: it turns words into commands of the store, has the node get them decided, and reads the
-node's store. It fits the console as its executor. A node has one for its prompt and one for each of its control
-socket's clients.
+A session decides nothing: it has operations decided by the engine, and reads the node's store. A node has one for its
+prompt and one for each of its control socket's clients. Operations are submitted in the order of the calls, when they
+are called: nobody needs to await one before the next.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, Protocol, TypeAlias
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
-from console import Command, Earlier, Layout, Result, Usage, expectation, render
-from console import node_views as display
-from console.current_conversation import Current
-from console.node_commands import ALL_CANDIDATES, AUTO, CHOSEN, COMMANDS, FORCE, FULL, VOTES
-from console.node_parsing import Refused, TooLong, whole
-from console.node_parsing import operation as operation_of
-from console.safe import one_line
+import msgspec
+from msgspec import UNSET
+
+from api import node_results as results
+from api.base import Failure, Result
+from api.conversation import Conversation as ConversationRecord
+from api.errors import BUSY, InvalidCommand
+from api.node_commands import (
+    AskCommand,
+    CancelCommand,
+    ChooseCommand,
+    CreateCommand,
+    ExplainCommand,
+    ExportCommand,
+    ImportCommand,
+    LastCommand,
+    LogCommand,
+    QueryCommand,
+    RetryCommand,
+    ViewallCommand,
+    ViewCommand,
+)
 from engine.interface import AppliedOperation, Busy, Engine
-from kvstore.operations import Choose, Create, Import, Retry, StartPoll, StoreOperation
+from kvstore.conversation import Conversation
+from kvstore.operations import Ask, Cancel, Choose, Create, Import, Query, Retry, StartPoll, StoreOperation, check
 from kvstore.store import Outcome
 from server import transfer
 from server.applied_log import KEPT, AppliedLog, seconds
-from server.event_feed import Emit, EventFeed, Level
+from server.event_feed import EventFeed, Level, Tell
 from server.explain_text import Sentence
-from server.records import conversation_record, decided_record, status_record
+from server.records import conversation_record, log_entry, turn_records
 
-__all__ = ["COMMANDS", "Session"]
+R = TypeVar("R", bound=Result)
 
-LOG_LINES = 10
+Answer: TypeAlias = asyncio.Future[R | Failure]
+"""May be cancelled by who does not wait for it any more; the operation is not."""
 
-Submitted: TypeAlias = asyncio.Future[Result] | Coroutine[Any, Any, Result]
 
-
-class Commentator(Protocol):
+class Explanations(Protocol):
     """Who explains what the node does."""
 
     def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
@@ -44,162 +58,156 @@ class Commentator(Protocol):
     def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
 
 
+class _Submission(msgspec.Struct, Generic[R]):
+    """An operation of this user that has no outcome yet."""
+
+    operation: StoreOperation
+    succeed: Callable[[int], R]
+    """Makes the result; gets the turn that was added or changed."""
+    answer: Answer[R]
+
+
 class Session:
-    """One user at one node. `node_id` is the node's number, `nodes` how many there are; `more_status` is what `status`
-    tells besides what the node says of itself; `too_long` judges questions before they are proposed; `level` counts
-    until the user chooses another. `members` are all nodes' numbers, if they are known."""
+    """For one user at one of the nodes `members`. `tell` gets what happens elsewhere, as much as `level` says.
+    `llm_status` is what the node asks of its LLM; `too_long` says of a question why the LLM cannot be asked that."""
 
     def __init__(
-        self, engine: Engine, emit: Emit, *, journal: AppliedLog, node_id: int, nodes: int,
-        commentary: Commentator | None = None,
-        more_status: Callable[[], Mapping[str, Any]] = dict, too_long: TooLong = lambda text: None,
-        level: Level = Level.NORMAL, members: Collection[int] = (),
+        self, engine: Engine, applied_log: AppliedLog, members: Collection[int], tell: Tell, *,
+        explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
+        too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
     ) -> None:
+        self.members = members
+        self.creating: Counter[str] = Counter()
+        """Context ids of conversations whose creation was submitted here and is under way."""
         self._engine = engine
-        self._journal = journal
-        self._node_id = node_id
-        self._nodes = nodes
-        self._members = members
-        self._commentary = commentary
-        self._more_status = more_status
+        self._applied_log = applied_log
+        self._explanations = explanations
+        self._llm_status = llm_status
         self._too_long = too_long
-        self._news = EventFeed(emit, lambda: engine.store, node_id=node_id, nodes=nodes, level=level)
-        self._current = Current(lambda: engine.store.conversations)
-        self._unsent: deque[tuple[StoreOperation, asyncio.Future[Result]]] = deque()
-        self._under_way: dict[int, Callable[[Outcome | None], None]] = {}
-        """By ticket, what was submitted and has no outcome yet."""
-        self._importing = 0
-
-    def close(self) -> None:
-        """The user has gone."""
-        if self._commentary is not None:
-            self._commentary.leave(self._news.on_commentary)
-
-    # What the console asks for.
-
-    @property
-    def commands(self) -> Mapping[str, Usage]:
-        return COMMANDS
-
-    def fill(self, usage: Usage, rest: str) -> str:
-        return self._current.fill(usage, rest)
-
-    def submit(self, command: Command, earlier: Earlier) -> Submitted:
-        match command.name:
-            case "status":
-                digest = self._engine.store.digest()
-                return _at_once({"ok": True, **self._status(), "digest": digest, **self._more_status()})
-            case "view" | "viewall":
-                return self._read(command, earlier)
-            case "log":
-                return self._log(command, earlier)
-            case "use":
-                return self._use(command, earlier)
-            case "export":
-                return self._export(command, earlier)
-            case "import":
-                self._importing += 1
-                return self._import(command, earlier)
-            case "explain":
-                return _at_once(self._explain(command))
-            case "quiet" | "normal" | "verbose":
-                self._news.level = Level(command.name)
-                return _at_once({"ok": True, "level": command.name})
-            case _ if self._importing:
-                return self._write_later(command, earlier)
-            case _:
-                return self._write(command)
-
-    def waiting_for(self, command: Command) -> str:
-        return "not decided yet" if self._engine.majority_reachable() else "no majority reachable"
-
-    def complete(self, words: Sequence[str]) -> Iterable[str]:
-        name, *typed = words
-        conversations = self._engine.store.conversations
-        match name, len(typed):
-            case "choose", 0:
-                meant = self._current.for_choice()
-                return [*conversations, *(self._choices(meant[0]) if len(meant) == 1 else [])]
-            case "choose", 1:
-                return self._choices(typed[0])
-            case "viewall", 0:
-                return [FULL]
-            case "view", 1:
-                return [ALL_CANDIDATES, VOTES]
-            case "explain", 0:
-                return ["on", "off"]
-            case "query" | "ask" | "cancel" | "retry" | "view" | "use" | "export", 0:
-                return list(conversations)
-            case _:
-                return []
-
-    def show(self, command: Command, result: Result, paper: Layout) -> str:
-        return display.show(command, result, paper)
-
-    def prompt(self) -> str:
-        """What the prompt adds to the node's name: the conversation that is meant."""
-        return "" if self._current.context is None else f" {self._current.context}"
-
-    def status_line(self, width: int | None = None) -> str:
-        return render.status_line({**self._status(), **self._more_status(), "nodes": self._nodes}, width)
+        self._feed = EventFeed(tell, lambda: engine.store, nodes=len(members), level=level)
+        self._unsent: deque[_Submission[Result]] = deque()
+        self._under_way: dict[int, _Submission[Result]] = {}
+        """By the engine's tickets."""
+        self.closed = False
 
     # What the node tells.
 
     def on_applied(self, applied: AppliedOperation) -> None:
-        """To be called right after each operation that is applied live."""
-        decided = self._under_way.pop(applied.ticket, None)
-        if decided is not None:
-            decided(applied.outcome)
-        self._news.on_applied(applied.outcome, applied.id.node, decided is not None)
+        """To be called right after each operation that is applied live. What is told of this user's own operations is
+        told before they are answered."""
+        submission = self._under_way.pop(applied.ticket, None)
+        if not self.closed:
+            self._feed.on_applied(applied, mine=submission is not None)
+        if submission is not None:
+            self._settle(submission, applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:
-        """Of an operation that this user, or another one, submitted."""
-        decided = self._under_way.pop(ticket, None)
-        if decided is not None:
-            decided(None)
+        """Nothing more will be heard of this operation, perhaps another user's."""
+        submission = self._under_way.pop(ticket, None)
+        if submission is not None:
+            self._settle(submission, None)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
-        """To be called when the LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
-        self._news.on_progress(node, context, turn, pieces)
+        """The LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
+        if not self.closed:
+            self._feed.on_progress(node, context, turn, pieces)
 
     def on_leader(self, leader: int | None) -> None:
-        """To be called when the node sees another leader, or none; calls that change nothing are fine."""
-        self._news.on_leader(leader)
+        """The node sees another leader, or none; calls that change nothing are fine."""
+        if not self.closed:
+            self._feed.on_leader(leader)
 
-    def _status(self) -> Mapping[str, Any]:
-        return status_record(self._engine.status())
+    def close(self) -> None:
+        """The user has gone: nothing more is told. What they wanted is still submitted, see `idle`."""
+        self.closed = True
+        if self._explanations is not None:
+            self._explanations.leave(self._feed.on_explained)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way."""
+        return not self._under_way and not self._unsent
+
+    # What a prompt looks at.
+
+    @property
+    def conversations(self) -> Mapping[str, Conversation]:
+        """What has been applied here."""
+        return self._engine.store.conversations
+
+    @property
+    def llm_status(self) -> results.LlmStatus | None:
+        return None if self._llm_status is None else self._llm_status()
+
+    def majority_reachable(self) -> bool:
+        return self._engine.majority_reachable()
+
+    def node_status(self) -> results.NodeStatus:
+        """`status` without what costs time."""
+        status = self._engine.status()
+        return results.NodeStatus(
+            node=status.node, role=str(status.role), leader=status.leader, ballot=status.ballot,
+            decided=status.decided, applied=status.applied, queued=status.queued, standing=status.voter_status,
+            links=status.links,
+        )
 
     # Reading.
 
-    async def _read(self, command: Command, earlier: Earlier) -> Result:
-        words = [word for word in command.args if not word.startswith("--")]
-        options = (ALL_CANDIDATES, VOTES) if command.name == "view" else (FULL,)
-        if set(command.args) - {*words, *options} or len(words) != (command.name == "view"):
-            return _mistake(command, f"not understood: {one_line(' '.join(command.args))}")
-        await earlier()
-        if command.name == "view":
-            return await self._view(words[0])
-        try:
-            stale = not await self._caught_up()
-        except Busy as busy:
-            return _busy(busy)
-        conversations = self._engine.store.conversations
-        return {
-            "ok": True, "conversations": [conversation_record(found) for found in conversations.values()],
-            "changed": {context: seconds(found.changed) for context, found in conversations.items()}, "stale": stale,
-        }
+    def status(self) -> results.StatusResult:
+        return results.StatusResult(
+            **msgspec.structs.asdict(self.node_status()), digest=self._engine.store.digest(),
+            llm=self.llm_status or UNSET,
+        )
 
-    async def _view(self, context: str) -> Result:
-        """A conversation's record as a result, or the reason why there is none."""
+    async def view(self, command: ViewCommand) -> results.ViewResult | Failure:
+        return await self._view(command.context)
+
+    async def last(self, command: LastCommand) -> results.LastResult | Failure:
+        found = await self._view(command.context)
+        if isinstance(found, Failure):
+            return found
+        last = found.turns[-1] if found.turns else None
+        return results.LastResult(context=found.context, turn=len(found.turns), last=last, stale=found.stale)
+
+    async def viewall(self, command: ViewallCommand) -> results.ViewallResult | Failure:
         try:
             stale = not await self._caught_up()
         except Busy as busy:
             return _busy(busy)
-        found = self._engine.store.conversations.get(context)
+        return results.ViewallResult(
+            conversations=[conversation_record(found) for found in self.conversations.values()],
+            changed={context: seconds(found.changed) for context, found in self.conversations.items()}, stale=stale,
+        )
+
+    def log(self, command: LogCommand) -> results.LogResult:
+        """Raises InvalidCommand."""
+        if command.count < 1:
+            raise InvalidCommand(f"{command.count} operations are none")
+        return results.LogResult(log=[log_entry(logged) for logged in self._applied_log.last(command.count)], kept=KEPT)
+
+    async def export(self, command: ExportCommand) -> results.ExportResult | Failure:
+        found = await self._view(command.context)
+        if isinstance(found, Failure):
+            return found
+        record = ConversationRecord(context=found.context, turns=found.turns)
+        try:
+            path = await asyncio.to_thread(transfer.write, record, command.file, command.force)
+        except transfer.TransferError as error:
+            return results.RefusedResult(context=command.context, error=str(error))
+        return results.ExportResult(
+            context=command.context, file=str(path), turns=len(found.turns), stale=found.stale
+        )
+
+    async def _view(self, context: str) -> results.ViewResult | Failure:
+        try:
+            stale = not await self._caught_up()
+        except Busy as busy:
+            return _busy(busy)
+        found = self.conversations.get(context)
         if found is None:
             error = f"no conversation '{context}': viewall shows all"
-            return {"ok": False, "error": error, "context": context, "stale": stale}
-        return {"ok": True, **conversation_record(found), "stale": stale}
+            return results.NotFoundResult(error=error, context=context, stale=stale)
+        return results.ViewResult(context=context, turns=turn_records(found), stale=stale)
 
     async def _caught_up(self) -> bool:
         """Whether the store is known to hold everything acknowledged before now. Raises Busy."""
@@ -210,182 +218,148 @@ class Session:
         reading.cancel()
         return False
 
-    async def _log(self, command: Command, earlier: Earlier) -> Result:
-        count = LOG_LINES
-        if command.args:
-            try:
-                count = whole(command.args[0], "number of operations")
-            except ValueError as error:
-                return _mistake(command, str(error))
-            if count == 0:
-                return _mistake(command, "0 operations are none")
-        await earlier()
-        entries = [decided_record(decided) for decided in self._journal.last(count)]
-        return {"ok": True, "log": entries, "kept": KEPT}
+    # What this user is told.
 
-    # What concerns this user alone.
+    @property
+    def level(self) -> Level:
+        return self._feed.level
 
-    def _use(self, command: Command, earlier: Earlier) -> Submitted:
-        """Counts at once, for the lines that follow: they may be read before this one is answered."""
-        before, context = self._current.context, next(iter(command.args), None)
-        self._current.context = context
-        return self._confirm_use(context, before, earlier)
+    @level.setter
+    def level(self, level: Level) -> None:
+        self._feed.level = level
 
-    async def _confirm_use(self, context: str | None, before: str | None, earlier: Earlier) -> Result:
-        await earlier()
-        if context is None or context in self._engine.store.conversations:
-            return {"ok": True, "context": context}
-        if self._current.context == context:
-            self._current.context = before
-        error = f"no conversation '{context}' at this node: viewall shows all"
-        return {"ok": False, "context": context, "error": error}
-
-    def _explain(self, command: Command) -> Result:
-        wish = command.args[0].lower()
-        if wish not in ("on", "off"):
-            return _mistake(command, f"'{one_line(command.args[0], 20)}' is neither on nor off")
-        if self._commentary is None:
-            return {"ok": False, "error": "there is nobody here who explains"}
-        if wish == "on":
-            self._commentary.listen(self._news.on_commentary)
+    def explain(self, command: ExplainCommand) -> results.ExplainResult | Failure:
+        if self._explanations is None:
+            return Failure(error="there is nobody here who explains")
+        if command.on:
+            self._explanations.listen(self._feed.on_explained)
         else:
-            self._commentary.leave(self._news.on_commentary)
-        return {"ok": True, "explain": wish == "on"}
+            self._explanations.leave(self._feed.on_explained)
+        return results.ExplainResult(explain=command.on)
 
-    # Files.
+    # Writing. All of it raises InvalidCommand.
 
-    async def _export(self, command: Command, earlier: Earlier) -> Result:
-        context, target = command.args
-        force = FORCE in target.split()
-        target = " ".join(word for word in target.split(" ") if word != FORCE).strip()
-        if not target:
-            return _mistake(command, "the file has no name")
-        await earlier()
-        found = await self._view(context)
-        if not found["ok"]:
-            return found
-        record = {"context": context, "turns": found["turns"]}
+    def create(self, command: CreateCommand) -> Answer[results.CreateResult]:
+        return self._submit(Create(command.context), lambda turn: results.CreateResult(context=command.context))
+
+    def query(self, command: QueryCommand) -> Answer[results.QueryResult]:
+        return self._ask(Query(command.context, command.text))
+
+    def ask(self, command: AskCommand) -> Answer[results.QueryResult]:
+        return self._ask(Ask(command.context, command.text))
+
+    def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
+        context, node, seen = command.context, command.node, self._turn_seen(command.context)
+        if node == "auto":
+            return self._submit(
+                StartPoll(context, seen), lambda turn: results.ChooseResult(context=context, turn=turn, auto=True)
+            )
+        return self._submit(
+            Choose(context, node, seen), lambda turn: results.ChooseResult(context=context, turn=turn, node=node)
+        )
+
+    def cancel(self, command: CancelCommand) -> Answer[results.CancelResult]:
+        context = command.context
+        operation = Cancel(context, self._turn_seen(context))
+        return self._submit(operation, lambda turn: results.CancelResult(context=context, turn=turn))
+
+    def retry(self, command: RetryCommand) -> Answer[results.RetryResult]:
+        context, node = command.context, command.node
+        operation = Retry(context, self._turn_seen(context), node)
+        _check(operation)
+        if node is not None and node not in self.members:
+            error = f"there is no node {node}: there are {', '.join(map(str, self.members))}"
+            return _done(results.RefusedResult(context=context, error=error))
+        named = UNSET if node is None else node
+        return self._submit(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
+
+    async def import_(self, command: ImportCommand) -> results.ImportResult | Failure:
         try:
-            path = await asyncio.to_thread(transfer.write, record, target, force)
+            wanted = await asyncio.to_thread(transfer.read, command.file, command.context, command.chosen)
         except transfer.TransferError as error:
-            return {"ok": False, "context": context, "error": str(error)}
-        turns = len(found["turns"])
-        return {"ok": True, "context": context, "file": str(path), "turns": turns, "stale": found["stale"]}
+            return Failure(error=str(error))
+        context, turns, given_up = wanted.operation.context, wanted.turns, wanted.given_up
+        return await self._submit(
+            wanted.operation, lambda turn: results.ImportResult(context=context, turns=turns, given_up=given_up)
+        )
 
-    async def _import(self, command: Command, earlier: Earlier) -> Result:
-        words = [word for word in command.args if word != CHOSEN]
-        try:
-            await earlier()
-            if not 1 <= len(words) <= 2:
-                return _mistake(command, "a file, and perhaps a name for the conversation, are expected")
-            source, name = words[0], words[1] if len(words) > 1 else None
-            try:
-                wanted = await asyncio.to_thread(transfer.read, source, name, CHOSEN in command.args)
-            except transfer.TransferError as error:
-                return {"ok": False, "error": str(error)}
-            answer = await self._decide(wanted.operation)
-            if not answer["ok"]:
-                return answer
-            return {"ok": True, "context": answer["context"], "turns": wanted.turns, "given_up": wanted.given_up}
-        finally:
-            self._importing -= 1
+    def _ask(self, operation: Query | Ask) -> Answer[results.QueryResult]:
+        _check(operation)
+        context, problem = operation.context, self._too_long(operation.text)
+        if problem is not None:
+            return _done(results.RefusedResult(context=context, error=problem))
+        return self._submit(operation, lambda turn: results.QueryResult(context=context, turn=turn))
 
-    # Writing.
+    def _turn_seen(self, context: str) -> int | None:
+        """The turn that the user has before their eyes. None while operations of theirs are under way: what they want
+        now is about what those will bring about."""
+        if not self.idle:
+            return None
+        conversation = self.conversations.get(context)
+        return len(conversation.turns) or None if conversation is not None else None
 
-    async def _write_later(self, command: Command, earlier: Earlier) -> Result:
-        """While a file is being read in, what follows may be about what it brings."""
-        await earlier()
-        return await self._write(command)
-
-    def _write(self, command: Command) -> Submitted:
-        try:
-            operation = operation_of(command, self._turn_seen, self._too_long)
-        except ValueError as error:
-            return _at_once(_mistake(command, str(error)))
-        except Refused as refused:
-            return _at_once({"ok": False, "context": command.args[0], "error": str(refused)})
-        if isinstance(operation, Retry) and operation.node is not None and self._unknown(operation.node):
-            unknown = f"there is no node {operation.node}: there are {', '.join(map(str, self._members))}"
-            return _at_once({"ok": False, "context": operation.context, "error": unknown})
-        return self._decide(operation)
-
-    def _unknown(self, node: int) -> bool:
-        return bool(self._members) and node not in self._members
-
-    def _decide(self, operation: StoreOperation) -> asyncio.Future[Result]:
-        """Submits at once, or when the node has room. A user who leaves cancels the future, never the operation."""
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+        """At once, or when the engine has room."""
+        _check(operation)
+        answer: Answer[R] = asyncio.get_running_loop().create_future()
         if isinstance(operation, (Create, Import)):
-            self._current.creating[operation.context] += 1
-        self._unsent.append((operation, answer))
+            self.creating[operation.context] += 1
+        self._unsent.append(cast("_Submission[Result]", _Submission(operation, succeed, answer)))
         self._send()
         return answer
 
-    def _turn_seen(self, context: str) -> int | None:
-        """The turn that the user has before their eyes. None while commands of theirs are under way: they speak about
-        what those will bring about."""
-        if self._under_way or self._unsent:
-            return None
-        conversation = self._engine.store.conversations.get(context)
-        return len(conversation.turns) or None if conversation is not None else None
-
-    def _choices(self, context: str) -> list[str]:
-        """The nodes whose answer may be chosen in a conversation, as they are typed."""
-        conversation = self._engine.store.conversations.get(context)
-        if conversation is None or conversation.open_turn is None:
-            return []
-        return [*map(str, conversation.turns[-1].choices), AUTO]
-
     def _send(self) -> None:
-        """Submits what waits, in order. When the node is busy, the rest follows as soon as something is decided."""
+        """Submits what waits, in order. When the engine is busy, the rest follows as soon as something is decided."""
         while self._unsent:
-            operation, answer = self._unsent[0]
+            submission = self._unsent[0]
             try:
-                ticket = self._engine.submit(operation)
+                ticket = self._engine.submit(submission.operation)
             except Busy as busy:
                 if self._under_way:
                     return
                 self._unsent.popleft()
-                self._give(operation, answer, _busy(busy))
+                self._give(submission, _busy(busy))
             else:
-                self._unsent.popleft()
-                self._under_way[ticket] = partial(self._decided, operation, answer)
+                self._under_way[ticket] = self._unsent.popleft()
 
-    def _decided(self, operation: StoreOperation, answer: asyncio.Future[Result], outcome: Outcome | None) -> None:
-        self._give(operation, answer, _result(operation, outcome))
-        if self._unsent:
-            self._send()
+    def _settle(self, submission: _Submission[Result], outcome: Outcome | None) -> None:
+        if outcome is None:
+            result: Result = Failure(error="the node stopped before this was decided; it may still take effect")
+        elif outcome.ok:
+            result = submission.succeed(outcome.turn or 0)
+        else:
+            result = _refused(submission.operation, outcome.error or "refused")
+        self._give(submission, result)
+        self._send()
 
-    def _give(self, operation: StoreOperation, answer: asyncio.Future[Result], result: Result) -> None:
+    def _give(self, submission: _Submission[Result], result: Result) -> None:
+        operation = submission.operation
         if isinstance(operation, (Create, Import)):
-            self._current.created(operation.context)
-        if not answer.done():
-            answer.set_result(result)
+            self.creating -= Counter([operation.context])
+        if not submission.answer.done():
+            submission.answer.set_result(result)
 
 
-async def _at_once(result: Result) -> Result:
-    return result
+def _check(operation: StoreOperation) -> None:
+    """Raises InvalidCommand."""
+    mistake = check(operation)
+    if mistake is not None:
+        raise InvalidCommand(mistake)
 
 
-def _result(operation: StoreOperation, outcome: Outcome | None) -> Result:
-    if outcome is None:
-        return {"ok": False, "error": "the node stopped before this was decided; it may still take effect"}
-    result: Result = {"ok": outcome.ok, "context": operation.context}
-    if outcome.turn is not None:
-        result["turn"] = outcome.turn
-    if isinstance(operation, Choose) or (isinstance(operation, Retry) and operation.node is not None):
-        result["node"] = operation.node
-    if isinstance(operation, StartPoll):
-        result["auto"] = True
-    if not outcome.ok:
-        result["error"] = outcome.error or "refused"
-    return result
+def _refused(operation: StoreOperation, error: str) -> results.RefusedResult:
+    node = operation.node if isinstance(operation, (Choose, Retry)) else None
+    return results.RefusedResult(
+        context=operation.context, node=UNSET if node is None else node,
+        auto=True if isinstance(operation, StartPoll) else UNSET, error=error,
+    )
 
 
-def _busy(busy: Busy) -> Result:
-    return {"ok": False, "error": f"busy, try again: {str(busy) or 'too much waits for its decision here'}"}
+def _busy(busy: Busy) -> Failure:
+    return Failure(error=f"{BUSY}: {str(busy) or 'too much waits for its decision here'}")
 
 
-def _mistake(command: Command, problem: str) -> Result:
-    return {"ok": False, "error": f"{problem}; {expectation(COMMANDS[command.name])}", "kind": "usage"}
-
+def _done(result: R | Failure) -> Answer[R]:
+    answer: Answer[R] = asyncio.get_running_loop().create_future()
+    answer.set_result(result)
+    return answer

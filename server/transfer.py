@@ -6,13 +6,15 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
+from msgspec import UNSET
 
-from console.safe import DANGEROUS, one_line, visible
+from api.base import builtins
+from api.conversation import Conversation, Response
+from api.safe_text import DANGEROUS, one_line, visible
 from kvstore.operations import MAX_PACKED_BYTES, Import, Restored, RestoredTurn, check, check_context, check_turn, pack
 
 FORMAT = "consensusllm-conversation"
@@ -59,8 +61,8 @@ class _File(msgspec.Struct):
     turns: list[_Turn]
 
 
-def write(conversation: Mapping[str, Any], target: str, force: bool) -> Path:
-    """Writes a conversation's record to the file `target`, as its suffix says, whole or not at all; returns its
+def write(conversation: Conversation, target: str, force: bool) -> Path:
+    """Writes a conversation to the file `target`, as its suffix says, whole or not at all; returns its
     absolute path. Raises TransferError."""
     path = _path(target)
     suffix = path.suffix.lower()
@@ -140,32 +142,37 @@ def _restored(number: int, turn: _Turn, chosen_only: bool) -> RestoredTurn:
     return restored
 
 
-def to_json(conversation: Mapping[str, Any]) -> str:
-    record = {"format": FORMAT, "version": VERSION, **conversation}
+def to_json(conversation: Conversation) -> str:
+    record = {"format": FORMAT, "version": VERSION, **builtins(conversation)}
     return DANGEROUS.sub(_escape, json.dumps(record, ensure_ascii=False, indent=1)) + "\n"
 
 
-def to_markdown(conversation: Mapping[str, Any]) -> str:
+def to_markdown(conversation: Conversation) -> str:
     """For people: the questions as headings, the chosen answers below them, the others folded away."""
-    parts = [f"# {visible(conversation['context'])}"]
-    for number, turn in enumerate(conversation["turns"], 1):
-        heading, *more = visible(turn["query"]).strip().split("\n")
+    parts = [f"# {visible(conversation.context)}"]
+    for number, turn in enumerate(conversation.turns, 1):
+        heading, *more = visible(turn.query).strip().split("\n")
         parts.append(f"## {number}. {heading}")
         parts += ["\n".join(more).strip()] if any(line.strip() for line in more) else []
-        chosen = turn["candidates"].get(str(turn["chosen"]))
-        if chosen is not None:
-            parts.append(f"**{_who(turn['chosen'], chosen)}, chosen:**\n\n{visible(chosen['text']).strip()}")
+        chosen = None if turn.chosen is None else turn.candidates.get(turn.chosen)
+        if turn.chosen is not None and chosen is not None:
+            parts.append(f"**{_who(turn.chosen, chosen)}, chosen:**\n\n{_body(chosen)}")
         else:
-            parts.append("*Given up.*" if turn["cancelled"] else "*Open.*")
-        for node, said in turn["candidates"].items():
-            if said is not chosen:
-                body = said["text"] if said.get("error") is None else f"*No answer: {one_line(said['error'], 300)}*"
-                parts.append(f"<details><summary>{_who(node, said)}</summary>\n\n{visible(body).strip()}\n\n</details>")
+            parts.append("*Given up.*" if turn.cancelled else "*Open.*")
+        parts += [
+            f"<details><summary>{_who(node, said)}</summary>\n\n{_body(said)}\n\n</details>"
+            for node, said in turn.candidates.items() if said is not chosen
+        ]
     return "\n\n".join(parts) + "\n"
 
 
-def _who(node: int | str, said: Mapping[str, Any]) -> str:
-    model = re.sub(r"[<>&*`]", "", one_line(said.get("model") or ""))
+def _body(said: Response) -> str:
+    text = f"*No answer: {one_line(said.error, 300)}*" if said.error is not UNSET else said.text
+    return "" if text is UNSET else visible(text).strip()
+
+
+def _who(node: int, said: Response) -> str:
+    model = re.sub(r"[<>&*`]", "", one_line(said.model))
     return f"Node {node}" + (f" ({model})" if model else "")
 
 

@@ -197,7 +197,7 @@ class Database:
 def _changes(persist: Persist) -> dict[str, object]:
     changes = {
         "promised": persist.promised, "decided": persist.decided, "roster": persist.roster,
-        "standing": persist.standing, "incarnation": persist.incarnation,
+        "standing": persist.voter_status, "incarnation": persist.incarnation,
     }
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -236,7 +236,7 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
     return Durable(
         identity=state.identity,
         incarnation=incarnation,
-        standing=state.standing,
+        voter_status=state.standing,
         promised=state.promised,
         entries=_read_entries(path, connection, state.compacted),
         decided=max(state.decided, state.snapshot_position),

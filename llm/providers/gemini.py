@@ -61,11 +61,11 @@ class GeminiProvider:
         began = time.monotonic()
         loop = asyncio.get_running_loop()
 
-        def tell(tokens: int) -> None:
+        def report(tokens: int) -> None:
             if on_progress is not None and not call.abandoned:
                 on_progress(tokens)
 
-        call = _Call(self.model, lambda tokens: loop.call_soon_threadsafe(tell, tokens))
+        call = _Call(self.model, lambda tokens: loop.call_soon_threadsafe(report, tokens))
         try:
             async with within(self._timeout_s, self.model):
                 answer = await self._workers.run(lambda: self._answer(call, prompt, streamed=on_progress is not None))
@@ -116,10 +116,10 @@ class GeminiProvider:
 class _Call:
     """One request: its answer is read in a worker thread, and abandoned from outside of it."""
 
-    def __init__(self, model: str, tell: Callable[[int], object]) -> None:
+    def __init__(self, model: str, report: Callable[[int], object]) -> None:
         self.abandoned = False
         self._collector = ResponseCollector(model)
-        self._tell = tell
+        self._report = report
         self._stream: Any = None
 
     def whole(self, response: Any) -> Answer:
@@ -135,7 +135,7 @@ class _Call:
                 if self._collector.too_much or self.abandoned:
                     break
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    self._tell(self._collector.tokens)
+                    self._report(self._collector.tokens)
         finally:
             stream.cancel()
         return self._collector.answer(streamed=True)

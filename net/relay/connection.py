@@ -1,8 +1,9 @@
-"""One accepted connection, on the orchestrator's side: first a stranger, then a node, or a stranger sent away."""
+"""One accepted connection, on the orchestrator's side: first a stranger, then a node, or refused."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from net import auth
@@ -46,31 +47,36 @@ class Traffic:
         """Frames for it that did not go out: its queue was full, it was away, or a fault took them."""
 
 
-class Switch(Protocol):
-    """What a connection needs of the relay."""
+class Owner(Protocol):
+    """What a connection tells the relay."""
 
-    cluster: str
-    secret: str | None
+    def challenge(self, nonce: bytes) -> Challenge: ...
+    def opened(self, connection: Connection) -> None: ...
+    def introduced(self, connection: Connection, hello: Hello) -> None: ...
+    def reported(self, connection: Connection, report: Report) -> None: ...
+    def refused(self, connection: Connection, code: Refusal, reason: str) -> None: ...
+    def closed(self, connection: Connection) -> None: ...
+
+
+class FrameRouter(Protocol):
+    """Where a node's frames go."""
 
     def route(self, source: Connection, frame: Frame) -> None: ...
-    def welcome(self, connection: Connection, hello: Hello) -> None: ...
-    def report(self, connection: Connection, report: Report) -> None: ...
-    def opened(self, connection: Connection) -> None: ...
-    def unwanted(self, connection: Connection, code: Refusal, reason: str) -> None: ...
-    def closed(self, connection: Connection) -> None: ...
     def flush_later(self, connection: Connection) -> None: ...
 
 
 class Connection(asyncio.BufferedProtocol):
-    def __init__(self, switch: Switch) -> None:
-        self._switch = switch
+    def __init__(self, owner: Owner, router: FrameRouter) -> None:
+        self._owner = owner
+        self._router = router
         self._parser = FrameParser()
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._queue = SendQueue(MAX_QUEUED, lambda: self._switch.flush_later(self))
+        self._queue = SendQueue(MAX_QUEUED, lambda: self._router.flush_later(self))
         self._discard: bytearray | None = None
         """Where a refused connection's further bytes go."""
-        self.challenge = auth.new_nonce()
+        self.nonce = auth.new_nonce()
+        """What the other side has to prove itself with."""
         self.node = NOT_A_NODE
         self.traffic = Traffic()
         self.hello: Hello | None = None
@@ -85,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
         self._cancel_deadline()
 
     def push(self, raw: bytes) -> bool:
-        """Queues one frame; it leaves when the relay calls `flush`. False if the queue is full."""
+        """Queues one frame; it leaves when the router calls `flush`. False if the queue is full."""
         return self._queue.push(raw)
 
     def send(self, message: FromOrchestrator) -> None:
@@ -100,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._discard is not None or self._transport is None:
             return
         self._discard = bytearray(16 * 1024)
-        self._switch.unwanted(self, code, reason)
+        self._owner.refused(self, code, reason)
         self.send(Refused(code, reason[:500]))
         self.flush()
         if self._transport.can_write_eof() and not self._transport.is_closing():
@@ -121,8 +127,8 @@ class Connection(asyncio.BufferedProtocol):
         self.host = str(peer[0]) if peer else ""
         keep_alive(transport)
         self._set_deadline(HANDSHAKE_S, self._too_slow)
-        self._switch.opened(self)
-        self.send(Challenge(self.challenge, self._switch.cluster, self._switch.secret is not None))
+        self._owner.opened(self)
+        self.send(self._owner.challenge(self.nonce))
 
     def get_buffer(self, sizehint: int) -> memoryview | bytearray:
         return self._parser.buffer() if self._discard is None else self._discard
@@ -131,7 +137,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._discard is not None:
             return
         self.heard = asyncio.get_running_loop().time()
-        route, node = self._switch.route, self.node
+        route, node = self._router.route, self.node
         try:
             for frame in self._parser.received(nbytes):
                 if frame.kind != CONTROL and frame.src == node:
@@ -147,7 +153,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
         self._queue.detach()
-        self._switch.closed(self)
+        self._owner.closed(self)
         self._transport = None
 
     def _handle(self, frame: Frame) -> None:
@@ -157,9 +163,9 @@ class Connection(asyncio.BufferedProtocol):
             raise FrameError(f"a message in the name of node {frame.src}")
         message = from_node(frame.payload)
         if isinstance(message, Hello) and self.node == NOT_A_NODE:
-            self._switch.welcome(self, message)
+            self._owner.introduced(self, message)
         elif isinstance(message, Report) and self.node != NOT_A_NODE:
-            self._switch.report(self, message)
+            self._owner.reported(self, message)
         else:
             raise FrameError(f"a {type(message).__name__} at the wrong time")
 
@@ -169,8 +175,7 @@ class Connection(asyncio.BufferedProtocol):
     def _name(self) -> str:
         return "a stranger" if self.node == NOT_A_NODE else f"node {self.node}"
 
-    def _set_deadline(self, seconds: float, then: object) -> None:
-        assert callable(then)
+    def _set_deadline(self, seconds: float, then: Callable[[], None]) -> None:
         self._cancel_deadline()
         self._deadline = asyncio.get_running_loop().call_later(seconds, then)
 

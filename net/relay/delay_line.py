@@ -1,4 +1,4 @@
-"""Messages that are late on purpose."""
+"""Frames that are late on purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines for the operator about connections that were not wanted, so that a flood of strangers floods no screen."""
+"""Tells the operator about refused connections, so that a flood of them floods no screen."""
 
 from __future__ import annotations
 
@@ -6,41 +6,51 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
+
 WINDOW_S = 30.0
 MAX_LINES = 10
-"""For each kind, in one window; further ones are counted and told of at its end."""
+"""For each code, in one window; further ones are counted and told of at its end."""
 MAX_SAME = 2
 """How often the same line is told in one window: a node that keeps trying says nothing new."""
 
-Emit = Callable[[dict[str, object]], None]
+
+class RefusalNotice(msgspec.Struct, frozen=True):
+    """One refused connection, or `count` further ones of the same code, whose addresses are not told."""
+
+    code: str
+    reason: str
+    """A sentence."""
+    address: str | None = None
+    count: int | None = None
 
 
 class _Window:
     def __init__(self) -> None:
         self.told: Counter[str] = Counter()
-        self.silent = 0
+        self.untold = 0
 
 
-class Notices:
-    """Emits `refused` events: a few of each kind in one window of time, after that only their number."""
+class Refusals:
+    """Calls `tell` for a few refusals of each code in one window of time, after that only with their number."""
 
-    def __init__(self, emit: Emit, window_s: float = WINDOW_S) -> None:
-        self._emit = emit
+    def __init__(self, tell: Callable[[RefusalNotice], None], window_s: float = WINDOW_S) -> None:
+        self._tell = tell
         self._window_s = window_s
         self._windows: dict[str, _Window] = {}
         self._timers: set[asyncio.TimerHandle] = set()
 
-    def refused(self, kind: str, reason: str, host: str) -> None:
-        window = self._windows.get(kind)
+    def add(self, code: str, reason: str, address: str) -> None:
+        window = self._windows.get(code)
         if window is None:
-            window = self._windows[kind] = _Window()
-            self._close_later(kind)
-        line = f"{host} {reason}"
+            window = self._windows[code] = _Window()
+            self._close_later(code)
+        line = f"{address} {reason}"
         if window.told[line] >= MAX_SAME or window.told.total() >= MAX_LINES:
-            window.silent += 1
+            window.untold += 1
             return
         window.told[line] += 1
-        self._emit({"event": "refused", "code": kind, "reason": reason, "address": host})
+        self._tell(RefusalNotice(code, reason, address))
 
     def close(self) -> None:
         for timer in self._timers:
@@ -48,13 +58,12 @@ class Notices:
         self._timers.clear()
         self._windows.clear()
 
-    def _close_later(self, kind: str) -> None:
+    def _close_later(self, code: str) -> None:
         def close() -> None:
             self._timers.discard(timer)
-            window = self._windows.pop(kind)
-            if window.silent:
-                reason = f"{window.silent} more like it within {self._window_s:g} s"
-                self._emit({"event": "refused", "code": kind, "reason": reason, "count": window.silent})
+            count = self._windows.pop(code).untold
+            if count:
+                self._tell(RefusalNotice(code, f"{count} more like it within {self._window_s:g} s", count=count))
 
         timer = asyncio.get_running_loop().call_later(self._window_s, close)
         self._timers.add(timer)

@@ -40,6 +40,15 @@ BY_TIMING = frozenset({"connected", "disconnected", "explain", "leader", "progre
 slow machine may add one to a session that was recorded without; its keys are then compared with another session's."""
 
 
+COMMANDS = frozenset({
+    "failLink", "fixLink", "failNode", "fixNode", "pauseNode", "resumeNode", "isolate", "partition", "heal",
+    "delay", "loss", "dup", "duplicate", "reorder", "seed", "reset", "status", "watch", "log", "script", "stop",
+    "wait", "sleep", "say", "node", "load", "help", "exit", "create", "query", "choose", "ask", "cancel",
+    "retry", "view", "viewall", "use", "explain", "export", "import", "quiet", "normal", "verbose",
+})
+"""Those of release 0.1.0; `help` may list others besides."""
+
+
 def shape(record: Record, moving: Collection[str] = ()) -> str:
     """A record as far as it is compared; the values of the keys `moving` are left out of account besides."""
     return json.dumps(_settled(record, moving), ensure_ascii=False, indent=1)
@@ -74,6 +83,8 @@ def _value(key: str, value: Any, moving: Collection[str]) -> Any:
         return [_type(item) for item in value] if isinstance(value, list) else _type(value)
     if key == "log":
         return sorted((_settled(entry) for entry in value), key=json.dumps)  # LLMs answer in any order
+    if key == "commands":
+        return [_settled(command) for command in value if command["name"] in COMMANDS]
     if key == "candidates" and "chosen" in moving:
         return [_settled(answer) for answer in value.values()]  # by the leader's number
     return _inside(value)

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from console.control_socket import address, socket_path
+from api.sockets import address, socket_path
 from tests.cluster.harness import ROOT, free_port
 from tests.cluster.talk import LONGEST_LINE, Talk
 

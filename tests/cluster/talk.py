@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import msgspec
+from api.client import LONGEST_LINE, Client, Reply
 
-LONGEST_LINE = 256 * 1024 * 1024
-"""A viewall late in a long run is one line of many megabytes."""
-
-_RESULT = b'{"event":"result",'
+__all__ = ["LONGEST_LINE", "Answer", "Talk"]
 
 
 class Answer(NamedTuple):
@@ -27,56 +23,29 @@ class Talk:
     """Lines of commands to a prompt or a control socket. `event` gets every line that is no result."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, event: Callable[[bytes], None] | None = None
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+        event: Callable[[bytes], None] = lambda line: None,
     ) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._event = event
-        self._lines = 0
-        self._pending: dict[int, asyncio.Future[Answer | None]] = {}
-        self._reading = asyncio.ensure_future(self._read())
+        self._client = Client(reader, writer, on_event=lambda received: event(received.raw + b"\n"))
 
     @property
     def over(self) -> bool:
-        return self._reading.done()
+        return self._client.over
 
     def say(self, command: str) -> asyncio.Future[Answer | None]:
         """Types one line. The future is None if the other side went away without answering."""
         answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-        if self.over:
-            answer.set_result(None)
-            return answer
-        self._lines += 1
-        self._pending[self._lines] = answer
-        self._writer.write(f"{command}\n".encode())
+
+        def settle(reply: asyncio.Future[Reply]) -> None:
+            if not answer.done():
+                answer.set_result(None if reply.exception() else Answer(time.monotonic(), reply.result().values()))
+
+        self._client.submit(command).add_done_callback(settle)
         return answer
 
     async def ended(self) -> None:
         """Returns when the other side is gone and all that it said was read."""
-        await asyncio.wait([self._reading])
+        await self._client.ended()
 
     async def close(self) -> None:
-        self._writer.close()
-        self._reading.cancel()
-        await self.ended()
-
-    async def _read(self) -> None:
-        try:
-            with contextlib.suppress(ConnectionError):
-                while (line := await self._reader.readline()).endswith(b"\n"):  # a killed process may stop in mid-line
-                    self._take(line)
-        finally:
-            for answer in self._pending.values():
-                if not answer.done():
-                    answer.set_result(None)
-
-    def _take(self, line: bytes) -> None:
-        if not line.startswith(_RESULT):
-            if self._event is not None:
-                self._event(line)
-            return
-        now = time.monotonic()
-        said = msgspec.json.decode(line)
-        answer = self._pending.pop(said["line"], None)
-        if answer is not None and not answer.done():
-            answer.set_result(Answer(now, said))
+        await self._client.close()

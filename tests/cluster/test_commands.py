@@ -17,7 +17,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.parametrize("pid", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("pid", [pytest.param(1, marks=pytest.mark.quick), 2, 3, 4, 5])
 def test_all_five_commands_at_every_node(running: Cluster, pid: int) -> None:
     node, context = running.nodes[pid], f"talk-{pid}"
     assert node.ok(f"create {context}")["context"] == context

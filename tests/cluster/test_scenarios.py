@@ -1,4 +1,4 @@
-"""The stories in scenarios/, played against real processes as an operator would: `script NAME`."""
+"""The scripts in scenarios/, run against real processes as an operator would: `script NAME`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tests.cluster.harness import ROOT, Cluster
 
 SCENARIOS = sorted(path.stem for path in (ROOT / "scenarios").glob("*.txt"))
 WITHIN_S = 90.0
-"""Bound of one story on a loaded machine; they take 2 to 25 s."""
+"""Bound of one script on a loaded machine; they take 2 to 25 s."""
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One cluster for all stories: each begins with a reset, and none may leave anything behind."""
-    with Cluster(tmp_path_factory.mktemp("stage")) as cluster:
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One cluster for all scenarios: each begins with a reset, and none may leave anything behind."""
+    with Cluster(tmp_path_factory.mktemp("shared")) as cluster:
         cluster.leader()
         yield cluster
 
 
-def play(cluster: Cluster, name: str) -> list[dict[str, Any]]:
-    """The events of a story that came to its end."""
+def run_script(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+    """The events of a script that came to its end."""
     before = len(cluster.network.events)
     result = cluster.network.do(f"script {name}", WITHIN_S)
     assert result["ok"], result["error"]
@@ -32,13 +32,13 @@ def play(cluster: Cluster, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_comes_to_its_end_and_leaves_a_whole_network(stage: Cluster, name: str) -> None:
-    events = play(stage, name)
+def test_a_scenario_comes_to_its_end_and_leaves_a_whole_network(shared_cluster: Cluster, name: str) -> None:
+    events = run_script(shared_cluster, name)
     assert any(event["event"] == "step_result" and event["name"] == "say" for event in events)
-    status = stage.network.do("status")
+    status = shared_cluster.network.do("status")
     assert [node["up"] for node in status["nodes"]] == [True] * 5
     assert (status["links"], status["own"], status["delay_ms"], status["timers"]) == ([], [], 0, [])
-    assert stage.network.ok("wait converged")["nodes"] == [1, 2, 3, 4, 5]
+    assert shared_cluster.network.ok("wait converged")["nodes"] == [1, 2, 3, 4, 5]
     assert "wait converged" in (ROOT / "scenarios" / f"{name}.txt").read_text()
     if name == "split_brain":
         (later,) = (event for event in events if event["event"] == "node_answer")
@@ -49,7 +49,7 @@ def test_a_scenario_comes_to_its_end_and_leaves_a_whole_network(stage: Cluster, 
         assert sorted(downs) == [1, 2, 3, 4, 5]
 
 
-def test_each_story_explains_itself_and_can_be_found() -> None:
+def test_each_scenario_explains_itself_and_can_be_found() -> None:
     assert {"failover", "split_brain", "chain", "three_seconds", "crash_of_all", "lagging_node", "tour"} <= {*SCENARIOS}
     for name in SCENARIOS:
         text = (ROOT / "scenarios" / f"{name}.txt").read_text()

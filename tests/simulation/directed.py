@@ -5,12 +5,13 @@ test_directed.py), and makes a checker complain of its mutants.
 The stories are told in scenes_*.py, by theme. What was found (the last three by reading, the others by the simulator):
 
 - `caught_up_candidate`: a candidate that caught up before it was told to went on asking from its old position.
-- `last_words`: a lost disk, together with a calendar set back, was outranked by what its earlier life had said.
+- `outranked_by_its_own_past`: a node with a lost disk and a calendar set back was outranked by what it had said before.
 - `own_vote_refused`: a leader never offered a batch again to its own acceptor.
-- `reads_of_an_earlier_life`: a late answer to a read of an earlier life placed a new one.
+- `reads_of_an_earlier_incarnation`: a late answer to an earlier incarnation's read
+  placed a new one.
 - `doubled_answers`: every answer asked for more, also one that came twice; the traffic doubled at each turn.
 - `overtaken_snapshot`: pieces of a snapshot were asked for without end when all that is in it was known otherwise.
-- `same_name_again`: a life that outlived a lost disk took the name of another life before it.
+- `same_incarnation_again`: a node that outlived a lost disk took an incarnation that it had used before.
 - `refused_by_two_in_turn`: a candidate that caught up changed its source at every refusal, and never had a whole
   snapshot.
 - `cut_off_for_a_while`: a node that was being cut off claimed to lead, and deposed a good leader on its return.
@@ -65,20 +66,20 @@ STORIES: dict[str, Callable[[], None]] = {
     "reads-confirmed-by-old-round": using.reads_confirmed_by_old_round,
     "found-reads-at-the-barrier": using.reads_at_the_barrier,
     "reads-before-inheritance": using.reads_before_inheritance,
-    "found-reads-of-an-earlier-life": using.reads_of_an_earlier_life,
-    "earlier-life-counts": using.earlier_life_counts,
-    "found-same-name-again": using.same_name_again,
+    "found-reads-of-an-earlier-incarnation": using.reads_of_an_earlier_incarnation,
+    "earlier-incarnation-counts": using.earlier_incarnation_counts,
+    "found-same-incarnation-again": using.same_incarnation_again,
     "prepares-not-repeated": leading.prepares_not_repeated,
     "found-caught-up-candidate": leading.caught_up_candidate,
     "found-claim-counts-for-ever": leading.hanging_disk,
-    "found-cut-off-node-stands": leading.cut_off_for_a_while,
+    "found-cut-off-node-campaigns": leading.cut_off_for_a_while,
     "majority-not-needed": leading.leader_in_a_corner,
     "no-routing": leading.end_of_a_chain,
     "routed-by-the-hop": leading.end_of_a_chain,
     "wiped-node-votes": leading.lost_disk,
     "new-node-votes-at-once": leading.lost_disk,
     "learner-votes": leading.lost_disk,
-    "found-last-words": leading.last_words,
+    "found-outranked-by-its-own-past": leading.outranked_by_its_own_past,
     "found-own-vote-refused": leading.own_vote_refused,
     "driver-stores-only-what-is-waited-for": catching_up.snapshot_not_stored,
     "driver-applies-before-it-installs": driving.snapshot_and_decision_together,

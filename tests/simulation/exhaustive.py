@@ -3,13 +3,13 @@
     python -m tests.simulation.exhaustive            the scopes that the test asserts, about 1.3 million states
     python -m tests.simulation.exhaustive --all      larger ones too: about 15 million, some 10 minutes and 2.5 GB
 
-The nodes are real `Replica`s with a clock that stands still. Breadth first, from one initial state, every order of
+The nodes are real `Replica`s with a clock that does not move. Breadth first, from one initial state, every order of
 these steps is tried until nothing new is found:
 
 - a message that was ever sent is delivered. Messages are not taken out of the network by that: one may be delivered
   any number of times (duplication), in any order (reordering), much later, or never (loss);
-- a proposer stands for one of the leaderships that the scope allows it, if its own promise is lower;
-- a proposer that stands or leads is handed one of its operations;
+- a proposer campaigns for one of the leaderships that the scope allows it, if its own promise is lower;
+- a proposer that campaigns or leads is handed one of its operations;
 - the mortal node's oldest pending write reaches its disk, and only then the messages that vouch for it leave;
 - the mortal node dies, once, with all its writes that have not reached the disk yet, and starts again from its disk.
 
@@ -23,9 +23,9 @@ In every state: one operation at most is chosen at a position (a quorum has acce
 in the messages ever sent); what a node knows as decided is what was chosen; who promised or accepted in a message has
 it on disk; and in every step: no promise falls, no decision is forgotten.
 
-Not covered: repetition after a timeout (with messages that stay in the network it adds nothing), who stands when (the
-scope allows it at any time), catching up by Fetch and snapshot, heartbeats, reads, more than one message per turn of
-a node, Reject (it only tells its receiver to stand higher, which the scope lets it do anyway).
+Not covered: repetition after a timeout (with messages that stay in the network it adds nothing), who campaigns when
+(the scope allows it at any time), catching up by Fetch and snapshot, heartbeats, reads, more than one message per turn
+of a node, Outranked (it only tells its receiver to campaign for a higher leadership, which the scope allows anyway).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ NETWORK = 3 * WIDTH
 """A state is one number: three node states of WIDTH bits, and from here on a bit for each message sent."""
 
 
-class Room:
+class StateTable:
     """All states of one node met so far, as numbers, and where its steps lead."""
 
     def __init__(self, pid: int, search: Search) -> None:
@@ -214,8 +214,9 @@ class Room:
                 yield self._done(number, state, stand(state, leadership))
         for proposer, name in self._search.scope.operations:
             state = self._load(number)
-            replica, operation = state.replica, Operation(name, 1, 1, b"")
-            if proposer == self.pid and (replica.leader or replica.candidate) and operation not in replica._held:
+            candidate, leader, operation = state.replica.candidate, state.replica.leader, Operation(name, 1, 1, b"")
+            held = candidate is not None and operation in candidate.held
+            if proposer == self.pid and (leader or candidate) and not held:
                 yield self._done(number, state, deliver(state, self.pid, Forward([operation])))
 
 
@@ -227,7 +228,7 @@ class Search:
         self._inbox = dict.fromkeys(NODES, 0)
         self._votes = 0
         self._vouched = dict.fromkeys(NODES, 0)
-        self.rooms = [Room(pid, self) for pid in NODES]
+        self.tables = [StateTable(pid, self) for pid in NODES]
         self.levels: list[int] = []
         """How many states are that many steps away from the first."""
         self.state = 0
@@ -280,16 +281,16 @@ class Search:
     def successors(self, state: int) -> Iterator[int]:
         network = state >> NETWORK
         inboxes = self._inbox
-        for index, room in enumerate(self.rooms):
+        for index, table in enumerate(self.tables):
             shift = index * WIDTH
             number = state >> shift & NODE_MASK
             rest = state ^ (number << shift)
-            for after, keep, sent in room.moves(number, network & inboxes[room.pid]):
+            for after, keep, sent in table.moves(number, network & inboxes[table.pid]):
                 nodes = (rest | (after << shift)) & NODES_MASK
                 carried = network & keep
                 new = sent & ~carried
                 if new:
-                    for place, receiver in enumerate(self.rooms):
+                    for place, receiver in enumerate(self.tables):
                         mine = new & inboxes[receiver.pid]
                         if mine:
                             new &= ~receiver.dead(nodes >> place * WIDTH & NODE_MASK, mine)
@@ -297,10 +298,10 @@ class Search:
 
     def told(self, before: int, after: int) -> str:
         """What happened between two states, in words."""
-        changed = [room for place, room in enumerate(self.rooms) if (before ^ after) >> place * WIDTH & NODE_MASK]
+        changed = [table for place, table in enumerate(self.tables) if (before ^ after) >> place * WIDTH & NODE_MASK]
         sent = self.named((after & ~before) >> NETWORK)
         words = "; ".join(f"{one} -> {other} {message_words(message)}" for one, other, message in sent)
-        who = ", ".join(f"{room.pid} takes a step" for room in changed) or "a message is answered again"
+        who = ", ".join(f"{table.pid} takes a step" for table in changed) or "a message is answered again"
         return f"{who}{': ' + words if words else ''}"
 
     def _check(self, state: int) -> None:
@@ -309,10 +310,10 @@ class Search:
         choice = self._chosen.get(votes)
         if choice is None:
             choice = self._chosen[votes] = chosen(self.named(votes))
-        for index, room in enumerate(self.rooms):
+        for index, table in enumerate(self.tables):
             number = state >> index * WIDTH & NODE_MASK
-            now = room.facts[number]
-            vouched = network & self._vouched[room.pid]
+            now = table.facts[number]
+            vouched = network & self._vouched[table.pid]
             key = (index, number, vouched)
             only_if_chosen = self._sound.get(key)
             if only_if_chosen is None:
@@ -320,7 +321,7 @@ class Search:
                 only_if_chosen = self._sound[key] = check_vouched(now, messages)
             for position, operation in only_if_chosen.items():
                 if choice.get(position) != operation:
-                    raise Violation(f"node {room.pid} accepted at {position}, but its disk holds {operation}")
+                    raise Violation(f"node {table.pid} accepted at {position}, but its disk holds {operation}")
             if now.decided:
                 check_decided(now, choice)
 
@@ -355,7 +356,8 @@ def main() -> int:
             print(f"{scope}: VIOLATED", *story(scope), sep="\n  ")
             return 1
         total += states
-        print(f"{states:10,} states, {len(search.levels) - 1} steps deep, {sum(len(room) for room in search.rooms):,} "
+        node_states = sum(map(len, search.tables))
+        print(f"{states:10,} states, {len(search.levels) - 1} steps deep, {node_states:,} "
               f"node states, {len(search.messages)} messages, {time.perf_counter() - began:.0f} s: {scope}", flush=True)
     print(f"{total:10,} states in all; every one sound")
     return 0

@@ -241,7 +241,7 @@ class Run:
         return all(
             net.hears == heard[net.pid]
             and net.fresh == {one for one in NODES if net.pid in reachable(pattern, one)}
-            and all(heard[pid].issuperset(net.rows[pid].hears) for pid in net.fresh)
+            and all(heard[pid].issuperset(net.states[pid].hears) for pid in net.fresh)
             for net in (node.replica.net for node in self.world.nodes.values())
         )
 

@@ -84,7 +84,7 @@ class Node:
 
     @property
     def standing_on_disk(self) -> VoterStatus:
-        return self.disk.image.standing
+        return self.disk.image.voter_status
 
     @property
     def clock(self) -> float:

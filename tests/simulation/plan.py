@@ -19,8 +19,8 @@ Link: TypeAlias = tuple[int, int]
 
 
 KINDS = (
-    "Prepare", "Promise", "Accept", "Accept", "Accepted", "Accepted", "Reject", "Decide", "Forward", "ReadRequest",
-    "ReadReply", "Confirm", "Confirmed", "Fetch", "Learn", "SnapshotPiece", "Heartbeat",
+    "Prepare", "Promise", "Accept", "Accept", "Accepted", "Accepted", "Outranked", "Behind", "Decide", "Forward",
+    "ReadRequest", "ReadReply", "Confirm", "Confirmed", "Fetch", "Learn", "SnapshotPiece", "Heartbeat",
 )
 """Of messages. A run in which only some of them are lost goes further in the wrong direction than one in which every
 message may be."""

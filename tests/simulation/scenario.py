@@ -113,7 +113,7 @@ class Scenario:
             record.checker = "Raised"
             record.complaint = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
         record.virtual_s, record.messages = world.now, world.messages
-        record.decided = max((node.replica.log.decided for node in world.nodes.values() if node.life), default=0)
+        record.decided = max((node.replica.log.decided_upto for node in world.nodes.values() if node.life), default=0)
         return record
 
     def _play(self) -> None:
@@ -207,7 +207,7 @@ class Scenario:
             node.trap(event.point, event.count, sprang)
 
     def _wipe(self, event: Wipe) -> str:
-        """A disk may only be lost once all nodes vote (see paxos/voter_status.py), and most stay."""
+        """A disk may only be lost once all nodes vote (see paxos/voter_registry.py), and most stay."""
         node, nodes = self.world.nodes[event.pid], self.world.nodes.values()
         wiped = sum(other.wiped for other in nodes)
         allowed = all(other.wiped or other.standing_on_disk is VoterStatus.VOTER for other in nodes)
@@ -356,7 +356,7 @@ class Scenario:
         nodes = [self.world.nodes[pid] for pid in self.connected]
         leading = [node.pid for node in nodes if node.replica.leader is not None]
         first = nodes[0]
-        decided = first.replica.log.decided
+        decided = first.replica.log.decided_upto
         return (
             all(node.replica.applied == decided and not len(node.replica.queue) and not self.users.waiting[node.pid]
                 for node in nodes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paxos.messages import Accept, Decide, Learn, Reject, SnapshotPiece
+from paxos.messages import Accept, Behind, Decide, Learn, SnapshotPiece
 from tests.simulation.stage import OffStage, Stage
 from tests.simulation.world import Node
 
@@ -12,7 +12,7 @@ TURN_S = 0.4
 
 
 def learns_over_a_gap() -> None:
-    """A node loses its disk, and then gets an answer to what its earlier life had asked for."""
+    """A node loses its disk, and then gets an answer to what it had asked for before."""
     stage = Stage(3)
     leader = stage.leader
     node = stage.others(leader)[0]
@@ -103,17 +103,16 @@ def overtaken_snapshot() -> None:
         stage.create(leader, name)
     stage.until(lambda: leader.replica.applied == 12)
     stage.run(0.1)
-    if node.replica.log.decided >= leader.replica.log.compacted:
+    if node.replica.log.decided_upto >= leader.replica.log.compacted:
         raise OffStage(f"{node.pid} knows too much")
     stage.cut(node)
     stage.decide(leader, "m")
     stage.mend()
     stage.lose(SnapshotPiece, to=node, where=lambda piece: piece.piece > 0)
-    pieces = node.replica._fetcher
-    stage.until(lambda: pieces._pieces)
+    stage.until(lambda: node.replica.catch_up._pieces)
     stage.release(Decide)
-    if node.replica.log.decided != 12:
-        raise OffStage(f"{node.pid} knows {node.replica.log.decided} as decided")
+    if node.replica.log.decided_upto != 12:
+        raise OffStage(f"{node.pid} knows {node.replica.log.decided_upto} as decided")
     stage.end()
 
 
@@ -157,8 +156,8 @@ def refused_by_two_in_turn() -> None:
     stage.until(lambda: behind.replica.candidate is not None)
     stage.mend()
     stage.star(behind)
-    stage.lose(Reject, of=leader, where=lambda reject: int(stage.now / TURN_S) % 2 == 0)
-    stage.lose(Reject, of=other, where=lambda reject: int(stage.now / TURN_S) % 2 == 1)
+    stage.lose(Behind, of=leader, where=lambda behind: int(stage.now / TURN_S) % 2 == 0)
+    stage.lose(Behind, of=other, where=lambda behind: int(stage.now / TURN_S) % 2 == 1)
     stage.expect("the node that has caught up leads", lambda: behind.pid in stage.leads)
     stage.end()
 

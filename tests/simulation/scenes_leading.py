@@ -1,16 +1,16 @@
-"""Stories of elections: who stands, who may vote, who hears of whom."""
+"""Stories of elections: who campaigns, who may vote, who hears of whom."""
 
 from __future__ import annotations
 
 from paxos.messages import Heartbeat, Learn, Prepare, SnapshotPiece
-from tests.simulation.scenes_proposing import hub_stands_again
+from tests.simulation.scenes_proposing import hub_campaigns_again
 from tests.simulation.stage import Stage, Upset
 
 
 def prepares_not_repeated() -> None:
     """The only node that can lead asks for promises, and nobody hears it at first."""
     stage = Stage(5)
-    hub = hub_stands_again(stage)
+    hub = hub_campaigns_again(stage)
     stage.lose(Prepare)
     hub.start()
     stage.until(lambda: hub.replica.candidate is not None)
@@ -22,8 +22,8 @@ def prepares_not_repeated() -> None:
 
 
 def caught_up_candidate() -> None:
-    """The only node that can lead is behind what the others can still show, and stands. It catches up before it is told
-    that it must; then it must ask from there on."""
+    """The only node that can lead is behind what the others can still show, and campaigns. It catches up before it is
+    told that it must; then it must ask from there on."""
     stage = Stage(5, snapshot_every=4, keep=1, lag=1)
     leader = stage.leader
     behind = stage.others(leader)[0]
@@ -41,7 +41,7 @@ def caught_up_candidate() -> None:
 
 
 def hanging_disk() -> None:
-    """The leader dies, and the disk of the node that stands in its place hangs: it claims to lead, and cannot even ask
+    """The leader dies, and the disk of the node that campaigns then hangs: it claims to lead, and cannot even ask
     for promises. Somebody else must lead."""
     stage = Stage(5)
     leader = stage.leader
@@ -57,7 +57,7 @@ def hanging_disk() -> None:
 
 def cut_off_for_a_while() -> None:
     """The leader is silent for a moment, and then a follower is cut off. When the leader seems gone to it, the others
-    do not yet; but it must not stand: on its return it would depose a good leader."""
+    do not yet; but it must not campaign: on its return it would depose a good leader."""
     stage = Stage(3)
     leader = stage.leader
     leadership = leader.replica.acceptor.promised.leadership
@@ -125,8 +125,8 @@ def lost_disk() -> None:
     stage.end()
 
 
-def last_words() -> None:
-    """The leader loses its disk, and the calendar of the new machine is far behind: what its earlier life said of
+def outranked_by_its_own_past() -> None:
+    """The leader loses its disk, and the calendar of the new machine is far behind: what it had said of
     itself seems newer to everybody than what it says now."""
     stage = Stage(3)
     leader = stage.leader

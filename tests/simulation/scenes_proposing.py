@@ -7,7 +7,7 @@ from tests.simulation.stage import OffStage, Stage
 from tests.simulation.world import Node
 
 
-def hub_stands_again(stage: Stage) -> Node:
+def hub_campaigns_again(stage: Stage) -> Node:
     """In a star of five, the one that may lead starts again."""
     hub = stage.others(stage.leader)[0]
     stage.star(hub)
@@ -47,10 +47,10 @@ def stale_accepted_counted() -> None:
 
 
 def stale_promise_counted() -> None:
-    """A candidate starts again and stands again. A promise for its first candidacy comes now; nobody has given one for
+    """A candidate starts again and campaigns again. A promise for its first candidacy comes; nobody has given one for
     the second, of which nobody heard."""
     stage = Stage(5)
-    hub = hub_stands_again(stage)
+    hub = hub_campaigns_again(stage)
     stage.hold(Promise, to=hub)
     hub.start()
     stage.until(lambda: len(stage.held) == 4)
@@ -76,7 +76,7 @@ def all_comes_twice() -> None:
     stage.run(0.1)
     stage.mend()
     stage.run(1.0)
-    hub = hub_stands_again(stage)
+    hub = hub_campaigns_again(stage)
     stage.lose(Prepare, to=stage.others(hub)[1:])
     hub.start()
     stage.until(lambda: hub.replica.candidate is not None)
@@ -86,7 +86,7 @@ def all_comes_twice() -> None:
 
 
 def late_words_of_the_replaced() -> None:
-    """Node A stands, and before anybody hears of it, it dies. B leads by then, with a higher number, when A's Prepare
+    """Node A campaigns, and dies before anybody hears of it. B leads by then, with a higher number, when A's Prepare
     comes at last; and C leads when B's Accept does."""
     stage = Stage(3)
     first = stage.leader
@@ -226,7 +226,7 @@ def learned_then_restarted() -> None:
     node = stage.others(leader)[0]
     stage.lose(Decide, to=node)
     stage.create(leader, "learned")
-    stage.until(lambda: node.replica.log.decided == 1)
+    stage.until(lambda: node.replica.log.decided_upto == 1)
     stage.run(0.5)
     node.crash()
     node.start()
@@ -328,7 +328,7 @@ def promise_behind_the_cut() -> None:
     stage.mend()
     stage.cut(behind)
     stage.until(lambda: away.replica.log.compacted == leader.replica.applied)
-    if behind.replica.log.decided >= away.replica.log.compacted:
+    if behind.replica.log.decided_upto >= away.replica.log.compacted:
         raise OffStage(f"{behind.pid} knows too much")
     leader.crash()
     stage.mend()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paxos.messages import Accept, Confirm, Confirmed, Decide, Forward, Learn, ReadReply, Reject
+from paxos.messages import Accept, Confirm, Confirmed, Decide, Forward, Learn, Outranked, ReadReply
 from tests.simulation.stage import OffStage, Stage
 from tests.simulation.world import Node
 
@@ -36,7 +36,7 @@ def higher_leader_confirms() -> None:
     old = replaced_unaware(stage)
     stage.mend()
     stage.lose(of=old, where=lambda message: not isinstance(message, Confirm))
-    stage.lose(to=old, where=lambda message: not isinstance(message, Confirmed | Reject))
+    stage.lose(to=old, where=lambda message: not isinstance(message, Confirmed | Outranked))
     stage.read(old, shows="new")
     stage.run(0.1)
     stage.end()
@@ -97,8 +97,8 @@ def reads_at_the_barrier() -> None:
     stage.end()
 
 
-def reads_of_an_earlier_life() -> None:
-    """A node starts again; then comes the answer to the first read of its life before."""
+def reads_of_an_earlier_incarnation() -> None:
+    """A node starts again; then comes the answer to the first read of its incarnation before."""
     stage = Stage(3)
     leader = stage.leader
     node = stage.others(leader)[0]
@@ -114,8 +114,8 @@ def reads_of_an_earlier_life() -> None:
     stage.end()
 
 
-def earlier_life_counts() -> None:
-    """An operation of a node's earlier life comes late, when one of its later life is done already."""
+def earlier_incarnation_counts() -> None:
+    """An operation of a node's earlier incarnation comes late, when one of a later is done already."""
     stage = Stage(3)
     node = stage.others(stage.leader)[0]
     stage.hold(Forward, of=node)
@@ -130,23 +130,23 @@ def earlier_life_counts() -> None:
     stage.end()
 
 
-def same_name_again() -> None:
-    """A node loses its disk and its calendar is set back, so its life gets an older name than the one before. As soon
-    as it learns of that, it takes a later name, does something under it, and dies before that name is on its disk. The
-    next life must not take the same: it would take what that one did for its own."""
+def same_incarnation_again() -> None:
+    """A node loses its disk and its calendar is set back, so its incarnation is lower than the one before. As soon as
+    it learns of that, it takes a higher one, does something under it, and dies before that is on its disk. When it
+    starts again it must not take the same one: it would take what was done under it for its own."""
     stage = Stage(3, learn_operations=1)
     leader = stage.leader
     node = stage.others(leader)[0]
-    stage.decide(node, "first-life")
+    stage.decide(node, "first-start")
     node.crash()
     node.wipe()
     node.epoch_us //= 2
     node.start()
     node.stall(60.0)
-    stage.decide(node, "second-life")
+    stage.decide(node, "second-start")
     node.crash()
     node.disarm()
     node.start()
-    stage.create(node, "third-life")
-    stage.expect("what the third life wants is done", lambda: "third-life" in stage.told)
+    stage.create(node, "third-start")
+    stage.expect("what its user wants after the third start is done", lambda: "third-start" in stage.told)
     stage.end()

@@ -67,6 +67,10 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
+    def receive_own(self, message: AnyMessage) -> None:
+        super()._loop_back(message)
+        self._wake()
+
 
 class NodeState:
     """One node between two steps: its driver, and all that surrounds it."""
@@ -79,7 +83,7 @@ class NodeState:
         self.pid = pid
         self.mortal = mortal
         self.disk = MemoryDatabase(pid)
-        self.disk.write([Persist(standing=VoterStatus.VOTER, roster={node: node for node in NODES})])
+        self.disk.write([Persist(voter_status=VoterStatus.VOTER, roster={node: node for node in NODES})])
         self._writing: list[tuple[Record, list[Callable[[], None]]]] = []
         self._due: list[Callable[[], None]] = []
         self._sent: list[Sent] = []
@@ -195,7 +199,10 @@ def first_state(pid: int, mortal: bool) -> NodeState:
 
 
 def deliver(state: NodeState, sender: int, message: AnyMessage) -> list[Sent]:
-    state.driver.receive(sender, message)
+    if sender == state.pid:
+        state.driver.receive_own(message)
+    else:
+        state.driver.receive(sender, message)
     return state.turn()
 
 
@@ -219,12 +226,14 @@ def crash(state: NodeState) -> list[Sent]:
 # ---- Telling states apart
 
 CONSTANT = {
-    "_handlers", "timing", "limits", "_limits", "_random", "_timing", "net", "_net", "_fetcher", "_shelf", "election",
-    "registration", "_known_roster", "_version", "reads", "_rounds", "queue", "_follows",
+    "_from_itself", "_from_peers", "timing", "limits", "_limits", "_random", "_timing", "net", "election", "registry",
+    "_version", "reads", "queue", "_follows", "catch_up", "snapshot_source",
+    "_acceptor", "_catch_up", "_effects", "_learner", "_log", "_net", "_proposer", "_registry", "_router",
 }
 """Attributes that are equal in all states here, or cannot matter while the clock stands still: the elections and who is
-heard (nobody is), fetching (nobody is known to be ahead), reads and own users (there are none), row versions (no row
-arrives anywhere). Whatever else the rooms of paxos/ come to know tells states apart."""
+heard (nobody is), fetching (nobody is known to be ahead), reads and own users (there are none), versions of what a node
+says of itself (no heartbeat arrives anywhere). The last line: a role's references to others, which are looked at where
+they belong to. Whatever else the roles of paxos/ come to know tells states apart."""
 
 
 def canonical(thing: Any) -> Any:
@@ -270,18 +279,18 @@ class Facts(msgspec.Struct, frozen=True):
 def facts(state: NodeState) -> Facts:
     log, durable = state.replica.log, state.disk.reopen(1)
     decided = []
-    for position in range(1, log.decided + 1):
+    for position in range(1, log.decided_upto + 1):
         entry = log.get(position)
         if entry is None:
             raise Violation(f"node {state.replica.pid} knows {position} as decided, without the operation")
         decided.append((position, entry.operation))
-    if state.replica.applied != log.decided:
-        raise Violation(f"node {state.replica.pid} applied {state.replica.applied} of {log.decided} decided positions")
+    if state.replica.applied != log.decided_upto:
+        raise Violation(f"node {state.replica.pid} applied {state.replica.applied} of {log.decided_upto} positions")
     stored = {entry.position: entry for entry in durable.entries}
     candidate = state.replica.candidate
     return Facts(
         tuple(decided), state.replica.acceptor.promised.leadership, durable.promised.leadership, stored,
-        durable.decided, durable.decided if state.mortal else log.decided, candidate.ballot if candidate else None,
+        durable.decided, durable.decided if state.mortal else log.decided_upto, candidate.ballot if candidate else None,
     )
 
 

@@ -217,7 +217,7 @@ class Stage(World):
         leads = self.leads
         return (
             len(leads) == 1 and all({replica.status().leader} == leads for replica in replicas)
-            and len({replica.log.decided for replica in replicas} | {replica.applied for replica in replicas}) == 1
+            and len({replica.log.decided_upto for replica in replicas} | {replica.applied for replica in replicas}) == 1
             and not any(len(replica.queue) or len(replica.reads) for replica in replicas)
         )
 

@@ -67,6 +67,7 @@ async def close(world: World) -> None:
         await node.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_wherever_the_leader_is_killed_one_answer_stands(part: int) -> None:
     count = asyncio.run(undisturbed())

@@ -11,6 +11,8 @@ import pytest
 from kvstore.operations import Create, Query
 from kvstore.store import Outcome, Store
 from paxos.ballot import Ballot
+from paxos.candidate import Candidate
+from paxos.limits import Limits
 from paxos.messages import NOOP, Accept, Accepted, Confirmed, Entry, Heartbeat, Operation, Prepare, Promise
 from paxos.output import Applied, Persist, VoterStatus
 from tests.simulation.checkers import all_checkers
@@ -28,6 +30,12 @@ from tests.simulation.checkers.voters import NoVoter, Voters
 from tests.simulation.world import Observer, World
 
 OTHER = Operation(1, 1, 1, b"something else")
+
+
+def crowded_candidate() -> Candidate:
+    candidate = Candidate(Ballot(9, 1, 1), 2, Limits(), 0.0)
+    candidate.offer([OTHER] * 300)
+    return candidate
 
 
 def settled(*checkers: Observer) -> World:
@@ -66,7 +74,7 @@ def test_agreement_misses_nothing() -> None:
     checker = Agreement()
     world = settled(checker)
     node = world.nodes[2]
-    node.replica.log.decided = 6
+    node.replica.log.decided_upto = 6
     with pytest.raises(Disagreement, match="not what"):
         checker.stepped(world, node)
 
@@ -77,7 +85,7 @@ def test_what_no_quorum_accepted_is_not_decided() -> None:
     node = world.nodes[leader(world)]
     checker.stored(world, node, Persist(entries=[Entry(5, (9, 1), OTHER)]))
     node.replica.log._entries[5] = Entry(5, (9, 1), OTHER)
-    node.replica.log.decided = 5
+    node.replica.log.decided_upto = 5
     with pytest.raises(NotChosen, match="no quorum"):
         checker.stepped(world, node)
     checker.stored(world, world.nodes[1 + node.pid % 3], Persist(entries=[Entry(5, (9, 1), OTHER)]))
@@ -137,13 +145,13 @@ def test_what_was_vouched_for_is_there_after_a_crash() -> None:
         checker.started(world, node, node.disk.image)
 
 
-def test_one_life_of_one_node_acts_for_a_leadership() -> None:
+def test_one_node_acts_for_a_leadership_between_two_starts() -> None:
     checker = Leaderships()
     world = settled(checker)
     node = world.nodes[leader(world)]
     leadership = node.replica.acceptor.promised
     node.life += 1
-    with pytest.raises(TwoLeaders, match="after life"):
+    with pytest.raises(TwoLeaders, match="acted for it"):
         checker.sent(world, node, 2, Accept(leadership.at(5), [OTHER], 4))
 
 
@@ -232,7 +240,7 @@ def test_what_was_acknowledged_stays() -> None:
 
 
 @pytest.mark.parametrize("grow", [
-    lambda world: world.nodes[1].replica._held.extend([OTHER] * 300),
+    lambda world: setattr(world.nodes[1].replica.proposer, "candidate", crowded_candidate()),
     lambda world: world.nodes[leader(world)].replica.leader._queue.extend([OTHER] * 2000),
     lambda world: setattr(world.nodes[1].replica.log, "last", 5000),
     lambda world: setattr(world.nodes[1].replica.log, "compacted", -5000),
@@ -271,9 +279,9 @@ def test_news_never_get_older() -> None:
     checker = News()
     world = settled(checker)
     node = world.nodes[1]
-    rows = [row for row in node.replica.net.rows.values() if row.pid != node.pid]
-    checker.sent(world, node, 2, Heartbeat(rows, {}, 0.0, {}))
-    older = [msgspec.structs.replace(row, version=(row.version[0], row.version[1] - 1)) for row in rows]
+    states = [state for state in node.replica.net.states.values() if state.pid != node.pid]
+    checker.sent(world, node, 2, Heartbeat(states, {}, 0.0, {}))
+    older = [msgspec.structs.replace(state, version=(state.version[0], state.version[1] - 1)) for state in states]
     with pytest.raises(OldNews, match="told version"):
         checker.sent(world, node, 2, Heartbeat(older, {}, 0.0, {}))
     node.crash()

@@ -16,6 +16,7 @@ def settle(cases: list[Case]) -> list[Result]:
     return results
 
 
+@pytest.mark.slow
 def test_every_symmetric_pattern_from_every_kind_of_start() -> None:
     """Also: nobody is without a leader for much longer than a failure takes to be noticed, and few stand for it."""
     results = settle(symmetric_cases(every_start=False))
@@ -24,24 +25,29 @@ def test_every_symmetric_pattern_from_every_kind_of_start() -> None:
     assert max(result.elections for result in results) <= 8
 
 
+@pytest.mark.slow
 def test_one_way_patterns_in_which_one_node_alone_can_lead() -> None:
     """A sample; all 2,778 classes from all starts by `python -m tests.simulation.links --one-way --all`."""
     settle(one_way_cases(sample=200))
 
 
+@pytest.mark.slow
 def test_any_one_way_patterns() -> None:
     settle(any_cases(150))
 
 
+@pytest.mark.slow
 def test_patterns_that_follow_other_patterns() -> None:
     """What the detectors remember, and who claims what, is of every kind when the pattern comes that stays."""
     settle(any_cases(60, seed=2, shaken=True))
 
 
+@pytest.mark.slow
 def test_slow_links() -> None:
     settle(one_way_cases(sample=30, delay_s=0.06))
 
 
+@pytest.mark.slow
 def test_three_seconds_of_delay() -> None:
     """No setting says that the links are slow: one leader is elected all the same, and kept."""
     (result,) = settle([Case(frozenset(ARROWS), RESTART, delay_s=3.0)])
@@ -58,6 +64,7 @@ def test_two_who_differ_do_not_outbid_each_other_at_every_step() -> None:
 # ---- What the patterns are
 
 
+@pytest.mark.slow
 def test_the_classes_of_lonely_hubs() -> None:
     """With node 1 as the hub: 3 states for each pair outside its two-way links, 4 for the pair of the two others if
     it has only two partners. 309,825 patterns in all, in 2,778 classes."""

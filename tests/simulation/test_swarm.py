@@ -20,9 +20,16 @@ from tests.simulation.swarm import many
 from tests.simulation.trace import told
 from tests.simulation.world import POINTS
 
+QUICK_RUNS = 20
 RUNS = 700
 
 
+def test_the_first_runs_find_nothing() -> None:
+    for outcome in many(1, QUICK_RUNS, jobs=1):
+        assert outcome.checker is None, f"python -m tests.simulation.replay {outcome.seed}: {outcome.complaint}"
+
+
+@pytest.mark.slow
 def test_a_swarm_of_runs_finds_nothing() -> None:
     faults: Counter[str] = Counter()
     decided = calls = 0
@@ -59,6 +66,7 @@ def test_a_plan_survives_being_written_down() -> None:
         assert load(dump(draw(seed))) == draw(seed)
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_replayed_and_shrunk_to_a_short_trace() -> None:
     command = [sys.executable, "-m", "tests.simulation.replay", "2", "--mutant", "accepted-before-disk"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

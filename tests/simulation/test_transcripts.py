@@ -90,7 +90,7 @@ class Stage:
 def election() -> Stage:
     """
     Three nodes start for the first time. Each writes down whose identity it has met; once enough others remember its
-    own, it may vote. Node 1 has the smallest number among equals and stands first. Its claim is on its disk before
+    own, it may vote. Node 1 has the smallest number among equals and campaigns first. Its claim is on its disk before
     anybody hears of it, and a promise is on disk before it leaves. With promises of two out of three it leads.
     """
     stage = Stage("Election", election.__doc__ or "", 3)
@@ -143,7 +143,7 @@ def failover() -> Stage:
 def duel() -> Stage:
     """
     The leader dies, and just then the links become much slower than anybody has measured. It is node 2's turn; but node
-    3 has not heard of that yet when its own turn comes, and stands as well. The higher ballot wins: who promised it
+    3 has not heard of that yet when its own turn comes, and campaigns as well. The higher ballot wins: who promised it
     refuses the lower one, and the loser follows.
     """
     stage = Stage("Duelling proposers", duel.__doc__ or "", 3)
@@ -259,7 +259,7 @@ def wiped_node() -> Stage:
     stage.remark("Its disk is lost")
     stage.world.nodes[3].wipe()
     stage.restart(3)
-    stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.status().standing is VoterStatus.LEARNER)
+    stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.status().voter_status is VoterStatus.LEARNER)
     stage.submit(3, Create("coffee"))
     stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.applied == 2)
     return stage

@@ -9,6 +9,7 @@ from paxos.messages import (
     Accept,
     Accepted,
     AnyMessage,
+    Behind,
     Confirm,
     Confirmed,
     Decide,
@@ -18,11 +19,12 @@ from paxos.messages import (
     Heartbeat,
     Learn,
     Operation,
+    Outranked,
     Prepare,
     Promise,
     ReadReply,
     ReadRequest,
-    Reject,
+    RosterStored,
     Routed,
     Snapshot,
     SnapshotPiece,
@@ -38,20 +40,20 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Words:
-    """How messages, records and disks are written; knows which life of a node an incarnation was."""
+    """How messages, records and disks are written; numbers the incarnations of each node."""
 
     def __init__(self) -> None:
-        self._lives: dict[int, list[int]] = {}
+        self._incarnations: dict[int, list[int]] = {}
 
-    def born(self, pid: int, incarnation: int) -> None:
-        self._lives.setdefault(pid, []).append(incarnation)
+    def started(self, pid: int, incarnation: int) -> None:
+        self._incarnations.setdefault(pid, []).append(incarnation)
 
     def operation(self, op: Operation) -> str:
         if op.is_noop:
             return "noop"
-        lives = self._lives.get(op.pid, [])
-        life = LETTERS[lives.index(op.incarnation) % len(LETTERS)] if op.incarnation in lives else "?"
-        return f"{op.pid}{life}.{op.number}"
+        known = self._incarnations.get(op.pid, [])
+        letter = LETTERS[known.index(op.incarnation) % len(LETTERS)] if op.incarnation in known else "?"
+        return f"{op.pid}{letter}.{op.number}"
 
     def entry(self, one: Entry) -> str:
         seq, pid = one.leadership
@@ -67,17 +69,21 @@ class Words:
                 return f"Accept {ballot} [{' '.join(map(self.operation, operations))}] decided {decided}"
             case Accepted(ballot, count):
                 return f"Accepted {ballot} x{count}"
-            case Reject(ballot, promised, decided):
-                return f"Reject {ballot}, promised {promised}, decided {decided}"
+            case Outranked(ballot, promised):
+                return f"Outranked {ballot}, promised {promised}"
+            case Behind(ballot, decided):
+                return f"Behind {ballot}, decided {decided}"
             case Decide(ballot):
                 return f"Decide {ballot}"
-            case Heartbeat(rows, roster):
+            case Heartbeat(states, roster):
                 about = " ".join(
-                    f"{row.pid}({','.join(map(str, row.hears))})"
-                    + (f"leads {row.leading}" if row.leading[1] else "") + ("" if row.votes else "!")
-                    for row in sorted(rows, key=lambda row: row.pid)
+                    f"{each.pid}({','.join(map(str, each.hears))})"
+                    + (f"leads {each.leading}" if each.leading[1] else "") + ("" if each.votes else "!")
+                    for each in sorted(states, key=lambda each: each.pid)
                 )
                 return f"Heartbeat {about} roster {sorted(roster)}"
+            case RosterStored(roster):
+                return f"RosterStored {sorted(roster)}"
             case Forward(operations):
                 return f"Forward [{' '.join(map(self.operation, operations))}]"
             case ReadRequest() | ReadReply() | Confirmed() | Confirm() | Fetch():
@@ -104,8 +110,8 @@ class Words:
             parts.append(f"compacted {item.compacted}")
         if item.roster is not None:
             parts.append(f"roster {sorted(item.roster)}")
-        if item.standing is not None:
-            parts.append(item.standing.value)
+        if item.voter_status is not None:
+            parts.append(item.voter_status.value)
         if item.incarnation is not None:
             parts.append(f"incarnation {item.incarnation}")
         if item.snapshot is not None:
@@ -115,12 +121,12 @@ class Words:
     def disk(self, held: Disk) -> str:
         image = held.image
         entries = " ".join(self.entry(held.entries[position]) for position in sorted(held.entries))
-        return (f"{image.standing.value}, promised {image.promised}, decided {image.decided}, "
+        return (f"{image.voter_status.value}, promised {image.promised}, decided {image.decided}, "
                 f"snapshot {image.snapshot_position}, compacted {image.compacted}, [{entries}]")
 
 
 class Trace(Observer):
-    """Collects one line for every step. Operation `3b.2` is the second of node 3's second life."""
+    """Collects one line for every step. Operation `3b.2` is the second of node 3's second incarnation."""
 
     def __init__(self, heartbeats: bool = False) -> None:
         self.lines: list[str] = []
@@ -131,11 +137,11 @@ class Trace(Observer):
         self.lines.append(f"{now:9.4f}  {text}")
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        self._words.born(node.pid, durable.incarnation)
+        self._words.started(node.pid, durable.incarnation)
         self(world.now, f"{node.pid} finds  {self._words.disk(node.disk)}")
 
     def sent(self, world: World, node: Node, to: int, said: AnyMessage) -> None:
-        if self._heartbeats or not isinstance(said, Heartbeat):
+        if self._heartbeats or not isinstance(said, Heartbeat | RosterStored):
             self(world.now, f"{node.pid} -> {to}  {self._words.message(said)}")
 
     def stored(self, world: World, node: Node, item: Persist | Compaction) -> None:

@@ -16,6 +16,7 @@ from paxos.messages import (
     Accept,
     Accepted,
     AnyMessage,
+    Behind,
     Confirm,
     Confirmed,
     Decide,
@@ -25,11 +26,12 @@ from paxos.messages import (
     Heartbeat,
     Learn,
     Operation,
+    Outranked,
     Prepare,
     Promise,
     ReadReply,
     ReadRequest,
-    Reject,
+    RosterStored,
     Routed,
     Snapshot,
     SnapshotPiece,
@@ -98,8 +100,10 @@ def message_words(message: AnyMessage) -> str:
             return f"Accept {ballot}: {operations_words(operations)}; {decided} decided"
         case Accepted(ballot, count):
             return f"Accepted {ballot}" + (f", {count} operations" if count > 1 else "")
-        case Reject(ballot, promised, decided):
-            return f"Reject {ballot}: promised {leadership_words(promised.leadership)}, knows {decided} decided"
+        case Outranked(ballot, promised):
+            return f"Outranked {ballot}: promised {leadership_words(promised.leadership)}"
+        case Behind(ballot, decided):
+            return f"Behind {ballot}: knows {decided} decided"
         case Forward(operations):
             return f"Forward: {operations_words(operations)}"
         case ReadRequest(ticket):
@@ -115,8 +119,8 @@ def message_words(message: AnyMessage) -> str:
             return f"SnapshotPiece {piece + 1} of {pieces}, snapshot at {position}"
         case Routed(origin, target, _, inner):
             return f"Routed {origin} -> {target}: {message_words(inner)}"
-        case Heartbeat():
-            return "Heartbeat"
+        case Heartbeat() | RosterStored():
+            return type(message).__name__
 
 
 def record_words(item: Persist | Compaction) -> str:
@@ -136,17 +140,17 @@ def record_words(item: Persist | Compaction) -> str:
         parts.append(f"log cut behind {item.compacted}")
     if item.roster is not None:
         parts.append(f"roster of {', '.join(map(str, sorted(item.roster)))}")
-    if item.standing is not None:
-        parts.append(f"is a {item.standing.value}")
+    if item.voter_status is not None:
+        parts.append(f"is a {item.voter_status.value}")
     return "; ".join(parts)
 
 
 def disk_words(durable: Durable) -> str:
-    if durable.standing is VoterStatus.NEW and not durable.roster:
+    if durable.voter_status is VoterStatus.NEW and not durable.roster:
         return "nothing"
     held = [f"snapshot at {durable.snapshot_position}"] if durable.snapshot_position else []
     held += [entries_words(durable.entries, durable.decided)] if durable.entries or not held else []
-    return f"{durable.standing.value}, promised {leadership_words(durable.promised.leadership)}, {', '.join(held)}"
+    return f"{durable.voter_status.value}, promised {leadership_words(durable.promised.leadership)}, {', '.join(held)}"
 
 
 # ---- The recorder
@@ -156,7 +160,7 @@ class Seen(msgspec.Struct):
     """What was told of one node last."""
 
     life: int = 0
-    standing: VoterStatus = VoterStatus.NEW
+    voter_status: VoterStatus = VoterStatus.NEW
     role: str = ""
     follows: Leadership | None = None
     hears: frozenset[int] = frozenset()
@@ -197,11 +201,11 @@ class Transcript(Observer):
     # Hooks
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        self._seen[node.pid] = Seen(life=node.life, standing=durable.standing, decided=durable.decided)
+        self._seen[node.pid] = Seen(life=node.life, voter_status=durable.voter_status, decided=durable.decided)
         self._tell(world, node.pid, f"starts; on its disk: {disk_words(durable)}")
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
-        if not self._recording or isinstance(message, Heartbeat):
+        if not self._recording or isinstance(message, Heartbeat | RosterStored):
             return
         self._look(world, node)
         receiver = f"({to} lost)" if (node.pid, to) in world.weather.cut or not world.nodes[to].up else str(to)
@@ -236,26 +240,26 @@ class Transcript(Observer):
         if replica.net.hears != seen.hears:
             heard = ", ".join(map(str, sorted(replica.net.hears))) or "nobody"
             self._tell(world, node.pid, f"hears {heard}")
-        if status.standing is not seen.standing and status.standing is not VoterStatus.NEW:
-            told = {VoterStatus.VOTER: "may vote", VoterStatus.LEARNER: "may not vote"}[status.standing]
+        if status.voter_status is not seen.voter_status and status.voter_status is not VoterStatus.NEW:
+            told = {VoterStatus.VOTER: "may vote", VoterStatus.LEARNER: "may not vote"}[status.voter_status]
             self._tell(world, node.pid, told)
         if (status.role, claim) != (seen.role, seen.follows):
-            self._tell(world, node.pid, self._standing_words(status.role, claim, node.pid, bool(seen.role)))
-        if replica.log.decided > seen.decided:
-            entries = [replica.log.get(position) for position in range(seen.decided + 1, replica.log.decided + 1)]
+            self._tell(world, node.pid, self._role_words(status.role, claim, node.pid, bool(seen.role)))
+        if replica.log.decided_upto > seen.decided:
+            entries = [replica.log.get(position) for position in range(seen.decided + 1, replica.log.decided_upto + 1)]
             names = operations_words([entry.operation for entry in entries if entry is not None]) or "by the snapshot"
-            self._tell(world, node.pid, f"knows {span(seen.decided + 1, replica.log.decided)} decided: {names}")
+            self._tell(world, node.pid, f"knows {span(seen.decided + 1, replica.log.decided_upto)} decided: {names}")
         self._seen[node.pid] = Seen(
-            node.life, status.standing, status.role, claim, replica.net.hears, replica.log.decided
+            node.life, status.voter_status, status.role, claim, replica.net.hears, replica.log.decided_upto
         )
 
-    def _standing_words(self, role: str, claim: Leadership | None, pid: int, before: bool) -> str:
+    def _role_words(self, role: str, claim: Leadership | None, pid: int, before: bool) -> str:
         if claim is None:
             return "follows nobody" if before else ""
         name = leadership_words(claim)
         if claim[1] != pid:
             return f"follows {claim[1]}, {name}"
-        return f"stands for leadership {name}" if role == "candidate" else f"leads, {name}"
+        return f"campaigns for leadership {name}" if role == "candidate" else f"leads, {name}"
 
     def _tell(self, world: World, pid: int, text: str) -> None:
         if self._recording and text:

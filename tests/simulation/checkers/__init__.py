@@ -1,7 +1,7 @@
 """What must always hold, one rule a file; each looks at the cluster from outside, after every step.
 
 The other rules are judged once a run: by the history checker (linearizability), and by the liveness phase (everything
-pending gets decided in time, ballots stand still once the links do). See scenario.py.
+pending gets decided in time, no more elections once the links do not change). See scenario.py.
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ class Agreement(Observer):
     def stepped(self, world: World, node: Node) -> None:
         log = node.replica.log
         looked = self._looked[node.pid]
-        if log.decided == looked:
+        if log.decided_upto == looked:
             return
-        if log.decided < looked:
-            raise Disagreement(f"{node.pid} knew decisions up to {looked} and now up to {log.decided}")
-        self._looked[node.pid] = log.decided
-        for position in range(max(looked, log.compacted) + 1, log.decided + 1):
+        if log.decided_upto < looked:
+            raise Disagreement(f"{node.pid} knew decisions up to {looked} and now up to {log.decided_upto}")
+        self._looked[node.pid] = log.decided_upto
+        for position in range(max(looked, log.compacted) + 1, log.decided_upto + 1):
             entry = log.get(position)
             if entry is None:
                 raise Disagreement(f"{node.pid} knows {position} as decided, but not what")

@@ -33,7 +33,7 @@ class Bounds(Observer):
         if self._messages > bound:
             raise TooMuch(f"{self._messages} messages in {WINDOW_S} s, the last: {message}")
         if isinstance(message, Promise):
-            decided = [entry.operation for entry in message.entries if entry.position <= message.decided]
+            decided = [entry.operation for entry in message.entries if entry.position <= message.decided_upto]
             self._check(node, "decided operations in a promise", len(decided), world.limits.lag)
             size = sum(len(operation.payload) for operation in decided)
             self._check(node, "bytes of decided operations in a promise", size, world.limits.lag_bytes)
@@ -46,11 +46,13 @@ class Bounds(Observer):
         log, leader = replica.log, replica.leader
         self._check(node, "own operations", len(replica.queue), limits.queue)
         self._check(node, "reads", len(replica.reads), limits.queue)
-        self._check(node, "held for a candidate", len(replica._held), limits.queue + limits.forward_window)
-        self._check(node, "accepted beyond the watermark", log.last - log.decided, limits.horizon)
+        if replica.candidate is not None:
+            held = len(replica.candidate.held)
+            self._check(node, "held for a candidate", held, limits.queue + limits.forward_window)
+        self._check(node, "accepted beyond the watermark", log.last - log.decided_upto, limits.horizon)
         # While a snapshot is being handed out or stored, more is kept; the rest is what piles up until the next one.
         kept = limits.keep + limits.hold + 3 * limits.snapshot_every + limits.horizon + WHILE_STORING
-        self._check(node, "decided and kept", log.decided - log.compacted, kept)
+        self._check(node, "decided and kept", log.decided_upto - log.compacted, kept)
         if leader is not None:
             inherited = limits.horizon + limits.lag
             self._check(node, "batches in flight", len(leader._flying), limits.pipeline)

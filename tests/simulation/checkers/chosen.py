@@ -30,7 +30,7 @@ class Chosen(Observer):
         if isinstance(item, Compaction):
             return
         identity = node.disk.image.identity
-        if item.standing is VoterStatus.VOTER:
+        if item.voter_status is VoterStatus.VOTER:
             self._voters[identity] = node.pid
             for position, leadership in list(self._accepted):
                 self._count(world, position, leadership)
@@ -66,7 +66,7 @@ class Chosen(Observer):
 
     def stepped(self, world: World, node: Node) -> None:
         log = node.replica.log
-        while self._front < log.decided:
+        while self._front < log.decided_upto:
             self._front += 1
             if self._front not in self.chosen:
                 raise NotChosen(f"{node.pid} knows position {self._front} as decided ({log.get(self._front)}), but no "

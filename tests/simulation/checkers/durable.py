@@ -24,7 +24,7 @@ class Durability(Observer):
         self._alive: dict[int, Leadership] = {}
         """By node: the promise in its memory."""
         self._spoken: dict[int, Leadership] = {}
-        """By node: the highest leadership that it vouched for in this life."""
+        """By node: the highest leadership that it vouched for since it started."""
         self._rosters: dict[int, dict[int, int]] = {}
         """By node: what it last told of identities."""
         self._vouched: dict[int, dict[int, Leadership]] = {}
@@ -89,7 +89,7 @@ class Durability(Observer):
         vouched = self._vouched.setdefault(image.identity, {})
         for position in range(first, first + message.count):
             entry = entries.get(position)
-            known = position <= node.replica.log.decided
+            known = position <= node.replica.log.decided_upto
             if position > max(image.compacted, image.snapshot_position) and (
                 entry is None or (entry.leadership < leadership and not known)
             ):
@@ -113,5 +113,5 @@ class Durability(Observer):
         for position, held in entries.items():
             if position < message.ballot.op_num or position in shown:
                 continue
-            if position <= message.decided or NOBODY < held.leadership < leadership:
+            if position <= message.decided_upto or NOBODY < held.leadership < leadership:
                 raise NotDurable(f"{node.pid} leaves {held} out of {message}")

@@ -60,7 +60,7 @@ def _explains(quorum: tuple[Promise, ...], message: Accept) -> bool:
             held = highest.get(entry.position, (NOBODY, entry.operation))
             if entry.leadership >= held[0]:
                 highest[entry.position] = (entry.leadership, entry.operation)
-    decided = max(promise.decided for promise in quorum)
+    decided = max(promise.decided_upto for promise in quorum)
     last = max(highest, default=0)
     for position, operation in enumerate(message.operations, message.ballot.op_num):
         if position > last:

@@ -1,5 +1,5 @@
-"""One life of one node acts for a leadership, a quorum has promised before it does, and it proposes one operation for
-each position."""
+"""One node acts for a leadership, between two of its starts; a quorum has promised before it does, and it proposes one
+operation for each position."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class TwoLeaders(Violation):
 
 class Leaderships(Observer):
     def __init__(self) -> None:
-        self._lives: dict[Leadership, tuple[int, int]] = {}
-        """Who acts for it: (node, life)."""
+        self._actors: dict[Leadership, tuple[int, int]] = {}
+        """Who acts for it: (node, number of its start)."""
         self._promises: dict[tuple[Leadership, int], set[int]] = {}
         """By leadership and position asked for: who promised."""
         self._elected: set[Leadership] = set()
@@ -25,9 +25,9 @@ class Leaderships(Observer):
         if isinstance(message, Promise):
             self._promises.setdefault((message.ballot.leadership, message.ballot.op_num), set()).add(node.pid)
         elif isinstance(message, Prepare | Accept | Confirm | Decide):
-            leadership, life = message.ballot.leadership, (node.pid, node.life)
-            if self._lives.setdefault(leadership, life) != life or message.ballot.pid != node.pid:
-                raise TwoLeaders(f"{message} by life {life}, after life {self._lives[leadership]} acted for it")
+            leadership, actor = message.ballot.leadership, (node.pid, node.life)
+            if self._actors.setdefault(leadership, actor) != actor or message.ballot.pid != node.pid:
+                raise TwoLeaders(f"{message} by {actor}, after {self._actors[leadership]} acted for it")
             if isinstance(message, Accept):
                 self._accept(world, node, message)
 

@@ -14,7 +14,7 @@ class OldNews(Violation):
 class News(Observer):
     def __init__(self) -> None:
         self._told: dict[int, dict[int, tuple[int, int]]] = {}
-        """By node and subject: the version of the row that it told last in this life."""
+        """By node and subject: the version of the state that it sent last since it started."""
         self._last: Heartbeat | None = None
         """The same one goes to every peer."""
 
@@ -26,7 +26,7 @@ class News(Observer):
             return
         self._last = message
         told = self._told[node.pid]
-        for row in message.rows:
-            if row.version < told.get(row.pid, row.version):
-                raise OldNews(f"{node.pid} tells {row}, having told version {told[row.pid]} before")
-            told[row.pid] = row.version
+        for state in message.states:
+            if state.version < told.get(state.pid, state.version):
+                raise OldNews(f"{node.pid} tells {state}, having told version {told[state.pid]} before")
+            told[state.pid] = state.version

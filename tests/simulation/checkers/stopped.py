@@ -40,7 +40,7 @@ class Stopped(Observer):
     def stepped(self, world: World, node: Node) -> None:
         if node.leaving:
             replica = node.replica
-            memory = (replica.acceptor.promised, replica.log.decided, replica.log.last, replica.applied)
+            memory = (replica.acceptor.promised, replica.log.decided_upto, replica.log.last, replica.applied)
             if self._memory.setdefault(node.pid, memory) != memory:
                 raise Restless(f"{node.pid} has stopped, and goes from {self._memory[node.pid]} on to {memory}")
 

@@ -1,4 +1,4 @@
-"""The back door of a running node: the same lines of JSON, many clients, each of them bounded."""
+"""The control socket of a running node: the same lines of JSON, many clients, each of them bounded."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from typing import Any
 
 import pytest
 
-from console import control_socket as control
-from console.control_socket import Control, address, socket_path
+from api.sockets import address, socket_path
+from console import control_socket
+from console.control_socket import ControlSocket
 from engine.interface import AppliedOperation
 from kvstore.operations import Create
-from server.event_feed import Emit
+from server.applied_log import AppliedLog
+from server.event_feed import Tell
 from server.session import Session
-from tests.unit.server.session_tools import ME, FakeNode
+from tests.unit.server.session_tools import ME, MEMBERS, FakeEngine
 
 
-class Transport:
-    """A control socket of a node that decides when the test says so."""
+class Node:
+    """A node that decides when the test says so, and its control socket."""
 
     def __init__(self, folder: Path) -> None:
-        self.node = FakeNode()
+        self.engine = FakeEngine()
+        self.engine.listener = self
         self.sessions: set[Session] = set()
         self.forgotten = asyncio.Event()
-        self.control = Control(socket_path(folder, ME), self._open, self._forget)
-        self.node.session = self  # type: ignore[assignment]
+        self.control = ControlSocket(socket_path(folder, ME), self._open, self._forget)
 
-    def _open(self, emit: Emit) -> Session:
-        session = Session(self.node, emit, journal=self.node.journal, node_id=ME, nodes=5)
+    def _open(self, tell: Tell) -> Session:
+        session = Session(self.engine, AppliedLog(), MEMBERS, tell)
         self.sessions.add(session)
         return session
 
@@ -48,7 +50,7 @@ class Transport:
         return Client(*await asyncio.open_unix_connection(str(self.control.path)))
 
     async def submitted(self, count: int = 1) -> None:
-        while len(self.node.waiting) < count:  # noqa: ASYNC110 - the fake node has no event for it
+        while len(self.engine.waiting) < count:  # noqa: ASYNC110 - the fake node has no event for it
             await asyncio.sleep(0.001)
 
 
@@ -69,39 +71,41 @@ class Client:
         return record
 
 
-def behind(tmp_path: Path, scenario: Callable[[Transport], Awaitable[None]]) -> None:
+def behind(tmp_path: Path, scenario: Callable[[Node], Awaitable[None]]) -> None:
     async def run() -> None:
         async with asyncio.timeout(20):
-            door = Transport(tmp_path)
-            await door.control.start()
+            node = Node(tmp_path)
+            await node.control.start()
             try:
-                await scenario(door)
+                await scenario(node)
             finally:
-                await door.control.close()
-        assert not door.control.path.exists() and not door.sessions
+                await node.control.close()
+        assert not node.control.path.exists() and not node.sessions
 
     asyncio.run(run())
 
 
 def test_commands_results_and_events(tmp_path: Path) -> None:
-    async def scenario(door: Transport) -> None:
-        assert stat.S_IMODE(door.control.path.stat().st_mode) == 0o600
-        client, watcher = await door.client(), await door.client()
+    async def scenario(node: Node) -> None:
+        assert stat.S_IMODE(node.control.path.stat().st_mode) == 0o600
+        client, watcher = await node.client(), await node.client()
         watcher.type("status")
         assert (await watcher.result())["node"] == ME
         client.type("create c1")
-        await door.submitted()
-        door.node.decide()
+        await node.submitted()
+        node.engine.decide()
         assert await client.record() == {"event": "created", "context": "c1", "origin": ME}
         assert await client.record() == {"event": "result", "command": "create", "line": 1, "ok": True, "context": "c1"}
         assert await watcher.record() == {"event": "created", "context": "c1", "origin": ME}
         client.type(json.dumps("query c1 two\nlines"))
-        await door.submitted()
-        door.node.decide()
+        await node.submitted()
+        node.engine.decide()
         client.type("view c1")
         assert (await client.result())["turn"] == 1
         view = await client.result()
         assert view["line"] == 3 and view["turns"][0]["query"] == "two\nlines"
+        client.type('{"command":"log","count":1}')
+        assert (await client.result())["log"] == []
         client.type('"no string')
         assert "begins like a JSON string" in (await client.result())["error"]
         client.type("crate c2")
@@ -112,9 +116,9 @@ def test_commands_results_and_events(tmp_path: Path) -> None:
 
 
 def test_each_client_has_a_conversation_of_its_own_in_mind(tmp_path: Path) -> None:
-    async def scenario(door: Transport) -> None:
-        door.node.apply(Create("c1"), 3)
-        one, other = await door.client(), await door.client()
+    async def scenario(node: Node) -> None:
+        node.engine.apply(Create("c1"), 3)
+        one, other = await node.client(), await node.client()
         one.type("use c1\nview")
         other.type("view")
         assert (await one.result())["ok"] and (await one.result())["context"] == "c1"
@@ -124,13 +128,13 @@ def test_each_client_has_a_conversation_of_its_own_in_mind(tmp_path: Path) -> No
 
 
 def test_at_the_end_of_its_input_a_client_still_gets_its_answers(tmp_path: Path) -> None:
-    async def scenario(door: Transport) -> None:
-        client = await door.client()
+    async def scenario(node: Node) -> None:
+        client = await node.client()
         client.type("create c1\ncreate c2")
         client.writer.write_eof()
-        await door.submitted(2)
-        door.node.decide()
-        door.node.decide()
+        await node.submitted(2)
+        node.engine.decide()
+        node.engine.decide()
         assert [(await client.result())["context"] for _ in range(2)] == ["c1", "c2"]
         assert await client.reader.read() == b""
 
@@ -139,36 +143,36 @@ def test_at_the_end_of_its_input_a_client_still_gets_its_answers(tmp_path: Path)
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_who_leaves_is_forgotten_and_cancels_nothing(tmp_path: Path, how: str) -> None:
-    async def scenario(door: Transport) -> None:
-        client = await door.client()
+    async def scenario(node: Node) -> None:
+        client = await node.client()
         client.type("create c1")
-        await door.submitted()
+        await node.submitted()
         if how == "close":
             client.writer.close()
         else:
             client.writer.transport.abort()
-        await door.forgotten.wait()
-        door.node.decide()
-        assert "c1" in door.node.store.conversations
+        await node.forgotten.wait()
+        node.engine.decide()
+        assert "c1" in node.engine.store.conversations
 
     behind(tmp_path, scenario)
 
 
 def test_there_is_a_bound_of_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "MAX_CLIENTS", 2)
+    monkeypatch.setattr(control_socket, "MAX_CLIENTS", 2)
 
-    async def scenario(door: Transport) -> None:
-        clients = [await door.client() for _ in range(2)]
+    async def scenario(node: Node) -> None:
+        clients = [await node.client() for _ in range(2)]
         for client in clients:
             client.type("status")
             assert (await client.result())["ok"]
-        third = await door.client()
+        third = await node.client()
         assert (await third.record())["event"] == "refused" and await third.reader.read() == b""
         clients[0].type("exit")
         assert (await clients[0].result())["ok"]
-        await door.forgotten.wait()
+        await node.forgotten.wait()
         assert await clients[0].reader.read() == b""
-        fourth = await door.client()
+        fourth = await node.client()
         fourth.type("status")
         assert (await fourth.result())["ok"]
 
@@ -178,17 +182,17 @@ def test_there_is_a_bound_of_clients(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_client_who_does_not_read_loses_events_and_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "BOUND", 100_000)
+    monkeypatch.setattr(control_socket, "BOUND", 100_000)
 
-    async def scenario(door: Transport) -> None:
-        slow = await door.client()
+    async def scenario(node: Node) -> None:
+        slow = await node.client()
         slow.type("status")
         assert (await slow.result())["ok"]
         slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        (session,) = door.sessions
+        (session,) = node.sessions
         for number in range(2000):
-            door.node.apply(Create(f"{number}-" + "x" * 50), 3)
-        quick = await door.client()
+            node.engine.apply(Create(f"{number}-" + "x" * 50), 3)
+        quick = await node.client()
         quick.type("status")
         assert (await quick.result())["ok"]
         slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
@@ -197,9 +201,9 @@ def test_a_client_who_does_not_read_loses_events_and_holds_up_nobody(
             seen += 1
             if seen == 50:
                 await asyncio.sleep(0)
-                door.node.apply(Create("last"), 3)
+                node.engine.apply(Create("last"), 3)
         assert record["event"] == "dropped" and seen + record["count"] >= 2000
-        assert session in door.sessions
+        assert session in node.sessions
 
     behind(tmp_path, scenario)
 
@@ -208,8 +212,8 @@ def test_what_an_earlier_process_left_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(socket_path(tmp_path, ME)))
 
-    async def scenario(door: Transport) -> None:
-        client = await door.client()
+    async def scenario(node: Node) -> None:
+        client = await node.client()
         client.type("status")
         assert (await client.result())["ok"]
 
@@ -220,8 +224,8 @@ def test_long_paths(tmp_path: Path) -> None:
     folder = tmp_path / ("d" * 100)
     folder.mkdir()
 
-    async def scenario(door: Transport) -> None:
-        with address(door.control.path) as name:
+    async def scenario(node: Node) -> None:
+        with address(node.control.path) as name:
             reader, writer = await asyncio.open_unix_connection(name)
         client = Client(reader, writer)
         client.type("status")

@@ -14,35 +14,40 @@ SCRIPT = textwrap.dedent(
     """
     import asyncio, sys
     from console import Console, Form
+    from console.node.event_views import session_event_text
+    from console.node.executor import NodeExecutor
+    from console.node.table import NODE_TABLE
     from kvstore.operations import Candidate, Create, Query
+    from server.applied_log import AppliedLog
     from server.session import Session
-    from tests.unit.server.session_tools import ME, FakeNode
+    from tests.unit.server.session_tools import MEMBERS, FakeEngine
 
     async def main():
-        node = FakeNode()
+        engine = FakeEngine()
         console = Console(Form.choose(False), title="test")
-        node.session = session = Session(
-            node, console.emit, journal=node.journal, node_id=ME, nodes=5
+        engine.listener = session = Session(
+            engine, AppliedLog(), MEMBERS, lambda told: console.emit(told.event, session_event_text(told))
         )
+        prompt = NodeExecutor(session)
 
         async def flood():
             text = "A line that goes on for a while, as the answers of models do.\\n" * 320
-            while not any(conversation.turns for conversation in node.store.conversations.values()):
+            while not any(conversation.turns for conversation in engine.store.conversations.values()):
                 await asyncio.sleep(0.01)
-                while node.waiting:
-                    node.decide()
+                while engine.waiting:
+                    engine.decide()
             for number in range(40):
-                node.apply(Create(f"x{number}"), 3)
-                node.apply(Query(f"x{number}", "why?"), 3)
+                engine.apply(Create(f"x{number}"), 3)
+                engine.apply(Query(f"x{number}", "why?"), 3)
             for number in range(40):
                 for answering in range(1, 6):
-                    node.apply(Candidate(f"x{number}", 1, answering, text, None, "model", 1.0), answering)
+                    engine.apply(Candidate(f"x{number}", 1, answering, text, None, "model", 1.0), answering)
                     await asyncio.sleep(0.005)
             for answering in range(1, 6):
-                node.apply(Candidate("c1", 1, answering, text, None, "model", 1.0), answering)
+                engine.apply(Candidate("c1", 1, answering, text, None, "model", 1.0), answering)
 
         flooding = asyncio.create_task(flood())
-        code = await console.run(session, status_line=session.status_line)
+        code = await console.run(NODE_TABLE, prompt, status_line=prompt.status_line)
         await flooding
         return code
 

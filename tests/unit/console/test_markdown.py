@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from api.safe_text import coloured
 from console.layout import Layout
-from console.safe import coloured
 
 COLOURED = Layout(40, colour=True)
 TEXT = """\
@@ -56,8 +56,8 @@ def test_it_is_shown_as_it_is_meant() -> None:
 
 
 def test_without_colours_the_text_stays_as_it_was_written() -> None:
-    for paper in (Layout(40), Layout(None, True)):
-        assert "**three** kinds" in paper.markdown(TEXT, 4)
+    for layout in (Layout(40), Layout(None, True)):
+        assert "**three** kinds" in layout.markdown(TEXT, 4)
     assert "**three**" in COLOURED.markdown(TEXT, 4, most=5), "an excerpt is not rendered"
 
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import Any, TypeAlias
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import Layout, Result, render
+from api.base import Failure, Result
+from api.conversation import Turn
+from api.node_results import LogEntry, LogResult, NodeStatus, NotFoundResult, ViewallResult, ViewResult
+from api.prompt import ExitCommand
+from api.safe_text import coloured, visible
+from console import Layout, chat, render
+from console.basic_views import error, sentence
 from console.cells import width
-from console.safe import coloured, visible
-from console.usage import Command
+from tests.unit.console.console_tools import TextResult
 
-VIEW: Result = {
+Values: TypeAlias = dict[str, Any]
+
+VIEW: Values = {
     "ok": True, "context": "c1", "stale": False,
     "turns": [
         {
@@ -45,21 +53,35 @@ c1  3 questions
     waiting for the leader's answer"""
 
 
+def view(values: Values, layout: Layout, all_candidates: bool = False) -> str:
+    return chat.view(msgspec.convert({"stale": False, **values}, ViewResult, strict=False), layout, all_candidates)
+
+
+def viewall(values: Values, layout: Layout, full: bool = False) -> str:
+    result = msgspec.convert({"changed": {}, "stale": False, **values}, ViewallResult, strict=False)
+    return chat.viewall(result, layout, full)
+
+
+def choices(candidates: Values, layout: Layout) -> str:
+    turn = {"query": "?", "kind": "query", "chosen": None, "cancelled": False, "candidates": candidates}
+    return chat.choices("c1", msgspec.convert(turn, Turn, strict=False), layout)
+
+
 def test_view() -> None:
-    assert render.view(VIEW, Layout(60)) == SHOWN
-    assert render.view({**VIEW, "stale": True}, Layout(60)) == SHOWN + "\n(possibly stale: no majority reachable)"
+    assert view(VIEW, Layout(60)) == SHOWN
+    assert view({**VIEW, "stale": True}, Layout(60)) == SHOWN + "\n(possibly stale: no majority reachable)"
 
 
 def test_an_open_turn_says_what_to_type() -> None:
     turn: dict[str, Any] = {**VIEW["turns"][0], "chosen": None}
-    shown = render.view({**VIEW, "turns": [turn]}, Layout(60)).splitlines()
+    shown = view({**VIEW, "turns": [turn]}, Layout(60)).splitlines()
     assert shown[-1] == "    open: choose c1 N takes one of these"
     assert shown[2:5] == ["    [1] m 0.5 s", "        A", "        protocol."]
-    assert render.view({**VIEW, "turns": [{**turn, "candidates": {}}]}, Layout(60)).endswith("waiting for answers")
+    assert view({**VIEW, "turns": [{**turn, "candidates": {}}]}, Layout(60)).endswith("waiting for answers")
 
 
 def test_viewall() -> None:
-    assert render.viewall({"ok": True, "conversations": [], "stale": False}, Layout()) == (
+    assert viewall({"ok": True, "conversations": [], "stale": False}, Layout()) == (
         "no conversations yet: create c1 makes one"
     )
     answered = {**VIEW, "context": "c3", "turns": [{**VIEW["turns"][0], "query": "long " * 50}]}
@@ -68,26 +90,26 @@ def test_viewall() -> None:
         "ok": True, "conversations": [VIEW, empty, answered], "stale": True,
         "changed": {"c1": None, "c2": 1_700_000_000.0, "c3": time.time()},
     }
-    head, first, second, third, stale = render.viewall(result, Layout()).splitlines()
+    head, first, second, third, stale = viewall(result, Layout()).splitlines()
     assert head.split() == ["conversation", "turns", "last", "question", "state", "changed"]
     assert first.split() == ["c1", "3", "And", "now?", "open,", "0", "answers", "-"]
     assert second.split()[:4] == ["c2", "0", "-", "empty"] and second.split()[4].startswith("2023-11-1")
     assert "node 2 chosen" in third and "long…" in third and re.search(r" \d\d:\d\d:\d\d$", third)
     assert stale == "(possibly stale: no majority reachable)"
-    full = render.viewall({**result, "conversations": [VIEW, empty]}, Layout(60), full=True)
-    assert full == render.view(VIEW, Layout(60), all_candidates=True) + "\n\nc2  no questions yet\n" + stale
+    full = viewall({**result, "conversations": [VIEW, empty]}, Layout(60), full=True)
+    assert full == view(VIEW, Layout(60), all_candidates=True) + "\n\nc2  no questions yet\n" + stale
 
 
 def test_all_candidates_are_shown_on_demand() -> None:
-    shown = render.view(VIEW, Layout(60), all_candidates=True)
+    shown = view(VIEW, Layout(60), all_candidates=True)
     assert "    [1] m 0.5 s\n        A\n        protocol.\n    [2] m 1.0 s  chosen\n        An island." in shown
     assert "    [3] 30.0 s\n        no answer: timeout\n2." in shown and "other answers" not in shown
 
 
 def test_choices_are_shortened() -> None:
     long = {"text": "word " * 100, "model": "m", "seconds": 1}
-    failed = {**long, "text": None, "error": "timeout"}
-    shown = render.choices("c1", {"candidates": {"1": long, "2": failed}}, Layout(40))
+    failed = {"error": "timeout", "model": "m", "seconds": 1}
+    shown = choices({"1": long, "2": failed}, Layout(40))
     assert shown.count("word") < 40 and "…" in shown
     assert "[2] m 1.0 s\n        no answer: timeout" in shown
     assert shown.endswith("choose c1 N takes one, view c1 shows\nthem whole")
@@ -97,27 +119,36 @@ def test_choices_are_shortened() -> None:
 def test_choices_fit_on_the_screen(height: int, lines: int) -> None:
     """With the prompt and the status line; if it is very small, a line each."""
     said = {str(node): {"text": "word\n\n" * 50, "model": "m", "seconds": 1} for node in range(1, 6)}
-    shown = render.choices("c1", {"candidates": said}, Layout(60, height=height)).split("\n")
+    shown = choices(said, Layout(60, height=height)).split("\n")
     assert len(shown) == lines and shown[0] == "c1: all answers are in"
     assert sum(line.strip().startswith("[") for line in shown) == 5 and "…" in shown[-2]
     assert (height < 16) == ("word word" in shown[2]), "a single line is filled"
 
 
+STATUS = NodeStatus(
+    node=1, role="follower", leader=None, ballot=(0, 0, 9), decided=4, applied=4, queued=0, standing="voter",
+    links=(2, 3),
+)
+
+
 def test_without_a_leader_there_is_no_ballot_to_show() -> None:
-    assert "<" not in render.status_line({"ballot": [0, 0, 9], "leader": None})
-    assert "<4,2,9>" in render.status_line({"ballot": [4, 2, 9], "leader": 2})
+    assert "<" not in render.status_line(STATUS, 3, None)
+    assert "<4,2,9>" in render.status_line(msgspec.structs.replace(STATUS, leader=2, ballot=(4, 2, 9)), 3, None)
 
 
 def test_status_is_aligned() -> None:
-    result = {"ok": True, "node": 1, "leader": None, "links": [2, 3], "ballot": {"seq_num": 4, "pid": 2}}
-    assert render.status(result, Layout(60)) == "node    1\nleader  -\nlinks   2, 3\nballot  seq_num: 4, pid: 2"
+    shown = {"node": 1, "leader": None, "links": [2, 3], "ballot": {"seq_num": 4, "pid": 2}}
+    assert render.pairs(shown, Layout(60)) == "node    1\nleader  -\nlinks   2, 3\nballot  seq_num: 4, pid: 2"
+    lines = render.status(STATUS, Layout(60)).splitlines()
+    assert lines[:4] == ["node      1", "role      follower", "leader    -", "ballot    -"] and "ok" not in lines[0]
 
 
 def test_plain_results() -> None:
-    command = Command(1, "failLink")
-    assert render.plain_result(command, {"ok": True}, Layout()) == "ok"
-    assert render.plain_result(command, {"ok": True, "text": "cut"}, Layout()) == "cut"
-    assert render.plain_result(command, {"ok": False, "error": "no\x07"}, Layout()) == "error: no^G"
+    command = ExitCommand()
+    assert sentence(command, Result(), Layout()) == "ok"
+    assert sentence(command, TextResult(text="cut"), Layout()) == "cut"
+    assert error(Failure(error="no\x07"), Layout()) == "error: no^G"
+    assert error(NotFoundResult(error="no", context="c1", stale=True), Layout()).endswith("no majority reachable)")
 
 
 words = st.text(max_size=60) | st.text(st.sampled_from("ab \n\t\x1b世"), max_size=60)
@@ -145,30 +176,33 @@ def test_odd_text_keeps_the_layout(text: str, colour: bool) -> None:
     """Very long words, wide characters, emoji, right-to-left scripts, towers of marks, sequences for terminals."""
     turn = {**VIEW["turns"][0], "query": text, "candidates": {"2": {"text": text, "model": "m", "seconds": 1}}}
     talk = {**VIEW, "turns": [turn]}
-    entry = {"position": 1, "ballot": [4, 2, 1], "origin": 3, "at": None, "command": "query", "context": "c1"}
-    log = {"log": [{**entry, "node": None, "text": text, "error": None}]}
-    paper = Layout(50, colour)
+    entry = LogEntry(
+        position=1, ballot=(4, 2, 1), origin=3, incarnation=1, number=1, at=None, command="query", context="c1",
+        turn=None, node=None, text=text, error=None,
+    )
+    log = LogResult(log=[entry], kept=1)
+    layout = Layout(50, colour)
     pages = (
-        render.view(talk, paper), render.viewall({"conversations": [talk]}, paper), render.log(log, paper),
-        render.error({"error": text}, paper),
+        view(talk, layout), viewall({"conversations": [talk]}, layout), render.log(log, layout),
+        error(Failure(error=text), layout),
     )
     for page in pages:
         assert (coloured if colour else visible)(page) == page
         bare = re.sub(r"\x1b\[[0-9;]*m", "", page)
         assert bare.isprintable() or set(filter(lambda c: not c.isprintable(), bare)) <= {"\n", "\u200d"}
         assert max(width(line) for line in bare.split("\n")) <= 50
-    assert render.view(talk, paper).count("\u0301") <= 2 * 8
+    assert view(talk, layout).count("\u0301") <= 2 * 8
 
 
 @given(conversation, st.booleans())
-def test_whatever_it_holds_a_view_is_safe(shown: Result, colour: bool) -> None:
-    paper = Layout(50, colour)
-    for text in (render.view(shown, paper), render.viewall({"conversations": [shown, shown]}, paper)):
+def test_whatever_it_holds_a_view_is_safe(shown: Values, colour: bool) -> None:
+    layout = Layout(50, colour)
+    for text in (view(shown, layout), viewall({"conversations": [shown, shown]}, layout)):
         assert (coloured if colour else visible)(text) == text, "the last gate finds nothing left to do"
 
 
 @given(conversation)
-def test_wrapped_text_keeps_to_the_width(shown: Result) -> None:
+def test_wrapped_text_keeps_to_the_width(shown: Values) -> None:
     open_turns = [{**turn, "chosen": None, "cancelled": False} for turn in shown["turns"]]
-    lines = render.view({**shown, "context": "c1", "turns": open_turns}, Layout(50)).splitlines()
+    lines = view({**shown, "context": "c1", "turns": open_turns}, Layout(50)).splitlines()
     assert all(width(line) <= 50 for line in lines[1:]), lines

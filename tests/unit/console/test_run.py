@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from console import Console, Form, Result, Sequential, Usage
+from api.base import Event
+from console import Console, Executor, Form, Usage
+from tests.unit.console.console_tools import table
 
 ROOT = Path(__file__).resolve().parents[3]
 USAGES = [
@@ -27,7 +29,7 @@ USAGES = [
 ]
 
 
-async def execute(name: str, args: list[str]) -> Result:
+async def execute(name: str, args: list[str]) -> dict[str, Any]:
     match name:
         case "say":
             return {"text": args[0]}
@@ -36,6 +38,33 @@ async def execute(name: str, args: list[str]) -> Result:
         case "hang" | "play":
             await asyncio.Event().wait()
     return {"role": "tester"}
+
+
+class LeaderEvent(Event, frozen=True, tag="leader"):
+    leader: int
+
+
+class CandidateEvent(Event, frozen=True, tag="candidate"):
+    text: str
+
+
+class OddEvent(Event, frozen=True, tag="odd"):
+    pass
+
+
+class SilentEvent(Event, frozen=True, tag="silent"):
+    pass
+
+
+class WideEvent(Event, frozen=True, tag="wide"):
+    pass
+
+
+class LateEvent(Event, frozen=True, tag="late"):
+    pass
+
+
+TABLE = table(USAGES, execute)
 
 
 class Reader(threading.Thread):
@@ -69,7 +98,7 @@ def converse(
         console = Console(form, title="test", stdin=stdin, stdout=stdout, stderr=stderr)
         before(console)
         async with asyncio.timeout(20):
-            return await console.run(Sequential(USAGES, execute))
+            return await console.run(TABLE, Executor())
 
     for thread in (*readers, writer):
         thread.start()
@@ -116,9 +145,9 @@ def test_plain_is_safe_text() -> None:
 
 def test_events_and_notices() -> None:
     def speak(console: Console) -> None:
-        console.emit({"event": "leader", "leader": 4}, "leader: \x07node 4")
-        console.emit({"event": "silent"})
-        console.emit({"event": "wide"}, lambda paper: f"width {paper.width}")
+        console.emit(LeaderEvent(4), "leader: \x07node 4")
+        console.emit(SilentEvent())
+        console.emit(WideEvent(), lambda layout: f"width {layout.width}")
         console.say("a notice\x1b")
 
     _, stdout, stderr = converse(Form.JSON, b"", speak)
@@ -169,11 +198,11 @@ def test_events_are_dropped_and_counted_while_the_reader_is_far_behind() -> None
         reading, writing = os.pipe()
         console = Console(Form.JSON, stdout=writing)
         for _ in range(1000):
-            console.emit({"event": "candidate", "text": "x" * 10_000})
+            console.emit(CandidateEvent("x" * 10_000))
         reader = Reader(reading)
         reader.start()
         await console._out.room()
-        console.emit({"event": "late"})
+        console.emit(LateEvent())
         await console._out.drained()
         os.close(writing)
         reader.join()
@@ -188,13 +217,18 @@ def test_events_are_dropped_and_counted_while_the_reader_is_far_behind() -> None
 SCRIPT = textwrap.dedent(
     """
     import asyncio, sys
-    from console import Form, Sequential, Usage, run_console
+    from console import Console, Executor, Form, Usage
+    from tests.unit.console.console_tools import table
 
     async def execute(name, args):
         return {"text": "x" * 100_000}
 
-    executor = Sequential([Usage("big", "", "much")], execute)
-    sys.exit(asyncio.run(run_console(executor, Form.choose("--json" in sys.argv))))
+    async def main():
+        return await Console(Form.choose("--json" in sys.argv)).run(
+            table([Usage("big", "", "much")], execute), Executor()
+        )
+
+    sys.exit(asyncio.run(main()))
     """
 )
 
@@ -228,7 +262,7 @@ def test_cancelling_leaves_at_once_with_what_was_said() -> None:
         stdin, typing = os.pipe()
         reading, stdout = os.pipe()
         console = Console(Form.PLAIN, stdin=stdin, stdout=stdout)
-        running = asyncio.ensure_future(console.run(Sequential(USAGES, execute)))
+        running = asyncio.ensure_future(console.run(TABLE, Executor()))
         os.write(typing, b"hang\n")
         console.say("last words")
         await asyncio.sleep(0)
@@ -249,7 +283,7 @@ def test_a_console_that_never_runs_hands_over_what_it_said() -> None:
     async def scenario() -> bytes:
         reading, stdout = os.pipe()
         console = Console(Form.PLAIN, stdout=stdout)
-        console.emit({"event": "failed"}, "stopping")
+        console.emit(LateEvent(), "stopping")
         await console.close()
         os.close(stdout)
         said = os.read(reading, 1000)
@@ -261,7 +295,7 @@ def test_a_console_that_never_runs_hands_over_what_it_said() -> None:
 
 def test_a_bug_in_how_something_looks_stops_nobody() -> None:
     def speak(console: Console) -> None:
-        console.emit({"event": "odd"}, lambda paper: str(1 // 0))
+        console.emit(OddEvent(), lambda layout: str(1 // 0))
 
     code, stdout, _ = converse(Form.PLAIN, b"say on\n", speak)
     assert (code, stdout) == (0, '{"event":"odd"}\non\n')

@@ -21,7 +21,9 @@ SCRIPT = textwrap.dedent(
     import asyncio, sys
     from pathlib import Path
     import console.run
-    from console import Console, Form, Sequential, Usage
+    from api.base import Event
+    from console import Console, Executor, Form, Usage
+    from tests.unit.console.console_tools import table
 
     console.run.WAITING_AFTER, console.run.EXIT_WITHIN = 0.2, 0.6
 
@@ -34,6 +36,9 @@ SCRIPT = textwrap.dedent(
         Usage("width", "", "how wide the terminal is"),
     ]
 
+    class News(Event, frozen=True, tag="news"):
+        pass
+
     async def main():
         console = Console(Form.choose(False), title="test", history_path=Path(sys.argv[1]) / "data" / "history")
         assert console.form is Form.TERMINAL
@@ -41,7 +46,7 @@ SCRIPT = textwrap.dedent(
 
         async def execute(name, args):
             if name == "news":
-                asyncio.get_running_loop().call_later(0.3, console.emit, {"event": "news"}, "news: " + args[0])
+                asyncio.get_running_loop().call_later(0.3, console.emit, News(), "news: " + args[0])
                 return {"text": "later"}
             if name == "flood":
                 console.say("flooding " * 100_000)
@@ -62,9 +67,10 @@ SCRIPT = textwrap.dedent(
                 sys.__stderr__.flush()
 
         ticking = asyncio.create_task(tick())
-        complete = lambda words: ["context-one", "context-two"] if len(words) == 1 else []
-        executor = Sequential(USAGES, execute, complete=complete)
-        code = await console.run(executor, status_line=lambda: f"count {count > 0}")
+        complete = lambda executor, words: [] if words else ["context-one", "context-two"]
+        code = await console.run(
+            table(USAGES, execute, complete), Executor(), status_line=lambda: f"count {count > 0}"
+        )
         print("left", code, flush=True)
         return code
 

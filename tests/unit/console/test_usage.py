@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.usage import Command, Usage, UsageError, by_name, help_result, parse
+from api.base import Failure
+from console.usage import Usage, UsageError
+from tests.unit.console.console_tools import table
 
-COMMANDS = by_name(
+
+async def nothing(name: str, words: list[str]) -> dict[str, Any]:
+    return {}
+
+
+TABLE = table(
     [
         Usage("create", "C", "begin", "create c1", 1, 1),
         Usage("query", "C TEXT", "ask", "query c1 What?", 2, 2, text=True),
         Usage("failLink", "A B [--oneway]", "cut", "failLink 1 2", 2, 3),
         Usage("viewall", "", "all"),
-    ]
+    ],
+    nothing,
 )
+
+
+def parse(line: int, text: str) -> tuple[int, str, list[str]]:
+    typed = TABLE.parse(line, text)
+    words: list[str] = getattr(typed.command, "words")  # noqa: B009 - every command of this table has them
+    return typed.line, typed.name, words
 
 
 @pytest.mark.parametrize(
@@ -33,7 +49,7 @@ COMMANDS = by_name(
     ],
 )
 def test_parse(line: str, name: str, args: list[str]) -> None:
-    assert parse(7, line, COMMANDS) == Command(7, name, args)
+    assert parse(7, line) == (7, name, args)
 
 
 @pytest.mark.parametrize(
@@ -52,25 +68,27 @@ def test_parse(line: str, name: str, args: list[str]) -> None:
 )
 def test_refused(line: str, said: str) -> None:
     with pytest.raises(UsageError) as refused:
-        parse(1, line, COMMANDS)
+        parse(1, line)
     assert said in str(refused.value)
     assert len(str(refused.value)) < 200
 
 
 @given(st.text(min_size=1).filter(lambda text: text.strip() != ""))
 def test_text_is_verbatim(text: str) -> None:
-    assert parse(1, f"query c1 {text}".strip(), COMMANDS).args == ["c1", text.strip()]
+    assert parse(1, f"query c1 {text}".strip()) == (1, "query", ["c1", text.strip()])
 
 
 @given(st.text(min_size=1).filter(lambda text: text.strip() != ""))
 def test_any_line_is_a_command_or_refused(text: str) -> None:
     try:
-        parse(1, text.strip(), COMMANDS)
+        parse(1, text.strip())
     except UsageError as error:
         assert str(error)
 
 
 def test_help() -> None:
-    assert [entry["name"] for entry in help_result([], COMMANDS)["commands"]] == list(COMMANDS)
-    assert help_result(["QUERY"], COMMANDS)["commands"][0]["example"] == "query c1 What?"
-    assert "did you mean query" in help_result(["qery"], COMMANDS)["error"]
+    everything, only, unknown = TABLE.help(), TABLE.help("QUERY"), TABLE.help("qery")
+    assert not isinstance(everything, Failure) and not isinstance(only, Failure)
+    assert [command.name for command in everything.commands] == list(TABLE.entries)
+    assert only.commands[0].example == "query c1 What?"
+    assert isinstance(unknown, Failure) and "did you mean query" in unknown.error

@@ -294,6 +294,12 @@ def test_while_the_disk_is_far_behind_messages_are_dropped() -> None:
     assert rig.kinds()[-1] == "receive"
 
 
+def test_nobody_else_can_speak_for_the_node_itself() -> None:
+    rig = Rig()
+    rig.driver.receive(1, VOTE)
+    assert rig.log == [] and rig.due == []
+
+
 # ---- Snapshots
 
 

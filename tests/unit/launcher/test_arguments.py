@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -33,7 +34,9 @@ def write_config(folder: Path, nodes: int) -> Path:
     return path
 
 
-def test_the_version_is_the_projects() -> None:
+def test_run_sh_and_the_programs_have_one_version(tmp_path: Path) -> None:
+    said = subprocess.run([ROOT / "run.sh", "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout == f"ConsensusLLM {VERSION}\n"
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from config.llm_settings import LlmSettings
-from llm.budget import prompt_tokens, too_long, trim
+from llm.budget import prompt_tokens, too_long, trim, trim_limit
 from llm.provider import Message
 
 
@@ -20,6 +20,13 @@ def test_a_prompt_may_be_as_long_as_the_answer_leaves_tokens() -> None:
     assert prompt_tokens(LlmSettings(provider="local", max_tokens=4000)) == 2048, "half at least"
     assert prompt_tokens(LlmSettings(provider="openai", context_tokens=8000, max_tokens=1000)) == 7000
     assert prompt_tokens(LlmSettings(provider="gemini")) == 1_000_000 - 4096
+
+
+def test_only_who_counts_exactly_trims_for_itself_and_not_when_told_a_bound() -> None:
+    assert trim_limit(LlmSettings(provider="openai")) == 32_000 - 4096
+    assert trim_limit(LlmSettings(provider="local")) is None
+    assert trim_limit(LlmSettings(provider="local", context_tokens=1000)) == 1000 - 160
+    assert trim_limit(LlmSettings(provider="fake")) is None
 
 
 @pytest.mark.parametrize("limit", [0, 26, 80, 111, 112, 200, 369, 370, 10_000])

@@ -29,7 +29,7 @@ from tests.unit.llm.gemini_tools import (
     through_the_scheduler,
     usage,
 )
-from tests.unit.llm.llm_tools import Said, Scripted, question, said_json, stand_in, until, wait_until
+from tests.unit.llm.llm_tools import Asked, Said, Scripted, question, said_json, stand_in, until, wait_until
 
 
 @pytest.fixture(params=SDKS.values(), ids=list(SDKS))
@@ -162,7 +162,10 @@ def test_half_an_answer_is_never_taken_for_a_whole_one(make: Make, monkeypatch: 
 
 
 def test_two_megabytes_are_given_up_early(make: Make) -> None:
-    said = streamed(*[more("x" * 20_000)] * 100, candidate("end"), delay_s=0.01)
+    def said(asked: Asked) -> Said:
+        """Stalls beyond the bound, so that only a client that gives up there hangs up in time."""
+        return streamed(*[more("x" * 20_000)] * 100, candidate("end"))(asked)._replace(stall_after=12, delay_s=600)
+
     with stand_in(said) as google:
         outcome, _ = through_the_scheduler(make, google.url, progress=[])
         wait_until(google.broken_off.is_set)

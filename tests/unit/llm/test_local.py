@@ -32,47 +32,47 @@ ADDRESS = Address("http://127.0.0.1:1", "token", 1)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> ServerRendezvous:
-    place = ServerRendezvous(tmp_path / "place")
-    place.make()
-    return place
+def rendezvous(tmp_path: Path) -> ServerRendezvous:
+    rendezvous = ServerRendezvous(tmp_path / "place")
+    rendezvous.make()
+    return rendezvous
 
 
-def test_an_address_is_good_while_its_server_lives(place: ServerRendezvous) -> None:
-    assert place.find() is None
-    descriptor = place.publish(ADDRESS)
-    assert place.find() == ADDRESS
-    assert place.is_published(descriptor)
-    assert stat.S_IMODE((place.directory / "address.json").stat().st_mode) == 0o600
-    assert stat.S_IMODE(place.directory.stat().st_mode) == 0o700
+def test_an_address_is_good_while_its_server_lives(rendezvous: ServerRendezvous) -> None:
+    assert rendezvous.find() is None
+    descriptor = rendezvous.publish(ADDRESS)
+    assert rendezvous.find() == ADDRESS
+    assert rendezvous.is_published(descriptor)
+    assert stat.S_IMODE((rendezvous.directory / "address.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(rendezvous.directory.stat().st_mode) == 0o700
     os.close(descriptor)  # as the kernel does when the server dies
-    assert place.find() is None
+    assert rendezvous.find() is None
 
 
-def test_a_server_notices_that_another_took_its_place(place: ServerRendezvous) -> None:
-    first = place.publish(ADDRESS)
-    second = place.publish(ADDRESS)
-    assert (place.is_published(first), place.is_published(second)) == (False, True)
+def test_a_server_notices_that_another_took_its_place(rendezvous: ServerRendezvous) -> None:
+    first = rendezvous.publish(ADDRESS)
+    second = rendezvous.publish(ADDRESS)
+    assert (rendezvous.is_published(first), rendezvous.is_published(second)) == (False, True)
     os.close(first)
-    assert place.find() == ADDRESS
+    assert rendezvous.find() == ADDRESS
     os.close(second)
 
 
-def test_a_damaged_address_is_no_address(place: ServerRendezvous) -> None:
-    descriptor = place.publish(ADDRESS)
+def test_a_damaged_address_is_no_address(rendezvous: ServerRendezvous) -> None:
+    descriptor = rendezvous.publish(ADDRESS)
     os.ftruncate(descriptor, 3)
-    assert place.find() is None
+    assert rendezvous.find() is None
     os.close(descriptor)
 
 
-def test_the_start_lock_outlives_the_node_while_the_server_starts(place: ServerRendezvous) -> None:
-    with place.starting(wait=True) as lock:
+def test_the_start_lock_outlives_the_node_while_the_server_starts(rendezvous: ServerRendezvous) -> None:
+    with rendezvous.starting(wait=True) as lock:
         assert lock is not None
         server = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock])
-    with place.starting(wait=False) as lock:
+    with rendezvous.starting(wait=False) as lock:
         assert lock is None, "the inheritor holds it"
     server.communicate(b"\n", timeout=60)
-    with place.starting(wait=False) as lock:
+    with rendezvous.starting(wait=False) as lock:
         assert lock is not None
 
 
@@ -88,11 +88,11 @@ class IdleServer:
         return f"llamacpp:n_decode_total {self.count}\nllamacpp:requests_processing 0\n"
 
 
-def watching(place: ServerRendezvous, server: IdleServer, idle_s: float, gone_s: float) -> threading.Thread:
-    published = place.publish(ADDRESS)
+def watching(rendezvous: ServerRendezvous, server: IdleServer, idle_s: float, gone_s: float) -> threading.Thread:
+    published = rendezvous.publish(ADDRESS)
 
     def run() -> None:
-        watch(place, published, server, every_s=0.01, idle_s=idle_s, gone_s=gone_s)
+        watch(rendezvous, published, server, every_s=0.01, idle_s=idle_s, gone_s=gone_s)
         os.close(published)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -100,24 +100,24 @@ def watching(place: ServerRendezvous, server: IdleServer, idle_s: float, gone_s:
     return thread
 
 
-def test_the_server_leaves_when_all_nodes_are_gone(place: ServerRendezvous) -> None:
+def test_the_server_leaves_when_all_nodes_are_gone(rendezvous: ServerRendezvous) -> None:
     server = IdleServer()
-    members = [place.join(), place.join()]
-    thread = watching(place, server, idle_s=60, gone_s=0.1)
+    members = [rendezvous.join(), rendezvous.join()]
+    thread = watching(rendezvous, server, idle_s=60, gone_s=0.1)
     os.close(members.pop())
     thread.join(0.5)
     assert thread.is_alive()
     os.close(members.pop())
     thread.join(60)
     assert not thread.is_alive()
-    assert not (place.directory / "address.json").exists()
+    assert not (rendezvous.directory / "address.json").exists()
 
 
-def test_the_server_leaves_when_nobody_asks(place: ServerRendezvous) -> None:
+def test_the_server_leaves_when_nobody_asks(rendezvous: ServerRendezvous) -> None:
     server = IdleServer()
-    member = place.join()
+    member = rendezvous.join()
     server.working = True
-    thread = watching(place, server, idle_s=0.2, gone_s=60)
+    thread = watching(rendezvous, server, idle_s=0.2, gone_s=60)
     thread.join(0.6)
     assert thread.is_alive()
     server.working = False
@@ -126,31 +126,31 @@ def test_the_server_leaves_when_nobody_asks(place: ServerRendezvous) -> None:
     os.close(member)
 
 
-def test_the_server_stays_while_a_node_looks_for_it(place: ServerRendezvous) -> None:
-    with place.starting(wait=True):
-        thread = watching(place, IdleServer(), idle_s=0.05, gone_s=0.05)
+def test_the_server_stays_while_a_node_looks_for_it(rendezvous: ServerRendezvous) -> None:
+    with rendezvous.starting(wait=True):
+        thread = watching(rendezvous, IdleServer(), idle_s=0.05, gone_s=0.05)
         thread.join(0.5)
         assert thread.is_alive()
     thread.join(60)
     assert not thread.is_alive()
 
 
-def test_the_server_leaves_a_place_that_is_gone(place: ServerRendezvous) -> None:
-    thread = watching(place, IdleServer(), idle_s=60, gone_s=60)
-    for file in place.directory.iterdir():
+def test_the_server_leaves_a_place_that_is_gone(rendezvous: ServerRendezvous) -> None:
+    thread = watching(rendezvous, IdleServer(), idle_s=60, gone_s=60)
+    for file in rendezvous.directory.iterdir():
         file.unlink()
-    place.directory.rmdir()
+    rendezvous.directory.rmdir()
     thread.join(60)
     assert not thread.is_alive()
 
 
 def test_a_server_that_cannot_start_is_an_error_that_says_where_to_look(
-    place: ServerRendezvous, tmp_path: Path
+    rendezvous: ServerRendezvous, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"not a model")
     with pytest.raises(ProviderError, match=r"did not start: .*see .*server\.log"):
-        find_or_start(place, broken)
+        find_or_start(rendezvous, broken)
 
 
 def test_a_place_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
@@ -165,34 +165,23 @@ def test_a_place_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Shared by the tests of the real model, as by the nodes of a cluster; no server survives them."""
-    directory = tmp_path_factory.mktemp("data")
-    yield directory
-    address = server_of(directory)
-    if address is not None:
-        with suppress(ProcessLookupError):
-            os.kill(address.pid, signal.SIGKILL)
-
-
-def server_of(data_dir: Path) -> Address | None:
-    return ServerRendezvous.of(data_dir, find_model(None)).find()
+def server_of(model_dir: Path) -> Address | None:
+    return ServerRendezvous.of(model_dir, find_model(None)).find()
 
 
 @asynccontextmanager
-async def node(number: int, data_dir: Path) -> AsyncIterator[LocalProvider]:
-    provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), number, data_dir)
+async def node(number: int, model_dir: Path) -> AsyncIterator[LocalProvider]:
+    provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), number, model_dir)
     try:
         yield provider
     finally:
         await provider.close()
 
 
-def servers_in(data_dir: Path) -> list[int]:
+def servers_in(model_dir: Path) -> list[int]:
     """The process ids of all servers started for this directory."""
     program = "llm.local_model.server"
-    return [pid for pid, arguments in processes() if program in arguments and str(data_dir) in arguments]
+    return [pid for pid, arguments in processes() if program in arguments and str(model_dir) in arguments]
 
 
 def processes() -> Iterator[tuple[int, str]]:
@@ -207,14 +196,14 @@ def processes() -> Iterator[tuple[int, str]]:
         yield int(pid), arguments
 
 
-def test_five_nodes_that_ask_at_once_share_one_server(data_dir: Path) -> None:
+def test_five_nodes_that_ask_at_once_share_one_server(model_dir: Path) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
-            nodes = [await stack.enter_async_context(node(number, data_dir)) for number in range(1, 6)]
+            nodes = [await stack.enter_async_context(node(number, model_dir)) for number in range(1, 6)]
             replies = await asyncio.gather(*(each.ask(question("Name a river.", max_tokens=12)) for each in nodes))
-            address = server_of(data_dir)
+            address = server_of(model_dir)
             assert address is not None
-            assert servers_in(data_dir) == [address.pid]
+            assert servers_in(model_dir) == [address.pid]
             assert os.getpriority(os.PRIO_PROCESS, address.pid) == 10
             assert os.getsid(address.pid) == address.pid, "a Ctrl-C in a node's terminal does not reach it"
         assert all(reply.text.strip() and reply.model == nodes[0].model for reply in replies)
@@ -223,10 +212,10 @@ def test_five_nodes_that_ask_at_once_share_one_server(data_dir: Path) -> None:
     asyncio.run(main())
 
 
-def test_with_equal_settings_five_nodes_give_five_answers_and_each_the_same_again(data_dir: Path) -> None:
+def test_with_equal_settings_five_nodes_give_five_answers_and_each_the_same_again(model_dir: Path) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
-            nodes = [await stack.enter_async_context(node(number, data_dir)) for number in range(1, 6)]
+            nodes = [await stack.enter_async_context(node(number, model_dir)) for number in range(1, 6)]
             asked = question("What would you do with a free day?", max_tokens=24)
             texts = [(await each.ask(asked)).text for each in nodes]
             assert len(set(texts)) == 5
@@ -239,43 +228,43 @@ def test_with_equal_settings_five_nodes_give_five_answers_and_each_the_same_agai
     asyncio.run(main())
 
 
-def test_a_killed_server_is_started_again_by_the_next_question(data_dir: Path) -> None:
+def test_a_killed_server_is_started_again_by_the_next_question(model_dir: Path) -> None:
     async def main() -> None:
-        async with node(1, data_dir) as provider:
+        async with node(1, model_dir) as provider:
             reply = await provider.ask(question("Say hello.", max_tokens=8))
             assert reply.text.strip()
             assert reply.tokens_in
-            first = server_of(data_dir)
+            first = server_of(model_dir)
             assert first is not None
             os.kill(first.pid, signal.SIGKILL)
-            await until(lambda: server_of(data_dir) is None)
+            await until(lambda: server_of(model_dir) is None)
             assert (await provider.ask(question("Say hello.", max_tokens=8))).text.strip()
-            second = server_of(data_dir)
+            second = server_of(model_dir)
             assert second is not None
             assert second.pid != first.pid
 
     asyncio.run(main())
 
 
-def test_a_server_that_dies_during_an_answer_is_a_reason_to_try_again(data_dir: Path) -> None:
+def test_a_server_that_dies_during_an_answer_is_a_reason_to_try_again(model_dir: Path) -> None:
     def kill_the_server(_: int) -> None:
-        address = server_of(data_dir)
+        address = server_of(model_dir)
         if address is not None:
             os.kill(address.pid, signal.SIGKILL)
 
     async def main() -> None:
-        async with node(1, data_dir) as provider:
+        async with node(1, model_dir) as provider:
             with pytest.raises(ProviderError, match=r"the connection .* broke") as caught:
                 await provider.ask(question("Tell me a long story.", max_tokens=400), kill_the_server)
         assert caught.value.retryable
-        await until(lambda: server_of(data_dir) is None)
+        await until(lambda: server_of(model_dir) is None)
 
     asyncio.run(main())
 
 
-def test_a_cancelled_question_frees_its_slot(data_dir: Path) -> None:
+def test_a_cancelled_question_frees_its_slot(model_dir: Path) -> None:
     async def main() -> None:
-        async with node(1, data_dir) as provider:
+        async with node(1, model_dir) as provider:
             pieces: list[int] = []
             asking = asyncio.create_task(
                 provider.ask(question("Count from one to a million.", max_tokens=2000), pieces.append)
@@ -284,7 +273,7 @@ def test_a_cancelled_question_frees_its_slot(data_dir: Path) -> None:
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-            address = server_of(data_dir)
+            address = server_of(model_dir)
             assert address is not None
             wait_until(lambda: working_slots(address) == 0)
 
@@ -296,12 +285,12 @@ def test_a_cancelled_question_frees_its_slot(data_dir: Path) -> None:
     asyncio.run(main())
 
 
-def test_old_turns_make_room_and_too_long_a_question_is_told(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_turns_make_room_and_too_long_a_question_is_told(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llm.providers.local._HISTORY_TOKENS_PER_THREAD", 200 / threads())
     earlier = [(f"Question number {number}?" + " again" * 30, "Yes. " * 20) for number in range(20)]
 
     async def main() -> None:
-        async with node(1, data_dir) as provider:
+        async with node(1, model_dir) as provider:
             reply = await provider.ask(question("Name a river.", *earlier, max_tokens=4))
             assert reply.tokens_in is not None
             assert 100 < reply.tokens_in < 250
@@ -312,21 +301,21 @@ def test_old_turns_make_room_and_too_long_a_question_is_told(data_dir: Path, mon
     asyncio.run(main())
 
 
-def test_a_late_answer_is_cut_off_rather_than_lost(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_answer_is_cut_off_rather_than_lost(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llm.providers.local._STOP_AFTER", 0)
 
     async def main() -> None:
-        async with node(1, data_dir) as provider:
+        async with node(1, model_dir) as provider:
             assert (await provider.ask(question("Tell me a long story.", max_tokens=400))).text.strip()
 
     asyncio.run(main())
 
 
-def test_without_nodes_the_server_leaves(data_dir: Path) -> None:
+def test_without_nodes_the_server_leaves(model_dir: Path) -> None:
     async def main() -> None:
-        async with node(1, data_dir) as provider:
+        async with node(1, model_dir) as provider:
             await provider.ask(question("Say hello.", max_tokens=2))
-            assert len(servers_in(data_dir)) == 1
+            assert len(servers_in(model_dir)) == 1
 
     asyncio.run(main())
-    wait_until(lambda: not servers_in(data_dir))
+    wait_until(lambda: not servers_in(model_dir))

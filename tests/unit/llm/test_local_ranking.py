@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 from string import ascii_uppercase
@@ -60,16 +56,6 @@ BALLOTS = [
 """On each the first answer is the best."""
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    directory = tmp_path_factory.mktemp("data")
-    yield directory
-    address = ServerRendezvous.of(directory, find_model(None)).find()
-    if address is not None:
-        with suppress(ProcessLookupError):
-            os.kill(address.pid, signal.SIGKILL)
-
-
 async def order_of(provider: LocalProvider, ballot: RankingBallot) -> list[str]:
     """The answers, best first."""
     reply = await provider.ask(Prompt(ranking_prompt(ballot), ballot=ballot))
@@ -79,9 +65,9 @@ async def order_of(provider: LocalProvider, ballot: RankingBallot) -> list[str]:
     return [ballot.answers[place] for place in order]
 
 
-def test_the_better_answer_comes_first_much_more_often_than_by_chance(data_dir: Path) -> None:
+def test_the_better_answer_comes_first_much_more_often_than_by_chance(model_dir: Path) -> None:
     async def main() -> list[int]:
-        provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, data_dir)
+        provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, model_dir)
         try:
             return [(await order_of(provider, ballot)).index(ballot.answers[0]) for ballot in BALLOTS]
         finally:
@@ -93,9 +79,9 @@ def test_the_better_answer_comes_first_much_more_often_than_by_chance(data_dir: 
     assert places.count(0) >= 4, f"of 8; one or two would be chance: {places}"
 
 
-def test_what_they_are_called_makes_no_difference(data_dir: Path) -> None:
+def test_what_they_are_called_makes_no_difference(model_dir: Path) -> None:
     async def main() -> None:
-        provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, data_dir)
+        provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, model_dir)
         answers = BALLOTS[0].answers[:3]
         ballots = [RankingBallot(BALLOTS[0].question, list(some)) for some in permutations(answers)]
         assert len({tuple(await order_of(provider, ballot)) for ballot in ballots}) == 1
@@ -106,28 +92,28 @@ def test_what_they_are_called_makes_no_difference(data_dir: Path) -> None:
     asyncio.run(main())
 
 
-def tokens_read(data_dir: Path) -> int:
+def tokens_read(model_dir: Path) -> int:
     """By the server, since it was started."""
-    address = ServerRendezvous.of(data_dir, find_model(None)).find()
+    address = ServerRendezvous.of(model_dir, find_model(None)).find()
     assert address is not None
     with httpx.Client(trust_env=False, headers={"authorization": f"Bearer {address.token}"}) as client:
         told = client.get(f"{address.url}/metrics", timeout=TIMEOUT_S).text
     return next(int(line.split()[1]) for line in told.splitlines() if line.startswith("llamacpp:prompt_tokens_total "))
 
 
-def test_five_nodes_that_rank_the_same_long_answers_read_them_once(data_dir: Path) -> None:
+def test_five_nodes_that_rank_the_same_long_answers_read_them_once(model_dir: Path) -> None:
     answers = [f"Answer {number}. " + f"It says {number} and goes on and on. " * 20 for number in range(5)]
 
     async def main() -> None:
-        nodes = [LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), number, data_dir) for number in range(1, 6)]
+        nodes = [LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), number, model_dir) for number in range(1, 6)]
         await nodes[0].ask(question("Say hello.", max_tokens=2))
         ballots = [RankingBallot("What does it say?", answers[number:] + answers[:number]) for number in range(5)]
-        before = tokens_read(data_dir)
+        before = tokens_read(model_dir)
         await asyncio.gather(*(order_of(each, ballot) for each, ballot in zip(nodes, ballots, strict=True)))
-        together = tokens_read(data_dir) - before
-        before = tokens_read(data_dir)
+        together = tokens_read(model_dir) - before
+        before = tokens_read(model_dir)
         await order_of(nodes[0], RankingBallot("And what does it say now?", answers))
-        alone = tokens_read(data_dir) - before
+        alone = tokens_read(model_dir) - before
         assert alone > 500 and together < 2 * alone, f"{together} tokens were read for five, {alone} for one"
         for each in nodes:
             await each.close()
@@ -176,9 +162,9 @@ def test_probabilities_become_a_ranking() -> None:
     assert [asked.body["id_slot"] for asked in server.asked] == [0, 1, 2]
 
 
-def test_a_reply_is_told_as_any_other(data_dir: Path) -> None:
+def test_a_reply_is_told_as_any_other(model_dir: Path) -> None:
     async def main() -> Reply:
-        provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, data_dir)
+        provider = LocalProvider(LlmSettings(timeout_s=TIMEOUT_S), 1, model_dir)
         try:
             return await provider.ask(Prompt(ranking_prompt(BALLOTS[7]), ballot=BALLOTS[7]))
         finally:

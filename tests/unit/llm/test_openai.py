@@ -161,11 +161,11 @@ def test_an_answer_that_used_up_its_tokens_is_not_complete() -> None:
         assert not ask(server.url).complete
 
 
-def test_it_talks_to_a_real_server(tmp_path: Path) -> None:
+def test_it_talks_to_a_real_server(model_dir: Path) -> None:
     """The one that the provider local starts speaks the same protocol."""
 
     async def main() -> None:
-        local = LocalProvider(LlmSettings(provider="local", timeout_s=180), 1, tmp_path)
+        local = LocalProvider(LlmSettings(provider="local", timeout_s=180), 1, model_dir)
         client: OpenAIProvider | None = None
         try:
             await local.ask(question("Say hello.", max_tokens=2))
@@ -179,10 +179,10 @@ def test_it_talks_to_a_real_server(tmp_path: Path) -> None:
             assert reply.text.strip() and pieces == sorted(pieces) and reply.tokens_out and reply.tokens_in
             assert (await client.ask(prompt)).text == reply.text, "the same seed says the same again"
             assert not (await client.ask(msgspec.structs.replace(prompt, max_tokens=1))).complete
-            stranger = OpenAIProvider(msgspec.structs.replace(settings, api_key="wrong"), 1)
+            unauthorized = OpenAIProvider(msgspec.structs.replace(settings, api_key="wrong"), 1)
             with pytest.raises(ProviderError, match="does not accept the API key"):
-                await stranger.ask(prompt)
-            await stranger.close()
+                await unauthorized.ask(prompt)
+            await unauthorized.close()
         finally:
             if client is not None:
                 await client.close()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
 import uvloop
 
+from net.auth import new_nonce
+from net.control_messages import Challenge, FromOrchestrator, Hello, Welcome, control_frame, from_orchestrator
 from net.control_messages import FromNode as FromNode
-from net.control_messages import FromOrchestrator, control_frame, from_orchestrator
 from net.frames import CONTROL, NODE, Frame, FrameParser, encode_frame
 from net.link import NodeLink
 from net.relay.faults import Faults
+from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 
 HOST = "127.0.0.1"
@@ -55,9 +58,18 @@ class Operator:
         self.events: list[dict[str, Any]] = []
         self.faults = Faults(Random(1))
         self.relay = Relay(
-            cluster=cluster, nodes=range(1, nodes + 1), secret=secret, faults=self.faults, emit=self.events.append
+            cluster=cluster, nodes=range(1, nodes + 1), secret=secret, faults=self.faults, listener=self
         )
         self.port = 0
+
+    def on_node_up(self, node: int) -> None:
+        self.events.append({"event": "node_up", "node": node})
+
+    def on_node_down(self, node: int) -> None:
+        self.events.append({"event": "node_down", "node": node})
+
+    def on_refused(self, notice: RefusalNotice) -> None:
+        self.events.append({"event": "refused", "reason": notice.reason})
 
     async def __aenter__(self) -> Operator:
         self.port = await self.relay.start(HOST, self.port)
@@ -183,3 +195,16 @@ class Raw:
 
     def close(self) -> None:
         self.writer.close()
+
+
+async def joined(operator: Operator, number: int, incarnation: int = 1) -> Raw:
+    """A connection that has shaken hands as a node, byte by byte under the test's control."""
+    raw = await Raw.connect(operator.port)
+    assert isinstance(await raw.hear(), Challenge)
+    raw.control(number, hello(number, incarnation))
+    assert isinstance(await raw.hear(), Welcome)
+    return raw
+
+
+def hello(number: int, incarnation: int = 1, cluster: str = "test", proof: bytes = b"") -> Hello:
+    return Hello(cluster, number, os.getpid(), incarnation, new_nonce(), proof)

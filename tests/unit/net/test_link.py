@@ -14,6 +14,7 @@ from net.control_messages import Challenge, Crash, Refusal, Report, control_fram
 from net.frames import MAX_PAYLOAD, FrameError, encode_frame
 from net.frames import NODE as KIND_NODE
 from net.link_connection import Credentials, LinkConnection, Owner
+from net.relay.faults.cut import Cut
 from tests.unit.net.net_tools import HOST, LIMIT_S, Node, Operator, run, until
 
 REPORT = Report(role="follower", leader=2, ballot=(1, 2, 1), decided=0, applied=0, queued=0, digest="")
@@ -227,7 +228,7 @@ def test_a_hint_is_told_from_a_message_and_takes_the_same_way() -> None:
             await two.count(1)
             assert (two.hints, two.got) == ([(1, b"a hint")], [(1, b"a message")])
             assert (one.link.traffic.frames_out, two.link.traffic.frames_in) == (2, 2)
-            operator.faults.fail((1, 2))
+            operator.faults.set(Cut, {(1, 2): Cut(True)})
             one.link.send_hint(2, b"lost")
             await until(lambda: operator.relay.traffic(2).dropped == 1)
             assert len(two.hints) == 1

@@ -74,7 +74,6 @@ def test_without_a_connection_nothing_is_queued() -> None:
     queue.push(b"lost with it")
     queue.detach()
     assert not queue.push(b"dropped") and not queue.push(b"dropped", bounded=False)
-    queue.flush()
     queue.attach(transport)
     queue.flush()
     assert (transport.written, len(scheduled)) == ([], 1)

@@ -12,10 +12,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from api.base import Event, Failure, Record, encode
 from config.config import Config
 from config.config import parse as parse_config
-from console.usage import UsageError, by_name, parse
-from orchestrator.service import USAGES, Orchestrator
+from console.layout import Layout
+from console.operator.prompt import OperatorPrompt
+from console.operator.table import OPERATOR_TABLE, parse_line
+from console.usage import UsageError
+from orchestrator.service import Orchestrator
 from orchestrator.supervisor import Supervisor
 from tests.unit.net.net_tools import HOST, until
 
@@ -51,18 +55,31 @@ def configuration(folder: Path) -> Config:
     return parse_config(json.dumps({"nodes": [{"id": n} for n in (1, 2, 3, 4, 5)]}), folder / "config.json", ("fake",))
 
 
-class CommandPipeline:
-    """An orchestrator and an operator who types; background nodes run `program` instead of the real one."""
+def seen(record: Record) -> dict[str, Any]:
+    """As it looks to who reads its JSON."""
+    found: dict[str, Any] = json.loads(encode(record))
+    return found
+
+
+class Operator:
+    """Types commands at an orchestrator; background nodes run `program` instead of the real one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.events: list[dict[str, Any]] = []
+        """As a program sees them."""
         self.config = configuration(folder)
-        self.revival = Supervisor(self.config.path, self.config.data_dir, self._command)
-        self.orchestrator = Orchestrator(self.config, self.events.append, random=Random(1), revival=self.revival)
+        self.supervisor = Supervisor(self.config.path, self.config.data_dir, self._command)
+        self.orchestrator = Orchestrator(
+            self.config, self._on_event, parse_line, random=Random(1), supervisor=self.supervisor
+        )
+        self.prompt = OperatorPrompt(self.orchestrator)
         self.relay = self.orchestrator.relay
         self.port = 0
         self.program = folder / "node.py"
+
+    def _on_event(self, event: Event) -> None:
+        self.events.append(seen(event))
 
     def _command(self, node: int, config: Path) -> list[str]:
         return [sys.executable, str(self.program), str(node), "--config", str(config)]
@@ -72,8 +89,13 @@ class CommandPipeline:
         self.program.write_text(textwrap.dedent(text).format(root=str(ROOT), host=HOST, port=self.port))
 
     async def type(self, line: str) -> dict[str, Any]:
-        command = parse(1, line, by_name(USAGES))
-        return await self.orchestrator.execute(command.name, command.args)
+        """Its result, as a program sees it."""
+        try:
+            typed = OPERATOR_TABLE.parse(1, line)
+        except UsageError as wrong:
+            return seen(Failure(error=str(wrong)))
+        assert typed.entry is not None
+        return seen(await typed.entry.run(self.prompt, typed.command, _nothing))
 
     async def ok(self, line: str) -> dict[str, Any]:
         result = await self.type(line)
@@ -81,13 +103,15 @@ class CommandPipeline:
         return result
 
     async def error(self, line: str) -> str:
-        """What is wrong with a line, whoever finds it."""
-        try:
-            result = await self.type(line)
-        except UsageError as wrong:
-            return str(wrong)
+        result = await self.type(line)
         assert not result["ok"], result
         return str(result["error"])
+
+    def status_line(self, width: int | None = None) -> str:
+        return self.prompt.status_line(Layout(width))
+
+    def complete(self, *words: str) -> list[str]:
+        return list(OPERATOR_TABLE.complete(self.prompt, words))
 
     async def links(self) -> list[list[int]]:
         found: list[list[int]] = (await self.ok("status"))["links"]
@@ -100,9 +124,13 @@ class CommandPipeline:
         return started
 
 
+async def _nothing() -> None:
+    """There are no earlier commands."""
+
+
 @contextlib.asynccontextmanager
-async def desk(folder: Path) -> AsyncIterator[CommandPipeline]:
-    made = CommandPipeline(folder)
+async def operator_of(folder: Path) -> AsyncIterator[Operator]:
+    made = Operator(folder)
     made.port = await made.orchestrator.start(0)
     made.write()
     try:

@@ -9,29 +9,29 @@ from typing import Any
 
 import pytest
 
-import orchestrator.nodes
-from console import Result
+import orchestrator.node_faults
 from net.control_messages import Report
+from net.relay.faults.loss import Loss
 from orchestrator import waiting
 from orchestrator.node_client import NodeClient, NodeUnreachable
 from orchestrator.script import _fresh
 from tests.unit.net.net_tools import Node, run, until
-from tests.unit.orchestrator.operator_tools import CommandPipeline, desk
+from tests.unit.orchestrator.operator_tools import Operator, operator_of
 
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_nodes_on_their_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orchestrator.nodes, "SETTLE_S", 0.0)
+    monkeypatch.setattr(orchestrator.node_faults, "SETTLE_S", 0.0)
     monkeypatch.delenv("TMUX", raising=False)
 
 
-def of_kind(at: CommandPipeline, kind: str) -> list[dict[str, Any]]:
+def of_kind(at: Operator, kind: str) -> list[dict[str, Any]]:
     return [event for event in at.events if event["event"] == kind]
 
 
 def test_delay_loss_and_duplicates_of_single_links_and_directions(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             assert (await at.ok("delay 1 2 300 50 --oneway"))["on"] == [[1, 2]]
             assert (await at.ok("loss 3 4 20%"))["on"] == [[3, 4], [4, 3]]
             await at.ok("dup 3 4 10")
@@ -54,7 +54,7 @@ def test_delay_loss_and_duplicates_of_single_links_and_directions(tmp_path: Path
 
 def test_an_isolated_node_has_no_links(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             await at.ok("isolate 3")
             assert await at.links() == sorted(
                 [[3, other] for other in (1, 2, 4, 5)] + [[other, 3] for other in (1, 2, 4, 5)]
@@ -67,7 +67,7 @@ def test_an_isolated_node_has_no_links(tmp_path: Path) -> None:
 
 def test_a_fault_for_a_while_ends_by_itself_and_is_told(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             await at.ok("delay 100")
             assert (await at.ok("delay 3000 --for 200ms"))["for_s"] == 0.2
             await at.ok("failLink 1 2 --for 100ms")
@@ -88,7 +88,7 @@ def test_a_fault_for_a_while_ends_by_itself_and_is_told(tmp_path: Path) -> None:
 
 def test_what_is_typed_later_counts_and_the_end_of_a_covered_fault_is_not_told(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             await at.ok("loss 10 --for 100ms")
             await at.ok("loss 20")
             assert (await at.ok("status"))["timers"] == []
@@ -102,7 +102,7 @@ def test_what_is_typed_later_counts_and_the_end_of_a_covered_fault_is_not_told(t
 
 def test_reset_takes_everything_back(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             process = await at.process(2)
             other = await at.process(4)
             for line in ("delay 5", "loss 1 2 3", "partition 1|2,3,4,5", "pauseNode 2", "failNode 4", "dup 9 --for 1m"):
@@ -128,7 +128,7 @@ def is_stopped(process: int) -> bool:
 
 def test_a_paused_node_stands_still_and_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             process = await at.process(3)
             await at.ok("pauseNode 3")
             await until(lambda: is_stopped(process.pid))
@@ -149,7 +149,7 @@ def test_a_paused_node_stands_still_and_goes_on(tmp_path: Path) -> None:
 
 def test_a_node_that_is_down_cannot_be_paused(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             assert "node 3 is down" in (await at.type("pauseNode 3"))["error"]
             assert "node 3 is down" in (await at.ok("resumeNode 3"))["text"]
 
@@ -158,7 +158,7 @@ def test_a_node_that_is_down_cannot_be_paused(tmp_path: Path) -> None:
 
 def test_a_crash_for_a_while_starts_the_node_again(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             process = await at.process(3)
             await at.ok("failNode 3 --for 100ms")
             assert not at.relay.is_up(3)
@@ -174,7 +174,7 @@ def test_a_crash_for_a_while_starts_the_node_again(tmp_path: Path) -> None:
 
 def test_the_word_leader_means_the_node_that_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             with monkeypatch.context() as impatient:
                 impatient.setattr(waiting, "ELECTION_S", 0.05)
                 assert "no node is known to lead" in (await at.type("isolate leader"))["error"]
@@ -204,11 +204,11 @@ def test_answers_are_waited_for_at_nodes_that_are_cut_off_for_a_moment(
     asked = {"ok": True, "turns": [{"candidates": {}}], "stale": False}
     answered = {"ok": True, "turns": [{"candidates": {"1": {}, "2": {}}}], "stale": False}
     late = {**answered, "stale": True}
-    views: list[Result | Exception] = [
+    views: list[dict[str, Any] | Exception] = [
         unheard, NodeUnreachable("it is busy"), asked, answered, late, answered, answered, answered,
     ]
 
-    async def run_at(self: NodeClient, node: int, command: str, timeout_s: float) -> Result:
+    async def run_at(self: NodeClient, node: int, command: str, timeout_s: float) -> dict[str, Any]:
         view = views.pop(0)
         if isinstance(view, Exception):
             raise view
@@ -218,7 +218,7 @@ def test_answers_are_waited_for_at_nodes_that_are_cut_off_for_a_moment(
     monkeypatch.setattr(waiting, "ASK_EVERY_S", 0.01)
 
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             nodes = [Node(at.port, number, cluster="demo") for number in (1, 2)]
             for node in nodes:
                 node.link.start()
@@ -268,7 +268,7 @@ def test_answers_are_waited_for_at_nodes_that_are_cut_off_for_a_moment(
 )
 def test_nonsense_is_refused_with_an_example_and_changes_nothing(tmp_path: Path, line: str, words: str) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             before = await at.ok("status")
             error = await at.error(line)
             assert words in error
@@ -281,7 +281,7 @@ def test_nonsense_is_refused_with_an_example_and_changes_nothing(tmp_path: Path,
 
 def test_a_script_is_carried_out_line_by_line(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             script = tmp_path / "mine.txt"
             script.write_text("# mine\nsay Now.\nfailLink 1 2\n\nloss 5 --for 1m\nsleep 10ms\nstatus\n")
             assert (await at.ok(f"script {script}"))["steps"] == 5
@@ -308,7 +308,7 @@ def test_a_script_is_carried_out_line_by_line(tmp_path: Path) -> None:
 )
 def test_a_script_with_a_wrong_line_changes_nothing(tmp_path: Path, second: str, words: str) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             script = tmp_path / "mine.txt"
             script.write_text(f"failLink 1 2\n{second}\n")
             error = (await at.type(f"script {script}"))["error"]
@@ -320,18 +320,18 @@ def test_a_script_with_a_wrong_line_changes_nothing(tmp_path: Path, second: str,
 
 def test_a_script_ends_at_a_command_that_fails_and_when_it_is_stopped(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             script = tmp_path / "mine.txt"
             script.write_text("failLink 1 2\npauseNode 3\nloss 9\n")
             error = (await at.type(f"script {script}"))["error"]
             assert "mine.txt ends at line 2, pauseNode 3: node 3 is down" in error
             script.write_text("loss 7\nsleep 1m\nloss 9\n")
             playing = asyncio.ensure_future(at.type(f"script {script}"))
-            await until(lambda: at.orchestrator.faults.general.loss_percent == 7)
-            assert "line 2 of mine.txt" in at.orchestrator.status_line()
+            await until(lambda: at.orchestrator.faults.get(Loss).loss_percent == 7)
+            assert "line 2 of mine.txt" in at.status_line()
             await at.ok("stop")
             assert "stopped at line 2" in (await playing)["error"]
-            assert at.orchestrator.faults.general.loss_percent == 7
+            assert at.orchestrator.faults.get(Loss).loss_percent == 7
             assert (await at.ok("stop"))["text"] == "no script is running"
 
     run(main())
@@ -345,13 +345,13 @@ def test_names_that_a_script_makes_are_short_and_never_come_again() -> None:
 
 def test_the_status_line_fits_into_a_narrow_window(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             (tmp_path / "long.txt").write_text("sleep 1m\n")
             playing = asyncio.ensure_future(at.type(f"script {tmp_path}/long.txt"))
-            await until(lambda: "script: line 1" in at.orchestrator.status_line())
-            assert at.orchestrator.status_line() == "up: none | no faults | script: line 1 of long.txt (stop ends it)"
-            assert at.orchestrator.status_line(50) == "up: none|no faults|script: line 1 of long.txt"
-            assert len(at.orchestrator.status_line(20)) == 20
+            await until(lambda: "script: line 1" in at.status_line())
+            assert at.status_line() == "up: none | no faults | script: line 1 of long.txt (stop ends it)"
+            assert at.status_line(50) == "up: none|no faults|script: line 1 of long.txt"
+            assert len(at.status_line(20)) == 20
             await at.ok("stop")
             await playing
 
@@ -360,10 +360,10 @@ def test_the_status_line_fits_into_a_narrow_window(tmp_path: Path) -> None:
 
 def test_all_scenarios_make_sense(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
-            names = list(at.orchestrator.complete(["script"]))
+        async with operator_of(tmp_path) as at:
+            names = at.complete("script")
             assert len(names) >= 6
             for name in names:
-                at.orchestrator.check("script", [name])
+                assert at.orchestrator.scripts.load(name).lines
 
     run(main())

@@ -12,25 +12,27 @@ from pathlib import Path
 
 import pytest
 
-import orchestrator.nodes
-from console import Command, Layout
-from console.operator_views import event_text, show
+import orchestrator.node_faults
+from api.base import Event
+from api.operator_events import ConnectionRefusedEvent, NodeUpEvent
+from console.layout import Layout
+from console.operator.events import event_text
+from console.operator.views import status_text
 from net.control_messages import Report
-from orchestrator import supervisor as revival
-from orchestrator.service import Orchestrator
+from orchestrator import supervisor
 from tests.unit.net.net_tools import HOST, Node, run, until
-from tests.unit.orchestrator.operator_tools import ROOT, configuration, desk
+from tests.unit.orchestrator.operator_tools import ROOT, Operator, operator_of
 
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_nodes_on_their_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orchestrator.nodes, "SETTLE_S", 0.0)
+    monkeypatch.setattr(orchestrator.node_faults, "SETTLE_S", 0.0)
     monkeypatch.delenv("TMUX", raising=False)
 
 
 def test_links_fail_and_work_again_in_one_or_both_directions(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             assert (await at.ok("failLink 1 2"))["links"] == [[1, 2], [2, 1]]
             await at.ok("failLink 3 4 --oneway")
             assert await at.links() == [[1, 2], [2, 1], [3, 4]]
@@ -46,7 +48,7 @@ def test_links_fail_and_work_again_in_one_or_both_directions(tmp_path: Path) -> 
 
 def test_a_partition_replaces_what_was_cut(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             await at.ok("failLink 1 2")
             assert (await at.ok("partition 1,2 | 3 4,5"))["groups"] == [[1, 2], [3, 4, 5]]
             assert await at.links() == sorted([a, b] for a in (1, 2) for b in (3, 4, 5)) + sorted(
@@ -60,20 +62,20 @@ def test_a_partition_replaces_what_was_cut(tmp_path: Path) -> None:
 
 def test_delay_loss_and_the_rest_are_kept_until_they_are_set_again(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             for line in ("delay 100 20", "loss 5%", "duplicate 2", "reorder 1.5", "heal"):
                 await at.ok(line)
             status = await at.ok("status")
             assert (status["delay_ms"], status["jitter_ms"], status["loss_percent"]) == (100, 20, 5)
             assert (status["duplicate_percent"], status["reorder_percent"]) == (2, 1.5)
             assert "delay 100 + 20 ms" in (await at.ok("heal"))["text"]
-            assert "loss 5 %" in at.orchestrator.status_line()
+            assert "loss 5 %" in at.status_line()
             await at.ok("delay 30")
             assert (await at.ok("status"))["jitter_ms"] == 0
             for line in ("delay 0", "loss 0", "duplicate 0", "reorder 0"):
                 await at.ok(line)
             assert at.orchestrator.faults.quiet
-            assert "no faults" in at.orchestrator.status_line()
+            assert "no faults" in at.status_line()
 
     run(main())
 
@@ -112,7 +114,7 @@ def test_what_makes_no_sense_is_refused_with_an_example_and_changes_nothing(
     tmp_path: Path, line: str, words: str
 ) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             before = await at.ok("status")
             result = await at.type(line)
             assert not result["ok"]
@@ -125,7 +127,7 @@ def test_what_makes_no_sense_is_refused_with_an_example_and_changes_nothing(
 
 def test_status_shows_what_nodes_report_while_they_are_up(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at, Node(at.port, 2, cluster="demo") as two:
+        async with operator_of(tmp_path) as at, Node(at.port, 2, cluster="demo") as two:
             await two.up()
             two.link.send_report(Report("leader", 2, (3, 2, 9), 8, 8, 1, "abcdef0123456789"))
             two.link.send(1, b"to a node that is down")
@@ -141,17 +143,15 @@ def test_status_shows_what_nodes_report_while_they_are_up(tmp_path: Path) -> Non
             one = status["nodes"][0]
             assert (one["up"], one["role"], one["dropped"]) == (False, None, 1)
             json.dumps(status)
-            shown = show(Command(1, "status"), status, Layout())
-            assert shown is not None
-            assert "<3,2,9>" in shown
-            assert "up: 2 |" in at.orchestrator.status_line()
+            assert "<3,2,9>" in status_text(at.orchestrator.status(), Layout())
+            assert "up: 2 |" in at.status_line()
 
     run(main())
 
 
 def test_fail_node_kills_a_process_at_once_and_fix_node_starts_it_in_the_background(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             process = await at.process(3)
             await at.ok("failNode 3")
             assert not at.relay.is_up(3)
@@ -159,26 +159,26 @@ def test_fail_node_kills_a_process_at_once_and_fix_node_starts_it_in_the_backgro
             assert (await at.ok("failNode 3"))["text"] == "node 3 was down already"
             assert "in the background" in (await at.ok("fixNode 3"))["text"]
             assert at.relay.is_up(3)
-            child = at.revival.child(3)
+            child = at.supervisor.child(3)
             assert child is not None
             assert os.getsid(child.pid) == child.pid
             assert "already up" in (await at.ok("fixNode 3"))["text"]
-            assert at.revival.child(3) is child
+            assert at.supervisor.child(3) is child
             await at.ok("failNode 3")
-            assert at.revival.child(3) is None
+            assert at.supervisor.child(3) is None
             await at.ok("fixNode 3")
-            await until(lambda: at.revival.log_of(3).read_text() == "up\nup\n")
-            last = at.revival.child(3)
+            await until(lambda: at.supervisor.log_of(3).read_text() == "up\nup\n")
+            last = at.supervisor.child(3)
         assert last is not None
         assert last.returncode == 0
-        assert at.revival.log_of(3).read_text() == "up\nup\ntold to leave\n"
+        assert at.supervisor.log_of(3).read_text() == "up\nup\ntold to leave\n"
 
     run(main())
 
 
 def test_fail_node_kills_a_stopped_process_too(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             process = await at.process(4)
             process.send_signal(signal.SIGSTOP)
             await at.ok("failNode 4")
@@ -188,10 +188,10 @@ def test_fail_node_kills_a_stopped_process_too(tmp_path: Path) -> None:
 
 
 def test_fail_node_kills_no_process_that_is_not_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orchestrator.nodes, "GONE_S", 0.3)
+    monkeypatch.setattr(orchestrator.node_faults, "GONE_S", 0.3)
 
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             at.write(name="something_else.py")
             process = await at.process(4)
             process.send_signal(signal.SIGSTOP)
@@ -207,10 +207,10 @@ def test_fail_node_kills_no_process_that_is_not_the_node(tmp_path: Path, monkeyp
 def test_fail_node_waits_for_nodes_that_come_back_to_a_new_orchestrator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orchestrator.nodes, "SETTLE_S", 10.0)
+    monkeypatch.setattr(orchestrator.node_faults, "SETTLE_S", 10.0)
 
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             failing = asyncio.ensure_future(at.type("failNode 1"))
             async with Node(at.port, 1, cluster="demo") as one:
                 await until(lambda: one.crashed)
@@ -230,23 +230,23 @@ def test_fail_node_waits_for_nodes_that_come_back_to_a_new_orchestrator(
 def test_fix_node_says_why_a_node_does_not_come_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, words: str
 ) -> None:
-    monkeypatch.setattr(orchestrator.nodes, "START_S", 0.5 if "sleep" in program else 10.0)
+    monkeypatch.setattr(orchestrator.node_faults, "START_S", 0.5 if "sleep" in program else 10.0)
 
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             at.write(program)
             result = await at.type("fixNode 2")
             assert words in result["error"]
-            assert str(at.revival.log_of(2)) in result["error"]
+            assert str(at.supervisor.log_of(2)) in result["error"]
             await at.ok("failNode 2")
-            assert at.revival.child(2) is None
+            assert at.supervisor.child(2) is None
 
     run(main())
 
 
 def test_fix_node_without_a_writable_folder_is_an_error(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             at.config.data_dir.write_text("in the way")
             assert "node 2 cannot be started" in (await at.type("fixNode 2"))["error"]
 
@@ -254,14 +254,14 @@ def test_fix_node_without_a_writable_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_large_log_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revival, "MAX_LOG", 100)
+    monkeypatch.setattr(supervisor, "MAX_LOG", 100)
 
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             at.config.data_dir.mkdir()
-            at.revival.log_of(2).write_text("old\n" * 100)
+            at.supervisor.log_of(2).write_text("old\n" * 100)
             await at.ok("fixNode 2")
-            await until(lambda: at.revival.log_of(2).read_text() == "up\n")
+            await until(lambda: at.supervisor.log_of(2).read_text() == "up\n")
 
     run(main())
 
@@ -277,12 +277,12 @@ def test_fix_node_uses_the_nodes_own_pane(tmp_path: Path, monkeypatch: pytest.Mo
         return done.stdout.strip()
 
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             here = tmux("new-session", "-d", "-P", "-F", "#{pane_id}", "-x", "80", "-y", "24", "sleep 600")
             tmux("set-option", "-w", "-t", here, "remain-on-exit", "on")
             command = f"{sys.executable} {at.program} 3 --config {at.config.path}"
             pane = tmux("split-window", "-P", "-F", "#{pane_id}", "-t", here, command)
-            tmux("set-option", "-p", "-t", pane, revival.PANE_OPTION, "3")
+            tmux("set-option", "-p", "-t", pane, supervisor.PANE_OPTION, "3")
             monkeypatch.setenv("TMUX", f"{server},0,0")
             monkeypatch.setenv("TMUX_PANE", here)
             await until(lambda: at.relay.is_up(3))
@@ -290,7 +290,7 @@ def test_fix_node_uses_the_nodes_own_pane(tmp_path: Path, monkeypatch: pytest.Mo
             await at.ok("failNode 3")
             assert (await at.ok("fixNode 3"))["text"] == f"node 3 is up, in its pane {pane}"
             assert at.relay.process(3) != first
-            assert at.revival.child(3) is None
+            assert at.supervisor.child(3) is None
             assert "in the background" in (await at.ok("fixNode 2"))["text"]
             tmux("kill-server")
             assert "tmux list-panes failed" in (await at.type("fixNode 4"))["error"]
@@ -302,17 +302,25 @@ def test_fix_node_uses_the_nodes_own_pane(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_completion_offers_the_other_nodes(tmp_path: Path) -> None:
-    orchestrator = Orchestrator(configuration(tmp_path), lambda event: None)
-    assert list(orchestrator.complete(["failLink"])) == ["1", "2", "3", "4", "5"]
-    assert list(orchestrator.complete(["failLink", "2"])) == ["1", "3", "4", "5"]
-    assert list(orchestrator.complete(["failLink", "2", "3"])) == ["--oneway", "--for"]
-    assert list(orchestrator.complete(["failNode", "2"])) == ["--for"]
+    at = Operator(tmp_path)
+    assert at.complete("failLink") == ["1", "2", "3", "4", "5"]
+    assert at.complete("failLink", "2") == ["1", "3", "4", "5"]
+    assert at.complete("failLink", "2", "3") == ["--oneway", "--for"]
+    assert at.complete("failNode", "2") == ["--for"]
+    assert at.complete("failNode") == ["1", "2", "3", "4", "5", "leader"]
+    assert at.complete("watch") == ["on", "off"] and at.complete("watch", "on") == []
+    assert "failover" in at.complete("script")
+
+
+class OtherEvent(Event, frozen=True, tag="something new"):
+    pass
 
 
 def test_events_in_words() -> None:
-    assert event_text({"event": "node_up", "node": 3}) == "node 3 is up"
-    assert event_text({"event": "refused", "reason": "no", "address": "::1"}) == "refused (::1): no"
-    assert event_text({"event": "something new"}) is None
+    assert event_text(NodeUpEvent(3)) == "node 3 is up"
+    assert event_text(ConnectionRefusedEvent("secret", "no", "::1")) == "refused (::1): no"
+    assert event_text(ConnectionRefusedEvent("secret", "7 more like it", count=7)) == "refused: 7 more like it"
+    assert event_text(OtherEvent()) is None
 
 
 def test_the_entry_point_answers_everything_that_is_piped_in_and_leaves(tmp_path: Path) -> None:
@@ -330,7 +338,7 @@ def test_the_entry_point_answers_everything_that_is_piped_in_and_leaves(tmp_path
 
 def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
     async def main() -> None:
-        async with desk(tmp_path) as at:
+        async with operator_of(tmp_path) as at:
             config = tmp_path / "other.json"
             config.write_text(json.dumps({"nodes": [{"id": 1}], "orchestrator": {"port": at.port}}))
             process = await asyncio.create_subprocess_exec(

@@ -1,43 +1,62 @@
-"""Getting level: at most one request under way, bounded pieces, and nothing begun anew without need."""
+"""Catching up: at most one request under way, bounded pieces, and nothing begun anew without need."""
 
 from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
-from paxos.catchup import PATIENCE, CatchUp, SnapshotSource
+from paxos.catchup import PATIENCE, CatchUp
 from paxos.connectivity import Connectivity
+from paxos.effects import Effects
+from paxos.learner import Learner
 from paxos.limits import Limits, Timing
 from paxos.log import Log
-from paxos.messages import Fetch, Heartbeat, Learn, Snapshot, SnapshotPiece
-from tests.unit.paxos.test_replica import Solo, op, row
+from paxos.messages import AnyMessage, Fetch, Heartbeat, Learn, Snapshot, SnapshotPiece
+from paxos.output import Durable
+from paxos.queue import OperationQueue
+from paxos.routing import Router
+from paxos.snapshot_source import SnapshotSource
+from tests.unit.paxos.roles import op
+from tests.unit.paxos.test_replica import Solo, state
 
 TIMING = Timing()
 
 
 class Behind:
-    """The fetcher of node 1, whose peers 2 and 3 are at position 100."""
+    """Node 1, whose peers 2 and 3 are at position 100."""
 
     def __init__(self) -> None:
         self.now = 10.0
         self.net = Connectivity(1, (1, 2, 3), TIMING)
-        self.fetcher = CatchUp(self.net, TIMING, Random(3), self.now)
-        self.decided = 0
+        self.effects = Effects(1)
+        self.log = Log()
+        learner = Learner(1, self.log, OperationQueue(1, 1, Limits()), Durable(1, 1), Random(1), self.effects)
+        router = Router(self.net, self.effects)
+        self.catch_up = CatchUp(self.net, self.log, learner, router, TIMING, Random(3), self.now)
         self._count = 0
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
         self._count += 1
         for peer in (2, 3):
-            told = row(peer, self._count, (1, 2, 3), decided=100)
+            told = state(peer, self._count, (1, 2, 3), decided=100)
             self.net.heard(peer, Heartbeat([told], {}, 0.0, {}), self.now)
         self.net.refresh(self.now)
 
-    def request(self) -> tuple[int, Fetch] | None:
-        return self.fetcher.request(self.decided, self.now)
+    def request(self) -> tuple[int, AnyMessage] | None:
+        """Whom it asks for what, if it does."""
+        self.catch_up.request(self.now)
+        asked = self.effects.take().send_now
+        assert len(asked) <= 1
+        return asked[0] if asked else None
 
-    def first(self) -> tuple[int, Fetch]:
+    def decide(self, upto: int) -> None:
+        """It hears of decisions up to here, as it had accepted them; nobody answered its request."""
+        self.log.learn(self.log.decided_upto + 1, [op(number) for number in range(self.log.decided_upto, upto)])
+
+    def first(self) -> tuple[int, AnyMessage]:
         """Waits until it asks."""
         for _ in range(100):
             self.wait(0.05)
@@ -46,7 +65,9 @@ class Behind:
         raise AssertionError("it never asks")
 
     def piece(self, number: int, position: int = 50) -> Snapshot | None:
-        return self.fetcher.piece(SnapshotPiece(position, number, 3, {}, [(b"%d" % number, b"")]), self.decided)
+        """Piece `number` of a snapshot comes; the snapshot that it installs then, if it does."""
+        self.catch_up.take_piece(SnapshotPiece(position, number, 3, {}, [(b"%d" % number, b"")]), self.now)
+        return self.effects.take().install
 
 
 def test_it_asks_one_source_once_and_again_only_after_a_while() -> None:
@@ -129,13 +150,13 @@ def test_the_first_piece_of_another_snapshot_starts_anew_and_any_other_stray_pie
     assert whole is not None and whole.position == 60
 
 
-def test_who_is_level_asks_nothing_and_forgets_its_pieces() -> None:
+def test_a_node_that_knows_all_asks_nothing_and_forgets_its_pieces() -> None:
     behind = Behind()
     behind.first()
     behind.piece(0)
-    behind.decided = 100
+    behind.decide(100)
     assert behind.request() is None and behind.piece(1) is None
-    behind.fetcher.heard_of(200)
+    behind.catch_up.heard_of(200)
     assert behind.first()[1] == Fetch(101, 0, 0)
 
 
@@ -144,8 +165,8 @@ def test_a_snapshot_that_was_overtaken_is_given_up() -> None:
     behind = Behind()
     behind.first()
     behind.piece(0)
-    behind.decided = 60
-    behind.fetcher.progressed()
+    behind.catch_up.learn(1, [op(number) for number in range(1, 61)], behind.now)
+    behind.effects.take()
     asked = behind.request()
     assert asked is not None and asked[1] == Fetch(61, 0, 0)
 
@@ -153,51 +174,70 @@ def test_a_snapshot_that_was_overtaken_is_given_up() -> None:
 # ---- The side that is ahead
 
 
-def filled(compacted: int = 10) -> Log:
-    log = Log()
-    log.learn(1, [op(number) for number in range(1, 21)])
-    log.release(compacted)
-    return log
+class Ahead:
+    """The snapshot source of node 1, whose log is at 20 and starts after `compacted`."""
+
+    def __init__(self, compacted: int = 10, **limits: int | float) -> None:
+        self.effects = Effects(1)
+        log = Log()
+        log.learn(1, [op(number) for number in range(1, 21)])
+        log.release(compacted)
+        router = Router(Connectivity(1, (1, 2, 3), TIMING), self.effects)
+        self.source = SnapshotSource(log, router, msgspec.structs.replace(Limits(), **limits), self.effects, 0.0)
+
+    def fetch(self, fetch: Fetch, peer: int = 2) -> AnyMessage | str | None:
+        """The answer to `peer`, "loads" if the driver must load the snapshot first, else None."""
+        self.source.fetch(peer, fetch, 0.0)
+        out = self.effects.take()
+        if out.send_now:
+            ((to, answer),) = out.send_now
+            assert to == peer and not out.load_snapshot
+            return answer
+        return "loads" if out.load_snapshot else None
+
+    def load(self, snapshot: Snapshot) -> list[tuple[int, AnyMessage]]:
+        """The answers to those who waited for it."""
+        self.source.loaded(snapshot, 0.0)
+        return self.effects.take().send_now
 
 
-def test_a_shelf_answers_from_the_log_while_it_can() -> None:
-    shelf = SnapshotSource(Limits(learn_operations=3), 0.0)
-    assert shelf.answer(2, Fetch(11, 0, 0), filled(), 0.0) == Learn(11, [op(11), op(12), op(13)], 20)
-    assert shelf.answer(2, Fetch(21, 0, 0), filled(), 0.0) is None and not shelf.needs_snapshot
+def test_a_source_answers_from_the_log_while_it_can() -> None:
+    ahead = Ahead(learn_operations=3)
+    assert ahead.fetch(Fetch(11, 0, 0)) == Learn(11, [op(11), op(12), op(13)], 20)
+    assert ahead.fetch(Fetch(21, 0, 0)) is None
 
 
-def test_a_shelf_hands_out_its_snapshot_in_bounded_pieces_to_all_who_wait() -> None:
-    shelf, log = SnapshotSource(Limits(piece_bytes=10), 0.0), filled()
-    for peer in (2, 3):
-        assert shelf.answer(peer, Fetch(1, 0, 0), log, 0.0) is None and shelf.needs_snapshot
+def test_a_source_hands_out_its_snapshot_in_bounded_pieces_to_all_who_wait() -> None:
+    ahead = Ahead(piece_bytes=10)
+    assert ahead.fetch(Fetch(1, 0, 0), peer=2) == "loads"
+    assert ahead.fetch(Fetch(1, 0, 0), peer=3) is None, "it is being loaded"
     rows = [(b"k%d" % number, b"12345678") for number in range(4)]
-    assert shelf.load(Snapshot(15, {1: (1, 1)}, rows)) == {2: Fetch(1, 0, 0), 3: Fetch(1, 0, 0)}
-    assert not shelf.needs_snapshot and shelf.position == 15
-    pieces = [shelf.answer(2, Fetch(1, 15, number), log, 0.0) for number in range(4)]
-    assert pieces == [SnapshotPiece(15, number, 4, {1: (1, 1)}, [rows[number]]) for number in range(4)]
+    pieces = [SnapshotPiece(15, number, 4, {1: (1, 1)}, [rows[number]]) for number in range(4)]
+    assert ahead.load(Snapshot(15, {1: (1, 1)}, rows)) == [(2, pieces[0]), (3, pieces[0])]
+    assert ahead.source.position == 15
+    assert [ahead.fetch(Fetch(1, 15, number)) for number in range(4)] == pieces
 
 
 @pytest.mark.parametrize(("snapshot", "piece"), [(15, -1), (15, 7), (14, 1), (0, 0)])
-def test_whoever_asks_for_a_piece_that_is_not_there_gets_the_first(snapshot: int, piece: int) -> None:
-    shelf, log = SnapshotSource(Limits(piece_bytes=1), 0.0), filled()
-    shelf.answer(2, Fetch(1, 0, 0), log, 0.0)
-    shelf.load(Snapshot(15, {}, [(b"a", b""), (b"b", b"")]))
-    answer = shelf.answer(2, Fetch(1, snapshot, piece), log, 0.0)
+def test_a_node_that_asks_for_a_piece_that_is_not_there_gets_the_first(snapshot: int, piece: int) -> None:
+    ahead = Ahead(piece_bytes=1)
+    ahead.fetch(Fetch(1, 0, 0))
+    ahead.load(Snapshot(15, {}, [(b"a", b""), (b"b", b"")]))
+    answer = ahead.fetch(Fetch(1, snapshot, piece))
     assert isinstance(answer, SnapshotPiece) and answer.piece == 0
 
 
 def test_a_snapshot_that_the_log_no_longer_joins_is_loaded_anew() -> None:
-    shelf = SnapshotSource(Limits(), 0.0)
-    shelf.load(Snapshot(5, {}, []))
-    assert shelf.answer(2, Fetch(1, 0, 0), filled(compacted=10), 0.0) is None and shelf.needs_snapshot
+    ahead = Ahead(compacted=10)
+    ahead.load(Snapshot(5, {}, []))
+    assert ahead.fetch(Fetch(1, 0, 0)) == "loads"
 
 
 def test_a_snapshot_that_nobody_asks_for_leaves_memory_later_on_slow_links() -> None:
-    limits = Limits(snapshot_idle_s=10.0)
     for round_trip, held_at, gone_at in ((0.0, 9.0, 11.0), (6.0, 59.0, 61.0)):
-        shelf = SnapshotSource(limits, 0.0)
-        shelf.load(Snapshot(5, {}, []))
-        shelf.expire(held_at, round_trip)
-        assert shelf.position == 5
-        shelf.expire(gone_at, round_trip)
-        assert shelf.position is None
+        ahead = Ahead(snapshot_idle_s=10.0)
+        ahead.load(Snapshot(5, {}, []))
+        ahead.source.expire(held_at, round_trip)
+        assert ahead.source.position == 5
+        ahead.source.expire(gone_at, round_trip)
+        assert ahead.source.position is None

@@ -9,13 +9,15 @@ import pytest
 
 from kvstore.operations import Create
 from paxos.acceptor import Acceptor
-from paxos.ballot import BOTTOM, NOBODY, Ballot, Leadership, ballot
+from paxos.ballot import NOBODY, Ballot, Leadership, ballot
+from paxos.candidate import Candidate, Inheritance
+from paxos.leader import Leader
 from paxos.limits import Limits
 from paxos.log import Log
-from paxos.messages import NOOP, Accept, Accepted, AnyMessage, Entry, Operation, Prepare, Promise, Reject
-from paxos.proposer import Candidate, Inheritance, Leader
+from paxos.messages import NOOP, Accept, Accepted, AnyMessage, Entry, Operation, Outranked, Prepare, Promise
 from paxos.sessions import Sessions
 from tests.simulation.world import Node, Observer, World
+from tests.unit.paxos.roles import acceptor, answer
 
 LIMITS = Limits()
 NUMBERS: list[Leadership] = [(1, 1), (1, 2), (2, 1), (2, 2)]
@@ -24,14 +26,14 @@ TRIO = (1, 2, 3)
 
 
 def acceptors() -> dict[int, Acceptor]:
-    return {pid: Acceptor(BOTTOM, Log(), LIMITS) for pid in TRIO}
+    return {pid: acceptor() for pid in TRIO}
 
 
 def phase_1(number: Leadership, quorum: tuple[int, ...], cluster: dict[int, Acceptor]) -> Inheritance:
-    candidate = Candidate(ballot(number, 1), 2)
+    candidate = Candidate(ballot(number, 1), 2, LIMITS, 0.0)
     inheritance = None
     for pid in quorum:
-        reply, _ = cluster[pid].prepare(Prepare(candidate.ballot))
+        reply, _ = answer(cluster[pid], Prepare(candidate.ballot))
         assert isinstance(reply, Promise)
         inheritance = candidate.promised(pid, reply)
     assert inheritance is not None
@@ -44,28 +46,29 @@ def leader(number: Leadership, inherited: list[Operation], decided: int = 0) -> 
 
 def test_p1_an_acceptor_accepts_the_first_proposal_that_it_receives() -> None:
     """Section 2.2, P1: without any Prepare before it."""
-    acceptor = Acceptor(BOTTOM, Log(), LIMITS)
-    reply, _, stored = acceptor.accept(Accept(Ballot(1, 2, 1), [V], 0))
-    assert reply == Accepted(Ballot(1, 2, 1), 1) and stored == [Entry(1, (1, 2), V)]
+    reply, stored = answer(acceptor(), Accept(Ballot(1, 2, 1), [V], 0))
+    assert reply == Accepted(Ballot(1, 2, 1), 1) and stored.entries == [Entry(1, (1, 2), V)]
 
 
 @pytest.mark.parametrize("promised", NUMBERS)
 @pytest.mark.parametrize("number", NUMBERS)
 def test_p1a_it_accepts_n_iff_it_has_not_answered_a_prepare_above_n(promised: Leadership, number: Leadership) -> None:
     """Section 2.2, P1a."""
-    acceptor = Acceptor(BOTTOM, Log(), LIMITS)
-    acceptor.prepare(Prepare(ballot(promised, 1)))
-    reply, _, stored = acceptor.accept(Accept(ballot(number, 1), [V], 0))
-    assert isinstance(reply, Accepted) == (number >= promised) == bool(stored)
-    assert (acceptor.log.get(1) is not None) == (number >= promised)
+    log = Log()
+    one = acceptor(log=log)
+    answer(one, Prepare(ballot(promised, 1)))
+    reply, stored = answer(one, Accept(ballot(number, 1), [V], 0))
+    assert isinstance(reply, Accepted) == (number >= promised) == bool(stored.entries)
+    assert (log.get(1) is not None) == (number >= promised)
 
 
 def test_p1a_accepting_n_binds_like_a_prepare_of_n() -> None:
     """Section 2.2: the acceptor remembers the highest number that it has ever answered, in either phase."""
-    acceptor = Acceptor(BOTTOM, Log(), LIMITS)
-    acceptor.accept(Accept(Ballot(2, 1, 1), [V], 0))
-    reply, _, stored = acceptor.accept(Accept(Ballot(1, 2, 1), [W], 0))
-    assert isinstance(reply, Reject) and not stored and acceptor.log.get(1) == Entry(1, (2, 1), V)
+    log = Log()
+    one = acceptor(log=log)
+    answer(one, Accept(Ballot(2, 1, 1), [V], 0))
+    reply, stored = answer(one, Accept(Ballot(1, 2, 1), [W], 0))
+    assert isinstance(reply, Outranked) and not stored.entries and log.get(1) == Entry(1, (2, 1), V)
 
 
 @pytest.mark.parametrize("first", list(combinations(TRIO, 2)))
@@ -76,7 +79,7 @@ def test_p2_when_v_is_chosen_every_higher_numbered_proposal_has_v(
     """Section 2.1/2.2, P2, P2a and P2b: whichever quorum chose v, and whichever is asked next."""
     cluster = acceptors()
     for pid in first:
-        cluster[pid].accept(Accept(Ballot(1, 1, 1), [V], 0))
+        answer(cluster[pid], Accept(Ballot(1, 1, 1), [V], 0))
     assert phase_1((2, 2), second, cluster).open == [V]
 
 
@@ -103,25 +106,25 @@ def test_p2c_b_the_value_is_that_of_the_highest_number_accepted_in_the_quorum(or
 
 def test_phase_1b_shows_the_proposal_under_the_number_it_was_accepted_with() -> None:
     """Section 2.2, phase 1 (b): a promise does not lift what was accepted to the promised number."""
-    acceptor = Acceptor(BOTTOM, Log(), LIMITS)
-    acceptor.accept(Accept(Ballot(1, 1, 1), [V], 0))
+    one = acceptor()
+    answer(one, Accept(Ballot(1, 1, 1), [V], 0))
     for number in ((3, 2), (4, 1)):
-        reply, fresh = acceptor.prepare(Prepare(ballot(number, 1)))
-        assert reply == Promise(ballot(number, 1), [Entry(1, (1, 1), V)], 0) and fresh
+        reply, stored = answer(one, Prepare(ballot(number, 1)))
+        assert reply == Promise(ballot(number, 1), [Entry(1, (1, 1), V)], 0) and stored.promised == ballot(number, 1)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_phase_1b_a_lower_prepare_is_told_the_number_that_stands_in_its_way(number: Leadership) -> None:
     """Section 2.2 and 2.4: so that its proposer may abandon it (the optimisation named there)."""
-    acceptor = Acceptor(Ballot(9, 1, 1), Log(), LIMITS)
-    reply, fresh = acceptor.prepare(Prepare(ballot(number, 1)))
-    assert reply == Reject(ballot(number, 1), Ballot(9, 1, 1), 0) and not fresh
-    assert acceptor.promised == Ballot(9, 1, 1)
+    one = acceptor(Ballot(9, 1, 1))
+    reply, stored = answer(one, Prepare(ballot(number, 1)))
+    assert reply == Outranked(ballot(number, 1), Ballot(9, 1, 1)) and stored.promised is None
+    assert one.promised == Ballot(9, 1, 1)
 
 
 def test_phase_2a_only_a_majority_of_promises_lets_a_proposer_propose() -> None:
     """Section 2.2, phase 2 (a): the same acceptor twice is one, and a promise to another number is none."""
-    candidate = Candidate(Ballot(2, 1, 1), 2)
+    candidate = Candidate(Ballot(2, 1, 1), 2, LIMITS, 0.0)
     assert candidate.promised(1, Promise(Ballot(2, 1, 1), [], 0)) is None
     assert candidate.promised(1, Promise(Ballot(2, 1, 1), [], 0)) is None
     assert candidate.promised(2, Promise(Ballot(1, 1, 1), [], 0)) is None
@@ -136,7 +139,7 @@ def test_a_value_is_chosen_by_a_majority_of_different_acceptors_of_one_number() 
     votes = [(1, Accepted(Ballot(2, 1, 1), 1)), (1, Accepted(Ballot(2, 1, 1), 1)), (2, Accepted(Ballot(1, 1, 1), 1)),
              (2, Accepted(Ballot(2, 1, 2), 1)), (2, Accepted(Ballot(2, 1, 1), 2))]
     assert [chooser.accepted(pid, vote) for pid, vote in votes] == [0] * 5
-    assert chooser.accepted(3, Accepted(Ballot(2, 1, 1), 1)) == 1 and chooser.decided == 1
+    assert chooser.accepted(3, Accepted(Ballot(2, 1, 1), 1)) == 1 and chooser.decided_upto == 1
 
 
 def test_a_learner_believes_a_decision_only_of_the_proposal_that_it_holds() -> None:
@@ -144,7 +147,7 @@ def test_a_learner_believes_a_decision_only_of_the_proposal_that_it_holds() -> N
     under an older number may be another value than the one that was chosen."""
     log = Log()
     log.accept((1, 1), 1, [V])
-    assert log.decide((2, 2), 1) == 0 and log.decided == 0
+    assert log.decide((2, 2), 1) == 0 and log.decided_upto == 0
     log.accept((2, 2), 1, [W])
     assert log.decide((2, 2), 1) == 1 and log.get(1) == Entry(1, (2, 2), W)
 
@@ -174,12 +177,12 @@ def test_2_5_different_proposers_draw_their_numbers_from_disjoint_sets() -> None
     at the very moment when a Prepare leaves."""
     claimed: list[tuple[int, int, Leadership]] = []
 
-    class Lives(Observer):
+    class Starts(Observer):
         def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
             if isinstance(message, Prepare):
                 claimed.append((node.pid, node.life, message.ballot.leadership))
 
-    world = World(8, TRIO, observers=[Lives()])
+    world = World(8, TRIO, observers=[Starts()])
     world.start()
     for count in range(1, 7):
         for node in world.nodes.values():
@@ -189,7 +192,7 @@ def test_2_5_different_proposers_draw_their_numbers_from_disjoint_sets() -> None
     assert len({number for _, _, number in claimed}) >= 3
     assert all(number[1] == pid for pid, _, number in claimed)
     owners = {(number, pid, life) for pid, life, number in claimed}
-    assert len(owners) == len({number for number, _, _ in owners}), "a number was used in two lives"
+    assert len(owners) == len({number for number, _, _ in owners}), "a number was used after a restart"
 
 
 def test_2_5_what_was_promised_and_accepted_survives_a_restart() -> None:
@@ -211,9 +214,9 @@ def test_2_5_what_was_promised_and_accepted_survives_a_restart() -> None:
 
 def test_3_one_prepare_covers_infinitely_many_instances() -> None:
     """Section 3: one short message asks for all positions from the first open one on."""
-    acceptor = Acceptor(BOTTOM, Log(), LIMITS)
-    acceptor.accept(Accept(Ballot(1, 1, 1), [V, W, V], 0))
-    reply, _ = acceptor.prepare(Prepare(Ballot(2, 2, 2)))
+    one = acceptor()
+    answer(one, Accept(Ballot(1, 1, 1), [V, W, V], 0))
+    reply, _ = answer(one, Prepare(Ballot(2, 2, 2)))
     assert isinstance(reply, Promise) and [entry.position for entry in reply.entries] == [2, 3]
 
 
@@ -239,7 +242,7 @@ def test_3_a_leader_learns_what_is_decided_and_proposes_only_what_is_open() -> N
 
 def test_3_a_promise_that_hides_decided_instances_is_not_counted() -> None:
     """Section 3: a leader that skipped what it cannot see would fill a chosen instance with a no-op."""
-    candidate = Candidate(Ballot(2, 2, 1), 1)
+    candidate = Candidate(Ballot(2, 2, 1), 1, LIMITS, 0.0)
     assert candidate.promised(1, Promise(Ballot(2, 2, 1), [Entry(2, (1, 1), V)], 2)) is None
     assert candidate.promised(1, Promise(Ballot(2, 2, 1), [Entry(1, NOBODY, W), Entry(2, (1, 1), V)], 2)) is not None
 

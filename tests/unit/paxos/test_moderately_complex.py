@@ -1,5 +1,5 @@
 """The invariants of van Renesse and Altinbuken's *Paxos Made Moderately Complex* (ACM Computing Surveys, 2015): R1-R5
-of replicas (section 2.1), A1-A5 of acceptors (2.2), C1-C2 of leaders' commanders (2.3), and the changes of section 4.
+of replicas, A1-A5 of acceptors, C1-C2 of leaders' commanders (all in section 2), and the changes of section 4.
 Their ballot is a leadership here, their slot a position, their pvalue an Entry, their slot_out the applied position."""
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import pytest
 
 from kvstore.operations import Create
 from kvstore.store import Outcome
-from paxos.acceptor import Acceptor
-from paxos.ballot import BOTTOM, Ballot, Leadership, ballot
+from paxos.ballot import Ballot, Leadership, ballot
+from paxos.candidate import Candidate
+from paxos.leader import Leader
 from paxos.limits import Limits
 from paxos.log import Log
 from paxos.messages import (
     Accept,
     Accepted,
     AnyMessage,
+    Behind,
     Confirm,
     Confirmed,
     Decide,
@@ -28,16 +30,15 @@ from paxos.messages import (
     Promise,
     ReadReply,
     ReadRequest,
-    Reject,
     Snapshot,
     SnapshotPiece,
 )
 from paxos.output import Applied, Persist
-from paxos.proposer import Candidate, Leader
 from paxos.sessions import Sessions
 from storage.records import Compaction
 from tests.simulation.world import Node, Observer, World
-from tests.unit.paxos.test_replica import Solo, kinds, op
+from tests.unit.paxos.roles import acceptor, answer, op
+from tests.unit.paxos.test_replica import Solo, kinds
 
 LIMITS = Limits()
 
@@ -56,41 +57,37 @@ def stir(seed: int) -> list[Prepare | Accept]:
 @pytest.mark.parametrize("seed", range(5))
 def test_a1_an_acceptor_adopts_only_higher_ballots(seed: int) -> None:
     """A1. A change is reported exactly when it happens, for it must be stored."""
-    acceptor = Acceptor(BOTTOM, Log(), LIMITS)
+    one = acceptor()
     for message in stir(seed):
-        before = acceptor.promised.leadership
-        fresh = acceptor.prepare(message)[1] if isinstance(message, Prepare) else acceptor.accept(message)[1]
-        after = acceptor.promised.leadership
-        assert after >= before and fresh == (after > before)
+        before = one.promised.leadership
+        _, stored = answer(one, message)
+        after = one.promised.leadership
+        assert after >= before and (stored.promised is not None) == (after > before)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a2_a_pvalue_is_accepted_only_under_the_ballot_that_was_adopted(seed: int) -> None:
     """A2."""
-    acceptor = Acceptor(BOTTOM, Log(), LIMITS)
-    stored = 0
+    one = acceptor()
+    count = 0
     for message in stir(seed):
-        if isinstance(message, Prepare):
-            acceptor.prepare(message)
-            continue
-        reply, _, entries = acceptor.accept(message)
-        stored += len(entries)
-        assert all(entry.leadership == acceptor.promised.leadership for entry in entries)
-        assert isinstance(reply, Accepted) == (message.ballot.leadership == acceptor.promised.leadership)
-    assert stored > 5
+        reply, stored = answer(one, message)
+        count += len(stored.entries)
+        assert all(entry.leadership == one.promised.leadership for entry in stored.entries)
+        if isinstance(message, Accept):
+            assert isinstance(reply, Accepted) == (message.ballot.leadership == one.promised.leadership)
+    assert count > 5
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a3_what_was_accepted_stays_but_for_state_reduction(seed: int) -> None:
-    """A3, as changed by section 4.1: of each slot the pvalue with the highest ballot is kept, and shown."""
-    acceptor = Acceptor(BOTTOM, Log(), LIMITS)
+    """A3, as changed by state reduction: of each slot the pvalue with the highest ballot is kept, and shown."""
+    one = acceptor()
     best: dict[int, Leadership] = {}
     for message in stir(seed):
-        if isinstance(message, Prepare):
-            acceptor.prepare(message)
-        elif acceptor.accept(message)[2]:
+        if answer(one, message)[1].entries:
             best[message.ballot.op_num] = message.ballot.leadership
-    shown, _ = acceptor.prepare(Prepare(Ballot(99, 1, 1)))
+    shown, _ = answer(one, Prepare(Ballot(99, 1, 1)))
     assert isinstance(shown, Promise)
     assert {entry.position: entry.leadership for entry in shown.entries} == best
 
@@ -155,7 +152,7 @@ def test_r1_no_two_commands_are_decided_for_one_slot(turmoil: Witness) -> None:
 
 
 def test_r2_r4_replicas_carry_out_decisions_in_order_and_never_go_back(turmoil: Witness) -> None:
-    """R2, R3 and R4, for each life of each node."""
+    """R2, R3 and R4, for each start of each node."""
     assert all(positions == sorted(set(positions)) for positions in turmoil.out.values())
 
 
@@ -163,13 +160,13 @@ def test_r2_r4_replicas_carry_out_decisions_in_order_and_never_go_back(turmoil: 
 def test_a5_c2_what_a_majority_accepted_is_what_every_later_ballot_proposes(seed: int) -> None:
     """A5 and C2: random quorums, random losses, leaders that stop half-way; what was chosen once stays."""
     random = Random(seed)
-    cluster = {pid: Acceptor(BOTTOM, Log(), LIMITS) for pid in range(1, 6)}
+    cluster = {pid: acceptor() for pid in range(1, 6)}
     chosen: dict[int, Operation] = {}
     for seq_num in range(1, 25):
         pid = random.randint(1, 5)
-        candidate, inheritance = Candidate(Ballot(seq_num, pid, 1), 3), None
+        candidate, inheritance = Candidate(Ballot(seq_num, pid, 1), 3, LIMITS, 0.0), None
         for asked in random.sample(sorted(cluster), 3):
-            reply, _ = cluster[asked].prepare(Prepare(candidate.ballot))
+            reply, _ = answer(cluster[asked], Prepare(candidate.ballot))
             assert isinstance(reply, Promise)
             inheritance = candidate.promised(asked, reply)
         assert inheritance is not None
@@ -177,7 +174,7 @@ def test_a5_c2_what_a_majority_accepted_is_what_every_later_ballot_proposes(seed
         leader.offer(Operation(pid, seq_num, number, b"") for number in range(1, random.randint(1, 3)))
         for batch in leader.propose(0.0):
             votes = [asked for asked in cluster if random.random() < 0.5
-                     and isinstance(cluster[asked].accept(leader.accept_message(batch))[0], Accepted)]
+                     and isinstance(answer(cluster[asked], leader.accept_message(batch))[0], Accepted)]
             for position, operation in enumerate(batch.operations, batch.first):
                 assert chosen.get(position, operation) == operation
                 if len(votes) >= 3:
@@ -186,7 +183,7 @@ def test_a5_c2_what_a_majority_accepted_is_what_every_later_ballot_proposes(seed
 
 
 def test_r3_a_command_decided_in_two_slots_is_carried_out_once() -> None:
-    """Section 2.1, perform(): a command may be decided again; only its first slot counts."""
+    """perform(): a command may be decided again; only its first slot counts."""
     solo = Solo()
     out = solo.hear(2, Learn(1, [op(1), op(1), op(2), op(1)], 4))
     assert [applied.position for applied in out.apply] == [1, 3] and solo.replica.applied == 4
@@ -222,30 +219,29 @@ def test_r5_only_so_many_slots_are_proposed_ahead_of_what_is_decided() -> None:
     assert [batch.first for batch in leader.propose(0.0)] == [7]
 
 
-def test_4_1_a_promise_sends_one_pvalue_a_slot_and_only_from_the_slot_asked_for() -> None:
-    """Section 4.1, state reduction: decided slots below the proposer's own watermark travel no more."""
-    acceptor = Acceptor(BOTTOM, Log(), LIMITS)
+def test_4_a_promise_sends_one_pvalue_a_slot_and_only_from_the_slot_asked_for() -> None:
+    """State reduction: decided slots below the proposer's own watermark travel no more."""
+    one = acceptor()
     for seq_num in (1, 2, 3):
-        acceptor.accept(Accept(Ballot(seq_num, 1, 1), [op(seq_num), op(9), op(8)], 0))
-    shown, _ = acceptor.prepare(Prepare(Ballot(4, 1, 3)))
+        answer(one, Accept(Ballot(seq_num, 1, 1), [op(seq_num), op(9), op(8)], 0))
+    shown, _ = answer(one, Prepare(Ballot(4, 1, 3)))
     assert isinstance(shown, Promise)
     assert [(entry.position, entry.leadership) for entry in shown.entries] == [(3, (3, 1))]
 
 
-def test_4_2_behind_a_snapshot_the_log_is_gone_and_who_needs_it_is_told() -> None:
-    """Section 4.2, garbage collection: a leader that asks below the cut must learn first, and is promised nothing."""
+def test_4_behind_a_snapshot_the_log_is_gone_and_who_needs_it_is_told() -> None:
+    """Garbage collection: a leader that asks below the cut must learn first, and is promised nothing."""
     log = Log()
     log.learn(1, [op(number) for number in range(1, 11)])
     log.release(6)
-    acceptor = Acceptor(BOTTOM, log, LIMITS)
+    one = acceptor(log=log)
     assert len(log) == 4 and log.get(6) is None
-    reply, _ = acceptor.prepare(Prepare(Ballot(1, 1, 6)))
-    assert reply == Reject(Ballot(1, 1, 6), Ballot(1, 1, 6), 10)
-    assert isinstance(acceptor.prepare(Prepare(Ballot(1, 1, 7)))[0], Promise)
+    assert answer(one, Prepare(Ballot(1, 1, 6)))[0] == Behind(Ballot(1, 1, 6), 10)
+    assert isinstance(answer(one, Prepare(Ballot(1, 1, 7)))[0], Promise)
 
 
-def test_4_2_a_snapshot_keeps_what_was_carried_out_from_being_carried_out_again() -> None:
-    """Section 4.2: the state of a replica includes which commands it has performed."""
+def test_4_a_snapshot_keeps_what_was_carried_out_from_being_carried_out_again() -> None:
+    """Garbage collection: the state of a replica includes which commands it has performed."""
     solo = Solo()
     out = solo.hear(2, SnapshotPiece(5, 0, 1, {2: (1, 3)}, [(b"k", b"v")]))
     assert out.install == Snapshot(5, {2: (1, 3)}, [(b"k", b"v")])
@@ -253,8 +249,8 @@ def test_4_2_a_snapshot_keeps_what_was_carried_out_from_being_carried_out_again(
     assert [applied.position for applied in out.apply] == [7]
 
 
-def test_4_3_a_restarted_replica_carries_out_again_what_its_disk_knows_as_decided() -> None:
-    """Section 4.3, state on disk: without a word from the others."""
+def test_4_a_restarted_replica_carries_out_again_what_its_disk_knows_as_decided() -> None:
+    """State on disk: without a word from the others."""
     world = World(2, (1, 2, 3))
     world.start()
     world.run(2.0)
@@ -269,8 +265,8 @@ def test_4_3_a_restarted_replica_carries_out_again_what_its_disk_knows_as_decide
     assert node.store.digest() == digest and node.replica.applied == 3
 
 
-def test_4_4_the_leader_is_its_own_acceptor_without_a_message_on_the_network() -> None:
-    """Section 4.4, colocation: what it says to itself never goes by the network; a refusal there ends it."""
+def test_4_the_leader_is_its_own_acceptor_without_a_message_on_the_network() -> None:
+    """Colocation: what it says to itself never goes by the network; a refusal there ends it."""
     solo = Solo()
     leadership = solo.lead()
     solo.replica.submit(b"x")
@@ -279,11 +275,11 @@ def test_4_4_the_leader_is_its_own_acceptor_without_a_message_on_the_network() -
     assert 1 not in {to for to, _ in out.send_now}
 
 
-def test_4_5_a_read_writes_nothing_and_needs_a_quorum_each_time_for_there_are_no_leases() -> None:
-    """Section 4.5, read-only commands: leases would rest on clocks. So each round asks a quorum anew, a late answer
+def test_4_a_read_writes_nothing_and_needs_a_quorum_each_time_for_there_are_no_leases() -> None:
+    """Read-only commands: leases would rest on clocks. So each round asks a quorum anew, a late answer
     to an older round does not serve a newer one, and the log does not grow."""
     solo = Solo(members=(1, 2, 3, 4, 5))
-    asked = solo.stand()
+    asked = solo.campaign()
     solo.written(solo.take())
     for pid in (2, 3):
         out = solo.hear(pid, Promise(asked, [], 0))
@@ -292,8 +288,8 @@ def test_4_5_a_read_writes_nothing_and_needs_a_quorum_each_time_for_there_are_no
         confirm = next(message for _, message in out.send_now if isinstance(message, Confirm))
         assert confirm.count == count and out.persist is None
         strange = ballot((asked.seq_num - 1, asked.pid), 1)
-        for pid, answer in ((2, Confirmed(confirm.ballot, count - 1)), (2, Confirmed(strange, count)),
+        for pid, reply in ((2, Confirmed(confirm.ballot, count - 1)), (2, Confirmed(strange, count)),
                             (3, Confirmed(confirm.ballot, count)), (3, Confirmed(confirm.ballot, count))):
-            assert ReadReply not in kinds(solo.hear(pid, answer).send_now)
+            assert ReadReply not in kinds(solo.hear(pid, reply).send_now)
         assert (4, ReadReply((9, count), 0)) in solo.hear(5, Confirmed(confirm.ballot, count)).send_now
     assert solo.replica.log.last == 0

@@ -1,7 +1,7 @@
 """The hard cases of Ng, Haridi and Carbone's *Omni-Paxos* (EuroSys '23), on small simulated worlds.
 
-Section 2 names three partial partitions in which other protocols stop for good; section 5 asks of Ballot Leader
-Election: LE1, every quorum-connected server eventually elects a quorum-connected one; LE2, eventually no two of them
+The paper names three partial partitions in which other protocols stop for good, and asks of Ballot Leader Election:
+LE1, every quorum-connected server eventually elects a quorum-connected one; LE2, eventually no two of them
 elect differently; LE3, ballots are unique, and a server only ever elects with higher ones. Gossip of the graph of links
 takes the place of their heartbeat rounds here, so a server may also follow a leader that it does not hear itself.
 """
@@ -22,16 +22,16 @@ FIVE = (1, 2, 3, 4, 5)
 
 
 class Elections(Observer):
-    """Whom each life of each node follows, one after the other, and who has stood."""
+    """Whom each node follows between two starts, one after the other, and which campaigns there were."""
 
     def __init__(self) -> None:
         self.followed: dict[tuple[int, int], list[Leadership]] = {}
-        self.stood: set[Leadership] = set()
+        self.campaigns: set[Leadership] = set()
         self.led: dict[Leadership, set[tuple[int, int]]] = {}
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         if isinstance(message, Prepare):
-            self.stood.add(message.ballot.leadership)
+            self.campaigns.add(message.ballot.leadership)
 
     def stepped(self, world: World, node: Node) -> None:
         if not node.up:
@@ -88,10 +88,10 @@ def decide(world: World, at: int) -> None:
     assert world.run_until(lambda: bool(done), 8.0), f"{name} is not decided"
 
 
-def stands_still(world: World, elections: Elections, seconds: float = 6.0) -> None:
-    before = set(elections.stood)
+def settles(world: World, elections: Elections, seconds: float = 6.0) -> None:
+    before = set(elections.campaigns)
     world.run(seconds)
-    assert elections.stood == before, "somebody stands although all is settled"
+    assert elections.campaigns == before, "somebody campaigns although all is settled"
 
 
 def check_ballots(elections: Elections) -> None:
@@ -104,20 +104,20 @@ def check_ballots(elections: Elections) -> None:
 
 @pytest.mark.parametrize("centre", [1, 3, 5])
 def test_quorum_loss(centre: int) -> None:
-    """Section 2, quorum-loss scenario: the leader (2) is alive and heard by the centre, but only the centre still
+    """Quorum-loss scenario: the leader (2) is alive and heard by the centre, but only the centre still
     reaches a majority. It must take over, although it hears the leader well."""
     world, elections = led_by(1, FIVE, first=2)
     keep(world, star(centre, *(pid for pid in FIVE if pid != centre)))
     assert world.run_until(lambda: leader(world) == centre, 8.0)
     for pid in FIVE:
         decide(world, pid)
-    stands_still(world, elections)
+    settles(world, elections)
     assert leader(world) == centre
     check_ballots(elections)
 
 
 def test_quorum_loss_a_leader_in_it_is_passed_over_though_its_claim_is_the_highest() -> None:
-    """Section 5: the quorum-connected flag. A leader that lost its majority knows it, and says so by its links."""
+    """The quorum-connected flag. A leader that lost its majority knows it, and says so by its links."""
     world, _ = led_by(3, FIVE, first=5)
     keep(world, star(1, 2, 3, 4, 5))
     assert world.run_until(lambda: leader(world) == 1, 8.0)
@@ -127,32 +127,32 @@ def test_quorum_loss_a_leader_in_it_is_passed_over_though_its_claim_is_the_highe
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_constrained_election(seed: int) -> None:
-    """Section 2, constrained election: the leader (5) is cut off from all, and of the rest only node 1 reaches a
+    """Constrained election: the leader (5) is cut off from all, and of the rest only node 1 reaches a
     majority, while it is behind. It must get the votes all the same, and learn what it lacks from those who vote."""
     world, elections = led_by(seed, FIVE, first=5)
     keep(world, star(5, 2, 3, 4) | links((2, 3)))
     for _ in range(3):
         decide(world, 5)
     everything = world.nodes[5].replica.applied
-    assert world.nodes[1].replica.log.decided < everything
+    assert world.nodes[1].replica.log.decided_upto < everything
     keep(world, star(1, 2, 3, 4))
     assert world.run_until(lambda: leader(world) == 1, 10.0)
     for pid in (1, 2, 3, 4):
         decide(world, pid)
         assert world.nodes[pid].replica.applied > everything
-    stands_still(world, elections)
+    settles(world, elections)
     check_ballots(elections)
 
 
 @pytest.mark.parametrize(("first", "chain"), [(1, (1, 2, 3)), (2, (1, 3, 2)), (2, (1, 2, 3)), (1, (2, 1, 3))])
 def test_chained_of_three(first: int, chain: tuple[int, int, int]) -> None:
-    """Section 2, chained scenario: the two ends do not hear each other, and must not take the lead from one another
+    """Chained scenario: the two ends do not hear each other, and must not take the lead from one another
     for ever, whether an end or the middle leads: every node reaches a majority (itself and the middle)."""
     world, elections = led_by(1, (1, 2, 3), first=first)
     keep(world, links(chain[:2], chain[1:]))
     for pid in chain:
         decide(world, pid)
-    stands_still(world, elections)
+    settles(world, elections)
     for pid in chain:
         decide(world, pid)
     assert leader(world) is not None
@@ -161,23 +161,23 @@ def test_chained_of_three(first: int, chain: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("first", FIVE)
 def test_chained_of_five(first: int) -> None:
-    """Section 2, chained scenario: of 1-2-3-4-5 the three in the middle are quorum-connected."""
+    """Chained scenario: of 1-2-3-4-5 the three in the middle are quorum-connected."""
     world, elections = led_by(2, FIVE, first=first)
     keep(world, links((1, 2), (2, 3), (3, 4), (4, 5)))
     assert world.run_until(lambda: leader(world) in (2, 3, 4), 8.0)
     for pid in FIVE:
         decide(world, pid)
-    stands_still(world, elections)
+    settles(world, elections)
     check_ballots(elections)
 
 
 def test_a_chain_costs_its_leader_nothing_while_it_counts() -> None:
-    """Section 5: a leader that stays quorum-connected stays. The end that no longer hears it does not stand at all."""
+    """A leader that stays quorum-connected stays. The end that no longer hears it does not campaign at all."""
     world, elections = led_by(1, (1, 2, 3), first=1)
-    before = set(elections.stood)
+    before = set(elections.campaigns)
     keep(world, links((1, 2), (2, 3)))
     world.run(10.0)
-    assert leader(world) == 1 and elections.stood == before
+    assert leader(world) == 1 and elections.campaigns == before
 
 
 @pytest.mark.parametrize("deserted", [0, 1])
@@ -196,20 +196,20 @@ def test_le1_le2_all_quorum_connected_nodes_elect_the_same_quorum_connected_one(
         assert len(elected) == 1 and elected <= set(ring)
 
 
-def test_le1_without_a_quorum_connected_node_nobody_leads_and_nobody_stands() -> None:
+def test_le1_without_a_quorum_connected_node_nobody_leads_and_nobody_campaigns() -> None:
     """LE1 asks for nothing here; and the ballots must not be driven up by those who cannot win."""
     world, elections = led_by(1, FIVE, first=1)
     keep(world, links((1, 2), (3, 4)))
     world.run(6.0)
     assert leader(world) is None and {n.replica.status().leader for n in world.nodes.values()} == {None}
-    stands_still(world, elections)
+    settles(world, elections)
     world.weather.cut = set()
     decide(world, 3)
     check_ballots(elections)
 
 
 def test_le3_ballots_are_unique_and_only_rise_through_crashes_and_cuts() -> None:
-    """LE3: each ballot belongs to one life of one node, and no life of a node elects with a lower one than before."""
+    """LE3: each ballot belongs to one start of one node, and no node elects with a lower one than before."""
     world, elections = led_by(9, FIVE, first=1)
     for number in range(4):
         now = leader(world)

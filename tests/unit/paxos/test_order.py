@@ -6,25 +6,24 @@ from random import Random
 
 import pytest
 
-from paxos.acceptor import Acceptor
 from paxos.ballot import BOTTOM, NOBODY, Ballot
+from paxos.effects import Effects
+from paxos.leader import Leader
 from paxos.learner import Learner
 from paxos.limits import Limits
 from paxos.log import OVERHEAD, Log
-from paxos.messages import Accept, Entry, Operation, Prepare, Promise, Reject, Snapshot
-from paxos.output import Durable, Output
-from paxos.proposer import Leader
+from paxos.messages import Accept, Behind, Entry, Operation, Prepare, Promise, Snapshot
+from paxos.output import Durable, Output, Persist
 from paxos.queue import OperationQueue, QueueFull
 from paxos.retry import CEILING, GROWTH, Retry
 from paxos.sessions import Sessions
-from tests.unit.paxos.test_replica import op
+from tests.unit.paxos.roles import acceptor, answer, op
 
 
 def test_leaderships_are_ordered_by_seq_num_then_pid_never_by_op_num() -> None:
     assert NOBODY < (1, 1) < (1, 2) < (2, 1)
     assert Ballot(1, 2, 9).leadership == Ballot(1, 2, 3).leadership
-    acceptor = Acceptor(Ballot(1, 2, 3), Log(), Limits())
-    assert not acceptor.promise(Ballot(1, 2, 9)), "the same leadership at another position is no new promise"
+    assert not acceptor(Ballot(1, 2, 3)).promise(Ballot(1, 2, 9)), "the same leadership is no new promise"
     assert str(Ballot(1, 2, 3)) == "<1,2,3>" and Ballot(1, 2, 3).at(5) == Ballot(1, 2, 5)
 
 
@@ -41,12 +40,12 @@ def test_a_decided_position_is_never_overwritten() -> None:
 def test_what_is_decided_replaces_another_acceptance() -> None:
     log = Log()
     log.accept((1, 1), 1, [op(7)])
-    assert log.learn(1, [op(1)]) == [Entry(1, NOBODY, op(1))] and log.decided == 1
+    assert log.learn(1, [op(1)]) == [Entry(1, NOBODY, op(1))] and log.decided_upto == 1
 
 
 def test_a_lesson_behind_a_gap_is_not_taken() -> None:
     log = Log()
-    assert log.learn(3, [op(3)]) == [] and log.decided == log.last == 0
+    assert log.learn(3, [op(3)]) == [] and log.decided_upto == log.last == 0
     log.learn(1, [op(1)])
     assert [entry.position for entry in log.learn(1, [op(1), op(2), op(3)])] == [2, 3]
 
@@ -61,24 +60,24 @@ def test_open_bytes_are_what_lies_above_the_watermark() -> None:
     log = Log()
 
     def held() -> int:
-        return sum(len(e.operation.payload) + OVERHEAD for e in log.entries_from(log.decided + 1))
+        return sum(len(e.operation.payload) + OVERHEAD for e in log.entries_from(log.decided_upto + 1))
 
     log.accept((1, 1), 1, [op(1), op(22), op(333), op(4444), op(5), op(6)])
     assert log.open_bytes == held() > 0
     log.accept((2, 1), 2, [op(10_000)])
     assert log.open_bytes == held()
     log.decide((1, 1), 1)
-    assert log.decided == 1 and log.open_bytes == held()
+    assert log.decided_upto == 1 and log.open_bytes == held()
     log.learn(2, [op(2), op(3)])
     assert log.open_bytes == held()
     assert Log(log.entries_from(1), 3).open_bytes == held()
     log.jump(5)
-    assert log.decided == 5 and log.open_bytes == held() == OVERHEAD + len(op(6).payload)
+    assert log.decided_upto == 5 and log.open_bytes == held() == OVERHEAD + len(op(6).payload)
 
 
 def test_a_log_found_on_disk_knows_what_was_released_before() -> None:
     log = Log([Entry(position, NOBODY, op(position)) for position in (4, 5, 6, 8)], 6)
-    assert (log.compacted, log.decided, log.last, log.blank) == (3, 6, 8, False)
+    assert (log.compacted, log.decided_upto, log.last, log.blank) == (3, 6, 8, False)
     assert (Log([], 9).compacted, Log([], 9).last) == (9, 9)
 
 
@@ -93,27 +92,27 @@ def test_a_reader_of_the_log_gets_a_bounded_share_but_at_least_one() -> None:
 
 
 def test_a_promise_is_bounded_in_operations_and_in_bytes() -> None:
-    """Who is far behind is refused, and catches up in pieces, instead of being sent half the log in one Promise."""
+    """A node far behind is refused, and catches up in pieces, instead of being sent half the log in one Promise."""
     log = Log()
     log.learn(1, [Operation(1, 1, number, b"x" * 100) for number in range(1, 11)])
     size = 100 + OVERHEAD
-    few = Acceptor(BOTTOM, log, Limits(lag=4))
-    small = Acceptor(BOTTOM, log, Limits(lag_bytes=4 * size))
-    for acceptor in (few, small):
-        assert isinstance(acceptor.prepare(Prepare(Ballot(1, 1, 7)))[0], Promise)
-        assert acceptor.prepare(Prepare(Ballot(1, 1, 6)))[0] == Reject(Ballot(1, 1, 6), Ballot(1, 1, 7), 10)
+    for limits in (Limits(lag=4), Limits(lag_bytes=4 * size)):
+        one = acceptor(log=log, limits=limits)
+        assert isinstance(answer(one, Prepare(Ballot(1, 1, 7)))[0], Promise)
+        assert answer(one, Prepare(Ballot(1, 1, 6)))[0] == Behind(Ballot(1, 1, 6), 10)
 
 
 def test_an_acceptor_far_behind_stores_only_so_much_ahead() -> None:
-    far = Acceptor(BOTTOM, Log(), Limits(horizon=5))
-    assert far.accept(Accept(Ballot(1, 1, 6), [op(6)], 0)) == (None, False, [])
-    assert far.promised == BOTTOM and far.accept(Accept(Ballot(1, 1, 5), [op(5)], 0))[0] is not None
-    heavy = Acceptor(BOTTOM, Log(), Limits(horizon_bytes=50))
+    far = acceptor(limits=Limits(horizon=5))
+    assert answer(far, Accept(Ballot(1, 1, 6), [op(6)], 0)) == (None, Persist())
+    assert far.promised == BOTTOM and answer(far, Accept(Ballot(1, 1, 5), [op(5)], 0))[0] is not None
+    log = Log()
+    heavy = acceptor(log=log, limits=Limits(horizon_bytes=50))
     for position, taken in ((1, True), (2, True), (3, False)):
-        reply, _, _ = heavy.accept(Accept(Ballot(1, 1, position), [op(position)], 0))
+        reply, _ = answer(heavy, Accept(Ballot(1, 1, position), [op(position)], 0))
         assert (reply is not None) == taken
-    heavy.log.decide((1, 1), 1)
-    assert heavy.accept(Accept(Ballot(1, 1, 3), [op(3)], 0))[0] is not None
+    log.decide((1, 1), 1)
+    assert answer(heavy, Accept(Ballot(1, 1, 3), [op(3)], 0))[0] is not None
 
 
 # ---- Sessions
@@ -170,7 +169,7 @@ def test_the_forward_window_is_bounded_in_operations_and_in_bytes() -> None:
         assert [o.number for o in own.outgoing((1, 1), 0.0, 1.0)] == [1, 2, 3]
         assert own.outgoing((1, 1), 0.1, 1.0) == []
         own.done(1, 1, 0.2)
-        assert [o.number for o in own.outgoing((1, 1), 0.3, 1.0)] == [4], "room for one more"
+        assert [o.number for o in own.outgoing((1, 1), 0.3, 1.0)] == [4], "one more fits"
 
 
 def test_a_queue_is_bounded_and_tickets_return_in_order() -> None:
@@ -178,27 +177,33 @@ def test_a_queue_is_bounded_and_tickets_return_in_order() -> None:
     tickets = [own.submit(b"a"), own.submit(b"b")]
     with pytest.raises(QueueFull):
         own.submit(b"c")
-    assert own.done(7, 2, 0.0) == [], "of another life"
+    assert own.done(7, 2, 0.0) == [], "of another incarnation"
     assert own.done(1, 2, 0.0) == tickets and len(own) == 0 and own.done(1, 2, 0.0) == []
 
 
-def test_reborn_what_waits_goes_on_under_a_later_name_with_the_same_tickets() -> None:
+def test_after_a_restart_of_the_queue_what_waits_goes_on_under_a_later_incarnation_with_the_same_tickets() -> None:
     own = queue()
     own.submit(b"a")
     second = own.submit(b"b")
     own.outgoing((1, 1), 0.0, 1.0)
     own.done(1, 1, 0.0)
-    own.reborn(9)
+    own.restart(9)
     assert own.outgoing((1, 1), 0.1, 1.0) == [Operation(2, 9, 1, b"b")]
     assert own.done(9, 1, 0.2) == [second]
 
 
-def test_a_snapshot_that_knows_a_later_life_gives_up_what_waits() -> None:
-    """Whether it was applied before the later life began can't be told: it must be reported, and never sent again."""
-    own, log, out = queue(), Log(), Output()
-    learner = Learner(2, log, Durable(1, 1), own, Random(1))
+def installed(own: OperationQueue, snapshot: Snapshot) -> Output:
+    """What comes of it when the node that these operations wait at installs a snapshot."""
+    effects = Effects(2)
+    Learner(2, Log(), own, Durable(1, 1), Random(1), effects).install(snapshot, 0.0)
+    return effects.take()
+
+
+def test_a_snapshot_that_knows_a_later_incarnation_gives_up_what_waits() -> None:
+    """Whether it was applied before the later one began can't be told: it must be reported, and never sent again."""
+    own = queue()
     tickets = [own.submit(b"a"), own.submit(b"b")]
-    learner.install(Snapshot(5, {2: (8, 3)}, []), out, 0.0)
+    out = installed(own, Snapshot(5, {2: (8, 3)}, []))
     assert out.outcome_unknown == tickets and len(own) == 0 and own.outgoing((1, 1), 9.0, 1.0) == []
     assert own.incarnation > 8 and out.persist is not None and out.persist.incarnation == own.incarnation
     assert own.submit(b"c") not in tickets
@@ -206,10 +211,9 @@ def test_a_snapshot_that_knows_a_later_life_gives_up_what_waits() -> None:
 
 
 def test_a_snapshot_answers_what_it_contains_and_keeps_the_rest_waiting() -> None:
-    own, log, out = queue(), Log(), Output()
-    learner = Learner(2, log, Durable(1, 1), own, Random(1))
+    own = queue()
     first, second = own.submit(b"a"), own.submit(b"b")
-    learner.install(Snapshot(5, {2: (1, 1)}, []), out, 0.0)
+    out = installed(own, Snapshot(5, {2: (1, 1)}, []))
     assert out.outcome_unknown == [first] and len(own) == 1 and own.done(1, 2, 0.0) == [second]
 
 
@@ -232,13 +236,13 @@ def test_operations_that_overtook_others_wait_for_them() -> None:
     assert proposed(taker) == [(2, 1, 1), (2, 1, 2), (2, 1, 3)]
 
 
-def test_early_operations_of_dead_lives_are_dropped() -> None:
-    """A dead life's operations must not take the room of the present one's, nor come between them."""
+def test_early_operations_of_earlier_incarnations_are_dropped() -> None:
+    """They must not take the place of the present one's, nor come between them."""
     taker = leader(forward_window=2)
-    taker.offer([op(2, life=1), op(3, life=1)])
-    taker.offer([op(2, life=5), op(3, life=5)])
-    taker.offer([op(4, life=1)])
-    taker.offer([op(1, life=5)])
+    taker.offer([op(2, incarnation=1), op(3, incarnation=1)])
+    taker.offer([op(2, incarnation=5), op(3, incarnation=5)])
+    taker.offer([op(4, incarnation=1)])
+    taker.offer([op(1, incarnation=5)])
     assert proposed(taker) == [(2, 5, 1), (2, 5, 2), (2, 5, 3)]
 
 

@@ -13,6 +13,7 @@ from paxos.messages import (
     Accept,
     Accepted,
     AnyMessage,
+    Behind,
     Confirm,
     Confirmed,
     Decide,
@@ -21,27 +22,27 @@ from paxos.messages import (
     Forward,
     Heartbeat,
     Learn,
+    NodeState,
     Operation,
+    Outranked,
     Prepare,
     Promise,
     ReadReply,
     ReadRequest,
-    Reject,
+    RosterStored,
     Routed,
-    Row,
     Snapshot,
     SnapshotPiece,
 )
 from paxos.output import Durable, Output, VoterStatus
 from paxos.replica import QueueFull, Replica
+from tests.unit.paxos.roles import op
 
 
-def op(number: int, pid: int = 2, life: int = 1) -> Operation:
-    return Operation(pid, life, number, b"%d.%d" % (pid, number))
-
-
-def row(pid: int, count: int, hears: tuple[int, ...], *, leading: Leadership = NOBODY, decided: int = 0) -> Row:
-    return Row(pid, (1, count), 100 + pid, hears, leading, leading != NOBODY, leading, decided, True, False)
+def state(
+    pid: int, count: int, hears: tuple[int, ...], *, leading: Leadership = NOBODY, decided: int = 0, blank: bool = False
+) -> NodeState:
+    return NodeState(pid, (1, count), 100 + pid, hears, leading, leading != NOBODY, leading, decided, True, blank)
 
 
 class Solo:
@@ -65,7 +66,7 @@ class Solo:
             self._beats += 1
             hears = tuple(member for member in self.members if member != speaker)
             claim = leading if leading[1] == speaker else NOBODY
-            told = row(speaker, self._beats, hears, leading=claim, decided=decided)
+            told = state(speaker, self._beats, hears, leading=claim, decided=decided)
             self.replica.receive(speaker, Heartbeat([told], {}, 0.0, {}), self.now)
 
     def take(self) -> Output:
@@ -81,8 +82,8 @@ class Solo:
             if to == self.replica.pid:
                 self.replica.receive(to, message, self.now)
 
-    def stand(self) -> Ballot:
-        """Lets time pass until it stands; returns the ballot that it asks promises for."""
+    def campaign(self) -> Ballot:
+        """Lets time pass until it campaigns; returns the ballot that it asks promises for."""
         for _ in range(100):
             self.beat(*self.peers)
             self.replica.tick(self.now)
@@ -92,10 +93,10 @@ class Solo:
                     self.written(out)
                     return message.ballot
             self.now += 0.02
-        raise AssertionError("it never stands")
+        raise AssertionError("it never campaigns")
 
     def lead(self, entries: list[Entry] | None = None, decided: int = 0) -> Leadership:
-        asked = self.stand()
+        asked = self.campaign()
         self.written(self.take())
         self.replica.receive(self.peers[0], Promise(asked, entries or [], decided), self.now)
         assert self.replica.status().role == "leader"
@@ -169,18 +170,18 @@ def test_a_leader_that_has_promised_a_higher_one_leads_no_more() -> None:
     assert Accept not in kinds(solo.take().send_now)
 
 
-def test_who_is_refused_for_being_behind_fetches_at_once_from_the_one_who_refused() -> None:
+def test_a_candidate_that_is_behind_fetches_at_once_from_the_acceptor_that_said_so() -> None:
     solo = Solo()
-    asked = solo.stand()
+    asked = solo.campaign()
     solo.beat(2, decided=50)
-    out = solo.hear(2, Reject(asked, asked, 50))
+    out = solo.hear(2, Behind(asked, 50))
     assert [to for to, message in out.send_now if isinstance(message, Fetch)] == [2]
 
 
 def test_a_candidate_that_has_caught_up_asks_again_from_its_new_position() -> None:
     solo = Solo()
-    asked = solo.stand()
-    solo.hear(2, Reject(asked, asked, 2))
+    asked = solo.campaign()
+    solo.hear(2, Behind(asked, 2))
     solo.hear(2, Learn(1, [op(1), op(2)], 2))
     solo.now += 0.3
     solo.replica.tick(solo.now)
@@ -192,7 +193,7 @@ def test_a_candidate_that_has_caught_up_asks_again_from_its_new_position() -> No
 
 def test_operations_forwarded_to_a_candidate_wait_until_it_leads() -> None:
     solo = Solo()
-    asked = solo.stand()
+    asked = solo.campaign()
     solo.written(solo.hear(3, Forward([op(1, pid=3)])))
     solo.replica.receive(2, Promise(asked, [], 0), solo.now)
     accepts = [message for _, message in solo.take().send_now if isinstance(message, Accept)]
@@ -205,7 +206,7 @@ def test_a_learner_stores_what_it_hears_but_never_votes() -> None:
     assert out.persist is not None and out.persist.entries and not out.send_after_persist
     for message in (Prepare(Ballot(6, 2, 1)), Confirm(Ballot(6, 2, 1), 1)):
         out = solo.hear(2, message)
-        assert not out.send_after_persist and not kinds(out.send_now) & {Promise, Confirmed, Reject}
+        assert not out.send_after_persist and not kinds(out.send_now) & {Promise, Confirmed, Outranked}
     solo.hear(2, Decide(Ballot(5, 2, 1)))
     assert solo.replica.applied == 1 and solo.replica.status().role == "learner"
 
@@ -214,8 +215,8 @@ def test_a_node_that_hears_of_another_disk_under_its_number_stops_leading() -> N
     solo = Solo()
     solo.lead()
     out = solo.hear(2, Heartbeat([], {1: 999}, 0.0, {}))
-    assert solo.replica.leader is None and solo.replica.status().standing is VoterStatus.LEARNER
-    assert out.persist is not None and out.persist.standing is VoterStatus.LEARNER
+    assert solo.replica.leader is None and solo.replica.status().voter_status is VoterStatus.LEARNER
+    assert out.persist is not None and out.persist.voter_status is VoterStatus.LEARNER
 
 
 def test_what_was_submitted_goes_to_the_leader_and_comes_back_with_its_ticket() -> None:
@@ -232,8 +233,8 @@ def test_what_was_submitted_goes_to_the_leader_and_comes_back_with_its_ticket() 
 def test_a_node_cut_off_from_the_leader_sends_by_way_of_another() -> None:
     solo = Solo(pid=3)
     solo.beat(2)
-    relayed = row(1, 1, (2,), leading=(4, 1))
-    solo.replica.receive(2, Heartbeat([relayed, row(2, 99, (1, 3))], {}, 0.0, {}), solo.now)
+    relayed = state(1, 1, (2,), leading=(4, 1))
+    solo.replica.receive(2, Heartbeat([relayed, state(2, 99, (1, 3))], {}, 0.0, {}), solo.now)
     solo.replica.submit(b"mine")
     routed = [(to, message) for to, message in solo.take().send_now if isinstance(message, Routed)]
     assert [(to, message.origin, message.target) for to, message in routed] == [(2, 3, 1)]
@@ -249,13 +250,14 @@ def test_a_routed_message_travels_only_so_many_hops() -> None:
 
 ODD: list[AnyMessage] = [
     Accept(Ballot(5, 2, 1), [], 0), Accept(Ballot(5, 2, 10**9), [op(1)], 0), Accepted(Ballot(5, 1, 1), -1),
-    Prepare(Ballot(0, 0, 1)), Promise(Ballot(0, 0, 0), [], 0), Reject(Ballot(0, 0, 0), Ballot(0, 0, 0), -5),
+    Prepare(Ballot(0, 0, 1)), Promise(Ballot(0, 0, 0), [], 0), Outranked(Ballot(0, 0, 0), Ballot(0, 0, 0)),
+    Outranked(Ballot(5, 1, 1), Ballot(9, 2, 1)), Behind(Ballot(0, 0, 0), -5), Behind(Ballot(5, 1, 1), 10**9),
     Decide(Ballot(5, 2, -1)), Confirmed(Ballot(0, 0, 0), 0), Fetch(1, 0, -1), Fetch(-3, -1, -1), Fetch(9, 9, 9),
     Learn(50, [op(1)], 0), Learn(-5, [op(1)], 0), Learn(1, [], 0), SnapshotPiece(-1, 0, 1, {}, []),
     SnapshotPiece(9, -1, 3, {}, []), SnapshotPiece(9, 2, 3, {}, []), SnapshotPiece(0, 0, 1, {}, []),
     ReadReply((7, 99), 3), ReadRequest((1, 1)), Forward([]), Forward([NOOP, op(5)]),
     Routed(77, 1, 3, Learn(1, [op(1)], 1)), Routed(1, 1, 3, Learn(1, [op(1)], 1)), Routed(2, 77, 3, Forward([])),
-    Heartbeat([], {77: 1, -1: 5}, -1.0, {77: (1.0, 1.0)}), Heartbeat([row(77, 1, (1, 2, 88))], {}, 0.0, {}),
+    Heartbeat([], {77: 1, -1: 5}, -1.0, {77: (1.0, 1.0)}), Heartbeat([state(77, 1, (1, 2, 88))], {}, 0.0, {}),
 ]
 
 
@@ -267,9 +269,42 @@ def test_odd_messages_change_nothing(message: AnyMessage) -> None:
         out = solo.hear(sender, message)
         assert out.persist is None and not out.apply and out.install is None
     replica = solo.replica
-    assert (replica.log.decided, replica.log.last, replica.applied) == (0, 0, 0)
+    assert (replica.log.decided_upto, replica.log.last, replica.applied) == (0, 0, 0)
     assert replica.acceptor.promised.leadership == NOBODY
-    assert set(replica.registration.roster) == set(replica.net.rows) | {2, 3} == {1, 2, 3}
+    assert set(replica.registry.roster) == set(replica.net.states) | {2, 3} == {1, 2, 3}
+
+
+FROM_PEERS_ONLY: list[AnyMessage] = [
+    Decide(Ballot(5, 2, 1)), Heartbeat([], {2: 222}, 0.0, {}), Fetch(1, 0, 0), Learn(1, [op(1)], 1),
+    SnapshotPiece(5, 0, 1, {}, []), Routed(2, 1, 1, Learn(1, [op(1)], 1)),
+]
+
+
+@pytest.mark.parametrize("message", FROM_PEERS_ONLY, ids=str)
+def test_what_a_node_never_sends_to_itself_it_does_not_believe_of_itself(message: AnyMessage) -> None:
+    solo = Solo()
+    solo.take()
+    solo.hear(2, Accept(Ballot(5, 2, 1), [op(1)], 0))
+    out = solo.hear(1, message)
+    assert not out and solo.replica.log.decided_upto == 0
+    assert solo.hear(2, Decide(Ballot(5, 2, 1))).apply, "a peer may well say so"
+
+
+def test_only_the_node_itself_says_that_its_roster_is_on_disk() -> None:
+    """Others are told of identities only once a crash cannot make this node forget them."""
+    def told(solo: Solo) -> dict[int, int]:
+        solo.now += 1.0
+        solo.replica.tick(solo.now)
+        return next(message.roster for _, message in solo.take().send_now if isinstance(message, Heartbeat))
+
+    solo = Solo(durable=Durable(101, 7))
+    out = solo.hear(2, Heartbeat([], {2: 102}, 0.0, {}))
+    assert out.persist is not None and out.persist.roster == {1: 101, 2: 102}
+    assert (1, RosterStored({1: 101, 2: 102})) in out.send_after_persist and told(solo) == {}
+    solo.hear(2, RosterStored({1: 101, 2: 102}))
+    assert told(solo) == {}
+    solo.written(out)
+    assert told(solo) == {1: 101, 2: 102}
 
 
 @pytest.mark.parametrize("message", [Prepare(Ballot(5, 2, 1)), Accept(Ballot(5, 2, 1), [op(1)], 0),
@@ -281,7 +316,7 @@ def test_a_stranger_is_not_listened_to(message: AnyMessage) -> None:
     assert out.persist is None and not out.send_after_persist and not out.apply
 
 
-def test_what_cannot_be_kept_is_refused_at_the_door() -> None:
+def test_what_cannot_be_kept_is_refused_at_once() -> None:
     solo = Solo(limits=Limits(queue=1, operation_bytes=3))
     with pytest.raises(QueueFull):
         solo.replica.submit(b"four")

@@ -1,50 +1,62 @@
-"""A session with a node that decides when the test says so."""
+"""A session with an engine that decides when the test says so, and a prompt to type at."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 from msgspec import structs
 
-from console import Layout, Result
-from console.run import Text
-from console.usage import parse
+from api.base import Failure, Result
+from api.base import encode as encode_record
+from api.errors import InvalidCommand
+from console import Layout, TypedCommand, UsageError, expectation
+from console.node.event_views import session_event_text
+from console.node.executor import NodeExecutor
+from console.node.table import NODE_TABLE
 from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, OperationId
 from kvstore.operations import Candidate, StoreOperation, encode
 from kvstore.store import Outcome, Store
 from server.applied_log import AppliedLog
+from server.event_feed import Level, SessionEvent
 from server.explain_text import Sentence
-from server.session import COMMANDS, Session
+from server.session import Session
 
 ME = 2
-PAPER = Layout(60)
+MEMBERS = (1, 2, 3, 4, 5)
+LAYOUT = Layout(60)
 
 
-class FakeNode:
-    """Node 2 of 5, alone with the test."""
+class AppliedListener(Protocol):
+    def on_applied(self, applied: AppliedOperation) -> None: ...
+
+
+class FakeEngine:
+    """Of node 2 of 5, alone with the test."""
 
     def __init__(self, room: int = 1000) -> None:
         self.store = Store()
-        self.journal = AppliedLog()
         self.room = room
         self.waiting: deque[tuple[StoreOperation, int]] = deque()
+        """(operation, ticket)."""
         self.tickets = 0
         self.reads: list[asyncio.Future[None]] = []
         self.majority = True
         self.position = 0
-        self.session: Session | None = None
+        self.hints: list[tuple[int, bytes]] = []
+        self.listener: AppliedListener | None = None
 
     def start(self, listener: EngineListener) -> None:
-        raise NotImplementedError
-
-    def send_hint(self, node: int, payload: bytes) -> None:
-        raise NotImplementedError
+        self.listener = listener
 
     async def close(self) -> None:
-        raise NotImplementedError
+        """Nothing is stored."""
+
+    def send_hint(self, node: int, payload: bytes) -> None:
+        self.hints.append((node, payload))
 
     def submit(self, operation: StoreOperation) -> int:
         if len(self.waiting) >= self.room:
@@ -70,26 +82,31 @@ class FakeNode:
     def read_timeout_s(self) -> float:
         return 0.01
 
-    def apply(self, command: StoreOperation, origin: int, ticket: int = 0) -> Outcome:
+    def apply(self, operation: StoreOperation, origin: int, ticket: int = 0, live: bool = True) -> Outcome:
         """As if decided, from any node."""
         self.position += 1
-        outcome = self.store.apply(self.position, encode(structs.replace(command, at=1_700_000_000_000)))
-        ballot = (4, 4, self.position)
-        applied = AppliedOperation(
-            self.position, OperationId(origin, 1, self.position), ballot, outcome, ticket, live=True
-        )
-        self.journal.note(applied)
-        assert self.session is not None
-        self.session.on_applied(applied)
+        outcome = self.store.apply(self.position, encode(structs.replace(operation, at=1_700_000_000_000)))
+        name, ballot = OperationId(origin, 1, self.position), (4, 4, self.position)
+        assert self.listener is not None
+        self.listener.on_applied(AppliedOperation(self.position, name, ballot, outcome, ticket, live))
         return outcome
 
     def decide(self) -> None:
         """The oldest submission."""
-        command, ticket = self.waiting.popleft()
-        self.apply(command, ME, ticket)
+        operation, ticket = self.waiting.popleft()
+        self.apply(operation, ME, ticket)
 
 
-class Bench:
+class Answered(dict[str, Any]):
+    """A result's values; `shown` is what people see of it."""
+
+    def __init__(self, result: Result, typed: TypedCommand) -> None:
+        super().__init__(json.loads(encode_record(result)))
+        self.result = result
+        self.shown = typed.view(result, LAYOUT)
+
+
+class Prompt:
     """A session, what it said, and a way to type."""
 
     listening: Callable[[Sequence[Sentence]], None] | None = None
@@ -101,34 +118,55 @@ class Bench:
         self.listening = None
 
     def __init__(self, room: int = 1000) -> None:
-        self.node = FakeNode(room)
-        self.events: list[Mapping[str, Any]] = []
+        self.engine = FakeEngine(room)
+        self.applied_log = AppliedLog()
+        self.engine.listener = self
+        self.events: list[dict[str, Any]] = []
         self.shown: list[str] = []
-        self.session = Session(self.node, self.emit, journal=self.node.journal, node_id=ME, nodes=5, commentary=self)
-        self.node.session = self.session
-        self._last: asyncio.Future[Result] | None = None
+        self.open()
 
-    def emit(self, event: Mapping[str, Any], text: Text) -> None:
-        self.events.append(event)
+    def open(self, **options: Any) -> None:
+        self.session = Session(
+            self.engine, self.applied_log, MEMBERS, self.tell, explanations=self, **options
+        )
+        self.executor = NodeExecutor(self.session)
+        self._last: asyncio.Future[Answered] | None = None
+
+    def on_applied(self, applied: AppliedOperation) -> None:
+        self.applied_log.add(applied)
+        self.session.on_applied(applied)
+
+    def tell(self, told: SessionEvent) -> None:
+        self.events.append(json.loads(encode_record(told.event)))
+        text = session_event_text(told)
         if text is not None:
-            self.shown.append(text if isinstance(text, str) else text(PAPER))
+            self.shown.append(text if isinstance(text, str) else text(LAYOUT))
 
-    def type(self, text: str) -> asyncio.Future[Result]:
-        """As the console does it."""
-        command, last = parse(1, text, COMMANDS, self.session.fill), self._last
+    def type(self, text: str) -> asyncio.Future[Answered]:
+        """As the console does it. Raises UsageError for a line that is no command of any kind."""
+        last = self._last
 
         async def earlier() -> None:
             if last is not None:
                 await asyncio.wait([last])
 
-        self._last = asyncio.ensure_future(_awaited(self.session.submit(command, earlier)))
+        try:
+            typed = NODE_TABLE.parse(1, text, self.executor.fill)
+        except UsageError as wrong:
+            if wrong.name is None:
+                raise
+            typed = TypedCommand(1, wrong.name)
+            started: Awaitable[Result] = _ready(Failure(error=str(wrong), kind="usage"))
+        else:
+            started = _started(typed, self.executor, earlier)
+        self._last = asyncio.ensure_future(_answered(typed, started))
         return self._last
 
-    async def do(self, text: str) -> Result:
+    async def do(self, text: str) -> Answered:
         """Types, decides whatever that submits, and returns the result."""
         result = self.type(text)
-        while self.node.waiting:
-            self.node.decide()
+        while self.engine.waiting:
+            self.engine.decide()
         while not result.done():
             await self.step()
         return await result
@@ -136,21 +174,42 @@ class Bench:
     async def step(self) -> None:
         """Lets things go on, and decides what was submitted, if it was."""
         await asyncio.sleep(0.001)  # files are read in a thread
-        if self.node.waiting:
-            self.node.decide()
+        if self.engine.waiting:
+            self.engine.decide()
 
     def candidates(self, context: str, turn: int, *nodes: int) -> None:
         for node in nodes:
-            self.node.apply(Candidate(context, turn, node, f"answer of {node}", None, f"model-{node}", 1.25), node)
+            self.engine.apply(Candidate(context, turn, node, f"answer of {node}", None, f"model-{node}", 1.25), node)
+
+    @property
+    def level(self) -> Level:
+        return self.session.level
 
 
-async def _awaited(awaitable: Awaitable[Result]) -> Result:
-    return await awaitable
+def shown(text: str, answered: Answered) -> str:
+    """What people would see of this result if they had typed `text`."""
+    return NODE_TABLE.parse(1, text).view(answered.result, LAYOUT)
 
 
-def bench(scenario: Callable[[Bench], Awaitable[None]], room: int = 1000) -> None:
+def _started(typed: TypedCommand, executor: NodeExecutor, earlier: Callable[[], Awaitable[None]]) -> Awaitable[Result]:
+    try:
+        return typed.run(executor, earlier)
+    except InvalidCommand as mistake:
+        assert typed.entry is not None
+        return _ready(Failure(error=f"{mistake}; {expectation(typed.entry.usage)}", kind="usage"))
+
+
+async def _ready(result: Result) -> Result:
+    return result
+
+
+async def _answered(typed: TypedCommand, started: Awaitable[Result]) -> Answered:
+    return Answered(await started, typed)
+
+
+def at_a_prompt(scenario: Callable[[Prompt], Awaitable[None]], room: int = 1000) -> None:
     async def run() -> None:
         async with asyncio.timeout(10):
-            await scenario(Bench(room))
+            await scenario(Prompt(room))
 
     asyncio.run(run())

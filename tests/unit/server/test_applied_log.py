@@ -13,21 +13,21 @@ def applied(position: int, ballot: tuple[int, int, int] | None, outcome: Outcome
 
 
 def test_it_keeps_the_last_ones_and_says_what_it_knows() -> None:
-    journal = AppliedLog(kept=2)
-    journal.note(applied(1, None, Outcome(Create("c1"), True, None, "c1")))
+    log = AppliedLog(kept=2)
+    log.add(applied(1, None, Outcome(Create("c1"), True, None, "c1")))
     asked = Outcome(Query("c1", "x" * 500, at=5000), True, None, "c1", 1)
-    journal.note(applied(2, None, asked))
+    log.add(applied(2, None, asked))
     refused = Outcome(Candidate("c1", 1, 4, None, "late", at=2**60), False, "already chosen", "c1")
-    journal.note(applied(4, (6, 2, 4), refused))
-    query, candidate = journal.last(10)
-    assert (query.position, query.ballot, query.operation, query.at) == (2, None, (3, 7, 9), 5.0)
+    log.add(applied(4, (6, 2, 4), refused))
+    query, candidate = log.last(10)
+    assert (query.position, query.ballot, query.id, query.at) == (2, None, OperationId(3, 7, 9), 5.0)
     assert (query.command, query.context, query.turn, len(query.text)) == ("query", "c1", 1, 80)
     assert (candidate.ballot, candidate.node) == ((6, 2, 4), 4)
     assert (candidate.text, candidate.error, candidate.at) == ("late", "already chosen", None)
-    assert journal.last(1) == [candidate] and journal.last(0) == []
+    assert log.last(1) == [candidate] and log.last(0) == []
 
 
 def test_what_is_no_command_is_noted_too() -> None:
-    journal = AppliedLog()
-    journal.note(applied(1, None, Outcome(None, False, "not a command")))
-    assert journal.last(5)[0].command == "unknown"
+    log = AppliedLog()
+    log.add(applied(1, None, Outcome(None, False, "not a command")))
+    assert log.last(5)[0].command == "unknown"

@@ -1,4 +1,4 @@
-"""The running commentary: each step of the protocol in one sentence, however the messages come."""
+"""What `explain` says: each step of the protocol in one sentence, however the messages come."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from paxos.messages import (
     Accept,
     Accepted,
     AnyMessage,
+    Behind,
     Confirm,
     Confirmed,
     Decide,
@@ -19,11 +20,11 @@ from paxos.messages import (
     Heartbeat,
     Learn,
     Operation,
+    Outranked,
     Prepare,
     Promise,
     ReadReply,
     ReadRequest,
-    Reject,
     Routed,
     SnapshotPiece,
 )
@@ -139,14 +140,14 @@ def test_a_follower_accepts(explainer: Explainer) -> None:
 
 
 def test_refusals(explainer: Explainer) -> None:
-    explainer.sent([(1, Reject(B, OTHER, 30))])
-    explainer.received(4, Reject(B, B, 30))
+    explainer.sent([(1, Outranked(B, OTHER))])
+    explainer.received(4, Behind(B, 30))
     assert said(explainer) == [
         "refused node 1 <4,2,17>: I have promised <5,3>",
         "node 4 refuses <4,2,17>: I lack what is decided up to position 30, and must learn that first",
     ]
-    explainer.sent([(1, Reject(B, B, 30))])
-    explainer.received(4, Reject(B, OTHER, 30))
+    explainer.sent([(1, Behind(B, 30))])
+    explainer.received(4, Outranked(B, OTHER))
     assert said(explainer) == [
         "refused node 1 <4,2,17>: it lacks what is decided up to position 30, and must learn that first",
         "node 4 refuses <4,2,17>: it has promised <5,3>",

@@ -56,7 +56,7 @@ class FakeNode:
         self.reads: list[asyncio.Future[None]] = []
         self.position = 0
         self.llm = Llm()
-        self.answering = Responder(
+        self.responder = Responder(
             ME, self, lambda done: RequestScheduler(LlmSettings(), lambda: self.llm, done), poll_s=poll_s
         )
 
@@ -72,13 +72,13 @@ class FakeNode:
             self.position += 1
             outcome = self.store.apply(self.position, encode(command))
             assert outcome.ok, outcome.error
-            self.answering.on_applied(outcome)
+            self.responder.on_applied(outcome)
 
     async def caught_up(self) -> None:
         """Lets the read under way succeed."""
         await until(lambda: bool(self.reads) and not self.reads[-1].done())
         self.reads[-1].set_result(None)
-        await until(lambda: self.answering._catching_up is None)
+        await until(lambda: self.responder._catching_up is None)
 
     async def next(self) -> StoreOperation:
         await until(lambda: bool(self.submitted))
@@ -88,15 +88,15 @@ class FakeNode:
 def run(scenario: Callable[[FakeNode], Awaitable[None]], leader: int | None = 4, poll_s: float = 1000) -> None:
     async def main() -> None:
         node = FakeNode(poll_s)
-        node.answering.see(leader, [1, 3, 4, 5])
-        running = asyncio.create_task(node.answering.run())
+        node.responder.see(leader, [1, 3, 4, 5])
+        running = asyncio.create_task(node.responder.run())
         await node.caught_up()
         await running
         try:
             async with asyncio.timeout(30):
                 await scenario(node)
         finally:
-            await node.answering.close()
+            await node.responder.close()
 
     asyncio.run(main())
 
@@ -122,7 +122,7 @@ def test_a_follower_answers_only_when_the_better_ones_have_failed() -> None:
 def test_a_better_one_that_is_gone_is_not_waited_for() -> None:
     async def scenario(node: FakeNode) -> None:
         node.apply(Create("c"), Ask("c", "why?"), failed(4))
-        node.answering.see(4, [3, 4, 5])
+        node.responder.see(4, [3, 4, 5])
         assert isinstance(await node.next(), Answer)
 
     run(scenario)
@@ -131,7 +131,7 @@ def test_a_better_one_that_is_gone_is_not_waited_for() -> None:
 def test_a_new_leader_asks_nobody_before_it_knows_what_is_decided() -> None:
     async def scenario(node: FakeNode) -> None:
         node.apply(Create("c"), Ask("c", "why?"))
-        node.answering.see(ME, [1, 3, 5])
+        node.responder.see(ME, [1, 3, 5])
         await until(lambda: len(node.reads) == 2)
         node.apply(Answer("c", 1, 4, "decided just before the old leader died", None))
         await node.caught_up()
@@ -145,8 +145,8 @@ def test_a_new_leader_asks_nobody_before_it_knows_what_is_decided() -> None:
 def test_a_new_leader_asks_what_the_old_one_left_open() -> None:
     async def scenario(node: FakeNode) -> None:
         node.apply(Create("c"), Ask("c", "why?"))
-        node.answering.see(None, [1, 3, 5])
-        node.answering.see(ME, [1, 3, 5])
+        node.responder.see(None, [1, 3, 5])
+        node.responder.see(ME, [1, 3, 5])
         await node.caught_up()
         answer = await node.next()
         assert isinstance(answer, Answer) and answer.turn == 1
@@ -207,7 +207,7 @@ def test_the_leader_ends_a_poll_when_all_that_are_there_have_voted() -> None:
         assert Elect("c", 1, 1) not in node.submitted
         node.apply(*votes(5))
         assert node.submitted.count(Elect("c", 1, 1)) == 1
-        node.answering.see(ME, [1, 3, 4])
+        node.responder.see(ME, [1, 3, 4])
         assert node.submitted.count(Elect("c", 1, 1)) == 1, "it is on its way"
 
     run(scenario, leader=ME)
@@ -216,7 +216,7 @@ def test_the_leader_ends_a_poll_when_all_that_are_there_have_voted() -> None:
 def test_a_poll_does_not_wait_for_a_node_that_dies() -> None:
     async def scenario(node: FakeNode) -> None:
         node.apply(*with_answers(ME, 3), *votes(1, 2, 3, 4))
-        node.answering.see(ME, [1, 3, 4])
+        node.responder.see(ME, [1, 3, 4])
         assert Elect("c", 1, 1) in node.submitted
 
     run(scenario, leader=ME)
@@ -233,7 +233,7 @@ def test_a_poll_ends_in_bounded_time() -> None:
 def test_a_new_leader_ends_what_the_old_one_began() -> None:
     async def scenario(node: FakeNode) -> None:
         node.apply(*with_answers(ME, 3), *votes(1, 2, 3, 5))
-        node.answering.see(ME, [1, 3, 5])
+        node.responder.see(ME, [1, 3, 5])
         await node.caught_up()
         assert Elect("c", 1, 1) in node.submitted
 
@@ -245,11 +245,11 @@ def test_links_that_come_and_go_cost_nothing_for_conversations_that_are_closed()
         for number in range(50):
             node.apply(Create(f"c{number}"), Ask(f"c{number}", "why?"), Answer(f"c{number}", 1, 4, "so", None))
         node.apply(Create("c"), Ask("c", "why?"), failed(4))
-        assert list(node.answering._open) == ["c"]
-        node.answering.see(4, [3, 4, 5])
+        assert list(node.responder._open) == ["c"]
+        node.responder.see(4, [3, 4, 5])
         assert isinstance(await node.next(), Answer)
         node.store.load([])
-        node.answering.review()
-        assert node.answering._open == {}
+        node.responder.review()
+        assert node.responder._open == {}
 
     run(scenario)

@@ -6,21 +6,20 @@ import asyncio
 
 import pytest
 
-from console import Command
-from console.usage import UsageError, parse
+from console import UsageError
+from console.node.table import NODE_TABLE
 from kvstore.operations import Answer, Candidate, Choose, Create, Query
-from server.session import COMMANDS
-from tests.unit.server.session_tools import PAPER, Bench, bench
+from tests.unit.server.session_tools import Prompt, at_a_prompt
 
 
 def test_a_conversation() -> None:
-    async def scenario(b: Bench) -> None:
-        assert await b.do("create c1") == {"ok": True, "context": "c1"}
-        assert await b.do("query c1 What is 'it'?") == {"ok": True, "context": "c1", "turn": 1}
-        b.candidates("c1", 1, 1, 2)
-        b.node.apply(Candidate("c1", 1, 3, None, "timeout", "slow", 30), 3)
-        assert await b.do("choose c1 2") == {"ok": True, "context": "c1", "turn": 1, "node": 2}
-        shown = await b.do("view c1")
+    async def scenario(user: Prompt) -> None:
+        assert await user.do("create c1") == {"ok": True, "context": "c1"}
+        assert await user.do("query c1 What is 'it'?") == {"ok": True, "context": "c1", "turn": 1}
+        user.candidates("c1", 1, 1, 2)
+        user.engine.apply(Candidate("c1", 1, 3, None, "timeout", "slow", 30), 3)
+        assert await user.do("choose c1 2") == {"ok": True, "context": "c1", "turn": 1, "node": 2}
+        shown = await user.do("view c1")
         assert shown == {
             "ok": True, "context": "c1", "stale": False,
             "turns": [{
@@ -32,38 +31,38 @@ def test_a_conversation() -> None:
                 },
             }],
         }
-        await b.do("create c0")
-        assert await b.do("cancel c0") == {"ok": False, "context": "c0", "error": "'c0' has no open question"}
-        everything = await b.do("viewall")
+        await user.do("create c0")
+        assert await user.do("cancel c0") == {"ok": False, "context": "c0", "error": "'c0' has no open question"}
+        everything = await user.do("viewall")
         assert [found["context"] for found in everything["conversations"]] == ["c1", "c0"]
         assert everything["conversations"][0]["turns"] == shown["turns"] and everything["stale"] is False
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_writes_are_submitted_when_typed() -> None:
-    async def scenario(b: Bench) -> None:
-        results = [b.type(text) for text in ("create c1", "query c1 a", "choose c1 2", "ask c1 b", "cancel c1")]
+    async def scenario(user: Prompt) -> None:
+        results = [user.type(text) for text in ("create c1", "query c1 a", "choose c1 2", "ask c1 b", "cancel c1")]
         await asyncio.sleep(0)
-        submitted = [type(command).__name__ for command, _ in b.node.waiting]
+        submitted = [type(command).__name__ for command, _ in user.engine.waiting]
         assert submitted == ["Create", "Query", "Choose", "Ask", "Cancel"]
-        while b.node.waiting:
-            b.node.decide()
+        while user.engine.waiting:
+            user.engine.decide()
         assert [(await result)["ok"] for result in results] == [True, True, False, False, True]
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_choose_means_the_turn_that_the_user_sees() -> None:
-    async def scenario(b: Bench) -> None:
-        await b.do("create c1")
-        await b.do("query c1 a")
-        b.type("choose c1 3")
-        assert b.node.waiting[0][0] == Choose("c1", 3, 1)
-        b.type("choose c1 4")
-        assert b.node.waiting[1][0] == Choose("c1", 4, None), "own commands are under way"
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        await user.do("query c1 a")
+        user.type("choose c1 3")
+        assert user.engine.waiting[0][0] == Choose("c1", 3, 1)
+        user.type("choose c1 4")
+        assert user.engine.waiting[1][0] == Choose("c1", 4, None), "own commands are under way"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 @pytest.mark.parametrize(
@@ -81,196 +80,198 @@ def test_choose_means_the_turn_that_the_user_sees() -> None:
     ],
 )
 def test_what_cannot_be_is_refused_at_once(typed: str, said: str) -> None:
-    async def scenario(b: Bench) -> None:
-        result = await b.type(typed)
+    async def scenario(user: Prompt) -> None:
+        result = await user.type(typed)
         assert not result["ok"] and said in result["error"]
-        assert not b.node.waiting
+        assert not user.engine.waiting
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_a_view_begins_after_the_earlier_commands() -> None:
-    async def scenario(b: Bench) -> None:
-        create = b.type("create c1")
-        view = b.type("view c1")
-        later = b.type("create c2")
+    async def scenario(user: Prompt) -> None:
+        create = user.type("create c1")
+        view = user.type("view c1")
+        later = user.type("create c2")
         for _ in range(5):
             await asyncio.sleep(0)
-        assert not b.node.reads and len(b.node.waiting) == 2
-        b.node.decide()
+        assert not user.engine.reads and len(user.engine.waiting) == 2
+        user.engine.decide()
         assert (await create)["ok"] and (await view)["ok"]
         assert not later.done()
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_a_view_without_a_majority_is_marked() -> None:
-    async def scenario(b: Bench) -> None:
-        await b.do("create c1")
-        b.node.majority = False
-        result = await b.do("view c1")
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        user.engine.majority = False
+        result = await user.do("view c1")
         assert result["ok"] and result["stale"]
-        assert b.node.reads[-1].cancelled(), "nobody waits for it any more"
-        command = Command(1, "view", ["c1"])
-        assert "(possibly stale: no majority reachable)" in b.session.show(command, result, PAPER)
-        missing = await b.do("view c9")
+        assert user.engine.reads[-1].cancelled(), "nobody waits for it any more"
+        assert "(possibly stale: no majority reachable)" in result.shown
+        missing = await user.do("view c9")
         assert not missing["ok"] and missing["stale"] and "no conversation 'c9'" in missing["error"]
-        assert (await b.do("viewall"))["stale"]
-        assert b.session.waiting_for(command) == "no majority reachable"
+        assert (await user.do("viewall"))["stale"]
+        assert user.executor.waiting_for(NODE_TABLE.parse(1, "view c1")) == "no majority reachable"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_a_busy_node_gets_the_rest_later_in_order() -> None:
-    async def scenario(b: Bench) -> None:
-        results = [b.type(f"create c{number}") for number in range(10)]
-        assert len(b.node.waiting) == 2
-        while b.node.waiting:
-            b.node.decide()
+    async def scenario(user: Prompt) -> None:
+        results = [user.type(f"create c{number}") for number in range(10)]
+        assert len(user.engine.waiting) == 2
+        while user.engine.waiting:
+            user.engine.decide()
             await asyncio.sleep(0)
         assert all([(await result)["ok"] for result in results])
-        assert list(b.node.store.conversations) == [f"c{number}" for number in range(10)]
+        assert list(user.engine.store.conversations) == [f"c{number}" for number in range(10)]
 
-    bench(scenario, room=2)
+    at_a_prompt(scenario, room=2)
 
 
 def test_a_node_that_is_busy_with_others_refuses() -> None:
-    async def scenario(b: Bench) -> None:
+    async def scenario(user: Prompt) -> None:
         for text in ("create c1", "viewall"):
-            result = await b.type(text)
+            result = await user.type(text)
             assert not result["ok"] and result["error"].startswith("busy")
 
-    bench(scenario, room=0)
+    at_a_prompt(scenario, room=0)
 
 
 def test_a_node_that_stops_says_that_the_outcome_is_not_known() -> None:
-    async def scenario(b: Bench) -> None:
-        result = b.type("create c1")
+    async def scenario(user: Prompt) -> None:
+        result = user.type("create c1")
         await asyncio.sleep(0)
-        b.session.on_outcome_unknown(b.node.waiting[0][1])
+        user.session.on_outcome_unknown(user.engine.waiting[0][1])
         assert "may still take effect" in (await result)["error"]
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_a_user_who_leaves_cancels_nothing_at_the_node() -> None:
-    async def scenario(b: Bench) -> None:
-        result = b.type("create c1")
+    async def scenario(user: Prompt) -> None:
+        result = user.type("create c1")
         await asyncio.sleep(0)
         result.cancel()
         await asyncio.wait([result])
-        b.node.decide()
-        assert "c1" in b.node.store.conversations
+        user.engine.decide()
+        assert "c1" in user.engine.store.conversations
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_answers_are_counted_and_listed_where_the_question_was_typed() -> None:
-    async def scenario(b: Bench) -> None:
-        await b.do("create c1")
-        await b.do("query c1 What?")
-        assert b.shown == [], "results say these"
-        b.candidates("c1", 1, 4, 1)
-        b.node.apply(Candidate("c1", 1, 3, None, "timeout", "slow", 30), 3)
-        assert b.shown == [
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        await user.do("query c1 What?")
+        assert user.shown == [], "results say these"
+        user.candidates("c1", 1, 4, 1)
+        user.engine.apply(Candidate("c1", 1, 3, None, "timeout", "slow", 30), 3)
+        assert user.shown == [
             "c1: 1 of 5 answers in", "c1: 2 of 5 answers in",
             "c1: 3 of 5 answers in (node 3 has none: timeout), view c1 shows them",
         ]
-        last = b.events[-1]
+        last = user.events[-1]
         assert last == {
             "event": "candidate", "context": "c1", "turn": 1, "node": 3, "have": 3, "of": 5,
             "error": "timeout", "model": "slow", "seconds": 30,
         }
-        b.candidates("c1", 1, 5, 2)
-        listed = b.shown[-1]
+        user.candidates("c1", 1, 5, 2)
+        listed = user.shown[-1]
         assert "[1] model-1 1.2 s" in listed and "answer of 5" in listed and "no answer: timeout" in listed
         assert listed.index("[1]") < listed.index("[2]") < listed.index("[5]") < listed.index("choose c1 N")
-        await b.do("choose c1 1")
-        assert b.shown[-1] == listed
+        await user.do("choose c1 1")
+        assert user.shown[-1] == listed
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_elsewhere_one_line_says_it() -> None:
-    async def scenario(b: Bench) -> None:
-        b.node.apply(Create("c1"), 3)
-        b.node.apply(Query("c1", "What\nis \x1b[2Jthis?"), 3)
-        b.candidates("c1", 1, 1, 2, 3, 4, 5)
-        b.node.apply(Choose("c1", 4), 5)
-        assert b.shown == [
+    async def scenario(user: Prompt) -> None:
+        user.engine.apply(Create("c1"), 3)
+        user.engine.apply(Query("c1", "What\nis \x1b[2Jthis?"), 3)
+        user.candidates("c1", 1, 1, 2, 3, 4, 5)
+        user.engine.apply(Choose("c1", 4), 5)
+        assert user.shown == [
             "c1: created", "c1: question from node 3: What is ^[[2Jthis?", "c1: 5 answers in: view c1",
             "c1: node 4's answer chosen",
         ]
-        assert [event["event"] for event in b.events] == ["created", "query", *["candidate"] * 5, "chosen"]
-        assert b.events[1] == {
+        assert [event["event"] for event in user.events] == ["created", "query", *["candidate"] * 5, "chosen"]
+        assert user.events[1] == {
             "event": "query", "context": "c1", "turn": 1, "origin": 3, "text": "What\nis \x1b[2Jthis?"
         }
-        assert b.events[-1] == {"event": "chosen", "context": "c1", "turn": 1, "origin": 5, "node": 4}
-        b.node.apply(Choose("c1", 2), 5)
-        assert len(b.events) == 8, "what was refused is no news"
+        assert user.events[-1] == {"event": "chosen", "context": "c1", "turn": 1, "origin": 5, "node": 4}
+        user.engine.apply(Choose("c1", 2), 5)
+        assert len(user.events) == 8, "what was refused is not told"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_the_leaders_answer_is_shown_everywhere() -> None:
-    async def scenario(b: Bench) -> None:
-        await b.do("create c1")
-        await b.do("ask c1 What?")
-        b.node.apply(Answer("c1", 1, 4, None, "timeout", "m", 1), 4)
-        b.node.apply(Answer("c1", 1, 5, "This.", None, "m", 2), 5)
-        assert b.shown[0] == "c1: node 4 has no answer: timeout; the next one is asked"
-        assert b.shown[1] == "c1: answer\n    [5] m 2.0 s\n        This."
-        assert b.events[-1] == {
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        await user.do("ask c1 What?")
+        user.engine.apply(Answer("c1", 1, 4, None, "timeout", "m", 1), 4)
+        user.engine.apply(Answer("c1", 1, 5, "This.", None, "m", 2), 5)
+        assert user.shown[0] == "c1: node 4 has no answer: timeout; the next one is asked"
+        assert user.shown[1] == "c1: answer\n    [5] m 2.0 s\n        This."
+        assert user.events[-1] == {
             "event": "answer", "context": "c1", "turn": 1, "node": 5, "text": "This.", "model": "m", "seconds": 2
         }
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_leaders() -> None:
-    async def scenario(b: Bench) -> None:
+    async def scenario(user: Prompt) -> None:
         for leader in (None, 4, 4, None, 5):
-            b.session.on_leader(leader)
-        assert [event["leader"] for event in b.events] == [4, None, 5]
-        assert b.shown == ["leader: node 4", "leader: none", "leader: node 5"]
+            user.session.on_leader(leader)
+        assert [event["leader"] for event in user.events] == [4, None, 5]
+        assert user.shown == ["leader: node 4", "leader: none", "leader: node 5"]
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_status_does_not_wait() -> None:
-    async def scenario(b: Bench) -> None:
-        b.type("create c1")
-        result = await b.type("status")
+    async def scenario(user: Prompt) -> None:
+        user.type("create c1")
+        result = await user.type("status")
         assert result["ok"] and result["queued"] == 1
-        assert "leader    4" in b.session.show(Command(1, "status"), result, PAPER)
+        assert "leader    4" in result.shown
         line = "node 2 follower | leader 4 | <4,4,8> | decided 7 applied 7 | queue 1 | links 3/4"
-        assert b.session.status_line() == line and b.session.status_line(80) == line
+        assert user.executor.status_line() == line and user.executor.status_line(80) == line
         medium = "node 2 follower | leader 4 | <4,4,8> | applied 7 of 7 | queue 1 | links 3/4"
-        assert b.session.status_line(79) == medium == b.session.status_line(len(medium))
-        assert b.session.status_line(60) == "2 follower|leader 4|<4,4,8>|7/7|q1|links 3"
+        assert user.executor.status_line(79) == medium == user.executor.status_line(len(medium))
+        assert user.executor.status_line(60) == "2 follower|leader 4|<4,4,8>|7/7|q1|links 3"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_completion() -> None:
-    async def scenario(b: Bench) -> None:
-        await b.do("create c1")
-        await b.do("create c2")
-        await b.do("query c1 a")
-        b.candidates("c1", 1, 3, 5)
-        b.node.apply(Candidate("c1", 1, 4, None, "timeout"), 4)
-        assert list(b.session.complete(["view"])) == ["c1", "c2"]
-        assert list(b.session.complete(["choose", "c1"])) == ["3", "5", "auto"]
-        assert list(b.session.complete(["choose"])) == ["c1", "c2", "3", "5", "auto"], "only c1 waits for a choice"
-        assert list(b.session.complete(["view", "c1"])) == ["--all-candidates", "--votes"]
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        await user.do("create c2")
+        await user.do("query c1 a")
+        user.candidates("c1", 1, 3, 5)
+        user.engine.apply(Candidate("c1", 1, 4, None, "timeout"), 4)
+        for name in ("view", "last"):
+            assert list(NODE_TABLE.complete(user.executor, [name])) == ["c1", "c2"]
+        assert list(NODE_TABLE.complete(user.executor, ["choose", "c1"])) == ["3", "5", "auto"]
+        choices = list(NODE_TABLE.complete(user.executor, ["choose"]))
+        assert choices == ["c1", "c2", "3", "5", "auto"], "only c1 waits for a choice"
+        assert list(NODE_TABLE.complete(user.executor, ["view", "c1"])) == ["--all-candidates", "--votes"]
         for words in (["create"], ["status"], ["cancel", "c1"], ["choose", "c2"], ["choose", "c9"]):
-            assert list(b.session.complete(words)) == []
+            assert list(NODE_TABLE.complete(user.executor, words)) == []
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_every_example_is_a_command() -> None:
-    for usage in COMMANDS.values():
-        assert parse(1, usage.example, COMMANDS).name == usage.name
+    for entry in NODE_TABLE.entries.values():
+        usage = entry.usage
+        assert NODE_TABLE.parse(1, usage.example or usage.name).entry is entry
         with pytest.raises(UsageError):
-            parse(1, usage.name + " a" * (usage.most + 1) if not usage.text else usage.name, COMMANDS)
+            NODE_TABLE.parse(1, usage.name + " a" * (usage.most + 1) if not usage.text else usage.name)

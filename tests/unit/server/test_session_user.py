@@ -8,217 +8,216 @@ from typing import Any
 
 import pytest
 
-from console import Command
-from console.usage import UsageError
+from console import UsageError
 from kvstore.operations import Candidate, Choose, Create, Query
 from paxos.ballot import ballot
 from server.event_feed import Level
 from server.explain_text import Phase, Sentence
-from tests.unit.server.session_tools import ME, PAPER, Bench, bench
+from tests.unit.server.session_tools import ME, Prompt, at_a_prompt
 
 
-async def two_conversations(b: Bench) -> None:
-    await b.do("create c1")
-    await b.do("create c2")
+async def two_conversations(user: Prompt) -> None:
+    await user.do("create c1")
+    await user.do("create c2")
 
 
 def test_the_conversation_that_is_meant_may_be_left_out() -> None:
-    async def scenario(b: Bench) -> None:
-        await two_conversations(b)
-        assert b.session.prompt() == ""
-        assert await b.do("use c1") == {"ok": True, "context": "c1"}
-        assert b.session.prompt() == " c1"
-        assert await b.do("query hello   world") == {"ok": True, "context": "c1", "turn": 1}
-        assert b.node.store.conversations["c1"].turns[0].text == "hello   world", "verbatim"
-        b.candidates("c1", 1, 3)
-        assert (await b.do("choose 3"))["context"] == "c1"
-        assert [turn["query"] for turn in (await b.do("view"))["turns"]] == ["hello   world"]
-        assert (await b.do("view --all-candidates"))["context"] == "c1"
-        assert (await b.do("query c2 hello"))["context"] == "c2", "the first word is a conversation"
-        assert (await b.do("view c2"))["context"] == "c2"
-        assert "no conversation 'c9'" in (await b.do("view c9"))["error"]
+    async def scenario(user: Prompt) -> None:
+        await two_conversations(user)
+        assert user.executor.prompt() == ""
+        assert await user.do("use c1") == {"ok": True, "context": "c1"}
+        assert user.executor.prompt() == " c1"
+        assert await user.do("query hello   world") == {"ok": True, "context": "c1", "turn": 1}
+        assert user.engine.store.conversations["c1"].turns[0].text == "hello   world", "verbatim"
+        user.candidates("c1", 1, 3)
+        assert (await user.do("choose 3"))["context"] == "c1"
+        assert [turn["query"] for turn in (await user.do("view"))["turns"]] == ["hello   world"]
+        assert (await user.do("view --all-candidates"))["context"] == "c1"
+        assert (await user.do("query c2 hello"))["context"] == "c2", "the first word is a conversation"
+        assert (await user.do("view c2"))["context"] == "c2"
+        assert "no conversation 'c9'" in (await user.do("view c9"))["error"]
         with pytest.raises(UsageError, match="too few words: type query C TEXT"):
-            b.type("query c1")
-        assert (await b.do("ask what?"))["context"] == "c1"
-        assert (await b.do("cancel"))["context"] == "c1"
-        assert await b.do("use") == {"ok": True, "context": None}
+            user.type("query c1")
+        assert (await user.do("ask what?"))["context"] == "c1"
+        assert (await user.do("cancel"))["context"] == "c1"
+        assert await user.do("use") == {"ok": True, "context": None}
         with pytest.raises(UsageError, match="too few words"):
-            b.type("view")
-        assert (await b.do("query hello world"))["error"] == "no conversation 'hello': create hello makes it"
+            user.type("view")
+        assert (await user.do("query hello world"))["error"] == "no conversation 'hello': create hello makes it"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_use_counts_for_the_lines_that_follow_at_once() -> None:
-    async def scenario(b: Bench) -> None:
-        results = [b.type(text) for text in ("create c1", "use c1", "query hello world", "create c2", "query c2 again")]
-        while b.node.waiting:
-            b.node.decide()
+    async def scenario(user: Prompt) -> None:
+        typed = ("create c1", "use c1", "query hello world", "create c2", "query c2 again")
+        results = [user.type(text) for text in typed]
+        while user.engine.waiting:
+            user.engine.decide()
         answers = [await result for result in results]
         assert all(answer["ok"] for answer in answers)
         assert [answer["context"] for answer in answers] == ["c1", "c1", "c1", "c2", "c2"]
-        refused = await b.do("use nowhere")
+        refused = await user.do("use nowhere")
         assert not refused["ok"] and "no conversation 'nowhere'" in refused["error"]
-        assert b.session.prompt() == " c1", "as before"
+        assert user.executor.prompt() == " c1", "as before"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_a_number_is_enough_when_one_conversation_waits_for_a_choice() -> None:
-    async def scenario(b: Bench) -> None:
-        await two_conversations(b)
+    async def scenario(user: Prompt) -> None:
+        await two_conversations(user)
         with pytest.raises(UsageError, match="too few words: type choose C N"):
-            b.type("choose 3")
-        await b.do("query c1 why?")
-        b.candidates("c1", 1, 3)
-        assert b.type("choose 3") and b.node.waiting[0][0] == Choose("c1", 3, 1)
-        await b.do("ask c2 who?")
-        await b.do("query c1 again")
-        b.candidates("c1", 2, 4)
-        assert (await b.do("choose 4"))["context"] == "c1", "an `ask` waits for no choice"
-        await b.do("cancel c2")
-        await b.do("query c1 a")
-        await b.do("query c2 b")
+            user.type("choose 3")
+        await user.do("query c1 why?")
+        user.candidates("c1", 1, 3)
+        assert user.type("choose 3") and user.engine.waiting[0][0] == Choose("c1", 3, 1)
+        await user.do("ask c2 who?")
+        await user.do("query c1 again")
+        user.candidates("c1", 2, 4)
+        assert (await user.do("choose 4"))["context"] == "c1", "an `ask` waits for no choice"
+        await user.do("cancel c2")
+        await user.do("query c1 a")
+        await user.do("query c2 b")
         with pytest.raises(UsageError, match="which conversation\\? Waiting for a choice are c1, c2: type choose C N"):
-            b.type("choose 3")
+            user.type("choose 3")
         with pytest.raises(UsageError, match="too few words"):
-            b.type("choose c1")
+            user.type("choose c1")
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_the_log() -> None:
-    async def scenario(b: Bench) -> None:
-        assert b.session.show(Command(1, "log"), await b.do("log"), PAPER) == "nothing has been applied here yet"
-        await b.do("create c1")
-        b.node.apply(Query("c1", "why\nthen?"), 3)
-        await b.do("choose c1 9")
-        result = await b.do("log")
+    async def scenario(user: Prompt) -> None:
+        assert (await user.do("log")).shown == "nothing has been applied here yet"
+        await user.do("create c1")
+        user.engine.apply(Query("c1", "why\nthen?"), 3)
+        await user.do("choose c1 9")
+        result = await user.do("log")
         assert result["kept"] == 1000 and [entry["position"] for entry in result["log"]] == [1, 2, 3]
         assert result["log"][1] == {
             "position": 2, "ballot": [4, 4, 2], "origin": 3, "incarnation": 1, "number": 2, "at": 1_700_000_000.0,
             "command": "query", "context": "c1", "turn": 1, "node": None, "text": "why\nthen?", "error": None,
         }
         assert "nothing to choose from" in result["log"][2]["error"]
-        shown = b.session.show(Command(1, "log"), result, PAPER)
-        assert "<4,4,2>" in shown and "why then?" in shown and "refused" in shown
-        assert [entry["position"] for entry in (await b.do("log 1"))["log"]] == [3]
+        assert "<4,4,2>" in result.shown and "why then?" in result.shown and "refused" in result.shown
+        assert [entry["position"] for entry in (await user.do("log 1"))["log"]] == [3]
         for wrong in ("log x", "log -1"):
-            assert "number of operations; type log [N]" in (await b.do(wrong))["error"]
+            assert "number of operations; type log [N]" in (await user.do(wrong))["error"]
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_explanations() -> None:
-    async def scenario(b: Bench) -> None:
-        assert (await b.do("explain ON")) == {"ok": True, "explain": True}
-        assert b.listening is not None
-        b.listening([Sentence(Phase.PREPARE, ballot((4, 2), 17), "I stand for leader")])
-        assert b.events[-1] == {
+    async def scenario(user: Prompt) -> None:
+        assert (await user.do("explain ON")) == {"ok": True, "explain": True}
+        assert user.listening is not None
+        user.listening([Sentence(Phase.PREPARE, ballot((4, 2), 17), "I stand for leader")])
+        assert user.events[-1] == {
             "event": "explain", "phase": "prepare", "ballot": [4, 2, 17], "text": "I stand for leader"
         }
-        assert b.shown[-1] == "· I stand for leader"
-        assert (await b.do("explain off")) == {"ok": True, "explain": False} and b.listening is None
-        assert "neither on nor off" in (await b.do("explain maybe"))["error"]
-        await b.do("explain on")
-        b.session.close()
-        assert b.listening is None, "who has gone does not listen"
+        assert user.shown[-1] == "· I stand for leader"
+        assert (await user.do("explain off")) == {"ok": True, "explain": False} and user.listening is None
+        assert "neither on nor off" in (await user.do("explain maybe"))["error"]
+        await user.do("explain on")
+        user.session.close()
+        assert user.listening is None, "who has gone does not listen"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_quiet_and_verbose() -> None:
-    async def elsewhere(b: Bench) -> list[str]:
+    async def elsewhere(user: Prompt) -> list[str]:
         """What is said of things that happen elsewhere."""
-        said, events = len(b.shown), len(b.events)
-        name = f"x{b.node.position}"
-        b.node.apply(Create(name), 3)
-        b.node.apply(Query(name, "why?"), 3)
-        b.candidates(name, 1, 1, 2, 3, 4, 5)
-        b.node.apply(Choose(name, 9), 3)
-        quiet = b.session._news.level is Level.QUIET
-        assert len(b.events) - events == 0 if quiet else len(b.events) - events >= 7
-        return b.shown[said:]
+        said, events = len(user.shown), len(user.events)
+        name = f"x{user.engine.position}"
+        user.engine.apply(Create(name), 3)
+        user.engine.apply(Query(name, "why?"), 3)
+        user.candidates(name, 1, 1, 2, 3, 4, 5)
+        user.engine.apply(Choose(name, 9), 3)
+        quiet = user.session.level is Level.QUIET
+        assert len(user.events) - events == 0 if quiet else len(user.events) - events >= 7
+        return user.shown[said:]
 
-    async def scenario(b: Bench) -> None:
-        assert len(await elsewhere(b)) == 3
-        assert await b.do("quiet") == {"ok": True, "level": "quiet"}
-        assert await elsewhere(b) == []
-        await b.do("create c1")
-        await b.do("query c1 mine?")
-        b.candidates("c1", 1, 1, 2, 3, 4, 5)
-        assert len(b.shown) == 4 and "choose c1 N" in b.shown[-1], "the answers to one's own question"
-        await b.do("verbose")
-        loud = await elsewhere(b)
+    async def scenario(user: Prompt) -> None:
+        assert len(await elsewhere(user)) == 3
+        assert await user.do("quiet") == {"ok": True, "level": "quiet"}
+        assert await elsewhere(user) == []
+        await user.do("create c1")
+        await user.do("query c1 mine?")
+        user.candidates("c1", 1, 1, 2, 3, 4, 5)
+        assert len(user.shown) == 4 and "choose c1 N" in user.shown[-1], "the answers to one's own question"
+        await user.do("verbose")
+        loud = await elsewhere(user)
         assert len(loud) == 8 and "(2 of 5): answer of 2" in loud[3] and "choose from node 3 refused" in loud[-1]
-        await b.do("normal")
-        assert len(await elsewhere(b)) == 3
+        await user.do("normal")
+        assert len(await elsewhere(user)) == 3
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_where_nobody_sits_only_the_leader_is_told_until_somebody_asks_for_more() -> None:
-    async def scenario(b: Bench) -> None:
-        b.session._news.level = Level.CALM
-        b.session.on_leader(4)
-        b.node.apply(Create("x"), 3)
-        b.node.apply(Query("x", "why?"), 3)
-        b.candidates("x", 1, 1, 2, 3, 4, 5)
-        b.node.apply(Choose("x", 3), 3)
-        assert b.shown == ["leader: node 4"]
-        await b.do("create c1")
-        await b.do("query c1 mine?")
-        b.candidates("c1", 1, 1, 2, 3, 4, 5)
-        assert "choose c1 N" in b.shown[-1], "the answers to one's own question"
-        await b.do("normal")
-        b.node.apply(Create("y"), 3)
-        assert b.shown[-1] == "y: created"
+    async def scenario(user: Prompt) -> None:
+        user.session.level = Level.CALM
+        user.session.on_leader(4)
+        user.engine.apply(Create("x"), 3)
+        user.engine.apply(Query("x", "why?"), 3)
+        user.candidates("x", 1, 1, 2, 3, 4, 5)
+        user.engine.apply(Choose("x", 3), 3)
+        assert user.shown == ["leader: node 4"]
+        await user.do("create c1")
+        await user.do("query c1 mine?")
+        user.candidates("c1", 1, 1, 2, 3, 4, 5)
+        assert "choose c1 N" in user.shown[-1], "the answers to one's own question"
+        await user.do("normal")
+        user.engine.apply(Create("y"), 3)
+        assert user.shown[-1] == "y: created"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_another_session_of_this_node_is_somebody_else() -> None:
-    async def scenario(b: Bench) -> None:
-        b.node.apply(Create("c1"), ME)
-        assert b.shown == ["c1: created"]
-        await b.do("create c2")
-        assert b.shown == ["c1: created"], "the result says it"
+    async def scenario(user: Prompt) -> None:
+        user.engine.apply(Create("c1"), ME)
+        assert user.shown == ["c1: created"]
+        await user.do("create c2")
+        assert user.shown == ["c1: created"], "the result says it"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_a_conversation_leaves_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    async def scenario(b: Bench) -> None:
-        await b.do("create c1")
-        await b.do("query c1 why?")
-        b.candidates("c1", 1, 1, 2)
-        await b.do("choose c1 2")
-        await b.do("query c1 and?")
-        b.node.apply(Candidate("c1", 2, 1, None, "timeout", "m", 1), 1)
-        exported = await b.do("export c1 my talk.json")
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        await user.do("query c1 why?")
+        user.candidates("c1", 1, 1, 2)
+        await user.do("choose c1 2")
+        await user.do("query c1 and?")
+        user.engine.apply(Candidate("c1", 2, 1, None, "timeout", "m", 1), 1)
+        exported = await user.do("export c1 my talk.json")
         path = str(tmp_path / "my talk.json")
         assert exported == {"ok": True, "context": "c1", "file": path, "turns": 2, "stale": False}
         (tmp_path / "my talk.json").rename("talk.json")
-        importing = b.type("import talk.json c3")
-        viewing = b.type("query c3 next?")
+        importing = user.type("import talk.json c3")
+        viewing = user.type("query c3 next?")
         while not viewing.done():
-            await b.step()
+            await user.step()
         assert await importing == {"ok": True, "context": "c3", "turns": 2, "given_up": [2]}
         assert (await viewing)["turn"] == 3, "what follows is about what the file brings"
-        before, after = (await b.do("view c1"))["turns"], (await b.do("view c3"))["turns"]
+        before, after = (await user.do("view c1"))["turns"], (await user.do("view c3"))["turns"]
         assert after[0] == before[0] and after[1] == {**before[1], "cancelled": True}
-        restored = [event for event in b.events if event["event"] == "restored"]
+        restored = [event for event in user.events if event["event"] == "restored"]
         assert [(event["context"], event["turn"], event["origin"]) for event in restored] == [("c3", 2, ME)]
-        taken = await b.do("import talk.json")
+        taken = await user.do("import talk.json")
         assert not taken["ok"] and "a conversation 'c1' already" in taken["error"]
-        assert "cannot read" in (await b.do("import nothing.json"))["error"]
+        assert "cannot read" in (await user.do("import nothing.json"))["error"]
         (tmp_path / "talk.json").write_text(json.dumps({"format": "x"}))
-        assert "no conversation that" in (await b.do("import talk.json c4"))["error"]
-        assert "no conversation 'c9'" in (await b.do("export c9 x.md"))["error"]
+        assert "no conversation that" in (await user.do("import talk.json c4"))["error"]
+        assert "no conversation 'c9'" in (await user.do("export c9 x.md"))["error"]
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 @pytest.mark.parametrize("damage", [
@@ -233,12 +232,12 @@ def test_damage_half_way_leaves_no_half_of_a_conversation(
     talk = {"format": "consensusllm-conversation", "version": 1, "context": "c1", "turns": turns}
     (tmp_path / "talk.json").write_text(json.dumps(talk))
 
-    async def scenario(b: Bench) -> None:
-        result = await b.do("import talk.json")
+    async def scenario(user: Prompt) -> None:
+        result = await user.do("import talk.json")
         assert not result["ok"] and "talk.json" in result["error"]
-        assert b.node.position == 0, "nothing was proposed"
+        assert user.engine.position == 0, "nothing was proposed"
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 def test_an_import_is_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,35 +247,54 @@ def test_an_import_is_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     talk = {"format": "consensusllm-conversation", "version": 1, "context": "c1", "turns": turns}
     (tmp_path / "talk.json").write_text(json.dumps(talk))
 
-    async def scenario(b: Bench) -> None:
-        assert (await b.do("import talk.json"))["turns"] == 9
-        assert b.node.position == 1
-        assert (await b.do("import talk.json c2 --chosen"))["turns"] == 9
-        (turn, *_) = (await b.do("view c2"))["turns"]
+    async def scenario(user: Prompt) -> None:
+        assert (await user.do("import talk.json"))["turns"] == 9
+        assert user.engine.position == 1
+        assert (await user.do("import talk.json c2 --chosen"))["turns"] == 9
+        (turn, *_) = (await user.do("view c2"))["turns"]
         assert list(turn["candidates"]) == ["4"] and turn["chosen"] == 4
-        assert (await b.do("import talk.json c3 c4"))["kind"] == "usage"
-        b.node.apply(Create("c5"), 3)
-        late = await b.do("import talk.json c5")
+        assert (await user.do("import talk.json c3 c4"))["kind"] == "usage"
+        user.engine.apply(Create("c5"), 3)
+        late = await user.do("import talk.json c5")
         assert late == {"ok": False, "context": "c5", "error": "there is a conversation 'c5' already"}
 
-    bench(scenario)
+    at_a_prompt(scenario)
 
 
 
 def test_only_nodes_that_there_are_can_be_asked_again() -> None:
-    async def scenario(b: Bench) -> None:
-        b.session._members = (1, 2, 3, 4, 5)
-        await b.do("create c1")
-        await b.do("query c1 why?")
-        result = await b.type("retry c1 7")
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        await user.do("query c1 why?")
+        result = await user.type("retry c1 7")
         assert not result["ok"] and "there is no node 7" in result["error"]
-        assert (await b.do("retry c1 3"))["node"] == 3
+        assert (await user.do("retry c1 3"))["node"] == 3
 
-    bench(scenario)
+    at_a_prompt(scenario)
+
+
+def test_the_last_question_alone() -> None:
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        assert await user.do("last c1") == {"ok": True, "context": "c1", "turn": 0, "last": None, "stale": False}
+        assert (await user.do("last c1")).shown == "no questions yet"
+        for question in ("why?", "and then?"):
+            await user.do(f"query c1 {question}")
+            user.candidates("c1", len(user.session.conversations["c1"].turns), 3)
+            await user.do("choose c1 3")
+        await user.do("use c1")
+        answered = await user.do("last")
+        assert (answered["turn"], answered["last"]) == (2, (await user.do("view"))["turns"][1])
+        assert answered.shown == "2.  and then?\n    [3] model-3 1.2 s  chosen\n        answer of 3"
+        user.engine.majority = False
+        assert (await user.do("last")).shown.endswith("(possibly stale: no majority reachable)")
+        assert (await user.do("last c9"))["error"] == "no conversation 'c9': viewall shows all"
+
+    at_a_prompt(scenario)
 
 
 def test_a_log_of_nothing_is_a_mistake() -> None:
-    async def scenario(b: Bench) -> None:
-        assert "0 operations are none" in (await b.type("log 0"))["error"]
+    async def scenario(user: Prompt) -> None:
+        assert "0 operations are none" in (await user.type("log 0"))["error"]
 
-    bench(scenario)
+    at_a_prompt(scenario)

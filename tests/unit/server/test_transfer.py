@@ -8,12 +8,14 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from api.conversation import Conversation
 from kvstore.operations import Restored, unpack
 from server.transfer import TransferError, parse, read, to_json, to_markdown, write
 
-TALK: dict[str, Any] = {
+TALK = msgspec.convert({
     "context": "c1",
     "turns": [
         {
@@ -26,7 +28,7 @@ TALK: dict[str, Any] = {
         },
         {"query": "Open?", "kind": "ask", "chosen": None, "cancelled": False, "candidates": {}},
     ],
-}
+}, Conversation, strict=False)
 MARKDOWN = """\
 # c1
 

@@ -41,7 +41,7 @@ persists = st.builds(
     decided=st.none() | small,
     compacted=st.none() | small,
     roster=st.none() | rosters,
-    standing=st.none() | st.sampled_from(VoterStatus),
+    voter_status=st.none() | st.sampled_from(VoterStatus),
     incarnation=st.none() | st.integers(1, 50),
     snapshot=st.none() | snapshots,
 )

@@ -1,0 +1,66 @@
+"""Conversations as results and events show them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+from api.base import Record
+
+
+class Response(Record, frozen=True, kw_only=True):
+    """What one node's LLM said: `text`, or an `error` that says why there is none."""
+
+    text: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    model: str
+    seconds: float
+    """How long the LLM took."""
+    seen: int | UnsetType = UNSET
+    """The LLM saw so many of the `before` earlier turns; both are left out if it saw all."""
+    before: int | UnsetType = UNSET
+
+
+class Vote(Record, frozen=True, kw_only=True):
+    """How one node's LLM ranks the answers: `order` has their nodes, best first; or an `error` why it abstains."""
+
+    order: list[int] | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    model: str
+
+
+class Poll(Record, frozen=True, kw_only=True):
+    """The nodes' LLMs choose."""
+
+    number: int
+    """Counts the polls of a turn from 1."""
+    open: bool
+    points: dict[int, int]
+    """By the node whose answer gets them."""
+    votes: dict[int, Vote]
+    """By the node that ranks."""
+
+
+class Turn(Record, frozen=True, kw_only=True):
+    """A question and its answers."""
+
+    query: str
+    kind: Literal["query", "ask"]
+    """Who answers: every node, or the leader alone."""
+    candidates: dict[int, Response]
+    """By the node that answers."""
+    chosen: int | None
+    """The node whose answer stands."""
+    cancelled: bool
+    poll: Poll | UnsetType = UNSET
+    """The last one, if there was any."""
+
+    @property
+    def open(self) -> bool:
+        return self.chosen is None and not self.cancelled
+
+
+class Conversation(Record, frozen=True, kw_only=True):
+    context: str
+    turns: list[Turn]

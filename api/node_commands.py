@@ -1,0 +1,135 @@
+"""What a node's user may ask for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from api.base import Command
+from api.node_results import (
+    CancelResult,
+    ChooseResult,
+    CreateResult,
+    ExplainResult,
+    ExportResult,
+    ImportResult,
+    LastResult,
+    LevelResult,
+    LogResult,
+    QueryResult,
+    RetryResult,
+    StatusResult,
+    UseResult,
+    ViewallResult,
+    ViewResult,
+)
+
+
+class CreateCommand(Command[CreateResult], frozen=True, tag="create"):
+    """Begins a conversation."""
+
+    context: str
+
+
+class QueryCommand(Command[QueryResult], frozen=True, tag="query"):
+    """Asks every node's LLM."""
+
+    context: str
+    text: str
+
+
+class AskCommand(Command[QueryResult], frozen=True, tag="ask"):
+    """Asks the leader's LLM alone."""
+
+    context: str
+    text: str
+
+
+class ChooseCommand(Command[ChooseResult], frozen=True, tag="choose"):
+    """Takes the answer of a node, or has the nodes choose."""
+
+    context: str
+    node: int | Literal["auto"]
+
+
+class CancelCommand(Command[CancelResult], frozen=True, tag="cancel"):
+    """Gives up the open question."""
+
+    context: str
+
+
+class RetryCommand(Command[RetryResult], frozen=True, tag="retry"):
+    """Asks the open question again, all nodes or one."""
+
+    context: str
+    node: int | None = None
+
+
+class ViewCommand(Command[ViewResult], frozen=True, tag="view"):
+    """A conversation, up to date. `all_candidates` and `votes` are about what people are shown."""
+
+    context: str
+    all_candidates: bool = False
+    votes: bool = False
+
+
+class LastCommand(Command[LastResult], frozen=True, tag="last"):
+    """The last turn of a conversation, up to date."""
+
+    context: str
+
+
+class ViewallCommand(Command[ViewallResult], frozen=True, tag="viewall"):
+    """All conversations, up to date. People are shown a table, unless they want them in `full`."""
+
+    full: bool = False
+
+
+class UseCommand(Command[UseResult], frozen=True, tag="use"):
+    """Makes this the conversation that is meant when none is named; null ends that."""
+
+    context: str | None = None
+
+
+class LogCommand(Command[LogResult], frozen=True, tag="log"):
+    """The last `count` decided operations that this node applied."""
+
+    count: int = 10
+
+
+class ExplainCommand(Command[ExplainResult], frozen=True, tag="explain"):
+    """Has the node explain each step of the protocol, as events."""
+
+    on: bool
+
+
+class ExportCommand(Command[ExportResult], frozen=True, tag="export"):
+    """Writes a conversation to a .md or .json file of the node's machine; overwrites one only with `force`."""
+
+    context: str
+    file: str
+    force: bool = False
+
+
+class ImportCommand(Command[ImportResult], frozen=True, tag="import"):
+    """Makes a conversation of an export, under another name if there is a `context`; with `chosen`, only the answers
+    that were chosen come in."""
+
+    file: str
+    context: str | None = None
+    chosen: bool = False
+
+
+class QuietCommand(Command[LevelResult], frozen=True, tag="quiet"):
+    """Only answers to this user's own questions are told, as events and in words."""
+
+
+class NormalCommand(Command[LevelResult], frozen=True, tag="normal"):
+    """What happens elsewhere is told, in words only briefly."""
+
+
+class VerboseCommand(Command[LevelResult], frozen=True, tag="verbose"):
+    """All that happens elsewhere is told, refused operations too."""
+
+
+class StatusCommand(Command[StatusResult], frozen=True, tag="status"):
+    """What this node knows of the cluster; answers at once."""

@@ -1,0 +1,185 @@
+"""What a node tells. `origin` is the node where an operation was submitted."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+from api.base import Event
+from api.conversation import Poll
+
+
+class ReadyEvent(Event, frozen=True, tag="ready"):
+    node: int
+    llm: str
+    """Which LLM it asks, and why that one."""
+
+
+class ConnectedEvent(Event, frozen=True, tag="connected"):
+    """The node reaches the network."""
+
+
+class DisconnectedEvent(Event, frozen=True, tag="disconnected"):
+    reason: str
+
+
+class RefusedEvent(Event, frozen=True, tag="refused"):
+    """The network refuses this node; or the node refuses this client."""
+
+    reason: str
+
+
+class LearnerEvent(Event, frozen=True, tag="learner"):
+    """This node's disk is new: it follows without a vote."""
+
+    node: int
+
+
+class FailedEvent(Event, frozen=True, tag="failed"):
+    """The node stops."""
+
+    error: str
+
+
+class LeaderEvent(Event, frozen=True, tag="leader"):
+    """The node sees another leader, or none."""
+
+    leader: int | None
+
+
+class ExplainEvent(Event, frozen=True, tag="explain"):
+    """One step of the protocol, in words."""
+
+    phase: str
+    ballot: tuple[int, int, int] | None
+    text: str
+
+
+class CreatedEvent(Event, frozen=True, tag="created"):
+    context: str
+    origin: int
+
+
+class RestoredEvent(Event, frozen=True, tag="restored"):
+    """A conversation was imported, with turns up to this one."""
+
+    context: str
+    turn: int | None
+    origin: int
+
+
+class QueryEvent(Event, frozen=True, tag="query"):
+    context: str
+    turn: int
+    origin: int
+    text: str
+
+
+class AskEvent(Event, frozen=True, tag="ask"):
+    context: str
+    turn: int
+    origin: int
+    text: str
+
+
+class ProgressEvent(Event, frozen=True, tag="progress"):
+    """The LLM of a node has begun with its answer, or has so many tokens of it. Only who asked is told."""
+
+    context: str
+    turn: int
+    node: int
+    state: Literal["thinking", "writing"]
+    tokens: int | UnsetType = UNSET
+
+
+class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
+    """The answer of a node to a query, or the `error` that says why there is none: `have` of `of` are in now."""
+
+    context: str
+    turn: int
+    node: int
+    have: int
+    of: int
+    text: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    model: str
+    seconds: float
+    seen: int | UnsetType = UNSET
+    before: int | UnsetType = UNSET
+
+
+class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
+    """The leader's answer to an ask. With an `error`, the next node is asked."""
+
+    context: str
+    turn: int
+    node: int
+    text: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    model: str
+    seconds: float
+    seen: int | UnsetType = UNSET
+    before: int | UnsetType = UNSET
+
+
+class ChosenEvent(Event, frozen=True, kw_only=True, tag="chosen"):
+    """The answer of `node` stands; with a `poll`, the nodes chose it."""
+
+    context: str
+    turn: int
+    origin: int
+    poll: Poll | UnsetType = UNSET
+    node: int
+
+
+class NoChoiceEvent(Event, frozen=True, tag="no_choice"):
+    """A poll is over in which no node could rank the answers."""
+
+    context: str
+    turn: int
+    origin: int
+    poll: Poll
+
+
+class CancelledEvent(Event, frozen=True, tag="cancelled"):
+    context: str
+    turn: int
+    origin: int
+
+
+class RetriedEvent(Event, frozen=True, tag="retried"):
+    """An open question is asked again, all nodes or `node` alone."""
+
+    context: str
+    turn: int
+    origin: int
+    node: int | None
+
+
+class PollEvent(Event, frozen=True, tag="poll"):
+    """The nodes are ranking the answers."""
+
+    context: str
+    turn: int
+    origin: int
+
+
+class RankingEvent(Event, frozen=True, kw_only=True, tag="ranking"):
+    """How a node ranks the answers, best first, or why it abstains."""
+
+    context: str
+    turn: int
+    node: int
+    order: list[int] | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    model: str
+
+
+class OperationRefusedEvent(Event, frozen=True, tag="operation_refused"):
+    """What another user wanted was refused; told after `verbose` only."""
+
+    command: str
+    context: str
+    origin: int
+    error: str

@@ -1,0 +1,179 @@
+"""What a node answers to its commands."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+from api.base import Failure, Record, Result
+from api.conversation import Conversation, Turn
+
+
+class RefusedResult(Failure, frozen=True):
+    """The operation was refused where it was decided, or is not possible here; nothing has changed."""
+
+    context: str | UnsetType = UNSET
+    node: int | UnsetType = UNSET
+    """The one that `choose` or `retry` named."""
+    auto: Literal[True] | UnsetType = UNSET
+    """The nodes were to choose."""
+
+
+class NotFoundResult(Failure, frozen=True, kw_only=True):
+    """There is no such conversation, as far as is known here."""
+
+    context: str
+    stale: bool
+    """No majority was reachable."""
+
+
+class CreateResult(Result, frozen=True, kw_only=True):
+    context: str
+
+
+class QueryResult(Result, frozen=True, kw_only=True):
+    """The question is in; answers come as events."""
+
+    context: str
+    turn: int
+
+
+class CancelResult(Result, frozen=True, kw_only=True):
+    context: str
+    turn: int
+
+
+class RetryResult(Result, frozen=True, kw_only=True):
+    context: str
+    turn: int
+    node: int | UnsetType = UNSET
+    """The one that is asked again; all are if it is left out."""
+
+
+class ChooseResult(Result, frozen=True, kw_only=True):
+    """The answer of `node` stands; or, with `auto`, the nodes are choosing, and an event tells what came of it."""
+
+    context: str
+    turn: int
+    node: int | UnsetType = UNSET
+    auto: Literal[True] | UnsetType = UNSET
+
+
+class ViewResult(Result, frozen=True, kw_only=True):
+    context: str
+    turns: list[Turn]
+    stale: bool
+    """No majority was reachable: there may be more than is shown."""
+
+
+class LastResult(Result, frozen=True, kw_only=True):
+    context: str
+    turn: int
+    """Its number; 0 if there is none yet."""
+    last: Turn | None
+    stale: bool
+
+
+class ViewallResult(Result, frozen=True, kw_only=True):
+    conversations: list[Conversation]
+    """In order of creation."""
+    changed: dict[str, float | None]
+    """By context id: when it last changed, in seconds since 1970 by the clock of the node that this came from."""
+    stale: bool
+
+
+class UseResult(Result, frozen=True, kw_only=True):
+    context: str | None
+
+
+class LogEntry(Record, frozen=True, kw_only=True):
+    """One operation that was applied at this node."""
+
+    position: int
+    ballot: tuple[int, int, int] | None
+    """Under which this node accepted it; null if it was told what had been decided."""
+    origin: int
+    """The node that submitted it; with the next two, its name."""
+    incarnation: int
+    number: int
+    at: float | None
+    """When it was proposed, in seconds since 1970 by its proposer's clock."""
+    command: str
+    context: str | None
+    turn: int | None
+    node: int | None
+    """Whose answer it brings or chooses."""
+    text: str
+    """The beginning of what it says."""
+    error: str | None
+    """Why it was refused."""
+
+
+class LogResult(Result, frozen=True, kw_only=True):
+    log: list[LogEntry]
+    """The newest last."""
+    kept: int
+    """So many are remembered at most."""
+
+
+class ExplainResult(Result, frozen=True, kw_only=True):
+    explain: bool
+
+
+class ExportResult(Result, frozen=True, kw_only=True):
+    context: str
+    file: str
+    """Its absolute path, at the node."""
+    turns: int
+    stale: bool
+
+
+class ImportResult(Result, frozen=True, kw_only=True):
+    context: str
+    turns: int
+    given_up: list[int]
+    """The turns that were open when they were exported."""
+
+
+class LevelResult(Result, frozen=True, kw_only=True):
+    level: Literal["quiet", "normal", "verbose"]
+
+
+class LlmStatus(Record, frozen=True, kw_only=True):
+    """What the node asks of its LLM, since it started."""
+
+    model: str
+    in_flight: int
+    waiting: int
+    requests: int
+    replies: int
+    failures: int
+    retries: int
+    tokens_in: int
+    tokens_out: int
+    mean_s: float | None
+    """Seconds until a reply."""
+
+
+class NodeStatus(Result, frozen=True, kw_only=True):
+    """What a node can say of itself at any moment, at no cost."""
+
+    node: int
+    role: str
+    leader: int | None
+    ballot: tuple[int, int, int]
+    decided: int
+    applied: int
+    queued: int
+    """Operations of this node that are not applied yet."""
+    standing: str
+    """Whether it votes."""
+    links: tuple[int, ...]
+    """Peers with messages passing in both directions."""
+
+
+class StatusResult(NodeStatus, frozen=True, kw_only=True):
+    digest: str
+    """Equal on two nodes exactly if their conversations are."""
+    llm: LlmStatus | UnsetType = UNSET

@@ -1,0 +1,252 @@
+"""What the operator of the network can ask for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, UnsetType
+
+from api.base import Command, R_co
+from api.operator_results import (
+    DelayResult,
+    DuplicateResult,
+    HistoryResult,
+    IsolateResult,
+    LinksResult,
+    LoadResult,
+    LossResult,
+    NetworkStatusResult,
+    NodeAnswerResult,
+    NodeResult,
+    PartitionResult,
+    ReorderResult,
+    ScriptResult,
+    SeedResult,
+    SleepResult,
+    TextResult,
+    WaitResult,
+    WatchResult,
+)
+
+MAX_DURATION_S = 86_400.0
+MAX_DELAY_MS = 600_000.0
+MAX_LOAD = 1_000_000
+WITHIN_S = 30.0
+
+Leader: TypeAlias = Literal["leader"]
+LEADER: Leader = "leader"
+"""Stands for the number of the node that leads when the command is carried out."""
+
+NodeNumber: TypeAlias = Annotated[int, Meta(ge=1)]
+NodeName: TypeAlias = NodeNumber | Leader
+LinkEnds: TypeAlias = tuple[NodeName, NodeName]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=MAX_DURATION_S)]
+Milliseconds: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_DELAY_MS)]
+Percent: TypeAlias = Annotated[float, Meta(ge=0, le=100)]
+
+
+class FaultCommand(Command[R_co], Generic[R_co], frozen=True, kw_only=True):
+    """Base of commands that set faults or take them back: `log` lists them."""
+
+    words: str | UnsetType = UNSET
+    """How it is listed there; by default, this is made of the other fields."""
+
+
+# ---- Links
+
+
+class FailLinkCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag="failLink"):
+    """Cuts a link."""
+
+    link: LinkEnds
+    one_way: bool = False
+    """Only messages from the first end to the second are meant."""
+    for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
+
+
+class FixLinkCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag="fixLink"):
+    """Mends a link."""
+
+    link: LinkEnds
+    one_way: bool = False
+    """Only messages from the first end to the second are meant."""
+
+
+class IsolateCommand(FaultCommand[IsolateResult], frozen=True, kw_only=True, tag="isolate"):
+    """Cuts all links of one node."""
+
+    node: NodeName
+    for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
+
+
+class PartitionCommand(FaultCommand[PartitionResult], frozen=True, kw_only=True, tag="partition"):
+    """Cuts exactly the links between the groups. Each node belongs to one of at least two groups."""
+
+    groups: list[list[NodeNumber]]
+    for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
+
+
+class HealCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag="heal"):
+    """Mends all links; delay, loss and the rest stay."""
+
+
+class LinkQualityCommand(FaultCommand[R_co], Generic[R_co], frozen=True, kw_only=True):
+    """Base of commands about how links treat messages."""
+
+    link: LinkEnds | None = None
+    """Without it, all links are meant, and what was set for single ones before is forgotten."""
+    one_way: bool = False
+    """Only messages from the first end to the second are meant."""
+    for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
+
+
+class DelayCommand(LinkQualityCommand[DelayResult], frozen=True, kw_only=True, tag="delay"):
+    """Each message is late by the delay and a random part of the jitter."""
+
+    delay_ms: Milliseconds
+    jitter_ms: Milliseconds = 0
+
+
+class LossCommand(LinkQualityCommand[LossResult], frozen=True, kw_only=True, tag="loss"):
+    """So many of the messages get lost."""
+
+    percent: Percent
+
+
+class DuplicateCommand(LinkQualityCommand[DuplicateResult], frozen=True, kw_only=True, tag="duplicate"):
+    """So many of the messages arrive twice."""
+
+    percent: Percent
+
+
+class DupCommand(LinkQualityCommand[DuplicateResult], frozen=True, kw_only=True, tag="dup"):
+    """The same as `duplicate`."""
+
+    percent: Percent
+
+
+class ReorderCommand(LinkQualityCommand[ReorderResult], frozen=True, kw_only=True, tag="reorder"):
+    """So many of the messages may be overtaken by later ones."""
+
+    percent: Percent
+
+
+class SeedCommand(FaultCommand[SeedResult], frozen=True, kw_only=True, tag="seed"):
+    """What is random about faults begins anew from this number."""
+
+    seed: Annotated[int, Meta(ge=0)]
+
+
+# ---- Nodes
+
+
+class FailNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="failNode"):
+    """Crashes a node: nothing is flushed."""
+
+    node: NodeName
+    for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
+
+
+class FixNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="fixNode"):
+    """Starts a node again."""
+
+    node: NodeName
+
+
+class PauseNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="pauseNode"):
+    """Stops a node's process, which stays as it is."""
+
+    node: NodeName
+    for_s: Seconds | UnsetType = UNSET
+    """The fault is taken back after so many seconds."""
+
+
+class ResumeNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="resumeNode"):
+    """Lets a paused node continue."""
+
+    node: NodeName
+
+
+class ResetCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="reset"):
+    """Takes all faults back."""
+
+
+# ---- Looking, waiting, scripts
+
+
+class NetworkStatusCommand(Command[NetworkStatusResult], frozen=True, tag="status"):
+    """The nodes, as they report, and the network."""
+
+
+class WatchCommand(Command[WatchResult], frozen=True, kw_only=True, tag="watch"):
+    """Tells the status all the time."""
+
+    on: bool | None = None
+    """Without it, watching begins, or ends if it is on already."""
+
+
+class HistoryCommand(Command[HistoryResult], frozen=True, kw_only=True, tag="log"):
+    """The last faults that were set and taken back."""
+
+    count: Annotated[int, Meta(ge=1)] = 30
+
+
+class ScriptCommand(Command[ScriptResult], frozen=True, kw_only=True, tag="script"):
+    """Carries out the commands in a file."""
+
+    file: str
+    """Its path, or the name of a file in scenarios/."""
+
+
+class StopCommand(Command[TextResult], frozen=True, tag="stop"):
+    """Ends the script that is running; faults stay as they are."""
+
+
+class WaitCommand(Command[WaitResult], frozen=True, kw_only=True, tag="wait"):
+    """Answers when a node leads; when all nodes that are up have applied the same (`converged`) or so many operations
+    (`applied`); or when all of them have answered the last question of a conversation (`answers`)."""
+
+    what: Literal["leader", "converged", "applied", "answers"]
+    new: bool = False
+    """Another leader than the one that was told or meant last."""
+    among: tuple[NodeNumber, ...] = ()
+    """One of these nodes as the leader."""
+    operations: Annotated[int, Meta(ge=1)] = 1
+    context: str = ""
+    """The conversation."""
+    within_s: Seconds = WITHIN_S
+    """The command fails if it is not so in time."""
+
+
+class SleepCommand(Command[SleepResult], frozen=True, kw_only=True, tag="sleep"):
+    """Waits for a time."""
+
+    seconds: Seconds
+
+
+class SayCommand(Command[TextResult], frozen=True, kw_only=True, tag="say"):
+    """Shows a text, in a script."""
+
+    text: str
+
+
+class NodeCommand(Command[NodeAnswerResult], frozen=True, kw_only=True, tag="node"):
+    """Has a user's command carried out at a node."""
+
+    node: NodeName
+    line: str
+    """As the user would type it."""
+    background: bool = False
+    """Nothing waits for the answer; an event `node_answer` brings it."""
+
+
+class LoadCommand(Command[LoadResult], frozen=True, kw_only=True, tag="load"):
+    """Has so many operations decided, by the leader unless another node is named."""
+
+    count: Annotated[int, Meta(ge=1, le=MAX_LOAD)]
+    node: NodeName = LEADER

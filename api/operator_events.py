@@ -1,0 +1,85 @@
+"""What the orchestrator tells by itself."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, UnsetType
+
+from api.base import Event
+from api.operator_results import Link, LinkOverview, NodeOverview, RunningTimer
+
+
+class NetworkReadyEvent(Event, frozen=True, tag="ready"):
+    """Nodes can connect."""
+
+    port: int
+    host: str
+    nodes: list[int]
+
+
+class NodeUpEvent(Event, frozen=True, tag="node_up"):
+    """A node has connected."""
+
+    node: int
+
+
+class NodeDownEvent(Event, frozen=True, tag="node_down"):
+    """A node's connection has closed."""
+
+    node: int
+
+
+class ConnectionRefusedEvent(Event, frozen=True, tag="refused"):
+    """A connection was refused, or several."""
+
+    code: str
+    reason: str
+    address: str | UnsetType = UNSET
+    """Left out if there were several."""
+    count: int | UnsetType = UNSET
+    """So many more, since those that were told one by one, for a reason of the same code."""
+
+
+class FaultOverEvent(Event, frozen=True, tag="fault_over"):
+    """A fault for a while has been taken back."""
+
+    fault: str
+    text: str
+
+
+class NetworkStatusEvent(Event, frozen=True, tag="status", kw_only=True):
+    """Once a second while `watch` is on. The fields are those of NetworkStatusResult."""
+
+    nodes: list[NodeOverview]
+    links: list[Link]
+    delay_ms: float
+    jitter_ms: float
+    loss_percent: float
+    duplicate_percent: float
+    reorder_percent: float
+    own: list[LinkOverview]
+    seed: int | None
+    timers: list[RunningTimer]
+    others: dict[str, float] | UnsetType = UNSET
+
+
+class StepEvent(Event, frozen=True, tag="step"):
+    """A line of a script is about to be carried out; `name` is that of its command."""
+
+    name: str
+    file: str
+    line: int
+    command: str
+
+
+class StepResultEvent(Event, frozen=True, tag="step_result"):
+    """The line has been carried out. The keys of the command's result follow those of this record."""
+
+    name: str
+    file: str
+    line: int
+    command: str
+
+
+class NodeAnswerEvent(Event, frozen=True, tag="node_answer"):
+    """A node has answered a command that nothing waited for. Has the keys of its answer, and `node`, `command` (the
+    line), and `text`."""

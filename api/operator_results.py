@@ -1,0 +1,238 @@
+"""What the operator's commands answer. `text` is a sentence for people."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import UNSET, UnsetType, field
+
+from api.base import Record, Result
+
+Link: TypeAlias = tuple[int, int]
+"""(from, to): one direction."""
+
+
+class TextResult(Result, frozen=True, kw_only=True):
+    """Only says in words what is so now."""
+
+    text: str
+
+
+class LinksResult(Result, frozen=True, kw_only=True):
+    """Which links are cut now."""
+
+    links: list[Link]
+    """All that are cut."""
+    for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
+    text: str
+
+
+class IsolateResult(Result, frozen=True, kw_only=True):
+    """The node has no links."""
+
+    node: int
+    links: list[Link]
+    """All that are cut."""
+    for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
+    text: str
+
+
+class PartitionResult(Result, frozen=True, kw_only=True):
+    """The groups do not hear each other."""
+
+    groups: list[list[int]]
+    links: list[Link]
+    """All that are cut."""
+    for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
+    text: str
+
+
+
+class DelayResult(Result, frozen=True, kw_only=True):
+    delay_ms: float
+    jitter_ms: float
+    on: list[Link] | UnsetType = UNSET
+    """The links that are meant; all if it is left out."""
+    for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
+    text: str
+
+
+class LossResult(Result, frozen=True, kw_only=True):
+    loss_percent: float
+    on: list[Link] | UnsetType = UNSET
+    """The links that are meant; all if it is left out."""
+    for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
+    text: str
+
+
+class DuplicateResult(Result, frozen=True, kw_only=True):
+    duplicate_percent: float
+    on: list[Link] | UnsetType = UNSET
+    """The links that are meant; all if it is left out."""
+    for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
+    text: str
+
+
+class ReorderResult(Result, frozen=True, kw_only=True):
+    reorder_percent: float
+    on: list[Link] | UnsetType = UNSET
+    """The links that are meant; all if it is left out."""
+    for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
+    text: str
+
+
+class SeedResult(Result, frozen=True, kw_only=True):
+    seed: int
+    text: str
+
+
+class NodeResult(Result, frozen=True, kw_only=True):
+    """Of a node that has been crashed, started, paused or resumed."""
+
+    node: int
+    text: str
+    for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
+
+
+class NodeOverview(Record, frozen=True, kw_only=True):
+    """Counters are the relay's since its start: `in` is from the node, `out` to it. What may be null is what a
+    connected node last said of itself."""
+
+    node: int
+    up: bool
+    paused: bool
+    role: str | None = None
+    leader: int | None = None
+    ballot: tuple[int, int, int] | None = None
+    decided: int | None = None
+    applied: int | None = None
+    queued: int | None = None
+    digest: str | None = None
+    frames_in: int
+    frames_out: int
+    bytes_in: int
+    bytes_out: int
+    dropped: int
+    """Frames for it that did not go out: its queue was full, it was away, or a fault took them."""
+    frames_in_per_s: float
+    frames_out_per_s: float
+    bytes_in_per_s: int
+    bytes_out_per_s: int
+
+
+class LinkOverview(Record, frozen=True, kw_only=True):
+    """A link with faults of its own."""
+
+    src: int = field(name="from")
+    dst: int = field(name="to")
+    delay_ms: float
+    jitter_ms: float
+    loss_percent: float
+    duplicate_percent: float
+    reorder_percent: float
+    others: dict[str, float] | UnsetType = UNSET
+    """Parameters of further kinds of faults."""
+
+
+class RunningTimer(Record, frozen=True):
+    """A fault that will end by itself."""
+
+    fault: str
+    ends_in_s: float
+
+
+class NetworkStatusResult(Result, frozen=True, kw_only=True):
+    """The nodes and the links between them. The parameters are those of all links that `own` does not list."""
+
+    nodes: list[NodeOverview]
+    links: list[Link]
+    """All that are cut."""
+    delay_ms: float
+    jitter_ms: float
+    loss_percent: float
+    duplicate_percent: float
+    reorder_percent: float
+    own: list[LinkOverview]
+    seed: int | None
+    """The last one that was given."""
+    timers: list[RunningTimer]
+    others: dict[str, float] | UnsetType = UNSET
+    """Parameters of further kinds of faults."""
+
+
+class WatchResult(Result, frozen=True, kw_only=True):
+    """Whether the status is told all the time."""
+
+    on: bool
+    text: str
+
+
+class HistoryEntry(Record, frozen=True):
+    """A fault that was set or taken back."""
+
+    time: float
+    """Of day, in seconds since 1970."""
+    after_s: float
+    """Since the orchestrator's start."""
+    what: str
+    by: str
+    """`operator`, `script` or `timer`."""
+
+
+class HistoryResult(Result, frozen=True, kw_only=True):
+    entries: list[HistoryEntry]
+    """The oldest first."""
+
+
+class ScriptResult(Result, frozen=True, kw_only=True):
+    """The script is done."""
+
+    steps: int
+    seconds: float
+    text: str
+
+
+class WaitResult(Result, frozen=True, kw_only=True):
+    """It is so."""
+
+    leader: int | UnsetType = UNSET
+    nodes: list[int] | UnsetType = UNSET
+    """Those that have applied the same."""
+    applied: int | UnsetType = UNSET
+    """So many operations are applied by all of them."""
+    digest: str | UnsetType = UNSET
+    """Of what they have applied."""
+    context: str | UnsetType = UNSET
+    answers: int | UnsetType = UNSET
+    """So many there are to the last question of `context`."""
+    text: str
+
+
+class SleepResult(Result, frozen=True, kw_only=True):
+    """The time is over."""
+
+    slept_s: float
+    text: str
+
+
+class NodeAnswerResult(Result, frozen=True):
+    """Has the keys of what the node answered, under the name of the node's command, and `node`; or `node` and `text`,
+    if the answer comes later."""
+
+
+class LoadResult(Result, frozen=True, kw_only=True):
+    """So many operations were decided."""
+
+    node: int
+    """The one that submitted them."""
+    operations: int
+    seconds: float
+    text: str

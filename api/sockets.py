@@ -1,0 +1,32 @@
+"""Where a node's control socket is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_LONGEST_PATH = 100
+"""Bytes; the systems' bounds for a socket's address are 104 and 108."""
+
+
+def socket_path(data_dir: Path, number: int) -> Path:
+    """Where node `number` listens."""
+    return data_dir / f"node-{number}.sock"
+
+
+@contextlib.contextmanager
+def address(path: Path) -> Iterator[str]:
+    """A name of the socket that is short enough to be used. Raises OSError if there is none."""
+    if len(os.fsencode(path)) <= _LONGEST_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        short = f"/proc/self/fd/{folder}/{path.name}"
+        if not os.path.isdir(os.path.dirname(short)):
+            raise OSError(f"the path {path} is too long for a socket")
+        yield short
+    finally:
+        os.close(folder)

@@ -1,0 +1,61 @@
+"""Which conversation a user means who does not say: the one of `use`, or the only one that waits for a choice."""
+
+from __future__ import annotations
+
+from console.node.words import AUTO
+from console.usage import Usage, UsageError, expectation
+from kvstore.conversation import Kind
+from server.session import Session
+
+_WITH_TEXT = ("query", "ask")
+_SHOWN = 5
+
+
+class CurrentConversation:
+    """Of the user of `session`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.context: str | None = None
+        """What `use` has set."""
+
+    def fill(self, usage: Usage, rest: str) -> str:
+        """What follows a command on its line, with the conversation put in if it was left out. Raises UsageError."""
+        name = usage.name
+        if name == "choose":
+            return self._fill_choice(usage, rest)
+        if self.context is None or not usage.current:
+            return rest
+        words = [word for word in rest.split() if not word.startswith("--")]
+        if name in _WITH_TEXT:
+            left_out = bool(rest) and not self._exists(rest.split(None, 1)[0])
+        elif name == "retry" and len(words) == 1:
+            left_out = words[0].isdigit() and not self._exists(words[0])
+        else:
+            left_out = len(words) == usage.least - 1
+        return f"{self.context} {rest}".rstrip() if left_out else rest
+
+    def for_choice(self) -> list[str]:
+        """The conversations that `choose N` may mean."""
+        if self.context is not None:
+            return [self.context]
+        return [
+            context for context, conversation in self._session.conversations.items()
+            if conversation.open_turn is not None and conversation.turns[-1].kind is Kind.QUERY
+        ]
+
+    def _fill_choice(self, usage: Usage, rest: str) -> str:
+        words = rest.split()
+        if len(words) != 1 or not (words[0].isdigit() or words[0].lower() == AUTO):
+            return rest
+        meant = self.for_choice()
+        if len(meant) == 1:
+            return f"{meant[0]} {rest}"
+        if meant:
+            shown = ", ".join(meant[:_SHOWN]) + (", ..." if len(meant) > _SHOWN else "")
+            raise UsageError(f"which conversation? Waiting for a choice are {shown}: {expectation(usage)}")
+        return rest
+
+    def _exists(self, context: str) -> bool:
+        """A conversation whose creation is under way counts as there."""
+        return context in self._session.conversations or context in self._session.creating

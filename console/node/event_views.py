@@ -1,0 +1,172 @@
+"""A node's events for humans: as much of them as the user wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from msgspec import UNSET
+
+from api.base import Event
+from api.conversation import Response
+from api.node_events import (
+    AnswerEvent,
+    AskEvent,
+    CancelledEvent,
+    CandidateEvent,
+    ChosenEvent,
+    ConnectedEvent,
+    CreatedEvent,
+    DisconnectedEvent,
+    ExplainEvent,
+    FailedEvent,
+    LeaderEvent,
+    LearnerEvent,
+    NoChoiceEvent,
+    OperationRefusedEvent,
+    PollEvent,
+    ProgressEvent,
+    QueryEvent,
+    RankingEvent,
+    RefusedEvent,
+    RestoredEvent,
+    RetriedEvent,
+)
+from api.safe_text import one_line
+from console import chat
+from console.layout import Layout
+from console.node.words import questions
+from console.progress_report import progress_report
+from console.run import Text
+from server.event_feed import Level, SessionEvent
+from server.explain_text import Phase
+from server.records import turn_record
+
+_COLOURS: Mapping[str, Callable[[Layout, str], str]] = {
+    Phase.PREPARE: Layout.yellow, Phase.PROMISE: Layout.magenta, Phase.ACCEPT: Layout.cyan, Phase.ACCEPTED: Layout.blue,
+    Phase.DECIDE: Layout.green, Phase.REJECT: Layout.red, Phase.LEAD: Layout.bold,
+}
+
+
+def session_event_text(told: SessionEvent) -> Text:
+    """None for an event that its user need not see."""
+    match told.event:
+        case CandidateEvent() as event:
+            return _candidate(event, told)
+        case AnswerEvent() as event:
+            return _answer(event, told)
+        case ChosenEvent(poll=poll) as event if poll is not UNSET:
+            return _elected(event, told)
+        case NoChoiceEvent(context=context):
+            words = f"{context}: no node could rank the answers: choose {context} N takes one"
+            return None if _unasked(told) else words
+        case RankingEvent() as event:
+            return _ranking(event, told.level)
+        case ProgressEvent(context=context):
+            if told.progress is None or told.turn is None:
+                return None
+            return progress_report(context, told.turn, told.progress)
+        case LeaderEvent(leader=leader):
+            return None if told.level is Level.QUIET else f"leader: node {leader}" if leader else "leader: none"
+        case ExplainEvent() as event:
+            return partial(_explained, event)
+        case OperationRefusedEvent() as event:
+            return f"{event.context}: {event.command} from node {event.origin} refused: {one_line(event.error)}"
+        case event:
+            return None if told.mine else _change(event)
+
+
+def node_event_text(event: Event) -> str | None:
+    """Of what concerns the node as a whole."""
+    match event:
+        case ConnectedEvent():
+            return "connected to the network"
+        case DisconnectedEvent(reason=reason):
+            return f"the network is gone ({reason}); reconnecting"
+        case RefusedEvent(reason=reason):
+            return f"the orchestrator refuses this node: {reason}"
+        case FailedEvent(error=error):
+            return f"stopping: {error}"
+        case LearnerEvent():
+            return (
+                "this node's disk is new but the others remember an older one: what it promised is forgotten, so "
+                "it follows without a vote (it still answers, and takes commands)"
+            )
+    return None
+
+
+def _change(event: Event) -> Text:
+    """What people need not be told where it was typed: there the command's result says it."""
+    match event:
+        case CreatedEvent(context=context):
+            return f"{context}: created"
+        case RestoredEvent(context=context, turn=turn, origin=origin):
+            return f"{context}: imported at node {origin}, {questions(turn or 0)}"
+        case QueryEvent(context=context, origin=origin, text=text):
+            return lambda _: f"{context}: question from node {origin}: {one_line(text)}"
+        case AskEvent(context=context, origin=origin, text=text):
+            return lambda _: f"{context}: question for the leader from node {origin}: {one_line(text)}"
+        case ChosenEvent(context=context, node=node):
+            return f"{context}: node {node}'s answer chosen"
+        case CancelledEvent(context=context):
+            return f"{context}: question given up"
+        case RetriedEvent(context=context, origin=origin, node=node):
+            return f"{context}: node {origin} asks {'every node' if node is None else f'node {node}'} again"
+        case PollEvent(context=context):
+            return f"{context}: the nodes rank the answers"
+    return None
+
+
+def _unasked(told: SessionEvent) -> bool:
+    return told.level.reserved and not told.asked_here
+
+
+def _candidate(event: CandidateEvent, told: SessionEvent) -> Text:
+    context, have, of = event.context, event.have, event.of
+    if told.asked_here and have >= of and told.turn is not None:
+        return partial(chat.choices, context, turn_record(told.turn))
+    if told.level is Level.VERBOSE:
+        said = one_line(event.text or f"no answer: {event.error}")
+        return f"{context}: node {event.node} ({have} of {of}): {said}"
+    if told.level.reserved:
+        return None
+    if have >= of:
+        return f"{context}: {have} answers in: view {context}"
+    if not told.asked_here:
+        return None
+    failed = "" if event.error is UNSET else f" (node {event.node} has none: {one_line(event.error)})"
+    hint = f", view {context} shows them" if have > of // 2 else ""
+    return f"{context}: {have} of {of} answers in{failed}{hint}"
+
+
+def _answer(event: AnswerEvent, told: SessionEvent) -> Text:
+    if _unasked(told) or told.turn is None:
+        return None
+    if event.error is UNSET:
+        said = Response(
+            text=event.text, model=event.model, seconds=event.seconds, seen=event.seen, before=event.before
+        )
+        return partial(chat.answer, event.context, event.node, said)
+    asked_next = len(told.turn.candidates) < told.nodes
+    then = "the next one is asked" if asked_next else f"retry {event.context} asks them again"
+    return f"{event.context}: node {event.node} has no answer: {one_line(event.error)}; {then}"
+
+
+def _elected(event: ChosenEvent, told: SessionEvent) -> Text:
+    if _unasked(told) or told.turn is None:
+        return None
+    return partial(chat.elected, event.context, event.node, turn_record(told.turn))
+
+
+def _ranking(event: RankingEvent, level: Level) -> Text:
+    if event.error is not UNSET:
+        return f"{event.context}: node {event.node} abstains: {one_line(event.error)}"
+    if level is Level.VERBOSE and event.order is not UNSET:
+        return f"{event.context}: node {event.node} ranks {' > '.join(map(str, event.order))}"
+    return None
+
+
+def _explained(event: ExplainEvent, layout: Layout) -> str:
+    colour = _COLOURS.get(event.phase, Layout.dim)
+    first, *rest = layout.text(event.text, 2).split("\n")
+    return "\n".join(colour(layout, line) for line in ("· " + first.lstrip(), *rest))

@@ -1,0 +1,81 @@
+"""What carries out the commands that are typed at a node: one user's session, and what only their prompt knows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from api.base import Command, Failure, Result
+from console import render
+from console.command_table import Earlier, Executor, Run, TypedCommand
+from console.node.current_conversation import CurrentConversation
+from console.node.words import AUTO
+from console.usage import Usage
+from server.session import Session
+
+C = TypeVar("C", bound=Command[Any])
+R = TypeVar("R", bound=Result)
+
+
+class NodeExecutor(Executor):
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.current = CurrentConversation(session)
+        self.importing = 0
+        """How many files are being read in."""
+
+    def fill(self, usage: Usage, rest: str) -> str:
+        return self.current.fill(usage, rest)
+
+    def waiting_for(self, typed: TypedCommand) -> str:
+        return "not decided yet" if self.session.majority_reachable() else "no majority reachable"
+
+    def prompt(self) -> str:
+        """What the prompt adds to the node's name: the conversation that is meant."""
+        return "" if self.current.context is None else f" {self.current.context}"
+
+    def status_line(self, width: int | None = None) -> str:
+        llm = self.session.llm_status
+        in_flight = None if llm is None else llm.in_flight
+        return render.status_line(self.session.node_status(), len(self.session.members), in_flight, width)
+
+
+def submitted(submit: Callable[[Session, C], Awaitable[R | Failure]]) -> Run[NodeExecutor, C, R]:
+    """For commands that change something: submitted when they are typed. While a file is being read in they wait for
+    it, since what follows may be about what it brings."""
+
+    async def later(executor: NodeExecutor, command: C, earlier: Earlier) -> R | Failure:
+        await earlier()
+        return await submit(executor.session, command)
+
+    def run(executor: NodeExecutor, command: C, earlier: Earlier) -> Awaitable[R | Failure]:
+        return later(executor, command, earlier) if executor.importing else submit(executor.session, command)
+
+    return run
+
+
+async def ready(result: R | Failure) -> R | Failure:
+    """For commands that are carried out when they are typed."""
+    return result
+
+
+def conversations(executor: NodeExecutor, words: Sequence[str]) -> Iterable[str]:
+    """Completes the first word."""
+    return () if words else list(executor.session.conversations)
+
+
+def choices(executor: NodeExecutor, words: Sequence[str]) -> Iterable[str]:
+    """Completes a conversation, and the node whose answer is chosen in it."""
+    if len(words) > 1:
+        return ()
+    if words:
+        return _choices(executor, words[0])
+    meant = executor.current.for_choice()
+    return [*executor.session.conversations, *(_choices(executor, meant[0]) if len(meant) == 1 else [])]
+
+
+def _choices(executor: NodeExecutor, context: str) -> list[str]:
+    conversation = executor.session.conversations.get(context)
+    if conversation is None or conversation.open_turn is None:
+        return []
+    return [*map(str, conversation.turns[-1].choices), AUTO]

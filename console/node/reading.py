@@ -1,0 +1,119 @@
+"""Commands that show conversations, the log, and how the node is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from api.node_commands import LastCommand, LogCommand, StatusCommand, ViewallCommand, ViewCommand
+from api.node_results import LastResult, LogResult, StatusResult, ViewallResult, ViewResult
+from api.safe_text import one_line
+from console import chat, render
+from console.command_table import Entry, at_once, in_order
+from console.node.executor import NodeExecutor, conversations, ready
+from console.node.words import ALL_CANDIDATES, FULL, VOTES, whole
+from console.usage import Usage
+
+
+def _options(words: list[str], *known: str) -> tuple[list[str], set[str]]:
+    """The words that are no options, and the options. Raises ValueError."""
+    plain = [word for word in words if not word.startswith("--")]
+    options = {word for word in words if word.startswith("--")}
+    if options - set(known):
+        raise _not_understood(words)
+    return plain, options
+
+
+def _not_understood(words: list[str]) -> ValueError:
+    return ValueError(f"not understood: {one_line(' '.join(words))}")
+
+
+def _parse_view(words: list[str]) -> ViewCommand:
+    plain, options = _options(words, ALL_CANDIDATES, VOTES)
+    if len(plain) != 1:
+        raise _not_understood(words)
+    return ViewCommand(plain[0], ALL_CANDIDATES in options, VOTES in options)
+
+
+def _complete_view(executor: NodeExecutor, words: Sequence[str]) -> Iterable[str]:
+    return [ALL_CANDIDATES, VOTES] if len(words) == 1 else conversations(executor, words)
+
+
+VIEW = Entry[NodeExecutor, ViewCommand, ViewResult](
+    Usage(
+        "view", f"C [{ALL_CANDIDATES}] [{VOTES}]", "show a conversation", "view c1", 1, 3, large=True, current=True,
+        details="Shows what was chosen, and every answer to an open question. After `use C`, C may be left out.\n"
+        f"{VOTES} shows how the nodes ranked the answers after `choose C auto`.",
+    ),
+    ViewCommand,
+    in_order(lambda executor, command: executor.session.view(command)),
+    _parse_view,
+    lambda command, result, layout: chat.view(result, layout, command.all_candidates, command.votes),
+    _complete_view,
+)
+
+
+LAST = Entry[NodeExecutor, LastCommand, LastResult](
+    Usage(
+        "last", "C", "show the last question of a conversation", "last c1", 1, 1, large=True, current=True,
+        details="As `view`, without what came before. After `use C`, C may be left out.",
+    ),
+    LastCommand,
+    in_order(lambda executor, command: executor.session.last(command)),
+    view=lambda command, result, layout: chat.last(result, layout),
+    complete=conversations,
+)
+
+
+def _parse_viewall(words: list[str]) -> ViewallCommand:
+    plain, options = _options(words, FULL)
+    if plain:
+        raise _not_understood(words)
+    return ViewallCommand(FULL in options)
+
+
+VIEWALL = Entry[NodeExecutor, ViewallCommand, ViewallResult](
+    Usage(
+        "viewall", f"[{FULL}]", "show all conversations", "viewall", 0, 1, large=True,
+        details=f"A table of them; with {FULL} everything. The time is that of the last change, by the clock "
+        "of the node that it came from.",
+    ),
+    ViewallCommand,
+    in_order(lambda executor, command: executor.session.viewall(command)),
+    _parse_viewall,
+    lambda command, result, layout: chat.viewall(result, layout, command.full),
+    lambda executor, words: () if words else [FULL],
+)
+
+
+def _parse_log(words: list[str]) -> LogCommand:
+    if not words:
+        return LogCommand()
+    count = whole(words[0], "number of operations")
+    if count == 0:
+        raise ValueError("0 operations are none")
+    return LogCommand(count)
+
+
+async def _log(executor: NodeExecutor, command: LogCommand) -> LogResult:
+    return executor.session.log(command)
+
+
+LOG = Entry[NodeExecutor, LogCommand, LogResult](
+    Usage(
+        "log", "[N]", "the last N decided operations that this node applied", "log 20", 0, 1, large=True,
+        details="From memory: at most 1000, without no-ops and repetitions. The ballot is that of the leadership "
+        "under which this node accepted the operation; \"learned\" if others told it what was decided. The time is "
+        "when it was proposed, by the clock of the node that did so.",
+    ),
+    LogCommand,
+    in_order(_log),
+    _parse_log,
+    lambda command, result, layout: render.log(result, layout),
+)
+
+STATUS = Entry[NodeExecutor, StatusCommand, StatusResult](
+    Usage("status", "", "what this node knows of the cluster", "status", at_once=True),
+    StatusCommand,
+    at_once(lambda executor, command: ready(executor.session.status())),
+    view=lambda command, result, layout: render.status(result, layout),
+)

@@ -1,0 +1,23 @@
+"""Words with a meaning of their own in a node's commands."""
+
+from __future__ import annotations
+
+from api.safe_text import one_line
+
+AUTO = "auto"
+FULL = "--full"
+ALL_CANDIDATES = "--all-candidates"
+VOTES = "--votes"
+CHOSEN = "--chosen"
+FORCE = "--force"
+
+
+def whole(word: str, what: str) -> int:
+    """Raises ValueError with a sentence for users."""
+    if not (word.isascii() and word.isdigit() and len(word) < 10):
+        raise ValueError(f"'{one_line(word, 20)}' is not the {what}")
+    return int(word)
+
+
+def questions(count: int) -> str:
+    return "1 question" if count == 1 else f"{count} questions"

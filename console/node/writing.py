@@ -1,0 +1,108 @@
+"""Commands that change a conversation."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from api.node_commands import AskCommand, CancelCommand, ChooseCommand, CreateCommand, QueryCommand, RetryCommand
+from api.node_results import CancelResult, ChooseResult, CreateResult, QueryResult, RetryResult
+from console.command_table import Entry
+from console.layout import Layout
+from console.node.executor import NodeExecutor, choices, conversations, submitted
+from console.node.words import AUTO, VOTES, whole
+from console.usage import Usage
+from server.session import Session
+
+_LEFT_OUT = (
+    "After `use C`, C may be left out. The first word is then taken for a conversation if there is one of that name, "
+    "else it belongs to the text."
+)
+
+CREATE = Entry[NodeExecutor, CreateCommand, CreateResult](
+    Usage("create", "C", "begin a conversation called C", "create c1", 1, 1),
+    CreateCommand,
+    submitted(Session.create),
+    view=lambda command, result, layout: layout.text(f"{result.context}: created"),
+)
+
+QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
+    Usage(
+        "query", "C TEXT", "ask every node's LLM", "query c1 What is Paxos?", 2, 2, text=True, details=_LEFT_OUT,
+        current=True,
+    ),
+    QueryCommand,
+    submitted(Session.query),
+    view=lambda command, result, layout: layout.text(
+        f"{result.context}: question {result.turn} is in, every node is asked"
+    ),
+    complete=conversations,
+)
+
+ASK = Entry[NodeExecutor, AskCommand, QueryResult](
+    Usage(
+        "ask", "C TEXT", "ask the leader's LLM alone", "ask c1 What is a quorum?", 2, 2, text=True, details=_LEFT_OUT,
+        current=True,
+    ),
+    AskCommand,
+    submitted(Session.ask),
+    view=lambda command, result, layout: layout.text(
+        f"{result.context}: question {result.turn} is in, the leader is asked"
+    ),
+    complete=conversations,
+)
+
+
+def _parse_choose(words: list[str]) -> ChooseCommand:
+    context, node = words
+    return ChooseCommand(context, "auto" if node.lower() == AUTO else whole(node, "number of a node"))
+
+
+def _view_choose(command: ChooseCommand, result: ChooseResult, layout: Layout) -> str:
+    if result.auto is UNSET:
+        return layout.text(f"{result.context}: node {result.node}'s answer chosen")
+    return layout.text(f"{result.context}: every node is asked to rank the answers to question {result.turn}")
+
+
+CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
+    Usage(
+        "choose", f"C N|{AUTO}", "take the answer of node N, or let the nodes choose", "choose c1 3", 2, 2,
+        current=True, details="`choose N` is enough after `use C`, or when only one conversation waits for a choice.\n"
+        f"With `{AUTO}` every node's LLM ranks the answers without knowing whose they are. Of n answers the best "
+        f"gets n - 1 points, the last none; the sum decides, then the lower number. `view C {VOTES}` shows it.",
+    ),
+    ChooseCommand,
+    submitted(Session.choose),
+    _parse_choose,
+    _view_choose,
+    choices,
+)
+
+CANCEL = Entry[NodeExecutor, CancelCommand, CancelResult](
+    Usage("cancel", "C", "give up the open question", "cancel c1", 1, 1, current=True),
+    CancelCommand,
+    submitted(Session.cancel),
+    view=lambda command, result, layout: layout.text(f"{result.context}: question {result.turn} given up"),
+    complete=conversations,
+)
+
+
+def _parse_retry(words: list[str]) -> RetryCommand:
+    return RetryCommand(words[0], whole(words[1], "number of a node") if words[1:] else None)
+
+
+def _view_retry(command: RetryCommand, result: RetryResult, layout: Layout) -> str:
+    whom = "every node" if result.node is UNSET else f"node {result.node}"
+    return layout.text(f"{result.context}: question {result.turn} is asked again: {whom}")
+
+
+RETRY = Entry[NodeExecutor, RetryCommand, RetryResult](
+    Usage(
+        "retry", "C [N]", "ask the open question again, all nodes or node N", "retry c1 3", 1, 2,
+        current=True, details="What was answered so far is dropped, and what still comes of it too.",
+    ),
+    RetryCommand,
+    submitted(Session.retry),
+    _parse_retry,
+    _view_retry,
+    conversations,
+)

@@ -1,0 +1,45 @@
+"""The operator's side of the console: who carries out the table's commands, and what stands under the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.operator_commands import FailNodeCommand, FixNodeCommand, ScriptCommand
+from api.prompt import HelpCommand
+from console.command_table import Executor, TypedCommand
+from console.layout import Layout
+from console.operator import views
+from orchestrator.service import Orchestrator
+
+
+class OperatorPrompt(Executor):
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self.orchestrator = orchestrator
+
+    def on_command(self, typed: TypedCommand) -> None:
+        if not isinstance(typed.command, HelpCommand):
+            self.orchestrator.watch.on_command()
+
+    def waiting_for(self, typed: TypedCommand) -> str:
+        match typed.command:
+            case FixNodeCommand():
+                return f"node {typed.command.node} has not connected yet"
+            case FailNodeCommand():
+                return f"node {typed.command.node} has not died yet"
+        scripts = self.orchestrator.scripts
+        if not scripts.running:
+            return "not done yet"
+        if isinstance(typed.command, ScriptCommand) and typed.command.file == scripts.running:
+            return f"at {scripts.position or 'its end'} (stop ends it)"
+        return f"script {scripts.running} is running (stop ends it)"
+
+    def nodes_but(self, words: Sequence[str]) -> list[str]:
+        """The nodes that are not among these words."""
+        return [str(node) for node in self.orchestrator.numbers.all if str(node) not in words]
+
+    def status_line(self, layout: Layout) -> str:
+        """What stands under the prompt: one line, or the panel of `watch`."""
+        status = self.orchestrator.status()
+        if self.orchestrator.watch.on:
+            return views.panel(status, layout)
+        return views.status_line(status, self.orchestrator.scripts.position, layout.width)

@@ -1,0 +1,70 @@
+"""The orchestrator as a process: the relay, the operator's prompt, and signals that end them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import sys
+
+from api.base import Event
+from api.operator_events import NetworkReadyEvent
+from config.config import Config
+from console.log_notices import route_logging
+from console.operator.events import event_text
+from console.operator.prompt import OperatorPrompt
+from console.operator.table import OPERATOR_TABLE, parse_line
+from console.run import Console, Form
+from launcher.arguments import EXIT_FAILED
+from launcher.check_config import warnings
+from orchestrator.service import Orchestrator
+
+
+async def serve(config: Config, form: Form, program: str) -> int:
+    """Relays until the operator leaves or a signal comes; returns the exit code of the process."""
+    console = Console(form, title="network", history_path=config.data_dir / "history-network")
+
+    def emit(event: Event) -> None:
+        console.emit(event, event_text(event))
+
+    orchestrator = Orchestrator(config, emit, parse_line, interactive=form is Form.TERMINAL)
+    try:
+        port = await orchestrator.start()
+    except OSError as error:
+        print(f"{program}: {_cannot_listen(config, error)}", file=sys.stderr)
+        return EXIT_FAILED
+    restore_logging = route_logging(console.say)
+    host = config.orchestrator.host
+    nodes = ", ".join(map(str, config.node_ids))
+    console.emit(
+        NetworkReadyEvent(port, host, config.node_ids),
+        f"network of {config.cluster} at {host}:{port}, for the nodes {nodes}; type help, or script failover",
+    )
+    for warning in warnings(len(config.nodes)):
+        console.say(f"warning: {warning}")
+    prompt = OperatorPrompt(orchestrator)
+    running = asyncio.create_task(
+        console.run(OPERATOR_TABLE, prompt, status_line=lambda: prompt.status_line(console.layout))
+    )
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(sign, running.cancel)
+    try:
+        await asyncio.wait([running])
+        return 0 if running.cancelled() else running.result()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await orchestrator.close()
+        restore_logging()
+
+
+def _cannot_listen(config: Config, error: OSError) -> str:
+    host, port = config.orchestrator.host, config.orchestrator.port
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {host} is in use by another program, perhaps this cluster's network already: stop that "
+            f'one, or set another "orchestrator": {{"port": ...}} in {config.path}'
+        )
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    return f'cannot listen on {host}:{port}: {reason}; "orchestrator" in {config.path} says where to listen'

@@ -1,0 +1,68 @@
+"""Which connections may become nodes: the checks of a handshake."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from net import auth
+from net.control_messages import VERSION, Challenge, Hello, Refusal, Welcome
+from net.relay.connection import Connection
+from net.sockets import is_loopback
+
+SILENT_S = 15.0
+"""A connection from another machine that said nothing for so long does not keep its number from a new process:
+its machine may be gone without having closed anything."""
+
+
+class Admission:
+    """Knows the cluster's name, its secret if it has one, and the numbers of its nodes."""
+
+    def __init__(self, cluster: str, secret: str | None, nodes: Iterable[int]) -> None:
+        self._cluster = cluster
+        self._secret = secret
+        self._nodes = list(nodes)
+
+    def challenge(self, nonce: bytes) -> Challenge:
+        """The first word to whoever connects."""
+        return Challenge(nonce, self._cluster, authenticate=self._secret is not None)
+
+    def objection(self, connection: Connection, hello: Hello, member: Connection | None) -> tuple[Refusal, str] | None:
+        """Why this node may not come in, for both sides to read; None if it may. `member` is who has its number now."""
+        node = hello.node
+        if hello.version != VERSION:
+            mine = f"this orchestrator speaks version {VERSION}"
+            return Refusal.VERSION, f"node {node} speaks version {hello.version} of the protocol, {mine}"
+        if hello.cluster != self._cluster:
+            text = f"node {node} belongs to the cluster {hello.cluster!r}, this orchestrator to {self._cluster!r}"
+            return Refusal.CLUSTER, text
+        if hello.proof and self._secret is None:
+            return Refusal.SECRET, f"node {node} has a secret in its config, this orchestrator has none"
+        proof = auth.node_proof(self._secret, self._cluster, node, connection.nonce, hello.nonce)
+        if not auth.same(hello.proof, proof):
+            return Refusal.SECRET, f'node {node} does not know this cluster\'s secret ("secret" in its config)'
+        if node not in self._nodes:
+            known = ", ".join(map(str, self._nodes))
+            return Refusal.UNKNOWN, f"node {node} is not in this orchestrator's config: it has {known}"
+        if member is not None and not _replaces(connection, hello, member):
+            process = "" if member.hello is None else f" as process {member.hello.process}"
+            return Refusal.DUPLICATE, f"node {node} is running already{process} at {member.host}"
+        return None
+
+    def welcome(self, connection: Connection, hello: Hello, peers: list[int]) -> Welcome:
+        """Proves to the node that this orchestrator knows the secret, too."""
+        proof = auth.orchestrator_proof(self._secret, self._cluster, hello.node, connection.nonce, hello.nonce)
+        return Welcome(proof, peers)
+
+
+def _replaces(connection: Connection, hello: Hello, member: Connection) -> bool:
+    """Whether `member` is a leftover: the same process has come back, or its machine is silent."""
+    old = member.hello
+    if (
+        old is not None
+        and (old.process, old.incarnation) == (hello.process, hello.incarnation)
+        and member.host == connection.host
+    ):
+        return True
+    silence = asyncio.get_running_loop().time() - member.heard
+    return not is_loopback(member.host) and silence > SILENT_S

@@ -1,0 +1,84 @@
+"""From connection to connection: every frame between two nodes passes through here, and meets its faults here.
+
+It routes by the frame's header and never looks at what a frame carries. Dropping is legal, so no queue is unbounded
+and nobody ever waits for anybody: a node that does not read loses its own messages, and nothing else happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from net.frames import Frame
+from net.relay.connection import Connection, Traffic
+from net.relay.delay_line import DelayLine
+from net.relay.faults import Faults
+
+
+class Router:
+    """`members` is the routing table; whoever lets nodes in keeps it. `unknown` learns of frames between a node and a
+    number that no node has."""
+
+    def __init__(self, nodes: Iterable[int], faults: Faults, unknown: Callable[[int, int], None]) -> None:
+        self.members: dict[int, Connection] = {}
+        self.traffic = {node: Traffic() for node in nodes}
+        self.delayed = DelayLine(self._arrive)
+        self._faults = faults
+        self._unknown = unknown
+        self._unflushed: list[Connection] = []
+
+    def route(self, source: Connection, frame: Frame) -> None:
+        raw = frame.raw
+        traffic = source.traffic
+        traffic.frames_in += 1
+        traffic.bytes_in += len(raw)
+        if self._faults.quiet:
+            self._deliver(source.node, frame.dst, raw)
+            return
+        copies = self._faults.decide(source.node, frame.dst, len(raw), asyncio.get_running_loop().time())
+        if not copies:
+            self._drop(source.node, frame.dst)
+        for late in copies:
+            if late <= 0:
+                self._deliver(source.node, frame.dst, raw)
+            elif not self.delayed.add(late, source.node, frame.dst, raw):
+                self._drop(source.node, frame.dst)
+
+    def flush_later(self, connection: Connection) -> None:
+        if not self._unflushed:
+            # Runs in the next turn, after every socket that is readable in this one: one write for all of it.
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unflushed.append(connection)
+
+    def _flush(self) -> None:
+        unflushed, self._unflushed = self._unflushed, []
+        try:
+            while unflushed:
+                unflushed.pop().flush()
+        finally:
+            if unflushed:  # one raised; it must not take the others' turn with it
+                self._unflushed += unflushed
+                asyncio.get_running_loop().call_soon(self._flush)
+
+    def _deliver(self, src: int, dst: int, raw: bytes) -> None:
+        member = self.members.get(dst)
+        if member is None or not member.push(raw):
+            self._drop(src, dst)
+            return
+        traffic = member.traffic
+        traffic.frames_out += 1
+        traffic.bytes_out += len(raw)
+
+    def _arrive(self, src: int, dst: int, raw: bytes) -> None:
+        """The end of a delay. A link that failed meanwhile carries nothing any more."""
+        if self._faults.is_cut(src, dst):
+            self._drop(src, dst)
+        else:
+            self._deliver(src, dst, raw)
+
+    def _drop(self, src: int, dst: int) -> None:
+        traffic = self.traffic.get(dst)
+        if traffic is None:
+            self._unknown(src, dst)
+        else:
+            traffic.dropped += 1

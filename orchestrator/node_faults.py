@@ -1,0 +1,233 @@
+"""The operator's faults of nodes: crashed and started again, paused and resumed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import cast
+
+import msgspec
+from msgspec import UNSET
+
+from api.operator_commands import FailNodeCommand, FixNodeCommand, PauseNodeCommand, ResumeNodeCommand
+from api.operator_results import NodeResult
+from net.relay.relay import Relay
+from net.sockets import is_loopback
+from orchestrator.errors import CommandError
+from orchestrator.local_process import LocalProcess
+from orchestrator.node_numbers import nodes_are
+from orchestrator.supervisor import Supervisor
+from orchestrator.timers import Timers, Undo
+
+CRASH_S = 0.3
+"""A node that has not obeyed a crash by then may be stopped; it is killed from outside if possible."""
+GONE_S = 5.0
+START_S = 30.0
+"""Five at once on a busy machine take a while."""
+SETTLE_S = 3.0
+"""So long after its own start, a node that is not connected may only be on its way back."""
+
+
+class NodeFaults:
+    """Carries out commands that have passed NodeNumbers.check, with numbers in the place of `leader`."""
+
+    def __init__(self, relay: Relay, supervisor: Supervisor, timers: Timers, data_dir: Path) -> None:
+        self._relay = relay
+        self._supervisor = supervisor
+        self._timers = timers
+        self._data_dir = data_dir
+        self._started = 0.0
+        self._paused: dict[int, int] = {}
+        """Node -> the process id of its stopped process."""
+        self._crashed: set[int] = set()
+        """By `failNode`, and not started again from here."""
+        self._tokens: dict[int, int] = {}
+        """Node -> the fault that will end by itself."""
+
+    def started(self) -> None:
+        """The relay listens from now on."""
+        self._started = asyncio.get_running_loop().time()
+
+    def is_paused(self, node: int) -> bool:
+        return node in self._paused and self._relay.process(node) == self._paused[node]
+
+    async def reset(self) -> list[str]:
+        """Resumes what is paused and starts what was crashed; returns what is so now, in words. Raises CommandError if
+        a node did not come up."""
+        for token in self._tokens.values():
+            self._timers.cancel(token)
+        self._tokens.clear()
+        paused = [node for node in list(self._paused) if self._continue(node)]
+        words = [f"{nodes_are(paused)} going on"] if paused else []
+        crashed = sorted(node for node in self._crashed if not self._relay.is_up(node))
+        self._crashed.clear()
+        results = await asyncio.gather(*(self._start(node) for node in crashed), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, CommandError):
+                raise failure
+        if failures:
+            raise CommandError("no faults of links any more, but: " + "; ".join(map(str, failures)))
+        return [*words, f"{nodes_are(crashed)} up again"] if crashed else words
+
+    def close(self) -> None:
+        """Nobody would resume the paused ones later."""
+        for node in list(self._paused):
+            self._continue(node)
+
+    # ---- Crash and start
+
+    async def fail(self, command: FailNodeCommand) -> NodeResult:
+        node = cast(int, command.node)
+        self._cancel_timer(node)
+        settled = self._started + SETTLE_S - asyncio.get_running_loop().time()
+        up = await self._relay.wait_up(node, max(settled, 0))
+        process_id = self._relay.process(node)
+        process = None if process_id is None else LocalProcess.find(process_id, node)
+        try:
+            if up:
+                await self._crash(node, process)
+            # One that was started from here and has not connected yet cannot be told to crash.
+            await self._supervisor.kill(node)
+        finally:
+            if process is not None:
+                process.close()
+        self._paused.pop(node, None)
+        self._crashed.add(node)
+        text = f"node {node} is dead; fixNode {node} starts it again" if up else f"node {node} was down already"
+        return self._for_a_while(command, NodeResult(node=node, text=text), lambda: self._start_again(node))
+
+    async def fix(self, command: FixNodeCommand) -> NodeResult:
+        node = cast(int, command.node)
+        self._cancel_timer(node)
+        if self.is_paused(node):
+            text = f"node {node} is up, and paused: resumeNode {node} lets it go on"
+        elif self._relay.is_up(node):
+            text = f"node {node} is already up"
+        else:
+            text = await self._start(node)
+        return NodeResult(node=node, text=text)
+
+    async def _crash(self, node: int, process: LocalProcess | None) -> None:
+        """Returns when the node is gone. Raises CommandError if it stays."""
+        self._relay.crash(node)
+        gone = await self._relay.wait_down(node, CRASH_S if process is not None else GONE_S)
+        if process is not None:
+            if not gone:
+                process.send(signal.SIGKILL)
+                gone = await self._relay.wait_down(node, GONE_S)
+            gone = await process.gone(GONE_S) and gone
+        if not gone:
+            where = self._relay.host(node) or "its machine"
+            raise CommandError(
+                f"node {node} has been told to die and has not within {GONE_S:g} s: it may be stopped; on {where}, "
+                f"kill -9 its process"
+            )
+
+    async def _start(self, node: int) -> str:
+        """Returns when the node has connected. Raises CommandError."""
+        host = self._relay.last_host(node)
+        if host is not None and not is_loopback(host):
+            raise CommandError(f"node {node} ran on {host}: its disk is there, so start it there")
+        where = await self._supervisor.start(node)
+        await self._connected(node, where)
+        self._crashed.discard(node)
+        return f"node {node} is up, {where}"
+
+    async def _start_again(self, node: int) -> str | None:
+        if self._relay.is_up(node):
+            return None
+        try:
+            return await self._start(node)
+        except CommandError as error:
+            return str(error)
+
+    async def _connected(self, node: int, where: str) -> None:
+        """Returns when the node has connected. Raises CommandError if it does not."""
+        up = asyncio.ensure_future(self._relay.wait_up(node, START_S))
+        ended = asyncio.ensure_future(self._supervisor.ended(node) if self._supervisor.child(node) else up)
+        await asyncio.wait([up, ended], return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (up, ended):
+            waiting.cancel()
+        if self._relay.is_up(node):
+            return
+        problem = self._supervisor.failure(node)
+        raise CommandError(problem or f"node {node} was started {where}, and has not connected within {START_S:g} s")
+
+    # ---- Pause and resume
+
+    async def pause(self, command: PauseNodeCommand) -> NodeResult:
+        node = cast(int, command.node)
+        self._cancel_timer(node)
+        process_id = self._relay.process(node)
+        if process_id is None:
+            host = self._relay.host(node)
+            raise CommandError(
+                f"node {node} is down: fixNode {node} starts it" if host is None
+                else f"node {node} runs on {host}, and only processes of this machine can be paused"
+            )
+        if not _signal(process_id, node, signal.SIGSTOP):
+            raise CommandError(f"the process of node {node} cannot be paused here (this needs Linux)")
+        self._paused[node] = process_id
+        result = NodeResult(node=node, text=f"node {node} is paused: its process stands still")
+        return self._for_a_while(command, result, lambda: self._resume(node))
+
+    async def resume(self, command: ResumeNodeCommand) -> NodeResult:
+        node = cast(int, command.node)
+        self._cancel_timer(node)
+        text = await self._resume(node)
+        if text is None:
+            state = "is not paused" if self._relay.is_up(node) else f"is down: fixNode {node} starts it"
+            text = f"node {node} {state}"
+        return NodeResult(node=node, text=text)
+
+    async def _resume(self, node: int) -> str | None:
+        return f"node {node} goes on" if self._continue(node) else None
+
+    def _continue(self, node: int) -> bool:
+        """Lets a paused process go on; one that was paused before this orchestrator's start is found by its lock."""
+        process_id = self._paused.pop(node, None)
+        if process_id is not None:
+            return _signal(process_id, node, signal.SIGCONT)
+        orphan = None if self._relay.is_up(node) else _lock_holder(self._data_dir / f"node-{node}.db.lock")
+        return orphan is not None and _signal(orphan, node, signal.SIGCONT)
+
+    # ---- For a while
+
+    def _cancel_timer(self, node: int) -> None:
+        """Whatever would have ended by itself is a later command's business now."""
+        self._timers.cancel(self._tokens.pop(node, None))
+
+    def _for_a_while(self, command: FailNodeCommand | PauseNodeCommand, result: NodeResult, undo: Undo) -> NodeResult:
+        """The result, after starting the timer if the command asks for one."""
+        if command.for_s is UNSET:
+            return result
+        name = "failNode" if isinstance(command, FailNodeCommand) else "pauseNode"
+        token = self._tokens[result.node] = self._timers.token()
+        self._timers.start(token, f"{name} {result.node}", command.for_s, undo, lambda: True)
+        return msgspec.structs.replace(
+            result, for_s=command.for_s, text=f"{result.text}, for {command.for_s:g} s"
+        )
+
+
+class _Holder(msgspec.Struct):
+    os_pid: int
+
+
+def _lock_holder(path: Path) -> int | None:
+    """The process that has, or last had, a node's disk."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Holder).os_pid
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _signal(process_id: int, node: int, sign: signal.Signals) -> bool:
+    """False if the process is none of this node."""
+    process = LocalProcess.find(process_id, node)
+    if process is None:
+        return False
+    process.send(sign)
+    process.close()
+    return True

@@ -1,0 +1,79 @@
+"""Phase 1 of one leadership: a Candidate gathers promises, and what a quorum of them obliges the new leader to.
+
+Promises are kept by sender, for one ballot: one that comes twice, late, or for another ballot cannot be counted.
+(Lamport, *Paxos Made Simple*, sections 2.2 and 3; the scout of van Renesse and Altinbuken's *Paxos Made Moderately
+Complex*.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from paxos.ballot import Ballot
+from paxos.limits import Limits
+from paxos.messages import NOOP, Entry, Operation, Promise
+from paxos.retry import Retry
+
+
+class Inheritance:
+    """What a quorum's promises oblige a new leader to: learn what is decided, propose again what may be."""
+
+    def __init__(self, start: int, promises: Iterable[Promise]) -> None:
+        promises = list(promises)
+        best = max(promises, key=lambda promise: promise.decided_upto)
+        self.start = start
+        self.decided: list[Operation] = [e.operation for e in best.entries if e.position <= best.decided_upto]
+        """Decided operations from `start` on, without gaps: a node that knows a decision holds all before it."""
+        self.first_open = max(start, best.decided_upto + 1)
+        highest: dict[int, Entry] = {}
+        for promise in promises:
+            for entry in promise.entries:
+                held = highest.get(entry.position)
+                if held is None or entry.leadership > held.leadership:
+                    highest[entry.position] = entry
+        last = max(highest, default=0)
+        self.open: list[Operation] = [
+            highest[position].operation if position in highest else NOOP
+            for position in range(self.first_open, last + 1)
+        ]
+        """For each open position the operation of the highest leadership; gaps are filled with no-ops."""
+
+
+class Candidate:
+    """Phase 1 of one leadership, from position `ballot.op_num` on."""
+
+    def __init__(self, ballot: Ballot, quorum: int, limits: Limits, now: float) -> None:
+        self.ballot = ballot
+        self.promises: dict[int, Promise] = {}
+        self.held: list[Operation] = []
+        """Operations forwarded to this node, for when it leads."""
+        self.retry = Retry(now)
+        """Of its Prepare."""
+        self._quorum = quorum
+        self._limits = limits
+
+    def offer(self, operations: Iterable[Operation]) -> None:
+        """What does not fit is left out: its node sends it again until it is applied."""
+        if len(self.held) < self._limits.queue:
+            self.held.extend(operations)
+
+    def restart(self, op_num: int) -> None:
+        """Having caught up, asks again from a later position: earlier answers spoke about another one."""
+        self.ballot = self.ballot.at(op_num)
+        self.promises = {}
+
+    def promised(self, sender: int, message: Promise) -> Inheritance | None:
+        """Counts one promise; with a quorum, returns what the new leader inherits."""
+        if message.ballot != self.ballot or not _shows_all_decided(message):
+            return None
+        self.promises[sender] = message
+        if len(self.promises) < self._quorum:
+            return None
+        return Inheritance(self.ballot.op_num, self.promises.values())
+
+
+def _shows_all_decided(message: Promise) -> bool:
+    """A promise that knows decisions without showing them would leave its reader with a hole in the log."""
+    start = message.ballot.op_num
+    shown = sum(entry.position <= message.decided_upto for entry in message.entries)
+    return shown >= message.decided_upto - start + 1

@@ -1,0 +1,135 @@
+"""Phase 2 of one leadership: a Leader batches operations into Accepts, keeps several in flight, counts who accepted.
+
+Votes are kept by sender, for one leadership: one that comes twice, late, or for another leadership cannot be counted.
+(Lamport, *Paxos Made Simple*, sections 2.2 and 3; the commanders of van Renesse and Altinbuken's *Paxos Made Moderately
+Complex*.)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from paxos.ballot import Leadership, ballot
+from paxos.limits import Limits
+from paxos.messages import Accept, Accepted, Operation
+from paxos.reads import ReadIndex
+from paxos.retry import Retry
+from paxos.sessions import Sessions
+
+
+class Batch:
+    """Operations that travel in one Accept, and who has accepted them."""
+
+    __slots__ = ("first", "operations", "retry", "voters")
+
+    def __init__(self, first: int, operations: list[Operation], retry: Retry) -> None:
+        self.first = first
+        self.operations = operations
+        self.voters: set[int] = set()
+        self.retry = retry
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.operations) - 1
+
+
+class Leader:
+    """Phase 2 of one leadership."""
+
+    def __init__(
+        self, leadership: Leadership, quorum: int, limits: Limits, decided_upto: int, inherited: Sequence[Operation],
+        sessions: Sessions,
+    ) -> None:
+        self.leadership = leadership
+        self.decided_upto = decided_upto
+        self.announced_upto = 0
+        """The watermark that the others were last told, by an Accept or a Decide."""
+        self.next = decided_upto + 1
+        self.barrier = decided_upto + len(inherited)
+        """Everything acknowledged under earlier leaderships lies at or below this position."""
+        self.read_index = ReadIndex(quorum)
+        self._quorum = quorum
+        self._limits = limits
+        self._inherited: deque[Operation] = deque(inherited)
+        self._queue: deque[Operation] = deque()
+        self._seen = Sessions(sessions.table())
+        for operation in inherited:
+            self._seen.admit(operation)
+        self._early: dict[int, dict[int, Operation]] = {}
+        """By node and number: operations of its present incarnation that overtook an older one on the way here."""
+        self._flying: dict[int, Batch] = {}
+
+    @property
+    def settled(self) -> bool:
+        """True once everything that was acknowledged under earlier leaderships is known to be decided."""
+        return self.decided_upto >= self.barrier
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue) + len(self._inherited)
+
+    def offer(self, operations: Iterable[Operation]) -> None:
+        """Takes operations into the queue, in their node's order and each once. What does not fit (a repetition, a
+        full queue) is left out: its node sends it again until it is applied."""
+        bound = self._limits.queue
+        for operation in operations:
+            if len(self._queue) >= bound:
+                return
+            if self._seen.admit(operation):
+                self._queue.append(operation)
+                if self._early:
+                    self._take_early(operation)
+            elif self._seen.precedes(operation):
+                self._keep_early(operation)
+
+    def _keep_early(self, operation: Operation) -> None:
+        early = self._early.setdefault(operation.pid, {})
+        incarnation = next(iter(early.values())).incarnation if early else operation.incarnation
+        if incarnation < operation.incarnation:
+            early.clear()
+        if incarnation <= operation.incarnation and len(early) < self._limits.forward_window:
+            early[operation.number] = operation
+
+    def _take_early(self, operation: Operation) -> None:
+        early = self._early.get(operation.pid, {})
+        number = operation.number + 1
+        while number in early and self._seen.admit(early[number]):
+            self._queue.append(early.pop(number))
+            number += 1
+
+    def propose(self, now: float) -> list[Batch]:
+        """New batches, as many as fit into the pipeline; what waits meanwhile makes the next batch larger."""
+        batches: list[Batch] = []
+        while (self._inherited or self._queue) and len(self._flying) < self._limits.pipeline:
+            source = self._inherited or self._queue
+            operations: list[Operation] = []
+            size = 0
+            while source and size < self._limits.batch_bytes and len(operations) < self._limits.batch_operations:
+                operation = source.popleft()
+                size += len(operation.payload)
+                operations.append(operation)
+            batch = Batch(self.next, operations, Retry(now))
+            self._flying[batch.first] = batch
+            self.next = batch.last + 1
+            batches.append(batch)
+        return batches
+
+    def overdue(self, now: float, retry_s: float) -> list[Batch]:
+        """Batches in flight for too long, to be sent again."""
+        return [batch for batch in self._flying.values() if batch.retry.due(now, retry_s)]
+
+    def accept_message(self, batch: Batch) -> Accept:
+        return Accept(ballot(self.leadership, batch.first), batch.operations, self.decided_upto)
+
+    def accepted(self, sender: int, message: Accepted) -> int:
+        """Counts one vote; returns how many positions it made decided."""
+        batch = self._flying.get(message.ballot.op_num)
+        if batch is None or message.ballot.leadership != self.leadership or message.count != len(batch.operations):
+            return 0
+        batch.voters.add(sender)
+        before = self.decided_upto
+        while (batch := self._flying.get(self.decided_upto + 1)) is not None and len(batch.voters) >= self._quorum:
+            self.decided_upto = batch.last
+            del self._flying[batch.first]
+        return self.decided_upto - before

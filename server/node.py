@@ -1,0 +1,141 @@
+"""One node as a service: its engine, its LLM, and its users' sessions, brought together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from api.base import Event
+from api.node_events import ConnectedEvent, DisconnectedEvent, FailedEvent, LearnerEvent, RefusedEvent
+from api.node_results import LlmStatus
+from engine.interface import AppliedOperation, Engine, EngineStatus
+from llm.request_scheduler import RequestScheduler
+from llm.requests import Request
+from paxos.output import VoterStatus
+from server.applied_log import AppliedLog
+from server.event_feed import Level, Tell
+from server.progress_hints import Hint, ProgressHints
+from server.responder import Done, Responder
+from server.session import Explanations, Session
+
+MakeScheduler: TypeAlias = Callable[[Done, Callable[[Request, int], None]], RequestScheduler]
+"""Gets who is to be told what comes of each request, and how far the LLM is with it."""
+
+
+class NodeService:
+    """Node `number` of `members`; an EngineListener. `emit` gets what concerns the node as a whole. Tells nobody
+    anything before `start`."""
+
+    def __init__(
+        self, number: int, members: Sequence[int], engine: Engine, make_scheduler: MakeScheduler, *,
+        emit: Callable[[Event], None], explanations: Explanations | None = None,
+        too_long: Callable[[str], str | None] = lambda text: None, poll_timeout_s: float,
+    ) -> None:
+        """`poll_timeout_s`: a poll ends without the nodes that have not voted after so many seconds."""
+        self.failed = asyncio.Event()
+        """The engine acknowledges nothing any more; the process must leave."""
+        self._number = number
+        self._members = members
+        self._engine = engine
+        self._emit = emit
+        self._explanations = explanations
+        self._too_long = too_long
+        self._applied_log = AppliedLog()
+        self._sessions: set[Session] = set()
+        self._hints = ProgressHints(number, engine.send_hint, self._on_progress)
+        self._responder = Responder(
+            number, engine, lambda done: make_scheduler(done, self._hints.on_progress), poll_s=poll_timeout_s
+        )
+        self._voter_status = engine.status().voter_status
+        self._responding: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._engine.start(self)
+        self._responding = asyncio.create_task(self._responder.run())
+
+    async def close(self) -> None:
+        """Stores what is under way."""
+        if self._responding is not None:
+            self._responding.cancel()
+            await asyncio.wait([self._responding])
+        await self._responder.close()
+        await self._engine.close()
+
+    # ---- Users
+
+    def open_session(self, tell: Tell, level: Level = Level.NORMAL) -> Session:
+        """For one more user."""
+        session = Session(
+            self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
+            llm_status=self._llm_status, too_long=self._too_long, level=level,
+        )
+        session.on_leader(self._engine.status().leader)
+        self._sessions.add(session)
+        return session
+
+    def close_session(self, session: Session) -> None:
+        """What its user wanted is still seen through."""
+        session.close()
+        self._forget_if_over(session)
+
+    def _forget_if_over(self, session: Session) -> None:
+        if session.closed and session.idle:
+            self._sessions.discard(session)
+
+    def _llm_status(self) -> LlmStatus:
+        metering = self._responder.scheduler.metering
+        return LlmStatus(
+            model=self._responder.scheduler.model, in_flight=metering.in_flight, waiting=metering.waiting,
+            requests=metering.requests, replies=metering.replies, failures=metering.failures,
+            retries=metering.retries, tokens_in=metering.tokens_in, tokens_out=metering.tokens_out,
+            mean_s=None if metering.mean_s is None else round(metering.mean_s, 3),
+        )
+
+    def _on_progress(self, node: int, hint: Hint) -> None:
+        for session in self._sessions:
+            session.on_progress(node, hint.context, hint.turn, hint.pieces)
+
+    # ---- What the engine tells
+
+    def on_applied(self, applied: AppliedOperation) -> None:
+        self._applied_log.add(applied)
+        if applied.live:
+            self._hints.on_applied(applied)
+            for session in list(self._sessions):
+                session.on_applied(applied)
+                self._forget_if_over(session)
+        self._responder.on_applied(applied.outcome)
+
+    def on_outcome_unknown(self, ticket: int) -> None:
+        for session in list(self._sessions):
+            session.on_outcome_unknown(ticket)
+            self._forget_if_over(session)
+
+    def on_installed(self) -> None:
+        self._responder.review()
+
+    def on_status(self, status: EngineStatus) -> None:
+        for session in self._sessions:
+            session.on_leader(status.leader)
+        self._responder.see(status.leader, status.links)
+        if status.voter_status != self._voter_status:
+            self._voter_status = status.voter_status
+            if status.voter_status == VoterStatus.LEARNER:
+                self._emit(LearnerEvent(self._number))
+
+    def on_hint(self, node: int, payload: bytes) -> None:
+        self._hints.on_hint(node, payload)
+
+    def on_connected(self) -> None:
+        self._emit(ConnectedEvent())
+
+    def on_disconnected(self, reason: str) -> None:
+        self._emit(DisconnectedEvent(reason))
+
+    def on_refused(self, reason: str) -> None:
+        self._emit(RefusedEvent(reason))
+
+    def on_failed(self, reason: str) -> None:
+        self._emit(FailedEvent(reason))
+        self.failed.set()
