@@ -67,6 +67,10 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
+    def receive_own(self, message: AnyMessage) -> None:
+        super()._loop_back(message)
+        self._wake()
+
 
 class NodeState:
     """One node between two steps: its driver, and all that surrounds it."""
@@ -195,7 +199,10 @@ def first_state(pid: int, mortal: bool) -> NodeState:
 
 
 def deliver(state: NodeState, sender: int, message: AnyMessage) -> list[Sent]:
-    state.driver.receive(sender, message)
+    if sender == state.pid:
+        state.driver.receive_own(message)
+    else:
+        state.driver.receive(sender, message)
     return state.turn()
 
 
