@@ -122,7 +122,7 @@ class Client:
             with address(path) as short:
                 reader, writer = await asyncio.open_unix_connection(short, limit=LONGEST_LINE)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise Unreachable(f"this node is not running: nobody listens at {path}", missing=True) from None
+            raise Unreachable(f"this node is not running: nothing is listening at {path}", missing=True) from None
         except OSError as error:
             raise Unreachable(f"cannot reach this node at {path}: {error.strerror or error}") from None
         return cls(reader, writer, on_event=on_event, quote=True)

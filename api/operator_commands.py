@@ -35,7 +35,7 @@ WITHIN_S = 30.0
 
 Leader: TypeAlias = Literal["leader"]
 LEADER: Leader = "leader"
-"""Stands for the number of the node that leads when the command is carried out."""
+"""Stands for the number of the node that leads when the command is run."""
 
 NodeNumber: TypeAlias = Annotated[int, Meta(ge=1)]
 NodeName: TypeAlias = NodeNumber | Leader

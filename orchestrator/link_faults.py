@@ -1,4 +1,4 @@
-"""The operator's faults of links: cut, slow, lossy; for good or for a while."""
+"""The operator's link faults: cut, slow, lossy; permanent or temporary."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ class LinkFaults:
         others = [other for other in self._numbers.all if other != node]
         links = [*((node, other) for other in others), *((other, node) for other in others)]
         self._cut(links, self._begin(command, command.for_s))
-        text = _for_a_while(f"node {node} hears nobody, and nobody hears it", command.for_s)
+        text = _for_a_while(f"node {node} is cut off from all other nodes", command.for_s)
         return IsolateResult(node=node, links=self._faults.cut, for_s=command.for_s, text=text)
 
     async def partition(self, command: PartitionCommand) -> PartitionResult:
         self._faults.set(Cut, partition(command.groups), self._begin(command, command.for_s))
-        text = _for_a_while("the groups hear each other no more; inside them all links work", command.for_s)
+        text = _for_a_while("the groups cannot reach each other; all links within a group work", command.for_s)
         return PartitionResult(groups=command.groups, links=self._faults.cut, for_s=command.for_s, text=text)
 
     async def heal(self, command: HealCommand) -> LinksResult:
@@ -129,14 +129,14 @@ class LinkFaults:
         return on
 
     def _begin(self, command: FaultCommand[Any], seconds: ForSeconds) -> int | None:
-        """The token of a fault for a while, whose time begins now; None for a lasting one."""
+        """The token of a temporary fault, whose time starts now; None for a permanent one."""
         if seconds is UNSET:
             return None
         token = self._timers.token()
         fault = re.sub(r"\s+--for\s+\S+", "", words_of(command), flags=re.IGNORECASE)
 
         async def undo() -> str | None:
-            return f"{fault}: over" if self._faults.lift(token) else None
+            return f"{fault}: ended" if self._faults.lift(token) else None
 
         self._timers.start(token, fault, seconds, undo, lambda: self._faults.holds(token))
         return token

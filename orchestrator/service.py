@@ -94,7 +94,7 @@ class Orchestrator:
         return bound
 
     async def close(self) -> None:
-        """Nodes started in the background leave with their orchestrator."""
+        """Closes the network; nodes started in the background exit with their orchestrator."""
         if self._sampling is not None:
             self._sampling.cancel()
         self.watch.stop()
@@ -165,7 +165,7 @@ class Orchestrator:
     async def _say(self, command: commands.SayCommand) -> TextResult:
         return TextResult(text=command.text)
 
-    # ---- What happens by itself
+    # ---- Automatic events
 
     def _fault_over(self, event: FaultOverEvent) -> None:
         self._history.note(event.text, "timer")

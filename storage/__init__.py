@@ -1,1 +1,1 @@
-"""What a node must not forget, on its disk. Whatever is acknowledged by this room survives a crash at any instant."""
+"""A node's durable state, on its disk. Whatever this package acknowledges survives a crash at any instant."""

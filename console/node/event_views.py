@@ -58,7 +58,7 @@ def session_event_text(told: SessionEvent) -> Text:
         case ChosenEvent(poll=poll) as event if poll is not UNSET:
             return _elected(event, told)
         case NoChoiceEvent(context=context):
-            words = f"{context}: no node could rank the answers: choose {context} N takes one"
+            words = f"{context}: no node could rank the answers: use choose {context} N"
             return None if _unasked(told) else words
         case RankingEvent() as event:
             return _ranking(event, told.level)
@@ -82,15 +82,15 @@ def node_event_text(event: Event) -> str | None:
         case ConnectedEvent():
             return "connected to the network"
         case DisconnectedEvent(reason=reason):
-            return f"the network is gone ({reason}); reconnecting"
+            return f"network lost ({reason}); reconnecting"
         case RefusedEvent(reason=reason):
             return f"the orchestrator refuses this node: {reason}"
         case FailedEvent(error=error):
             return f"stopping: {error}"
         case LearnerEvent():
             return (
-                "this node's disk is new but the others remember an older one: what it promised is forgotten, so "
-                "it follows without a vote (it still answers, and takes commands)"
+                "this node's disk is new but the others remember an older one: its earlier promises are lost, so "
+                "it follows as a non-voting learner (it still answers and accepts commands)"
             )
     return None
 
@@ -109,7 +109,7 @@ def _change(event: Event) -> Text:
         case ChosenEvent(context=context, node=node):
             return f"{context}: node {node}'s answer chosen"
         case CancelledEvent(context=context):
-            return f"{context}: question given up"
+            return f"{context}: question cancelled"
         case RetriedEvent(context=context, origin=origin, node=node):
             return f"{context}: node {origin} asks {'every node' if node is None else f'node {node}'} again"
         case PollEvent(context=context):

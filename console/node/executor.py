@@ -31,7 +31,7 @@ class NodeExecutor(Executor):
         return "not decided yet" if self.session.majority_reachable() else "no majority reachable"
 
     def prompt(self) -> str:
-        """What the prompt adds to the node's name: the conversation that is meant."""
+        """What the prompt adds to the node's name: the current conversation."""
         return "" if self.current.context is None else f" {self.current.context}"
 
     def status_line(self, width: int | None = None) -> str:

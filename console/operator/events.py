@@ -15,7 +15,7 @@ from console.operator.views import status_text
 from console.run import Text
 
 _INDENT = "  "
-"""Before each line of what a step of a script answers."""
+"""Indents each line of the answer to a script's step."""
 
 
 def event_text(event: Event) -> Text:

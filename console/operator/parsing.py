@@ -175,7 +175,7 @@ class _Words(NamedTuple):
     words: list[str]
     one_way: bool
     seconds: float | UnsetType
-    """Of `--for` or `--within`."""
+    """The value of `--for` or `--within`."""
 
     @staticmethod
     def of(words: Sequence[str], *allowed: str) -> _Words:

@@ -11,8 +11,8 @@ from net.relay.connection import Connection
 from net.sockets import is_loopback
 
 SILENT_S = 15.0
-"""A connection from another machine that said nothing for so long does not keep its number from a new process:
-its machine may be gone without having closed anything."""
+"""A connection from another machine that was silent for this long does not keep its node number from a new process:
+its machine may have vanished without closing anything."""
 
 
 class Admission:
@@ -56,7 +56,7 @@ class Admission:
 
 
 def _replaces(connection: Connection, hello: Hello, member: Connection) -> bool:
-    """Whether `member` is a leftover: the same process has come back, or its machine is silent."""
+    """Whether `member` is stale: the same process has reconnected, or its machine is silent."""
     old = member.hello
     if (
         old is not None

@@ -12,7 +12,7 @@ WINDOW_S = 30.0
 MAX_LINES = 10
 """For each code, in one window; further ones are counted and told of at its end."""
 MAX_SAME = 2
-"""How often the same line is told in one window: a node that keeps trying says nothing new."""
+"""How often the same line is shown per window: a node that keeps retrying adds nothing new."""
 
 
 class RefusalNotice(msgspec.Struct, frozen=True):

@@ -30,13 +30,13 @@ class Node:
         self.life = 0
         """How many processes have run here."""
         self.wiped = False
-        """Its disk was lost once."""
+        """Its disk was lost before."""
         self.drift = 1.0
         """How fast its clock runs."""
         self.offset = float(pid)
-        """What its clock shows at time 0; another machine, or another boot, counts from elsewhere."""
+        """Its clock at time 0; another machine, or another boot, starts at a different value."""
         self.epoch_us = 1_000_000_000_000
-        """What its calendar shows at time 0."""
+        """Its calendar time at time 0."""
         self.disk = self._new_disk()
         self.stalled_until = 0.0
         """The disk completes nothing before."""
@@ -90,7 +90,7 @@ class Node:
     def clock(self) -> float:
         return self.world.now * self.drift + self.offset
 
-    # ---- Life and death
+    # ---- Start and crash
 
     def start(self) -> None:
         """A process starts, with whatever the disk holds."""
@@ -102,7 +102,7 @@ class Node:
         process.start()
 
     def crash(self) -> None:
-        """The process dies: all that wasn't on the disk is gone; messages that left are still under way."""
+        """The process dies: everything not on disk is lost; messages already sent are still in flight."""
         self.world.note(f"{self.pid} crashes, {self.process.disk.waiting} writes lost")
         self.life += 1
         self.process.alive = False
@@ -158,7 +158,7 @@ class Node:
             self._failed()
 
     def stall(self, seconds: float) -> None:
-        """The disk completes nothing for so long."""
+        """The disk completes nothing for `seconds`."""
         self.stalled_until = self.world.now + seconds
 
     def disarm(self) -> None:

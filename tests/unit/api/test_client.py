@@ -194,7 +194,7 @@ def test_events_are_iterated(tmp_path: Path) -> None:
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable, match="this node is not running: nobody listens at") as missing:
+    with pytest.raises(Unreachable, match="this node is not running: nothing is listening at") as missing:
         run_line(tmp_path / "node-1.sock", "status", 1)
     assert missing.value.missing
 

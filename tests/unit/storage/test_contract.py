@@ -1,4 +1,4 @@
-"""Whatever is written, the file and the simulator's disk show the same to the next life of the node."""
+"""Whatever is written, the file and the simulator's disk give the same state to the node's next incarnation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from storage.records import Compaction, Record
 
 MEMORY = Path("/dev/shm")
 FOLDER = MEMORY if MEMORY.is_dir() else None
-"""Contents are the subject here, not disks: where there is a file system in memory, it makes many examples cheap."""
+"""The contents matter here, not the disk: an in-memory file system, where available, makes many examples cheap."""
 
 small = st.integers(0, 12)
 huge = st.integers(0, 2**64 - 1)
