@@ -139,7 +139,7 @@ def _json(text: str, path: Path) -> Any:
 
     try:
         raw = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
-        # An escape like \ud800 alone is a lone surrogate: such a text cannot be sent or stored.
+        # An escape like \ud800 alone is a lone surrogate: such text cannot be sent or stored.
         json.dumps(raw, ensure_ascii=False).encode()
         return raw
     except json.JSONDecodeError as error:
@@ -158,7 +158,7 @@ def _checked(raw: Any, path: Path, providers: Collection[str]) -> Config:
     ids = [section.id for section in file.nodes]
     for index, number in enumerate(ids):
         if number in ids[:index]:
-            raise _Invalid(f"nodes[{index}].id is {number}, which another node has, too: each needs its own number")
+            raise _Invalid(f"nodes[{index}].id is {number}, which another node has too: each node needs its own number")
     # Checked even if every node has its own settings: a mistake in the common ones is still a mistake.
     common = _llm(LlmSettings(), file.llm, "llm", providers)
     nodes = tuple(

@@ -14,7 +14,7 @@ SECRETS = ("secret", "api_key")
 """Keys whose values are never shown: errors end up on screens and in logs."""
 
 _NAMES = {
-    "int": "a whole number", "float": "a number", "str": "a text", "array": "a list", "object": "an object",
+    "int": "a whole number", "float": "a number", "str": "a string", "array": "a list", "object": "an object",
     "bool": "true or false",
 }
 """What msgspec's messages call the types of JSON, in plain words."""

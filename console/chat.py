@@ -140,7 +140,7 @@ def _turn(context: str, number: int, turn: Turn, layout: Layout, all_candidates:
     if turn.open:
         yield layout.dim(layout.text(_next_step(context, turn), _INDENT))
     elif turn.chosen is None:
-        yield " " * _INDENT + layout.dim("given up")
+        yield " " * _INDENT + layout.dim("cancelled")
 
 
 def _votes(poll: Poll, layout: Layout) -> Iterable[str]:

@@ -49,7 +49,7 @@ class Query(_StoreOperation, frozen=True, tag=2):
 
 
 class _Said(_StoreOperation, frozen=True):
-    """The response of `node`'s LLM to turn `turn` (from 1): a text, or an error that says why there is none.
+    """The response of `node`'s LLM to turn `turn` (from 1): its text, or an error that says why there is none.
 
     `seconds` is how long the LLM took. `round` is how often this node had been asked again at its start: responses of
     an earlier round come too late. The LLM saw the last `seen` of `before` answered turns; both are 0 if it saw all.
@@ -269,7 +269,7 @@ def check_turn(turn: RestoredTurn) -> str | None:
 
 def _check_response(operation: _Said | Restored) -> str | None:
     if (operation.text is None) == (operation.error is None):
-        return "an LLM's response must be either a text or an error"
+        return "an LLM's response must be either text or an error"
     if not (math.isfinite(operation.seconds) and operation.seconds >= 0):
         return "an LLM's time must be 0 or more seconds"
     try:

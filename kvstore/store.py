@@ -194,7 +194,7 @@ class Store:
         conversation, turn = self._turn_for(operation, Kind.QUERY)
         if operation.node in turn.candidates:
             turn_words = f"turn {operation.turn} of '{operation.context}'"
-            raise _Refused(f"node {operation.node} has responded to {turn_words} already")
+            raise _Refused(f"node {operation.node} has already responded to {turn_words}")
         self._record(conversation, turn, operation)
         return operation.turn
 
@@ -291,7 +291,7 @@ class Store:
     def _ranking(self, operation: Ranking) -> int:
         conversation, poll = self._open_poll(operation)
         if operation.node in poll.votes:
-            raise _Refused(f"node {operation.node} has voted already in '{operation.context}'")
+            raise _Refused(f"node {operation.node} has already voted in '{operation.context}'")
         if operation.error is None and sorted(operation.order) != poll.ballot:
             raise _Refused(f"node {operation.node}'s ranking does not name the answers of '{operation.context}'")
         votes = {**poll.votes, operation.node: Vote(operation.order, operation.error, operation.model)}

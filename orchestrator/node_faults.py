@@ -24,13 +24,13 @@ CRASH_S = 0.3
 """A node that has not crashed by then may be stopped; it is killed from outside if possible."""
 GONE_S = 5.0
 START_S = 30.0
-"""Five at once on a busy machine take a while."""
+"""Starting five at once on a busy machine is slow."""
 SETTLE_S = 3.0
 """For this long after the orchestrator's start, an unconnected node may still be reconnecting."""
 
 
 class NodeFaults:
-    """Carries out commands that have passed NodeNumbers.check, with numbers in the place of `leader`."""
+    """Carries out commands that have passed NodeNumbers.check, with numbers instead of `leader`."""
 
     def __init__(self, relay: Relay, supervisor: Supervisor, timers: Timers, data_dir: Path) -> None:
         self._relay = relay
@@ -59,7 +59,7 @@ class NodeFaults:
             self._timers.cancel(token)
         self._tokens.clear()
         paused = [node for node in list(self._paused) if self._continue(node)]
-        words = [f"{nodes_are(paused)} going on"] if paused else []
+        words = [f"{nodes_are(paused)} running again"] if paused else []
         crashed = sorted(node for node in self._crashed if not self._relay.is_up(node))
         self._crashed.clear()
         results = await asyncio.gather(*(self._start(node) for node in crashed), return_exceptions=True)
@@ -121,7 +121,7 @@ class NodeFaults:
         if not gone:
             where = self._relay.host(node) or "its machine"
             raise CommandError(
-                f"node {node} was told to die but has not within {GONE_S:g} s: it may be stopped; on {where}, run "
+                f"node {node} was told to crash but has not within {GONE_S:g} s: it may be stopped; on {where}, run "
                 f"kill -9 on its process"
             )
 
@@ -196,7 +196,7 @@ class NodeFaults:
     # ---- Temporary faults
 
     def _cancel_timer(self, node: int) -> None:
-        """Whatever would have ended by itself is a later command's business now."""
+        """A later command about the node replaces the automatic end of its fault."""
         self._timers.cancel(self._tokens.pop(node, None))
 
     def _for_a_while(self, command: FailNodeCommand | PauseNodeCommand, result: NodeResult, undo: Undo) -> NodeResult:
@@ -224,7 +224,7 @@ def _lock_holder(path: Path) -> int | None:
 
 
 def _signal(process_id: int, node: int, sign: signal.Signals) -> bool:
-    """False if the process is none of this node."""
+    """False if the process is not this node's."""
     process = LocalProcess.find(process_id, node)
     if process is None:
         return False

@@ -65,7 +65,7 @@ class NodeNumbers:
             return name
         leader = await self._find_leader()
         if leader is None:
-            raise CommandError("no node is known to lead now; name one by its number")
+            raise CommandError("no leader is known now; give a node's number")
         return leader
 
     async def resolve(self, command: F) -> F:

@@ -134,7 +134,7 @@ def _candidate(event: CandidateEvent, told: SessionEvent) -> Text:
         return f"{context}: {have} answers in: view {context}"
     if not told.asked_here:
         return None
-    failed = "" if event.error is UNSET else f" (node {event.node} has none: {one_line(event.error)})"
+    failed = "" if event.error is UNSET else f" (node {event.node} failed: {one_line(event.error)})"
     hint = f", view {context} shows them" if have > of // 2 else ""
     return f"{context}: {have} of {of} answers in{failed}{hint}"
 
@@ -148,7 +148,7 @@ def _answer(event: AnswerEvent, told: SessionEvent) -> Text:
         )
         return partial(chat.answer, event.context, event.node, said)
     asked_next = len(told.turn.candidates) < told.nodes
-    then = "the next one is asked" if asked_next else f"retry {event.context} asks them again"
+    then = "asking the next node" if asked_next else f"retry {event.context} asks them again"
     return f"{event.context}: node {event.node} has no answer: {one_line(event.error)}; {then}"
 
 

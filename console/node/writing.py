@@ -81,7 +81,7 @@ CANCEL = Entry[NodeExecutor, CancelCommand, CancelResult](
     Usage("cancel", "C", "cancel the open question", "cancel c1", 1, 1, current=True),
     CancelCommand,
     submitted(Session.cancel),
-    view=lambda command, result, layout: layout.text(f"{result.context}: question {result.turn} given up"),
+    view=lambda command, result, layout: layout.text(f"{result.context}: question {result.turn} cancelled"),
     complete=conversations,
 )
 

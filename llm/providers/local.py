@@ -130,7 +130,7 @@ class LocalProvider:
             return prompt.messages  # a token is at least one byte: no need to count them
         used = await _count(client, prompt.system or "") + await _count(client, question.text)
         if used > limit:
-            raise ProviderError(f"the question is too long for {self.model}: {used} tokens, {limit} are possible")
+            raise ProviderError(f"the question is too long for {self.model}: {used} tokens, at most {limit}")
         kept = [question]
         while len(history) >= 2:
             turn = history[-2:]

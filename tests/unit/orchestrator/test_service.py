@@ -88,8 +88,8 @@ def test_delay_loss_and_the_rest_are_kept_until_they_are_set_again(tmp_path: Pat
         ("failLink 1 x", "'x' is not the number of a node"),
         ("failLink 1 ²", "is not the number of a node"),
         ("failLink 1 2 --twoway", "'--twoway' is not an option"),
-        ("failLink 1 --oneway", "a link has two ends"),
-        ("failLink 1 2 3", "a link has two ends"),
+        ("failLink 1 --oneway", "two nodes are expected"),
+        ("failLink 1 2 3", "two nodes are expected"),
         ("fixLink 7 1", "there is no node 7"),
         ("failNode 0", "there is no node 0"),
         ("failNode -1", "'-1' is not the number"),
@@ -196,7 +196,7 @@ def test_fail_node_kills_no_process_that_is_not_the_node(tmp_path: Path, monkeyp
             process = await at.process(4)
             process.send_signal(signal.SIGSTOP)
             result = await at.type("failNode 4")
-            assert "node 4 was told to die but has not within 0.3 s" in result["error"]
+            assert "node 4 was told to crash but has not within 0.3 s" in result["error"]
             assert process.returncode is None
             process.send_signal(signal.SIGCONT)
             assert await process.wait() == -signal.SIGKILL  # the order that it received while stopped
