@@ -79,7 +79,7 @@ def shown(line: str, reply: Reply, layout: Layout) -> str:
     values = reply.values()
 
     def fill(usage: Usage, rest: str) -> str:
-        """As the node has done, if the only conversation that waits for a choice was left out."""
+        """Fills in the only conversation that awaits a choice if it was omitted, as the node does."""
         left_out = len(rest.split()) < usage.least
         return f"{values.get('context')} {rest}" if left_out else rest
 

@@ -241,7 +241,7 @@ class Client:
     def _lost(self) -> ConnectionLost | Unreachable:
         if self._quote and self._refused is not None:
             return Unreachable(f"{self._name} refuses: {self._refused}")
-        return ConnectionLost(f"{self._name} left before it answered; a change may still take effect")
+        return ConnectionLost(f"{self._name} exited before it answered; a change may still take effect")
 
 
 def run_line(

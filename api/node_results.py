@@ -48,7 +48,7 @@ class RetryResult(Result, frozen=True, kw_only=True):
     context: str
     turn: int
     node: int | UnsetType = UNSET
-    """The one that is asked again; all are if it is left out."""
+    """The node that is asked again; all are if it is omitted."""
 
 
 class ChooseResult(Result, frozen=True, kw_only=True):

@@ -55,7 +55,7 @@ class DelayResult(Result, frozen=True, kw_only=True):
     delay_ms: float
     jitter_ms: float
     on: list[Link] | UnsetType = UNSET
-    """The links that are meant; all if it is left out."""
+    """The affected links; all if it is omitted."""
     for_s: float | UnsetType = UNSET
     """Seconds until this is taken back."""
     text: str
@@ -64,7 +64,7 @@ class DelayResult(Result, frozen=True, kw_only=True):
 class LossResult(Result, frozen=True, kw_only=True):
     loss_percent: float
     on: list[Link] | UnsetType = UNSET
-    """The links that are meant; all if it is left out."""
+    """The affected links; all if it is omitted."""
     for_s: float | UnsetType = UNSET
     """Seconds until this is taken back."""
     text: str
@@ -73,7 +73,7 @@ class LossResult(Result, frozen=True, kw_only=True):
 class DuplicateResult(Result, frozen=True, kw_only=True):
     duplicate_percent: float
     on: list[Link] | UnsetType = UNSET
-    """The links that are meant; all if it is left out."""
+    """The affected links; all if it is omitted."""
     for_s: float | UnsetType = UNSET
     """Seconds until this is taken back."""
     text: str
@@ -82,7 +82,7 @@ class DuplicateResult(Result, frozen=True, kw_only=True):
 class ReorderResult(Result, frozen=True, kw_only=True):
     reorder_percent: float
     on: list[Link] | UnsetType = UNSET
-    """The links that are meant; all if it is left out."""
+    """The affected links; all if it is omitted."""
     for_s: float | UnsetType = UNSET
     """Seconds until this is taken back."""
     text: str

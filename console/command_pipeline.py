@@ -28,7 +28,7 @@ E = TypeVar("E", bound=Executor)
 
 
 class ResponseWriter(Protocol):
-    """Writes down what the pipeline has to say."""
+    """Writes the pipeline's output."""
 
     async def answer(self, typed: TypedCommand, result: Result) -> None: ...
 

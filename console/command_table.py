@@ -153,9 +153,9 @@ class CommandTable(Generic[E]):
 
     def parse(self, line: int, text: str, fill: Callable[[Usage, str], str] | None = None) -> TypedCommand:
         """The command on input line `line`, in words or as a JSON object. Raises UsageError. `text` must not be blank.
-        `fill` puts in what was left out.
+        `fill` fills in omitted words.
 
-        Nothing is quoted and nothing unquoted: a text argument is the rest of the line without the white space around
+        There is no quoting: a text argument is the rest of the line without the white space around
         it.
         """
         if text.startswith("{"):

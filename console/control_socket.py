@@ -1,7 +1,7 @@
 """A running node's socket for scripts and programs: a Unix-domain socket beside its disk.
 
 It takes one command per line and answers with the same JSON lines as `--json`, events included. A line that is a JSON
-string stands for the text in it, so that a text may have line feeds; a JSON object is a typed command. Only this
+string stands for its text, so that text may contain line feeds; a JSON object is a typed command. Only this
 system's user may use it (mode 600).
 """
 
@@ -99,7 +99,7 @@ class ControlSocket:
 
 
 class _Client:
-    """One connection; the writer of its pipeline. What is said in one turn of the event loop is sent together."""
+    """One connection; the writer of its pipeline. Output of one turn of the event loop is sent together."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader

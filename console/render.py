@@ -1,4 +1,4 @@
-"""Results for humans: calm, aligned, wrapped. Decides nothing; gets what the JSON form gets."""
+"""Results as text, aligned and wrapped. Decides nothing; gets the same data as the JSON form."""
 
 from __future__ import annotations
 

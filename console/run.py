@@ -1,4 +1,4 @@
-"""The console: the same for a person in a terminal, a script behind a pipe, and a program that reads JSON."""
+"""The console: one interface for a person in a terminal, a script behind a pipe, and a program that reads JSON."""
 
 from __future__ import annotations
 

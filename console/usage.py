@@ -35,7 +35,7 @@ class Usage(msgspec.Struct, frozen=True):
     details: str = ""
     """Shown by `help COMMAND`."""
     current: bool = False
-    """The first argument is a conversation, which may be left out where one is the current one."""
+    """The first argument is a conversation, which may be omitted if there is a current one."""
 
     @property
     def synopsis(self) -> str:
@@ -43,7 +43,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class UsageError(Exception):
-    """A line that is no command. Says what is expected, as a sentence for users. `name` is the command's, if it is
+    """A line that is not a command. Says what is expected, as a sentence for users. `name` is the command's, if it is
     known what is meant; `kind` is what its Failure says; `at_once`, that its answer does not wait for its turn."""
 
     kind: Literal["usage"] | UnsetType = "usage"

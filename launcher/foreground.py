@@ -129,7 +129,7 @@ class Foreground:
             self._show(name, f"is not running (net: fixNode {name} starts it)")
 
     async def _finish(self) -> None:
-        """Nothing more will be typed: first the network answers what it has been told, then the nodes, then all leave.
+        """End of input: first the network answers its commands, then the nodes answer theirs, then all exit.
         (A node that exited early might break the majority that another one needs.)"""
         await self._type(NETWORK, f"say {_MARK}")
         await self._finished[NETWORK].wait()

@@ -49,7 +49,7 @@ def stop(config: Config) -> None:
     deadline = time.monotonic() + STOP_WITHIN_S
     while not port_is_free(config) or any(_is_alive(int(pid)) for pid in panes):
         if time.monotonic() > deadline:
-            raise LaunchError(f"not everything has left within {STOP_WITHIN_S:.0f} s; see: ps -ef | grep node.py")
+            raise LaunchError(f"not all processes exited within {STOP_WITHIN_S:.0f} s; see: ps -ef | grep node.py")
         time.sleep(0.05)  # processes that are not our children provide no event to wait for
     print("Stopped. The conversations are on disk; ./run.sh continues with them.")
 

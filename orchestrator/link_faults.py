@@ -49,7 +49,7 @@ ForSeconds: TypeAlias = float | UnsetType
 
 
 class LinkFaults:
-    """Carries out commands that have passed NodeNumbers.check, with numbers in the place of `leader`."""
+    """Carries out commands that have passed NodeNumbers.check, with numbers instead of `leader`."""
 
     def __init__(self, numbers: NodeNumbers, faults: Faults, timers: Timers) -> None:
         self._numbers = numbers
@@ -92,14 +92,14 @@ class LinkFaults:
         on = self._disturb(command, Delay(float(command.delay_ms), float(command.jitter_ms)))
         more = f" to {command.delay_ms + command.jitter_ms:g}" if command.jitter_ms else ""
         where = f" on {_link_words(on)}" if on else ""
-        text = _for_a_while(f"every message{where} is {command.delay_ms:g}{more} ms late", command.for_s)
+        text = _for_a_while(f"every message{where} is delayed by {command.delay_ms:g}{more} ms", command.for_s)
         return DelayResult(
             delay_ms=command.delay_ms, jitter_ms=command.jitter_ms, on=on, for_s=command.for_s, text=text
         )
 
     async def loss(self, command: LossCommand) -> LossResult:
         on = self._disturb(command, Loss(command.percent))
-        text = _rate_text(command, command.percent, on, "get lost")
+        text = _rate_text(command, command.percent, on, "are lost")
         return LossResult(loss_percent=command.percent, on=on, for_s=command.for_s, text=text)
 
     async def duplicate(self, command: DuplicateCommand | DupCommand) -> DuplicateResult:
@@ -109,13 +109,13 @@ class LinkFaults:
 
     async def reorder(self, command: ReorderCommand) -> ReorderResult:
         on = self._disturb(command, Reorder(command.percent))
-        text = _rate_text(command, command.percent, on, "may be overtaken")
+        text = _rate_text(command, command.percent, on, "may arrive out of order")
         return ReorderResult(reorder_percent=command.percent, on=on, for_s=command.for_s, text=text)
 
     async def seed(self, command: SeedCommand) -> SeedResult:
         self.last_seed = command.seed
         self._faults.seed(command.seed)
-        text = f"what is random about loss, delay and the rest begins anew from {command.seed}"
+        text = f"random faults restart from seed {command.seed}"
         return SeedResult(seed=command.seed, text=text)
 
     def _cut(self, links: Iterable[Link], token: int | None) -> None:
@@ -136,7 +136,7 @@ class LinkFaults:
         fault = re.sub(r"\s+--for\s+\S+", "", words_of(command), flags=re.IGNORECASE)
 
         async def undo() -> str | None:
-            return f"{fault}: ended" if self._faults.lift(token) else None
+            return f"{fault}: over" if self._faults.lift(token) else None
 
         self._timers.start(token, fault, seconds, undo, lambda: self._faults.holds(token))
         return token

@@ -129,7 +129,7 @@ class NodeFaults:
         """Returns when the node has connected. Raises CommandError."""
         host = self._relay.last_host(node)
         if host is not None and not is_loopback(host):
-            raise CommandError(f"node {node} ran on {host}: its disk is there, so start it there")
+            raise CommandError(f"node {node} ran on {host}, where its disk is: start it there")
         where = await self._supervisor.start(node)
         await self._connected(node, where)
         self._crashed.discard(node)
@@ -165,7 +165,7 @@ class NodeFaults:
             host = self._relay.host(node)
             raise CommandError(
                 f"node {node} is down: fixNode {node} starts it" if host is None
-                else f"node {node} runs on {host}, and only processes of this machine can be paused"
+                else f"node {node} runs on {host}; only processes on this machine can be paused"
             )
         if not _signal(process_id, node, signal.SIGSTOP):
             raise CommandError(f"the process of node {node} cannot be paused (this needs Linux)")
@@ -183,7 +183,7 @@ class NodeFaults:
         return NodeResult(node=node, text=text)
 
     async def _resume(self, node: int) -> str | None:
-        return f"node {node} is resumed" if self._continue(node) else None
+        return f"node {node} goes on" if self._continue(node) else None
 
     def _continue(self, node: int) -> bool:
         """Resumes a paused process; one that was paused before this orchestrator's start is found by its lock."""

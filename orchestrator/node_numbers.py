@@ -60,7 +60,7 @@ class NodeNumbers:
                     self._check_node(node)
 
     async def number(self, name: NodeName) -> int:
-        """Raises CommandError if nobody leads."""
+        """Raises CommandError if there is no leader."""
         if name != LEADER:
             return name
         leader = await self._find_leader()
@@ -69,7 +69,7 @@ class NodeNumbers:
         return leader
 
     async def resolve(self, command: F) -> F:
-        """The command with the leader's number for `leader`. Raises CommandError if nobody leads."""
+        """The command with the leader's number for `leader`. Raises CommandError if there is no leader."""
         values = msgspec.structs.asdict(command)
         node, link, words = values.get("node"), values.get("link"), command.words
         if node != LEADER and LEADER not in (link or ()):

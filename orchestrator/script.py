@@ -27,7 +27,7 @@ FRESH = "$N"
 _EPOCH = 1_700_000_000
 
 _READ_S, _READ_CHAR_S, _READ_MOST_S = 0.5, 0.035, 5.0
-"""How long a text stays before the script continues, for its reader."""
+"""How long the script pauses after a text, for its reader."""
 
 LineParser: TypeAlias = Callable[[str], Command[Any]]
 """Makes a command of a line that is not blank. Raises InvalidCommand."""
@@ -37,7 +37,7 @@ class Interpreter(Protocol):
     """Runs single commands."""
 
     def check(self, command: Command[Any]) -> None:
-        """Raises InvalidCommand if the command makes no sense. Changes nothing."""
+        """Raises InvalidCommand if the command is invalid. Changes nothing."""
 
     async def execute(self, command: Command[Any], by: str) -> Result:
         """Raises InvalidCommand."""
@@ -50,7 +50,7 @@ class ScriptLine(msgspec.Struct, frozen=True):
 
 
 class Script(msgspec.Struct, frozen=True):
-    """One that makes sense from its first line to its last."""
+    """All its lines have been checked."""
 
     path: Path
     lines: list[ScriptLine]
@@ -63,7 +63,7 @@ class Scripts:
         self, interpreter: Interpreter, parse: LineParser, emit: Callable[[StepEvent | StepResultEvent], None],
         interactive: bool,
     ) -> None:
-        """`interactive`: a person reads along, and gets the time for it."""
+        """`interactive`: a person is reading along, and is given time to."""
         self._interpreter = interpreter
         self._parse = parse
         self._emit = emit

@@ -16,7 +16,7 @@ PANE_OPTION = "@consensus_node"
 """A tmux pane with this option set to a number belongs to that node; its start command runs the node."""
 
 LAUNCHER = "CONSENSUS_LAUNCHER"
-"""An environment variable: the descriptor of a pipe to who started this process (launcher/foreground.py), and starts
+"""An environment variable: the descriptor of a pipe to the launcher (launcher/foreground.py), which starts
 the nodes whose numbers are written to it, one per line."""
 
 TMUX_S = 5.0
@@ -24,7 +24,7 @@ LEAVE_S = 5.0
 """How long a background node may take to exit with the orchestrator."""
 
 MAX_LOG = 1024 * 1024
-"""Bytes; a background node's log that is larger is begun anew with the node's next start."""
+"""Bytes; a larger log of a background node is truncated at its next start."""
 
 NODE_PROGRAM = Path(__file__).resolve().parent.parent / "node.py"
 

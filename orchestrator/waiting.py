@@ -116,11 +116,11 @@ class Waiting:
                 while True:
                     count = await self._answers(self._up(), context)
                     if count is not None:
-                        return WaitResult(context=context, answers=count, text=f"{context}: {count} answers are in")
+                        return WaitResult(context=context, answers=count, text=f"{context}: {count} answers received")
                     # A conversation gives the orchestrator no event to wait for.
                     await asyncio.sleep(ASK_EVERY_S)
         except TimeoutError:
-            text = f"the nodes that are up have not all answered in {context}"
+            text = f"not all nodes that are up have answered in {context}"
             raise _too_late(within_s, text) from None
 
     async def _answers(self, up: list[int], context: str) -> int | None:
@@ -155,4 +155,4 @@ class Waiting:
 
 
 def _too_late(within_s: float, otherwise: str) -> CommandError:
-    return CommandError(f"not within {within_s:g} s: {otherwise}")
+    return CommandError(f"after {within_s:g} s: {otherwise}")

@@ -1,4 +1,4 @@
-"""What happens in the cluster, told to one user: as events, with what decides how much of it people are shown."""
+"""What happens in the cluster, reported to one user: as events, with the level that decides how much of it is shown."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ REPORT_EVERY_S = 2.0
 
 
 class Level(StrEnum):
-    """How much of what happens elsewhere is told."""
+    """How much activity on other nodes is shown."""
 
     QUIET = "quiet"
     """Only answers to this user's own questions, as text and as events."""
@@ -68,7 +68,7 @@ class Level(StrEnum):
 
     @property
     def reserved(self) -> bool:
-        """Only what concerns this user is told."""
+        """Only what concerns this user is reported."""
         return self in (Level.QUIET, Level.CALM)
 
 

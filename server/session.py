@@ -268,7 +268,7 @@ class Session:
         operation = Retry(context, self._turn_seen(context), node)
         _check(operation)
         if node is not None and node not in self.members:
-            error = f"there is no node {node}: there are {', '.join(map(str, self.members))}"
+            error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
             return _done(results.RefusedResult(context=context, error=error))
         named = UNSET if node is None else node
         return self._submit(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))

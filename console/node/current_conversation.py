@@ -1,4 +1,4 @@
-"""The current conversation of a user who names none: that of `use`, or the only one that awaits a choice."""
+"""The conversation that is meant when a user names none: that of `use`, or the only one that awaits a choice."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ class CurrentConversation:
         return rest
 
     def _exists(self, context: str) -> bool:
-        """A conversation whose creation is under way counts as there."""
+        """A conversation whose creation is in progress counts as existing."""
         return context in self._session.conversations or context in self._session.creating

@@ -1,4 +1,4 @@
-"""A node's events for humans: as much of them as the user wants to know."""
+"""A node's events as text: as many of them as the user wants to see."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def session_event_text(told: SessionEvent) -> Text:
 
 
 def node_event_text(event: Event) -> str | None:
-    """Of what concerns the node as a whole."""
+    """For events that concern the node as a whole."""
     match event:
         case ConnectedEvent():
             return "connected to the network"
@@ -96,7 +96,7 @@ def node_event_text(event: Event) -> str | None:
 
 
 def _change(event: Event) -> Text:
-    """What people need not be told where it was typed: there the command's result says it."""
+    """A change of a conversation, for users who did not type the command: its result tells the one who did."""
     match event:
         case CreatedEvent(context=context):
             return f"{context}: created"

@@ -1,4 +1,4 @@
-"""Conversations to files and back."""
+"""Commands that write conversations to files and read them back."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _parse_import(words: list[str]) -> ImportCommand:
 
 
 def _import(executor: NodeExecutor, command: ImportCommand, earlier: Earlier) -> Awaitable[ImportResult | Failure]:
-    """Counts at once, for the lines that follow."""
+    """Increments `importing` at once, for the lines that follow."""
     executor.importing += 1
     return _read_in(executor, command, earlier)
 
@@ -61,8 +61,8 @@ async def _read_in(executor: NodeExecutor, command: ImportCommand, earlier: Earl
 
 
 def _view_import(command: ImportCommand, result: ImportResult, layout: Layout) -> str:
-    given_up = f"; open when exported, now cancelled: {', '.join(map(str, result.given_up))}" if result.given_up else ""
-    return layout.text(f"{result.context}: {questions(result.turns)} imported{given_up}")
+    cancelled = f"; open when exported, now cancelled: {', '.join(map(str, result.given_up))}" if result.given_up else ""
+    return layout.text(f"{result.context}: {questions(result.turns)} imported{cancelled}")
 
 
 IMPORT = Entry[NodeExecutor, ImportCommand, ImportResult](

@@ -1,4 +1,4 @@
-"""Commands that show conversations, the log, and how the node is."""
+"""Commands that show conversations, the log, and the node's status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from console.usage import Usage
 
 
 def _options(words: list[str], *known: str) -> tuple[list[str], set[str]]:
-    """The words that are no options, and the options. Raises ValueError."""
+    """The words that are not options, and the options. Raises ValueError."""
     plain = [word for word in words if not word.startswith("--")]
     options = {word for word in words if word.startswith("--")}
     if options - set(known):
@@ -55,7 +55,7 @@ VIEW = Entry[NodeExecutor, ViewCommand, ViewResult](
 LAST = Entry[NodeExecutor, LastCommand, LastResult](
     Usage(
         "last", "C", "show the last question of a conversation", "last c1", 1, 1, large=True, current=True,
-        details="As `view`, without what came before. After `use C`, C may be left out.",
+        details="As `view`, without the earlier questions. After `use C`, C may be omitted.",
     ),
     LastCommand,
     in_order(lambda executor, command: executor.session.last(command)),

@@ -1,4 +1,4 @@
-"""Commands about what one user is shown, and which conversation they mean."""
+"""Commands that set what one user is shown, and the current conversation."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ async def _confirm_use(
 
 def _view_use(command: UseCommand, result: UseResult, layout: Layout) -> str:
     if result.context:
-        return layout.text(f"{result.context} is meant where none is named")
-    return layout.text("name the conversation each time again")
+        return layout.text(f"{result.context} is now the current conversation")
+    return layout.text("no current conversation any more")
 
 
 USE = Entry[NodeExecutor, UseCommand, UseResult](
@@ -55,10 +55,10 @@ USE = Entry[NodeExecutor, UseCommand, UseResult](
 
 
 def _parse_explain(words: list[str]) -> ExplainCommand:
-    wish = words[0].lower()
-    if wish not in ("on", "off"):
+    wanted = words[0].lower()
+    if wanted not in ("on", "off"):
         raise ValueError(f"'{one_line(words[0], 20)}' is neither on nor off")
-    return ExplainCommand(wish == "on")
+    return ExplainCommand(wanted == "on")
 
 
 def _view_explain(command: ExplainCommand, result: ExplainResult, layout: Layout) -> str:

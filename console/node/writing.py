@@ -33,7 +33,7 @@ QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
     QueryCommand,
     submitted(Session.query),
     view=lambda command, result, layout: layout.text(
-        f"{result.context}: question {result.turn} is in, every node is asked"
+        f"{result.context}: question {result.turn} sent to every node"
     ),
     complete=conversations,
 )
@@ -46,7 +46,7 @@ ASK = Entry[NodeExecutor, AskCommand, QueryResult](
     AskCommand,
     submitted(Session.ask),
     view=lambda command, result, layout: layout.text(
-        f"{result.context}: question {result.turn} is in, the leader is asked"
+        f"{result.context}: question {result.turn} sent to the leader"
     ),
     complete=conversations,
 )
@@ -60,7 +60,7 @@ def _parse_choose(words: list[str]) -> ChooseCommand:
 def _view_choose(command: ChooseCommand, result: ChooseResult, layout: Layout) -> str:
     if result.auto is UNSET:
         return layout.text(f"{result.context}: node {result.node}'s answer chosen")
-    return layout.text(f"{result.context}: every node is asked to rank the answers to question {result.turn}")
+    return layout.text(f"{result.context}: every node was asked to rank the answers to question {result.turn}")
 
 
 CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
@@ -92,7 +92,7 @@ def _parse_retry(words: list[str]) -> RetryCommand:
 
 def _view_retry(command: RetryCommand, result: RetryResult, layout: Layout) -> str:
     whom = "every node" if result.node is UNSET else f"node {result.node}"
-    return layout.text(f"{result.context}: question {result.turn} is asked again: {whom}")
+    return layout.text(f"{result.context}: question {result.turn} sent again to {whom}")
 
 
 RETRY = Entry[NodeExecutor, RetryCommand, RetryResult](

@@ -25,7 +25,7 @@ class OperatorPrompt(Executor):
             case FixNodeCommand():
                 return f"node {typed.command.node} has not connected yet"
             case FailNodeCommand():
-                return f"node {typed.command.node} has not died yet"
+                return f"node {typed.command.node} is still running"
         scripts = self.orchestrator.scripts
         if not scripts.running:
             return "not done yet"

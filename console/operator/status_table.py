@@ -46,7 +46,7 @@ _COLUMNS = (
 
 
 def table(status: Status, layout: Layout) -> str:
-    """As wide as the layout allows, with the columns that have room."""
+    """As wide as the layout allows, with the columns that fit."""
     nodes = status.nodes
     matrix = _matrix(status)
     columns = list(_COLUMNS)
@@ -74,7 +74,7 @@ def state(node: NodeOverview) -> str:
 
 
 def ballot(parts: Sequence[int] | None) -> str:
-    """A node that knows of no leadership, or follows none, shows none."""
+    """A node that knows of no leadership, or follows none, has none."""
     return "-" if parts is None or not parts[0] else "<" + ",".join(map(str, parts)) + ">"
 
 

@@ -1,5 +1,5 @@
-"""The operator's commands: how each is typed, what it means, how its result looks. Help, completion and documents come
-from here."""
+"""The operator's commands: how each is typed, what it means, how its result is shown. Help, completion and documents
+are generated from this table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from console.usage import Usage, UsageError, expectation
 from orchestrator.fault_history import words_of
 from orchestrator.script import names
 
-_WHILE = "With --for 10s (or 500ms, 2m) it is taken back automatically, and the prompt says so."
+_WHILE = "With --for 10s (or 500ms, 2m) it ends automatically, with a message."
 _NODE = f"N is a node's number, or the word leader. {_WHILE}"
 _RATE = (
     "With two nodes before the number: only the link between them; with --oneway, only from the first to the second. "
@@ -36,7 +36,7 @@ View = Callable[[Any, Layout], str]
 
 
 class ArgumentError(UsageError):
-    """The command exists; the words behind it make no sense. In the JSON of 0.1.0 this is no usage error."""
+    """The command exists; its arguments are invalid. In the JSON of 0.1.0 this is not a usage error."""
 
     kind = UNSET
 
@@ -72,7 +72,7 @@ def _entry(
     return Entry(usage, command, (at_once if usage.at_once else in_order)(run), typed, shown, complete)
 
 
-# ---- What may follow
+# ---- Completion
 
 
 def _crash_completion(prompt: OperatorPrompt, words: Sequence[str]) -> Iterable[str]:
@@ -187,8 +187,8 @@ ENTRIES = [
     _entry(
         Usage(
             "watch", "[on|off]", "keep the status on the screen", "watch", 0, 1, at_once=True,
-            details="In a terminal it stays under the prompt until watch is typed again. Elsewhere it is one status "
-            "event a second until the next line.",
+            details="In a terminal it stays under the prompt until watch is typed again. Otherwise it is one status "
+            "event per second until the next line.",
         ),
         commands.WatchCommand, parsing.watch, complete=_first_word("on", "off"),
     ),
@@ -202,9 +202,9 @@ ENTRIES = [
         Usage(
             "script", "FILE", "run the commands in a file", "script failover", 1, 1, text=True,
             shows_progress=True,
-            details="FILE, or the name of one in scenarios/. One command a line, # begins a comment, $N stands for a "
-            "word that is new in every run. If a line makes no sense, nothing at all is carried out; a command that "
-            "fails ends the script. stop ends it, too.",
+            details="A file, or the name of one in scenarios/. One command per line, # begins a comment, $N is a word that "
+            "is new in every run. If any line is invalid, no command is run; a command that fails ends the script, as "
+            "does stop.",
         ),
         commands.ScriptCommand, parsing.script, complete=_scenarios,
     ),
@@ -217,28 +217,28 @@ ENTRIES = [
             "wait", "leader|converged|applied N", "wait for a state of the cluster", "wait leader", 1, 5,
             details="wait leader, wait leader new (a different one), wait leader 3,4,5 (one of these), wait "
             "converged (all nodes that are up have applied the same), wait applied 20, wait answers c1 (all nodes that "
-            "are up have answered the last question). Gives up after 30 s, or --within 5s.",
+            "are up have answered the last question). Fails after 30 s, or --within 5s.",
         ),
         commands.WaitCommand, parsing.wait, complete=_first_word("leader", "converged", "applied", "answers"),
     ),
     _entry(Usage("sleep", "TIME", "wait for a time", "sleep 2s", 1, 1), commands.SleepCommand, parsing.sleep),
     _entry(
-        Usage("say", "TEXT", "show a text, in a script", "say Now node 1 dies.", 1, 1, text=True),
+        Usage("say", "TEXT", "show text, in a script", "say Now node 1 dies.", 1, 1, text=True),
         commands.SayCommand, parsing.say,
     ),
     _entry(
         Usage(
             "node", "N: COMMAND", "run a user's command at node N", "node 2: create c1", 1, 1, text=True,
             details="N is a node's number, or the word leader. The node's answer is shown here. With & at the end, the "
-            "next command does not wait for it.",
+            "script does not wait for it.",
         ),
         commands.NodeCommand, parsing.at_node, views.node_text,
     ),
     _entry(
         Usage(
             "load", "COUNT [N]", "have node N get COUNT operations decided", "load 2000", 1, 2,
-            details="Without N, by the leader. They create a conversation named load again and again: refused but for "
-            "the first time, and decided all the same.",
+            details="Without N, at the leader. Each operation creates the conversation load: all but the first are refused, "
+            "but decided all the same.",
         ),
         commands.LoadCommand, parsing.load,
     ),
@@ -254,5 +254,5 @@ def parse_line(text: str) -> Command[Any]:
         command = OPERATOR_TABLE.parse(0, text).command
     except UsageError as mistake:
         raise InvalidCommand(str(mistake)) from None
-    assert command is not None  # only lines that are no command have none
+    assert command is not None  # only help, exit and blank lines have none
     return command

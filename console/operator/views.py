@@ -1,4 +1,4 @@
-"""What the operator's commands answer, for people."""
+"""The results of the operator's commands as text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def panel(status: Status, layout: Layout) -> str:
 
 
 def status_line(status: Status, script: str | None, width: int | None = None) -> str:
-    """The network at a glance; in a narrow window, in fewer words. `script` is the position of the one that runs."""
+    """The network at a glance; in a narrow window, in fewer words. `script` is the position of the running one."""
     up = [str(node.node) for node in status.nodes if node.up]
     faults = [f"failed links: {cut_words(status.links)}"] if status.links else []
     if len(status.links) > MOST_LINKS:

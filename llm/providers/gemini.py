@@ -46,7 +46,7 @@ class GeminiProvider:
     def __init__(self, settings: LlmSettings) -> None:
         key = find_key(settings, KEY_VARIABLES)
         if key is None:
-            raise ProviderError(f"there is no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
+            raise ProviderError(f"no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
         if not _is_installed():
             raise ProviderError("the package google-generativeai is not installed")
         self.model = settings.model or DEFAULT_MODEL

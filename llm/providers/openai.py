@@ -31,7 +31,7 @@ class OpenAIProvider:
             raise ProviderError("the provider openai needs a model in the settings")
         key = find_key(settings, KEY_VARIABLES)
         if key is None and settings.base_url is None:
-            raise ProviderError(f"there is no OpenAI API key: set {KEY_VARIABLES[0]}, or a base_url for another server")
+            raise ProviderError(f"no OpenAI API key: set {KEY_VARIABLES[0]}, or a base_url for another server")
         self.model = settings.model
         self._own_seed: int | None = node
         """None once the server has said that it does not support seeds."""

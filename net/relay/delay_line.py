@@ -1,4 +1,4 @@
-"""Frames that are late on purpose."""
+"""Delays frames on purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that are overtaken."""
+"""Messages that arrive out of order."""
 
 from __future__ import annotations
 

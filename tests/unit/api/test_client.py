@@ -225,7 +225,7 @@ def test_the_pipes_of_a_process() -> None:
         assert json.loads((await client.run(CreateCommand("c2"))).context) == {"command": "create", "context": "c2"}
         process.kill()
         await process.wait()
-        with pytest.raises(ConnectionLost, match="the process left before it answered"):
+        with pytest.raises(ConnectionLost, match="the process exited before it answered"):
             await client.run_line("create c3")
         await client.close()
 

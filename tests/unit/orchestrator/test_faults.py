@@ -81,7 +81,7 @@ def test_a_fault_for_a_while_ends_by_itself_and_is_told(tmp_path: Path) -> None:
             assert (status["delay_ms"], status["links"], status["timers"]) == (100, [], [])
             done = [entry["what"] for entry in (await at.ok("log"))["entries"]]
             assert done[:2] == ["delay 100", "delay 3000 --for 200ms"]
-            assert done[-1] == "partition 1,2 | 3,4,5: ended"
+            assert done[-1] == "partition 1,2 | 3,4,5: over"
 
     run(main())
 

@@ -103,7 +103,7 @@ def test_delay_loss_and_the_rest_are_kept_until_they_are_set_again(tmp_path: Pat
         ("delay -1", "from 0 to 600000"),
         ("delay nan", "from 0 to 600000"),
         ("delay 1e9", "from 0 to 600000"),
-        ("delay 10 x", "'x' must be milliseconds"),
+        ("delay 10 x", "'x' must be a number of milliseconds"),
         ("loss 101", "a percentage from 0 to 100"),
         ("loss much", "a percentage"),
         ("duplicate -5", "a percentage"),
