@@ -114,7 +114,7 @@ class LogResult(Result, frozen=True, kw_only=True):
     log: list[LogEntry]
     """The newest last."""
     kept: int
-    """So many are remembered at most."""
+    """The most that are kept in memory."""
 
 
 class ExplainResult(Result, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ class ConnectionRefusedEvent(Event, frozen=True, tag="refused"):
     address: str | UnsetType = UNSET
     """Left out if there were several."""
     count: int | UnsetType = UNSET
-    """So many more, since those that were told one by one, for a reason of the same code."""
+    """The number of further refusals with this code that were not reported one by one."""
 
 
 class FaultOverEvent(Event, frozen=True, tag="fault_over"):

@@ -29,7 +29,7 @@ class System(Startable, Protocol):
     processes: Processes
 
     async def channels(self, where: str, in_flight: int) -> Sequence[Channel]:
-        """For so many operations in flight; `where` as for `places`."""
+        """For a number of operations in flight; `where` as for `places`."""
 
 
 S = TypeVar("S", bound=Startable)

@@ -67,7 +67,7 @@ class EngineStatus(msgspec.Struct, frozen=True):
 
 
 class EngineListener(Protocol):
-    """What an engine tells. Called in the midst of its work: must be quick and never raise."""
+    """An engine's events. Called in the midst of its work: handlers must be quick and never raise."""
 
     def on_applied(self, applied: AppliedOperation) -> None:
         """An operation was applied; in order of positions."""

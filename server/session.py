@@ -291,7 +291,7 @@ class Session:
         return self._submit(operation, lambda turn: results.QueryResult(context=context, turn=turn))
 
     def _turn_seen(self, context: str) -> int | None:
-        """The turn that the user has before their eyes. None while operations of theirs are under way: what they want
+        """The turn that the user sees. None while operations of theirs are under way: what they want
         now is about their effects."""
         if not self.idle:
             return None
