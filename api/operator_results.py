@@ -169,7 +169,7 @@ class NetworkStatusResult(Result, frozen=True, kw_only=True):
 
 
 class WatchResult(Result, frozen=True, kw_only=True):
-    """Whether the status is told all the time."""
+    """Whether the status is shown continuously."""
 
     on: bool
     text: str

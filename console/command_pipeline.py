@@ -61,7 +61,7 @@ class _Pending:
 
 
 class CommandPipeline(Generic[E]):
-    """Takes lines, has the commands of `table` carried out by `executor`, and gives the answers to `writer`, who also
+    """Takes lines, has the commands of `table` run by `executor`, and gives the answers to `writer`, who also
     learns what a command is waiting for if it has no answer after `waiting_after` seconds."""
 
     def __init__(self, table: CommandTable[E], executor: E, writer: ResponseWriter, waiting_after: float) -> None:

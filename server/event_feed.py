@@ -73,7 +73,7 @@ class Level(StrEnum):
 
 
 class SessionEvent(msgspec.Struct, frozen=True):
-    """An event as one user is told it."""
+    """An event as it is reported to one user."""
 
     event: Event
     nodes: int
@@ -138,7 +138,7 @@ class EventFeed:
                 self._questions.pop(context, None)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
-        """The LLM of `node` has begun an answer (0 pieces), or has produced so many pieces of it."""
+        """The LLM of `node` has begun an answer (0 pieces), or has produced this many pieces of it."""
         found = self._store().conversations.get(context)
         question = self._questions.get(context)
         if found is None or question is None or question.turn != turn or found.open_turn != turn:
@@ -221,7 +221,7 @@ class EventFeed:
         self._tell_turn(event, context, turn)
 
     def _tell_others(self, event: Event, mine: bool) -> None:
-        """What only those are told who want to know what happens elsewhere."""
+        """Events only for users who want to see the activity on other nodes."""
         if not self.level.reserved:
             self._tell(SessionEvent(event, self._nodes, self.level, mine))
 

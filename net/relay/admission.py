@@ -28,7 +28,7 @@ class Admission:
         return Challenge(nonce, self._cluster, authenticate=self._secret is not None)
 
     def objection(self, connection: Connection, hello: Hello, member: Connection | None) -> tuple[Refusal, str] | None:
-        """Why this node is refused, as a sentence for both sides; None if it is accepted. `member` has its number now."""
+        """Why this node is refused, as a sentence; None if it is accepted. `member` has its number now."""
         node = hello.node
         if hello.version != VERSION:
             mine = f"this orchestrator speaks version {VERSION}"

@@ -108,7 +108,8 @@ class Child:
         self.up.clear()
         self.code = code
         if not self.doomed:
-            self._problems.append(f"{self.name} (run {self.incarnation}) exited by itself with code {code}; see {self._err}")
+            which = f"{self.name} (run {self.incarnation})"
+            self._problems.append(f"{which} exited by itself with code {code}; see {self._err}")
 
     def _on_event(self, line: bytes) -> None:
         event = msgspec.json.decode(line)

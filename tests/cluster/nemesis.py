@@ -117,7 +117,8 @@ class Nemesis:
     async def _pause(self, members: Sequence[Member], seconds: float) -> bool:
         if len(members) == 1:
             await self._free(members[0])
-        incarnations = {member: member.incarnation for member in members if member.running and member not in self._taken}
+        running = [member for member in members if member.running and member not in self._taken]
+        incarnations = {member: member.incarnation for member in running}
         self._paused.update(incarnations)
         for member in incarnations:
             member.signal(signal.SIGSTOP)

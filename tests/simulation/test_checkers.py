@@ -21,9 +21,9 @@ from tests.simulation.checkers.agreement import Agreement, Disagreement
 from tests.simulation.checkers.bounds import Bounds, TooMuch
 from tests.simulation.checkers.chosen import Chosen, NotChosen
 from tests.simulation.checkers.durable import Durability, NotDurable
+from tests.simulation.checkers.gossip import Gossip, StaleGossip
 from tests.simulation.checkers.inherited import Inherited, NotInherited
 from tests.simulation.checkers.leaderships import Leaderships, TwoLeaders
-from tests.simulation.checkers.gossip import Gossip, StaleGossip
 from tests.simulation.checkers.once import ExactlyOnce, NotOnce
 from tests.simulation.checkers.states import DifferentStates, EqualStates
 from tests.simulation.checkers.voters import NoVoter, Voters

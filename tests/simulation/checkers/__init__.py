@@ -11,9 +11,9 @@ from tests.simulation.checkers.agreement import Agreement
 from tests.simulation.checkers.bounds import Bounds
 from tests.simulation.checkers.chosen import Chosen
 from tests.simulation.checkers.durable import Durability
+from tests.simulation.checkers.gossip import Gossip
 from tests.simulation.checkers.inherited import Inherited
 from tests.simulation.checkers.leaderships import Leaderships
-from tests.simulation.checkers.gossip import Gossip
 from tests.simulation.checkers.once import ExactlyOnce
 from tests.simulation.checkers.served import Served
 from tests.simulation.checkers.states import EqualStates
