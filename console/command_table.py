@@ -89,8 +89,8 @@ class Entry(msgspec.Struct, Generic[E, C, R], frozen=True):
 
 
 class TypedCommand(msgspec.Struct, frozen=True, gc=False):
-    """A command as it was typed on input line `line` (from 1); `name` is spelled canonically. A line that is not a command
-    has neither `entry` nor `command`, and its first word as the name."""
+    """A command as it was typed on input line `line` (from 1); `name` is spelled canonically. A line that is not a
+    command has neither `entry` nor `command`, and its first word as the name."""
 
     line: int
     name: str
