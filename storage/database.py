@@ -2,14 +2,14 @@
 
 Tables:
 
-    state      name, value    one row each: who this is, what was promised, how far things are decided; JSON, to be
+    state      name, value    one row each: identity, promise, decided watermark; JSON, to be
                               readable with any database browser
     log        number, last, entries    one row for all accepted operations of a write (paxos.messages.Entry as
                               MessagePack), `last` being their highest position; a later row overrides an earlier one
     snapshot   key, value     the state machine as of `snapshot_position`
 
-Every write is one transaction, appended to the write-ahead log and synced before `write` returns. It takes few calls of
-SQLite however much it holds: each call gives up the interpreter, and getting it back from a busy event loop takes time.
+Every write is one transaction, appended to the write-ahead log and synced before `write` returns. It takes few calls to
+SQLite regardless of its size: each call releases the GIL, and regaining it from a busy event loop takes time.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _SCHEMA: Final = (
 )
 
 _SETTINGS: Final = (
-    "PRAGMA locking_mode = EXCLUSIVE",  # nobody else may change what this node promised while it runs
+    "PRAGMA locking_mode = EXCLUSIVE",  # no other process may change this node's promises while it runs
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # in WAL mode: the log is synced by every commit
-    "PRAGMA wal_autocheckpoint = 4000",  # pages of 4 KiB: seldom enough for throughput, often enough to stay small
-    "PRAGMA secure_delete = OFF",  # where it is on, releasing the log writes all of it once more, as zeros
-    "PRAGMA journal_size_limit = 33554432",  # a huge transaction's WAL shrinks to this many bytes at the next turn
+    "PRAGMA wal_autocheckpoint = 4000",  # pages of 4 KiB: rare enough for throughput, often enough to stay small
+    "PRAGMA secure_delete = OFF",  # if on, deleting from the log would overwrite all of it with zeros
+    "PRAGMA journal_size_limit = 33554432",  # a huge transaction's WAL shrinks to this many bytes at the next reset
 )
 
 _BUSY_SECONDS: Final = 1.0
@@ -70,13 +70,13 @@ class _State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
 
 
 class Database:
-    """Made by `open`. Used by one thread at a time. After a failed write nothing can be written any more: what the
-    disk holds is then uncertain, and only opening it again tells."""
+    """Created by `open`. Used by one thread at a time. After a failed write no further write is possible: what the
+    disk holds is then uncertain until it is opened again."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: Lock, durable: Durable) -> None:
         self.path = path
         self.durable = durable
-        """What was found at open."""
+        """The state found at open."""
         self._connection = connection
         self._lock = lock
         self._compacted = durable.compacted
@@ -87,8 +87,8 @@ class Database:
         """Opens the file of node `pid` of `cluster`, or creates it, and begins a new incarnation: `now_us` (the time of
         day in microseconds) or one more than the last one, whichever is larger.
 
-        Raises StorageLocked if another process uses it (`background` is what such a process will be told about this
-        one), and StorageError if it is damaged or not this node's; it is then left as it is.
+        Raises StorageLocked if another process uses it (`background` is what such a process will see about this
+        one), and StorageError if it is damaged or not this node's; it is then left unchanged.
         """
         make_folder(path.parent)
         lock = Lock(path, background)
@@ -111,7 +111,7 @@ class Database:
         return cls(path, connection, lock, durable)
 
     def write(self, batch: Sequence[Record]) -> None:
-        """Writes all of the batch, in its order, whole or not at all; durable on return. Raises StorageError."""
+        """Writes the batch in order, atomically; durable on return. Raises StorageError."""
         if self._failed:
             raise StorageError(f"an earlier write to {self.path} failed; start this node again")
         try:
@@ -121,7 +121,7 @@ class Database:
         except BaseException as error:
             self._failed = True
             if self._connection.in_transaction:
-                with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
+                with contextlib.suppress(sqlite3.Error):  # the first error is the one to report
                     self._connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
                 raise explain(error, self.path) from error
@@ -146,13 +146,13 @@ class Database:
         return Snapshot(state.snapshot_position, state.sessions, rows)
 
     def close(self) -> None:
-        """Lets go of the file. Everything written is durable already. May be called twice."""
-        with contextlib.suppress(sqlite3.Error):  # tidies up; if the disk is full, the next start does it
+        """Closes the file. Everything written is already durable. May be called twice."""
+        with contextlib.suppress(sqlite3.Error):  # cleans up; if the disk is full, the next start does it
             self._connection.close()
         self._lock.release()
 
     def _write(self, batch: Sequence[Record]) -> None:
-        """Repeated changes of one thing are written once."""
+        """Repeated changes of one value are written once."""
         state: dict[str, object] = {}
         entries: list[Entry] = []
         compacted = self._compacted
@@ -211,7 +211,7 @@ def _create(path: Path, cluster: str, pid: int) -> None:
         _run(connection, _SCHEMA)
         state = _State(cluster=cluster, pid=pid, identity=secrets.randbelow(2**63 - 1) + 1, incarnation=0)
         _write_state(connection, msgspec.to_builtins(state))
-        # The switch to WAL belongs here: a crash within it leaves a file that has to be repaired by writing to it.
+        # Switch to WAL here: a crash during the switch leaves a file that must be repaired by writing to it.
         _run(connection, ("COMMIT", "PRAGMA journal_mode = WAL"))
     making.replace(path)
     sync_folder(path.parent)
@@ -223,7 +223,7 @@ def _run(connection: sqlite3.Connection, statements: Iterable[str]) -> None:
 
 
 def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, now_us: int) -> Durable:
-    """Checks whose file this is, and begins an incarnation."""
+    """Checks which node the file belongs to, and begins an incarnation."""
     connection.execute("BEGIN IMMEDIATE")
     state = _read_state(connection, path)
     if (state.cluster, state.pid) != (cluster, pid):

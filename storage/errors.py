@@ -1,4 +1,4 @@
-"""What can go wrong with the disk, in sentences for users."""
+"""Disk errors, as sentences for users."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 class StorageError(Exception):
-    """The disk cannot be used; the message says why and what to do. Whoever gets this must stop voting."""
+    """The disk cannot be used; the message says why and what to do. A node that gets this must stop voting."""
 
 
 class StorageFull(StorageError):
-    """Nothing more can be written: no space left, or the device fails."""
+    """The disk cannot be written: no space left, or the device fails."""
 
 
 class StorageLocked(StorageError):
     """Another process uses the file.
 
-    `os_pid` is its process id, None if it could not be told (it has only just started). `background` is true if it
-    said that it runs in the background, so that a user's own process may ask it to leave.
+    `os_pid` is its process id, None if unknown (it has only just started). `background` is true if it
+    runs in the background, so that a user's own process may ask it to exit.
     """
 
     def __init__(self, message: str, os_pid: int | None, background: bool) -> None:
@@ -33,13 +33,13 @@ _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 def damaged(path: Path, detail: object) -> StorageError:
     return StorageError(
-        f"{path} is damaged ({detail}); it was left as it is. Restore it, or move it away: "
-        "the node then comes back with an empty disk and follows without a vote"
+        f"{path} is damaged ({detail}); it was left unchanged. Restore it, or move it away: "
+        "the node then restarts with an empty disk as a non-voting learner"
     )
 
 
 def explain(error: sqlite3.Error | OSError, path: Path) -> StorageError:
-    """The StorageError for what SQLite or the operating system said about `path`."""
+    """The StorageError for an error of SQLite or the operating system about `path`."""
     if isinstance(error, OSError):
         if error.errno in _FULL_ERRNOS:
             return _full(error, path)

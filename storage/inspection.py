@@ -1,4 +1,4 @@
-"""Looks at a file before it is opened for writing, so that one that is damaged or not ours is never touched."""
+"""Inspects a file before it is opened for writing, so that a damaged or foreign one is never modified."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.errors import StorageError, damaged, explain
 
 APPLICATION_ID: Final = 0x434C_4C4D  # "CLLM"
 VERSION: Final = 1
-"""Of the tables' layout."""
+"""The version of the table layout."""
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
@@ -19,8 +19,8 @@ _PAGE_BYTES: Final = 4096
 
 
 def is_new(path: Path) -> bool:
-    """True if there is nothing at `path` yet, or a file without content. Raises StorageError if what is there is not
-    a sound file of this program."""
+    """True if there is nothing at `path` yet, or an empty file. Raises StorageError if the file is not
+    an intact file of this program."""
     if path.is_dir():
         raise StorageError(f"cannot use {path}: it is a directory")
     try:
@@ -31,17 +31,17 @@ def is_new(path: Path) -> bool:
         raise explain(error, path) from error
     if not header:
         if leftovers:
-            raise damaged(path, f"it is empty or missing, but {leftovers[0].name} beside it is not")
+            raise damaged(path, f"it is empty or missing, but {leftovers[0].name} next to it is not")
         return True
     _check_header(path, header)
     if not leftovers and size < _number(header, 28) * _PAGE_BYTES:
-        raise damaged(path, "it is shorter than it says")
+        raise damaged(path, "it is shorter than its header says")
     _check_content(path)
     return False
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder whose name survives a power failure. Raises StorageError."""
+    """Creates a folder whose name survives a power failure. Raises StorageError."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _read_header(path: Path) -> bytes:
             return file.read(_HEADER_BYTES)
     except FileNotFoundError:
         if path.is_symlink():
-            raise StorageError(f"cannot use {path}: it is a link to nothing") from None
+            raise StorageError(f"cannot use {path}: it is a dangling link") from None
         return b""
 
 
@@ -87,22 +87,22 @@ def _number(header: bytes, start: int) -> int:
 
 
 def _check_header(path: Path, header: bytes) -> None:
-    """The parts of SQLite's file header (https://www.sqlite.org/fileformat.html) that tell whose file this is."""
+    """The parts of SQLite's file header (https://www.sqlite.org/fileformat.html) that identify the file."""
     if not header.startswith(_MAGIC):
-        raise StorageError(f"{path} is not a database of this program; it was left as it is")
+        raise StorageError(f"{path} is not a database of this program; it was left unchanged")
     if len(header) < _HEADER_BYTES:
         raise damaged(path, "it ends within its header")
     version, application = _number(header, 60), _number(header, 68)
     if application != APPLICATION_ID:
-        raise StorageError(f"{path} is a database of another program; it was left as it is")
+        raise StorageError(f"{path} is a database of another program; it was left unchanged")
     if version != VERSION:
         raise StorageError(
-            f"{path} has storage format {version}, this program knows format {VERSION}; it was left as it is"
+            f"{path} has storage format {version}, this program needs format {VERSION}; it was left unchanged"
         )
 
 
 def _check_content(path: Path) -> None:
-    """Reads the whole file, without a chance to write to it."""
+    """Reads the whole file, without write access."""
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
