@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from storage.errors import StorageError, damaged, explain
+from storage.migration import OLD_VERSION
+from storage.tables import check_rows, check_schema
+from storage.wal import check_log
 
 APPLICATION_ID: Final = 0x434C_4C4D  # "CLLM"
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables' layout."""
 
 _MAGIC: Final = b"SQLite format 3\x00"
@@ -95,21 +98,40 @@ def _check_header(path: Path, header: bytes) -> None:
     version, application = _number(header, 60), _number(header, 68)
     if application != APPLICATION_ID:
         raise StorageError(f"{path} is a database of another program; it was left as it is")
-    if version != VERSION:
+    if version not in (OLD_VERSION, VERSION):
         raise StorageError(
-            f"{path} has storage format {version}, this program knows format {VERSION}; it was left as it is"
+            f"{path} has storage format {version}, this program knows formats {OLD_VERSION} and {VERSION}; "
+            "it was left as it is"
         )
 
 
 def _check_content(path: Path) -> None:
     """Reads the whole file, without a chance to write to it."""
+    index = _beside(path, "-shm")
+    had_index = index.exists()
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
-            findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+            _check_structure(path, connection)
+            check_log(_beside(path, "-wal"), index)
+            if connection.execute("PRAGMA user_version").fetchone() != (OLD_VERSION,):
+                check_schema(connection, path)
+                check_rows(connection, path)
         finally:
             connection.close()
-    except sqlite3.Error as error:
+            if not had_index:
+                index.unlink(missing_ok=True)  # a connection that may not write leaves it
+    except (sqlite3.Error, OSError) as error:
         raise explain(error, path) from error
+
+
+def _check_structure(path: Path, connection: sqlite3.Connection) -> None:
+    """That every page and every row is where SQLite looks for it, by the index too."""
+    try:
+        findings = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # there is no mistake in the statement
+            raise damaged(path, error) from error
+        raise
     if findings != ["ok"]:
-        raise damaged(path, findings[0])
+        raise damaged(path, str(findings[0]).splitlines()[-1])
