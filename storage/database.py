@@ -18,11 +18,12 @@ import msgspec
 
 from paxos.messages import Entry, Snapshot
 from paxos.output import Durable, Persist
-from storage.errors import StorageError, explain
+from storage.errors import StorageDamaged, StorageError, explain
 from storage.inspection import APPLICATION_ID, VERSION, is_new, make_folder, sync_folder
 from storage.lock import Lock
 from storage.migration import OLD_VERSION, migrate
 from storage.records import Compaction, Record
+from storage.set_aside import set_aside
 from storage.tables import (
     TABLES,
     State,
@@ -60,42 +61,49 @@ class Database:
     """Made by `open`. Used by one thread at a time. After a failed write nothing can be written any more: what the
     disk holds is then uncertain, and only opening it again tells."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: Lock, durable: Durable) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, durable: Durable, lock: Lock) -> None:
         self.path = path
         self.durable = durable
         """What was found at open."""
+        self.notice: str | None = None
+        """What users should know about the opening."""
         self._connection = connection
         self._lock = lock
         self._compacted = durable.compacted
         self._failed = False
 
     @classmethod
-    def open(cls, path: Path, cluster: str, pid: int, now_us: int, *, background: bool = False) -> Database:
+    def open(
+        cls, path: Path, cluster: str, pid: int, now_us: int, *, background: bool = False, replace_damaged: bool = False
+    ) -> Database:
         """Opens the file of node `pid` of `cluster`, or creates it, and begins a new incarnation: `now_us` (the time of
         day in microseconds) or one more than the last one, whichever is larger.
 
         Raises StorageLocked if another process uses it (`background` is what such a process will be told about this
-        one), and StorageError if it is damaged or not this node's; it is then left as it is.
+        one), StorageDamaged, and StorageError for anything else, for example if it is not this node's; it is then left
+        as it is. With `replace_damaged`, a file that is certainly damaged is set aside, and a new one created.
         """
         make_folder(path.parent)
         lock = Lock(path, background)
         try:
-            if is_new(path):
-                _create(path, cluster, pid)
-            connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
-                _run(connection, _SETTINGS)
-                durable = _begin(path, connection, cluster, pid, now_us)
-            except BaseException:
-                connection.close()
-                raise
+                return cls(path, *_open(path, cluster, pid, now_us), lock)
+            except StorageDamaged as damage:
+                if not replace_damaged or not damage.certain:
+                    raise
+                kept = set_aside(path)
+                database = cls(path, *_open(path, cluster, pid, now_us), lock)
+                database.notice = (
+                    f"{path} was damaged ({damage.detail}); it is kept as {kept.name}. This node begins with an empty "
+                    "disk, as after the loss of a disk: it gets the conversations from the other nodes"
+                )
+                return database
         except (sqlite3.Error, OSError) as error:
             lock.release()
             raise explain(error, path) from error
         except BaseException:
             lock.release()
             raise
-        return cls(path, connection, lock, durable)
 
     def write(self, batch: Sequence[Record]) -> None:
         """Writes all of the batch, in its order, whole or not at all; durable on return. Raises StorageError."""
@@ -117,7 +125,7 @@ class Database:
             raise
 
     def rows(self) -> list[tuple[bytes, bytes]]:
-        """The rows of the stored snapshot, by key. Raises StorageError."""
+        """The rows of the stored snapshot, by key. Raises StorageError; StorageDamaged if they are not as written."""
         try:
             return list(snapshot_rows(self._connection, self.path))
         except sqlite3.Error as error:
@@ -172,6 +180,19 @@ def _changes(persist: Persist) -> dict[str, object]:
         "standing": persist.voter_status, "incarnation": persist.incarnation,
     }
     return {name: value for name, value in changes.items() if value is not None}
+
+
+def _open(path: Path, cluster: str, pid: int, now_us: int) -> tuple[sqlite3.Connection, Durable]:
+    """To be called by who has the lock. Raises StorageError, sqlite3.Error, OSError."""
+    if is_new(path):
+        _create(path, cluster, pid)
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        _run(connection, _SETTINGS)
+        return connection, _begin(path, connection, cluster, pid, now_us)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _create(path: Path, cluster: str, pid: int) -> None:

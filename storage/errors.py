@@ -50,7 +50,8 @@ _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def damaged(path: Path, detail: object, *, certain: bool = True) -> StorageDamaged:
-    return StorageDamaged(path, str(detail), certain)
+    shown = "".join(character if character.isprintable() else "?" for character in str(detail))
+    return StorageDamaged(path, shown, certain)
 
 
 def explain(error: sqlite3.Error | OSError, path: Path) -> StorageError:

@@ -91,11 +91,13 @@ def _number(header: bytes, start: int) -> int:
 
 def _check_header(path: Path, header: bytes) -> None:
     """The parts of SQLite's file header (https://www.sqlite.org/fileformat.html) that tell whose file this is."""
+    version, application = _number(header, 60), _number(header, 68)
     if not header.startswith(_MAGIC):
+        if application == APPLICATION_ID:
+            raise damaged(path, "its first bytes")
         raise StorageError(f"{path} is not a database of this program; it was left as it is")
     if len(header) < _HEADER_BYTES:
         raise damaged(path, "it ends within its header")
-    version, application = _number(header, 60), _number(header, 68)
     if application != APPLICATION_ID:
         raise StorageError(f"{path} is a database of another program; it was left as it is")
     if version not in (OLD_VERSION, VERSION):
@@ -112,11 +114,7 @@ def _check_content(path: Path) -> None:
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
-            _check_structure(path, connection)
-            check_log(_beside(path, "-wal"), index)
-            if connection.execute("PRAGMA user_version").fetchone() != (OLD_VERSION,):
-                check_schema(connection, path)
-                check_rows(connection, path)
+            _check_with(connection, path)
         finally:
             connection.close()
             if not had_index:
@@ -125,13 +123,19 @@ def _check_content(path: Path) -> None:
         raise explain(error, path) from error
 
 
-def _check_structure(path: Path, connection: sqlite3.Connection) -> None:
-    """That every page and every row is where SQLite looks for it, by the index too."""
+def _check_with(connection: sqlite3.Connection, path: Path) -> None:
     try:
-        findings = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
+        # That every page and every row is where SQLite looks for it, by the index too.
+        findings = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
+        if findings != ["ok"]:
+            raise damaged(path, findings[0].splitlines()[-1])
+        check_log(_beside(path, "-wal"), _beside(path, "-shm"))
+        if connection.execute("PRAGMA user_version").fetchone() != (OLD_VERSION,):
+            check_schema(connection, path)
+            check_rows(connection, path)
+    except UnicodeDecodeError as error:
+        raise damaged(path, "its table sqlite_schema: no text") from error
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # there is no mistake in the statement
-            raise damaged(path, error) from error
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+            raise damaged(path, error) from error  # these statements are good for every sound file
         raise
-    if findings != ["ok"]:
-        raise damaged(path, str(findings[0]).splitlines()[-1])

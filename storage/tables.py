@@ -50,7 +50,7 @@ class State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
     roster: dict[int, int] = {}
 
 
-# ---- Reading. All of it raises StorageDamaged, or sqlite3.Error.
+# ---- Reading. All of it raises StorageDamaged, or sqlite3.Error. What is damaged need not be UTF-8, nor even bytes.
 
 
 def check_schema(connection: sqlite3.Connection, path: Path) -> None:
@@ -69,7 +69,6 @@ def check_rows(connection: sqlite3.Connection, path: Path) -> None:
 
 def read_state(connection: sqlite3.Connection, path: Path) -> State:
     values: dict[str, bytes] = {}
-    # As bytes: a damaged text need not be UTF-8.
     for name, value, checksum in connection.execute(
         "SELECT CAST(name AS BLOB), CAST(value AS BLOB), checksum FROM state"
     ):
@@ -97,7 +96,7 @@ def read_entries(connection: sqlite3.Connection, path: Path, compacted: int) -> 
     number = 0
     try:
         for number, last, content, checksum in connection.execute(
-            "SELECT number, last, entries, checksum FROM log ORDER BY number"
+            "SELECT number, last, CAST(entries AS BLOB), checksum FROM log ORDER BY number"
         ):
             if not isinstance(last, int) or not _is_sound(checksum, _position(last), content):
                 raise damaged(path, f"its table log: row {number} is not what was written")
@@ -109,7 +108,9 @@ def read_entries(connection: sqlite3.Connection, path: Path, compacted: int) -> 
 
 def snapshot_rows(connection: sqlite3.Connection, path: Path) -> Iterator[tuple[bytes, bytes]]:
     """By key."""
-    for key, value, checksum in connection.execute("SELECT key, value, checksum FROM snapshot ORDER BY key"):
+    for key, value, checksum in connection.execute(
+        "SELECT CAST(key AS BLOB), CAST(value AS BLOB), checksum FROM snapshot ORDER BY key"
+    ):
         if not _is_sound(checksum, key, value):
             raise damaged(path, f"its table snapshot: row {_shown(key)} is not what was written")
         yield key, value

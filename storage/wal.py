@@ -5,8 +5,8 @@ the transaction that was being written. A damaged frame looks the same, but sile
 it. The difference: every transaction is synced before the next one is written, so what a power failure leaves is at
 most one transaction. Where the rest holds more than one, the log is damaged.
 
-Damage within the very last transaction cannot be told from a power failure: then that transaction is lost, as if it
-had never been acknowledged.
+Damage within the very last transaction, or to the mark that ends the one before, cannot be told from a power failure:
+then these are lost, as if they had never been acknowledged.
 
 The format is that of https://www.sqlite.org/walformat.html.
 """
@@ -44,11 +44,16 @@ def check_log(path: Path, index: Path) -> None:
         for number in range(whole, (path.stat().st_size - _HEADER.size) // _FRAME_BYTES):
             file.seek(_HEADER.size + number * _FRAME_BYTES)
             _, size, own_salts, _ = _FRAME.unpack(file.read(_FRAME.size))
-            if own_salts == salts:
+            if _alike(own_salts, salts):
                 if over:
                     what = f"frame {whole + 1} or the header of {path.name} is not what was written"
                     raise damaged(path, f"{what}, and more than one write follows")
                 over = size > 0
+
+
+def _alike(salts: bytes, others: bytes) -> bool:
+    """Equal but for one damaged byte."""
+    return sum(one != other for one, other in zip(salts, others, strict=True)) <= 1
 
 
 def _is_sound(header: bytes) -> bool:
