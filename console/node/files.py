@@ -61,7 +61,8 @@ async def _read_in(executor: NodeExecutor, command: ImportCommand, earlier: Earl
 
 
 def _view_import(command: ImportCommand, result: ImportResult, layout: Layout) -> str:
-    cancelled = f"; open when exported, now cancelled: {', '.join(map(str, result.given_up))}" if result.given_up else ""
+    numbers = ", ".join(map(str, result.given_up))
+    cancelled = f"; open when exported, now cancelled: {numbers}" if numbers else ""
     return layout.text(f"{result.context}: {questions(result.turns)} imported{cancelled}")
 
 
