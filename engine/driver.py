@@ -18,7 +18,7 @@ from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Snapshot
 from paxos.output import Applied, Durable, Output
 from paxos.replica import Replica, Status
-from storage.errors import StorageError
+from storage.errors import StorageDamaged, StorageError
 from storage.records import Compaction, Record
 
 _log = logging.getLogger(__name__)
@@ -309,9 +309,12 @@ class ReplicaDriver:
 
     @stop_on_error
     def _snapshot_loaded(self, loaded: Snapshot | StorageError) -> None:
-        """For peers that are far behind. If it cannot be read now, it is tried again: they wait for it."""
+        """For peers that are far behind. If it cannot be read now, it is tried again: they wait for it. Damage does not
+        pass, and what else it has struck is not known: the node stops, and its disk is examined when it starts."""
         now = self._clock()
-        if isinstance(loaded, StorageError):
+        if isinstance(loaded, StorageDamaged):
+            self.fail(loaded)
+        elif isinstance(loaded, StorageError):
             _log.warning("the stored snapshot cannot be read for a peer: %s; trying again", loaded)
             self._load_due = now + LOAD_AGAIN_S
         else:

@@ -22,7 +22,7 @@ from paxos.messages import Snapshot
 from paxos.output import Applied
 from paxos.replica import QueueFull, Status
 from storage.database import Database
-from storage.errors import StorageError
+from storage.errors import StorageError, damaged
 from storage.writer import DiskWriter
 
 READ_TIMEOUT_S = 2.0
@@ -69,7 +69,14 @@ class PaxosEngine:
 
     def start(self, listener: EngineListener) -> None:
         self._listener = listener
-        self._store.load(self._database.rows())
+        try:
+            self._store.load(self._database.rows())
+        except StorageError as error:
+            self._driver.fail(error)
+            return
+        except ValueError as error:
+            self._driver.fail(damaged(self._database.path, f"its snapshot: {error}", certain=False))
+            return
         self._driver.start()
         self._network.start(self._driver, listener)
         self._tick()

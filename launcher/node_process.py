@@ -70,7 +70,9 @@ def open_database(config: Config, number: int, background: bool) -> Database:
     asked: int | None = None
     while True:
         try:
-            return Database.open(path, config.cluster, number, time.time_ns() // 1000, background=background)
+            return Database.open(
+                path, config.cluster, number, time.time_ns() // 1000, background=background, replace_damaged=True
+            )
         except StorageLocked as locked:
             if background or not locked.background or locked.os_pid is None or time.monotonic() > deadline:
                 raise
@@ -90,6 +92,8 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
     for sign in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(sign, leaving.set)
     _greet(console, config, number)
+    if database.notice is not None:
+        console.say(database.notice)
     prompt = _open_prompt(console, service)
     service.start()
     control = ControlSocket(socket_path(config.data_dir, number), service.open_session, service.close_session)

@@ -1,1 +1,1 @@
-"""A node's durable state, on its disk. Whatever this package acknowledges survives a crash at any instant."""
+"""What a node must not forget, on its disk. Whatever is acknowledged here survives a crash at any instant."""

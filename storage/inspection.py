@@ -1,4 +1,4 @@
-"""Inspects a file before it is opened for writing, so that a damaged or foreign one is never modified."""
+"""Looks at a file before it is opened for writing, so that one that is damaged or not ours is never touched."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from storage.errors import StorageError, damaged, explain
+from storage.migration import OLD_VERSION
+from storage.tables import check_rows, check_schema
+from storage.wal import check_log
 
 APPLICATION_ID: Final = 0x434C_4C4D  # "CLLM"
-VERSION: Final = 1
-"""The version of the table layout."""
+VERSION: Final = 2
+"""Of the tables' layout."""
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
@@ -19,8 +22,8 @@ _PAGE_BYTES: Final = 4096
 
 
 def is_new(path: Path) -> bool:
-    """True if there is nothing at `path` yet, or an empty file. Raises StorageError if the file is not
-    an intact file of this program."""
+    """True if there is nothing at `path` yet, or a file without content. Raises StorageError if what is there is not
+    a sound file of this program."""
     if path.is_dir():
         raise StorageError(f"cannot use {path}: it is a directory")
     try:
@@ -31,17 +34,17 @@ def is_new(path: Path) -> bool:
         raise explain(error, path) from error
     if not header:
         if leftovers:
-            raise damaged(path, f"it is empty or missing, but {leftovers[0].name} next to it is not")
+            raise damaged(path, f"it is empty or missing, but {leftovers[0].name} beside it is not")
         return True
     _check_header(path, header)
     if not leftovers and size < _number(header, 28) * _PAGE_BYTES:
-        raise damaged(path, "it is shorter than its header says")
+        raise damaged(path, "it is shorter than it says")
     _check_content(path)
     return False
 
 
 def make_folder(folder: Path) -> None:
-    """Creates a folder whose name survives a power failure. Raises StorageError."""
+    """Makes a folder whose name survives a power failure. Raises StorageError."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +70,7 @@ def _read_header(path: Path) -> bytes:
             return file.read(_HEADER_BYTES)
     except FileNotFoundError:
         if path.is_symlink():
-            raise StorageError(f"cannot use {path}: it is a dangling link") from None
+            raise StorageError(f"cannot use {path}: it is a link to nothing") from None
         return b""
 
 
@@ -87,29 +90,52 @@ def _number(header: bytes, start: int) -> int:
 
 
 def _check_header(path: Path, header: bytes) -> None:
-    """The parts of SQLite's file header (https://www.sqlite.org/fileformat.html) that identify the file."""
+    """The parts of SQLite's file header (https://www.sqlite.org/fileformat.html) that tell whose file this is."""
+    version, application = _number(header, 60), _number(header, 68)
     if not header.startswith(_MAGIC):
-        raise StorageError(f"{path} is not a database of this program; it was left unchanged")
+        if application == APPLICATION_ID:
+            raise damaged(path, "its first bytes")
+        raise StorageError(f"{path} is not a database of this program; it was left as it is")
     if len(header) < _HEADER_BYTES:
         raise damaged(path, "it ends within its header")
-    version, application = _number(header, 60), _number(header, 68)
     if application != APPLICATION_ID:
-        raise StorageError(f"{path} is a database of another program; it was left unchanged")
-    if version != VERSION:
+        raise StorageError(f"{path} is a database of another program; it was left as it is")
+    if version not in (OLD_VERSION, VERSION):
         raise StorageError(
-            f"{path} has storage format {version}, this program needs format {VERSION}; it was left unchanged"
+            f"{path} has storage format {version}, this program knows formats {OLD_VERSION} and {VERSION}; "
+            "it was left as it is"
         )
 
 
 def _check_content(path: Path) -> None:
-    """Reads the whole file, without write access."""
+    """Reads the whole file, without a chance to write to it."""
+    index = _beside(path, "-shm")
+    had_index = index.exists()
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
-            findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+            _check_with(connection, path)
         finally:
             connection.close()
-    except sqlite3.Error as error:
+            if not had_index:
+                index.unlink(missing_ok=True)  # a connection that may not write leaves it
+    except (sqlite3.Error, OSError) as error:
         raise explain(error, path) from error
-    if findings != ["ok"]:
-        raise damaged(path, findings[0])
+
+
+def _check_with(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        # That every page and every row is where SQLite looks for it, by the index too.
+        findings = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
+        if findings != ["ok"]:
+            raise damaged(path, findings[0].splitlines()[-1])
+        check_log(_beside(path, "-wal"), _beside(path, "-shm"))
+        if connection.execute("PRAGMA user_version").fetchone() != (OLD_VERSION,):
+            check_schema(connection, path)
+            check_rows(connection, path)
+    except UnicodeDecodeError as error:
+        raise damaged(path, "its table sqlite_schema: no text") from error
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+            raise damaged(path, error) from error  # these statements are good for every sound file
+        raise

@@ -1,5 +1,5 @@
-"""A disk for simulations: what is passed to `write` is durable at once, and nothing else is. To lose
-writes at a crash, a simulator holds them back until they may reach the disk."""
+"""A disk for simulations: what `write` gets is durable at once, and nothing else is. A simulator that wants to lose
+writes at a crash keeps them to itself until it lets them reach the disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage.records import Compaction, Record
 
 
 class MemoryDatabase:
-    """Implements the contract of `storage.database.Database`, without a file."""
+    """Keeps the contract of `storage.database.Database`, without a file."""
 
     def __init__(self, identity: int) -> None:
         self._image = Durable(identity, 0)
@@ -47,7 +47,7 @@ class MemoryDatabase:
                 self._entries = {position: entry for position, entry in self._entries.items() if position > compacted}
 
     def reopen(self, now_us: int) -> Durable:
-        """What a new incarnation of the node finds. `now_us` as in `Database.open`."""
+        """What the next process of the node finds. `now_us` as in `Database.open`."""
         image = self._image
         image.incarnation = max(image.incarnation + 1, now_us)
         entries = [self._entries[position] for position in sorted(self._entries)]

@@ -27,16 +27,16 @@ class Node:
     def __init__(self, world: World, pid: int) -> None:
         self.world = world
         self.pid = pid
-        self.life = 0
-        """How many processes have run here."""
+        self.incarnation = 0
+        """Grows whenever a process starts or dies."""
         self.wiped = False
-        """Its disk was lost before."""
+        """Its disk was lost once."""
         self.drift = 1.0
         """How fast its clock runs."""
         self.offset = float(pid)
-        """Its clock at time 0; another machine, or another boot, starts at a different value."""
+        """What its clock shows at time 0; another machine, or another boot, counts from elsewhere."""
         self.epoch_us = 1_000_000_000_000
-        """Its calendar time at time 0."""
+        """What its calendar shows at time 0."""
         self.disk = self._new_disk()
         self.stalled_until = 0.0
         """The disk completes nothing before."""
@@ -90,11 +90,11 @@ class Node:
     def clock(self) -> float:
         return self.world.now * self.drift + self.offset
 
-    # ---- Start and crash
+    # ---- Starting and dying
 
     def start(self) -> None:
         """A process starts, with whatever the disk holds."""
-        self.life += 1
+        self.incarnation += 1
         self.disk_failed = False
         self._process = process = Process(self)
         self.replica, self.store = process.driver.replica, process.store
@@ -102,9 +102,9 @@ class Node:
         process.start()
 
     def crash(self) -> None:
-        """The process dies: everything not on disk is lost; messages already sent are still in flight."""
+        """The process dies: all that wasn't on the disk is gone; messages that left are still under way."""
         self.world.note(f"{self.pid} crashes, {self.process.disk.waiting} writes lost")
-        self.life += 1
+        self.incarnation += 1
         self.process.alive = False
         self._forget_faults()
 
@@ -158,7 +158,7 @@ class Node:
             self._failed()
 
     def stall(self, seconds: float) -> None:
-        """The disk completes nothing for `seconds`."""
+        """The disk completes nothing for so long."""
         self.stalled_until = self.world.now + seconds
 
     def disarm(self) -> None:

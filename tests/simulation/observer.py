@@ -1,4 +1,4 @@
-"""Observers of a simulated cluster: checkers, traces, users' histories."""
+"""Those who look at a simulated cluster from outside: checkers, traces, users' histories."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Violation(AssertionError):
 
 
 class Observer:
-    """Notified of every step of every node. Implementations override what they need; the rest costs nothing."""
+    """Told of every step of every node. Implementations override what they need; the rest costs nothing."""
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        """A new incarnation starts with this state on disk; the previous replica is gone."""
+        """A process starts and has found this on the disk; the replica of the last one is gone."""
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
-        """`node` sends a message, maybe to itself (its own vote that has become durable)."""
+        """A message leaves `node`, maybe to itself (a vote of its own that has become durable)."""
 
     def stored(self, world: World, node: Node, item: Persist | Compaction) -> None:
-        """This has just become durable; messages that depend on it have not been sent yet."""
+        """This has just become durable; what it vouches for has not left yet."""
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
-        """The store of `node` applied an operation."""
+        """The store of `node` carried out an operation."""
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
         """The store of `node` was replaced by a snapshot's content."""
@@ -41,13 +41,13 @@ class Observer:
         for."""
 
     def acknowledged(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
-        """A user of `node` is about to get a result."""
+        """A user of `node` is about to be told."""
 
     def stepped(self, world: World, node: Node) -> None:
-        """The node has processed all Outputs of its replica."""
+        """The node has worked through everything that its replica put out, or has stopped."""
 
     def settled(self, world: World, nodes: list[Node]) -> None:
-        """Faults have ended, and these nodes, which are all connected, have nothing left to do."""
+        """Faults are over, and these nodes, which all are connected, have nothing left to do."""
 
 
 HOOKS = ("started", "sent", "stored", "applied", "installed", "loaded", "acknowledged", "stepped", "settled")

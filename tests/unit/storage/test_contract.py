@@ -1,4 +1,4 @@
-"""Whatever is written, the file and the simulator's disk give the same state to the node's next incarnation."""
+"""Whatever is written, the file and the simulator's disk show the same to the next process of the node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from storage.records import Compaction, Record
 
 MEMORY = Path("/dev/shm")
 FOLDER = MEMORY if MEMORY.is_dir() else None
-"""The contents matter here, not the disk: an in-memory file system, where available, makes many examples cheap."""
+"""Contents are the subject here, not disks: where there is a file system in memory, it makes many examples cheap."""
 
 small = st.integers(0, 12)
 huge = st.integers(0, 2**64 - 1)
@@ -46,10 +46,10 @@ persists = st.builds(
     snapshot=st.none() | snapshots,
 )
 batches = st.lists(st.one_of(persists, persists, compactions), max_size=4)
-lives = st.lists(st.tuples(st.lists(batches, max_size=4), st.integers(1, 60)), min_size=1, max_size=3)
+incarnations = st.lists(st.tuples(st.lists(batches, max_size=4), st.integers(1, 60)), min_size=1, max_size=3)
 
 
-@given(lives)
+@given(incarnations)
 @settings(max_examples=100, deadline=None)
 def test_file_and_memory_keep_the_same_contract(history: list[tuple[list[list[Record]], int]]) -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:

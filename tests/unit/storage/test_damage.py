@@ -1,4 +1,4 @@
-"""A damaged or foreign file: a clear error, and not one byte of it changes."""
+"""A file that is damaged or not this node's: a clear sentence, and not one byte of it changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.errors import StorageError
 
 
 def make(path: Path) -> bytes:
-    """An intact file of node 1 of 'demo', with a few pages of content; returns its bytes."""
+    """A sound file of node 1 of 'demo', with a few pages of content; returns its bytes."""
     database = Database.open(path, "demo", 1, 1)
     entries = [Entry(position, (1, 1), Operation(1, 1, position, b"p" * 500)) for position in range(1, 101)]
     database.write([Persist(entries=entries, snapshot=Snapshot(1, {}, [(bytes([n]), b"r" * 5000) for n in range(20)]))])
@@ -25,7 +25,7 @@ def make(path: Path) -> bytes:
 
 
 def refusal(path: Path, cluster: str = "demo", pid: int = 1) -> str:
-    """The error with which the file is refused, twice, without changing it."""
+    """The sentence with which the file is refused, twice, being left as it is."""
     def content() -> dict[str, bytes]:
         beside = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))]
         return {one.name: one.read_bytes() for one in beside if one.is_file() and one.stat().st_size > 0}
@@ -53,7 +53,7 @@ def test_of_another_node_or_cluster(tmp_path: Path) -> None:
 def test_no_database(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     path.write_text("Dear diary")
-    assert "is not a database of this program; it was left unchanged" in refusal(path)
+    assert "is not a database of this program; it was left as it is" in refusal(path)
 
 
 def test_database_of_another_program(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_database_of_another_program(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE state (name, value)")
     connection.close()
-    assert "is a database of another program; it was left unchanged" in refusal(path)
+    assert "is a database of another program; it was left as it is" in refusal(path)
 
 
 def test_other_format(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_other_format(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 99")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
-    assert "storage format 99, this program needs format 1" in refusal(path)
+    assert "storage format 99, this program knows formats 1 and 2" in refusal(path)
 
 
 def test_a_directory(tmp_path: Path) -> None:
@@ -89,14 +89,14 @@ def test_a_file_in_the_way_of_the_folder(tmp_path: Path) -> None:
 def test_a_link_to_nothing(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     path.symlink_to(tmp_path / "not mounted" / "node.db")
-    assert refusal(path).endswith("it is a dangling link")
+    assert refusal(path).endswith("it is a link to nothing")
 
 
 def test_unreadable(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     make(path)
     path.chmod(0)
-    if os.access(path, os.R_OK):  # root can read everything except a link to itself
+    if os.access(path, os.R_OK):  # root reads everything; what nobody can read is a link to itself
         path.unlink()
         path.symlink_to(path)
     assert "cannot use" in refusal(path)
@@ -108,7 +108,7 @@ def test_truncated(tmp_path: Path, size: int) -> None:
     content = make(path)
     path.write_bytes(content[:size])
     sentence = refusal(path)
-    assert "left unchanged" in sentence and ("is damaged" in sentence or "not a database" in sentence)
+    assert "left as it is" in sentence and ("is damaged" in sentence or "not a database" in sentence)
 
 
 @pytest.mark.parametrize("page", range(1, 5))
@@ -158,7 +158,7 @@ def test_a_file_that_vanished_from_beside_its_log(tmp_path: Path, suffix: str, l
     make(path)
     lose(path)
     path.with_name(path.name + suffix).write_bytes(b"content")
-    assert f"but node.db{suffix} next to it is not" in refusal(path)
+    assert f"but node.db{suffix} beside it is not" in refusal(path)
 
 
 def test_open_in_a_database_browser(tmp_path: Path) -> None:
