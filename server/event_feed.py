@@ -66,10 +66,9 @@ class Level(StrEnum):
     VERBOSE = "verbose"
     """Also every single answer, and what was refused (which is an event at this level only)."""
 
-    @property
-    def reserved(self) -> bool:
-        """Only what concerns this user is told."""
-        return self in (Level.QUIET, Level.CALM)
+    def __init__(self, value: str) -> None:
+        self.reserved = value in ("quiet", "calm")
+        """Only what concerns this user is told. Looked at for each operation and session."""
 
 
 class SessionEvent(msgspec.Struct, frozen=True):

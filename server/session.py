@@ -271,7 +271,7 @@ class Session:
             error = f"there is no node {node}: there are {', '.join(map(str, self.members))}"
             return _done(results.RefusedResult(context=context, error=error))
         named = UNSET if node is None else node
-        return self._submit(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
+        return self._submit_checked(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
 
     async def import_(self, command: ImportCommand) -> results.ImportResult | Failure:
         try:
@@ -288,7 +288,7 @@ class Session:
         context, problem = operation.context, self._too_long(operation.text)
         if problem is not None:
             return _done(results.RefusedResult(context=context, error=problem))
-        return self._submit(operation, lambda turn: results.QueryResult(context=context, turn=turn))
+        return self._submit_checked(operation, lambda turn: results.QueryResult(context=context, turn=turn))
 
     def _turn_seen(self, context: str) -> int | None:
         """The turn that the user has before their eyes. None while operations of theirs are under way: what they want
@@ -299,8 +299,11 @@ class Session:
         return len(conversation.turns) or None if conversation is not None else None
 
     def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
-        """At once, or when the engine has room."""
         _check(operation)
+        return self._submit_checked(operation, succeed)
+
+    def _submit_checked(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+        """At once, or when the engine has room."""
         answer: Answer[R] = asyncio.get_running_loop().create_future()
         if isinstance(operation, (Create, Import)):
             self.creating[operation.context] += 1
