@@ -36,7 +36,7 @@ from api.node_commands import (
 )
 from engine.interface import AppliedOperation, Busy, Engine
 from kvstore.conversation import Conversation
-from kvstore.operations import Ask, Cancel, Choose, Create, Import, Query, Retry, StartPoll, StoreOperation, check
+from kvstore.operations import CREATING, Ask, Cancel, Choose, Create, Query, Retry, StartPoll, StoreOperation, check
 from kvstore.store import Outcome
 from server import transfer
 from server.applied_log import KEPT, AppliedLog, seconds
@@ -305,7 +305,7 @@ class Session:
     def _submit_checked(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
         """At once, or when the engine has room."""
         answer: Answer[R] = asyncio.get_running_loop().create_future()
-        if isinstance(operation, (Create, Import)):
+        if type(operation) in CREATING:
             self.creating[operation.context] += 1
         self._unsent.append(cast("_Submission[Result]", _Submission(operation, succeed, answer)))
         self._send()
@@ -337,7 +337,7 @@ class Session:
 
     def _give(self, submission: _Submission[Result], result: Result) -> None:
         operation = submission.operation
-        if isinstance(operation, (Create, Import)):
+        if type(operation) in CREATING:
             self.creating -= Counter([operation.context])
         if not submission.answer.done():
             submission.answer.set_result(result)
