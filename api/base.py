@@ -97,10 +97,16 @@ def builtins(record: Record) -> dict[str, Any]:
     return plain
 
 
+class _ResultHead(Record, frozen=True, tag_field="event", tag="result"):
+    """How each line with a result begins."""
+
+    command: str
+    line: int
+
+
 def result_line(name: str, line: int, encoded: bytes) -> bytes:
     """The line that answers the command `name` of input line `line`; `encoded` is its result, from `encode`."""
-    head = _ASCII.encode({"event": "result", "command": name, "line": line})
-    return head[:-1].encode() + b"," + encoded[1:] + b"\n"
+    return b"%b,%b\n" % (encode(_ResultHead(name, line))[:-1], encoded[1:])
 
 
 def _fields(record: object) -> dict[str, Any]:

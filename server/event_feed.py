@@ -32,6 +32,7 @@ from api.node_events import (
 from engine.interface import AppliedOperation
 from kvstore.conversation import Turn
 from kvstore.operations import (
+    ASKING,
     Answer,
     Ask,
     Cancel,
@@ -66,10 +67,9 @@ class Level(StrEnum):
     VERBOSE = "verbose"
     """Also every single answer and refused operation (the latter is an event at this level only)."""
 
-    @property
-    def reserved(self) -> bool:
-        """Only what concerns this user is reported."""
-        return self in (Level.QUIET, Level.CALM)
+    def __init__(self, value: str) -> None:
+        self.reserved = value in ("quiet", "calm")
+        """Only what concerns this user is reported. Looked at for each operation and session."""
 
 
 class SessionEvent(msgspec.Struct, frozen=True):
@@ -128,9 +128,9 @@ class EventFeed:
             return
         if not outcome.ok:
             self._on_refused(operation, outcome.error or "", origin, mine)
-        elif isinstance(operation, Create):
+        elif type(operation) is Create:
             self._tell_others(CreatedEvent(context, origin), mine)
-        elif isinstance(operation, Import):
+        elif type(operation) is Import:
             self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
         elif outcome.turn is not None:
             self._on_turn(operation, outcome.turn, origin, mine)
@@ -174,7 +174,7 @@ class EventFeed:
     def _on_turn(self, operation: StoreOperation, turn: int, origin: int, mine: bool) -> None:
         """Something happened in a turn."""
         context = operation.context
-        if mine and isinstance(operation, (Query, Ask, Retry)):
+        if mine and type(operation) in ASKING:
             self._questions[context] = _Question(turn, self._clock())
         match operation:
             case Query():

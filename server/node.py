@@ -104,7 +104,8 @@ class NodeService:
             self._hints.on_applied(applied)
             for session in list(self._sessions):
                 session.on_applied(applied)
-                self._forget_if_over(session)
+                if session.closed:
+                    self._forget_if_over(session)
         self._responder.on_applied(applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:

@@ -36,7 +36,7 @@ from api.node_commands import (
 )
 from engine.interface import AppliedOperation, Busy, Engine
 from kvstore.conversation import Conversation
-from kvstore.operations import Ask, Cancel, Choose, Create, Import, Query, Retry, StartPoll, StoreOperation, check
+from kvstore.operations import CREATING, Ask, Cancel, Choose, Create, Query, Retry, StartPoll, StoreOperation, check
 from kvstore.store import Outcome
 from server import transfer
 from server.applied_log import KEPT, AppliedLog, seconds
@@ -271,7 +271,7 @@ class Session:
             error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
             return _done(results.RefusedResult(context=context, error=error))
         named = UNSET if node is None else node
-        return self._submit(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
+        return self._submit_checked(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
 
     async def import_(self, command: ImportCommand) -> results.ImportResult | Failure:
         try:
@@ -288,7 +288,7 @@ class Session:
         context, problem = operation.context, self._too_long(operation.text)
         if problem is not None:
             return _done(results.RefusedResult(context=context, error=problem))
-        return self._submit(operation, lambda turn: results.QueryResult(context=context, turn=turn))
+        return self._submit_checked(operation, lambda turn: results.QueryResult(context=context, turn=turn))
 
     def _turn_seen(self, context: str) -> int | None:
         """The turn that the user sees. None while operations of theirs are under way: what they want
@@ -299,10 +299,13 @@ class Session:
         return len(conversation.turns) or None if conversation is not None else None
 
     def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
-        """At once, or when the engine accepts more."""
         _check(operation)
+        return self._submit_checked(operation, succeed)
+
+    def _submit_checked(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+        """At once, or when the engine accepts more."""
         answer: Answer[R] = asyncio.get_running_loop().create_future()
-        if isinstance(operation, (Create, Import)):
+        if type(operation) in CREATING:
             self.creating[operation.context] += 1
         self._unsent.append(cast("_Submission[Result]", _Submission(operation, succeed, answer)))
         self._send()
@@ -334,7 +337,7 @@ class Session:
 
     def _give(self, submission: _Submission[Result], result: Result) -> None:
         operation = submission.operation
-        if isinstance(operation, (Create, Import)):
+        if type(operation) in CREATING:
             self.creating -= Counter([operation.context])
         if not submission.answer.done():
             submission.answer.set_result(result)
