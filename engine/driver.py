@@ -108,8 +108,8 @@ P = ParamSpec("P")
 
 
 def stop_on_error(step: Callable[Concatenate[ReplicaDriver, P], None]) -> Callable[Concatenate[ReplicaDriver, P], None]:
-    """For everything that moves the replica. A step that breaks off half-way leaves what is in memory, on disk and
-    promised to others at odds: then the node must stop, as for a failed disk. Once stopped, nothing moves."""
+    """Wraps every step of the replica. A step that fails half-way leaves memory, disk and promises
+    inconsistent: then the node must stop, as after a disk failure. A stopped node takes no further step."""
 
     @wraps(step)
     def guarded(self: ReplicaDriver, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -117,8 +117,8 @@ def stop_on_error(step: Callable[Concatenate[ReplicaDriver, P], None]) -> Callab
             return
         try:
             step(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, going on would be worse
-            _log.error("a step of the node failed", exc_info=error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, continuing would be worse
+            _log.error("a processing step of the node failed", exc_info=error)
             self.fail(error)
 
     return guarded

@@ -27,7 +27,7 @@ from storage.writer import DiskWriter
 
 READ_TIMEOUT_S = 2.0
 READ_ROUND_TRIPS = 8.0
-"""A linearizable read takes up to four round trips behind a follower; twice that is waited for."""
+"""A linearizable read at a follower takes up to four round trips; the timeout is twice that."""
 
 REPORT_EVERY_S = 0.5
 """The operator's table shows this node as it was at most so long ago."""
@@ -165,7 +165,7 @@ class PaxosEngine:
         if isinstance(error, StorageError):
             self._listener.on_failed(str(error))
         else:
-            self._listener.on_failed(f"an error in this program ({error!r}); the node stops rather than go on with it")
+            self._listener.on_failed(f"internal error ({error!r}); the node stops to stay safe")
 
     # ---- Within
 
@@ -181,7 +181,7 @@ class PaxosEngine:
         self._driver.tick()
 
     def _report(self) -> None:
-        """Keeps the operator's table true."""
+        """Keeps the operator's table up to date."""
         self._timers["report"] = self._loop.call_later(REPORT_EVERY_S, self._report)
         status = self.status()
         report = Report(

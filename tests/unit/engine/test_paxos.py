@@ -200,7 +200,7 @@ def test_an_error_in_this_program_stops_the_node(tmp_path: Path) -> None:
 
         rig.listener.on_applied = broken  # type: ignore[method-assign]
         rig.engine.submit(Create("a"))
-        reason = "an error in this program (ZeroDivisionError('a mistake')); the node stops rather than go on with it"
+        reason = "internal error (ZeroDivisionError('a mistake')); the node stops to stay safe"
         await rig.listener.until(("failed", reason))
         await rig.engine.close()
 
