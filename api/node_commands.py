@@ -6,6 +6,7 @@ from typing import Literal
 
 from api.base import Command
 from api.node_results import (
+    BackupResult,
     CancelResult,
     ChooseResult,
     CreateResult,
@@ -117,6 +118,14 @@ class ImportCommand(Command[ImportResult], frozen=True, tag="import"):
     file: str
     context: str | None = None
     chosen: bool = False
+
+
+class BackupCommand(Command[BackupResult], frozen=True, tag="backup"):
+    """Writes all conversations, up to date, to a file of the node's machine, from which `./run.sh restore` makes a new
+    cluster; overwrites one only with `force`."""
+
+    file: str
+    force: bool = False
 
 
 class QuietCommand(Command[LevelResult], frozen=True, tag="quiet"):

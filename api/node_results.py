@@ -136,6 +136,17 @@ class ImportResult(Result, frozen=True, kw_only=True):
     """The turns that were open when they were exported."""
 
 
+class BackupResult(Result, frozen=True, kw_only=True):
+    file: str
+    """Its absolute path, at the node."""
+    conversations: int
+    """How many."""
+    position: int
+    """Of the last operation that is in it."""
+    stale: bool
+    """No majority was reachable: there may be more than was written."""
+
+
 class LevelResult(Result, frozen=True, kw_only=True):
     level: Literal["quiet", "normal", "verbose"]
 

@@ -117,6 +117,12 @@ class Store:
         self._unsaved.clear()
         return changed
 
+    def snapshot(self) -> list[tuple[bytes, bytes]]:
+        """Everything, sorted by key, as `load` takes it."""
+        keys = (row_key for conversation in self._by_index for row_key in rows.row_keys(conversation))
+        found = ((rows.key(row_key), self._value(row_key)) for row_key in keys)
+        return [(key, content) for key, content in found if content is not None]
+
     def _hash_row(self, row_key: rows.RowKey, key: bytes, content: bytes | None) -> None:
         new = 0
         if content is not None:

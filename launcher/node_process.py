@@ -71,7 +71,8 @@ def open_database(config: Config, number: int, background: bool) -> Database:
     while True:
         try:
             return Database.open(
-                path, config.cluster, number, time.time_ns() // 1000, background=background, replace_damaged=True
+                path, config.cluster, number, time.time_ns() // 1000, background=background,
+                replace_damaged=len(config.nodes) > 1,  # with one node, there is nobody to get the conversations from
             )
         except StorageLocked as locked:
             if background or not locked.background or locked.os_pid is None or time.monotonic() > deadline:

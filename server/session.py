@@ -8,6 +8,7 @@ are called: a caller need not await one before the next.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar, cast
@@ -21,6 +22,7 @@ from api.conversation import Conversation as ConversationRecord
 from api.errors import BUSY, InvalidCommand
 from api.node_commands import (
     AskCommand,
+    BackupCommand,
     CancelCommand,
     ChooseCommand,
     CreateCommand,
@@ -38,8 +40,9 @@ from engine.interface import AppliedOperation, Busy, Engine
 from kvstore.conversation import Conversation
 from kvstore.operations import CREATING, Ask, Cancel, Choose, Create, Query, Retry, StartPoll, StoreOperation, check
 from kvstore.store import Outcome
-from server import transfer
+from server import backup, transfer
 from server.applied_log import KEPT, AppliedLog, seconds
+from server.backup import Backup
 from server.event_feed import EventFeed, Level, Tell
 from server.explain_text import Sentence
 from server.records import conversation_record, log_entry, turn_records
@@ -197,6 +200,21 @@ class Session:
         return results.ExportResult(
             context=command.context, file=str(path), turns=len(found.turns), stale=found.stale
         )
+
+    async def backup(self, command: BackupCommand) -> results.BackupResult | Failure:
+        try:
+            stale = not await self._caught_up()
+        except Busy as busy:
+            return _busy(busy)
+        store, position = self._engine.store, self._engine.status().applied
+        content = Backup(position, time.time_ns() // 1_000_000, store.snapshot())
+        count = len(store.conversations)
+        try:
+            path = transfer.path_of(command.file)
+            await asyncio.to_thread(backup.write, path, content, command.force)
+        except (transfer.TransferError, backup.BackupError) as error:
+            return Failure(error=str(error))
+        return results.BackupResult(file=str(path), conversations=count, position=position, stale=stale)
 
     async def _view(self, context: str) -> results.ViewResult | Failure:
         try:
