@@ -72,7 +72,7 @@ class Candidate(_Said, frozen=True, tag=3):
 
 class Choose(_StoreOperation, frozen=True, tag=4):
     """The candidate of `node` becomes the answer. `turn` guards against choosing in a turn that the user did not see;
-    None means the last one."""
+    None means the turn that is open when this is decided."""
 
     node: int
     turn: int | None = None

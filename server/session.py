@@ -69,12 +69,14 @@ class _Submission(msgspec.Struct, Generic[R]):
 
 class Session:
     """For one user at one of the nodes `members`. `tell` gets what happens elsewhere, as much as `level` says.
-    `llm_status` is what the node asks of its LLM; `too_long` says of a question why the LLM cannot be asked that."""
+    `llm_status` is what the node asks of its LLM; `too_long` says of a question why the LLM cannot be asked that.
+    `on_screen`: the user acts on what this node shows them; a program acts on what is decided."""
 
     def __init__(
         self, engine: Engine, applied_log: AppliedLog, members: Collection[int], tell: Tell, *,
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
+        on_screen: bool = False,
     ) -> None:
         self.members = members
         self.creating: Counter[str] = Counter()
@@ -84,6 +86,7 @@ class Session:
         self._explanations = explanations
         self._llm_status = llm_status
         self._too_long = too_long
+        self._on_screen = on_screen
         self._feed = EventFeed(tell, lambda: engine.store, nodes=len(members), level=level)
         self._unsent: deque[_Submission[Result]] = deque()
         self._under_way: dict[int, _Submission[Result]] = {}
@@ -291,12 +294,14 @@ class Session:
         return self._submit(operation, lambda turn: results.QueryResult(context=context, turn=turn))
 
     def _turn_seen(self, context: str) -> int | None:
-        """The turn that the user has before their eyes. None while operations of theirs are under way: what they want
-        now is about what those will bring about."""
-        if not self.idle:
+        """The open turn that the user has before their eyes. None, which is the turn open when the command is decided,
+        if there is none, if nobody looks at a screen (this node's copy may be older than what a program knows from
+        another node), and while operations of theirs are under way: what they want now is about what those will bring
+        about."""
+        if not self._on_screen or not self.idle:
             return None
         conversation = self.conversations.get(context)
-        return len(conversation.turns) or None if conversation is not None else None
+        return None if conversation is None else conversation.open_turn
 
     def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
         """At once, or when the engine has room."""

@@ -140,10 +140,12 @@ def test_the_first_choice_wins(cluster: Cluster) -> None:
 
 def test_a_choice_does_not_slip_into_a_later_turn(cluster: Cluster) -> None:
     cluster(Create("c1"), Query("c1", "why?"), said(1), said(2), Choose("c1", 2), Query("c1", "and?"), said(1, 2))
-    assert cluster.refused(Choose("c1", 1, 1)) == "already chosen: node 2's answer, turn 1"
+    for operation in (Choose("c1", 1, 1), Cancel("c1", 1), Retry("c1", 1), StartPoll("c1", 1)):
+        assert cluster.refused(operation) == "turn 1 is closed; turn 2 is open since"
     assert cluster.refused(Choose("c1", 1, 3)) == "'c1' has no turn 3"
-    assert cluster.refused(Cancel("c1", 1)) == "'c1' has no open question: already chosen: node 2's answer, turn 1"
     assert cluster(Choose("c1", 1, 2)).ok
+    assert cluster.refused(Choose("c1", 1, 1)) == "already chosen: node 2's answer, turn 1"
+    assert cluster.refused(Cancel("c1", 1)) == "'c1' has no open question: already chosen: node 2's answer, turn 1"
 
 
 def test_giving_up(cluster: Cluster) -> None:

@@ -125,9 +125,9 @@ class Prompt:
         self.shown: list[str] = []
         self.open()
 
-    def open(self, **options: Any) -> None:
+    def open(self, on_screen: bool = True, **options: Any) -> None:
         self.session = Session(
-            self.engine, self.applied_log, MEMBERS, self.tell, explanations=self, **options
+            self.engine, self.applied_log, MEMBERS, self.tell, explanations=self, on_screen=on_screen, **options
         )
         self.executor = NodeExecutor(self.session)
         self._last: asyncio.Future[Answered] | None = None
