@@ -24,6 +24,7 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
+    UnknownOperation,
     check,
     decode,
     unpack,
@@ -74,10 +75,16 @@ class Store:
         return self._conversations
 
     def apply(self, position: int, payload: bytes) -> Outcome:
-        """Carries out one decided operation. Never raises, whatever the payload is."""
+        """Carries out one decided operation, whatever the payload is. Only what is of a later release raises
+        UnknownOperation, and changes nothing; bytes that are no operation of any release are refused."""
         self._position = position
         try:
             operation = decode(payload)
+        except UnknownOperation as unknown:
+            raise UnknownOperation(
+                f"this node's release does not know what was decided at position {position} ({unknown}): upgrade this "
+                "node; its data is as it was before"
+            ) from unknown
         except ValueError:
             return Outcome(None, False, "not a command that this version knows")
         error = check(operation)

@@ -34,7 +34,7 @@ from api.node_commands import (
     ViewallCommand,
     ViewCommand,
 )
-from engine.interface import AppliedOperation, Busy, Engine
+from engine.interface import AppliedOperation, Busy, Engine, NotUnderstood
 from kvstore.conversation import Conversation
 from kvstore.operations import Ask, Cancel, Choose, Create, Import, Query, Retry, StartPoll, StoreOperation, check
 from kvstore.store import Outcome
@@ -319,6 +319,9 @@ class Session:
             submission = self._unsent[0]
             try:
                 ticket = self._engine.submit(submission.operation)
+            except NotUnderstood as problem:
+                self._unsent.popleft()
+                self._give(submission, _refused(submission.operation, str(problem)))
             except Busy as busy:
                 if self._under_way:
                     return

@@ -67,6 +67,7 @@ class _State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
     snapshot_position: int = 0
     sessions: dict[int, tuple[int, int]] = {}
     roster: dict[int, int] = {}
+    operations_versions: dict[int, int] = {}
 
 
 class Database:
@@ -198,6 +199,7 @@ def _changes(persist: Persist) -> dict[str, object]:
     changes = {
         "promised": persist.promised, "decided": persist.decided, "roster": persist.roster,
         "standing": persist.voter_status, "incarnation": persist.incarnation,
+        "operations_versions": persist.operations_versions,
     }
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -244,6 +246,7 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         snapshot_position=state.snapshot_position,
         sessions=state.sessions,
         roster=state.roster,
+        operations_versions=state.operations_versions,
     )
 
 

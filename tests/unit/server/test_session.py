@@ -72,9 +72,9 @@ def test_a_program_means_the_turn_that_is_open_when_its_command_is_decided() -> 
         user.open(on_screen=False)
         await user.do("create c1")
         await user.do("query c1 a")
-        await user.do("cancel c1")
         results = [user.type(line) for line in ("cancel c1", "retry c1", "choose c1 3", "choose c1 auto")]
         assert [operation.turn for operation, _ in user.engine.waiting] == [None] * 4  # type: ignore[union-attr]
+        user.engine.apply(Cancel("c1"), 5)
         user.engine.apply(Query("c1", "b"), 5)
         user.engine.decide()
         assert (await results[0])["turn"] == 2
@@ -175,6 +175,18 @@ def test_a_node_that_is_busy_with_others_refuses() -> None:
             assert not result["ok"] and result["error"].startswith("busy")
 
     at_a_prompt(scenario, room=0)
+
+
+def test_what_a_member_does_not_know_is_refused_at_once_and_the_rest_goes_on() -> None:
+    async def scenario(user: Prompt) -> None:
+        user.engine.not_understood = Query
+        results = [user.type(line) for line in ("create c1", "query c1 a", "create c2")]
+        while user.engine.waiting:
+            user.engine.decide()
+        assert [(await result)["ok"] for result in results] == [True, False, True]
+        assert (await results[1])["error"] == "node 3 runs an older release"
+
+    at_a_prompt(scenario)
 
 
 def test_a_node_that_stops_says_that_the_outcome_is_not_known() -> None:
