@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from paxos.ballot import NOBODY
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
-from paxos.limits import Timing
+from paxos.limits import Limits, Timing
 from paxos.messages import Heartbeat, NodeState
 from paxos.operations_version import OperationsVersions
 from paxos.output import Durable, Persist
+from paxos.replica import Replica
 
 
 class Rig:
@@ -59,3 +62,17 @@ def test_strangers_and_odd_numbers_do_no_harm() -> None:
     assert rig.hear(2, n9=7, n1=3) is None and rig.known() == [5, 1, 1]
     rig.hear(2, n2=-(2**63), n3=2**64 - 1)
     assert rig.known() == [5, -(2**63), 2**64 - 1]
+
+
+def test_replicas_tell_each_other() -> None:
+    replicas = {
+        pid: Replica(pid, (1, 2, 3), Durable(pid, 1), Timing(), Limits(), Random(pid), 0.0, operations_version=pid + 3)
+        for pid in (1, 2)
+    }
+    for now in (0.0, 1.0):
+        for pid, replica in replicas.items():
+            replica.tick(now)
+            for to, message in replica.take_output(now).send_now:
+                if to in replicas:
+                    replicas[to].receive(pid, message, now)
+    assert [dict(replica.operations_versions()) for replica in replicas.values()] == [{1: 4, 2: 5, 3: 1}] * 2
