@@ -1,6 +1,6 @@
 """What all records of the schema have in common, and how they become lines of JSON.
 
-A record's fields are its keys, in this order; an UNSET field is left out. Lines are ASCII, without spaces.
+A record's fields are its keys, in this order; an UNSET field is omitted. Lines are ASCII, without spaces.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Client:
             with address(path) as short:
                 reader, writer = await asyncio.open_unix_connection(short, limit=LONGEST_LINE)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise Unreachable(f"this node is not running: nobody listens at {path}", missing=True) from None
+            raise Unreachable(f"this node is not running: nothing is listening at {path}", missing=True) from None
         except OSError as error:
             raise Unreachable(f"cannot reach this node at {path}: {error.strerror or error}") from None
         return cls(reader, writer, on_event=on_event, quote=True)
@@ -241,7 +241,7 @@ class Client:
     def _lost(self) -> ConnectionLost | Unreachable:
         if self._quote and self._refused is not None:
             return Unreachable(f"{self._name} refuses: {self._refused}")
-        return ConnectionLost(f"{self._name} left before it answered; a change may still take effect")
+        return ConnectionLost(f"{self._name} exited before it answered; a change may still take effect")
 
 
 def run_line(

@@ -149,7 +149,7 @@ class CancelledEvent(Event, frozen=True, tag="cancelled"):
 
 
 class RetriedEvent(Event, frozen=True, tag="retried"):
-    """An open question is asked again, all nodes or `node` alone."""
+    """An open question is sent again, to all nodes or to `node` only."""
 
     context: str
     turn: int

@@ -48,7 +48,7 @@ class RetryResult(Result, frozen=True, kw_only=True):
     context: str
     turn: int
     node: int | UnsetType = UNSET
-    """The one that is asked again; all are if it is left out."""
+    """The node that is asked again; all are if it is omitted."""
 
 
 class ChooseResult(Result, frozen=True, kw_only=True):
@@ -103,9 +103,9 @@ class LogEntry(Record, frozen=True, kw_only=True):
     context: str | None
     turn: int | None
     node: int | None
-    """Whose answer it brings or chooses."""
+    """The node whose answer it carries or chooses."""
     text: str
-    """The beginning of what it says."""
+    """The beginning of its text."""
     error: str | None
     """Why it was refused."""
 

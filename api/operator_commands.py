@@ -35,7 +35,7 @@ WITHIN_S = 30.0
 
 Leader: TypeAlias = Literal["leader"]
 LEADER: Leader = "leader"
-"""Stands for the number of the node that leads when the command is carried out."""
+"""Stands for the number of the node that leads when the command is run."""
 
 NodeNumber: TypeAlias = Annotated[int, Meta(ge=1)]
 NodeName: TypeAlias = NodeNumber | Leader
@@ -112,7 +112,7 @@ class DelayCommand(LinkQualityCommand[DelayResult], frozen=True, kw_only=True, t
 
 
 class LossCommand(LinkQualityCommand[LossResult], frozen=True, kw_only=True, tag="loss"):
-    """So many of the messages get lost."""
+    """Loses this percentage of the messages."""
 
     percent: Percent
 
@@ -130,13 +130,13 @@ class DupCommand(LinkQualityCommand[DuplicateResult], frozen=True, kw_only=True,
 
 
 class ReorderCommand(LinkQualityCommand[ReorderResult], frozen=True, kw_only=True, tag="reorder"):
-    """So many of the messages may be overtaken by later ones."""
+    """Lets later messages overtake this percentage of the messages."""
 
     percent: Percent
 
 
 class SeedCommand(FaultCommand[SeedResult], frozen=True, kw_only=True, tag="seed"):
-    """What is random about faults begins anew from this number."""
+    """Restarts random faults from this seed."""
 
     seed: Annotated[int, Meta(ge=0)]
 
@@ -230,7 +230,7 @@ class SleepCommand(Command[SleepResult], frozen=True, kw_only=True, tag="sleep")
 
 
 class SayCommand(Command[TextResult], frozen=True, kw_only=True, tag="say"):
-    """Shows a text, in a script."""
+    """Shows text, in a script."""
 
     text: str
 

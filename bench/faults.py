@@ -36,7 +36,7 @@ async def outage(
 
 
 async def _recovered(meter: Meter, failed: float, after: float) -> None:
-    """At least `after` seconds, and until somebody was answered again for a while, within bounds."""
+    """Waits at least `after` seconds, and until answers have resumed for a while, within limits."""
     while (now := time.perf_counter()) < failed + 15:
         await asyncio.sleep(0.05)
         late = [at for at, _ in meter.acknowledged[-50:] if at > failed + after / 2]

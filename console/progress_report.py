@@ -12,7 +12,7 @@ def progress_report(context: str, turn: Turn, pieces: Mapping[int, int]) -> str:
     """`pieces` is how much each node's LLM has written that has begun, as far as known."""
     nodes = sorted(pieces.keys() | turn.candidates.keys())
     lines = [f"    node {node}: {_state(node, turn, pieces)}" for node in nodes]
-    return "\n".join([f"{context}: the LLMs are at work", *lines])
+    return "\n".join([f"{context}: the LLMs are working", *lines])
 
 
 def _state(node: int, turn: Turn, pieces: Mapping[int, int]) -> str:

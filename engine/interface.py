@@ -73,7 +73,7 @@ class EngineListener(Protocol):
         """An operation that was submitted here may or may not take effect; nothing more will be heard of it."""
 
     def on_installed(self) -> None:
-        """The store was replaced by a later one: operations were applied that nobody was told of."""
+        """A snapshot replaced the store: its operations were applied without events."""
 
     def on_status(self, status: EngineStatus) -> None:
         """The role, the leader, a link or the voter status has changed."""
@@ -115,7 +115,7 @@ class Engine(Protocol):
     def status(self) -> EngineStatus: ...
 
     def majority_reachable(self) -> bool:
-        """Whether there is, as far as this node sees, a leader with a majority."""
+        """Whether, as far as this node knows, there is a leader with a majority."""
 
     def read_timeout_s(self) -> float:
         """How long a linearizable read may take on the network as it is now."""

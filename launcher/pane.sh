@@ -1,10 +1,10 @@
 #!/bin/sh
-# A tmux pane: runs a node or the network, and stays when it dies, saying what brings it back.
+# A tmux pane: runs a node or the network; when it dies, stays and says how to restart it.
 # usage: pane.sh NODE|network COMMAND...
 name=$1
 shift
 if [ "$name" = network ]; then
-    who="The network" back="Enter here starts it again; the nodes wait for it."
+    who="The network" back="Enter here starts it again; the nodes will reconnect."
 else
     who="Node $name" back="fixNode $name at the network, or Enter here, starts it again."
 fi
@@ -17,7 +17,7 @@ while :; do
     if [ "$code" -gt 128 ]; then
         printf '%s has crashed (signal %s).\n%s\n' "$who" "$((code - 128))" "$back"
     else
-        printf '%s has left (exit code %s). Enter starts it again.\n' "$who" "$code"
+        printf '%s has exited (exit code %s). Enter starts it again.\n' "$who" "$code"
     fi
     read -r _ || exit "$code"
 done

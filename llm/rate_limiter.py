@@ -1,4 +1,4 @@
-"""No more than so many requests within any minute."""
+"""A rate limit: at most so many requests within any minute."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     build: PromptBuilder
     """Makes the messages when the LLM is free to take them: thousands of requests may be waiting."""
     round: int = 0
-    """How often it has been asked again; of a ranking, the number of the poll. Goes up only."""
+    """How often it has been asked again; for a ranking, the number of the poll. Only increases."""
     ranked: list[int] = []
     ballot: RankingBallot | None = None
 
@@ -104,7 +104,7 @@ def responder(turn: Turn, node: int, view: View) -> int | None:
     """Who is to answer an open ask, as `node` sees it: the leader; once its LLM has failed, the first of the other live
     nodes whose LLM has not. None if there is no leader, or nobody left.
 
-    Where nodes see this differently, two may ask; the answer that is decided first stands.
+    If nodes disagree on this, two may ask; the answer that is decided first counts.
     """
     if view.leader is None:
         return None
@@ -113,7 +113,7 @@ def responder(turn: Turn, node: int, view: View) -> int | None:
 
 
 def chat(conversation: Conversation, number: int) -> list[Message]:
-    """The question of turn `number` after every earlier turn that got an answer; those without one are left out."""
+    """The question of turn `number`, preceded by every earlier turn with an answer; those without one are left out."""
     messages: list[Message] = []
     for turn in conversation.turns[: number - 1]:
         answer = turn.answer

@@ -10,7 +10,7 @@ from llm import registry
 from llm.settings import choose
 
 AFTER_S = 1.0
-"""The start is over by then."""
+"""Delay in seconds, so that the node's start is over."""
 
 
 async def warm_up(settings: LlmSettings) -> None:

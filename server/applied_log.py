@@ -1,6 +1,6 @@
-"""What this node has applied lately: the end of the replicated log, in words that a user can read.
+"""The operations that this node applied most recently: the end of the replicated log, readable for users.
 
-It is kept in memory only, and bounded: the log itself is cut behind snapshots, and the store keeps what matters.
+It is bounded and kept only in memory: the log itself is compacted, and the store keeps the state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class LoggedOperation(msgspec.Struct, frozen=True, gc=False):
 
     position: int
     ballot: tuple[int, int, int] | None
-    """Under which it was accepted here; None if it was learned from somebody who knew it as decided."""
+    """The ballot under which it was accepted here; None if it was learned as already decided."""
     id: OperationId
     at: float | None
     """When it was proposed, in seconds since 1970 by its proposer's clock; None if unknown."""
@@ -31,9 +31,9 @@ class LoggedOperation(msgspec.Struct, frozen=True, gc=False):
     context: str | None
     turn: int | None
     node: int | None
-    """Whose answer it brings or chooses."""
+    """The node whose answer it carries or chooses."""
     text: str
-    """The beginning of what it says."""
+    """The beginning of its text."""
     error: str | None
     """Why it was refused."""
 

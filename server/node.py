@@ -32,7 +32,7 @@ class NodeService:
         emit: Callable[[Event], None], explanations: Explanations | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, poll_timeout_s: float,
     ) -> None:
-        """`poll_timeout_s`: a poll ends without the nodes that have not voted after so many seconds."""
+        """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds."""
         self.failed = asyncio.Event()
         """The engine acknowledges nothing any more; the process must leave."""
         self._number = number
@@ -65,7 +65,7 @@ class NodeService:
     # ---- Users
 
     def open_session(self, tell: Tell, level: Level = Level.NORMAL, *, on_screen: bool = False) -> Session:
-        """For one more user. `on_screen` as in `Session`."""
+        """Opens a session for another user. `on_screen` as in `Session`."""
         session = Session(
             self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
             llm_status=self._llm_status, too_long=self._too_long, level=level,

@@ -51,7 +51,7 @@ Answer: TypeAlias = asyncio.Future[R | Failure]
 
 
 class Explanations(Protocol):
-    """Who explains what the node does."""
+    """The running commentary of the node."""
 
     def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
 
@@ -93,7 +93,7 @@ class Session:
         """By the engine's tickets."""
         self.closed = False
 
-    # What the node tells.
+    # Events from the node.
 
     def on_applied(self, applied: AppliedOperation) -> None:
         """To be called right after each operation that is applied live. What is told of this user's own operations is
@@ -111,12 +111,12 @@ class Session:
             self._settle(submission, None)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
-        """The LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
+        """The LLM of `node` has begun an answer (0 pieces), or has produced so many pieces of it."""
         if not self.closed:
             self._feed.on_progress(node, context, turn, pieces)
 
     def on_leader(self, leader: int | None) -> None:
-        """The node sees another leader, or none; calls that change nothing are fine."""
+        """The node sees a new leader, or none; calls without a change are harmless."""
         if not self.closed:
             self._feed.on_leader(leader)
 
@@ -146,7 +146,7 @@ class Session:
         return self._engine.majority_reachable()
 
     def node_status(self) -> results.NodeStatus:
-        """`status` without what costs time."""
+        """`status` without its expensive parts."""
         status = self._engine.status()
         return results.NodeStatus(
             node=status.node, role=str(status.role), leader=status.leader, ballot=status.ballot,
@@ -213,7 +213,7 @@ class Session:
         return results.ViewResult(context=context, turns=turn_records(found), stale=stale)
 
     async def _caught_up(self) -> bool:
-        """Whether the store is known to hold everything acknowledged before now. Raises Busy."""
+        """Whether the store certainly holds everything acknowledged before now. Raises Busy."""
         reading = self._engine.read()
         await asyncio.wait([reading], timeout=self._engine.read_timeout_s())
         if reading.done():
@@ -233,7 +233,7 @@ class Session:
 
     def explain(self, command: ExplainCommand) -> results.ExplainResult | Failure:
         if self._explanations is None:
-            return Failure(error="there is nobody here who explains")
+            return Failure(error="explain is not available here")
         if command.on:
             self._explanations.listen(self._feed.on_explained)
         else:
@@ -271,7 +271,7 @@ class Session:
         operation = Retry(context, self._turn_seen(context), node)
         _check(operation)
         if node is not None and node not in self.members:
-            error = f"there is no node {node}: there are {', '.join(map(str, self.members))}"
+            error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
             return _done(results.RefusedResult(context=context, error=error))
         named = UNSET if node is None else node
         return self._submit(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
@@ -364,7 +364,7 @@ def _refused(operation: StoreOperation, error: str) -> results.RefusedResult:
 
 
 def _busy(busy: Busy) -> Failure:
-    return Failure(error=f"{BUSY}: {str(busy) or 'too much waits for its decision here'}")
+    return Failure(error=f"{BUSY}: {str(busy) or 'too many commands are waiting for a decision'}")
 
 
 def _done(result: R | Failure) -> Answer[R]:

@@ -1,4 +1,4 @@
-"""Every checker complains when it is shown what must not be, and is silent about what may. (That they see enough of a
+"""Every checker reports what must not happen, and accepts what may. (That they see enough of a
 whole cluster is what test_mutants.py shows.)"""
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def crowded_candidate() -> Candidate:
 
 
 def settled(*checkers: Observer) -> World:
-    """Three nodes that have decided a few operations, under the eyes of these checkers."""
+    """Three nodes that have decided a few operations, with these checkers."""
     world = World(1, (1, 2, 3), observers=checkers)
     world.start()
     world.run(2.0)

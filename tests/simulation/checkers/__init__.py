@@ -1,6 +1,6 @@
-"""What must always hold, one rule a file; each looks at the cluster from outside, after every step.
+"""Invariants, one per file; each observes the cluster from outside, after every step.
 
-The other rules are judged once a run: by the history checker (linearizability), and by the liveness phase (everything
+Other rules are checked once per run: by the history checker (linearizability), and by the liveness phase (everything
 pending gets decided in time, no more elections once the links do not change). See scenario.py.
 """
 

@@ -1,4 +1,4 @@
-"""What a node passes on of others is never older than what it has passed on before."""
+"""The rows of others that a node gossips are never older than those it gossiped before."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def test_help_and_completion_come_from_the_table() -> None:
     assert [command.name for command in everything.commands] == ["move", "say", "help", "exit"]
     only = TABLE.parse(1, "help MOVE").view(TABLE.help("MOVE"), Layout())
     assert only == "move WHO [STEPS]  go ahead\nfor example: move r2 3\nSlowly."
-    assert "help COMMAND tells more" in TABLE.parse(1, "help").view(everything, Layout())
+    assert "help COMMAND shows details" in TABLE.parse(1, "help").view(everything, Layout())
     unknown = TABLE.help("mvoe")
     assert isinstance(unknown, Failure) and "did you mean move?" in unknown.error
     executor = Robots()
