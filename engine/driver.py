@@ -13,6 +13,7 @@ from functools import partial, wraps
 from random import Random
 from typing import Any, Concatenate, ParamSpec, Protocol
 
+from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Snapshot
@@ -54,7 +55,8 @@ class Disk(Protocol):
 class StateMachine(Protocol):
     """What decided operations are applied to."""
 
-    def apply(self, position: int, payload: bytes) -> Outcome: ...
+    def apply(self, position: int, payload: bytes) -> Outcome:
+        """Raises UnknownOperation, and changes nothing, for an operation of a later release."""
 
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Replaces all of it."""
@@ -117,6 +119,8 @@ def stop_on_error(step: Callable[Concatenate[ReplicaDriver, P], None]) -> Callab
             return
         try:
             step(self, *args, **kwargs)
+        except UnknownOperation as unknown:  # applying what follows would make this node diverge
+            self.fail(unknown)
         except Exception as error:  # noqa: BLE001 - whatever it is, continuing would be worse
             _log.error("a processing step of the node failed", exc_info=error)
             self.fail(error)
@@ -133,7 +137,9 @@ class ReplicaDriver:
         clock: Callable[[], float], transport: Transport, disk: Disk, machine: StateMachine, listener: DriverListener,
         defer: Callable[[Callable[[], None]], object],
     ) -> None:
-        self.replica = Replica(pid, members, durable, timing, limits, random, clock())
+        self.replica = Replica(
+            pid, members, durable, timing, limits, random, clock(), operations_version=OPERATIONS_VERSION
+        )
         self.observer: DriverObserver | None = None
         self.stopped = False
         self._clock = clock

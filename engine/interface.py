@@ -19,6 +19,10 @@ class Busy(Exception):
     """The engine takes no further operation, or read, until some are done."""
 
 
+class NotUnderstood(Busy):
+    """Some member runs a release that does not know this operation yet; says which."""
+
+
 class OperationId(msgspec.Struct, frozen=True, gc=False):
     """The id of an operation: the node that submitted it, that node's incarnation, and its number there."""
 
@@ -102,7 +106,7 @@ class Engine(Protocol):
 
     def submit(self, operation: StoreOperation) -> int:
         """Has an operation decided, exactly once, after those submitted here before. Returns a ticket: the listener
-        gets exactly one `on_applied` or `on_outcome_unknown` with it. Raises Busy."""
+        gets exactly one `on_applied` or `on_outcome_unknown` with it. Raises Busy, and NotUnderstood."""
 
     def read(self) -> asyncio.Future[None]:
         """Done when the store holds everything that was acknowledged anywhere before this call; is to be cancelled by

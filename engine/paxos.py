@@ -11,9 +11,9 @@ from random import Random
 import msgspec
 
 from engine.driver import DriverObserver, ReplicaDriver
-from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, OperationId
+from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, NotUnderstood, OperationId
 from engine.network import LinkFactory, Network
-from kvstore.operations import StoreOperation, encode
+from kvstore.operations import StoreOperation, UnknownOperation, encode, not_understood
 from kvstore.store import Outcome, Store
 from net.control_messages import Report
 from paxos.ballot import NOBODY
@@ -83,6 +83,9 @@ class PaxosEngine:
         self._report()
 
     def submit(self, operation: StoreOperation) -> int:
+        problem = not_understood(operation, self._driver.replica.operations_versions())
+        if problem is not None:
+            raise NotUnderstood(problem)
         payload = encode(msgspec.structs.replace(operation, at=time.time_ns() // 1_000_000))
         try:
             ticket = self._driver.submit(payload)
@@ -162,7 +165,7 @@ class PaxosEngine:
         self._listener.on_status(_engine_status(status))
 
     def on_failed(self, error: Exception) -> None:
-        if isinstance(error, StorageError):
+        if isinstance(error, (StorageError, UnknownOperation)):
             self._listener.on_failed(str(error))
         else:
             self._listener.on_failed(f"internal error ({error!r}); the node stops to stay safe")

@@ -28,7 +28,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """One node's LLM response: exactly one of `text` and `error` is set. `seconds` is how long it took. It saw the
     last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in operations."""
 
@@ -41,7 +41,7 @@ class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at: int = 0
 
 
-class Vote(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """How one node's LLM ranks the answers: their nodes, best first; empty, with an `error`, if it abstains."""
 
     order: list[int]
@@ -49,7 +49,7 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, gc=False):
     model: str
 
 
-class Poll(msgspec.Struct, array_like=True, gc=False):
+class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A vote of the nodes' LLMs. `number` counts the polls of a turn from 1; `ballot` lists the nodes whose answers are
     ranked. Once `closed` it is over, whether there was a winner or not."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
@@ -71,8 +71,8 @@ class Candidate(_Said, frozen=True, tag=3):
 
 
 class Choose(_StoreOperation, frozen=True, tag=4):
-    """The candidate of `node` becomes the answer. `turn` prevents choosing in a turn that the user did not see;
-    None means the last one."""
+    """The candidate of `node` becomes the answer. `turn` guards against choosing in a turn that the user did not see;
+    None means the turn that is open when this is decided."""
 
     node: int
     turn: int | None = None
@@ -167,8 +167,24 @@ _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll"
 }
 
+OPERATIONS_VERSION: Final = 1
+"""Which operations this release understands: grows with every new kind, and with every change of what one means."""
+
+RELEASES: Final = {1: "0.1.0"}
+"""By operations version, the first release that has it."""
+
+_NEEDED: Final[dict[type, int]] = {}
+"""By kind of operation, the operations version that it came with, if that is not the first."""
+
+
+class UnknownOperation(Exception):
+    """A decided operation of a kind that this release does not know. Others carry it out, so to go on without it would
+    be to diverge from them."""
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[StoreOperation] = msgspec.msgpack.Decoder(StoreOperation)
+_TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(StoreOperation))
 _turns_decoder = msgspec.msgpack.Decoder(list[RestoredTurn])
 
 
@@ -185,12 +201,42 @@ def name(operation: StoreOperation) -> str:
     return _NAMES[type(operation)]
 
 
+def not_understood(operation: StoreOperation, versions: Mapping[int, int]) -> str | None:
+    """Why the operation must not be proposed yet, as a sentence for users: some node would not know it.
+    `versions` holds each member's operations version."""
+    needed = _NEEDED.get(type(operation), 1)
+    node, lowest = min(versions.items(), key=lambda item: (item[1], item[0]))
+    if lowest >= needed:
+        return None
+    runs = RELEASES[max((version for version in RELEASES if version <= lowest), default=1)]
+    return f"`{name(operation)}` needs all nodes to run release {RELEASES[needed]}; node {node} runs {runs}"
+
+
 def decode(payload: bytes) -> StoreOperation:
-    """The operation of a payload. Raises ValueError if there is none in it. Limits are not checked here."""
+    """The operation of a payload. Raises ValueError if there is none in it, UnknownOperation if it is of a kind that is
+    not in `StoreOperation`. Limits are not checked here."""
     try:
         return _decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError) as error:
+        tag = _tag(payload)
+        if tag is not None and tag not in _TAGS:
+            raise UnknownOperation(f"operation {tag} is of a later release") from error
         raise ValueError("not a command") from error
+
+
+def _tag(payload: bytes) -> int | None:
+    """The kind of operation that a payload begins like: the first element of a MessagePack array, if that is a positive
+    integer. Read by hand, so that all that follows, and how deep an interpreter can look into it, plays no part."""
+    head = payload[0] if payload else 0
+    start = 1 if 0x91 <= head <= 0x9F else {0xDC: 3, 0xDD: 5}.get(head)
+    if start is None or len(payload) <= start:
+        return None
+    first = payload[start]
+    if first <= 0x7F:
+        return first or None
+    size = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}.get(first, 0)
+    digits = payload[start + 1 : start + 1 + size]
+    return int.from_bytes(digits, "big") or None if size and len(digits) == size else None
 
 
 def pack(turns: Sequence[RestoredTurn]) -> bytes:

@@ -6,6 +6,8 @@ conversation is, and no row is larger than one text. Keys sort in loading order:
     index (8 bytes)                              -> [context, created, at]
     index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
+
+Rows of a later release may have more fields. They are not loaded without them: that node would lose what others keep.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ RowKey: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): the subject of a row."""
 
 
-class _ConversationRow(msgspec.Struct, array_like=True):
+class _ConversationRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     context: str
     created: int
     at: int = 0
 
 
-class _TurnRow(msgspec.Struct, array_like=True):
+class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     kind: Kind
     text: str
     chosen: int | None
@@ -82,7 +84,7 @@ def load(rows: Iterable[tuple[bytes, bytes]]) -> list[Conversation]:
         for key, content in sorted(rows):
             _load_row(conversations, key, content)
     except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
-        raise ValueError("these rows are not a snapshot of conversations") from error
+        raise ValueError("these rows are not a snapshot of conversations that this release knows") from error
     return conversations
 
 

@@ -25,6 +25,7 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
+    UnknownOperation,
     check,
     decode,
     unpack,
@@ -75,10 +76,16 @@ class Store:
         return self._conversations
 
     def apply(self, position: int, payload: bytes) -> Outcome:
-        """Applies one decided operation. Never raises, whatever the payload is."""
+        """Carries out one decided operation, whatever the payload is. Only what is of a later release raises
+        UnknownOperation, and changes nothing; bytes that are no operation of any release are refused."""
         self._position = position
         try:
             operation = decode(payload)
+        except UnknownOperation as unknown:
+            raise UnknownOperation(
+                f"this node's release does not know what was decided at position {position} ({unknown}): upgrade this "
+                "node; its data is as it was before"
+            ) from unknown
         except ValueError:
             return Outcome(None, False, "not a command that this version knows")
         error = check(operation)
@@ -243,7 +250,7 @@ class Store:
             raise _Refused(f"nothing to choose from in '{context}' yet")
         turn = conversation.turns[number - 1]
         if turn.state is not State.OPEN:
-            raise _Refused(_closed(context, number, turn))
+            raise _Refused(_moved_on(conversation, number) or _closed(context, number, turn))
         if not turn.candidates:
             raise _Refused(f"nothing to choose from in '{context}' yet")
         response = turn.candidates.get(node)
@@ -340,7 +347,8 @@ class Store:
 
 
 def _named_turn(conversation: Conversation, number: int | None) -> int | None:
-    """The turn that an operation means: the one that it names, else the last one; None if there is no turn yet."""
+    """The turn that an operation means: the one that it names, else the last one, since no other can be open. None if
+    there is no turn yet."""
     if number is not None and number > len(conversation.turns):
         raise _Refused(f"'{conversation.context}' has no turn {number}")
     return number or len(conversation.turns) or None
@@ -354,8 +362,15 @@ def _open_turn(conversation: Conversation, number: int | None) -> int:
         raise _Refused(f"'{context}' has no open question")
     turn = conversation.turns[number - 1]
     if turn.state is not State.OPEN:
-        raise _Refused(f"'{context}' has no open question: {_closed(context, number, turn)}")
+        nothing_open = f"'{context}' has no open question: {_closed(context, number, turn)}"
+        raise _Refused(_moved_on(conversation, number) or nothing_open)
     return number
+
+
+def _moved_on(conversation: Conversation, closed: int) -> str | None:
+    """What to say of a closed turn that an operation names while a later one is open."""
+    open_turn = conversation.open_turn
+    return None if open_turn is None else f"turn {closed} is closed; turn {open_turn} is open since"
 
 
 def _closed(context: str, number: int, turn: Turn) -> str:

@@ -151,7 +151,8 @@ def _open_prompt(console: Console, service: NodeService) -> NodeExecutor:
         console.emit(told.event, session_event_text(told))
 
     # Plain output goes to a log or a script: a sentence per operation would drown the requested results.
-    return NodeExecutor(service.open_session(tell, Level.CALM if console.form is Form.PLAIN else Level.NORMAL))
+    level = Level.CALM if console.form is Form.PLAIN else Level.NORMAL
+    return NodeExecutor(service.open_session(tell, level, on_screen=console.form is Form.TERMINAL))
 
 
 async def _start_control(control: ControlSocket, console: Console) -> None:

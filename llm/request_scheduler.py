@@ -7,7 +7,8 @@ import logging
 import random as random_module
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ from llm import ranking
 from llm.budget import trim, trim_limit
 from llm.provider import Prompt, Provider, ProviderError, Reply, within
 from llm.rate_limiter import RateLimiter
-from llm.requests import Request, RequestKey, RequestKind
+from llm.requests import Fate, Request, RequestKey, RequestKind
 from llm.wording import is_whole, plain, up_to_sentence_end, valid
 from llm.workers import Workers
 
@@ -81,11 +82,15 @@ class RequestScheduler:
         self._on_progress = on_progress
         self._random = random or random_module.Random()
         self._workers = Workers("provider")
-        self._building = asyncio.Lock()
+        self._building: asyncio.Task[Provider] | None = None
         self._provider: Provider | None = None
         self._waiting: OrderedDict[RequestKey, Request] = OrderedDict()
         """In the order in which they will run: no task and no timer before it is their turn."""
+        self._running: dict[RequestKey, Request] = {}
         self._tasks: dict[RequestKey, asyncio.Task[None]] = {}
+        """Of the running requests."""
+        self._at_llm: dict[RequestKey, Request] = {}
+        """The running requests that the LLM works on now: they do not wait for a place, a minute or the next try."""
         self._rounds: dict[RequestKey, int] = {}
         """The round that each request was last started for, until its turn is closed."""
         self._closed = False
@@ -115,8 +120,32 @@ class RequestScheduler:
 
     def cancel(self, context: str, turn: int) -> None:
         """The turn is closed: cancels its requests, and forgets them."""
-        for kind in _KINDS:
-            key = context, turn, kind
+        self._forget((context, turn, kind) for kind in _KINDS)
+
+    def retain(self, is_open: Callable[[str, int], bool]) -> None:
+        """As `cancel`, of every turn that is not open."""
+        self._forget([key for key in self._rounds if not is_open(key[0], key[1])])
+
+    def review(self, fate: Callable[[Request], Fate]) -> None:
+        """What does not wait in vain stays, of all requests: see `Fate`. The others may be started again later."""
+        self._review([*self._waiting, *self._running], fate)
+
+    def review_turn(self, context: str, turn: int, fate: Callable[[Request], Fate]) -> None:
+        """As `review`, of one turn."""
+        self._review([(context, turn, kind) for kind in _KINDS], fate)
+
+    def _review(self, keys: Iterable[RequestKey], fate: Callable[[Request], Fate]) -> None:
+        def is_over(key: RequestKey) -> bool:
+            request = self._waiting.get(key) or self._running.get(key)
+            if request is None:
+                return False
+            decided = fate(request)
+            return decided is Fate.DROP or (decided is Fate.FINISH and key not in self._at_llm)
+
+        self._forget([key for key in keys if is_over(key)])
+
+    def _forget(self, keys: Iterable[RequestKey]) -> None:
+        for key in keys:
             if self._rounds.pop(key, None) is not None:
                 self._cancel(key)
         self._run_waiting()
@@ -125,8 +154,11 @@ class RequestScheduler:
         """Cancels all requests and closes the provider."""
         self._closed = True
         self._waiting.clear()
-        tasks = list(self._tasks.values())
+        tasks: list[asyncio.Task[Any]] = list(self._tasks.values())
+        if self._building is not None:
+            tasks.append(self._building)
         self._tasks.clear()
+        self._running.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -135,6 +167,7 @@ class RequestScheduler:
 
     def _cancel(self, key: RequestKey) -> None:
         self._waiting.pop(key, None)
+        self._running.pop(key, None)
         task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
@@ -144,6 +177,7 @@ class RequestScheduler:
         limit = 1 if self._provider is None else self._settings.max_concurrent or self._provider.parallel
         while self._waiting and len(self._tasks) < limit:
             key, request = self._waiting.popitem(last=False)
+            self._running[key] = request
             self._tasks[key] = asyncio.get_running_loop().create_task(self._run(request))
 
     async def _run(self, request: Request) -> None:
@@ -162,7 +196,7 @@ class RequestScheduler:
                 outcome.reason = "the LLM failed without a reason"
         if self._tasks.get(request.key) is not asyncio.current_task():
             return
-        del self._tasks[request.key]
+        del self._tasks[request.key], self._running[request.key]
         self._run_waiting()
         try:
             self._done(request, outcome)
@@ -192,18 +226,30 @@ class RequestScheduler:
         return reply
 
     async def _get_provider(self) -> Provider:
-        async with self._building:
-            if self._provider is None:
-                try:
-                    self._provider = await self._workers.run(self._build)
-                except ProviderError:
-                    raise
-                except Exception as error:  # an SDK may raise anything on import: this fails the answer, not the node
-                    _log.warning("the LLM provider cannot start", exc_info=True)
-                    said = plain(f"{type(error).__name__}: {error}", self._settings.api_key)
-                    raise ProviderError(f"the LLM provider cannot start: {said}") from error
-                self._run_waiting()
+        """A request that is called off meanwhile does not call off what the next one needs."""
+        if self._provider is not None:
             return self._provider
+        if self._building is None:
+            self._building = asyncio.get_running_loop().create_task(self._make_provider())
+            self._building.add_done_callback(self._built)
+        provider = await asyncio.shield(self._building)
+        self._run_waiting()
+        return provider
+
+    async def _make_provider(self) -> Provider:
+        try:
+            return await self._workers.run(self._build)
+        except ProviderError:
+            raise
+        except Exception as error:  # an SDK may raise anything on import: a failed answer, not a dead node
+            _log.warning("the LLM provider cannot start", exc_info=True)
+            said = plain(f"{type(error).__name__}: {error}", self._settings.api_key)
+            raise ProviderError(f"the LLM provider cannot start: {said}") from error
+
+    def _built(self, building: asyncio.Task[Provider]) -> None:
+        self._building = None
+        if not building.cancelled() and building.exception() is None:
+            self._provider = building.result()
 
     async def _ask(self, provider: Provider, request: Request) -> Reply:
         """Tries up to MAX_TRIES times, within `timeout_s` in total."""
@@ -243,6 +289,8 @@ class RequestScheduler:
 
     async def _try(self, provider: Provider, request: Request, prompt: Prompt) -> Reply:
         report = None if request.kind == "ranking" else self._on_progress
+        key = request.key
+        self._at_llm[key] = request
         try:
             return await provider.ask(prompt, None if report is None else lambda pieces: report(request, pieces))
         except ProviderError:
@@ -250,6 +298,9 @@ class RequestScheduler:
         except Exception as error:  # a provider's bug fails the answer, not the node
             _log.exception("the provider %s crashed", provider.name)
             raise ProviderError(f"the provider {provider.name} crashed: {type(error).__name__}") from error
+        finally:
+            if self._at_llm.get(key) is request:
+                del self._at_llm[key]
 
     def _pause(self, error: ProviderError, tries: int) -> float:
         pause = FIRST_PAUSE_S * 2.0 ** (tries - 1) * self._random.uniform(0.5, 1)

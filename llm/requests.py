@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -73,6 +74,30 @@ def pending_in(conversation: Conversation, node: int, view: View) -> Request | N
         return None
     kind: RequestKind = "candidate" if turn.kind is Kind.QUERY else "answer"
     return Request(conversation.context, number, kind, partial(chat, conversation, number), turn.round(node))
+
+
+class Fate(Enum):
+    """What becomes of a request that was started, as things are now."""
+
+    KEEP = "keep"
+    FINISH = "finish"
+    """Another node is to answer: nothing is put to the LLM any more, but what is there already may come first."""
+    DROP = "drop"
+    """Whatever it says would be refused."""
+
+
+def fate(request: Request, conversation: Conversation | None, node: int, view: View) -> Fate:
+    if conversation is None or conversation.open_turn != request.turn:
+        return Fate.DROP
+    turn = conversation.turns[request.turn - 1]
+    if request.kind == "ranking":
+        poll = turn.open_poll
+        return Fate.KEEP if poll is not None and poll.number == request.round and node not in poll.votes else Fate.DROP
+    if request.round != turn.round(node):
+        return Fate.DROP
+    if request.kind == "candidate":
+        return Fate.DROP if node in turn.candidates else Fate.KEEP
+    return Fate.KEEP if responder(turn, node, view) == node else Fate.FINISH
 
 
 def responder(turn: Turn, node: int, view: View) -> int | None:

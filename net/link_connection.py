@@ -22,7 +22,7 @@ from net.control_messages import (
     control_frame,
     from_orchestrator,
 )
-from net.frames import CONTROL, NODE, ORCHESTRATOR, FrameError, FrameParser
+from net.frames import CONTROL, ORCHESTRATOR, FrameError, FrameParser
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
@@ -46,7 +46,6 @@ class Owner(Protocol):
     def connected(self, connection: LinkConnection, peers: list[int]) -> None: ...
     def lost(self, connection: LinkConnection) -> None: ...
     def message(self, src: int, payload: memoryview) -> None: ...
-    def hint(self, src: int, payload: memoryview) -> None: ...
     def peer(self, node: int, up: bool) -> None: ...
     def crash(self) -> None: ...
 
@@ -90,12 +89,10 @@ class LinkConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         try:
             for frame in self._parser.received(nbytes):
-                if frame.kind == NODE and self.was_up:
-                    self._owner.message(frame.src, frame.payload)
-                elif frame.kind == CONTROL:
+                if frame.kind == CONTROL:
                     self._control(from_orchestrator(frame.payload))
                 elif self.was_up:
-                    self._owner.hint(frame.src, frame.payload)
+                    self._owner.message(frame.src, frame.payload)
                 else:
                     raise FrameError("a message before the Welcome")
                 if self._over():

@@ -9,6 +9,7 @@ from paxos.effects import Effects
 from paxos.limits import Timing
 from paxos.log import Log
 from paxos.messages import Heartbeat, NodeState
+from paxos.operations_version import OperationsVersions
 from paxos.proposer import Proposer
 from paxos.voter_registry import VoterRegistry
 
@@ -16,13 +17,14 @@ from paxos.voter_registry import VoterRegistry
 class Heartbeats:
     def __init__(
         self, incarnation: int, net: Connectivity, proposer: Proposer, acceptor: Acceptor, log: Log,
-        registry: VoterRegistry, timing: Timing, effects: Effects, now: float,
+        registry: VoterRegistry, versions: OperationsVersions, timing: Timing, effects: Effects, now: float,
     ) -> None:
         self._net = net
         self._proposer = proposer
         self._acceptor = acceptor
         self._log = log
         self._registry = registry
+        self._operations_version = versions.own
         self._timing = timing
         self._effects = effects
         self._version = (incarnation, 0)
@@ -39,6 +41,7 @@ class Heartbeats:
             hears=tuple(sorted(self._net.hears)), leading=proposer.claim, established=proposer.leader is not None,
             promised=self._acceptor.promised.leadership, decided_upto=log.decided_upto, votes=registry.votes,
             blank=log.blank, roster={} if self._net.all_vote() else registry.stored_roster,
+            operations_version=self._operations_version,
         ))
 
     def heard(self, message: Heartbeat) -> None:

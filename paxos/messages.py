@@ -59,6 +59,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `version` is (incarnation, count): of a node's states the newest wins. `hears` are the nodes that it hears directly.
     `leading` is the leadership that it claims (NOBODY if none), `established` whether a quorum has promised it.
+    `operations_version` says which operations it understands (see paxos/operations_version.py).
     `votes` is false for a node that may not vote; `blank` is true while it has never accepted anything (see
     paxos/voter_registry.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
     """
@@ -74,6 +75,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     votes: bool
     blank: bool
     roster: dict[int, int] = {}
+    operations_version: int = 1
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -41,6 +41,7 @@ class Persist(msgspec.Struct):
     incarnation: int | None = None
     snapshot: Snapshot | None = None
     """Replaces the stored snapshot and every entry up to its position."""
+    operations_versions: dict[int, int] | None = None
 
 
 class Durable(msgspec.Struct):
@@ -59,6 +60,8 @@ class Durable(msgspec.Struct):
     sessions: dict[int, tuple[int, int]] = {}
     """The sessions of the stored snapshot."""
     roster: dict[int, int] = {}
+    operations_versions: dict[int, int] = {}
+    """By node, what it last said; see paxos/operations_version.py."""
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):

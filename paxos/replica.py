@@ -6,7 +6,7 @@ for the order that makes this safe). No handler raises on any well-formed messag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, TypeAlias
 
@@ -46,6 +46,7 @@ from paxos.messages import (
     Snapshot,
     SnapshotPiece,
 )
+from paxos.operations_version import LOWEST, OperationsVersions
 from paxos.output import Durable, Output, VoterStatus
 from paxos.proposer import Proposer
 from paxos.queue import OperationQueue, QueueFull
@@ -81,7 +82,7 @@ class Status(msgspec.Struct, frozen=True):
 class Replica:
     def __init__(
         self, pid: int, members: Iterable[int], durable: Durable, timing: Timing, limits: Limits, random: Random,
-        now: float,
+        now: float, *, operations_version: int = LOWEST,
     ) -> None:
         self.pid = pid
         self.timing = timing
@@ -92,6 +93,7 @@ class Replica:
         self.election = Election(self.net, timing, limits)
         self.log = Log(durable.entries, max(durable.decided, durable.snapshot_position))
         self.registry = VoterRegistry(pid, self.net.members, durable, effects)
+        self._versions = OperationsVersions(operations_version, self.net, durable, effects)
         self.queue = OperationQueue(pid, durable.incarnation, limits)
         self.reads = Reads(durable.incarnation)
         router = Router(self.net, effects)
@@ -103,7 +105,8 @@ class Replica:
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, limits, effects
         )
         self._heartbeats = Heartbeats(
-            durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, timing, effects, now
+            durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self._versions,
+            timing, effects, now,
         )
         self._router = router
         self._follows: Leadership = NOBODY
@@ -163,6 +166,10 @@ class Replica:
     def majority_reachable(self) -> bool:
         """True while a leader with a majority is known, so that submitted operations will soon be decided."""
         return self._follows != NOBODY
+
+    def operations_versions(self) -> Mapping[int, int]:
+        """By member, which operations it understands, as far as is known here."""
+        return self._versions.of_members()
 
     # ---- What users want
 
@@ -313,6 +320,7 @@ class Replica:
     def _heartbeat(self, sender: int, message: Heartbeat, now: float) -> None:
         self.net.heard(sender, message, now)
         self._heartbeats.heard(message)
+        self._versions.heard(sender, message)
         voted = self.registry.votes
         self.registry.heard(sender, message)
         if voted and not self.registry.votes:

@@ -64,11 +64,12 @@ class NodeService:
 
     # ---- Users
 
-    def open_session(self, tell: Tell, level: Level = Level.NORMAL) -> Session:
-        """Opens a session for another user."""
+    def open_session(self, tell: Tell, level: Level = Level.NORMAL, *, on_screen: bool = False) -> Session:
+        """Opens a session for another user. `on_screen` as in `Session`."""
         session = Session(
             self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
             llm_status=self._llm_status, too_long=self._too_long, level=level,
+            on_screen=on_screen,
         )
         session.on_leader(self._engine.status().leader)
         self._sessions.add(session)

@@ -17,7 +17,7 @@ from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
 from llm.request_scheduler import RequestScheduler
-from llm.requests import Request, View, pending, pending_in
+from llm.requests import Fate, Request, View, fate, pending, pending_in
 from server.poll_closer import PollCloser
 
 _PAUSE_S = 1.0
@@ -85,10 +85,20 @@ class Responder:
         if self._caught_up:
             conversations = self._engine.store.conversations
             self._open = {name: found for name, found in conversations.items() if found.open_turn is not None}
+            self.scheduler.retain(self._is_open)
             self._poll_closer.forget_all()
             self._ask_open()
 
+    def _is_open(self, context: str, turn: int) -> bool:
+        conversation = self._open.get(context)
+        return conversation is not None and conversation.open_turn == turn
+
+    def _fate(self, request: Request) -> Fate:
+        return fate(request, self._open.get(request.context), self._number, self._view)
+
     def _ask_open(self) -> None:
+        """What was wanted before and is not any more is called off."""
+        self.scheduler.review(self._fate)
         for request in pending(self._open, self._number, self._view):
             self.scheduler.start(request)
         for conversation in self._open.values():
@@ -134,6 +144,7 @@ class Responder:
             self._open.pop(outcome.context, None)
         else:
             self._open[outcome.context] = conversation
+            self.scheduler.review_turn(outcome.context, open_turn, self._fate)
             request = pending_in(conversation, self._number, self._view)
             if request is not None:
                 self.scheduler.start(request)

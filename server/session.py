@@ -36,7 +36,7 @@ from api.node_commands import (
     ViewallCommand,
     ViewCommand,
 )
-from engine.interface import AppliedOperation, Busy, Engine
+from engine.interface import AppliedOperation, Busy, Engine, NotUnderstood
 from kvstore.conversation import Conversation
 from kvstore.operations import CREATING, Ask, Cancel, Choose, Create, Query, Retry, StartPoll, StoreOperation, check
 from kvstore.store import Outcome
@@ -71,13 +71,15 @@ class _Submission(msgspec.Struct, Generic[R]):
 
 
 class Session:
-    """For one user at one of the nodes `members`. `tell` gets the events of other nodes, as many as `level` allows.
-    `llm_status` is what the node asks of its LLM; `too_long` says of a question why the LLM cannot be asked that."""
+    """For one user at one of the nodes `members`. `tell` gets what happens elsewhere, as much as `level` says.
+    `llm_status` is what the node asks of its LLM; `too_long` says of a question why the LLM cannot be asked that.
+    `on_screen`: the user acts on what this node shows them; a program acts on what is decided."""
 
     def __init__(
         self, engine: Engine, applied_log: AppliedLog, members: Collection[int], tell: Tell, *,
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
+        on_screen: bool = False,
     ) -> None:
         self.members = members
         self.creating: Counter[str] = Counter()
@@ -87,6 +89,7 @@ class Session:
         self._explanations = explanations
         self._llm_status = llm_status
         self._too_long = too_long
+        self._on_screen = on_screen
         self._feed = EventFeed(tell, lambda: engine.store, nodes=len(members), level=level)
         self._unsent: deque[_Submission[Result]] = deque()
         self._under_way: dict[int, _Submission[Result]] = {}
@@ -309,12 +312,14 @@ class Session:
         return self._submit_checked(operation, lambda turn: results.QueryResult(context=context, turn=turn))
 
     def _turn_seen(self, context: str) -> int | None:
-        """The turn that the user sees. None while operations of theirs are under way: what they want
-        now is about their effects."""
-        if not self.idle:
+        """The open turn that the user has before their eyes. None, which is the turn open when the command is decided,
+        if there is none, if nobody looks at a screen (this node's copy may be older than what a program knows from
+        another node), and while operations of theirs are under way: what they want now is about what those will bring
+        about."""
+        if not self._on_screen or not self.idle:
             return None
         conversation = self.conversations.get(context)
-        return len(conversation.turns) or None if conversation is not None else None
+        return None if conversation is None else conversation.open_turn
 
     def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
         _check(operation)
@@ -335,6 +340,9 @@ class Session:
             submission = self._unsent[0]
             try:
                 ticket = self._engine.submit(submission.operation)
+            except NotUnderstood as problem:
+                self._unsent.popleft()
+                self._give(submission, _refused(submission.operation, str(problem)))
             except Busy as busy:
                 if self._under_way:
                     return

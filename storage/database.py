@@ -178,6 +178,7 @@ def _changes(persist: Persist) -> dict[str, object]:
     changes = {
         "promised": persist.promised, "decided": persist.decided, "roster": persist.roster,
         "standing": persist.voter_status, "incarnation": persist.incarnation,
+        "operations_versions": persist.operations_versions,
     }
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -244,4 +245,5 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         snapshot_position=state.snapshot_position,
         sessions=state.sessions,
         roster=state.roster,
+        operations_versions=state.operations_versions,
     )

@@ -48,6 +48,7 @@ class State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
     snapshot_position: int = 0
     sessions: dict[int, tuple[int, int]] = {}
     roster: dict[int, int] = {}
+    operations_versions: dict[int, int] = {}
 
 
 # ---- Reading. All of it raises StorageDamaged, or sqlite3.Error. What is damaged need not be UTF-8, nor even bytes.

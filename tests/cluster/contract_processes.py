@@ -131,13 +131,13 @@ class Talk:
 
 
 class Program(Talk):
-    """An entry point with `--json`. What it says on stderr goes to `log`."""
+    """An entry point, of the sources at `root`, with `--json`. What it says on stderr goes to `log`."""
 
-    def __init__(self, words: list[str], config: Path, log: Path) -> None:
+    def __init__(self, words: list[str], config: Path, log: Path, root: Path = ROOT) -> None:
         self._log = log
         with log.open("ab") as errors:
             self.popen = popen = subprocess.Popen(
-                [sys.executable, *words, "--config", str(config), "--json"], cwd=ROOT, env=environment(),
+                [sys.executable, *words, "--config", str(config), "--json"], cwd=root, env=environment(),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             )
         assert popen.stdin is not None and popen.stdout is not None
@@ -204,6 +204,8 @@ class Stage:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
+        self.root = ROOT
+        """Of the sources that are started from now on."""
         self.data = folder / "data"
         self.config = folder / "config.json"
         self.settings: dict[str, Any] = {
@@ -243,7 +245,7 @@ class Stage:
         self.nodes[pid] = self.program("node.py", str(pid))
 
     def program(self, *words: str, config: Path | None = None) -> Program:
-        program = Program([*words], config or self.config, self.folder / f"{'-'.join(words)}.err")
+        program = Program([*words], config or self.config, self.folder / f"{'-'.join(words)}.err", self.root)
         self._started.append(program)
         return program
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import time
 from collections import Counter
@@ -34,7 +33,6 @@ SHOWN_BY_VIEWALLS = 4
 _WEIGHTS: dict[Op, int] = {"query": 20, "choose": 25, "view": 35, "cancel": 4, "create": 4, "ask": 4}
 _BEGINNING: dict[Op, int] = {"create": 60, "view": 20, "query": 15, "choose": 5}
 _READING: dict[Op, int] = {"view": 30, "create": 1}
-_TURN = re.compile(r"\bturn (\d+)")
 
 
 class Topic:
@@ -143,13 +141,9 @@ class Crowd:
             self._record(said, answer)
 
     def _record(self, said: Said, answer: Answer) -> None:
-        record, topic, call = answer.said, said.topic, said.pending.call
+        record, topic = answer.said, said.topic
         stale = bool(record.get("stale"))
         if not record["ok"]:
-            found = _TURN.search(record["error"])
-            if said.op in ("choose", "cancel") and found:  # the node names the turn that its user saw
-                args = Args(call.args.context, node=call.args.node, turn=int(found.group(1)))
-                said.pending.call = Call(call.process, call.op, args, call.invoked_at)
             said.pending.returned(answer.at, Result(False, reason(record["error"]), stale=stale))
             topic.created |= said.op == "create"
         elif said.op == "viewall":

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.simulation import scenes_around as around
 from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
@@ -92,6 +93,19 @@ STORIES: dict[str, Callable[[], None]] = {
     "driver-moves-after-it-stopped": driving.leaves_with_writes_under_way,
     "commit-acknowledged-though-it-failed": driving.disk_fails_while_more_waits,
     "commit-goes-on-after-a-failure": driving.disk_fails_while_more_waits,
+    "unknown-operation-refused": around.decided_by_a_later_release,
+    "unknown-operation-skipped": around.decided_by_a_later_release,
+    "newer-operation-proposed": around.some_members_are_older,
+    "version-of-the-living-only": around.some_members_are_older,
+    "version-forgotten": around.some_members_are_older,
+    "version-by-hearsay": around.some_members_are_older,
+    "program-names-a-turn": around.the_turn_that_is_meant,
+    "prompt-names-a-closed-turn": around.the_turn_that_is_meant,
+    "refusal-of-another-turn": around.the_turn_that_is_meant,
+    "closed-by-a-snapshot-asked": around.called_off,
+    "asked-out-of-office": around.called_off,
+    "ranked-when-over": around.called_off,
+    "called-off-at-the-llm": around.called_off,
     "commit-read-overtakes": driving.passes_on_what_it_has_not_stored,
     "disk-checksums-ignored": storing.changed_bytes,
     "disk-index-not-checked": storing.changed_bytes,

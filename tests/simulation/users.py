@@ -19,7 +19,8 @@ from tests.simulation.plan import Llm, Use
 from tests.simulation.world import Node, Observer, World
 
 REASONS = (
-    ("already exists", "exists"), ("no conversation", "unknown"), ("has an open question", "open"),
+    ("is open since", "closed"), ("already exists", "exists"), ("no conversation", "unknown"),
+    ("has an open question", "open"),
     ("nothing to choose from", "nothing"), ("has no open question: already chosen", "closed"),
     ("has no open question: turn", "closed"), ("has no open question", "nothing"), ("already chosen", "closed"),
     ("was cancelled", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from engine.driver import LOAD_AGAIN_S, ReplicaDriver
+from kvstore.operations import UnknownOperation
 from kvstore.store import Outcome
 from paxos.ballot import Ballot
 from paxos.limits import Limits, Timing
@@ -126,6 +127,8 @@ class Rig:
         self.loading.append(done)
 
     def apply(self, position: int, payload: bytes) -> Outcome:
+        if payload == b"later":
+            raise UnknownOperation("upgrade this node")
         self.log.append(("apply", position, payload))
         return Outcome(None, True)
 
@@ -374,3 +377,14 @@ def test_an_observer_sees_it_all() -> None:
         ("sent", (2, QUESTION), (3, QUESTION)), ("installed", 3), ("applied", 1), ("changed", "leader"),
         ("sent", (2, VOTE)), ("received", 1, VOTE), ("received", 3, QUESTION),
     ]
+
+
+def test_it_stops_before_a_decided_operation_that_it_does_not_know() -> None:
+    rig = Rig(snapshot_every=1)
+    applied = [Applied(4, Operation(1, 1, 1, b"four"), 7), Applied(5, Operation(2, 1, 1, b"later")),
+               Applied(6, Operation(1, 1, 2, b"six"), 8)]  # fmt: skip
+    rig.step(Output(apply=applied, reads=[6], load_snapshot=True))
+    assert rig.kinds() == ["apply", "applied", "failed"] and "upgrade" in str(rig.log[-1][1])
+    rig.driver.receive(2, VOTE)
+    rig.driver.tick()
+    assert rig.kinds() == ["apply", "applied", "failed"], "nothing beyond, and no snapshot that covers it"

@@ -7,14 +7,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine import paxos as module
-from engine.interface import Busy, Engine, OperationId
+from engine.interface import Busy, Engine, NotUnderstood, OperationId
 from engine.paxos import PaxosEngine
+from kvstore import operations
 from kvstore.operations import Create
 from net.link import LinkEvents
 from paxos.limits import Limits, Timing
+from paxos.output import Persist
 from storage.database import Database
 from storage.errors import StorageError, StorageFull
 from tests.unit.engine.engine_tools import FakeLink, Listener
@@ -104,6 +107,42 @@ def test_an_operation_is_decided_and_applied_again_after_a_restart(tmp_path: Pat
 
     run(first)
     run(second)
+
+
+def test_what_a_member_does_not_know_is_not_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "_NEEDED", {Create: 2})
+    monkeypatch.setattr(operations, "RELEASES", {1: "0.1.0", 2: "0.2.0"})
+
+    async def scenario() -> None:
+        rig = Rig(tmp_path, (1, 2, 3))
+        rig.database.write([Persist(operations_versions={2: 2})])
+        rig.engine.start(rig.listener)
+        with pytest.raises(NotUnderstood, match=r"`create` needs all nodes to run release 0.2.0; node 1 runs 0.1.0"):
+            rig.engine.submit(Create("a"))
+        assert rig.engine.status().queued == 0
+        await rig.engine.close()
+
+    run(scenario)
+
+
+def test_it_stops_in_words_before_what_a_later_release_decided(tmp_path: Path) -> None:
+    stopped = (
+        "failed", "this node's release does not know what was decided at position 1 (operation 99 is of a later "
+        "release): upgrade this node; its data is as it was before",
+    )
+
+    async def scenario(again: bool) -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+        if not again:
+            rig.engine._driver.submit(msgspec.msgpack.encode([99, "c", "what will be"]))
+            rig.engine.submit(Create("c"))
+        await rig.listener.until(stopped)
+        assert not rig.engine.store.conversations and rig.listener.applied == []
+        await rig.engine.close()
+
+    run(lambda: scenario(again=False))
+    run(lambda: scenario(again=True))
 
 
 def test_a_read_is_done_when_the_store_holds_what_was_acknowledged(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvstore import operations
 from kvstore.operations import (
     MAX_MODEL_BYTES,
     MAX_PACKED_BYTES,
     MAX_TEXT_BYTES,
     MAX_UNPACKED_BYTES,
+    OPERATIONS_VERSION,
     Answer,
     Ask,
     Cancel,
@@ -25,11 +27,14 @@ from kvstore.operations import (
     Query,
     Restored,
     RestoredTurn,
+    Retry,
     StoreOperation,
+    UnknownOperation,
     check,
     check_text,
     decode,
     encode,
+    not_understood,
     pack,
     unpack,
 )
@@ -157,7 +162,8 @@ def test_malformed_commands_are_refused(command: StoreOperation) -> None:
         b"\x92\x01\xa1\xff",  # not UTF-8
         b"\x92\x01\xa3\xed\xa0\x80",  # a surrogate's bytes
         b"\x91" * 5000,
-        msgspec.msgpack.encode([99, "c"]),
+        msgspec.msgpack.encode([-1, "c"]),
+        b"\x92\xce\x00\x00",
         msgspec.msgpack.encode([1]),
         msgspec.msgpack.encode([4, "c", 2**63 + 5, "x"]),
         msgspec.msgpack.encode([13, "c", 1]),
@@ -171,10 +177,10 @@ def test_bytes_that_are_no_command(payload: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_command_or_a_value_error(payload: bytes) -> None:
+def test_any_bytes_are_a_command_or_none_or_of_a_later_release(payload: bytes) -> None:
     try:
         command = decode(payload)
-    except ValueError:
+    except (ValueError, UnknownOperation):
         return
     check(command)
 
@@ -204,3 +210,20 @@ def test_an_import_fits_into_an_operation_and_says_what_is_wrong_with_it() -> No
 def test_any_bytes_are_turns_or_a_value_error(packed: bytes) -> None:
     for odd in (packed, zlib.compress(packed)):
         check(Import("c", odd))
+
+
+def test_what_some_node_does_not_know_is_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not_understood(Create("c"), {1: 1, 2: 1}) is None
+    monkeypatch.setattr(operations, "_NEEDED", {Retry: 2})
+    monkeypatch.setattr(operations, "RELEASES", {1: "0.1.0", 2: "0.2.0"})
+    versions = {1: 2, 2: 2, 3: 1}
+    assert not_understood(Create("c"), versions) is None
+    refusal = not_understood(Retry("c"), versions)
+    assert refusal == "`retry` needs all nodes to run release 0.2.0; node 3 runs 0.1.0"
+    assert not_understood(Retry("c"), {**versions, 3: 2**63}) is None
+    assert not_understood(Retry("c"), {**versions, 2: -5}) is not None
+
+
+def test_every_kind_of_operation_has_a_release() -> None:
+    assert max(operations.RELEASES) == OPERATIONS_VERSION
+    assert set(operations._NEEDED.values()) <= set(operations.RELEASES)

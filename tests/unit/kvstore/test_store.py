@@ -26,6 +26,8 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
+    UnknownOperation,
+    decode,
     encode,
     pack,
 )
@@ -140,10 +142,12 @@ def test_the_first_choice_wins(cluster: Cluster) -> None:
 
 def test_a_choice_does_not_slip_into_a_later_turn(cluster: Cluster) -> None:
     cluster(Create("c1"), Query("c1", "why?"), said(1), said(2), Choose("c1", 2), Query("c1", "and?"), said(1, 2))
-    assert cluster.refused(Choose("c1", 1, 1)) == "already chosen: node 2's answer, turn 1"
+    for operation in (Choose("c1", 1, 1), Cancel("c1", 1), Retry("c1", 1), StartPoll("c1", 1)):
+        assert cluster.refused(operation) == "turn 1 is closed; turn 2 is open since"
     assert cluster.refused(Choose("c1", 1, 3)) == "'c1' has no turn 3"
-    assert cluster.refused(Cancel("c1", 1)) == "'c1' has no open question: already chosen: node 2's answer, turn 1"
     assert cluster(Choose("c1", 1, 2)).ok
+    assert cluster.refused(Choose("c1", 1, 1)) == "already chosen: node 2's answer, turn 1"
+    assert cluster.refused(Cancel("c1", 1)) == "'c1' has no open question: already chosen: node 2's answer, turn 1"
 
 
 def test_giving_up(cluster: Cluster) -> None:
@@ -182,11 +186,32 @@ def test_exactly_one_answer_stands(cluster: Cluster) -> None:
     assert cluster.refused(Answer("c1", 1, 3, "you", None)) == "already chosen: node 2's answer, turn 1"
 
 
-@pytest.mark.parametrize("payload", [b"", b"garbage", b"\x92\x63\xa1x"])
+@pytest.mark.parametrize("payload", [b"", b"garbage", b"\x92\x01\xc1", b"\x92\x00\xa1x", b"\x92\xff\xa1x"])
 def test_garbage_is_refused(payload: bytes) -> None:
     store = Store()
     assert store.apply(1, payload) == Outcome(None, False, "not a command that this version knows")
     assert store.changed() == []
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\x92\x63\xa1x", b"\x91\x0e", b"\xdc\x00\x01\xcd\x01\x00", b"\x92\x08" + b"\x91" * 5000, b"\x91\xcc\xff"],
+)
+def test_what_a_later_release_decided_is_neither_carried_out_nor_refused(payload: bytes) -> None:
+    store = Store()
+    with pytest.raises(UnknownOperation, match=r"position 7 .* upgrade this node"):
+        store.apply(7, payload)
+    assert store.changed() == []
+
+
+def test_rows_of_a_later_release_are_not_loaded_without_what_is_new_in_them(cluster: Cluster) -> None:
+    cluster(Create("c1"), Query("c1", "why?"), said(1), said(2), StartPoll("c1"))
+    rows = [(key, row) for key, row in cluster.store.changed() if row is not None]
+    for changed, (key, row) in enumerate(rows):
+        longer = msgspec.msgpack.encode([*msgspec.msgpack.decode(row, strict=False), "new"])
+        with pytest.raises(ValueError, match="this release"):
+            Store().load([*rows[:changed], (key, longer), *rows[changed + 1 :]])
+    Store().load(rows)
 
 
 def test_an_import_brings_all_turns_closed(cluster: Cluster) -> None:
@@ -310,7 +335,17 @@ def commands(draw: st.DrawFn) -> StoreOperation:
     return maker(context, draw(turns), draw(nodes), text, error, "m", draw(st.floats(0, 10)))
 
 
-payloads = st.one_of(commands().map(encode), st.binary(max_size=8))
+def of_this_release(payload: bytes) -> bool:
+    try:
+        decode(payload)
+    except UnknownOperation:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+payloads = st.one_of(commands().map(encode), st.binary(max_size=8).filter(of_this_release))
 steps = st.lists(st.tuples(payloads, st.booleans(), st.booleans()), max_size=60)
 
 

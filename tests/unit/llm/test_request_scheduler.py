@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -13,7 +14,7 @@ from config.llm_settings import LlmSettings
 from llm import rate_limiter
 from llm.provider import Message, Progress, Prompt, Provider, ProviderError, Reply
 from llm.request_scheduler import MAX_ANSWER_BYTES, Metering, RequestScheduler
-from llm.requests import Request
+from llm.requests import Fate, Request
 from tests.unit.llm.llm_tools import until
 
 Outcome = Reply | ProviderError
@@ -145,6 +146,67 @@ def test_a_cancelled_request_is_given_up_without_an_outcome() -> None:
         assert [done.context for done, _ in probe.outcomes] == ["third"]
         await probe.scheduler.close()
         assert probe.scheduler.metering.in_flight == 0
+
+    asyncio.run(main())
+
+
+def test_what_is_not_wanted_any_more_is_not_put_to_the_llm() -> None:
+    """What is at the LLM may finish if it may still count; what waits for a place, a minute or the next try may not."""
+
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def script(_: Prompt) -> str:
+            await gate.wait()
+            return "yes"
+
+        provider = Scripted(script)
+        probe = SchedulerProbe(provider, max_concurrent=3, max_per_minute=2)
+        for number in range(10):
+            probe.scheduler.start(request(f"c{number}"))
+        await until(lambda: len(provider.asked) == 2)
+        assert probe.scheduler.metering.in_flight == 2
+        probe.scheduler.review(lambda _: Fate.KEEP)
+        assert probe.scheduler.metering.waiting == 8
+        probe.scheduler.review_turn("c0", 1, lambda _: Fate.DROP)
+        probe.scheduler.review(lambda asked: Fate.KEEP if asked.context == "c9" else Fate.FINISH)
+        await until(lambda: probe.scheduler.metering.waiting == 1)
+        gate.set()
+        await probe.next()
+        assert [done.context for done, _ in probe.outcomes] == ["c1"]
+        assert probe.scheduler.start(request("c5")), "it may be wanted again"
+        assert not probe.scheduler.start(request("c1")), "done"
+        probe.scheduler.retain(lambda context, turn: context == "c5")
+        assert probe.scheduler.start(request("c1")), "forgotten"
+        assert len(provider.asked) == 2
+        await probe.scheduler.close()
+
+    asyncio.run(main())
+
+
+def test_a_provider_is_made_once_whatever_is_called_off_meanwhile() -> None:
+    async def main() -> None:
+        made, gate = 0, threading.Event()
+
+        def build() -> Scripted:
+            nonlocal made
+            made += 1
+            gate.wait(30)
+            return provider
+
+        provider = Scripted(failing())
+        outcomes: asyncio.Queue[str] = asyncio.Queue()
+        scheduler = RequestScheduler(LlmSettings(), build, lambda done, _: outcomes.put_nowait(done.context))
+        for number in range(5):
+            scheduler.start(request(f"c{number}"))
+            await until(lambda: made == 1)
+            await asyncio.sleep(0)
+            scheduler.cancel(f"c{number}", 1)
+        scheduler.start(request("c"))
+        gate.set()
+        assert await asyncio.wait_for(outcomes.get(), 30) == "c"
+        assert (made, outcomes.empty(), len(provider.asked)) == (1, True, 1)
+        await scheduler.close()
 
     asyncio.run(main())
 

@@ -6,7 +6,7 @@ import pytest
 
 from kvstore.conversation import Kind, Poll, Response, Turn, Vote
 from llm.provider import Message
-from llm.requests import View, pending, pending_in, responder
+from llm.requests import Fate, Request, View, fate, pending, pending_in, responder
 from tests.unit.llm.llm_tools import chosen, conversation
 
 LED = View(9, frozenset({1, 2, 3}))
@@ -91,3 +91,37 @@ def test_a_poll_asks_every_node_once() -> None:
     assert pending_in(conversation("c", turn), 3, LED) is None
     turn.poll = Poll(2, [2, 3], {}, closed=True)
     assert pending_in(conversation("c", turn), 2, LED) is None
+
+
+ANSWER = Request("c", 1, "answer", list)
+CANDIDATE = Request("c", 1, "candidate", list)
+RANKING = Request("c", 1, "ranking", list, 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "turn", "view", "expected"),
+    [
+        (CANDIDATE, Turn(Kind.QUERY, "hi"), LED, Fate.KEEP),
+        (CANDIDATE, Turn(Kind.QUERY, "hi", {3: TEXT, 4: TEXT}, poll=Poll(1, [3, 4])), LED, Fate.KEEP),
+        (CANDIDATE, Turn(Kind.QUERY, "hi", {1: TEXT}), LED, Fate.DROP),
+        (CANDIDATE, Turn(Kind.QUERY, "hi", retries={0: 1}), LED, Fate.DROP),
+        (CANDIDATE, Turn(Kind.QUERY, "hi", retries={2: 1}), LED, Fate.KEEP),
+        (CANDIDATE, Turn(Kind.QUERY, "hi", cancelled=True), LED, Fate.DROP),
+        (ANSWER, Turn(Kind.ASK, "hi"), View(1), Fate.KEEP),
+        (ANSWER, Turn(Kind.ASK, "hi"), LED, Fate.FINISH),
+        (ANSWER, Turn(Kind.ASK, "hi"), View(None), Fate.FINISH),
+        (ANSWER, Turn(Kind.ASK, "hi", {9: ERROR}), LED, Fate.KEEP),
+        (ANSWER, Turn(Kind.ASK, "hi", retries={0: 1}), LED, Fate.DROP),
+        (ANSWER, Turn(Kind.ASK, "hi", {9: TEXT}, chosen=9), LED, Fate.DROP),
+        (RANKING, Turn(Kind.QUERY, "hi", {3: TEXT, 4: TEXT}, poll=Poll(1, [3, 4])), LED, Fate.KEEP),
+        (RANKING, Turn(Kind.QUERY, "hi", {3: TEXT, 4: TEXT}, poll=Poll(1, [3, 4], closed=True)), LED, Fate.DROP),
+        (RANKING, Turn(Kind.QUERY, "hi", {3: TEXT, 4: TEXT}, poll=Poll(2, [3, 4])), LED, Fate.DROP),
+        (RANKING, Turn(Kind.QUERY, "hi", {3: TEXT, 4: TEXT}, poll=Poll(1, [3], {1: Vote([3], None, "m")})), LED,
+         Fate.DROP),
+    ],
+)
+def test_what_has_begun_goes_on_only_if_it_can_still_count(
+    request_: Request, turn: Turn, view: View, expected: Fate
+) -> None:
+    assert fate(request_, conversation("c", turn), 1, view) is expected
+    assert fate(request_, None, 1, view) is Fate.DROP

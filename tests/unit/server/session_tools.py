@@ -17,7 +17,7 @@ from console import Layout, TypedCommand, UsageError, expectation
 from console.node.event_views import session_event_text
 from console.node.executor import NodeExecutor
 from console.node.table import NODE_TABLE
-from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, OperationId
+from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, NotUnderstood, OperationId
 from kvstore.operations import Candidate, StoreOperation, encode
 from kvstore.store import Outcome, Store
 from server.applied_log import AppliedLog
@@ -40,6 +40,8 @@ class FakeEngine:
     def __init__(self, room: int = 1000) -> None:
         self.store = Store()
         self.room = room
+        self.not_understood: type[StoreOperation] | None = None
+        """Some member does not know these."""
         self.waiting: deque[tuple[StoreOperation, int]] = deque()
         """(operation, ticket)."""
         self.tickets = 0
@@ -59,6 +61,8 @@ class FakeEngine:
         self.hints.append((node, payload))
 
     def submit(self, operation: StoreOperation) -> int:
+        if self.not_understood is not None and isinstance(operation, self.not_understood):
+            raise NotUnderstood("node 3 runs an older release")
         if len(self.waiting) >= self.room:
             raise Busy
         self.tickets += 1
@@ -125,9 +129,9 @@ class Prompt:
         self.shown: list[str] = []
         self.open()
 
-    def open(self, **options: Any) -> None:
+    def open(self, on_screen: bool = True, **options: Any) -> None:
         self.session = Session(
-            self.engine, self.applied_log, MEMBERS, self.tell, explanations=self, **options
+            self.engine, self.applied_log, MEMBERS, self.tell, explanations=self, on_screen=on_screen, **options
         )
         self.executor = NodeExecutor(self.session)
         self._last: asyncio.Future[Answered] | None = None

@@ -9,6 +9,7 @@ from config.llm_settings import LlmSettings
 from kvstore.operations import (
     Answer,
     Ask,
+    Cancel,
     Candidate,
     Create,
     Elect,
@@ -166,6 +167,81 @@ def test_asked_again_it_answers_for_that_round() -> None:
         second = await node.next()
         assert isinstance(second, Candidate) and (second.text, second.round) == ("fine", 1)
         node.apply(second)
+
+    run(scenario)
+
+
+class BusyLlm(Llm):
+    """Takes one question at a time, and answers when the test says so."""
+
+    parallel = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        self.asked.append(prompt)
+        await self.gate.wait()
+        return Reply("fine", self.model, 0.1)
+
+
+def put_to_a_busy_llm(node: FakeNode, question: Callable[[str, str], StoreOperation]) -> BusyLlm:
+    node.llm = llm = BusyLlm()
+    for number in range(100):
+        node.apply(Create(f"c{number}"), question(f"c{number}", f"q{number}"))
+    return llm
+
+
+def test_what_a_snapshot_has_closed_is_not_asked() -> None:
+    async def scenario(node: FakeNode) -> None:
+        llm = put_to_a_busy_llm(node, Query)
+        await until(lambda: len(llm.asked) == 1)
+        elsewhere = Store()
+        operations: list[StoreOperation] = [
+            of for number in range(100) for of in (Create(f"c{number}"), Query(f"c{number}", f"q{number}"))
+        ]
+        operations += [Cancel(f"c{number}") for number in range(100) if number != 77]
+        assert all(elsewhere.apply(position, encode(of)).ok for position, of in enumerate(operations, 1))
+        node.store.load([(key, row) for key, row in elsewhere.changed() if row is not None])
+        node.responder.review()
+        llm.gate.set()
+        assert isinstance(answered := await node.next(), Candidate) and answered.context == "c77"
+        await until(lambda: node.responder.scheduler.metering.waiting == 0)
+        assert [prompt.messages[-1].text for prompt in llm.asked] == ["q0", "q77"] and node.submitted == []
+
+    run(scenario)
+
+
+def test_a_leader_that_lost_office_asks_nothing_more() -> None:
+    async def scenario(node: FakeNode) -> None:
+        llm = put_to_a_busy_llm(node, Ask)
+        await until(lambda: len(llm.asked) == 1)
+        node.responder.see(4, [1, 3, 4, 5])
+        llm.gate.set()
+        assert isinstance(answered := await node.next(), Answer) and answered.context == "c0"
+        assert node.responder.scheduler.metering.waiting == 0
+        node.responder.see(ME, [1, 3, 4, 5])
+        await node.caught_up()
+        await until(lambda: len(llm.asked) == 100)
+        assert len({prompt.messages[-1].text for prompt in llm.asked}) == 100, "back in office; the first is on its way"
+
+    run(scenario, leader=ME)
+
+
+def test_what_is_asked_again_or_over_is_called_off() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.llm = llm = BusyLlm()
+        node.apply(Create("first"), Query("first", "keeps it busy"))
+        await until(lambda: len(llm.asked) == 1)
+        node.apply(*with_answers(1, 3))  # both the candidate and the ranking wait now
+        assert node.responder.scheduler.metering.waiting == 2
+        node.apply(Retry("c"))
+        assert node.responder.scheduler.metering.waiting == 1, "the poll is over"
+        node.apply(Candidate("c", 1, ME, "of an earlier life", None, round=1))
+        assert node.responder.scheduler.metering.waiting == 0
+        node.apply(Cancel("first"))
+        await until(lambda: node.responder.scheduler.metering.in_flight == 0)
 
     run(scenario)
 

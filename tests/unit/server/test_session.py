@@ -8,7 +8,7 @@ import pytest
 
 from console import UsageError
 from console.node.table import NODE_TABLE
-from kvstore.operations import Answer, Candidate, Choose, Create, Query
+from kvstore.operations import Answer, Cancel, Candidate, Choose, Create, Query
 from tests.unit.server.session_tools import Prompt, at_a_prompt
 
 
@@ -61,6 +61,42 @@ def test_choose_means_the_turn_that_the_user_sees() -> None:
         assert user.engine.waiting[0][0] == Choose("c1", 3, 1)
         user.type("choose c1 4")
         assert user.engine.waiting[1][0] == Choose("c1", 4, None), "own commands are under way"
+
+    at_a_prompt(scenario)
+
+
+def test_a_program_means_the_turn_that_is_open_when_its_command_is_decided() -> None:
+    """It may know from another node of a question that this one has not applied."""
+
+    async def scenario(user: Prompt) -> None:
+        user.open(on_screen=False)
+        await user.do("create c1")
+        await user.do("query c1 a")
+        results = [user.type(line) for line in ("cancel c1", "retry c1", "choose c1 3", "choose c1 auto")]
+        assert [operation.turn for operation, _ in user.engine.waiting] == [None] * 4  # type: ignore[union-attr]
+        user.engine.apply(Cancel("c1"), 5)
+        user.engine.apply(Query("c1", "b"), 5)
+        user.engine.decide()
+        assert (await results[0])["turn"] == 2
+
+    at_a_prompt(scenario)
+
+
+def test_a_prompt_names_only_an_open_turn_and_hears_what_is_true_now() -> None:
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        await user.do("query c1 a")
+        chosen, given_up = user.type("choose c1 3"), None
+        for operation in (Cancel("c1"), Query("c1", "b")):
+            user.engine.apply(operation, 5)
+        user.engine.decide()
+        assert (await chosen)["error"] == "turn 1 is closed; turn 2 is open since"
+        user.engine.apply(Cancel("c1"), 5)
+        given_up = user.type("cancel c1")
+        assert user.engine.waiting[0][0] == Cancel("c1", None), "none is open on the screen"
+        user.engine.apply(Query("c1", "c"), 5)
+        user.engine.decide()
+        assert (await given_up)["turn"] == 3
 
     at_a_prompt(scenario)
 
@@ -139,6 +175,18 @@ def test_a_node_that_is_busy_with_others_refuses() -> None:
             assert not result["ok"] and result["error"].startswith("busy")
 
     at_a_prompt(scenario, room=0)
+
+
+def test_what_a_member_does_not_know_is_refused_at_once_and_the_rest_goes_on() -> None:
+    async def scenario(user: Prompt) -> None:
+        user.engine.not_understood = Query
+        results = [user.type(line) for line in ("create c1", "query c1 a", "create c2")]
+        while user.engine.waiting:
+            user.engine.decide()
+        assert [(await result)["ok"] for result in results] == [True, False, True]
+        assert (await results[1])["error"] == "node 3 runs an older release"
+
+    at_a_prompt(scenario)
 
 
 def test_a_node_that_stops_says_that_the_outcome_is_not_known() -> None:

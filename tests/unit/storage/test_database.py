@@ -67,13 +67,13 @@ def test_incarnations_grow_whatever_the_clock_says(database: Database) -> None:
 def test_everything_is_found_again(database: Database) -> None:
     persist = Persist(
         Ballot(3, 2, 1), [entry(5), entry(6), entry(9)], 6, 4, {1: 10, 2: 2**63 - 1}, VoterStatus.VOTER, 4000,
-        Snapshot(4, {1: (7, 8)}, [(b"b", b"2"), (b"a", b"1")]),
+        Snapshot(4, {1: (7, 8)}, [(b"b", b"2"), (b"a", b"1")]), {1: 2, 3: 1},
     )
     database.write([persist])
     assert database.rows() == [(b"a", b"1"), (b"b", b"2")]
     assert reopened(database) == Durable(
         database.durable.identity, 4001, VoterStatus.VOTER, Ballot(3, 2, 1), [entry(5), entry(6), entry(9)], 6, 4, 4,
-        {1: (7, 8)}, {1: 10, 2: 2**63 - 1},
+        {1: (7, 8)}, {1: 10, 2: 2**63 - 1}, {1: 2, 3: 1},
     )
 
 

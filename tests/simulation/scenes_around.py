@@ -1,0 +1,60 @@
+"""Of what surrounds the core: tests of the store, the session, the responder and of versions, told as stories, so that
+mutants of these are hunted, too."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.observer import Violation
+from tests.unit.engine import test_driver as driver
+from tests.unit.engine import test_paxos as engine
+from tests.unit.kvstore import test_store as store
+from tests.unit.paxos import test_operations_version as versions
+from tests.unit.server import test_responder as responder
+from tests.unit.server import test_session as session
+
+
+def story(tell: Callable[[], None]) -> Callable[[], None]:
+    """What pytest reports of a test is no Exception."""
+
+    @wraps(tell)
+    def told() -> None:
+        try:
+            tell()
+        except pytest.fail.Exception as failure:
+            raise Violation(str(failure)) from failure
+
+    return told
+
+
+@story
+def decided_by_a_later_release() -> None:
+    store.test_what_a_later_release_decided_is_neither_carried_out_nor_refused(b"\x92\x63\xa1x")
+    driver.test_it_stops_before_a_decided_operation_that_it_does_not_know()
+
+
+@story
+def some_members_are_older() -> None:
+    versions.test_of_a_node_that_never_spoke_the_lowest_is_assumed()
+    versions.test_what_was_heard_is_kept_and_goes_to_the_disk_when_it_changes()
+    versions.test_only_its_own_word_counts_of_a_node_that_is_heard()
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patches:
+        engine.test_what_a_member_does_not_know_is_not_proposed(Path(folder), patches)
+
+
+@story
+def the_turn_that_is_meant() -> None:
+    session.test_a_program_means_the_turn_that_is_open_when_its_command_is_decided()
+    session.test_a_prompt_names_only_an_open_turn_and_hears_what_is_true_now()
+
+
+@story
+def called_off() -> None:
+    responder.test_what_a_snapshot_has_closed_is_not_asked()
+    responder.test_a_leader_that_lost_office_asks_nothing_more()
+    responder.test_what_is_asked_again_or_over_is_called_off()
