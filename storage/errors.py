@@ -80,8 +80,8 @@ def _unusable(error: object, path: Path) -> StorageError:
 
 def _failing(error: Exception, path: Path) -> StorageError:
     return StorageError(
-        f"cannot read {path}: the disk is failing ({error}). Check the disk, then start this node again: it checks what "
-        "the disk holds"
+        f"cannot read {path}: the disk is failing ({error}). Check the disk, then start this node again: "
+        "it checks what the disk holds"
     )
 
 
