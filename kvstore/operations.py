@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -156,6 +156,17 @@ StoreOperation: TypeAlias = (
     Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
 )
 
+ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry))
+"""Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
+another kind takes isinstance 0.2 us to find out, and a look-up a tenth of that."""
+CREATING: Final[frozenset[type]] = frozenset((Create, Import))
+"""Kinds that make a conversation."""
+RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer))
+"""Kinds that bring what an LLM said."""
+_NAMES: Final[dict[type, str]] = {
+    **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll"
+}
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[StoreOperation] = msgspec.msgpack.Decoder(StoreOperation)
 _turns_decoder = msgspec.msgpack.Decoder(list[RestoredTurn])
@@ -171,7 +182,7 @@ def encode(operation: StoreOperation) -> bytes:
 
 def name(operation: StoreOperation) -> str:
     """As users know it: create, query, ..."""
-    return "poll" if isinstance(operation, StartPoll) else type(operation).__name__.lower()
+    return _NAMES[type(operation)]
 
 
 def decode(payload: bytes) -> StoreOperation:

@@ -11,6 +11,7 @@ import msgspec
 from kvstore import rows
 from kvstore.conversation import MAX_BALLOT, Conversation, Kind, Poll, Response, State, Turn, Vote
 from kvstore.operations import (
+    RESPONDING,
     Answer,
     Ask,
     Cancel,
@@ -159,7 +160,7 @@ class Store:
         conversation = self._conversations[operation.context]
         if turn is None:
             conversation.at = operation.at
-        elif not isinstance(operation, (Candidate, Answer)):  # those date the response
+        elif type(operation) not in RESPONDING:  # those date the response
             conversation.turns[turn - 1].at = operation.at
 
     def _find(self, context: str) -> Conversation:

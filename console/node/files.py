@@ -61,8 +61,8 @@ async def _read_in(executor: NodeExecutor, command: ImportCommand, earlier: Earl
 
 
 def _view_import(command: ImportCommand, result: ImportResult, layout: Layout) -> str:
-    numbers = ", ".join(map(str, result.given_up))
-    cancelled = f"; open when exported, now cancelled: {numbers}" if numbers else ""
+    turns = ", ".join(map(str, result.given_up))
+    cancelled = f"; open when exported, now cancelled: {turns}" if turns else ""
     return layout.text(f"{result.context}: {questions(result.turns)} imported{cancelled}")
 
 
