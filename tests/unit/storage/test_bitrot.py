@@ -109,10 +109,11 @@ def test_any_byte_of_the_write_ahead_log() -> None:
 def test_a_file_that_denies_its_write_ahead_log(tmp_path: Path, offset: int) -> None:
     path = tmp_path / "node.db"
     database = fill(path)
-    main, log = bytearray(path.read_bytes()), path.with_name(path.name + "-wal").read_bytes()
+    main, log = path.read_bytes(), path.with_name(path.name + "-wal").read_bytes()
     database.close()
     wanted = _opened(path, main, log)
-    main[offset] ^= 3  # of the header: 1 for a rollback journal, 2 for a write-ahead log
+    # 1 stands for a rollback journal, 2 for a write-ahead log.
+    main = main[:offset] + bytes([main[offset] ^ 3]) + main[offset + 1 :]
     try:
         assert _opened(path, main, log) == wanted
     except StorageDamaged as found:
