@@ -46,7 +46,7 @@ class StorageLocked(StorageError):
 
 
 _READ_CODES = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
-_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def damaged(path: Path, detail: object, *, certain: bool = True) -> StorageDamaged:
@@ -59,19 +59,30 @@ def explain(error: sqlite3.Error | OSError, path: Path) -> StorageError:
     if isinstance(error, OSError):
         if error.errno in _FULL_ERRNOS:
             return _full(error, path)
-        return StorageError(f"cannot use {path}: {error.strerror or error}")
+        return _failing(error, path) if error.errno == errno.EIO else _unusable(error.strerror or error, path)
     # Primary result codes are the low byte of extended ones. Errors of the module itself carry none.
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     code = extended & 0xFF
     if extended in _READ_CODES:
-        return StorageError(f"cannot read {path}: the disk is failing ({error}). Check the disk, then start this node")
+        return _failing(error, path)
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return _full(error, path)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return damaged(path, error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageError(f"{path} is open in another program, for example a database browser: close it there first")
+    return _unusable(error, path)
+
+
+def _unusable(error: object, path: Path) -> StorageError:
     return StorageError(f"cannot use {path}: {error}")
+
+
+def _failing(error: Exception, path: Path) -> StorageError:
+    return StorageError(
+        f"cannot read {path}: the disk is failing ({error}). Check the disk, then start this node again: "
+        "it checks what the disk holds"
+    )
 
 
 def _full(error: Exception, path: Path) -> StorageFull:

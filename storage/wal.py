@@ -34,7 +34,10 @@ def check_log(path: Path, index: Path) -> None:
     that has read it. Raises StorageDamaged, OSError."""
     if not path.exists() or path.stat().st_size < _HEADER.size + _FRAME_BYTES:
         return
-    whole = _INDEX.unpack(index.read_bytes()[: _INDEX.size])[0]
+    seen = index.read_bytes()[: _INDEX.size] if index.exists() else b""
+    if len(seen) < _INDEX.size:
+        raise damaged(path, "the file beside it says that it has no write-ahead log")
+    whole = _INDEX.unpack(seen)[0]
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
         first = file.read(_FRAME.size)

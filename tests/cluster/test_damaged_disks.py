@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storage.database import Database
 from storage.records import Compaction
-from tests.cluster.harness import Cluster
+from tests.cluster.harness import Cluster, until
 
 DEPARTURE_S = 20.0
 
@@ -37,6 +37,23 @@ def test_a_changed_byte(cluster: Cluster) -> None:
     said = cluster.nodes[pid].log.read_text()
     assert f"node-{pid}.db was damaged (its table log: row " in said
     assert f"it is kept as node-{pid}.db.damaged-1. This node begins with an empty disk" in said
+
+
+def test_all_disks_are_damaged(tmp_path: Path) -> None:
+    """No empty cluster takes the place of the one that is lost."""
+    with Cluster(tmp_path, 3) as cluster:
+        cluster.leader()
+        cluster.nodes[1].ok("create c1")
+        cluster.nodes[1].ok("query c1 a PRECIOUS question")
+        cluster.converged()
+        for path in [leave(cluster, pid) for pid in cluster.pids]:
+            path.write_bytes(path.read_bytes().replace(b"PRECIOUS", b"PRECIOUT"))
+        cluster.start(cluster.pids)
+        until(lambda: all(len(status["links"]) == 2 for status in cluster.statuses().values()))
+        line = cluster.nodes[1].send("create c1")
+        cluster.nodes[1].wait(lambda event: event["event"] == "waiting" and event["line"] == line)
+        assert {(status["standing"], status["leader"]) for status in cluster.statuses().values()} == {("learner", None)}
+        assert len(list((cluster.folder / "data").glob("*.db.damaged-1"))) == 3
 
 
 def test_a_snapshot_that_makes_no_sense(cluster: Cluster) -> None:

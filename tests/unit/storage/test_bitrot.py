@@ -105,6 +105,21 @@ def test_any_byte_of_the_write_ahead_log() -> None:
     assert min(seen["found"], seen["the last write"]) > 50, seen
 
 
+@pytest.mark.parametrize("offset", [18, 19])
+def test_a_file_that_denies_its_write_ahead_log(tmp_path: Path, offset: int) -> None:
+    path = tmp_path / "node.db"
+    database = fill(path)
+    main, log = path.read_bytes(), path.with_name(path.name + "-wal").read_bytes()
+    database.close()
+    wanted = _opened(path, main, log)
+    # 1 stands for a rollback journal, 2 for a write-ahead log.
+    main = main[:offset] + bytes([main[offset] ^ 3]) + main[offset + 1 :]
+    try:
+        assert _opened(path, main, log) == wanted
+    except StorageDamaged as found:
+        assert "no write-ahead log" in str(found)
+
+
 def test_a_log_that_ends_anywhere_is_no_damage() -> None:
     """As a power failure leaves it."""
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from paxos.messages import Entry, Operation, Snapshot
 from paxos.output import Persist
 from storage.database import Database
-from storage.errors import StorageError
+from storage.errors import StorageError, explain
 
 
 def make(path: Path) -> bytes:
@@ -100,6 +101,16 @@ def test_unreadable(tmp_path: Path) -> None:
         path.unlink()
         path.symlink_to(path)
     assert "cannot use" in refusal(path)
+
+
+def test_what_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    """Nor is anything promised about it."""
+    by_sqlite = sqlite3.OperationalError("disk I/O error")
+    by_sqlite.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+    for error in (by_sqlite, OSError(errno.EIO, "Input/output error")):
+        explained = explain(error, tmp_path / "node.db")
+        assert type(explained) is StorageError
+        assert "node.db: the disk is failing" in str(explained) and "it checks what the disk holds" in str(explained)
 
 
 @pytest.mark.parametrize("size", [1, 15, 50, 99, 100, 1000, 4095, 4096, 8192, 20_000, -4096, -1])
