@@ -20,6 +20,8 @@ usage: ./run.sh [COMMAND]
                 waits for earlier lines of the network. With empty input it runs until SIGTERM (CI, containers)
   stop          stop them; conversations stay on disk
   reset         stop them and delete all conversations (asks first)
+  backup FILE   write all conversations of the running cluster to a file (--force overwrites one)
+  restore FILE  make a new cluster of a backup, where there are no conversations yet; ./run.sh then starts it
   setup         only install into .venv
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in less than two minutes
@@ -94,6 +96,18 @@ bench_setup() {
 }
 
 case "${1:-start}" in
+    backup | restore)
+        command=$1 arguments=()
+        shift
+        for argument in "$@"; do  # a file is meant where the user is, not here
+            case "$argument" in
+                -* | /*) arguments+=("$argument") ;;
+                *) arguments+=("$OLDPWD/$argument") ;;
+            esac
+        done
+        setup
+        exec .venv/bin/python -m launcher "$command" ${arguments[@]+"${arguments[@]}"}
+        ;;
     start | stop | reset | --no-tmux)
         setup
         exec .venv/bin/python -m launcher "${@:-start}"

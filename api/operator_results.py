@@ -169,7 +169,7 @@ class NetworkStatusResult(Result, frozen=True, kw_only=True):
 
 
 class WatchResult(Result, frozen=True, kw_only=True):
-    """Whether the status is told all the time."""
+    """Whether the status is shown continuously."""
 
     on: bool
     text: str
@@ -207,12 +207,12 @@ class WaitResult(Result, frozen=True, kw_only=True):
     nodes: list[int] | UnsetType = UNSET
     """Those that have applied the same."""
     applied: int | UnsetType = UNSET
-    """So many operations are applied by all of them."""
+    """The number of operations that all of them have applied."""
     digest: str | UnsetType = UNSET
     """Of what they have applied."""
     context: str | UnsetType = UNSET
     answers: int | UnsetType = UNSET
-    """So many there are to the last question of `context`."""
+    """The number of answers to the last question of `context`."""
     text: str
 
 
@@ -229,7 +229,7 @@ class NodeAnswerResult(Result, frozen=True):
 
 
 class LoadResult(Result, frozen=True, kw_only=True):
-    """So many operations were decided."""
+    """The number of operations that were decided."""
 
     node: int
     """The one that submitted them."""

@@ -29,7 +29,7 @@ class System(Startable, Protocol):
     processes: Processes
 
     async def channels(self, where: str, in_flight: int) -> Sequence[Channel]:
-        """For so many operations in flight; `where` as for `places`."""
+        """For a number of operations in flight; `where` as for `places`."""
 
 
 S = TypeVar("S", bound=Startable)
@@ -137,7 +137,7 @@ async def measure(system: System, cases: Sequence[tuple[str, int]], seconds: flo
 
 
 async def load(channels: Sequence[Channel], in_flight: int, seconds: float, used: Used) -> LoadSample:
-    """Keeps `in_flight` operations under way, shared evenly by the channels, for so many seconds, and until at least
+    """Keeps `in_flight` operations in flight, shared evenly by the channels, for so many seconds, and until at least
     one is acknowledged: without any there would be no latency and no cost. Raises TimeoutError if none ever is."""
     meter = begin(channels, in_flight)
     await asyncio.sleep(WARM_UP_S)
@@ -154,7 +154,7 @@ async def load(channels: Sequence[Channel], in_flight: int, seconds: float, used
 
 
 def begin(channels: Sequence[Channel], in_flight: int) -> Meter:
-    """Load that goes on until `drain`."""
+    """Load that continues until `drain`."""
     meter = Meter()
     for channel in channels:
         channel.start(meter, in_flight // len(channels))
@@ -171,7 +171,7 @@ def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[
 
 
 async def operations(channels: Sequence[Channel], in_flight: int, count: int) -> None:
-    """Has at least `count` operations carried out."""
+    """Completes at least `count` operations."""
     meter = begin(channels, in_flight)
     while meter.total < count:  # noqa: ASYNC110 - an event for each would be part of what is measured
         await asyncio.sleep(0.02)

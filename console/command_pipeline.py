@@ -10,10 +10,10 @@ from typing import Generic, Protocol, TypeVar
 
 from api.base import Failure, Result
 from api.errors import InvalidCommand
-from api.prompt import ExitCommand, ExitResult
+from api.prompt import ExitResult
 from console.command_table import CommandTable, Executor, TypedCommand
 from console.lines import Line
-from console.usage import MAX_WORD, UsageError, expectation
+from console.usage import EXIT, MAX_WORD, UsageError, expectation
 
 _AT_A_TIME = 256
 """The most answers written in one turn of the event loop."""
@@ -61,7 +61,7 @@ class _Pending:
 
 
 class CommandPipeline(Generic[E]):
-    """Takes lines, has the commands of `table` carried out by `executor`, and gives the answers to `writer`, who also
+    """Takes lines, has the commands of `table` run by `executor`, and gives the answers to `writer`, who also
     learns what a command is waiting for if it has no answer after `waiting_after` seconds."""
 
     def __init__(self, table: CommandTable[E], executor: E, writer: ResponseWriter, waiting_after: float) -> None:
@@ -99,7 +99,7 @@ class CommandPipeline(Generic[E]):
             else:
                 self._start(typed, 0, _done(failure))
         else:
-            if isinstance(typed.command, ExitCommand):
+            if typed.name == EXIT.name:
                 self._exit = typed
                 return False
             if typed.at_once:
@@ -144,9 +144,10 @@ class CommandPipeline(Generic[E]):
     def _submit(self, typed: TypedCommand) -> asyncio.Future[Result]:
         earlier = _nothing if self._last is None else self._last.until_answered
         try:
-            return asyncio.ensure_future(typed.run(self._executor, earlier))
+            result = typed.run(self._executor, earlier)
         except Exception as error:  # noqa: BLE001 - a bug in one command must not take the process down
             return _done(_failure(typed, error))
+        return result if isinstance(result, asyncio.Future) else asyncio.ensure_future(result)
 
     async def _answer_in_order(self) -> None:
         answered = 0

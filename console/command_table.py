@@ -23,14 +23,14 @@ Earlier: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Executor:
-    """Base of what carries out commands: the first argument of every entry's functions."""
+    """Base of executors of commands: the first argument of every entry's functions."""
 
     def fill(self, usage: Usage, rest: str) -> str:
         """`rest` of a line with the words filled in that this user may omit. May raise UsageError."""
         return rest
 
     def on_command(self, typed: TypedCommand) -> None:
-        """A command was typed and is about to be carried out."""
+        """A command was typed and is about to be run."""
 
     def waiting_for(self, typed: TypedCommand) -> str:
         """What a slow command is waiting for, for users."""
@@ -76,7 +76,7 @@ class Entry(msgspec.Struct, Generic[E, C, R], frozen=True):
     """Makes the command of the words that follow its name, as many as the usage says. Raises ValueError with a
     sentence for users. None: the words are the command's fields."""
     view: Callable[[C, R, Layout], str] = sentence
-    """A result for humans, if it is no failure."""
+    """A result as text, if it is not a failure."""
     complete: Callable[[E, Sequence[str]], Iterable[str]] = no_completion
     """What may follow these words, which follow the command's name."""
 
@@ -89,8 +89,8 @@ class Entry(msgspec.Struct, Generic[E, C, R], frozen=True):
 
 
 class TypedCommand(msgspec.Struct, frozen=True, gc=False):
-    """A command as it was typed on input line `line` (from 1); `name` is spelled canonically. A line that is no command
-    has neither `entry` nor `command`, and its first word as the name."""
+    """A command as it was typed on input line `line` (from 1); `name` is spelled canonically. A line that is not a
+    command has neither `entry` nor `command`, and its first word as the name."""
 
     line: int
     name: str
@@ -190,7 +190,7 @@ class CommandTable(Generic[E]):
             fields = msgspec.json.decode(text, type=dict[str, Any])
             name = fields.pop("command", None)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as wrong:
-            raise UsageError(f"the line begins like a JSON object, but is none: {wrong}") from None
+            raise UsageError(f"the line begins like a JSON object but is not valid JSON: {wrong}") from None
         if not isinstance(name, str):
             raise UsageError('a JSON object needs a "command", for example: {"command":"help"}')
         entry = self.find(name)

@@ -35,7 +35,7 @@ WAITING_AFTER = 2.0
 EXIT_WITHIN = 5.0
 """Seconds that `exit` and Ctrl-D wait for commands in progress."""
 READER_GONE = 1
-"""Exit code when nobody reads the output any more."""
+"""Exit code when the reader of the output is gone."""
 _FLUSH_WITHIN = 1.0
 _STATUS_EVERY = 0.25
 

@@ -24,7 +24,7 @@ class NotUnderstood(Busy):
 
 
 class OperationId(msgspec.Struct, frozen=True, gc=False):
-    """Names an operation for ever: the node that submitted it, that node's incarnation, and its number there."""
+    """The id of an operation: the node that submitted it, that node's incarnation, and its number there."""
 
     node: int
     incarnation: int
@@ -64,13 +64,13 @@ class EngineStatus(msgspec.Struct, frozen=True):
 
 
 class EngineListener(Protocol):
-    """What an engine tells. Called in the midst of its work: must be quick and never raise."""
+    """An engine's events. Called in the midst of its work: handlers must be quick and never raise."""
 
     def on_applied(self, applied: AppliedOperation) -> None:
         """An operation was applied; in order of positions."""
 
     def on_outcome_unknown(self, ticket: int) -> None:
-        """An operation that was submitted here may or may not take effect; nothing more will be heard of it."""
+        """An operation that was submitted here may or may not take effect; nothing more will be reported about it."""
 
     def on_installed(self) -> None:
         """A snapshot replaced the store: its operations were applied without events."""
@@ -124,4 +124,4 @@ class Engine(Protocol):
         """Sends something small to another node, outside the log; it may be lost."""
 
     def close(self) -> Awaitable[None]:
-        """Stores what is under way. What becomes of undecided operations is told as unknown."""
+        """Stores what is in progress. The outcome of undecided operations is reported as unknown."""

@@ -46,7 +46,7 @@ class Receiver(Protocol):
 
 
 class Network:
-    """The driver's Transport, and what its node's link tells. `start` before anything arrives."""
+    """The driver's Transport, and the handler of its link's events. `start` before anything arrives."""
 
     def __init__(self, make_link: LinkFactory) -> None:
         self._link = make_link(events=self)

@@ -137,7 +137,7 @@ class PaxosEngine:
         """From now on `observer` sees what the driver does; nobody, if None."""
         self._driver.observer = observer
 
-    # ---- What the driver tells
+    # ---- Events from the driver
 
     def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
         operation, position = applied.operation, applied.position

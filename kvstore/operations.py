@@ -156,6 +156,17 @@ StoreOperation: TypeAlias = (
     Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
 )
 
+ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry))
+"""Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
+another kind takes isinstance 0.2 us to find out, and a look-up a tenth of that."""
+CREATING: Final[frozenset[type]] = frozenset((Create, Import))
+"""Kinds that make a conversation."""
+RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer))
+"""Kinds that bring what an LLM said."""
+_NAMES: Final[dict[type, str]] = {
+    **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll"
+}
+
 OPERATIONS_VERSION: Final = 1
 """Which operations this release understands: grows with every new kind, and with every change of what one means."""
 
@@ -187,7 +198,7 @@ def encode(operation: StoreOperation) -> bytes:
 
 def name(operation: StoreOperation) -> str:
     """As users know it: create, query, ..."""
-    return "poll" if isinstance(operation, StartPoll) else type(operation).__name__.lower()
+    return _NAMES[type(operation)]
 
 
 def not_understood(operation: StoreOperation, versions: Mapping[int, int]) -> str | None:

@@ -11,6 +11,7 @@ import msgspec
 from kvstore import rows
 from kvstore.conversation import MAX_BALLOT, Conversation, Kind, Poll, Response, State, Turn, Vote
 from kvstore.operations import (
+    RESPONDING,
     Answer,
     Ask,
     Cancel,
@@ -123,6 +124,12 @@ class Store:
         self._unsaved.clear()
         return changed
 
+    def snapshot(self) -> list[tuple[bytes, bytes]]:
+        """Everything, sorted by key, as `load` takes it."""
+        keys = (row_key for conversation in self._by_index for row_key in rows.row_keys(conversation))
+        found = ((rows.key(row_key), self._value(row_key)) for row_key in keys)
+        return [(key, content) for key, content in found if content is not None]
+
     def _hash_row(self, row_key: rows.RowKey, key: bytes, content: bytes | None) -> None:
         new = 0
         if content is not None:
@@ -160,7 +167,7 @@ class Store:
         conversation = self._conversations[operation.context]
         if turn is None:
             conversation.at = operation.at
-        elif not isinstance(operation, (Candidate, Answer)):  # those date the response
+        elif type(operation) not in RESPONDING:  # those date the response
             conversation.turns[turn - 1].at = operation.at
 
     def _find(self, context: str) -> Conversation:

@@ -21,8 +21,8 @@ ALL = "all"
 EXPECTED = "type  2: create c1  for node 2,  net: failNode 3  for the network,  all: status  for all nodes; exit leaves"
 
 _MARK = "(the-end-of-the-input)"
-"""Typed after everything else. The network repeats it when it has carried out all that it was told; to nodes it is a
-command that they do not know, which they answer after all others."""
+"""Typed after everything else. The network repeats it when it has run all its commands; to nodes it is an unknown
+command, which they answer after all others."""
 _FAILURE = re.compile(r"line \d+: error: ")
 """How the answer to a failed command begins."""
 _COLOURS = ("36", "32", "33", "34", "35", "31")

@@ -63,7 +63,7 @@ def _cannot_listen(config: Config, error: OSError) -> str:
     host, port = config.orchestrator.host, config.orchestrator.port
     if error.errno == errno.EADDRINUSE:
         return (
-            f"port {port} on {host} is in use by another program, perhaps this cluster's own network: stop that "
+            f"port {port} on {host} is in use by another program, perhaps this cluster's own network: stop it "
             f'one, or set another "orchestrator": {{"port": ...}} in {config.path}'
         )
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)

@@ -50,7 +50,7 @@ HAND_OVER_S = 5.0
 
 
 def run(config: Config, number: int, *, as_json: bool, background: bool) -> int:
-    """Until the user leaves or a signal comes; in the background, until a signal. Returns the exit code."""
+    """Runs until the user leaves or a signal arrives; in the background, until a signal. Returns the exit code."""
     try:
         database = open_database(config, number, background)
     except StorageError as error:
@@ -63,7 +63,7 @@ def run(config: Config, number: int, *, as_json: bool, background: bool) -> int:
 
 
 def open_database(config: Config, number: int, background: bool) -> Database:
-    """Opens the node's disk. A background process that holds it is asked to leave, unless this one is one too. Raises
+    """Opens the node's disk. A background process that holds it is asked to exit, unless this one is one too. Raises
     StorageError."""
     path = config.data_dir / f"node-{number}.db"
     deadline = time.monotonic() + HAND_OVER_S
@@ -71,7 +71,8 @@ def open_database(config: Config, number: int, background: bool) -> Database:
     while True:
         try:
             return Database.open(
-                path, config.cluster, number, time.time_ns() // 1000, background=background, replace_damaged=True
+                path, config.cluster, number, time.time_ns() // 1000, background=background,
+                replace_damaged=len(config.nodes) > 1,  # with one node, there is nobody to get the conversations from
             )
         except StorageLocked as locked:
             if background or not locked.background or locked.os_pid is None or time.monotonic() > deadline:
@@ -168,6 +169,6 @@ async def _converse(console: Console, prompt: NodeExecutor) -> int:
 
 
 async def _wait_for_ever() -> int:
-    """Nobody types in the background."""
+    """A background node has no prompt."""
     await asyncio.Event().wait()
     return 0

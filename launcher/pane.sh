@@ -12,7 +12,7 @@ while :; do
     "$@"
     code=$?
     stty sane 2>/dev/null
-    # Below is the dead process's status line, which is no longer true.
+    # Below is the dead process's status line, which is out of date.
     printf '\033[?2004l\033[?25h\033[0m\r\033[J\n'
     if [ "$code" -gt 128 ]; then
         printf '%s has crashed (signal %s).\n%s\n' "$who" "$((code - 128))" "$back"

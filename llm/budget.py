@@ -26,7 +26,7 @@ class Trimmed(NamedTuple):
 
 
 def prompt_tokens(settings: LlmSettings) -> int | None:
-    """How long a prompt may be; None if there is no bound."""
+    """Tokens of a prompt; None if there is no limit."""
     provider = registry.find(choose(settings).provider)
     context = settings.context_tokens or provider.context_tokens
     if context is None:
@@ -35,7 +35,7 @@ def prompt_tokens(settings: LlmSettings) -> int | None:
 
 
 def trim_limit(settings: LlmSettings) -> int | None:
-    """To what `trim` must cut; None if there is no bound, or if the provider does better than an estimate."""
+    """The limit for `trim`; None if there is none, or if the provider counts better than an estimate."""
     if settings.context_tokens is None and registry.find(choose(settings).provider).trims_history:
         return None
     return prompt_tokens(settings)

@@ -91,7 +91,7 @@ class ResponseCollector:
                 self._chars += len(part.text)
 
     def answer(self, *, streamed: bool) -> Answer:
-        """All that was collected. Raises ProviderError if that is no answer, or not all of one: a stream that was cut
+        """The complete answer. Raises ProviderError if it is missing or incomplete: a stream that was cut
         looks like one that has ended, except for the finish reason, which only a complete one has."""
         text, model = "".join(self._texts), self._model
         if not self._candidates:

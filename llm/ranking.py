@@ -19,7 +19,7 @@ _TASK = "Rank these answers to the question below from best to worst."
 _READ = 4000
 """Characters at the end of a reply that are searched for a ranking."""
 _FILLING = ("answer", "then", "and")
-"""Words that are allowed between the letters."""
+"""Words that may occur between the letters."""
 
 
 def ranking_ballot(

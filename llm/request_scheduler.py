@@ -200,7 +200,7 @@ class RequestScheduler:
         self._run_waiting()
         try:
             self._done(request, outcome)
-        except Exception:  # noqa: BLE001 - the caller's fault must not vanish in a task that nobody awaits
+        except Exception:  # noqa: BLE001 - a bug of the caller must not vanish in a task that nothing awaits
             _log.exception("the outcome of %s was not handled", request.key)
 
     async def _metered(self, request: Request) -> Reply:

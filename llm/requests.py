@@ -59,7 +59,7 @@ def pending_in(conversation: Conversation, node: int, view: View) -> Request | N
     """What `node` has to ask for this conversation: a candidate for an open query, then a ranking if the nodes are to
     choose; or the answer to an open ask, if it is the responder.
 
-    A response that says why there is no answer counts too: it is not asked again and again.
+    A response that says why there is no answer completes the request too: it is not retried automatically.
     """
     number = conversation.open_turn
     if number is None:
@@ -102,7 +102,7 @@ def fate(request: Request, conversation: Conversation | None, node: int, view: V
 
 def responder(turn: Turn, node: int, view: View) -> int | None:
     """Who is to answer an open ask, as `node` sees it: the leader; once its LLM has failed, the first of the other live
-    nodes whose LLM has not. None if there is no leader, or nobody left.
+    nodes whose LLM has not. None if there is no leader, or no such node.
 
     If nodes disagree on this, two may ask; the answer that is decided first counts.
     """

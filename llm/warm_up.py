@@ -1,4 +1,4 @@
-"""What would delay a node's first request is done early, when nobody waits for it."""
+"""Does slow one-time work early, while nothing waits for it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def plain(text: str, *secrets: str | None) -> str:
 
 
 def valid(text: str) -> str:
-    """Without half characters and surrounding white space."""
+    """Without lone surrogates and surrounding white space."""
     return text.encode(errors="replace").decode().strip()
 
 

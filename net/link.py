@@ -82,7 +82,7 @@ class NodeLink:
         random: Random | None = None,
         crash: Callable[[], None] = die,
     ) -> None:
-        """`incarnation` tells this run of the node from its earlier ones; `crash` is what `failNode` does to it."""
+        """`incarnation` distinguishes this run of the node from earlier ones; `crash` carries out `failNode`."""
         self.node = node
         self.traffic = LinkTraffic()
         self.problem: str | None = None
@@ -220,7 +220,7 @@ class NodeLink:
         return connection
 
     def _refused(self, code: Refusal, reason: str) -> float:
-        """Reports it unless it may pass by itself; returns the seconds to wait at least."""
+        """Reports it unless it may be temporary; returns the minimum seconds to wait."""
         now = asyncio.get_running_loop().time()
         if code is Refusal.DUPLICATE:
             if self._duplicate_since is None:

@@ -18,7 +18,7 @@ from orchestrator.errors import CommandError
 LOAD = "load"
 """The conversation that `load` creates repeatedly: all but the first are refused, but decided all the same."""
 MAX_UNANSWERED = 4096
-"""So many commands of `load` may be under way at once."""
+"""The most commands of `load` in flight at once."""
 
 
 class NodeUnreachable(CommandError):

@@ -40,7 +40,7 @@ class NodeNumbers:
         self._find_leader = find_leader
 
     def check(self, command: object) -> None:
-        """Raises InvalidCommand if the command makes no sense for these nodes, whoever leads."""
+        """Raises InvalidCommand if the command is invalid for these nodes, whichever leads."""
         match command:
             case FailLinkCommand() | FixLinkCommand():
                 self._check_link(command.link)

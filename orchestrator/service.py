@@ -132,7 +132,7 @@ class Orchestrator:
             self.numbers.all, self.relay, self._rates, paused, self._links.last_seed, self._timers.running()
         )
 
-    # ---- What the relay tells
+    # ---- Events from the relay
 
     def on_node_up(self, node: int) -> None:
         self._emit(NodeUpEvent(node))

@@ -135,7 +135,7 @@ class Waiting:
         except NodeUnreachable:
             return None
         if view.get("stale"):
-            return None  # cut off for a moment: it may not have heard of the conversation yet
+            return None  # cut off for a moment: it may not know the conversation yet
         if not view.get("ok"):
             raise CommandError(f"node {node}: {view.get('error')}")
         candidates: dict[str, Any] = view["turns"][-1]["candidates"] if view["turns"] else {}

@@ -6,6 +6,8 @@ It is bounded and kept only in memory: the log itself is compacted, and the stor
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -38,6 +40,32 @@ class LoggedOperation(msgspec.Struct, frozen=True, gc=False):
     """Why it was refused."""
 
 
+_Details: TypeAlias = tuple[int | None, str]
+"""`node` and `text` of an operation."""
+
+
+def _no_details(operation: object) -> _Details:
+    return None, ""
+
+
+def _question(operation: Query | Ask) -> _Details:
+    return None, operation.text
+
+
+def _response(operation: Candidate | Answer) -> _Details:
+    return operation.node, operation.text or operation.error or ""
+
+
+def _about_node(operation: Choose | Ranking | Retry) -> _Details:
+    return operation.node, ""
+
+
+_DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
+    Query: _question, Ask: _question, Candidate: _response, Answer: _response, Choose: _about_node,
+    Ranking: _about_node, Retry: _about_node,
+}
+
+
 class AppliedLog:
     """The last operations, the newest last."""
 
@@ -47,18 +75,11 @@ class AppliedLog:
     def add(self, applied: AppliedOperation) -> None:
         outcome = applied.outcome
         operation = outcome.operation
-        node: int | None = None
-        text = ""
-        if isinstance(operation, (Query, Ask)):
-            text = operation.text[:_EXCERPT]
-        elif isinstance(operation, (Candidate, Answer)):
-            node, text = operation.node, (operation.text or operation.error or "")[:_EXCERPT]
-        elif isinstance(operation, (Choose, Ranking, Retry)):
-            node = operation.node
+        node, text = _DETAILS.get(type(operation), _no_details)(operation)
         self._operations.append(LoggedOperation(
             applied.position, applied.ballot, applied.id, None if operation is None else seconds(operation.at),
-            "unknown" if operation is None else operation_name(operation), outcome.context, outcome.turn, node, text,
-            outcome.error,
+            "unknown" if operation is None else operation_name(operation), outcome.context, outcome.turn, node,
+            text[:_EXCERPT], outcome.error,
         ))
 
     def last(self, count: int) -> list[LoggedOperation]:

@@ -1,6 +1,6 @@
-"""What a node explains of itself, for those who listen: `explain on` in any of its sessions.
+"""A node's explanations, for its listeners: `explain on` in any of its sessions.
 
-While nobody listens nobody observes the engine, and it costs nothing.
+Without listeners the engine is not observed, and there is no cost.
 """
 
 from __future__ import annotations

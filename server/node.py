@@ -20,7 +20,7 @@ from server.responder import Done, Responder
 from server.session import Explanations, Session
 
 MakeScheduler: TypeAlias = Callable[[Done, Callable[[Request, int], None]], RequestScheduler]
-"""Gets who is to be told what comes of each request, and how far the LLM is with it."""
+"""Gets the callbacks for each request's outcome, and for the LLM's progress with it."""
 
 
 class NodeService:
@@ -55,7 +55,7 @@ class NodeService:
         self._responding = asyncio.create_task(self._responder.run())
 
     async def close(self) -> None:
-        """Stores what is under way."""
+        """Stores what is in progress."""
         if self._responding is not None:
             self._responding.cancel()
             await asyncio.wait([self._responding])
@@ -97,7 +97,7 @@ class NodeService:
         for session in self._sessions:
             session.on_progress(node, hint.context, hint.turn, hint.pieces)
 
-    # ---- What the engine tells
+    # ---- Events from the engine
 
     def on_applied(self, applied: AppliedOperation) -> None:
         self._applied_log.add(applied)
@@ -105,7 +105,8 @@ class NodeService:
             self._hints.on_applied(applied)
             for session in list(self._sessions):
                 session.on_applied(applied)
-                self._forget_if_over(session)
+                if session.closed:
+                    self._forget_if_over(session)
         self._responder.on_applied(applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from engine.interface import AppliedOperation
-from kvstore.operations import Ask, Query, Retry
+from kvstore.operations import ASKING
 from llm.requests import Request
 
 EVERY_S = 0.5
@@ -61,9 +61,9 @@ class ProgressHints:
 
     def on_applied(self, applied: AppliedOperation) -> None:
         """To be called before anybody acts on the operation."""
-        outcome = applied.outcome
-        if outcome.ok and isinstance(outcome.operation, (Query, Ask, Retry)) and outcome.turn is not None:
-            key = outcome.operation.context, outcome.turn
+        outcome, operation = applied.outcome, applied.outcome.operation
+        if outcome.ok and operation is not None and type(operation) in ASKING and outcome.turn is not None:
+            key = operation.context, outcome.turn
             self._asked_at[key] = applied.id.node
             self._asked_at.move_to_end(key)
             self._sent.pop(key, None)

@@ -41,7 +41,7 @@ Done: TypeAlias = Callable[[Request, Reply | ProviderError], None]
 
 
 class Responder:
-    """At node `number`. `make_scheduler` gets the callback for what comes of each request. `poll_s`: a poll ends
+    """At node `number`. `make_scheduler` gets the callback for each request's outcome. `poll_s`: a poll ends
     without the nodes that have not voted after this many seconds."""
 
     def __init__(

@@ -64,7 +64,7 @@ class _File(msgspec.Struct):
 def write(conversation: Conversation, target: str, force: bool) -> Path:
     """Writes a conversation to the file `target`, as its suffix says, whole or not at all; returns its
     absolute path. Raises TransferError."""
-    path = _path(target)
+    path = path_of(target)
     suffix = path.suffix.lower()
     if suffix in _MARKDOWN:
         content = to_markdown(conversation)
@@ -85,7 +85,7 @@ def write(conversation: Conversation, target: str, force: bool) -> Path:
 
 def read(source: str, context: str | None, chosen_only: bool = False) -> Wanted:
     """Reads an export; its conversation gets the name `context` instead of its own. Raises TransferError."""
-    path = _path(source)
+    path = path_of(source)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -180,7 +180,8 @@ def _escape(match: re.Match[str]) -> str:
     return match.group() if match.group() in "\n\t" else json.dumps(match.group())[1:-1]
 
 
-def _path(name: str) -> Path:
+def path_of(name: str) -> Path:
+    """The absolute path of a file that a user names. Raises TransferError."""
     try:
         if "\0" in name:
             raise ValueError("it contains a NUL")

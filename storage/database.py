@@ -17,13 +17,13 @@ from typing import Final
 import msgspec
 
 from paxos.messages import Entry, Snapshot
-from paxos.output import Durable, Persist
+from paxos.output import Durable, Persist, VoterStatus
 from storage.errors import StorageDamaged, StorageError, explain
 from storage.inspection import APPLICATION_ID, VERSION, is_new, make_folder, sync_folder
 from storage.lock import Lock
 from storage.migration import OLD_VERSION, migrate
 from storage.records import Compaction, Record
-from storage.set_aside import set_aside
+from storage.set_aside import had_damage, set_aside
 from storage.tables import (
     TABLES,
     State,
@@ -203,7 +203,9 @@ def _create(path: Path, cluster: str, pid: int) -> None:
         making.with_name(making.name + suffix).unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(making, isolation_level=None)) as connection:
         _run(connection, _SCHEMA)
-        state = State(cluster=cluster, pid=pid, identity=secrets.randbelow(2**63 - 1) + 1, incarnation=0)
+        status = VoterStatus.LEARNER if had_damage(path) else VoterStatus.NEW
+        identity = secrets.randbelow(2**63 - 1) + 1
+        state = State(cluster=cluster, pid=pid, identity=identity, incarnation=0, standing=status)
         write_state(connection, msgspec.to_builtins(state))
         # The switch to WAL belongs here: a crash within it leaves a file that has to be repaired by writing to it.
         _run(connection, ("COMMIT", "PRAGMA journal_mode = WAL"))

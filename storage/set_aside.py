@@ -1,5 +1,6 @@
 """A damaged file is kept, under a name that nobody opens, and the node begins with a new disk, as if it had lost its
-own: what it promised may be lost with the damage, and a new disk does not vote before the others have admitted it."""
+own: what it promised may be lost with the damage. The new disk knows that it is not the first one: it never founds a
+cluster, however many disks are damaged at once."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from storage.inspection import sync_folder
 
+_MARK = ".damaged-"
 _SUFFIXES = ("", "-wal", "-journal", "-shm")
 """The file itself goes first: a crash on the way then leaves a log without its file, which is damage, too. The other
 way round it would leave a file that has silently lost its log."""
@@ -27,8 +29,13 @@ def set_aside(path: Path) -> Path:
     return kept
 
 
+def had_damage(path: Path) -> bool:
+    """Whether a file that was at `path` has been set aside."""
+    return any(sibling.name.startswith(f"{path.name}{_MARK}") for sibling in path.parent.iterdir())
+
+
 def _kept(path: Path, number: int) -> Path:
-    return _with_suffix(path, f".damaged-{number}")
+    return _with_suffix(path, f"{_MARK}{number}")
 
 
 def _with_suffix(path: Path, suffix: str) -> Path:

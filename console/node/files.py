@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from api.base import Failure
-from api.node_commands import ExportCommand, ImportCommand
-from api.node_results import ExportResult, ImportResult
+from api.node_commands import BackupCommand, ExportCommand, ImportCommand
+from api.node_results import BackupResult, ExportResult, ImportResult
 from console.command_table import Earlier, Entry, in_order
 from console.layout import Layout
 from console.node.executor import NodeExecutor, conversations
@@ -61,8 +61,8 @@ async def _read_in(executor: NodeExecutor, command: ImportCommand, earlier: Earl
 
 
 def _view_import(command: ImportCommand, result: ImportResult, layout: Layout) -> str:
-    numbers = ", ".join(map(str, result.given_up))
-    cancelled = f"; open when exported, now cancelled: {numbers}" if numbers else ""
+    turns = ", ".join(map(str, result.given_up))
+    cancelled = f"; open when exported, now cancelled: {turns}" if turns else ""
     return layout.text(f"{result.context}: {questions(result.turns)} imported{cancelled}")
 
 
@@ -76,4 +76,31 @@ IMPORT = Entry[NodeExecutor, ImportCommand, ImportResult](
     _import,
     _parse_import,
     _view_import,
+)
+
+
+def _parse_backup(words: list[str]) -> BackupCommand:
+    """The name of a file may have spaces."""
+    file = " ".join(word for word in words[0].split(" ") if word != FORCE).strip()
+    if not file:
+        raise ValueError("the file has no name")
+    return BackupCommand(file, FORCE in words[0].split())
+
+
+def _view_backup(command: BackupCommand, result: BackupResult, layout: Layout) -> str:
+    count = result.conversations
+    stale = "; no majority was reachable: what others decided meanwhile may be missing" if result.stale else ""
+    return layout.text(f"{count} conversation{'' if count == 1 else 's'} written to {result.file}{stale}")
+
+
+BACKUP = Entry[NodeExecutor, BackupCommand, BackupResult](
+    Usage(
+        "backup", f"FILE [{FORCE}]", "write all conversations to a file", "backup demo.backup", 1, 1, text=True,
+        details=f"Everything, up to date, as one file: `./run.sh restore FILE` makes a new cluster of it. Does not "
+        f"overwrite a file without {FORCE}. `./run.sh backup FILE` does the same at any node that runs.",
+    ),
+    BackupCommand,
+    in_order(lambda executor, command: executor.session.backup(command)),
+    _parse_backup,
+    _view_backup,
 )

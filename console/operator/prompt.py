@@ -1,4 +1,4 @@
-"""The operator's side of the console: who carries out the table's commands, and what stands under the prompt."""
+"""The operator's side of the console: the executor of the table's commands, and the status under the prompt."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ ENTRIES = [
         Usage(
             "script", "FILE", "run the commands in a file", "script failover", 1, 1, text=True,
             shows_progress=True,
-            details="A file, or the name of one in scenarios/. One command per line; # begins a comment; $N is a word "
+            details="A file, or the name of one in scenarios/. One command per line, # begins a comment, $N is a word "
             "that is new in every run. If any line is invalid, no command is run; a command that fails ends the "
             "script, as does stop.",
         ),
@@ -237,7 +237,7 @@ ENTRIES = [
     _entry(
         Usage(
             "load", "COUNT [N]", "have node N get COUNT operations decided", "load 2000", 1, 2,
-            details="Without N, at the leader. Each operation creates the conversation load; all but the first are "
+            details="Without N, at the leader. Each operation creates the conversation load: all but the first are "
             "refused, but decided all the same.",
         ),
         commands.LoadCommand, parsing.load,

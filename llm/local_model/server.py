@@ -20,7 +20,7 @@ from typing import Any
 from llm.local_model.rendezvous import Address, ServerRendezvous
 
 SLOTS = 5
-"""Prompts that are answered at once: one for each node of the usual cluster. More are queued."""
+"""Prompts that are processed concurrently: one for each node of a typical cluster. More are queued."""
 CONTEXT_TOKENS = 4096
 """The context of each slot, for prompt and answer."""
 
@@ -99,7 +99,7 @@ def watch(
     every_s: float = 1, idle_s: float = 60, gone_s: float = 3,
 ) -> None:
     """Returns when the server should exit, with its address withdrawn: when it had no work for `idle_s`, no users for
-    `gone_s`, or when its directory is gone or another server's. Looks `every_s`."""
+    `gone_s`, or when its directory is gone or another server's. Checks every `every_s` seconds."""
     last_activity = ""
     last_use = last_user = time.monotonic()
     while True:

@@ -24,11 +24,11 @@ class Admission:
         self._nodes = list(nodes)
 
     def challenge(self, nonce: bytes) -> Challenge:
-        """The first word to whoever connects."""
+        """The first message to a new connection."""
         return Challenge(nonce, self._cluster, authenticate=self._secret is not None)
 
     def objection(self, connection: Connection, hello: Hello, member: Connection | None) -> tuple[Refusal, str] | None:
-        """Why this node may not come in, for both sides to read; None if it may. `member` is who has its number now."""
+        """Why this node is refused, as a sentence; None if it is accepted. `member` has its number now."""
         node = hello.node
         if hello.version != VERSION:
             mine = f"this orchestrator speaks version {VERSION}"

@@ -1,4 +1,4 @@
-"""The relay: every message between two nodes passes through here, and faults are made here on purpose.
+"""The relay: every message between two nodes passes through here, and faults are injected here.
 
 A connection is a *stranger* until it has said, and proved, which node it is, and again when it is refused; then it is
 a *member*. This module knows who is connected; admission.py checks handshakes, router.py passes frames on.
@@ -24,7 +24,7 @@ in even while somebody opens connections without end."""
 
 
 class RelayListener(Protocol):
-    """Who learns what happens at the relay, as it happens."""
+    """Receives the relay's events as they happen."""
 
     def on_node_up(self, node: int) -> None: ...
     def on_node_down(self, node: int) -> None: ...
@@ -71,7 +71,7 @@ class Relay:
         if self._server is not None:
             await self._server.wait_closed()
 
-    # ---- What is known of nodes
+    # ---- State of the nodes
 
     def is_up(self, node: int) -> bool:
         return node in self._members
@@ -123,7 +123,7 @@ class Relay:
             member.send(Crash())
             member.flush()
 
-    # ---- What connections tell
+    # ---- Events from connections
 
     def challenge(self, nonce: bytes) -> Challenge:
         return self._admission.challenge(nonce)
@@ -188,7 +188,7 @@ class Relay:
         self._notify()
 
     def _tell_peers(self, about: int, message: FromOrchestrator, still_true: Callable[[], bool]) -> None:
-        """As if `about` had sent it: through failed links nothing is heard, not even a hang-up."""
+        """As if `about` had sent it: through failed links nothing is heard, not even a disconnect."""
 
         def tell(node: int) -> None:
             member = self._members.get(node)

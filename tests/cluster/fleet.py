@@ -30,7 +30,7 @@ class Child:
 
     def __init__(self, name: str, arguments: list[str], folder: Path, problems: list[str]) -> None:
         self.name = name
-        self.life = 0
+        self.incarnation = 0
         self.up = asyncio.Event()
         """It has reported that it is ready, and has not exited since."""
         self.prompt: Talk | None = None
@@ -56,7 +56,7 @@ class Child:
 
     async def start(self) -> bool:
         """Returns when it is ready (True) or has exited."""
-        self.life += 1
+        self.incarnation += 1
         self.doomed, self.last_words, self.code = False, "", None
         self._ready = asyncio.Event()
         with self._err.open("ab") as errors:
@@ -108,7 +108,8 @@ class Child:
         self.up.clear()
         self.code = code
         if not self.doomed:
-            self._problems.append(f"{self.name} (run {self.life}) exited by itself with code {code}; see {self._err}")
+            which = f"{self.name} (run {self.incarnation})"
+            self._problems.append(f"{which} exited by itself with code {code}; see {self._err}")
 
     def _on_event(self, line: bytes) -> None:
         event = msgspec.json.decode(line)
@@ -116,7 +117,7 @@ class Child:
         if kind not in _KEPT_EVENTS:
             return
         with self._out.open("ab") as out:
-            out.write(f"{time.monotonic():.3f} life {self.life} ".encode() + line)
+            out.write(f"{time.monotonic():.3f} incarnation {self.incarnation} ".encode() + line)
         if kind == "ready":
             self.up.set()
             self._ready.set()

@@ -28,7 +28,7 @@ class Nemesis:
         self.injected: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         """Faults whose victims, or whose operator, were already down."""
-        self.diary: list[tuple[float, float, Fault]] = []
+        self.faults: list[tuple[float, float, Fault]] = []
         """Those that were injected: begin and end (monotonic times)."""
         self._fleet = fleet
         self._small = small
@@ -78,7 +78,7 @@ class Nemesis:
                 done = await self._operate(fault)
         (self.injected if done else self.left_out)[fault.kind] += 1
         if done:
-            self.diary.append((began, time.monotonic(), fault))
+            self.faults.append((began, time.monotonic(), fault))
 
     def _victims(self, fault: Fault) -> list[Member]:
         numbers = {self._fleet.leader if node == LEADER else node for node in fault.nodes}
@@ -117,16 +117,17 @@ class Nemesis:
     async def _pause(self, members: Sequence[Member], seconds: float) -> bool:
         if len(members) == 1:
             await self._free(members[0])
-        lives = {member: member.life for member in members if member.running and member not in self._taken}
-        self._paused.update(lives)
-        for member in lives:
+        running = [member for member in members if member.running and member not in self._taken]
+        incarnations = {member: member.incarnation for member in running}
+        self._paused.update(incarnations)
+        for member in incarnations:
             member.signal(signal.SIGSTOP)
         await asyncio.sleep(seconds)
-        for member, life in lives.items():
-            if member.life == life:  # else it was killed and restarted meanwhile
+        for member, incarnation in incarnations.items():
+            if member.incarnation == incarnation:  # else it was killed and restarted meanwhile
                 member.signal(signal.SIGCONT)
-        self._paused.difference_update(lives)
-        return bool(lives)
+        self._paused.difference_update(incarnations)
+        return bool(incarnations)
 
     async def _fill(self, member: Member, disk: FullDisk | None, seconds: float) -> bool:
         """The node must stop with a reason, and restart when there is space."""
@@ -136,12 +137,12 @@ class Nemesis:
             return False
         self._taken.add(member)
         member.doomed = True
-        life = member.life
+        incarnation = member.incarnation
         await asyncio.to_thread(disk.fill, member.process_id)
         stopped = await member.gone(NOTICED_S)
         if stopped and (member.code != 1 or any(words not in member.last_words for words in _CLEAR_WORDS)):
             self._fleet.problems.append(
-                f"{member.name} (run {life}) on a full disk exited with code {member.code} and the message "
+                f"{member.name} (run {incarnation}) on a full disk exited with code {member.code} and the message "
                 f"'{member.last_words}'"
             )
         await asyncio.sleep(seconds)

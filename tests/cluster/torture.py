@@ -44,7 +44,7 @@ class Outcome(msgspec.Struct):
     left_out: Counter[str]
     counts: Counter[str]
     history: list[Call]
-    diary: list[tuple[float, float, Fault]]
+    faults: list[tuple[float, float, Fault]]
     problems: list[str]
     folder: Path
     verdict: str = "not judged"
@@ -73,7 +73,7 @@ class Outcome(msgspec.Struct):
 
     def _during(self, begin: float, end: float) -> str:
         """The faults injected during the run."""
-        return ", ".join(fault.kind for a, b, fault in self.diary if a < end and begin < b) or "no fault"
+        return ", ".join(fault.kind for a, b, fault in self.faults if a < end and begin < b) or "no fault"
 
 
 async def attack(seed: int, seconds: float, folder: Path) -> Outcome:
@@ -90,12 +90,12 @@ async def attack(seed: int, seconds: float, folder: Path) -> Outcome:
         problems += fleet.problems + _tracebacks(folder)
     finally:
         await fleet.close()
-        (folder / "diary.txt").write_text("".join(f"{a:.3f} to {b:.3f}: {fault}\n" for a, b, fault in nemesis.diary))
+        (folder / "faults.txt").write_text("".join(f"{a:.3f} to {b:.3f}: {fault}\n" for a, b, fault in nemesis.faults))
         dump(crowd.history(), folder / "history.jsonl")
         if small is not None:
             small.unmount()
     outcome = Outcome(
-        seed, nemesis.injected, nemesis.left_out, crowd.counts, crowd.history(), nemesis.diary, problems, folder
+        seed, nemesis.injected, nemesis.left_out, crowd.counts, crowd.history(), nemesis.faults, problems, folder
     )
     verdict = await asyncio.to_thread(linearizable, outcome.history)
     outcome.verdict = str(verdict)

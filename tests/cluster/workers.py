@@ -173,7 +173,7 @@ class User:
         while not self._crowd.stopping.is_set():
             talk = await self._sit_down()
             if talk is not None:
-                await self._work(talk, f"n{self._member.pid}.{self._member.life} u{self._number}")
+                await self._work(talk, f"n{self._member.pid}.{self._member.incarnation} u{self._number}")
                 if self._number:
                     await talk.close()
 

@@ -29,6 +29,7 @@ from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
 from tests.simulation import scenes_proposing as proposing
+from tests.simulation import scenes_storage as storing
 from tests.simulation import scenes_using as using
 
 STORIES: dict[str, Callable[[], None]] = {
@@ -88,6 +89,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "driver-drops-unknown-outcomes": driving.told_although_in_a_snapshot,
     "driver-cuts-behind-what-is-applied": driving.slow_compaction,
     "driver-gives-up-a-snapshot": driving.unreadable_snapshot,
+    "driver-serves-on-after-damage": driving.damaged_snapshot,
     "driver-moves-after-it-stopped": driving.leaves_with_writes_under_way,
     "commit-acknowledged-though-it-failed": driving.disk_fails_while_more_waits,
     "commit-goes-on-after-a-failure": driving.disk_fails_while_more_waits,
@@ -105,5 +107,13 @@ STORIES: dict[str, Callable[[], None]] = {
     "ranked-when-over": around.called_off,
     "called-off-at-the-llm": around.called_off,
     "commit-read-overtakes": driving.passes_on_what_it_has_not_stored,
+    "disk-checksums-ignored": storing.changed_bytes,
+    "disk-index-not-checked": storing.changed_bytes,
+    "disk-missing-rows-made-up": storing.lost_row,
+    "disk-damaged-log-cut": storing.damaged_write_ahead_log,
+    "disk-damaged-log-header-trusted": storing.damaged_write_ahead_log,
+    "disk-damaged-file-deleted": storing.damaged_disk_replaced,
+    "disk-replacement-may-found": storing.damaged_disk_replaced,
+    "restored-without-identities": storing.restored_disks,
 }
 """By mutant."""

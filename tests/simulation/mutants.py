@@ -1,4 +1,4 @@
-"""Classic mistakes in consensus code, put into a copy of the core, its driver and its group commit: whoever trusts the
+"""Classic mistakes in consensus code, put into a copy of the core, its driver and its disk: whoever trusts the
 checkers should know that they see them. The mutants are written down in mutants.txt, like patches. A patch must fit
 exactly once: a refactoring that makes a mutant meaningless is detected.
 

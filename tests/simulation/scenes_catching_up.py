@@ -8,7 +8,7 @@ from tests.simulation.world import Node
 
 NAMES = tuple("abcdefghijklmnopqrstuvwxyz")
 TURN_S = 0.4
-"""For so long only one of two refuses. In that time four pieces of a snapshot can come."""
+"""How long only one of two refuses. Four pieces of a snapshot can arrive in that time."""
 
 
 def learns_over_a_gap() -> None:

@@ -96,7 +96,7 @@ def test_words_and_json_become_typed_commands(line: str, command: Command[Any]) 
         ("say r2", "too few words: type say WHO TEXT", None),
         ("move a 1 2", "too many words", None),
         ("move a b", "'b' is no number of steps; type move WHO [STEPS], for example: move r2 3", "move"),
-        ("{", "begins like a JSON object, but is none", None),
+        ("{", "begins like a JSON object but is not valid JSON", None),
         ('{"who":"r2"}', 'needs a "command"', None),
         ('{"command":["move"]}', 'needs a "command"', None),
         ('{"command":"mvoe"}', "did you mean move?", None),

@@ -36,11 +36,15 @@ def test_one_after_the_other(tmp_path: Path) -> None:
         assert "its table state: row 'promised'" in database.notice and f"node.db.damaged-{number}" in database.notice
         durable = database.durable
         identities.add(durable.identity)
-        assert (durable.voter_status, durable.entries, durable.decided) == (VoterStatus.NEW, [], 0)
+        assert (durable.voter_status, durable.entries, durable.decided) == (VoterStatus.LEARNER, [], 0)
         assert database.rows() == []
         database.close()
         database = reopen(path)
         assert database.notice is None
+        database.close()
+        path.unlink()  # nor does a file that was lost afterwards count as the first one
+        database = reopen(path)
+        assert database.durable.voter_status is VoterStatus.LEARNER
         database.close()
         path.unlink()
     assert len(identities) == 4
