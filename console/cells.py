@@ -27,14 +27,14 @@ def width(text: str) -> int:
     return sum(max(wcwidth(character), 0) for character in text) + text.count(_AS_EMOJI) + marks
 
 
-def chopped(word: str, room: int) -> list[str]:
-    """`word` in pieces of at most `room` cells (at least 3). Marks stay with their letter."""
+def chopped(word: str, columns: int) -> list[str]:
+    """`word` in pieces of at most `columns` cells (at least 3). Marks stay with their letter."""
     if word.isascii():
-        return [word[start : start + room] for start in range(0, len(word), room)]
+        return [word[start : start + columns] for start in range(0, len(word), columns)]
     pieces, used = [""], 0
     for character in word:
         size = width(character)
-        if used + size > room and size:
+        if used + size > columns and size:
             pieces.append("")
             used = 0
         pieces[-1] += character

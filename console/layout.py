@@ -59,25 +59,25 @@ class Layout(msgspec.Struct, frozen=True):
         signs."""
         if not self.colour or self.width is None or most is not None or len(text) > _MOST_MARKDOWN:
             return self.text(text, indent, most)
-        room = max(self.width - indent, 10)
+        columns = max(self.width - indent, 10)
         try:
             from console.markdown import is_odd, render
 
-            shown = "" if is_odd(text) else render(visible(text), room)
+            shown = "" if is_odd(text) else render(visible(text), columns)
         except Exception:  # noqa: BLE001 - whatever a parser does with a model's text, the plain text can be shown
             _log.exception("an answer could not be rendered as Markdown")
             return self.text(text, indent)
-        if not shown.strip() or any(width(_COLOURS.sub("", line)) > room for line in shown.split("\n")):
+        if not shown.strip() or any(width(_COLOURS.sub("", line)) > columns for line in shown.split("\n")):
             return self.text(text, indent)  # what is too wide on some terminals is wrapped without being rendered
         return coloured("\n".join((" " * indent + line).rstrip() for line in shown.split("\n")))
 
     def text(self, text: str, indent: int = 0, most: int | None = None) -> str:
         """`text` wrapped and indented, at most `most` lines of it; the last one ends in "…" if there is more."""
-        room = None if self.width is None else max(self.width - indent, 10)
+        columns = None if self.width is None else max(self.width - indent, 10)
         lines: list[str] = []
-        for line in _wrapped(visible(text.strip("\r\n")), room):
+        for line in _wrapped(visible(text.strip("\r\n")), columns):
             if most is not None and len(lines) == most:
-                lines[-1] = _more(lines[-1], room)
+                lines[-1] = _more(lines[-1], columns)
                 break
             lines.append(line.rstrip())
         return "\n".join((" " * indent + line).rstrip() for line in lines)
@@ -110,34 +110,34 @@ class Layout(msgspec.Struct, frozen=True):
         return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line else line for line in shown.split("\n"))
 
 
-def _more(line: str, room: int | None) -> str:
+def _more(line: str, columns: int | None) -> str:
     """The line with an ellipsis, within the available width."""
-    if room is not None and width(line) + 2 > room:
+    if columns is not None and width(line) + 2 > columns:
         line = line[:-1]
-        while width(line) + 2 > room:
+        while width(line) + 2 > columns:
             line = line[:-1]
         line = line.rpartition(" ")[0].rstrip() or line  # drop a truncated word
     return f"{line.rstrip()} …".lstrip()
 
 
-def _wrapped(text: str, room: int | None) -> Iterator[str]:
-    """Lines of at most `room` cells, broken at spaces where possible."""
+def _wrapped(text: str, columns: int | None) -> Iterator[str]:
+    """Lines of at most `columns` cells, broken at spaces where possible."""
     for line in text.split("\n"):
         line = line.expandtabs(4)
-        if room is None or width(line) <= room:
+        if columns is None or width(line) <= columns:
             yield line
             continue
         current, used = "", 0
         for word in re.findall(r"\s+|\S+", line):
             size = width(word)
-            if used + size > room and used:
+            if used + size > columns and used:
                 if current.strip():
                     yield current
                 current, used = "", 0
                 if word.isspace():
                     continue
-            if size > room:
-                *full, word = chopped(word, room)
+            if size > columns:
+                *full, word = chopped(word, columns)
                 yield from full
                 size = width(word)
             current, used = current + word, used + size

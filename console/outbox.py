@@ -34,12 +34,12 @@ class Outbox:
         return self._backlog >= self._bound and not self.gone.is_set()
 
     def write(self, text: str) -> None:
-        """Accepts any text, even when full: large producers check `full` or wait for `room` first."""
+        """Accepts any text, even when full: large producers check `full` or wait for `writable` first."""
         if text and not self._closed and not self.gone.is_set():
             self._backlog += len(text)
             self._items.put(text)
 
-    async def room(self) -> None:
+    async def writable(self) -> None:
         """Waits while the outbox is full."""
         while self.full:
             self._moved.clear()

@@ -164,7 +164,7 @@ class Console:
 
     async def answer(self, typed: TypedCommand, result: Result) -> None:
         """Shows a result; waits while the reader is far behind."""
-        await self._out.room()
+        await self._out.writable()
         if typed.large:
             text = await asyncio.to_thread(self._lay_out, typed, result)
         else:
@@ -198,7 +198,7 @@ class Console:
         limit = EXIT_WITHIN if self.form is Form.TERMINAL else None
         try:
             async for line in source.lines():
-                await self._out.room()
+                await self._out.writable()
                 if (page := self._more.next(line.text, self._rows(), self.layout)) is not None:
                     self._out.write(page)
                     continue

@@ -28,10 +28,10 @@ def test_it_is_never_less_than_a_terminal_takes(text: str) -> None:
 
 
 @given(odd, st.integers(3, 20))
-def test_pieces_fit_and_are_the_whole(word: str, room: int) -> None:
-    pieces = chopped(word, room)
+def test_pieces_fit_and_are_the_whole(word: str, columns: int) -> None:
+    pieces = chopped(word, columns)
     assert "".join(pieces) == word
-    assert all(width(piece) <= room for piece in pieces)
+    assert all(width(piece) <= columns for piece in pieces)
     assert not any(piece.startswith("\u0301") for piece in pieces[1:])
 
 

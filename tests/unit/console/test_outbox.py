@@ -33,12 +33,12 @@ def test_a_slow_reader_fills_it_and_makes_room_again() -> None:
         outbox = Outbox(lambda text: assert_true(go.wait(10)), bound=100)
         outbox.write("x" * 100)
         assert outbox.full
-        room = asyncio.ensure_future(outbox.room())
+        waiting_writer = asyncio.ensure_future(outbox.writable())
         await asyncio.sleep(0)
-        assert not room.done()
+        assert not waiting_writer.done()
         go.set()
         async with asyncio.timeout(5):
-            await room
+            await waiting_writer
             await outbox.drained()
         assert not outbox.full
         outbox.close()
@@ -51,7 +51,7 @@ def test_a_reader_who_leaves_is_noticed_and_nobody_waits() -> None:
         reading, writing = os.pipe()
         outbox = Outbox(partial(write_all, writing), bound=1000)
         outbox.write("x" * 10_000_000)
-        waiting = [asyncio.ensure_future(outbox.room()), asyncio.ensure_future(outbox.drained())]
+        waiting = [asyncio.ensure_future(outbox.writable()), asyncio.ensure_future(outbox.drained())]
         os.close(reading)
         async with asyncio.timeout(5):
             await outbox.gone.wait()

@@ -201,7 +201,7 @@ def test_events_are_dropped_and_counted_while_the_reader_is_far_behind() -> None
             console.emit(CandidateEvent("x" * 10_000))
         reader = Reader(reading)
         reader.start()
-        await console._out.room()
+        await console._out.writable()
         console.emit(LateEvent())
         await console._out.drained()
         os.close(writing)
