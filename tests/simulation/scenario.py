@@ -99,6 +99,8 @@ class Scenario:
         self.record = Run(plan)
         self._cuts: list[tuple[Link, ...]] = []
         self._faulty = True
+        self._stay_down: tuple[int, ...] = ()
+        """In the liveness phase."""
         for node, drift in zip(self.world.nodes.values(), plan.drift, strict=False):
             node.drift = drift
 
@@ -180,7 +182,7 @@ class Scenario:
         self.record.faults[kind] = self.record.faults.get(kind, 0) + 1
 
     def _start(self, node: Node) -> None:
-        if not node.up and (self._faulty or node.pid not in self.plan.final.down):
+        if not node.up and (self._faulty or node.pid not in self._stay_down):
             node.start()
 
     def _crash(self, node: Node, down: float, hinted: bool = False) -> None:
@@ -299,6 +301,7 @@ class Scenario:
         cut = set(final.cut)
         if not self._fits(cut, final.down):
             cut, final = set(), msgspec.structs.replace(final, down=())
+        self._stay_down = final.down
         world.note(f"calm: cut {sorted(cut)}, down {final.down}")
         world.weather = Weather(
             delay=final.delay, jitter=final.jitter, fsync=self.plan.weather.fsync, turn_s=self.plan.weather.turn_s,
