@@ -83,7 +83,7 @@ class PaxosEngine:
         self._report()
 
     def submit(self, operation: StoreOperation) -> int:
-        problem = not_understood(operation, self._driver.replica.operations_versions())
+        problem = not_understood(operation, self._driver.replica.operations_versions)
         if problem is not None:
             raise NotUnderstood(problem)
         payload = encode(msgspec.structs.replace(operation, at=time.time_ns() // 1_000_000))

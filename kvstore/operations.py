@@ -201,11 +201,13 @@ def name(operation: StoreOperation) -> str:
     return _NAMES[type(operation)]
 
 
-def not_understood(operation: StoreOperation, versions: Mapping[int, int]) -> str | None:
+def not_understood(operation: StoreOperation, versions: Callable[[], Mapping[int, int]]) -> str | None:
     """Why the operation must not be proposed yet, as a sentence for users: some node would not know it.
-    `versions` holds each member's operations version."""
-    needed = _NEEDED.get(type(operation), 1)
-    node, lowest = min(versions.items(), key=lambda item: (item[1], item[0]))
+    `versions` gives each member's operations version."""
+    needed = _NEEDED.get(type(operation))
+    if needed is None:
+        return None
+    node, lowest = min(versions().items(), key=lambda item: (item[1], item[0]))
     if lowest >= needed:
         return None
     runs = RELEASES[max((version for version in RELEASES if version <= lowest), default=1)]

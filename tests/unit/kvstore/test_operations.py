@@ -213,15 +213,15 @@ def test_any_bytes_are_turns_or_a_value_error(packed: bytes) -> None:
 
 
 def test_what_some_node_does_not_know_is_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not_understood(Create("c"), {1: 1, 2: 1}) is None
+    assert not_understood(Create("c"), lambda: {1: 1, 2: 1}) is None
     monkeypatch.setattr(operations, "_NEEDED", {Retry: 2})
     monkeypatch.setattr(operations, "RELEASES", {1: "0.1.0", 2: "0.2.0"})
     versions = {1: 2, 2: 2, 3: 1}
-    assert not_understood(Create("c"), versions) is None
-    refusal = not_understood(Retry("c"), versions)
+    assert not_understood(Create("c"), lambda: versions) is None
+    refusal = not_understood(Retry("c"), lambda: versions)
     assert refusal == "`retry` needs all nodes to run release 0.2.0; node 3 runs 0.1.0"
-    assert not_understood(Retry("c"), {**versions, 3: 2**63}) is None
-    assert not_understood(Retry("c"), {**versions, 2: -5}) is not None
+    assert not_understood(Retry("c"), lambda: {**versions, 3: 2**63}) is None
+    assert not_understood(Retry("c"), lambda: {**versions, 2: -5}) is not None
 
 
 def test_every_kind_of_operation_has_a_release() -> None:
