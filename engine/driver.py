@@ -28,7 +28,7 @@ LOAD_AGAIN_S = 1.0
 
 
 class Transport(Protocol):
-    """To the other nodes."""
+    """To the other nodes. What is sent gets there with the `cluster` that the driver has at that time."""
 
     def send(self, to: int, message: AnyMessage) -> None:
         """Never blocks, may lose."""
@@ -80,6 +80,9 @@ class DriverListener(Protocol):
 
     def on_status(self, status: Status) -> None:
         """The role, the leader, a link or the voter status has changed."""
+
+    def on_stranger(self, node: int, cluster: int) -> None:
+        """What came as from `node` belongs to another cluster, of this id, and changes nothing here."""
 
     def on_failed(self, error: Exception) -> None:
         """The node has stopped: it acknowledges nothing any more, and must leave."""
@@ -151,6 +154,11 @@ class ReplicaDriver:
         """When the snapshot is to be read again, after that failed."""
         self._told: tuple[Any, ...] = ()
 
+    @property
+    def cluster(self) -> int:
+        """The id of this node's cluster; goes with everything that it sends. 0 while it has none."""
+        return self.replica.cluster
+
     # ---- Input
 
     @stop_on_error
@@ -186,11 +194,12 @@ class ReplicaDriver:
         self.replica.abandon_read(ticket)
 
     @stop_on_error
-    def receive(self, sender: int, message: AnyMessage) -> None:
-        """From another node. Dropped while the disk is far behind: losing a message is legal. What claims to come from
-        this node itself is dropped, too: its own votes count only when they come back from its own disk."""
+    def receive(self, sender: int, message: AnyMessage, cluster: int) -> None:
+        """From another node, with the id of its cluster. Dropped while the disk is far behind: losing a message is
+        legal. What claims to come from this node itself is dropped, too: its own votes count only when they come back
+        from its own disk."""
         if sender != self.replica.pid and not self._disk.full:
-            self._take_in(sender, message)
+            self._take_in(sender, message, cluster)
             self._wake()
 
     @stop_on_error
@@ -209,10 +218,10 @@ class ReplicaDriver:
             self._disk.load_snapshot(self._snapshot_loaded)
         self._work()
 
-    def _take_in(self, sender: int, message: AnyMessage) -> None:
+    def _take_in(self, sender: int, message: AnyMessage, cluster: int) -> None:
         if self.observer is not None:
             self.observer.received(sender, message)
-        self.replica.receive(sender, message, self._clock())
+        self.replica.receive(sender, message, self._clock(), cluster)
 
     def _wake(self) -> None:
         """What comes together goes together: one Output for all of it, one commit, one system call."""
@@ -254,7 +263,7 @@ class ReplicaDriver:
         self._wake()
 
     def _loop_back(self, message: AnyMessage) -> None:
-        self._take_in(self.replica.pid, message)
+        self._take_in(self.replica.pid, message, self.replica.cluster)
 
     def _consume(self, out: Output) -> None:
         """Snapshot, operations, reads: each of these may rely on those before it."""
@@ -266,6 +275,8 @@ class ReplicaDriver:
             self._listener.on_outcome_unknown(ticket)
         for ticket in out.reads:
             self._listener.on_read_ready(ticket)
+        for node, cluster in out.strangers:
+            self._listener.on_stranger(node, cluster)
         if out.load_snapshot:
             self._disk.load_snapshot(self._snapshot_loaded)
         if self.replica.applied - self.snapshot_position >= self._snapshot_every:
@@ -299,7 +310,8 @@ class ReplicaDriver:
     def _compact(self) -> None:
         """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""
         self.snapshot_position = position = self.replica.applied
-        record = Compaction(position, self.replica.sessions.table(), self._machine.changed())
+        learner = self.replica.learner
+        record = Compaction(position, learner.sessions.table(), self._machine.changed(), learner.configuration)
         self._disk.write(record, partial(self._compaction_stored, position))
 
     @stop_on_error

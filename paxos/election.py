@@ -76,7 +76,10 @@ class Election:
         claim. Each one that is returned counts as a campaign, so ask only to go through with it."""
         pid = self._net.pid
         highest = self.highest()
-        if not self._net.reaches_majority(pid) or (highest != NOBODY and self.leader(now) >= highest):
+        if self._net.outdated() or not self._net.reaches_majority(pid):
+            self._since = None
+            return None
+        if highest != NOBODY and self.leader(now) >= highest:
             self._since = None
             return None
         if self._since is None:

@@ -38,7 +38,8 @@ class Heartbeats:
             pid=self._net.pid, version=self._version, identity=registry.identity,
             hears=tuple(sorted(self._net.hears)), leading=proposer.claim, established=proposer.leader is not None,
             promised=self._acceptor.promised.leadership, decided_upto=log.decided_upto, votes=registry.votes,
-            blank=log.blank, roster={} if self._net.all_vote() else registry.stored_roster,
+            blank=log.blank, roster={} if self._net.all_vote() else registry.told_roster(),
+            cluster=registry.cluster, configuration=registry.number,
         ))
 
     def heard(self, message: Heartbeat) -> None:
@@ -64,5 +65,5 @@ class Heartbeats:
         self._version = (self._version[0], self._version[1] + 1)
         self.describe()
         net = self._net
-        message = Heartbeat(list(net.states.values()), self._registry.stored_roster, now, net.echoes(now))
+        message = Heartbeat(list(net.states.values()), self._registry.told_roster(), now, net.echoes(now))
         self._effects.broadcast(net.peers, message)

@@ -18,7 +18,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One replicated command, opaque to Paxos. `(pid, incarnation, number)` names it for ever.
 
     `number` counts from 1 within one incarnation of node `pid` (from one start of its process to the next). pid 0 marks
-    a no-op.
+    the core's own: a no-op, or a stop-sign (see paxos/configuration.py).
     """
 
     pid: int
@@ -28,6 +28,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def is_noop(self) -> bool:
+        """True for every operation of the core itself: none of them goes to the state machine."""
         return self.pid == 0
 
 
@@ -42,16 +43,31 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     operation: Operation
 
 
+class Configuration(msgspec.Struct, frozen=True, array_like=True):
+    """Who votes from position `since` on. See paxos/configuration.py.
+
+    `cluster` is the id that the cluster drew when it was founded (0: not founded yet). `members` maps each member's pid
+    to the identity of its disk; 0 stands for one that isn't known yet, and does not vote.
+    """
+
+    number: int
+    cluster: int
+    members: dict[int, int]
+    since: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """All state up to and including `position`.
 
     `sessions` maps a pid to (incarnation, number) of its last applied operation: without it a retry that arrives
-    after the snapshot would be applied twice. `rows` is the state machine's own content, opaque here.
+    after the snapshot would be applied twice. `rows` is the state machine's own content, opaque here. `configuration`
+    is the one that governs what follows; None in a snapshot from before the cluster was founded.
     """
 
     position: int
     sessions: dict[int, tuple[int, int]]
     rows: list[tuple[bytes, bytes]]
+    configuration: Configuration | None = None
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -61,6 +77,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `leading` is the leadership that it claims (NOBODY if none), `established` whether a quorum has promised it.
     `votes` is false for a node that may not vote; `blank` is true while it has never accepted anything (see
     paxos/voter_registry.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
+    `cluster` and `configuration` (a number) are those that it knows as decided.
     """
 
     pid: int
@@ -74,6 +91,8 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     votes: bool
     blank: bool
     roster: dict[int, int] = {}
+    cluster: int = 0
+    configuration: int = 0
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -190,6 +209,7 @@ class SnapshotPiece(Message, frozen=True, tag=15):
     pieces: int
     sessions: dict[int, tuple[int, int]]
     rows: list[tuple[bytes, bytes]]
+    configuration: Configuration | None = None
 
 
 class Routed(Message, frozen=True, tag=16):

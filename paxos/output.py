@@ -17,7 +17,7 @@ from enum import StrEnum
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import AnyMessage, Entry, Operation, Snapshot
+from paxos.messages import AnyMessage, Configuration, Entry, Operation, Snapshot
 
 
 class VoterStatus(StrEnum):
@@ -59,6 +59,8 @@ class Durable(msgspec.Struct):
     sessions: dict[int, tuple[int, int]] = {}
     """Of the stored snapshot."""
     roster: dict[int, int] = {}
+    configuration: Configuration | None = None
+    """Of the stored snapshot; None if the cluster was not founded by then."""
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
@@ -84,11 +86,13 @@ class Output(msgspec.Struct):
     """Tickets of operations that were applied inside `install`: decided, but their outcome isn't known here."""
     reads: list[int] = []
     """Tickets of `Replica.read` that may now be answered from the applied state."""
+    strangers: list[tuple[int, int]] = []
+    """Nodes that belong to another cluster, and its id: what they say changes nothing here."""
     load_snapshot: bool = False
     """A peer needs the stored snapshot: the driver answers with `Replica.snapshot_loaded`."""
 
     def __bool__(self) -> bool:
         return bool(
             self.send_now or self.persist or self.send_after_persist or self.install or self.apply
-            or self.outcome_unknown or self.reads or self.load_snapshot
+            or self.outcome_unknown or self.reads or self.strangers or self.load_snapshot
         )

@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from paxos.acceptor import Acceptor
+from paxos.admission import Admission
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
 from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
+from paxos.configuration import MOST_PID
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.election import Election
@@ -29,6 +31,7 @@ from paxos.messages import (
     Accepted,
     AnyMessage,
     Behind,
+    Configuration,
     Confirm,
     Confirmed,
     Decide,
@@ -50,6 +53,7 @@ from paxos.output import Durable, Output, VoterStatus
 from paxos.proposer import Proposer
 from paxos.queue import OperationQueue, QueueFull
 from paxos.reads import Reads
+from paxos.reconfiguration import Reconfiguration
 from paxos.routing import Router
 from paxos.sessions import Sessions
 from paxos.snapshot_source import SnapshotSource
@@ -88,10 +92,10 @@ class Replica:
         self.limits = limits
         self._random = random
         self._effects = effects = Effects(pid)
-        self.net = Connectivity(pid, members, timing)
+        self.registry = VoterRegistry(pid, members, durable, effects)
+        self.net = Connectivity(pid, self.registry.members, timing)
         self.election = Election(self.net, timing, limits)
         self.log = Log(durable.entries, max(durable.decided, durable.snapshot_position))
-        self.registry = VoterRegistry(pid, self.net.members, durable, effects)
         self.queue = OperationQueue(pid, durable.incarnation, limits)
         self.reads = Reads(durable.incarnation)
         router = Router(self.net, effects)
@@ -100,12 +104,15 @@ class Replica:
         self.catch_up = CatchUp(self.net, self.log, self.learner, router, timing, random, now)
         self.snapshot_source = SnapshotSource(self.log, router, limits, effects, now)
         self.proposer = Proposer(
-            self.net, self.log, self.acceptor, self.learner, self.catch_up, router, limits, effects
+            self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
         self._heartbeats = Heartbeats(
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, timing, effects, now
         )
+        self._admission = Admission(self.registry, self.log, effects)
+        self._reconfiguration = Reconfiguration(self.registry, self.net, self.log, limits, random)
         self._router = router
+        self._configuration: Configuration | None = None
         self._follows: Leadership = NOBODY
         self._saved_decided = self.log.decided_upto
         self._save_due = now + SAVE_DECIDED_S
@@ -120,9 +127,15 @@ class Replica:
             SnapshotPiece: self._snapshot_piece, Routed: self._routed,
         }
         self.learner.advance(now)
+        self._follow_configuration(now)
         self._refresh(now)
 
     # ---- What is known
+
+    @property
+    def cluster(self) -> int:
+        """The id of this node's cluster, to go with everything that it sends; 0 while it has none."""
+        return self.registry.cluster
 
     @property
     def incarnation(self) -> int:
@@ -183,12 +196,23 @@ class Replica:
 
     # ---- What happens
 
-    def receive(self, sender: int, message: AnyMessage, now: float) -> None:
-        """Takes in one message. `sender` is this node itself for what it sent to itself by `Output.send_after_persist`,
-        and for nothing else: a vote of its own counts because it is on disk."""
-        if sender in self.net.members:
+    def receive(self, sender: int, message: AnyMessage, now: float, cluster: int = 0) -> None:
+        """Takes in one message, with the `cluster` of its sender. `sender` is this node itself for what it sent to
+        itself by `Output.send_after_persist`, and for nothing else: a vote of its own counts because it is on disk."""
+        if sender == self.pid or (self._admission.admits(sender, message, cluster) and self._meets(sender, message)):
             self._handle(sender, message, now)
             self._handle_own(now)
+
+    def _meets(self, sender: int, message: AnyMessage) -> bool:
+        """True if the sender is known. In a founded cluster, one more gets to be by a heartbeat of its own."""
+        if sender in self.net.everybody:
+            return True
+        if self.registry.configuration is None or not isinstance(message, Heartbeat) or not 0 < sender <= MOST_PID:
+            return False
+        if all(state.pid != sender for state in message.states):
+            return False
+        self.net.meet(sender)
+        return True
 
     def suspect(self, peer: int, now: float) -> None:
         """A hint, never a truth: the connection of `peer` was seen to close."""
@@ -227,6 +251,8 @@ class Replica:
         self._send_queue(now)
         self._send_reads(now)
         self._handle_own(now)
+        if self.proposer.leader is not None:
+            self._reconfiguration.drive(self.proposer.leader)
         self.proposer.propose(now)
         self._handle_own(now)
         self.catch_up.request(now)
@@ -271,6 +297,21 @@ class Replica:
         handler = handlers.get(type(message))
         if handler is not None:
             handler(sender, message, now)
+            self._follow_configuration(now)
+
+    def _follow_configuration(self, now: float) -> None:
+        """Draws the consequences when the log has started another configuration. Every step that applies something is
+        followed by this, before anything else is proposed or counted."""
+        configuration = self.learner.configuration
+        changed = configuration is not None and configuration is not self._configuration
+        if changed:
+            assert configuration is not None
+            self._configuration = configuration
+            self.net.configure(configuration.number, configuration.members)
+            self.registry.configured(configuration)
+        if changed or (self.proposer.leader is not None and self.proposer.leader.stopped):
+            self.proposer.again(now)
+            self._refresh(now)
 
     def _handle_own(self, now: float) -> None:
         """What the node has sent to itself in this step, and what it answers itself."""

@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import Entry, Snapshot
+from paxos.messages import Configuration, Entry, Snapshot
 from paxos.output import Durable, Persist, VoterStatus
 from storage.errors import StorageError, damaged, explain
 from storage.inspection import APPLICATION_ID, VERSION, is_new, make_folder, sync_folder
@@ -67,6 +67,7 @@ class _State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
     snapshot_position: int = 0
     sessions: dict[int, tuple[int, int]] = {}
     roster: dict[int, int] = {}
+    configuration: Configuration | None = None
 
 
 class Database:
@@ -143,7 +144,7 @@ class Database:
             state = _read_state(self._connection, self.path)
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
-        return Snapshot(state.snapshot_position, state.sessions, rows)
+        return Snapshot(state.snapshot_position, state.sessions, rows, state.configuration)
 
     def close(self) -> None:
         """Lets go of the file. Everything written is durable already. May be called twice."""
@@ -159,7 +160,7 @@ class Database:
         for record in batch:
             if isinstance(record, Compaction):
                 self._merge_rows(record.rows)
-                state.update(snapshot_position=record.position, sessions=record.sessions)
+                state.update(_of_snapshot(record))
                 continue
             entries += record.entries
             state.update(_changes(record))
@@ -167,7 +168,7 @@ class Database:
                 snapshot = record.snapshot
                 self._connection.execute("DELETE FROM snapshot")
                 self._merge_rows(snapshot.rows)
-                state.update(snapshot_position=snapshot.position, sessions=snapshot.sessions)
+                state.update(_of_snapshot(snapshot))
                 compacted = max(compacted, snapshot.position)
             compacted = max(compacted, record.compacted or 0)
         if entries:
@@ -200,6 +201,12 @@ def _changes(persist: Persist) -> dict[str, object]:
         "standing": persist.voter_status, "incarnation": persist.incarnation,
     }
     return {name: value for name, value in changes.items() if value is not None}
+
+
+def _of_snapshot(snapshot: Snapshot | Compaction) -> dict[str, object]:
+    return {
+        "snapshot_position": snapshot.position, "sessions": snapshot.sessions, "configuration": snapshot.configuration,
+    }
 
 
 def _create(path: Path, cluster: str, pid: int) -> None:
@@ -244,6 +251,7 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         snapshot_position=state.snapshot_position,
         sessions=state.sessions,
         roster=state.roster,
+        configuration=state.configuration,
     )
 
 

@@ -172,9 +172,11 @@ class Node:
 
     # ---- Input
 
-    def receive(self, sender: int, message: AnyMessage) -> None:
+    def receive(self, sender: int, message: AnyMessage, cluster: int | None = None) -> None:
+        """`cluster` is the one that its sender had when the message left; as it has now, if None."""
         if self.up:
-            self.process.receive(sender, message)
+            known = self.world.nodes[sender].process.driver.cluster if cluster is None else cluster
+            self.process.receive(sender, message, known)
 
     def suspect(self, peer: int) -> None:
         """A hint that the connection of `peer` closed."""

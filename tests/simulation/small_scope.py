@@ -25,11 +25,12 @@ from paxos.messages import (
     Promise,
     Snapshot,
 )
-from paxos.output import Applied, Persist, VoterStatus
+from paxos.output import Applied
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.memory import MemoryDatabase
 from storage.records import Record
+from tests.simulation.founding import CLUSTER, founded
 
 NODES = (1, 2, 3)
 QUORUM = 2
@@ -79,7 +80,7 @@ class NodeState:
         self.pid = pid
         self.mortal = mortal
         self.disk = MemoryDatabase(pid)
-        self.disk.write([Persist(voter_status=VoterStatus.VOTER, roster={node: node for node in NODES})])
+        self.disk.write([founded({node: node for node in NODES})])
         self._writing: list[tuple[Record, list[Callable[[], None]]]] = []
         self._due: list[Callable[[], None]] = []
         self._sent: list[Sent] = []
@@ -171,6 +172,9 @@ class NodeState:
     def on_status(self, status: Status) -> None:
         """Nobody looks."""
 
+    def on_stranger(self, node: int, cluster: int) -> None:
+        raise Violation("there is one cluster here")
+
     def on_failed(self, error: Exception) -> None:
         raise error
 
@@ -195,7 +199,7 @@ def first_state(pid: int, mortal: bool) -> NodeState:
 
 
 def deliver(state: NodeState, sender: int, message: AnyMessage) -> list[Sent]:
-    state.driver.receive(sender, message)
+    state.driver.receive(sender, message, CLUSTER)
     return state.turn()
 
 

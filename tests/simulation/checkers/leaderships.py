@@ -18,7 +18,8 @@ class Leaderships(Observer):
         """Who acts for it: (node, number of its start)."""
         self._promises: dict[tuple[Leadership, int], set[int]] = {}
         """By leadership and position asked for: who promised."""
-        self._elected: set[Leadership] = set()
+        self._elected: set[tuple[Leadership, int]] = set()
+        """By leadership and the number of the configuration."""
         self._proposed: dict[tuple[Leadership, int], Operation] = {}
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
@@ -33,11 +34,15 @@ class Leaderships(Observer):
 
     def _accept(self, world: World, node: Node, message: Accept) -> None:
         leadership = message.ballot.leadership
-        if leadership not in self._elected:
-            most = max((len(who) for (whose, _), who in self._promises.items() if whose == leadership), default=0)
-            if most <= len(world.pids) // 2:
-                raise TwoLeaders(f"{node.pid} leads as {leadership} with {most} promises")
-            self._elected.add(leadership)
+        configuration = world.governing(message.ballot.op_num)
+        term = leadership, configuration.number if configuration is not None else 0
+        if term not in self._elected:
+            members = world.pids if configuration is None else configuration.members
+            most = max((len(who.intersection(members)) for (whose, start), who in self._promises.items()
+                        if whose == leadership and world.governing(start) is configuration), default=0)
+            if most < world.quorum(configuration):
+                raise TwoLeaders(f"{node.pid} leads as {leadership} with {most} promises of {configuration}")
+            self._elected.add(term)
         for position, operation in enumerate(message.operations, message.ballot.op_num):
             proposed = self._proposed.setdefault((leadership, position), operation)
             if proposed is not operation and proposed != operation:
