@@ -47,7 +47,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     """Who votes from position `since` on. See paxos/configuration.py.
 
     `cluster` is the id that the cluster drew when it was founded (0: not founded yet). `members` maps each member's pid
-    to the identity of its disk; 0 stands for one that isn't known yet, and does not vote.
+    to the identity of its disk; 0 stands for one that wasn't known when the cluster was founded.
     """
 
     number: int

@@ -2,7 +2,8 @@
 
 Each disk has an identity, drawn when it is first used. Once a cluster is founded, a node votes exactly as long as the
 configuration in force names the identity of its disk (see paxos/configuration.py); what any single node says changes
-nothing. The rest of this file is about the time before that, and decides who may found.
+nothing. (Where it names none for a member, that one's disk was not known to the founder: there counts what the disk was
+admitted as.) The rest of this file is about the time before that, and decides who may found.
 
 Every node that is not founded yet keeps a roster on disk: the first identity that it met under each number. A node that
 finds another identity under its own number in anybody's roster knows that it is a replacement with an empty memory, and
@@ -56,7 +57,7 @@ class VoterRegistry:
         decided = self.configuration.members.get(self._pid)
         if decided == self.identity:
             return VoterStatus.VOTER
-        return VoterStatus.NEW if decided == 0 else VoterStatus.LEARNER
+        return self._status if decided == 0 else VoterStatus.LEARNER
 
     @property
     def votes(self) -> bool:

@@ -91,7 +91,7 @@ class Speaker:
             case "no leader":
                 return Phase.LEAD, "no leader: nobody that I know of leads and reaches a majority"
             case "learner":
-                return Phase.LEAD, "my disk is new: what it promised is forgotten, so I follow without a vote"
+                return Phase.LEAD, "my disk is new: what it promised is forgotten, so I follow without a vote for now"
         return None
 
     def _proposal(self, step: Step) -> tuple[Phase, str] | None:

@@ -74,8 +74,12 @@ class Database:
     """Made by `open`. Used by one thread at a time. After a failed write nothing can be written any more: what the
     disk holds is then uncertain, and only opening it again tells."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: Lock, durable: Durable) -> None:
+    def __init__(
+        self, path: Path, cluster: str, connection: sqlite3.Connection, lock: Lock, durable: Durable
+    ) -> None:
         self.path = path
+        self.cluster = cluster
+        """The name of the cluster whose node's it is."""
         self.durable = durable
         """What was found at open."""
         self._connection = connection
@@ -109,7 +113,7 @@ class Database:
         except BaseException:
             lock.release()
             raise
-        return cls(path, connection, lock, durable)
+        return cls(path, cluster, connection, lock, durable)
 
     def write(self, batch: Sequence[Record]) -> None:
         """Writes all of the batch, in its order, whole or not at all; durable on return. Raises StorageError."""

@@ -31,6 +31,7 @@ from api.node_events import (
     RefusedEvent,
     RestoredEvent,
     RetriedEvent,
+    StrangerEvent,
 )
 from api.safe_text import one_line
 from console import chat
@@ -89,9 +90,12 @@ def node_event_text(event: Event) -> str | None:
             return f"stopping: {error}"
         case LearnerEvent():
             return (
-                "this node's disk is new but the others remember an older one: what it promised is forgotten, so "
-                "it follows without a vote (it still answers, and takes commands)"
+                "this node's disk is new but the others remember an older one: what it promised is forgotten, so it "
+                "follows without a vote until it has caught up and the others have decided to count it again (it still "
+                "answers, and takes commands)"
             )
+        case StrangerEvent(reason=reason):
+            return one_line(reason)
     return None
 
 

@@ -113,8 +113,9 @@ class World:
         image = node.disk.image
         if not self.configurations:
             return image.voter_status is VoterStatus.VOTER
-        if self.configurations[-1].members.get(node.pid) != image.identity:
-            return False
+        decided = self.configurations[-1].members.get(node.pid)
+        if decided != image.identity:
+            return decided == 0 and image.voter_status is VoterStatus.VOTER
         first = next(each for each in self.configurations if each.members.get(node.pid) == image.identity)
         return first.number == 1 or max(image.decided, image.snapshot_position) >= first.since - 1
 
@@ -163,6 +164,7 @@ class World:
 
     def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
         """The network: loses, delays, duplicates and reorders."""
+        self.configured(sender)
         for sent in self.hooks["sent"]:
             sent(self, sender, to, message)
         weather, random = self.weather, self.random

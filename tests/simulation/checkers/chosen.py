@@ -53,7 +53,9 @@ class Chosen(Observer):
         if configuration is None:
             voters = {self._voters[disk] for disk in disks if disk in self._voters}
         else:
-            voters = {pid for pid, identity in configuration.members.items() if identity in disks}
+            admitted = {self._voters[disk] for disk in disks if disk in self._voters}
+            voters = {pid for pid, identity in configuration.members.items()
+                      if identity in disks or (identity == 0 and pid in admitted)}
         if len(voters) < world.quorum(configuration):
             return
         first, chosen = self.chosen.setdefault(position, (leadership, operation))

@@ -1,7 +1,7 @@
 """Nobody vouches for what is not on disk, and what is on disk is never taken back.
 
 A Promise vouches for a promise and shows all that it must show; an Accepted vouches for entries; a Prepare for the
-promise not to claim that leadership again; a Heartbeat for the identities that it shows.
+promise not to claim that leadership again; a Heartbeat for the identities that it shows, unless they are decided.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class Durability(Observer):
         elif isinstance(message, Heartbeat):
             if message.roster is not self._rosters.get(node.pid):
                 self._rosters[node.pid] = message.roster
-                if not message.roster.items() <= node.disk.image.roster.items():
+                decided = any(message.roster.items() <= each.members.items() for each in world.configurations)
+                if not decided and not message.roster.items() <= node.disk.image.roster.items():
                     raise NotDurable(f"{node.pid} tells of {message.roster}, and has {node.disk.image.roster} on disk")
         elif isinstance(message, Prepare) and node.disk.image.promised.leadership < message.ballot.leadership:
             raise NotDurable(f"{node.pid} sends {message}, and has only {node.disk.image.promised} on disk")

@@ -9,9 +9,8 @@ from __future__ import annotations
 from itertools import combinations
 
 from paxos.ballot import NOBODY, Ballot, Leadership
-from paxos.messages import NOOP, Accept, AnyMessage, Operation, Promise
+from paxos.messages import NOOP, Accept, AnyMessage, Configuration, Operation, Promise
 from tests.simulation.world import Node, Observer, Violation, World
-
 
 Term = tuple[Leadership, int]
 """A leadership, and the number of the configuration in which it asks for promises."""
@@ -32,22 +31,22 @@ class Inherited(Observer):
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         if isinstance(message, Promise):
-            term = _term(world, message.ballot)
+            term = _term(message.ballot, world.governing(message.ballot.op_num))
             if term in self._leads:
                 return  # A Prepare came late: its sender leads already, by other promises.
             self._promises.setdefault(term, {})[node.pid, message.ballot.op_num] = message
             shown = max((entry.position for entry in message.entries), default=0)
             self._last[term] = max(shown, self._last.get(term, 0))
         elif isinstance(message, Accept):
-            term, first = _term(world, message.ballot), message.ballot.op_num
+            configuration = node.replica.learner.configuration
+            term, first = _term(message.ballot, configuration), message.ballot.op_num
             self._leads.add(term)
             if first <= self._last.get(term, 0) and (term, first) not in self._looked:
                 self._looked.add((term, first))
-                self._look(world, message)
+                self._look(world, message, configuration)
 
-    def _look(self, world: World, message: Accept) -> None:
-        promises = self._promises[_term(world, message.ballot)]
-        configuration = world.governing(message.ballot.op_num)
+    def _look(self, world: World, message: Accept, configuration: Configuration | None) -> None:
+        promises = self._promises[_term(message.ballot, configuration)]
         quorum = world.quorum(configuration)
         starts = {start for _, start in promises}
         quorums = [
@@ -59,8 +58,7 @@ class Inherited(Observer):
             raise NotInherited(f"no quorum's promises explain {message}: {list(promises.values())}")
 
 
-def _term(world: World, ballot: Ballot) -> Term:
-    configuration = world.governing(ballot.op_num)
+def _term(ballot: Ballot, configuration: Configuration | None) -> Term:
     return ballot.leadership, 0 if configuration is None else configuration.number
 
 

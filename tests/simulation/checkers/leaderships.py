@@ -34,12 +34,12 @@ class Leaderships(Observer):
 
     def _accept(self, world: World, node: Node, message: Accept) -> None:
         leadership = message.ballot.leadership
-        configuration = world.governing(message.ballot.op_num)
+        configuration = node.replica.learner.configuration  # It may not know yet of one that governs this position.
         term = leadership, configuration.number if configuration is not None else 0
         if term not in self._elected:
             members = world.pids if configuration is None else configuration.members
             most = max((len(who.intersection(members)) for (whose, start), who in self._promises.items()
-                        if whose == leadership and world.governing(start) is configuration), default=0)
+                        if whose == leadership and world.governing(start) == configuration), default=0)
             if most < world.quorum(configuration):
                 raise TwoLeaders(f"{node.pid} leads as {leadership} with {most} promises of {configuration}")
             self._elected.add(term)

@@ -26,7 +26,7 @@ class EqualStates(Observer):
 
     def stepped(self, world: World, node: Node) -> None:
         position = node.replica.applied
-        if position == self._looked[node.pid]:
+        if position == self._looked[node.pid] or node.leaving:
             return
         self._looked[node.pid] = position
         self._compare(node, position)

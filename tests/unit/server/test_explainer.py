@@ -208,6 +208,6 @@ def test_every_sentence_has_a_phase_and_its_ballot(explainer: Explainer) -> None
     sentences = explainer.take()
     assert [(s.phase, s.ballot) for s in sentences[:2]] == [(Phase.PREPARE, B), (Phase.LEARN, None)]
     texts = [sentence.text for sentence in sentences]
-    assert "my disk is new: what it promised is forgotten, so I follow without a vote" in texts
+    assert "my disk is new: what it promised is forgotten, so I follow without a vote for now" in texts
     assert texts[-1] == "applied position 1: not a command, submitted by node 3"
     assert explainer.take() == []
