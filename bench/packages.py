@@ -94,8 +94,9 @@ class Node:
         self._pid = pid
         self._nodes = nodes
         self.driver = ReplicaDriver(
-            pid, MEMBERS, Durable(pid, 1, configuration=CONFIGURATION), timing=Timing(), limits=Limits(), random=Random(pid),
-            clock=clock, transport=self, disk=self, machine=self, listener=self, defer=self.due.append,
+            pid, MEMBERS, Durable(pid, 1, configuration=CONFIGURATION), timing=Timing(), limits=Limits(),
+            random=Random(pid), clock=clock, transport=self, disk=self, machine=self, listener=self,
+            defer=self.due.append,
         )
 
     def work(self) -> bool:

@@ -76,10 +76,8 @@ class Election:
         claim. Each one that is returned counts as a campaign, so ask only to go through with it."""
         pid = self._net.pid
         highest = self.highest()
-        if self._net.outdated() or not self._net.reaches_majority(pid):
-            self._since = None
-            return None
-        if highest != NOBODY and self.leader(now) >= highest:
+        able = self._net.reaches_majority(pid) and not self._net.outdated()
+        if not able or (highest != NOBODY and self.leader(now) >= highest):
             self._since = None
             return None
         if self._since is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvstore.operations import StoreOperation
 from kvstore.store import Store
 from paxos.messages import AnyMessage
-from paxos.output import VoterStatus
+from paxos.output import Persist, VoterStatus
 from paxos.replica import Replica
 from tests.simulation.disk import Disk
 from tests.simulation.process import Answer, Process, kind
@@ -113,6 +113,8 @@ class Node:
         assert not self.up
         self.world.note(f"{self.pid} loses its disk")
         self.disk = self._new_disk()
+        if self.world.founding is not None:
+            self.disk.write([Persist(snapshot=self.world.founding)])
         self.wiped = True
 
     def pause(self) -> None:

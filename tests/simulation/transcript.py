@@ -12,6 +12,7 @@ import msgspec
 from kvstore.operations import Create, Query, StoreOperation, decode
 from kvstore.store import Outcome
 from paxos.ballot import Leadership
+from paxos.configuration import read_stop_sign
 from paxos.messages import (
     Accept,
     Accepted,
@@ -67,6 +68,9 @@ def command_words(command: StoreOperation | None) -> str:
 
 
 def operation_words(operation: Operation) -> str:
+    configuration = read_stop_sign(operation)
+    if configuration is not None:
+        return f"configuration {configuration.number} of {' '.join(map(str, configuration.members))}"
     if operation.is_noop:
         return "no-op"
     try:

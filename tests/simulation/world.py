@@ -67,6 +67,8 @@ class World:
         self.weather = weather if weather is not None else Weather()
         self.observers: list[Observer] = []
         self.hooks: dict[str, list[Callable[..., None]]] = {hook: [] for hook in HOOKS}
+        self.founding: Snapshot | None = None
+        """What all disks begin with, if the cluster was founded before: nobody has that in its log."""
         self.configurations: list[Configuration] = []
         """All that were ever decided, in their order."""
         self.trace: Callable[[float, str], None] | None = None
@@ -84,6 +86,7 @@ class World:
         members = {pid: node.disk.image.identity for pid, node in self.nodes.items()}
         record = founded_disk(members)
         assert record.snapshot is not None and record.snapshot.configuration is not None
+        self.founding = record.snapshot
         self.configurations.append(record.snapshot.configuration)
         for node in self.nodes.values():
             node.disk.write([record])

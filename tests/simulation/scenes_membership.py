@@ -1,0 +1,89 @@
+"""Stories of clusters that are founded, meet strangers, and change their members."""
+
+from __future__ import annotations
+
+from kvstore.operations import Create, encode
+from paxos.configuration import stop_sign
+from paxos.messages import Accept, Configuration, Forward, Learn, Operation
+from paxos.output import VoterStatus
+from tests.simulation.founding import CLUSTER
+from tests.simulation.stage import FirstStart, Stage
+
+STRANGER = 0xBAD
+"""The id of another cluster."""
+
+
+def lost_before_founding() -> None:
+    """A node loses its disk when the others know it already, and have founded nothing yet."""
+    stage = FirstStart(5)
+    stage.lose(Accept)
+    stage.until(lambda: all(node.disk.image.voter_status is VoterStatus.VOTER for node in stage.nodes.values()))
+    stage.until(lambda: stage.leads)
+    node = stage.others(stage.leader)[0]
+    node.crash()
+    node.wipe()
+    node.start()
+    stage.run(1.0)
+    stage.mend()
+    stage.expect("all vote in the end", lambda: all(
+        each.replica.registry.votes and each.replica.cluster for each in stage.nodes.values()))
+    stage.until(lambda: stage.leads)
+    stage.decide(stage.leader, "after")
+    stage.end()
+
+
+def disks_lost_in_turn() -> None:
+    """Three of three disks are lost, one after the other: each is back before the next one goes."""
+    stage = Stage(3)
+    stage.decide(stage.leader, "before")
+    for node in list(stage.nodes.values()):
+        node.crash()
+        node.wipe()
+        node.start()
+        stage.expect("it votes again", lambda node=node: stage.may_vote(node))  # type: ignore[misc]
+        stage.decide(stage.leader, f"after-{node.pid}")
+    stage.read(stage.leader, shows="before")
+    stage.end()
+
+
+def speaks_for_another_cluster() -> None:
+    """A node of another cluster has taken a member's place, and says what is decided there."""
+    stage = Stage(3)
+    leader = stage.leader
+    stage.decide(leader, "before")
+    node, other = stage.others(leader)
+    position = node.replica.log.decided_upto + 1
+    foreign = Operation(other.pid, 2**60, 1, encode(Create("foreign")))
+    node.receive(other.pid, Learn(position, [foreign], position), STRANGER)
+    stage.decide(leader, "after")
+    stage.end()
+
+
+def stop_sign_from_a_user() -> None:
+    """What ends a configuration comes as if a user had wanted it."""
+    stage = Stage(3)
+    leader = stage.leader
+    other = stage.others(leader)[0]
+    named = Configuration(2, CLUSTER, {other.pid: other.disk.image.identity})
+    stop = stop_sign(named)
+    leader.receive(other.pid, Forward([Operation(0, stop.incarnation, 1, stop.payload)]))
+    stage.run(0.5)
+    stage.expect("nobody believes it", lambda: len(stage.configurations) == 1)
+    stage.decide(leader, "after")
+    stage.end()
+
+
+def restarted_behind_a_snapshot() -> None:
+    """All start again when their logs are cut: who votes they know from their snapshots."""
+    stage = Stage(3, snapshot_every=2, keep=0)
+    for number in range(6):
+        stage.decide(stage.leader, f"c{number}")
+    stage.until(lambda: all(node.disk.image.compacted for node in stage.nodes.values()))
+    for node in stage.nodes.values():
+        node.crash()
+    for node in stage.nodes.values():
+        node.start()
+    stage.expect("they know their cluster", lambda: all(node.replica.cluster for node in stage.nodes.values()))
+    stage.expect("somebody leads", lambda: bool(stage.leads))
+    stage.decide(stage.leader, "after")
+    stage.end()
