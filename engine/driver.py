@@ -256,11 +256,15 @@ class ReplicaDriver:
     @stop_on_error
     def _persisted(self, messages: list[tuple[int, AnyMessage]]) -> None:
         """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
+        self._vouched(messages)
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
             if to == self.replica.pid:
                 self._loop_back(message)
         self._wake()
+
+    def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
+        self.replica.vouched(message for _, message in messages)
 
     def _loop_back(self, message: AnyMessage) -> None:
         self._take_in(self.replica.pid, message, self.replica.cluster)

@@ -8,6 +8,7 @@ from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.limits import Timing
 from paxos.log import Log
+from paxos.memory import Memory
 from paxos.messages import Heartbeat, NodeState
 from paxos.proposer import Proposer
 from paxos.voter_registry import VoterRegistry
@@ -16,13 +17,14 @@ from paxos.voter_registry import VoterRegistry
 class Heartbeats:
     def __init__(
         self, incarnation: int, net: Connectivity, proposer: Proposer, acceptor: Acceptor, log: Log,
-        registry: VoterRegistry, timing: Timing, effects: Effects, now: float,
+        registry: VoterRegistry, memory: Memory, timing: Timing, effects: Effects, now: float,
     ) -> None:
         self._net = net
         self._proposer = proposer
         self._acceptor = acceptor
         self._log = log
         self._registry = registry
+        self._memory = memory
         self._timing = timing
         self._effects = effects
         self._version = (incarnation, 0)
@@ -65,5 +67,6 @@ class Heartbeats:
         self._version = (self._version[0], self._version[1] + 1)
         self.describe()
         net = self._net
-        message = Heartbeat(list(net.states.values()), self._registry.told_roster(), now, net.echoes(now))
+        message = Heartbeat(list(net.states.values()), self._registry.told_roster(), now, net.echoes(now),
+                            self._memory.told())
         self._effects.broadcast(net.peers, message)

@@ -70,6 +70,14 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     configuration: Configuration | None = None
 
 
+class Vouched(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a disk is known to have vouched for: the highest promise, and the last position of what it accepted."""
+
+    identity: int
+    promised: Leadership
+    accepted: int
+
+
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one node says of itself; gossiped on by everybody, so that all know the whole graph of links.
 
@@ -144,12 +152,13 @@ class Decide(Message, frozen=True, tag=6):
 class Heartbeat(Message, frozen=True, tag=7):
     """Sent to every peer. `sent` is the sender's clock in seconds; `echoes` gives back each peer's last `sent` and how
     long it was held here, so that round trips are measured without agreeing on the time of day.
-    `roster` holds the identities that the sender remembers on disk."""
+    `roster` holds the identities that the sender remembers on disk, `remembered` what it knows of members' disks."""
 
     states: list[NodeState]
     roster: dict[int, int]
     sent: float
     echoes: dict[int, tuple[float, float]]
+    remembered: dict[int, Vouched] = {}
 
 
 class Forward(Message, frozen=True, tag=8):

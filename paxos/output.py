@@ -17,7 +17,7 @@ from enum import StrEnum
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import AnyMessage, Configuration, Entry, Operation, Snapshot
+from paxos.messages import AnyMessage, Configuration, Entry, Operation, Snapshot, Vouched
 
 
 class VoterStatus(StrEnum):
@@ -41,6 +41,9 @@ class Persist(msgspec.Struct):
     incarnation: int | None = None
     snapshot: Snapshot | None = None
     """Replaces the stored snapshot and every entry up to its position."""
+    identity: int | None = None
+    remembered: dict[int, Vouched] | None = None
+    """What is known of other members' disks."""
 
 
 class Durable(msgspec.Struct):
@@ -61,6 +64,9 @@ class Durable(msgspec.Struct):
     roster: dict[int, int] = {}
     configuration: Configuration | None = None
     """Of the stored snapshot; None if the cluster was not founded by then."""
+    remembered: dict[int, Vouched] = {}
+    reopened: bool = False
+    """The disk was in use before: it may be an old copy."""
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):

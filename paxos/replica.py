@@ -26,6 +26,7 @@ from paxos.leader import Leader
 from paxos.learner import Learner
 from paxos.limits import Limits, Timing
 from paxos.log import Log
+from paxos.memory import Memory
 from paxos.messages import (
     Accept,
     Accepted,
@@ -64,6 +65,9 @@ Handlers: TypeAlias = dict[type, Callable[[int, Any, float], None]]
 SAVE_DECIDED_S = 1.0
 """A watermark that rides with no other write is stored this often: losing it costs only a little catching up."""
 
+REMEMBER_S = 1.0
+"""What is remembered of other members' disks is stored this often, with another write."""
+
 
 class Status(msgspec.Struct, frozen=True):
     """What a node can say of itself at any moment."""
@@ -100,6 +104,7 @@ class Replica:
         self.reads = Reads(durable.incarnation)
         router = Router(self.net, effects)
         self.acceptor = Acceptor(durable.promised, self.log, self.registry, limits, effects)
+        self.memory = Memory(durable, self.registry, self.net, self.acceptor, self.log, random, effects)
         self.learner = Learner(pid, self.log, self.queue, durable, random, effects)
         self.catch_up = CatchUp(self.net, self.log, self.learner, router, timing, random, now)
         self.snapshot_source = SnapshotSource(self.log, router, limits, effects, now)
@@ -107,7 +112,8 @@ class Replica:
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
         self._heartbeats = Heartbeats(
-            durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, timing, effects, now
+            durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory, timing,
+            effects, now,
         )
         self._admission = Admission(self.registry, self.log, effects)
         self._reconfiguration = Reconfiguration(self.registry, self.net, self.log, limits, random)
@@ -116,6 +122,7 @@ class Replica:
         self._follows: Leadership = NOBODY
         self._saved_decided = self.log.decided_upto
         self._save_due = now + SAVE_DECIDED_S
+        self._remember_due = now + REMEMBER_S
         from_anybody: Handlers = {
             Prepare: self._prepare, Promise: self._promise, Outranked: self._outranked, Behind: self._behind,
             Accept: self._accept, Accepted: self._accepted, Confirm: self._confirm, Confirmed: self._confirmed,
@@ -219,6 +226,10 @@ class Replica:
         self.net.suspect(peer, now)
         self._refresh(now)
 
+    def vouched(self, messages: Iterable[AnyMessage]) -> None:
+        """These were to leave after what they vouch for is on disk, and leave now."""
+        self.memory.vouched(messages)
+
     def snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
         """The answer to `Output.load_snapshot`."""
         self.snapshot_source.loaded(snapshot, now)
@@ -261,6 +272,9 @@ class Replica:
         if out.persist is not None and self.log.decided_upto > self._saved_decided:
             out.persist.decided = self._saved_decided = self.log.decided_upto
             self._save_due = now + SAVE_DECIDED_S
+        if out.persist is not None and now >= self._remember_due:
+            out.persist.remembered = self.memory.to_store()
+            self._remember_due = now + REMEMBER_S
         return out
 
     def _patience(self) -> float:
@@ -270,7 +284,12 @@ class Replica:
 
     def _refresh(self, now: float) -> None:
         """Brings the picture of the cluster up to date, and draws the consequences for leadership."""
-        links_changed = self.net.refresh(now)
+        news = self.net.refresh(now)
+        voted = self.registry.votes
+        if self.memory.settle():
+            news = True
+        if voted and not self.registry.votes:
+            self._step_down()
         self._heartbeats.describe()
         self.election.observe(now)
         leadership = self.election.try_campaign(now, self._random)
@@ -280,7 +299,7 @@ class Replica:
         claim = self.proposer.claim
         if claim != NOBODY and max(self._follows, self.acceptor.promised.leadership) > claim:
             self._step_down()
-        self._heartbeats.send_news(links_changed, now)
+        self._heartbeats.send_news(news, now)
 
     def _campaign(self, leadership: Leadership, now: float) -> None:
         self.proposer.campaign(leadership, now)
@@ -354,6 +373,7 @@ class Replica:
     def _heartbeat(self, sender: int, message: Heartbeat, now: float) -> None:
         self.net.heard(sender, message, now)
         self._heartbeats.heard(message)
+        self.memory.heard(message.remembered)
         voted = self.registry.votes
         self.registry.heard(sender, message)
         if voted and not self.registry.votes:

@@ -37,11 +37,15 @@ class VoterRegistry:
         self._effects = effects
         self.identity = durable.identity
         self.configuration = durable.configuration
+        self.doubtful = durable.reopened
+        """Others may remember more of this disk than it does itself (see paxos/memory.py): until that is known, this
+        node does not vote."""
         self._status = durable.voter_status
         self.roster = {**durable.roster, pid: durable.identity}
         self.stored_roster = dict(durable.roster)
         """The part of the roster that is surely on disk: only that may be told to others."""
-        self._decided: dict[int, int] = {}
+        self.decided: dict[int, int] = {}
+        """The identities that the configuration in force names."""
         if durable.configuration is not None:
             self.configured(durable.configuration)
         self._known_by: set[int] = set()
@@ -60,8 +64,13 @@ class VoterRegistry:
         return self._status if decided == 0 else VoterStatus.LEARNER
 
     @property
-    def votes(self) -> bool:
+    def admitted(self) -> bool:
+        """True if this disk's votes count."""
         return self.voter_status is VoterStatus.VOTER
+
+    @property
+    def votes(self) -> bool:
+        return self.admitted and not self.doubtful
 
     @property
     def cluster(self) -> int:
@@ -89,12 +98,12 @@ class VoterRegistry:
 
     def told_roster(self) -> dict[int, int]:
         """The identities that this node vouches for: decided ones, or those in the roster on its disk."""
-        return self.stored_roster if self.configuration is None else self._decided
+        return self.stored_roster if self.configuration is None else self.decided
 
     def configured(self, configuration: Configuration) -> None:
         """From now on this configuration is in force."""
         self.configuration = configuration
-        self._decided = {pid: identity for pid, identity in configuration.members.items() if identity}
+        self.decided = {pid: identity for pid, identity in configuration.members.items() if identity}
 
     def heard(self, sender: int, message: Heartbeat) -> None:
         """Takes in what a heartbeat says of identities."""

@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import Configuration, Entry, Snapshot
+from paxos.messages import Configuration, Entry, Snapshot, Vouched
 from paxos.output import Durable, Persist, VoterStatus
 from storage.errors import StorageError, damaged, explain
 from storage.inspection import APPLICATION_ID, VERSION, is_new, make_folder, sync_folder
@@ -68,6 +68,7 @@ class _State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
     sessions: dict[int, tuple[int, int]] = {}
     roster: dict[int, int] = {}
     configuration: Configuration | None = None
+    remembered: dict[int, Vouched] = {}
 
 
 class Database:
@@ -203,6 +204,7 @@ def _changes(persist: Persist) -> dict[str, object]:
     changes = {
         "promised": persist.promised, "decided": persist.decided, "roster": persist.roster,
         "standing": persist.voter_status, "incarnation": persist.incarnation,
+        "identity": persist.identity, "remembered": persist.remembered,
     }
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -256,6 +258,8 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         sessions=state.sessions,
         roster=state.roster,
         configuration=state.configuration,
+        remembered=state.remembered,
+        reopened=state.incarnation > 0,
     )
 
 

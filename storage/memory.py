@@ -33,7 +33,8 @@ class MemoryDatabase:
                 continue
             kept = (entry for entry in record.entries if entry.position > image.compacted)
             self._entries.update((entry.position, entry) for entry in kept)
-            for name in ("promised", "decided", "roster", "voter_status", "incarnation"):
+            for name in ("promised", "decided", "roster", "voter_status", "incarnation", "identity",
+                         "remembered"):
                 value = getattr(record, name)
                 if value is not None:
                     setattr(image, name, value)
@@ -50,11 +51,13 @@ class MemoryDatabase:
     def reopen(self, now_us: int) -> Durable:
         """What a new life of the node finds. `now_us` as in `Database.open`."""
         image = self._image
+        used = image.incarnation > 0
         image.incarnation = max(image.incarnation + 1, now_us)
         entries = [self._entries[position] for position in sorted(self._entries)]
         decided = max(image.decided, image.snapshot_position)
         return msgspec.structs.replace(
-            image, entries=entries, decided=decided, sessions=dict(image.sessions), roster=dict(image.roster)
+            image, entries=entries, decided=decided, sessions=dict(image.sessions), roster=dict(image.roster),
+            remembered=dict(image.remembered), reopened=used,
         )
 
     def rows(self) -> list[tuple[bytes, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from kvstore.operations import StoreOperation
@@ -31,6 +32,8 @@ class Node:
         """How many processes have run here."""
         self.wiped = False
         """Its disk was lost once."""
+        self.outdated = 0
+        """The identity of an older copy of its disk that was put back: it has forgotten what it promised."""
         self.drift = 1.0
         """How fast its clock runs."""
         self.offset = float(pid)
@@ -116,6 +119,17 @@ class Node:
         if self.world.founding is not None:
             self.disk.write([Persist(snapshot=self.world.founding)])
         self.wiped = True
+
+    def backup(self) -> Disk:
+        """A copy of what is on the disk."""
+        return deepcopy(self.disk)
+
+    def restore(self, copy: Disk) -> None:
+        """An older copy is put back in the place of a dead process's disk."""
+        assert not self.up
+        self.world.note(f"{self.pid} gets an older disk back")
+        self.disk = copy
+        self.outdated = copy.image.identity
 
     def pause(self) -> None:
         self.process.paused = True

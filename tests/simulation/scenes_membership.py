@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kvstore.operations import Create, encode
+from paxos.ballot import Ballot
 from paxos.configuration import stop_sign
-from paxos.messages import Accept, Configuration, Forward, Learn, Operation
+from paxos.messages import Accept, Configuration, Forward, Learn, Operation, Prepare
 from paxos.output import VoterStatus
 from tests.simulation.founding import CLUSTER
 from tests.simulation.stage import FirstStart, Stage
@@ -86,4 +87,50 @@ def restarted_behind_a_snapshot() -> None:
     stage.expect("they know their cluster", lambda: all(node.replica.cluster for node in stage.nodes.values()))
     stage.expect("somebody leads", lambda: bool(stage.leads))
     stage.decide(stage.leader, "after")
+    stage.end()
+
+
+def old_disk() -> None:
+    """A node gets back a copy of its disk that is older than its last vote. It hears what another remembers of it; then
+    it could decide something else, together with a node that knows nothing of that vote."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    copy = node.backup()
+    stage.cut(other)
+    stage.decide(leader, "precious")
+    stage.run(0.5)
+    node.crash()
+    node.restore(copy)
+    stage.lose(Accept, Prepare, Learn, of=leader)
+    node.start()
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(leader)
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def old_disk_asked_at_once() -> None:
+    """The old copy is asked for a promise before anybody could say what he remembers of it."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    copy = node.backup()
+    stage.cut(other)
+    stage.decide(leader, "precious")
+    stage.run(0.5)
+    node.crash()
+    node.restore(copy)
+    node.start()
+    node.receive(other.pid, Prepare(Ballot(99, other.pid, 1)))
+    stage.run(0.5)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
     stage.end()

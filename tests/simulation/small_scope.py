@@ -68,6 +68,9 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
+    def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
+        """Nobody tells of it here."""
+
 
 class NodeState:
     """One node between two steps: its driver, and all that surrounds it."""
@@ -88,7 +91,8 @@ class NodeState:
 
     def start(self) -> None:
         durable = self.disk.reopen(1)
-        durable.incarnation = 1  # Its own lives play no part here, and would only tell equal states apart.
+        # Its own lives play no part here, and would only tell equal states apart; its disk is never an old one.
+        durable.incarnation, durable.reopened = 1, False
         self.driver = ScopeDriver(
             self.pid, NODES, durable, timing=Timing(), limits=LIMITS, random=NoDice(), clock=_still, transport=self,
             disk=self, machine=self, listener=self, defer=self.defer,

@@ -33,6 +33,9 @@ class Durability(Observer):
     def started(self, world: World, node: Node, durable: Durable) -> None:
         self._alive[node.pid] = durable.promised.leadership
         self._spoken[node.pid] = NOBODY
+        if durable.identity == node.outdated:
+            self._promised[durable.identity] = durable.promised.leadership
+            self._vouched.pop(durable.identity, None)  # That it never votes again is checked in voters.py.
         if durable.promised.leadership < self._promised.get(durable.identity, NOBODY):
             raise NotDurable(f"{node.pid} has forgotten its promise {self._promised[durable.identity]}")
         held = {entry.position: entry.leadership for entry in durable.entries}

@@ -1,5 +1,6 @@
 """Only voters vote: before a cluster is founded, by what their disks say; from then on, by a decided configuration that
-names their disks. A node that has lost its disk votes again only under an identity that was decided since."""
+names their disks. A node that has lost its disk, or has an older copy of it, votes again only under an identity that
+was decided since."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ class Voters(Observer):
         if not isinstance(message, Promise | Accepted | Confirmed):
             return
         image = node.disk.image
+        if image.identity == node.outdated:
+            raise NoVoter(f"{node.pid} has an old copy of its disk, which has forgotten promises, and sends {message}")
         if any(each.members.get(node.pid) == image.identity for each in world.configurations):
             return
         if node.wiped:
