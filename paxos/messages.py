@@ -7,6 +7,7 @@ Moderately Complex*.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TypeAlias
 
 import msgspec
@@ -244,9 +245,26 @@ class RosterStored(Message, frozen=True, tag=18):
     roster: dict[int, int]
 
 
-Routable: TypeAlias = Forward | ReadRequest | ReadReply | Fetch | Learn | SnapshotPiece
+class Reconfigure(Message, frozen=True, tag=19):
+    """Asks the leader to change the members; repeated until that is decided. `change` is one of Change's values."""
+
+    change: int
+    node: int
+
+
+class Change(IntEnum):
+    """Of a configuration, in one member."""
+
+    ADD = 1
+    REMOVE = 2
+    REPLACE = 3
+    """The member's disk does not count any more, until it, or another one in its place, has come back and caught up."""
+
+
+Routable: TypeAlias = Forward | ReadRequest | ReadReply | Fetch | Learn | SnapshotPiece | Reconfigure
 
 AnyMessage: TypeAlias = (
     Prepare | Promise | Accept | Accepted | Outranked | Decide | Heartbeat | Forward | ReadRequest | ReadReply
     | Confirm | Confirmed | Fetch | Learn | SnapshotPiece | Routed | Behind | RosterStored
+    | Reconfigure
 )

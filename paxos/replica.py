@@ -32,6 +32,7 @@ from paxos.messages import (
     Accepted,
     AnyMessage,
     Behind,
+    Change,
     Configuration,
     Confirm,
     Confirmed,
@@ -45,6 +46,7 @@ from paxos.messages import (
     Promise,
     ReadReply,
     ReadRequest,
+    Reconfigure,
     RosterStored,
     Routed,
     Snapshot,
@@ -54,7 +56,8 @@ from paxos.output import Durable, Output, VoterStatus
 from paxos.proposer import Proposer
 from paxos.queue import OperationQueue, QueueFull
 from paxos.reads import Reads
-from paxos.reconfiguration import Reconfiguration
+from paxos.reconfiguration import Reconfiguration, is_made
+from paxos.retry import Retry
 from paxos.routing import Router
 from paxos.sessions import Sessions
 from paxos.snapshot_source import SnapshotSource
@@ -119,6 +122,9 @@ class Replica:
         self._reconfiguration = Reconfiguration(self.registry, self.net, self.log, limits, random)
         self._router = router
         self._configuration: Configuration | None = None
+        self._change: tuple[Reconfigure, Configuration] | None = None
+        """A change of the members that is asked for here, and the configuration by then."""
+        self._change_retry = Retry(now)
         self._follows: Leadership = NOBODY
         self._saved_decided = self.log.decided_upto
         self._save_due = now + SAVE_DECIDED_S
@@ -127,6 +133,7 @@ class Replica:
             Prepare: self._prepare, Promise: self._promise, Outranked: self._outranked, Behind: self._behind,
             Accept: self._accept, Accepted: self._accepted, Confirm: self._confirm, Confirmed: self._confirmed,
             Forward: self._forward, ReadRequest: self._read_request, ReadReply: self._read_reply,
+            Reconfigure: self._reconfigure,
         }
         self._from_itself: Handlers = {**from_anybody, RosterStored: self._roster_stored}
         self._from_peers: Handlers = {
@@ -198,6 +205,24 @@ class Replica:
             raise QueueFull(f"{len(self.reads)} reads are waiting already")
         return self.reads.open()
 
+    @property
+    def configuration(self) -> Configuration | None:
+        """The one in force, as far as it is known here; None before the cluster is founded."""
+        return self._configuration
+
+    def change_members(self, change: Change, node: int) -> None:
+        """Asks the leader for this change until it is made, or another one (or none) is asked for."""
+        if self._configuration is not None:
+            self._change = Reconfigure(change, node), self._configuration
+
+    def abandon_change(self) -> None:
+        self._change = None
+
+    @property
+    def changing(self) -> bool:
+        """True while a change is asked for that isn't made yet."""
+        return self._change is not None
+
     def abandon_read(self, ticket: int) -> None:
         self.reads.abandon(ticket)
 
@@ -261,9 +286,10 @@ class Replica:
         what arrived together travels and is stored together."""
         self._send_queue(now)
         self._send_reads(now)
+        self._send_change(now)
         self._handle_own(now)
         if self.proposer.leader is not None:
-            self._reconfiguration.drive(self.proposer.leader)
+            self._reconfiguration.drive(self.proposer.leader, now)
         self.proposer.propose(now)
         self._handle_own(now)
         self.catch_up.request(now)
@@ -406,6 +432,19 @@ class Replica:
             operations = self.queue.outgoing(self._follows, now, self._patience())
             if operations:
                 self._router.send(self._follows[1], Forward(operations))
+
+    def _send_change(self, now: float) -> None:
+        """Repeats what was asked for, until it is made."""
+        if self._change is None or self._follows == NOBODY or self._configuration is None:
+            return
+        asked, before = self._change
+        if is_made(asked, before, self._configuration):
+            self._change = None
+        elif self._change_retry.due(now, self._patience()):
+            self._router.send(self._follows[1], asked)
+
+    def _reconfigure(self, sender: int, message: Reconfigure, now: float) -> None:
+        self._reconfiguration.ask(message, now)
 
     def _forward(self, sender: int, message: Forward, now: float) -> None:
         self.proposer.offer(message.operations)

@@ -48,6 +48,7 @@ class VoterRegistry:
         """The identities that the configuration in force names."""
         if durable.configuration is not None:
             self.configured(durable.configuration)
+        self._founded_elsewhere = False
         self._known_by: set[int] = set()
         self._known_while_blank: set[int] = set()
         if self._status is VoterStatus.NEW and not durable.roster:
@@ -109,6 +110,7 @@ class VoterRegistry:
         """Takes in what a heartbeat says of identities."""
         if self.configuration is not None:
             return
+        self._founded_elsewhere = self._founded_elsewhere or any(state.cluster for state in message.states)
         self._meet(message)
         self._remembered(sender, message.roster, any(each.pid == sender and each.blank for each in message.states))
         for state in message.states:
@@ -147,6 +149,8 @@ class VoterRegistry:
         """A node with a new disk becomes a voter as soon as enough others know it."""
         majority_of_others = len(self._known_by) > self._others // 2
         founding_quorum = len(self._known_while_blank) >= (self._others + 1) // 2
+        if self._founded_elsewhere:
+            return  # There is a cluster already: it decides whether this node votes.
         if self._status is VoterStatus.NEW and (majority_of_others or founding_quorum):
             self._become(VoterStatus.VOTER)
 

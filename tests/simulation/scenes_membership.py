@@ -5,10 +5,10 @@ from __future__ import annotations
 from kvstore.operations import Create, encode
 from paxos.ballot import Ballot
 from paxos.configuration import stop_sign
-from paxos.messages import Accept, Configuration, Forward, Learn, Operation, Prepare
+from paxos.messages import Accept, Accepted, Change, Configuration, Forward, Learn, Operation, Prepare
 from paxos.output import VoterStatus
 from tests.simulation.founding import CLUSTER
-from tests.simulation.stage import FirstStart, Stage
+from tests.simulation.stage import FirstStart, Stage, ThreeOf
 
 STRANGER = 0xBAD
 """The id of another cluster."""
@@ -133,4 +133,68 @@ def old_disk_asked_at_once() -> None:
     stage.run(0.5)
     stage.mend()
     stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def grows_and_shrinks() -> None:
+    """Two nodes are added, two of the first three (the leader among them) are removed; all under load."""
+    stage = ThreeOf(5)
+    stage.decide(stage.leader, "before")
+    for change, pid in ((Change.ADD, 4), (Change.ADD, 5), (Change.REMOVE, stage.leader.pid), (Change.REMOVE, 3)):
+        number = len(stage.configurations)
+        asker = stage.nodes[4]
+        asker.replica.change_members(change, pid)
+        stage.create(stage.nodes[2], f"meanwhile-{number}")
+        stage.expect("it is decided", lambda number=number: len(stage.configurations) > number)  # type: ignore[misc]
+        stage.expect("and known", lambda asker=asker: not asker.replica.changing)  # type: ignore[misc]
+        stage.until(lambda: stage.leads)
+        stage.decide(stage.leader, f"after-{number}")
+    stage.end()
+
+
+def dies_while_it_changes_members() -> None:
+    """The leader dies when a stop-sign is accepted by one other node only; what was offered behind it comes later."""
+    stage = ThreeOf(4)
+    leader = stage.leader
+    stage.decide(leader, "before")
+    stage.lose(Accepted, to=leader)
+    leader.replica.change_members(Change.ADD, 4)
+    stage.run(1.0)
+    stage.create(stage.others(leader)[0], "behind")
+    stage.run(0.5)
+    leader.crash()
+    stage.mend()
+    stage.until(lambda: stage.leads)
+    stage.expect("the next leader decides it", lambda: len(stage.configurations) == 2)
+    leader.start()
+    stage.expect("what was behind it is done", lambda: "behind" in stage.told)
+    stage.end()
+
+
+def stale_leader_of_an_earlier_configuration() -> None:
+    """A leader is cut off with one other node, while the rest, which it has just taken in, goes on and removes both."""
+    stage = ThreeOf(5)
+    old = stage.leader
+    for pid in (4, 5):
+        number = len(stage.configurations)
+        old.replica.change_members(Change.ADD, pid)
+        stage.expect("it is decided", lambda number=number: len(stage.configurations) > number)  # type: ignore[misc]
+        stage.until(lambda: stage.leads)
+    old = stage.leader
+    near = next(node for node in stage.others(old) if node.pid <= 3)
+    rest = stage.others(old, near)
+    for node in (old, near):
+        stage.cut(node, *rest)
+    stage.until(lambda: any(node.pid in stage.leads for node in rest))
+    asker = rest[0]
+    for gone in (old, near):
+        number = len(stage.configurations)
+        asker.replica.change_members(Change.REMOVE, gone.pid)
+        stage.expect("it is decided", lambda number=number: len(stage.configurations) > number)  # type: ignore[misc]
+        stage.until(lambda: any(node.pid in stage.leads for node in rest))
+    stage.create(old, "stale")
+    stage.run(3.0)
+    stage.expect("nothing is decided by those who left", lambda: "stale" not in stage.told)
+    stage.mend()
+    stage.expect("it is done when they are back", lambda: "stale" in stage.told)
     stage.end()

@@ -75,10 +75,12 @@ class Stage(World):
     """So many nodes, one of which leads already."""
 
     founded = True
+    members: int | None = None
+    """The first so many vote; all, if None."""
 
     def __init__(self, nodes: int, **limits: int | float) -> None:
         super().__init__(SEED, range(1, nodes + 1), limits=msgspec.structs.replace(SIM_LIMITS, **limits),
-                         observers=all_checkers(), founded=self.founded)
+                         observers=all_checkers(), founded=self.founded, members=self.members)
         self.held: list[Sent] = []
         self.told: set[str] = set()
         """Conversations of which anything was acknowledged."""
@@ -232,3 +234,9 @@ class FirstStart(Stage):
     """So many nodes that start for the first time."""
 
     founded = False
+
+
+class ThreeOf(Stage):
+    """So many nodes, the first three of which are the cluster's members."""
+
+    members = 3

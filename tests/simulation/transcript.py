@@ -18,6 +18,7 @@ from paxos.messages import (
     Accepted,
     AnyMessage,
     Behind,
+    Change,
     Confirm,
     Confirmed,
     Decide,
@@ -32,6 +33,7 @@ from paxos.messages import (
     Promise,
     ReadReply,
     ReadRequest,
+    Reconfigure,
     RosterStored,
     Routed,
     Snapshot,
@@ -106,6 +108,8 @@ def message_words(message: AnyMessage) -> str:
             return f"Accepted {ballot}" + (f", {count} operations" if count > 1 else "")
         case Outranked(ballot, promised):
             return f"Outranked {ballot}: promised {leadership_words(promised.leadership)}"
+        case Reconfigure(change, node):
+            return f"Reconfigure: {Change(change).name.lower()} {node}"
         case Behind(ballot, decided):
             return f"Behind {ballot}: knows {decided} decided"
         case Forward(operations):

@@ -55,9 +55,10 @@ class World:
     def __init__(
         self, seed: int, pids: Iterable[int] = (1, 2, 3, 4, 5), *, timing: Timing = SIM_TIMING,
         limits: Limits = SIM_LIMITS, observers: Iterable[Observer] = (), weather: Weather | None = None,
-        founded: bool = True,
+        founded: bool = True, members: int | None = None,
     ) -> None:
-        """`founded`: the disks are those of a cluster that has its id and configuration 1, and decided nothing else."""
+        """`founded`: the disks are those of a cluster that has its id and configuration 1, and decided nothing else.
+        The first so many nodes are its `members`; all, if None."""
         self.seed = seed
         self.random = Random(seed)
         self.now = 0.0
@@ -78,12 +79,12 @@ class World:
         self._at_once = 0
         self.nodes = {pid: Node(self, pid) for pid in self.pids}
         if founded:
-            self._found()
+            self._found(self.pids[:members])
         for observer in observers:
             self.observe(observer)
 
-    def _found(self) -> None:
-        members = {pid: node.disk.image.identity for pid, node in self.nodes.items()}
+    def _found(self, pids: Iterable[int]) -> None:
+        members = {pid: self.nodes[pid].disk.image.identity for pid in pids}
         record = founded_disk(members)
         assert record.snapshot is not None and record.snapshot.configuration is not None
         self.founding = record.snapshot
