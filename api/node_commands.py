@@ -85,7 +85,7 @@ class ViewallCommand(Command[ViewallResult], frozen=True, tag="viewall"):
 
 
 class UseCommand(Command[UseResult], frozen=True, tag="use"):
-    """Makes this the conversation that is meant when none is named; null ends that."""
+    """Makes this the current conversation, which commands refer to if they name none; null ends that."""
 
     context: str | None = None
 
@@ -120,15 +120,15 @@ class ImportCommand(Command[ImportResult], frozen=True, tag="import"):
 
 
 class QuietCommand(Command[LevelResult], frozen=True, tag="quiet"):
-    """Only answers to this user's own questions are told, as events and in words."""
+    """Reports only answers to this user's own questions, as events and as text."""
 
 
 class NormalCommand(Command[LevelResult], frozen=True, tag="normal"):
-    """What happens elsewhere is told, in words only briefly."""
+    """Reports activity on other nodes, as text only briefly."""
 
 
 class VerboseCommand(Command[LevelResult], frozen=True, tag="verbose"):
-    """All that happens elsewhere is told, refused operations too."""
+    """Reports all activity on other nodes, refused operations too."""
 
 
 class StatusCommand(Command[StatusResult], frozen=True, tag="status"):

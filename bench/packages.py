@@ -154,7 +154,7 @@ def engine(payloads: list[bytes], size: int) -> Costs:
     nodes.update({pid: Node(pid, nodes, lambda: now) for pid in MEMBERS})
 
     def step() -> None:
-        """Time goes on a little, and all that was sent is received."""
+        """Advances the time a little, and delivers all messages."""
         nonlocal now
         now += 0.01
         for node in nodes.values():

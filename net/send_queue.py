@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 _JOIN_BELOW = 64 * 1024
-"""Up to so many bytes, copying small frames together is cheaper than handing the kernel a list of them."""
+"""Up to this many bytes, joining small frames is cheaper than passing the kernel a list of them."""
 
 
 class SendQueue:

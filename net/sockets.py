@@ -1,4 +1,4 @@
-"""What both ends of a connection set on their sockets."""
+"""Socket options for both ends of a connection."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _IDLE_S, _INTERVAL_S, _PROBES = 5, 3, 3
 
 
 def keep_alive(transport: asyncio.BaseTransport) -> None:
-    """An idle connection to a host that vanished without a word is noticed after about 15 s, not never."""
+    """Detects after about 15 s that the host of an idle connection has vanished."""
     connection = transport.get_extra_info("socket")
     if connection is None:
         return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (("TCP_KEEPIDLE", _IDLE_S), ("TCP_KEEPINTVL", _INTERVAL_S), ("TCP_KEEPCNT", _PROBES)):
-        # Not every system has every one of these; the defaults only take longer.
+        # Not every system has all of these; the defaults only take longer.
         if hasattr(socket, option):
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, an address or the name "localhost", can only be reached from this machine."""
+    """Whether `host`, an address or the name "localhost", is only reachable from this machine."""
     if host == "localhost":
         return True
     try:

@@ -20,7 +20,7 @@ from paxos.sessions import Sessions
 
 
 class Batch:
-    """Operations that travel in one Accept, and who has accepted them."""
+    """The operations of one Accept, and the nodes that have accepted them."""
 
     __slots__ = ("first", "operations", "retry", "voters")
 
@@ -48,7 +48,7 @@ class Leader:
         """The watermark that the others were last told, by an Accept or a Decide."""
         self.next = decided_upto + 1
         self.barrier = decided_upto + len(inherited)
-        """Everything acknowledged under earlier leaderships lies at or below this position."""
+        """Everything acknowledged under earlier leaderships is at or below this position."""
         self.read_index = ReadIndex(quorum)
         self._quorum = quorum
         self._limits = limits
@@ -94,8 +94,8 @@ class Leader:
         return len(self._queue) + len(self._inherited)
 
     def offer(self, operations: Iterable[Operation]) -> None:
-        """Takes operations into the queue, in their node's order and each once. What does not fit (a repetition, a
-        full queue) is left out: its node sends it again until it is applied."""
+        """Adds operations to the queue, in their node's order and each once. What does not fit (a duplicate, a
+        full queue) is dropped: its node resends it until it is applied."""
         bound = self._limits.queue
         for operation in operations:
             if len(self._queue) >= bound:
@@ -154,7 +154,7 @@ class Leader:
         return operations
 
     def overdue(self, now: float, retry_s: float) -> list[Batch]:
-        """Batches in flight for too long, to be sent again."""
+        """Batches in flight for too long, to be resent."""
         return [batch for batch in self._flying.values() if batch.retry.due(now, retry_s)]
 
     def accept_message(self, batch: Batch) -> Accept:

@@ -1,19 +1,19 @@
-"""May this node vote? A node that lost its disk may not: it has forgotten what it promised.
+"""Whether this node may vote. A node that lost its disk may not: it has forgotten its promises.
 
-Each disk has an identity, drawn when it is first used. Once a cluster is founded, a node votes exactly as long as the
-configuration in force names the identity of its disk (see paxos/configuration.py); what any single node says changes
-nothing. (Where it names none for a member, that one's disk was not known to the founder: there counts what the disk was
-admitted as.) The rest of this file is about the time before that, and decides who may found.
+Each disk has a random identity, created when it is first used. Once a cluster is founded, a node votes exactly as long
+as the configuration in force names the identity of its disk (see paxos/configuration.py); what any single node says
+changes nothing. (Where it names none for a member, that disk was not known to the founder: there counts what the disk
+was admitted as.) The rest of this file is about the time before that, and decides who may found.
 
-Every node that is not founded yet keeps a roster on disk: the first identity that it met under each number. A node that
-finds another identity under its own number in anybody's roster knows that it is a replacement with an empty memory, and
-waits as a learner.
+Every node that is not founded yet keeps a roster on disk: the first identity it saw for each number. A node that finds
+another identity for its own number in any roster knows that it is a replacement without the old promises, and waits as
+a learner.
 
-A node with a new disk votes only when it is sure that it isn't such a replacement: when its identity is in the
+A node with a new disk votes only when it is certain that it is not such a replacement: when its identity is in the
 rosters of so many others that the rosters of every earlier disk share a member with them (more than half of the
-others; both sets are that large, so they intersect), or, for the very first start of a cluster, of a quorum (with
-itself) that has never accepted anything. The second rule leaves a hole, which no rule that lets a bare majority of
-empty disks found a cluster can close: if disks are lost, and they make up a majority together with nodes that hold
+others; both sets are that large, so they intersect), or, for the very first start of a cluster, of a quorum (including
+itself) that has never accepted anything. The second rule leaves a gap, which no rule that lets a bare majority of
+empty disks found a cluster can close: if disks are lost that form a majority together with nodes that hold
 nothing yet, and all nodes that hold anything are unreachable, then that majority looks exactly like a first start.
 """
 
@@ -114,7 +114,7 @@ class VoterRegistry:
         self._meet(message)
         self._remembered(sender, message.roster, any(each.pid == sender and each.blank for each in message.states))
         for state in message.states:
-            # What others say of themselves comes from afar too: a node with one link left must get to vote as well.
+            # Rows of other nodes count even if relayed: a node with only one link must become a voter as well.
             self._remembered(state.pid, state.roster, state.blank)
         self._admit()
 

@@ -1,4 +1,4 @@
-"""The operator's process as others start it: exit codes, help, signals, watch; and all six in one terminal."""
+"""The operator's process as started by others: exit codes, help, signals, watch; and all six in one terminal."""
 
 from __future__ import annotations
 
@@ -108,19 +108,19 @@ def test_the_prompt_speaks_for_users_and_waits_for_the_cluster(cluster: Cluster)
     assert network.ok("wait converged")["nodes"] == cluster.pids
 
 
-def test_a_node_in_the_background_keeps_calm(cluster: Cluster) -> None:
+def test_a_node_in_the_background_logs_little(cluster: Cluster) -> None:
     network = cluster.network
     network.ok("wait leader")
     network.ok("failNode 3")
     network.ok("fixNode 3")
     for number in range(20):
-        network.ok(f"node 1: create calm-{number}")
-    network.ok("node 1: query calm-0 Why?")
-    network.ok("wait answers calm-0")
+        network.ok(f"node 1: create quiet-{number}")
+    network.ok("node 1: query quiet-0 Why?")
+    network.ok("wait answers quiet-0")
     network.ok("wait converged")
     log = (cluster.folder / "data" / "node-3.log").read_text()
     assert "leader: node" in log
-    assert "calm-" not in log and len(log.splitlines()) < 10, log
+    assert "quiet-" not in log and len(log.splitlines()) < 10, log
 
 
 class Terminal:
@@ -172,7 +172,7 @@ def test_all_in_one_terminal(in_one: Terminal, config: Path) -> None:
 
 
 def test_nodes_leave_when_all_have_answered(config: Path) -> None:
-    """The first to be idle must not take the majority away from the others, nor one that is paused hold up all."""
+    """The first idle process must not break the majority of the others, nor a paused one block all."""
     typed = "1: create c1\n2: create c2\nnet: wait leader\nnet: pauseNode 3\n"
     done = subprocess.run(
         ["./run.sh", "--no-tmux"], cwd=ROOT, input=typed, capture_output=True,

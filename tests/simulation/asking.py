@@ -29,7 +29,7 @@ from tests.simulation.founding import CLUSTER, founded
 
 PIDS = [1, 2, 3, 4, 5]
 TURNS = 30
-"""Of the event loop: more than it takes until all have done what they can do now."""
+"""Turns of the event loop: enough for all pending work to finish."""
 
 Step = Callable[[], None]
 
@@ -59,26 +59,26 @@ class Llm:
 
 
 class Node:
-    """One life of a node: the real driver, and what surrounds it, in steps. For its responder it is the engine."""
+    """One process of a node: the real driver, and what surrounds it, in steps. For its responder it is the engine."""
 
     full = False
 
     def __init__(self, world: World, pid: int) -> None:
         self.world, self.pid, self.up = world, pid, True
         self._contents = world.disks[pid]
-        world.lives += 1
+        world.processes += 1
         self.store = Store()
         self._due: deque[Step] = deque()
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._driver = ReplicaDriver(
-            pid, PIDS, self._contents.reopen(1_000_000 * world.lives), timing=Timing(), limits=Limits(),
-            random=Random(world.lives), clock=lambda: world.now, transport=self, disk=self, machine=self.store,
+            pid, PIDS, self._contents.reopen(1_000_000 * world.processes), timing=Timing(), limits=Limits(),
+            random=Random(world.processes), clock=lambda: world.now, transport=self, disk=self, machine=self.store,
             listener=self, defer=self._due.append,
         )
 
         def make_scheduler(done: Callable[..., None]) -> RequestScheduler:
             made = RequestScheduler(LlmSettings(), lambda: Llm(self), done)
-            made._provider = Llm(self)  # not by a thread, whose time would be another one each time
+            made._provider = Llm(self)  # not by a thread, whose timing would vary
             return made
 
         self.answering = Responder(pid, self, make_scheduler, poll_s=1000)
@@ -165,7 +165,7 @@ class Node:
 class World:
     def __init__(self) -> None:
         self.now = 1.0
-        self.lives = 0
+        self.processes = 0
         self.steps: deque[Step] = deque()
         """What can happen next, in this order; when there is nothing, time passes."""
         self.thinking: list[tuple[Node, Step]] = []
@@ -182,7 +182,7 @@ class World:
         self.nodes[pid] = Node(self, pid)
 
     async def step(self) -> None:
-        """The next thing happens, and everybody reacts to it."""
+        """Performs the next step, and lets all nodes react."""
         if self.steps:
             self.steps.popleft()()
         elif self.thinking:
@@ -217,7 +217,7 @@ class World:
         return [node for node in self.nodes.values() if node.up]
 
     def leader(self) -> int | None:
-        """Whom all that are up follow, once it knows that it leads."""
+        """The leader that all running nodes follow, once it knows that it leads."""
         said = {node.replica.status().leader for node in self.up()}
         (leader, *others) = said
         if others or leader is None or not self.nodes[leader].up:
@@ -225,7 +225,7 @@ class World:
         return leader if self.nodes[leader].replica.status().role == "leader" else None
 
     def decided(self) -> bool:
-        """Whether a quorum has an answer on disk under one leadership, whoever knows it."""
+        """Whether a quorum has an answer on disk under one leadership, even if no node knows it."""
         have: dict[tuple[object, ...], int] = {}
         for disk in self.disks.values():
             for entry in disk.entries.values():

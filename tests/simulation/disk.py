@@ -22,7 +22,7 @@ class Disk(MemoryDatabase):
     """Can be looked at from outside."""
 
     unreadable = 0
-    """So many of the next attempts to read the snapshot fail."""
+    """How many of the next attempts to read the snapshot fail."""
 
     @property
     def image(self) -> Durable:

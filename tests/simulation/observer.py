@@ -22,7 +22,7 @@ class Observer:
     """Told of every step of every node. Implementations override what they need; the rest costs nothing."""
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        """A new life begins with this found on the disk; the replica of the last life is gone."""
+        """A process starts and has found this on the disk; the replica of the last one is gone."""
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         """A message leaves `node`, maybe to itself (a vote of its own that has become durable)."""
@@ -44,7 +44,7 @@ class Observer:
         """A user of `node` is about to be told."""
 
     def stepped(self, world: World, node: Node) -> None:
-        """The node has worked off everything that its replica put out."""
+        """The node has worked through everything that its replica put out, or has stopped."""
 
     def settled(self, world: World, nodes: list[Node]) -> None:
         """Faults are over, and these nodes, which all are connected, have nothing left to do."""

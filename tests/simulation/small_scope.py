@@ -41,7 +41,7 @@ NOW = 0.0
 
 
 class NoDice(Random):
-    """A random source that is never different, and small when a node is put away."""
+    """A constant random source that is small when a node is stored."""
 
     def random(self) -> float:
         return 0.0
@@ -70,6 +70,10 @@ class ScopeDriver(ReplicaDriver):
 
     def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
         """Nobody tells of it here."""
+
+    def receive_own(self, message: AnyMessage) -> None:
+        super()._loop_back(message)
+        self._wake()
 
 
 class NodeState:
@@ -203,7 +207,10 @@ def first_state(pid: int, mortal: bool) -> NodeState:
 
 
 def deliver(state: NodeState, sender: int, message: AnyMessage) -> list[Sent]:
-    state.driver.receive(sender, message, CLUSTER)
+    if sender == state.pid:
+        state.driver.receive_own(message)
+    else:
+        state.driver.receive(sender, message, CLUSTER)
     return state.turn()
 
 
@@ -224,7 +231,7 @@ def crash(state: NodeState) -> list[Sent]:
     return state.turn()
 
 
-# ---- Telling states apart
+# ---- Distinguishing states
 
 CONSTANT = {
     "_from_itself", "_from_peers", "timing", "limits", "_limits", "_random", "_timing", "net", "election", "registry",
@@ -296,7 +303,7 @@ def facts(state: NodeState) -> Facts:
 
 
 def check_step(before: Facts, after: Facts, died: bool) -> None:
-    """Promises are monotone: on disk always, in memory as long as the node lives, and never below the disk's."""
+    """Promises are monotone: on disk always, in memory as long as the process runs, and never below the disk's."""
     if after.stored_promise < before.stored_promise:
         raise Violation(f"the promise on disk fell from {before.stored_promise} to {after.stored_promise}")
     if after.promised < (after.stored_promise if died else before.promised):

@@ -1,6 +1,6 @@
-"""A run told for people who want to understand it: who says what to whom, what reaches a disk, what becomes decided.
+"""A run described for people who want to understand it: messages, disk writes, decisions.
 
-Heartbeats are left out; what they bring about is told instead (who hears whom, who follows whom).
+Heartbeats are left out; their effects are shown instead (who hears whom, who follows whom).
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def disk_words(durable: Durable) -> str:
 class Seen(msgspec.Struct):
     """What was told of one node last."""
 
-    life: int = 0
+    incarnation: int = 0
     voter_status: VoterStatus = VoterStatus.NEW
     role: str = ""
     follows: Leadership | None = None
@@ -176,7 +176,7 @@ class Seen(msgspec.Struct):
 
 
 class Transcript(Observer):
-    """Writes the story of one world, between `begin` and `end`."""
+    """Writes the transcript of one world, between `begin` and `end`."""
 
     def __init__(self, title: str, about: str) -> None:
         self._head = [title, "=" * len(title), "", *inspect.cleandoc(about).splitlines(), ""]
@@ -209,7 +209,9 @@ class Transcript(Observer):
     # Hooks
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        self._seen[node.pid] = Seen(life=node.life, voter_status=durable.voter_status, decided=durable.decided)
+        self._seen[node.pid] = Seen(
+            incarnation=node.incarnation, voter_status=durable.voter_status, decided=durable.decided
+        )
         self._tell(world, node.pid, f"starts; on its disk: {disk_words(durable)}")
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
@@ -241,9 +243,9 @@ class Transcript(Observer):
     # Lines
 
     def _look(self, world: World, node: Node) -> None:
-        """Tells what has changed in a node since it was looked at last."""
+        """Writes what has changed in a node since the last call."""
         replica, status = node.replica, node.replica.status()
-        seen = self._seen.setdefault(node.pid, Seen(life=node.life))
+        seen = self._seen.setdefault(node.pid, Seen(incarnation=node.incarnation))
         claim = status.ballot.leadership if status.leader is not None else None
         if replica.net.hears != seen.hears:
             heard = ", ".join(map(str, sorted(replica.net.hears))) or "nobody"
@@ -258,7 +260,7 @@ class Transcript(Observer):
             names = operations_words([entry.operation for entry in entries if entry is not None]) or "by the snapshot"
             self._tell(world, node.pid, f"knows {span(seen.decided + 1, replica.log.decided_upto)} decided: {names}")
         self._seen[node.pid] = Seen(
-            node.life, status.voter_status, status.role, claim, replica.net.hears, replica.log.decided_upto
+            node.incarnation, status.voter_status, status.role, claim, replica.net.hears, replica.log.decided_upto
         )
 
     def _role_words(self, role: str, claim: Leadership | None, pid: int, before: bool) -> str:

@@ -1,7 +1,7 @@
-"""Users and LLMs of the simulated cluster. What users ask and are told goes into a history; so do the LLMs' answers.
+"""Users and LLMs of the simulated cluster. Users' calls and results go into a history; so do the LLMs' answers.
 
 The LLMs' side is the little that the core's guarantees need: every node answers a query that it applied, the leader
-answers an ask, late or with a failure, and a node that starts again answers what it still owes.
+answers an ask, late or with a failure, and a restarted node answers what is still pending.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tests.simulation.plan import Llm, Use
 from tests.simulation.world import Node, Observer, World
 
 REASONS = (
-    ("there is a conversation", "exists"), ("no conversation", "unknown"), ("has an open question", "open"),
+    ("already exists", "exists"), ("no conversation", "unknown"), ("has an open question", "open"),
     ("nothing to choose from", "nothing"), ("has no open question: already chosen", "closed"),
     ("has no open question: turn", "closed"), ("has no open question", "nothing"), ("already chosen", "closed"),
-    ("was given up", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
-    ("has responded", "duplicate"), ("has no answer", "no answer"), ("failed;", "failed"),
+    ("was cancelled", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
+    ("has already responded", "duplicate"), ("has no answer", "no answer"), ("failed;", "failed"),
 )
-"""What the store's sentences mean in the words of the model; the first that fits counts."""
+"""Maps the store's error texts to the model's reasons; the first match counts."""
 
 ASK_AGAIN_S = 0.5
-"""So often a node looks whether it is the leader that must answer an ask."""
+"""How often a node checks whether it is the leader that must answer an ask."""
 
 
 def reason(error: str | None) -> str | None:
@@ -52,12 +52,12 @@ def seen(turns: list[Turn]) -> tuple[SeenTurn, ...]:
 
 
 class Users(Observer):
-    """Types what the plan says, plays the LLMs, and records who was told what."""
+    """Types the plan's commands, simulates the LLMs, and records all results."""
 
     def __init__(self, llm: Llm) -> None:
         self.recorder = Recorder()
         self.waiting: dict[int, int] = {}
-        """By node, how many of its users' commands (of this life) have not been answered."""
+        """By node, how many of its users' commands (of this incarnation) have not been answered."""
         self.answered = 0
         self._llm = llm
         self._typed = 0
@@ -67,7 +67,7 @@ class Users(Observer):
     # ---- Users
 
     def type(self, world: World, use: Use) -> None:
-        """One command of one user, if the node is there to take it."""
+        """One command of one user, if the node is up."""
         node = world.nodes[use.pid]
         if not node.up:
             return
@@ -76,7 +76,7 @@ class Users(Observer):
             self._view(world, node, use)
             return
         command, args = self._command(node, use)
-        self._submit(world, node, f"n{node.pid}.{node.life} u{use.user}", use.op, command, args)
+        self._submit(world, node, f"n{node.pid}.{node.incarnation} u{use.user}", use.op, command, args)
 
     def _command(self, node: Node, use: Use) -> tuple[StoreOperation, Args]:
         context = use.context
@@ -96,11 +96,11 @@ class Users(Observer):
 
     def _submit(self, world: World, node: Node, process: str, op: str, command: StoreOperation, args: Args) -> None:
         pending = self.recorder.invoke(process, op, args, world.now)  # type: ignore[arg-type]
-        life = node.life
+        incarnation = node.incarnation
         self.waiting[node.pid] = self.waiting.get(node.pid, 0) + 1
 
         def answer(applied: Applied | None, outcome: Outcome | None) -> None:
-            assert life == node.life
+            assert incarnation == node.incarnation
             self._done(node)
             world.note(f"{node.pid} tells its user: {op} {args.context}: "
                        f"{'decided' if outcome is None else outcome.error or 'ok'}")
@@ -113,7 +113,7 @@ class Users(Observer):
 
     def _view(self, world: World, node: Node, use: Use) -> None:
         args = Args(use.context) if use.op == "view" else Args()
-        pending = self.recorder.invoke(f"n{node.pid}.{node.life} u{use.user}", use.op, args, world.now)  # type: ignore[arg-type]
+        pending = self.recorder.invoke(f"n{node.pid}.{node.incarnation} u{use.user}", use.op, args, world.now)  # type: ignore[arg-type]
         self.waiting[node.pid] = self.waiting.get(node.pid, 0) + 1
 
         def answer() -> None:
@@ -145,19 +145,19 @@ class Users(Observer):
     def started(self, world: World, node: Node, durable: Durable) -> None:
         self.waiting[node.pid] = 0
         self._owed[node.pid] = set()
-        life = node.life
-        world.at(ASK_AGAIN_S, lambda: self._look(world, node, life))
+        incarnation = node.incarnation
+        world.at(ASK_AGAIN_S, lambda: self._look(world, node, incarnation))
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
         if outcome.ok and isinstance(outcome.operation, Query | Ask) and outcome.turn is not None:
             self._begin(world, node, outcome.operation.context, outcome.turn)
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
-        self._look(world, node, node.life)
+        self._look(world, node, node.incarnation)
 
-    def _look(self, world: World, node: Node, life: int) -> None:
+    def _look(self, world: World, node: Node, incarnation: int) -> None:
         """Takes up everything that this node's LLM has not answered."""
-        if node.up and life == node.life:
+        if node.up and incarnation == node.incarnation:
             for context, conversation in node.store.conversations.items():
                 if conversation.open_turn is not None:
                     self._begin(world, node, context, conversation.open_turn)
@@ -166,15 +166,15 @@ class Users(Observer):
         if (context, turn) in self._owed[node.pid]:
             return
         self._owed[node.pid].add((context, turn))
-        random = Random(f"{world.seed} {node.pid} {node.life} {context} {turn}")
+        random = Random(f"{world.seed} {node.pid} {node.incarnation} {context} {turn}")
         seconds = random.random() * self._llm.seconds
-        text = None if random.random() < self._llm.failing else f"a{node.pid}.{node.life}.{context}{turn}"
-        life = node.life
-        world.at(seconds, self._when_alive(node, life, lambda: self._give(world, node, context, turn, text)))
+        text = None if random.random() < self._llm.failing else f"a{node.pid}.{node.incarnation}.{context}{turn}"
+        incarnation = node.incarnation
+        world.at(seconds, self._when_alive(node, incarnation, lambda: self._give(world, node, context, turn, text)))
 
-    def _when_alive(self, node: Node, life: int, action: Callable[[], None]) -> Callable[[], None]:
+    def _when_alive(self, node: Node, incarnation: int, action: Callable[[], None]) -> Callable[[], None]:
         def act() -> None:
-            if node.up and node.life == life:
+            if node.up and node.incarnation == incarnation:
                 action()
 
         return act
@@ -186,7 +186,7 @@ class Users(Observer):
         turn = conversation.turns[number - 1]
         error = "overloaded" if text is None else None
         args = Args(context, text, node.pid, number)
-        process = f"n{node.pid}.{node.life} llm"
+        process = f"n{node.pid}.{node.incarnation} llm"
         if turn.kind is Kind.QUERY:
             if node.pid not in turn.candidates:
                 self._submit(world, node, process, "candidate", Candidate(context, number, node.pid, text, error), args)
@@ -194,7 +194,7 @@ class Users(Observer):
         if node.replica.status().role == "leader":
             self._submit(world, node, process, "answer", Answer(context, number, node.pid, text, error), args)
             return
-        again = self._when_alive(node, node.life, lambda: self._give(world, node, context, number, text))
+        again = self._when_alive(node, node.incarnation, lambda: self._give(world, node, context, number, text))
         world.at(ASK_AGAIN_S, again)
 
 
