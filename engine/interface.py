@@ -87,6 +87,9 @@ class EngineListener(Protocol):
     def on_refused(self, reason: str) -> None:
         """The network refuses this node; trying again will hardly help."""
 
+    def on_stranger(self, reason: str) -> None:
+        """Another cluster's node speaks as one of this cluster's; nothing that it says counts."""
+
     def on_hint(self, node: int, payload: bytes) -> None:
         """Another node sent a hint."""
 

@@ -40,7 +40,10 @@ class LinkFactory(Protocol):
 class Receiver(Protocol):
     """Who gets what comes from other nodes; `ReplicaDriver` is one."""
 
-    def receive(self, sender: int, message: AnyMessage) -> None: ...
+    @property
+    def cluster(self) -> int: ...
+
+    def receive(self, sender: int, message: AnyMessage, cluster: int) -> None: ...
 
     def suspect(self, node: int) -> None: ...
 
@@ -53,7 +56,9 @@ class Network:
         self._receiver: Receiver
         self._listener: EngineListener
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+        self._decoder: msgspec.msgpack.Decoder[tuple[int, AnyMessage]] = msgspec.msgpack.Decoder(tuple[int, AnyMessage])
+        self._cluster = 0
+        """Of the last message sent."""
         self._last: AnyMessage | None = None
         self._payload = b""
         """The last message sent, encoded: a broadcast is encoded once."""
@@ -68,8 +73,10 @@ class Network:
         await self._link.close()
 
     def send(self, to: int, message: AnyMessage) -> None:
-        if message is not self._last:
-            self._last, self._payload = message, self._encoder.encode(message)
+        cluster = self._receiver.cluster
+        if message is not self._last or cluster != self._cluster:
+            self._last, self._cluster = message, cluster
+            self._payload = self._encoder.encode((cluster, message))
         if len(self._payload) <= MAX_PAYLOAD:
             self._link.send(to, self._payload)
         else:
@@ -88,13 +95,13 @@ class Network:
 
     def on_message(self, src: int, payload: memoryview) -> None:
         try:
-            message = self._decoder.decode(payload)
+            cluster, message = self._decoder.decode(payload)
         except (msgspec.DecodeError, ValueError) as error:
             if src not in self._odd_senders:
                 self._odd_senders.add(src)
                 _log.warning("node %s sends invalid messages: %s", src, error)
             return
-        self._receiver.receive(src, message)
+        self._receiver.receive(src, message, cluster)
 
     def on_hint(self, src: int, payload: memoryview) -> None:
         self._listener.on_hint(src, bytes(payload))

@@ -164,6 +164,13 @@ class PaxosEngine:
     def on_status(self, status: Status) -> None:
         self._listener.on_status(_engine_status(status))
 
+    def on_stranger(self, node: int, cluster: int) -> None:
+        name = self._database.cluster
+        own = self._driver.cluster
+        self._listener.on_stranger(
+            f"this is cluster {name} {own:016x}, node {node} belongs to cluster {cluster:016x}: what it says is ignored"
+        )
+
     def on_failed(self, error: Exception) -> None:
         if isinstance(error, (StorageError, UnknownOperation)):
             self._listener.on_failed(str(error))

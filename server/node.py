@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from api.base import Event
-from api.node_events import ConnectedEvent, DisconnectedEvent, FailedEvent, LearnerEvent, RefusedEvent
+from api.node_events import ConnectedEvent, DisconnectedEvent, FailedEvent, LearnerEvent, RefusedEvent, StrangerEvent
 from api.node_results import LlmStatus
 from engine.interface import AppliedOperation, Engine, EngineStatus
 from llm.request_scheduler import RequestScheduler
@@ -137,6 +137,9 @@ class NodeService:
 
     def on_refused(self, reason: str) -> None:
         self._emit(RefusedEvent(reason))
+
+    def on_stranger(self, reason: str) -> None:
+        self._emit(StrangerEvent(reason))
 
     def on_failed(self, reason: str) -> None:
         self._emit(FailedEvent(reason))
