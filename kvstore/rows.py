@@ -84,7 +84,7 @@ def load(rows: Iterable[tuple[bytes, bytes]]) -> list[Conversation]:
         for key, content in sorted(rows):
             _load_row(conversations, key, content)
     except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
-        raise ValueError("these rows are not a snapshot of conversations that this release knows") from error
+        raise ValueError("these rows are not a snapshot of conversations") from error
     return conversations
 
 

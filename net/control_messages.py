@@ -63,6 +63,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     nonce: Nonce
     proof: Proof
     version: int = VERSION
+    hints: bool = False
+    """The node knows frames of kind HINT. Release 0.1.0 says nothing of them, and does not."""
 
 
 class Welcome(msgspec.Struct, frozen=True, tag=True):
@@ -70,6 +72,8 @@ class Welcome(msgspec.Struct, frozen=True, tag=True):
 
     proof: Proof
     peers: list[NodeId]
+    hints: bool = False
+    """As in `Hello`, of the orchestrator."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):

@@ -21,9 +21,9 @@ CONTROL = 0
 """Between one node and the orchestrator: the payload is a message of net/control_messages.py."""
 NODE = 1
 """From node to node: the relay does not look inside."""
-HINT_MARK = b"\xc1"
-"""Begins the payload of a NODE frame that is a hint, and no other: MessagePack never writes this byte. A hint is beside
-the protocol: nothing depends on its arrival. It is no kind of frame of its own: release 0.1.0 refuses others."""
+HINT = 2
+"""From node to node beside the protocol: nothing depends on its arrival. Sent only to those who said that they know
+this kind (`hints` in net/control_messages.py): release 0.1.0 hangs up on it."""
 
 ORCHESTRATOR = 0
 """The address of the orchestrator in `src` and `dst`; nodes count from 1."""
@@ -112,7 +112,7 @@ class FrameParser:
         while (pending := self._end - self._start) >= HEADER_SIZE:
             start = self._start
             length, kind, src, dst = HEADER.unpack_from(self._buffer, start)
-            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > NODE:
+            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > HINT:
                 raise FrameError(self._problem(length, kind))
             size = LENGTH_SIZE + length
             if pending < size:

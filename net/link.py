@@ -10,7 +10,7 @@ from random import Random
 from typing import Protocol
 
 from net.control_messages import Refusal, Report, control_frame
-from net.frames import HINT_MARK, MAX_PAYLOAD, NODE, ORCHESTRATOR, FrameError, encode_frame
+from net.frames import HINT, MAX_PAYLOAD, NODE, ORCHESTRATOR, FrameError, encode_frame
 from net.link_connection import Credentials, LinkConnection
 
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
@@ -128,8 +128,10 @@ class NodeLink:
         self._send(NODE, dst, payload)
 
     def send_hint(self, dst: int, payload: bytes) -> None:
-        """As `send`, for what is no message of the protocol and may as well be lost: node `dst` gets an `on_hint`."""
-        self._send(NODE, dst, HINT_MARK + payload)
+        """As `send`, for what is no message of the protocol and may as well be lost: node `dst` gets an `on_hint`, if
+        it and the orchestrator know such frames."""
+        if self._connection is not None and self._connection.hints:
+            self._send(HINT, dst, payload)
 
     def send_report(self, report: Report) -> None:
         """Sends a report for the operator's `status`. The newest one is resent after a reconnect."""
@@ -165,10 +167,12 @@ class NodeLink:
     def message(self, src: int, payload: memoryview) -> None:
         self.traffic.frames_in += 1
         self.traffic.bytes_in += len(payload)
-        if payload[:1] == HINT_MARK:
-            self._events.on_hint(src, payload[1:])
-        else:
-            self._events.on_message(src, payload)
+        self._events.on_message(src, payload)
+
+    def hint(self, src: int, payload: memoryview) -> None:
+        self.traffic.frames_in += 1
+        self.traffic.bytes_in += len(payload)
+        self._events.on_hint(src, payload)
 
     def peer(self, node: int, up: bool) -> None:
         if up:

@@ -22,7 +22,7 @@ from net.control_messages import (
     control_frame,
     from_orchestrator,
 )
-from net.frames import CONTROL, ORCHESTRATOR, FrameError, FrameParser
+from net.frames import CONTROL, NODE, ORCHESTRATOR, FrameError, FrameParser
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
@@ -46,6 +46,7 @@ class Owner(Protocol):
     def connected(self, connection: LinkConnection, peers: list[int]) -> None: ...
     def lost(self, connection: LinkConnection) -> None: ...
     def message(self, src: int, payload: memoryview) -> None: ...
+    def hint(self, src: int, payload: memoryview) -> None: ...
     def peer(self, node: int, up: bool) -> None: ...
     def crash(self) -> None: ...
 
@@ -62,6 +63,8 @@ class LinkConnection(asyncio.BufferedProtocol):
         self.reason = "the orchestrator closed the connection"
         self.refusal: Refusal | None = None
         self.was_up = False
+        self.hints = False
+        """The orchestrator knows frames of kind HINT."""
         self._owner = owner
         self._who = credentials
         self._parser = FrameParser()
@@ -89,10 +92,12 @@ class LinkConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         try:
             for frame in self._parser.received(nbytes):
-                if frame.kind == CONTROL:
+                if frame.kind == NODE and self.was_up:
+                    self._owner.message(frame.src, frame.payload)
+                elif frame.kind == CONTROL:
                     self._control(from_orchestrator(frame.payload))
                 elif self.was_up:
-                    self._owner.message(frame.src, frame.payload)
+                    self._owner.hint(frame.src, frame.payload)
                 else:
                     raise FrameError("a message before the Welcome")
                 if self._over():
@@ -136,7 +141,7 @@ class LinkConnection(asyncio.BufferedProtocol):
             self._give_up(Refusal.CLUSTER, text)
         else:
             proof = auth.node_proof(who.secret, who.cluster, who.node, challenge.nonce, self._nonce)
-            hello = Hello(who.cluster, who.node, who.process, who.incarnation, self._nonce, proof)
+            hello = Hello(who.cluster, who.node, who.process, who.incarnation, self._nonce, proof, hints=True)
             self.queue.push(control_frame(who.node, ORCHESTRATOR, hello))
 
     def _enter(self, challenge: Challenge, welcome: Welcome) -> None:
@@ -148,6 +153,7 @@ class LinkConnection(asyncio.BufferedProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
         self._parser.trust()
+        self.hints = welcome.hints
         self.was_up = True
         self._owner.connected(self, welcome.peers)
 

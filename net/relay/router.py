@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from net.frames import Frame
+from net.frames import HINT, Frame
 from net.relay.connection import Connection, Traffic
 from net.relay.delay_line import DelayLine
 from net.relay.faults import Faults
@@ -32,6 +32,8 @@ class Router:
         traffic = source.traffic
         traffic.frames_in += 1
         traffic.bytes_in += len(raw)
+        if frame.kind == HINT and not self._knows_hints(frame.dst):
+            return
         if self._faults.quiet:
             self._deliver(source.node, frame.dst, raw)
             return
@@ -43,6 +45,11 @@ class Router:
                 self._deliver(source.node, frame.dst, raw)
             elif not self.delayed.add(late, source.node, frame.dst, raw):
                 self._drop(source.node, frame.dst)
+
+    def _knows_hints(self, node: int) -> bool:
+        """A node of release 0.1.0 would hang up."""
+        member = self.members.get(node)
+        return member is not None and member.hello is not None and member.hello.hints
 
     def flush_later(self, connection: Connection) -> None:
         if not self._unflushed:

@@ -24,7 +24,7 @@ def trusted() -> FrameParser:
     return parser
 
 
-frames = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 65535), st.integers(0, 65535), st.binary(max_size=300)))
+frames = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 65535), st.integers(0, 65535), st.binary(max_size=300)))
 
 
 @given(frames, st.data())

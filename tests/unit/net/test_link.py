@@ -11,11 +11,11 @@ import pytest
 import net.link
 import net.link_connection
 from net.control_messages import Challenge, Crash, Refusal, Report, control_frame
-from net.frames import MAX_PAYLOAD, FrameError, encode_frame
+from net.frames import CONTROL, MAX_PAYLOAD, FrameError, encode_frame
 from net.frames import NODE as KIND_NODE
 from net.link_connection import Credentials, LinkConnection, Owner
 from net.relay.faults.cut import Cut
-from tests.unit.net.net_tools import HOST, LIMIT_S, Node, Operator, run, until
+from tests.unit.net.net_tools import HOST, LIMIT_S, Node, Operator, joined, run, until
 
 REPORT = Report(role="follower", leader=2, ballot=(1, 2, 1), decided=0, applied=0, queued=0, digest="")
 
@@ -232,6 +232,23 @@ def test_a_hint_is_told_from_a_message_and_takes_the_same_way() -> None:
             one.link.send_hint(2, b"lost")
             await until(lambda: operator.relay.traffic(2).dropped == 1)
             assert len(two.hints) == 1
+
+    run(main())
+
+
+def test_a_node_of_release_0_1_0_gets_no_hint() -> None:
+    """It says nothing of hints in its Hello, and would hang up on a frame of that kind."""
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one:
+            await one.up()
+            old = await joined(operator, 2)
+            one.link.send_hint(2, b"a hint")
+            one.link.send(2, b"a message")
+            frame = await old.frame()
+            while frame.kind == CONTROL:
+                frame = await old.frame()
+            assert (frame.kind, bytes(frame.payload)) == (KIND_NODE, b"a message")
+            old.close()
 
     run(main())
 

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.interface import AppliedOperation, OperationId
-from kvstore.operations import Candidate, Create, Query
+from kvstore.operations import (
+    Answer,
+    Ask,
+    Cancel,
+    Candidate,
+    Choose,
+    Create,
+    Elect,
+    Import,
+    Query,
+    Ranking,
+    Retry,
+    StartPoll,
+    StoreOperation,
+)
 from kvstore.store import Outcome
 from server.applied_log import AppliedLog
 
@@ -31,3 +47,26 @@ def test_what_is_no_command_is_noted_too() -> None:
     log = AppliedLog()
     log.add(applied(1, None, Outcome(None, False, "not a command")))
     assert log.last(5)[0].command == "unknown"
+
+
+@pytest.mark.parametrize(("operation", "command", "node", "text"), [
+    (Create("c1"), "create", None, ""),
+    (Query("c1", "why?"), "query", None, "why?"),
+    (Ask("c1", "why?"), "ask", None, "why?"),
+    (Candidate("c1", 1, 4, "so", None), "candidate", 4, "so"),
+    (Answer("c1", 1, 5, None, "silent"), "answer", 5, "silent"),
+    (Choose("c1", 3), "choose", 3, ""),
+    (Cancel("c1"), "cancel", None, ""),
+    (Retry("c1", None, 2), "retry", 2, ""),
+    (StartPoll("c1"), "poll", None, ""),
+    (Ranking("c1", 1, 2, 1, [3], None), "ranking", 2, ""),
+    (Elect("c1", 1, 1), "elect", None, ""),
+    (Import("c1", b""), "import", None, ""),
+])
+def test_each_kind_is_named_with_its_node_and_its_text(
+    operation: StoreOperation, command: str, node: int | None, text: str
+) -> None:
+    log = AppliedLog()
+    log.add(applied(1, None, Outcome(operation, True, None, "c1", 1)))
+    logged = log.last(1)[0]
+    assert (logged.command, logged.node, logged.text) == (command, node, text)
