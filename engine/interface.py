@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -57,6 +57,20 @@ class EngineStatus(msgspec.Struct, frozen=True):
     voter_status: str
     links: tuple[int, ...]
     """Peers with messages passing in both directions."""
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """Who belongs to the cluster, as it was decided last, as far as is known here."""
+
+    cluster: str
+    """Its id."""
+    number: int
+    """Of the configuration."""
+    members: dict[int, bool]
+    """By node: whether its disk is known, so that its votes count."""
+
+
+MemberChange: TypeAlias = Literal["add", "remove", "replace"]
 
 
 class EngineListener(Protocol):
@@ -112,6 +126,13 @@ class Engine(Protocol):
         who stops waiting. Raises Busy."""
 
     def status(self) -> EngineStatus: ...
+
+    def membership(self) -> Membership | None:
+        """None before the cluster is founded."""
+
+    def change_members(self, change: MemberChange, node: int) -> asyncio.Future[None]:
+        """Done when the change is decided and known here; is to be cancelled by who stops asking for it. Raises Busy
+        while another one is asked for here."""
 
     def majority_reachable(self) -> bool:
         """Whether, as far as this node knows, there is a leader with a majority."""

@@ -354,6 +354,8 @@ class Replica:
             self._configuration = configuration
             self.net.configure(configuration.number, configuration.members)
             self.registry.configured(configuration)
+            if self._change is not None and is_made(*self._change, configuration):
+                self._change = None
         if changed or (self.proposer.leader is not None and self.proposer.leader.stopped):
             self.proposer.again(now)
             self._refresh(now)
@@ -435,13 +437,10 @@ class Replica:
 
     def _send_change(self, now: float) -> None:
         """Repeats what was asked for, until it is made."""
-        if self._change is None or self._follows == NOBODY or self._configuration is None:
+        if self._change is None or self._follows == NOBODY:
             return
-        asked, before = self._change
-        if is_made(asked, before, self._configuration):
-            self._change = None
-        elif self._change_retry.due(now, self._patience()):
-            self._router.send(self._follows[1], asked)
+        if self._change_retry.due(now, self._patience()):
+            self._router.send(self._follows[1], self._change[0])
 
     def _reconfigure(self, sender: int, message: Reconfigure, now: float) -> None:
         self._reconfiguration.ask(message, now)
