@@ -97,6 +97,9 @@ class EngineListener(Protocol):
     def on_refused(self, reason: str) -> None:
         """The network refuses this node; trying again will hardly help."""
 
+    def on_removed(self) -> None:
+        """The members have decided that this node is none of them any more: it may leave."""
+
     def on_stranger(self, reason: str) -> None:
         """Another cluster's node speaks as one of this cluster's; nothing that it says counts."""
 

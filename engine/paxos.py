@@ -27,7 +27,7 @@ from net.control_messages import Report
 from paxos.ballot import NOBODY
 from paxos.limits import Limits, Timing
 from paxos.messages import Change, Snapshot
-from paxos.output import Applied
+from paxos.output import Applied, VoterStatus
 from paxos.replica import QueueFull, Status
 from storage.database import Database
 from storage.errors import StorageError, damaged
@@ -58,6 +58,8 @@ class PaxosEngine:
         self._tickets: set[int] = set()
         """Of operations that were submitted here and have no outcome yet."""
         self._reads: dict[int, asyncio.Future[None]] = {}
+        self._counted = False
+        """This node's disk was one of the members' when it looked last."""
         self._change: asyncio.Future[None] | None = None
         """A change of the members that is asked for here."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -190,6 +192,10 @@ class PaxosEngine:
         self._listener.on_installed()
 
     def on_status(self, status: Status) -> None:
+        configuration = self._driver.replica.configuration
+        if self._counted and configuration is not None and self._number not in configuration.members:
+            self._listener.on_removed()
+        self._counted = status.voter_status is VoterStatus.VOTER
         if self._change is not None and not self._change.done() and not self._driver.replica.changing:
             self._change.set_result(None)
         self._listener.on_status(_engine_status(status))
