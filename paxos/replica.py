@@ -122,8 +122,8 @@ class Replica:
         self._reconfiguration = Reconfiguration(self.registry, self.net, self.log, limits, random)
         self._router = router
         self._configuration: Configuration | None = None
-        self._change: tuple[Reconfigure, Configuration] | None = None
-        """A change of the members that is asked for here, and the configuration by then."""
+        self._change: tuple[Change, int, Configuration] | None = None
+        """A change of the members that is asked for here, in which node, and the configuration by then."""
         self._change_retry = Retry(now)
         self._follows: Leadership = NOBODY
         self._saved_decided = self.log.decided_upto
@@ -213,7 +213,7 @@ class Replica:
     def change_members(self, change: Change, node: int) -> None:
         """Asks the leader for this change until it is made, or another one (or none) is asked for."""
         if self._configuration is not None:
-            self._change = Reconfigure(change, node), self._configuration
+            self._change = change, node, self._configuration
 
     def abandon_change(self) -> None:
         self._change = None
@@ -440,7 +440,8 @@ class Replica:
         if self._change is None or self._follows == NOBODY:
             return
         if self._change_retry.due(now, self._patience()):
-            self._router.send(self._follows[1], self._change[0])
+            change, node, _ = self._change
+            self._router.send(self._follows[1], Reconfigure(change, node, self.registry.number))
 
     def _reconfigure(self, sender: int, message: Reconfigure, now: float) -> None:
         self._reconfiguration.ask(message, now)

@@ -90,6 +90,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "votes-of-strangers-count": joining.stale_leader_of_an_earlier_configuration,
     "quorum-of-the-founders": joining.grows_and_shrinks,
     "promises-before-a-stop-sign-count": joining.dies_while_it_changes_members,
+    "late-change-made-again": joining.leaves_and_comes_back,
     "any-cluster-counts": joining.speaks_for_another_cluster,
     "offered-stop-sign-proposed": joining.stop_sign_from_a_user,
     "snapshot-without-configuration": joining.restarted_behind_a_snapshot,
