@@ -30,6 +30,12 @@ class RefusedEvent(Event, frozen=True, tag="refused"):
     reason: str
 
 
+class RemovedEvent(Event, frozen=True, tag="removed"):
+    """The members have decided that this node is none of them any more: it leaves."""
+
+    node: int
+
+
 class StrangerEvent(Event, frozen=True, tag="stranger"):
     """A node of another cluster speaks as one of this cluster's; nothing that it says counts."""
 

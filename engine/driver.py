@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Snapshot
+from paxos.messages import AnyMessage, Change, Snapshot
 from paxos.output import Applied, Durable, Output
 from paxos.replica import Replica, Status
 from storage.errors import StorageDamaged, StorageError
@@ -81,7 +81,7 @@ class DriverListener(Protocol):
         """The state machine's content was replaced by this."""
 
     def on_status(self, status: Status) -> None:
-        """The role, the leader, a link or the voter status has changed."""
+        """The role, the leader, a link, the voter status or the configuration has changed."""
 
     def on_stranger(self, node: int, cluster: int) -> None:
         """What came as from `node` belongs to another cluster, of this id, and changes nothing here."""
@@ -194,6 +194,11 @@ class ReplicaDriver:
         ticket = self.replica.read()
         self._wake()
         return ticket
+
+    def change_members(self, change: Change, node: int) -> None:
+        """Asks for this until it is decided; see `Replica.changing`."""
+        self.replica.change_members(change, node)
+        self._wake()
 
     def abandon_read(self, ticket: int) -> None:
         """Nobody waits for this read any more."""
@@ -308,7 +313,7 @@ class ReplicaDriver:
 
     def _tell_status(self) -> None:
         status = self.replica.status()
-        told = (status.role, status.leader, status.links, status.voter_status)
+        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration)
         if told != self._told:
             self._told = told
             if self.observer is not None:

@@ -248,10 +248,12 @@ class RosterStored(Message, frozen=True, tag=18):
 
 
 class Reconfigure(Message, frozen=True, tag=19):
-    """Asks the leader to change the members; repeated until that is decided. `change` is one of Change's values."""
+    """Asks the leader to change the members; repeated until that is decided. `change` is one of Change's values;
+    `number` is that of the configuration to be changed, so that what comes late or twice is not made again."""
 
     change: int
     node: int
+    number: int
 
 
 class Change(IntEnum):

@@ -52,7 +52,8 @@ class Reconfiguration:
         if current is None:
             leader.stop(stop_sign(self._founding()))
             return
-        self._asked = {what: at for what, at in self._asked.items() if now - at < ASKED_S}
+        self._asked = {what: at for what, at in self._asked.items()
+                       if now - at < ASKED_S and what.number >= current.number}
         if leader.settled and (members := self._next(current)) is not None:
             leader.stop(stop_sign(Configuration(current.number + 1, current.cluster, members)))
 
@@ -66,6 +67,8 @@ class Reconfiguration:
         if recovered != current.members:
             return recovered
         for asked in self._asked:
+            if asked.number != current.number:
+                continue
             changed = self._changed(current, asked)
             if changed is not None and changed != current.members and self._reaches_quorum(changed):
                 return changed
@@ -117,10 +120,10 @@ class Reconfiguration:
         return reached >= len(members) // 2 + 1
 
 
-def is_made(asked: Reconfigure, before: Configuration, now: Configuration) -> bool:
+def is_made(change: Change, node: int, before: Configuration, now: Configuration) -> bool:
     """True if a change that was asked for in the configuration `before` has been made."""
-    if asked.change == Change.ADD:
-        return asked.node in now.members
-    if asked.change == Change.REMOVE:
-        return asked.node not in now.members
-    return now.members.get(asked.node) != before.members.get(asked.node)
+    if change is Change.ADD:
+        return node in now.members
+    if change is Change.REMOVE:
+        return node not in now.members
+    return now.members.get(node) != before.members.get(node)

@@ -124,8 +124,8 @@ class Replica:
         self._reconfiguration = Reconfiguration(self.registry, self.net, self.log, limits, random)
         self._router = router
         self._configuration: Configuration | None = None
-        self._change: tuple[Reconfigure, Configuration] | None = None
-        """A change of the members that is asked for here, and the configuration by then."""
+        self._change: tuple[Change, int, Configuration] | None = None
+        """A change of the members that is asked for here, in which node, and the configuration by then."""
         self._change_retry = Retry(now)
         self._follows: Leadership = NOBODY
         self._saved_decided = self.log.decided_upto
@@ -219,7 +219,7 @@ class Replica:
     def change_members(self, change: Change, node: int) -> None:
         """Asks the leader for this change until it is made, or another one (or none) is asked for."""
         if self._configuration is not None:
-            self._change = Reconfigure(change, node), self._configuration
+            self._change = change, node, self._configuration
 
     def abandon_change(self) -> None:
         self._change = None
@@ -360,6 +360,8 @@ class Replica:
             self._configuration = configuration
             self.net.configure(configuration.number, configuration.members)
             self.registry.configured(configuration)
+            if self._change is not None and is_made(*self._change, configuration):
+                self._change = None
         if changed or (self.proposer.leader is not None and self.proposer.leader.stopped):
             self.proposer.again(now)
             self._refresh(now)
@@ -442,13 +444,11 @@ class Replica:
 
     def _send_change(self, now: float) -> None:
         """Repeats what was asked for, until it is made."""
-        if self._change is None or self._follows == NOBODY or self._configuration is None:
+        if self._change is None or self._follows == NOBODY:
             return
-        asked, before = self._change
-        if is_made(asked, before, self._configuration):
-            self._change = None
-        elif self._change_retry.due(now, self._patience()):
-            self._router.send(self._follows[1], asked)
+        if self._change_retry.due(now, self._patience()):
+            change, node, _ = self._change
+            self._router.send(self._follows[1], Reconfigure(change, node, self.registry.number))
 
     def _reconfigure(self, sender: int, message: Reconfigure, now: float) -> None:
         self._reconfiguration.ask(message, now)

@@ -62,6 +62,8 @@ class VoterRegistry:
         decided = self.configuration.members.get(self._pid)
         if decided == self.identity:
             return VoterStatus.VOTER
+        if decided is None:
+            return VoterStatus.NEW
         return self._status if decided == 0 else VoterStatus.LEARNER
 
     @property

@@ -29,6 +29,7 @@ from api.node_events import (
     QueryEvent,
     RankingEvent,
     RefusedEvent,
+    RemovedEvent,
     RestoredEvent,
     RetriedEvent,
     StrangerEvent,
@@ -94,6 +95,8 @@ def node_event_text(event: Event) -> str | None:
                 "follows as a non-voting learner until it has caught up and the members have decided to count its new "
                 "disk (it still answers and accepts commands)"
             )
+        case RemovedEvent(node=node):
+            return f"node {node} was removed from the cluster: it stops here, its data are left as they are"
         case StrangerEvent(reason=reason):
             return one_line(reason)
     return None

@@ -198,3 +198,18 @@ def stale_leader_of_an_earlier_configuration() -> None:
     stage.mend()
     stage.expect("it is done when they are back", lambda: "stale" in stage.told)
     stage.end()
+
+
+def leaves_and_comes_back() -> None:
+    """A member is removed, and added again soon after: what was asked for first is not made a second time."""
+    stage = Stage(4)
+    leader = stage.leader
+    gone = stage.others(leader)[0]
+    for change in (Change.REMOVE, Change.ADD):
+        number = len(stage.configurations)
+        leader.replica.change_members(change, gone.pid)
+        stage.expect("it is decided", lambda number=number: len(stage.configurations) > number)  # type: ignore[misc]
+        stage.until(lambda: stage.leads)
+    stage.run(3.0)
+    stage.expect("it stays", lambda: len(stage.configurations) == 3)
+    stage.end()

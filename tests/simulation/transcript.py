@@ -108,7 +108,7 @@ def message_words(message: AnyMessage) -> str:
             return f"Accepted {ballot}" + (f", {count} operations" if count > 1 else "")
         case Outranked(ballot, promised):
             return f"Outranked {ballot}: promised {leadership_words(promised.leadership)}"
-        case Reconfigure(change, node):
+        case Reconfigure(change, node, _):
             return f"Reconfigure: {Change(change).name.lower()} {node}"
         case Behind(ballot, decided):
             return f"Behind {ballot}: knows {decided} decided"

@@ -68,6 +68,9 @@ class Listener:
     def on_installed(self) -> None:
         self._tell("installed")
 
+    def on_removed(self) -> None:
+        self.told.append(("removed",))
+
     def on_stranger(self, reason: str) -> None:
         self.told.append(("stranger", reason))
 
