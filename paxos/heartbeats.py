@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from paxos.acceptor import Acceptor
 from paxos.ballot import NOBODY, Leadership
+from paxos.commit_time import CommitTime
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.limits import Timing
@@ -16,13 +17,14 @@ from paxos.voter_registry import VoterRegistry
 class Heartbeats:
     def __init__(
         self, incarnation: int, net: Connectivity, proposer: Proposer, acceptor: Acceptor, log: Log,
-        registry: VoterRegistry, timing: Timing, effects: Effects, now: float,
+        registry: VoterRegistry, commit_time: CommitTime, timing: Timing, effects: Effects, now: float,
     ) -> None:
         self._net = net
         self._proposer = proposer
         self._acceptor = acceptor
         self._log = log
         self._registry = registry
+        self._commit_time = commit_time
         self._timing = timing
         self._effects = effects
         self._version = (incarnation, 0)
@@ -39,6 +41,7 @@ class Heartbeats:
             hears=tuple(sorted(self._net.hears)), leading=proposer.claim, established=proposer.leader is not None,
             promised=self._acceptor.promised.leadership, decided_upto=log.decided_upto, votes=registry.votes,
             blank=log.blank, roster={} if self._net.all_vote() else registry.stored_roster,
+            commit_s=self._commit_time.seconds,
         ))
 
     def heard(self, message: Heartbeat) -> None:

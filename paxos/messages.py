@@ -61,6 +61,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `leading` is the leadership that it claims (NOBODY if none), `established` whether a quorum has promised it.
     `votes` is false for a node that may not vote; `blank` is true while it has never accepted anything (see
     paxos/voter_registry.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
+    `commit_s` is how long its disk takes to make something durable, as measured of late.
     """
 
     pid: int
@@ -74,6 +75,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     votes: bool
     blank: bool
     roster: dict[int, int] = {}
+    commit_s: float = 0.0
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -16,6 +16,7 @@ from paxos.acceptor import Acceptor
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
 from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
+from paxos.commit_time import CommitTime
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.election import Election
@@ -60,6 +61,9 @@ Handlers: TypeAlias = dict[type, Callable[[int, Any, float], None]]
 SAVE_DECIDED_S = 1.0
 """A watermark that rides with no other write is stored this often: losing it costs only a little catching up."""
 
+PATIENT_COMMITS = 2.0
+"""What is asked for may have to wait for one commit that is under way, and then takes its own."""
+
 
 class Status(msgspec.Struct, frozen=True):
     """What a node can say of itself at any moment."""
@@ -102,8 +106,10 @@ class Replica:
         self.proposer = Proposer(
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, limits, effects
         )
+        self._commit_time = CommitTime()
         self._heartbeats = Heartbeats(
-            durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, timing, effects, now
+            durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self._commit_time,
+            timing, effects, now,
         )
         self._router = router
         self._follows: Leadership = NOBODY
@@ -161,8 +167,9 @@ class Replica:
         return "follower"
 
     def majority_reachable(self) -> bool:
-        """True while a leader with a majority is known, so that what is submitted will soon be decided."""
-        return self._follows != NOBODY
+        """True while a leader that a majority has promised is known, so that what is submitted will soon be decided."""
+        leading = self.net.states.get(self._follows[1])
+        return leading is not None and leading.established and leading.leading == self._follows != NOBODY
 
     # ---- What users want
 
@@ -194,6 +201,10 @@ class Replica:
         """A hint, never a truth: the connection of `peer` was seen to close."""
         self.net.suspect(peer, now)
         self._refresh(now)
+
+    def stored(self, seconds: float) -> None:
+        """The disk took so long to make one write durable."""
+        self._commit_time.measured(seconds)
 
     def snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
         """The answer to `Output.load_snapshot`."""
@@ -238,7 +249,9 @@ class Replica:
         return out
 
     def _patience(self) -> float:
-        return max(self.timing.retry_s, 2 * self.net.round_trip())
+        """How long an answer may take that needs a quorum's disks."""
+        network = max(self.timing.retry_s, 2 * self.net.round_trip())
+        return network + PATIENT_COMMITS * self.net.quorum_commit_time()
 
     # ---- Leadership
 
