@@ -20,6 +20,7 @@ class Limits(msgspec.Struct, frozen=True):
     pipeline: int = 8
     """Accepts in flight at once."""
     queue: int = 10_000
+    queue_bytes: int = 64 * 1024 * 1024
     """Own operations that may wait at one node."""
     operation_bytes: int = 256 * 1024
     forward_window: int = 2_048
@@ -33,11 +34,15 @@ class Limits(msgspec.Struct, frozen=True):
     """A proposer further behind than this catches up before it may lead: with the horizon, it bounds a Promise."""
     learn_operations: int = 2_000
     keep: int = 2_000
+    keep_bytes: int = 4 * 1024 * 1024
     """Decided operations kept behind a snapshot, so that a node only a little behind needs no snapshot; at least
     `lag`, so that a node that may lead at once finds what it lacks in the others' logs."""
     hold: int = 200_000
-    """Operations kept at most while a snapshot is being handed to a peer."""
+    hold_bytes: int = 64 * 1024 * 1024
+    """What the log holds at most while a snapshot is being handed to a peer."""
     piece_bytes: int = 256 * 1024
     snapshot_every: int = 2_000
+    snapshot_bytes: int = 16 * 1024 * 1024
+    """So much is applied from one snapshot of its own to the next."""
     snapshot_idle_s: float = 10.0
     """A loaded snapshot that nobody asked for during this time (or many round trips) is dropped from memory."""

@@ -213,9 +213,10 @@ class Replica:
     def snapshot_stored(self, position: int) -> None:
         """The driver has stored a snapshot at `position`: the log may be cut behind it, but for a tail that spares
         nodes which are only a little behind a snapshot, and whatever a snapshot that is being handed out needs."""
-        upto = position - self.limits.keep
+        log, limits = self.log, self.limits
+        upto = log.tail(position, limits.keep, limits.keep_bytes)
         serving = self.snapshot_source.position
-        if serving is not None and position - serving < self.limits.hold:
+        if serving is not None and position - serving < limits.hold and log.bytes < limits.hold_bytes:
             upto = min(upto, serving)
         upto = min(upto, self.learner.applied)
         if upto > self.log.compacted:

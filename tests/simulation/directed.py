@@ -31,6 +31,10 @@ from tests.simulation import scenes_proposing as proposing
 from tests.simulation import scenes_using as using
 
 STORIES: dict[str, Callable[[], None]] = {
+    "snapshots-however-large": catching_up.log_of_large_operations,
+    "kept-however-large": catching_up.log_of_large_operations,
+    "queue-however-large": catching_up.log_of_large_operations,
+    "log-bytes-never-given-back": catching_up.log_of_large_operations,
     "disks-not-counted": leading.slow_disks,
     "commits-not-measured": leading.slow_disks,
     "majority-before-its-promises": leading.slow_disks,
