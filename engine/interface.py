@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -42,18 +41,12 @@ class AppliedOperation(msgspec.Struct, frozen=True, gc=False):
     """False for an operation that is applied again after a restart."""
 
 
-class Role(StrEnum):
-    LEADER = "leader"
-    CANDIDATE = "candidate"
-    FOLLOWER = "follower"
-    LEARNER = "learner"
-
-
 class EngineStatus(msgspec.Struct, frozen=True):
     """What a node can say of itself at any moment, at no cost."""
 
     node: int
     role: str
+    """leader, candidate, follower or learner"""
     leader: int | None
     ballot: tuple[int, int, int]
     """Of the leadership that this node follows or claims; the last number is the next position."""

@@ -1,1 +1,1 @@
-"""What a node must not forget, on its disk. Whatever is acknowledged by this room survives a crash at any instant."""
+"""What a node must not forget, on its disk. Whatever is acknowledged here survives a crash at any instant."""

@@ -47,7 +47,7 @@ class MemoryDatabase:
                 self._entries = {position: entry for position, entry in self._entries.items() if position > compacted}
 
     def reopen(self, now_us: int) -> Durable:
-        """What a new life of the node finds. `now_us` as in `Database.open`."""
+        """What the next process of the node finds. `now_us` as in `Database.open`."""
         image = self._image
         image.incarnation = max(image.incarnation + 1, now_us)
         entries = [self._entries[position] for position in sorted(self._entries)]

@@ -1,4 +1,4 @@
-"""One accepted connection, on the orchestrator's side: first a stranger, then a node, or refused."""
+"""One accepted connection, on the orchestrator's side: first a stranger (see relay.py), then a node's, or refused."""
 
 from __future__ import annotations
 

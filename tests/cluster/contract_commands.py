@@ -22,7 +22,7 @@ from tests.cluster.contract_sessions import located
 from tests.cluster.contract_shapes import shape
 
 Record = dict[str, Any]
-VERSION = re.compile(r"ConsensusLLM \d+\.\d+\.\d+\n")
+VERSION = re.compile(r"ConsensusLLM \d+\.\d+\.\d+(\.dev\d+)?\n")
 PROGRAMS = ("node.py", "network_server.py", "ctl.py")
 CONFIG = f"{FOLDER}/config.json"
 AT_ONCE = min(os.cpu_count() or 1, 8)

@@ -58,20 +58,20 @@ class Llm:
 
 
 class Node:
-    """One life of a node: the real driver, and what surrounds it, in steps. For its responder it is the engine."""
+    """One process of a node: the real driver, and what surrounds it, in steps. For its responder it is the engine."""
 
     full = False
 
     def __init__(self, world: World, pid: int) -> None:
         self.world, self.pid, self.up = world, pid, True
         self._contents = world.disks[pid]
-        world.lives += 1
+        world.processes += 1
         self.store = Store()
         self._due: deque[Step] = deque()
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._driver = ReplicaDriver(
-            pid, PIDS, self._contents.reopen(1_000_000 * world.lives), timing=Timing(), limits=Limits(),
-            random=Random(world.lives), clock=lambda: world.now, transport=self, disk=self, machine=self.store,
+            pid, PIDS, self._contents.reopen(1_000_000 * world.processes), timing=Timing(), limits=Limits(),
+            random=Random(world.processes), clock=lambda: world.now, transport=self, disk=self, machine=self.store,
             listener=self, defer=self._due.append,
         )
 
@@ -161,7 +161,7 @@ class Node:
 class World:
     def __init__(self) -> None:
         self.now = 1.0
-        self.lives = 0
+        self.processes = 0
         self.steps: deque[Step] = deque()
         """What can happen next, in this order; when there is nothing, time passes."""
         self.thinking: list[tuple[Node, Step]] = []

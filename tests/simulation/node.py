@@ -27,8 +27,8 @@ class Node:
     def __init__(self, world: World, pid: int) -> None:
         self.world = world
         self.pid = pid
-        self.life = 0
-        """How many processes have run here."""
+        self.incarnation = 0
+        """Grows whenever a process starts or dies."""
         self.wiped = False
         """Its disk was lost once."""
         self.drift = 1.0
@@ -90,11 +90,11 @@ class Node:
     def clock(self) -> float:
         return self.world.now * self.drift + self.offset
 
-    # ---- Life and death
+    # ---- Starting and dying
 
     def start(self) -> None:
         """A process starts, with whatever the disk holds."""
-        self.life += 1
+        self.incarnation += 1
         self.disk_failed = False
         self._process = process = Process(self)
         self.replica, self.store = process.driver.replica, process.store
@@ -104,7 +104,7 @@ class Node:
     def crash(self) -> None:
         """The process dies: all that wasn't on the disk is gone; messages that left are still under way."""
         self.world.note(f"{self.pid} crashes, {self.process.disk.waiting} writes lost")
-        self.life += 1
+        self.incarnation += 1
         self.process.alive = False
         self._forget_faults()
 

@@ -22,7 +22,7 @@ class Observer:
     """Told of every step of every node. Implementations override what they need; the rest costs nothing."""
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        """A new life begins with this found on the disk; the replica of the last life is gone."""
+        """A process starts and has found this on the disk; the replica of the last one is gone."""
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         """A message leaves `node`, maybe to itself (a vote of its own that has become durable)."""

@@ -1,4 +1,4 @@
-"""One life of a simulated node: the real driver (engine/driver.py) on a played network, disk, clock and event loop."""
+"""A process of a simulated node: the real driver (engine/driver.py) on a simulated network, disk, clock and loop."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Process:
         self._answers: dict[int, Answer] = {}
         self._reads: dict[int, Callable[[], None]] = {}
         world = self.world
-        self._found = durable = node.disk.reopen(node.epoch_us + int(world.now * 1_000_000) + node.life)
+        self._found = durable = node.disk.reopen(node.epoch_us + int(world.now * 1_000_000) + node.incarnation)
         self.store = Store()
         self.store.load(node.disk.rows())
         self.disk = ProcessDisk(self)

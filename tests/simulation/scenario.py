@@ -113,7 +113,8 @@ class Scenario:
             record.checker = "Raised"
             record.complaint = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
         record.virtual_s, record.messages = world.now, world.messages
-        record.decided = max((node.replica.log.decided_upto for node in world.nodes.values() if node.life), default=0)
+        started = [node for node in world.nodes.values() if node.incarnation]
+        record.decided = max((node.replica.log.decided_upto for node in started), default=0)
         return record
 
     def _play(self) -> None:
@@ -227,9 +228,9 @@ class Scenario:
     def _pause(self, event: Pause) -> None:
         node = self._node(event.pid)
         if node.up and not node.paused:
-            life = node.life
+            incarnation = node.incarnation
             node.pause()
-            self.world.at(event.seconds, lambda: node.resume() if node.life == life else None)
+            self.world.at(event.seconds, lambda: node.resume() if node.incarnation == incarnation else None)
 
     def _fail(self, event: Fail) -> None:
         node = self._node(event.pid)
@@ -248,8 +249,8 @@ class Scenario:
             self._leaves(node, event)
 
     def _leaves(self, node: Node, event: Fail | Leave) -> None:
-        life = node.life
-        self.world.at(event.lingers, lambda: self._crash(node, event.down) if node.life == life else None)
+        incarnation = node.incarnation
+        self.world.at(event.lingers, lambda: self._crash(node, event.down) if node.incarnation == incarnation else None)
 
     def _depose(self, event: Depose) -> None:
         leader = self._node(LEADER)

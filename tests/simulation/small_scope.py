@@ -67,6 +67,10 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
+    def receive_own(self, message: AnyMessage) -> None:
+        super()._loop_back(message)
+        self._wake()
+
 
 class NodeState:
     """One node between two steps: its driver, and all that surrounds it."""
@@ -87,7 +91,7 @@ class NodeState:
 
     def start(self) -> None:
         durable = self.disk.reopen(1)
-        durable.incarnation = 1  # Its own lives play no part here, and would only tell equal states apart.
+        durable.incarnation = 1  # Plays no part here, and would only tell equal states apart.
         self.driver = ScopeDriver(
             self.pid, NODES, durable, timing=Timing(), limits=LIMITS, random=NoDice(), clock=_still, transport=self,
             disk=self, machine=self, listener=self, defer=self.defer,
@@ -195,7 +199,10 @@ def first_state(pid: int, mortal: bool) -> NodeState:
 
 
 def deliver(state: NodeState, sender: int, message: AnyMessage) -> list[Sent]:
-    state.driver.receive(sender, message)
+    if sender == state.pid:
+        state.driver.receive_own(message)
+    else:
+        state.driver.receive(sender, message)
     return state.turn()
 
 
@@ -288,7 +295,7 @@ def facts(state: NodeState) -> Facts:
 
 
 def check_step(before: Facts, after: Facts, died: bool) -> None:
-    """Promises are monotone: on disk always, in memory as long as the node lives, and never below the disk's."""
+    """Promises are monotone: on disk always, in memory as long as the process runs, and never below the disk's."""
     if after.stored_promise < before.stored_promise:
         raise Violation(f"the promise on disk fell from {before.stored_promise} to {after.stored_promise}")
     if after.promised < (after.stored_promise if died else before.promised):

@@ -150,7 +150,7 @@ def test_one_node_acts_for_a_leadership_between_two_starts() -> None:
     world = settled(checker)
     node = world.nodes[leader(world)]
     leadership = node.replica.acceptor.promised
-    node.life += 1
+    node.incarnation += 1
     with pytest.raises(TwoLeaders, match="acted for it"):
         checker.sent(world, node, 2, Accept(leadership.at(5), [OTHER], 4))
 

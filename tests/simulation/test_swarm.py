@@ -40,10 +40,8 @@ def test_a_swarm_of_runs_finds_nothing() -> None:
         calls += outcome.calls
     assert decided > 20 * RUNS
     assert calls > 20 * RUNS
-    kinds = (
-        "crash", "trap", "crash all", "wipe", "pause", "cut", "depose", "storm", "hint", "leave", "failed commit"
-    )
-    for kind in kinds:
+    for kind in ("crash", "trap", "crash all", "wipe", "pause", "cut", "depose", "storm", "hint", "leave",
+                 "failed commit"):
         assert faults[kind] > RUNS / 20, f"{kind} happened only {faults[kind]} times"
     for point in POINTS:
         assert faults[f"died: {point}"], f"nobody ever died at: {point}"

@@ -159,7 +159,7 @@ def disk_words(durable: Durable) -> str:
 class Seen(msgspec.Struct):
     """What was told of one node last."""
 
-    life: int = 0
+    incarnation: int = 0
     voter_status: VoterStatus = VoterStatus.NEW
     role: str = ""
     follows: Leadership | None = None
@@ -201,7 +201,9 @@ class Transcript(Observer):
     # Hooks
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
-        self._seen[node.pid] = Seen(life=node.life, voter_status=durable.voter_status, decided=durable.decided)
+        self._seen[node.pid] = Seen(
+            incarnation=node.incarnation, voter_status=durable.voter_status, decided=durable.decided
+        )
         self._tell(world, node.pid, f"starts; on its disk: {disk_words(durable)}")
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
@@ -235,7 +237,7 @@ class Transcript(Observer):
     def _look(self, world: World, node: Node) -> None:
         """Tells what has changed in a node since it was looked at last."""
         replica, status = node.replica, node.replica.status()
-        seen = self._seen.setdefault(node.pid, Seen(life=node.life))
+        seen = self._seen.setdefault(node.pid, Seen(incarnation=node.incarnation))
         claim = status.ballot.leadership if status.leader is not None else None
         if replica.net.hears != seen.hears:
             heard = ", ".join(map(str, sorted(replica.net.hears))) or "nobody"
@@ -250,7 +252,7 @@ class Transcript(Observer):
             names = operations_words([entry.operation for entry in entries if entry is not None]) or "by the snapshot"
             self._tell(world, node.pid, f"knows {span(seen.decided + 1, replica.log.decided_upto)} decided: {names}")
         self._seen[node.pid] = Seen(
-            node.life, status.voter_status, status.role, claim, replica.net.hears, replica.log.decided_upto
+            node.incarnation, status.voter_status, status.role, claim, replica.net.hears, replica.log.decided_upto
         )
 
     def _role_words(self, role: str, claim: Leadership | None, pid: int, before: bool) -> str:

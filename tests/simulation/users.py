@@ -57,7 +57,7 @@ class Users(Observer):
     def __init__(self, llm: Llm) -> None:
         self.recorder = Recorder()
         self.waiting: dict[int, int] = {}
-        """By node, how many of its users' commands (of this life) have not been answered."""
+        """By node, how many of its users' commands (of this incarnation) have not been answered."""
         self.answered = 0
         self._llm = llm
         self._typed = 0
@@ -76,7 +76,7 @@ class Users(Observer):
             self._view(world, node, use)
             return
         command, args = self._command(node, use)
-        self._submit(world, node, f"n{node.pid}.{node.life} u{use.user}", use.op, command, args)
+        self._submit(world, node, f"n{node.pid}.{node.incarnation} u{use.user}", use.op, command, args)
 
     def _command(self, node: Node, use: Use) -> tuple[StoreOperation, Args]:
         context = use.context
@@ -96,11 +96,11 @@ class Users(Observer):
 
     def _submit(self, world: World, node: Node, process: str, op: str, command: StoreOperation, args: Args) -> None:
         pending = self.recorder.invoke(process, op, args, world.now)  # type: ignore[arg-type]
-        life = node.life
+        incarnation = node.incarnation
         self.waiting[node.pid] = self.waiting.get(node.pid, 0) + 1
 
         def answer(applied: Applied | None, outcome: Outcome | None) -> None:
-            assert life == node.life
+            assert incarnation == node.incarnation
             self._done(node)
             world.note(f"{node.pid} tells its user: {op} {args.context}: "
                        f"{'decided' if outcome is None else outcome.error or 'ok'}")
@@ -113,7 +113,7 @@ class Users(Observer):
 
     def _view(self, world: World, node: Node, use: Use) -> None:
         args = Args(use.context) if use.op == "view" else Args()
-        pending = self.recorder.invoke(f"n{node.pid}.{node.life} u{use.user}", use.op, args, world.now)  # type: ignore[arg-type]
+        pending = self.recorder.invoke(f"n{node.pid}.{node.incarnation} u{use.user}", use.op, args, world.now)  # type: ignore[arg-type]
         self.waiting[node.pid] = self.waiting.get(node.pid, 0) + 1
 
         def answer() -> None:
@@ -145,19 +145,19 @@ class Users(Observer):
     def started(self, world: World, node: Node, durable: Durable) -> None:
         self.waiting[node.pid] = 0
         self._owed[node.pid] = set()
-        life = node.life
-        world.at(ASK_AGAIN_S, lambda: self._look(world, node, life))
+        incarnation = node.incarnation
+        world.at(ASK_AGAIN_S, lambda: self._look(world, node, incarnation))
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
         if outcome.ok and isinstance(outcome.operation, Query | Ask) and outcome.turn is not None:
             self._begin(world, node, outcome.operation.context, outcome.turn)
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
-        self._look(world, node, node.life)
+        self._look(world, node, node.incarnation)
 
-    def _look(self, world: World, node: Node, life: int) -> None:
+    def _look(self, world: World, node: Node, incarnation: int) -> None:
         """Takes up everything that this node's LLM has not answered."""
-        if node.up and life == node.life:
+        if node.up and incarnation == node.incarnation:
             for context, conversation in node.store.conversations.items():
                 if conversation.open_turn is not None:
                     self._begin(world, node, context, conversation.open_turn)
@@ -166,15 +166,15 @@ class Users(Observer):
         if (context, turn) in self._owed[node.pid]:
             return
         self._owed[node.pid].add((context, turn))
-        random = Random(f"{world.seed} {node.pid} {node.life} {context} {turn}")
+        random = Random(f"{world.seed} {node.pid} {node.incarnation} {context} {turn}")
         seconds = random.random() * self._llm.seconds
-        text = None if random.random() < self._llm.failing else f"a{node.pid}.{node.life}.{context}{turn}"
-        life = node.life
-        world.at(seconds, self._when_alive(node, life, lambda: self._give(world, node, context, turn, text)))
+        text = None if random.random() < self._llm.failing else f"a{node.pid}.{node.incarnation}.{context}{turn}"
+        incarnation = node.incarnation
+        world.at(seconds, self._when_alive(node, incarnation, lambda: self._give(world, node, context, turn, text)))
 
-    def _when_alive(self, node: Node, life: int, action: Callable[[], None]) -> Callable[[], None]:
+    def _when_alive(self, node: Node, incarnation: int, action: Callable[[], None]) -> Callable[[], None]:
         def act() -> None:
-            if node.up and node.life == life:
+            if node.up and node.incarnation == incarnation:
                 action()
 
         return act
@@ -186,7 +186,7 @@ class Users(Observer):
         turn = conversation.turns[number - 1]
         error = "overloaded" if text is None else None
         args = Args(context, text, node.pid, number)
-        process = f"n{node.pid}.{node.life} llm"
+        process = f"n{node.pid}.{node.incarnation} llm"
         if turn.kind is Kind.QUERY:
             if node.pid not in turn.candidates:
                 self._submit(world, node, process, "candidate", Candidate(context, number, node.pid, text, error), args)
@@ -194,7 +194,7 @@ class Users(Observer):
         if node.replica.status().role == "leader":
             self._submit(world, node, process, "answer", Answer(context, number, node.pid, text, error), args)
             return
-        again = self._when_alive(node, node.life, lambda: self._give(world, node, context, number, text))
+        again = self._when_alive(node, node.incarnation, lambda: self._give(world, node, context, number, text))
         world.at(ASK_AGAIN_S, again)
 
 

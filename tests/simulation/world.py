@@ -1,7 +1,7 @@
 """A whole cluster in one process, on virtual time, drawn from one seed.
 
 The nodes run the very code of the real ones: engine.ReplicaDriver with its paxos.Replica, storage.GroupCommit,
-kvstore.Store and the storage contract. Only the network, the disk's delay, the clock and the users are played here.
+kvstore.Store and the storage contract. Only the network, the disk's delay, the clock and the users are simulated here.
 Everything happens in one queue of events ordered by time; equal seeds give equal runs.
 
 Observers (see checkers/) are told of every step and raise Violation when something must not be.

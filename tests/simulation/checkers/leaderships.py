@@ -25,7 +25,7 @@ class Leaderships(Observer):
         if isinstance(message, Promise):
             self._promises.setdefault((message.ballot.leadership, message.ballot.op_num), set()).add(node.pid)
         elif isinstance(message, Prepare | Accept | Confirm | Decide):
-            leadership, actor = message.ballot.leadership, (node.pid, node.life)
+            leadership, actor = message.ballot.leadership, (node.pid, node.incarnation)
             if self._actors.setdefault(leadership, actor) != actor or message.ballot.pid != node.pid:
                 raise TwoLeaders(f"{message} by {actor}, after {self._actors[leadership]} acted for it")
             if isinstance(message, Accept):

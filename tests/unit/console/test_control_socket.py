@@ -106,6 +106,10 @@ def test_commands_results_and_events(tmp_path: Path) -> None:
         assert view["line"] == 3 and view["turns"][0]["query"] == "two\nlines"
         client.type('{"command":"log","count":1}')
         assert (await client.result())["log"] == []
+        client.type('{"command":"create","context":"a b"}\n{"command":"log","count":0}')
+        mistakes = [await client.result() for _ in range(2)]
+        assert [mistake["kind"] for mistake in mistakes] == ["usage", "usage"]
+        assert "without spaces; type create C" in mistakes[0]["error"] and "0 operations" in mistakes[1]["error"]
         client.type('"no string')
         assert "begins like a JSON string" in (await client.result())["error"]
         client.type("crate c2")

@@ -180,7 +180,7 @@ def test_2_5_different_proposers_draw_their_numbers_from_disjoint_sets() -> None
     class Starts(Observer):
         def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
             if isinstance(message, Prepare):
-                claimed.append((node.pid, node.life, message.ballot.leadership))
+                claimed.append((node.pid, node.incarnation, message.ballot.leadership))
 
     world = World(8, TRIO, observers=[Starts()])
     world.start()

@@ -113,7 +113,7 @@ class Witness(Observer):
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
         self.decisions[applied.position].add(applied.operation)
-        self.out[node.pid, node.life].append(applied.position)
+        self.out[node.pid, node.incarnation].append(applied.position)
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,9 @@ class Elections(Observer):
         if not node.up:
             return
         if node.replica.leader is not None:
-            self.led.setdefault(node.replica.leader.leadership, set()).add((node.pid, node.life))
+            self.led.setdefault(node.replica.leader.leadership, set()).add((node.pid, node.incarnation))
         followed = node.replica._follows
-        history = self.followed.setdefault((node.pid, node.life), [])
+        history = self.followed.setdefault((node.pid, node.incarnation), [])
         if followed != NOBODY and (not history or history[-1] != followed):
             history.append(followed)
 

@@ -1,4 +1,4 @@
-"""Whatever is written, the file and the simulator's disk show the same to the next life of the node."""
+"""Whatever is written, the file and the simulator's disk show the same to the next process of the node."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ persists = st.builds(
     snapshot=st.none() | snapshots,
 )
 batches = st.lists(st.one_of(persists, persists, compactions), max_size=4)
-lives = st.lists(st.tuples(st.lists(batches, max_size=4), st.integers(1, 60)), min_size=1, max_size=3)
+incarnations = st.lists(st.tuples(st.lists(batches, max_size=4), st.integers(1, 60)), min_size=1, max_size=3)
 
 
-@given(lives)
+@given(incarnations)
 @settings(max_examples=100, deadline=None)
 def test_file_and_memory_keep_the_same_contract(history: list[tuple[list[list[Record]], int]]) -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:

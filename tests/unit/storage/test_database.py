@@ -1,4 +1,4 @@
-"""What a node finds on its disk again, and how little room it takes there."""
+"""What a node finds on its disk again, and how little space it takes there."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def open_database(path: Path, now_us: int = 1000) -> Database:
 
 
 def reopened(database: Database, now_us: int = 1000) -> Durable:
-    """What the next life finds."""
+    """What the next process finds."""
     database.close()
     again = open_database(database.path, now_us)
     again.close()

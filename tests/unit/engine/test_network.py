@@ -1,0 +1,90 @@
+"""Messages and hints as frames: encoded once, decoded with suspicion."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.network import Network
+from net.frames import MAX_PAYLOAD
+from net.link import LinkEvents
+from paxos.ballot import Ballot
+from paxos.messages import Accept, AnyMessage, Decide, Operation
+from tests.unit.engine.engine_tools import FakeLink, Listener
+
+DECIDE = Decide(Ballot(1, 2, 3))
+
+
+class Receiver:
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+
+    def receive(self, sender: int, message: AnyMessage) -> None:
+        self.got.append((sender, message))
+
+    def suspect(self, node: int) -> None:
+        self.got.append(("suspect", node))
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.receiver, self.listener = Receiver(), Listener()
+        self.network = Network(self._make_link)
+        self.network.start(self.receiver, self.listener)
+
+    def _make_link(self, *, events: LinkEvents) -> FakeLink:
+        self.link = FakeLink(events)
+        return self.link
+
+
+def test_a_broadcast_is_encoded_once_and_understood_elsewhere() -> None:
+    rig, other = Rig(), Rig()
+    for node in (2, 3):
+        rig.network.send(node, DECIDE)
+    (first, one), (second, same) = rig.link.sent
+    assert (first, second) == (2, 3) and one is same
+    rig.network.send(2, Decide(Ballot(1, 2, 4)))
+    for _, payload in rig.link.sent:
+        other.network.on_message(1, memoryview(payload))
+    assert other.receiver.got == [(1, DECIDE), (1, DECIDE), (1, Decide(Ballot(1, 2, 4)))]
+
+
+def test_what_is_too_large_is_not_sent_and_not_kept_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    with caplog.at_level(logging.ERROR):
+        rig.network.send(2, Accept(Ballot(1, 2, 3), [Operation(1, 1, 1, bytes(MAX_PAYLOAD))], 0))
+    assert rig.link.sent == [] and "too large" in caplog.text
+    rig.network.send(2, DECIDE)
+    assert len(rig.link.sent) == 1
+
+
+def test_nonsense_is_dropped_and_told_of_once_a_sender(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    with caplog.at_level(logging.WARNING):
+        for sender in (2, 2, 3):
+            for nonsense in (b"", b"\xc1", b"\x93\x01", msgspec.msgpack.encode(["Decide", "x"]), b"\xd9\xff\xff"):
+                rig.network.on_message(sender, memoryview(nonsense))
+    assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == [2, 3]
+    assert rig.receiver.got == []
+
+
+def test_hints_pass_by_the_driver() -> None:
+    rig = Rig()
+    rig.network.send_hint(4, b"hint")
+    assert rig.link.hints == [(4, b"hint")]
+    rig.network.on_hint(5, memoryview(b"theirs"))
+    assert rig.listener.told == [("hint", 5, b"theirs")] and rig.receiver.got == []
+
+
+def test_what_the_link_tells_is_passed_on() -> None:
+    rig = Rig()
+    rig.network.on_up()
+    rig.network.on_peer_up(2)
+    rig.network.on_peer_down(2)
+    rig.network.on_down("gone")
+    rig.network.on_refused("wrong secret")
+    assert rig.listener.told == [("connected",), ("disconnected", "gone"), ("refused", "wrong secret")]
+    assert rig.receiver.got == [("suspect", 2)]

@@ -1,0 +1,244 @@
+"""PaxosEngine on a real disk: a cluster of one decides alone, one of three gets nowhere without the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import paxos as module
+from engine.interface import Busy, Engine, OperationId
+from engine.paxos import PaxosEngine
+from kvstore.operations import Create
+from net.link import LinkEvents
+from paxos.limits import Limits, Timing
+from storage.database import Database
+from storage.errors import StorageError, StorageFull
+from tests.unit.engine.engine_tools import FakeLink, Listener
+
+
+class Rig:
+    """One engine on the disk in `folder`."""
+
+    def __init__(self, folder: Path, members: tuple[int, ...] = (1,), **limits: int) -> None:
+        self.links: list[FakeLink] = []
+        self.listener = Listener()
+        self.database = Database.open(folder / "node-1.db", "demo", 1, 1)
+        self.engine = PaxosEngine(
+            1, members, self.database, self._make_link, timing=Timing(election_s=0.05), limits=Limits(**limits)
+        )
+
+    def _make_link(self, *, events: LinkEvents) -> FakeLink:
+        self.links.append(FakeLink(events))
+        return self.links[-1]
+
+    @property
+    def unknown(self) -> list[int]:
+        return [told[1] for told in self.listener.told if told[0] == "unknown"]
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await scenario()
+
+    asyncio.run(bounded())
+
+
+def test_it_is_an_engine(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        engine: Engine = rig.engine
+        engine.start(rig.listener)
+        await engine.close()
+
+    run(scenario)
+
+
+def test_nothing_is_told_before_the_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        await asyncio.sleep(0)
+        assert rig.listener.told == [] and not rig.links[0].started
+        assert rig.engine.status().role == "follower"
+        rig.engine.start(rig.listener)
+        assert rig.links[0].started
+        await rig.engine.close()
+        assert rig.links[0].closed
+
+    run(scenario)
+
+
+def test_an_operation_is_decided_and_applied_again_after_a_restart(tmp_path: Path) -> None:
+    async def first() -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+        tickets = [rig.engine.submit(Create("a"))]
+        await rig.listener.until(1)
+        tickets.append(rig.engine.submit(Create("a")))  # takes along to the disk that the first one is decided
+        await rig.listener.until(2)
+        one, two = rig.listener.applied
+        assert [one.ticket, two.ticket] == tickets and one.live and two.live
+        assert (one.outcome.ok, two.outcome.ok) == (True, False) and one.outcome.context == "a"
+        incarnation = rig.database.durable.incarnation
+        assert (one.id, two.id) == (OperationId(1, incarnation, 1), OperationId(1, incarnation, 2))
+        assert one.ballot is not None and one.ballot[1:] == (1, one.position)
+        assert two.position == one.position + 1 and rig.unknown == []
+        assert rig.engine.majority_reachable() and rig.engine.status().applied == two.position
+        await rig.engine.close()
+
+    async def second() -> None:
+        rig = Rig(tmp_path)
+        assert not rig.engine.store.conversations
+        rig.engine.start(rig.listener)
+        again = rig.listener.applied[0]
+        assert (again.ticket, again.live, again.outcome.ok) == (0, False, True)
+        assert list(rig.engine.store.conversations) == ["a"]
+        ticket = rig.engine.submit(Create("b"))
+        await rig.listener.until(3)
+        assert (rig.listener.applied[-1].ticket, rig.listener.applied[-1].live) == (ticket, True)
+        await rig.engine.close()
+
+    run(first)
+    run(second)
+
+
+def test_a_read_is_done_when_the_store_holds_what_was_acknowledged(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+        rig.engine.submit(Create("a"))
+        await rig.listener.until(1)
+        await rig.engine.read()
+        assert "a" in rig.engine.store.conversations
+        await rig.engine.close()
+
+    run(scenario)
+
+
+def test_a_read_that_nobody_waits_for_makes_room(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path, (1, 2, 3), queue=2)
+        rig.engine.start(rig.listener)
+        first = rig.engine.read()
+        rig.engine.read()
+        with pytest.raises(Busy):
+            rig.engine.read()
+        first.cancel()
+        await asyncio.sleep(0)
+        third = rig.engine.read()
+        await rig.engine.close()
+        assert third.cancelled()
+
+    run(scenario)
+
+
+def test_closing_tells_of_every_undecided_operation_once_and_cancels_reads(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path, (1, 2, 3), queue=2)
+        rig.engine.start(rig.listener)
+        tickets = [rig.engine.submit(Create("a")), rig.engine.submit(Create("b"))]
+        with pytest.raises(Busy):
+            rig.engine.submit(Create("c"))
+        reading = rig.engine.read()
+        await asyncio.sleep(0.05)
+        assert rig.unknown == [] and not reading.done()
+        await rig.engine.close()
+        assert rig.unknown == tickets and reading.cancelled() and rig.listener.applied == []
+        told = len(rig.listener.told)
+        rig.links[0].events.on_peer_down(2)
+        await asyncio.sleep(0.05)
+        assert len(rig.listener.told) == told, "nothing moves any more"
+        Database.open(tmp_path / "node-1.db", "demo", 1, 1).close()
+
+    run(scenario)
+
+
+def test_what_was_told_to_be_unknown_is_not_applied_after_that(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+        rig.engine.submit(Create("a"))
+        await rig.listener.until(1)
+        ticket = rig.engine.submit(Create("b"))
+        await rig.engine.close()
+        assert rig.unknown == [ticket] and len(rig.listener.applied) == 1
+        assert not any(told[0] == "failed" for told in rig.listener.told), "closing is no failure"
+
+    run(scenario)
+
+
+def test_a_failing_disk_is_told_and_nothing_is_acknowledged(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+        rig.engine.submit(Create("a"))
+        await rig.listener.until(1)
+
+        def full(batch: Any) -> None:
+            raise StorageFull("no space")
+
+        rig.database.write = full  # type: ignore[method-assign]
+        ticket = rig.engine.submit(Create("b"))
+        await rig.listener.until(("failed", "no space"))
+        await rig.engine.close()
+        assert len(rig.listener.applied) == 1 and rig.unknown == [ticket]
+
+    run(scenario)
+
+
+def test_an_error_in_this_program_stops_the_node(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+
+        def broken(applied: Any) -> None:
+            raise ZeroDivisionError("a mistake")
+
+        rig.listener.on_applied = broken  # type: ignore[method-assign]
+        rig.engine.submit(Create("a"))
+        reason = "an error in this program (ZeroDivisionError('a mistake')); the node stops rather than go on with it"
+        await rig.listener.until(("failed", reason))
+        await rig.engine.close()
+
+    run(scenario)
+
+
+def test_the_operator_gets_a_report_when_something_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REPORT_EVERY_S", 0.01)
+
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+        reports = rig.links[0].reports
+        assert len(reports) == 1 and reports[0].applied == 0
+        rig.engine.submit(Create("a"))
+        await rig.listener.until(1)
+        while reports[-1].applied != rig.engine.status().applied:
+            rig.links[0].reported.clear()
+            await rig.links[0].reported.wait()
+        assert reports[-1].digest == rig.engine.store.digest() and reports[-1].role == "leader"
+        count = len(reports)
+        await asyncio.sleep(0.1)
+        assert len(reports) == count
+        await rig.engine.close()
+
+    run(scenario)
+
+
+def test_a_damaged_snapshot_is_an_error_of_the_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+
+        def unreadable() -> Any:
+            raise StorageError("read error")
+
+        rig.database.rows = unreadable  # type: ignore[method-assign]
+        with pytest.raises(StorageError, match="read error"):
+            rig.engine.start(rig.listener)
+        await rig.engine.close()
+
+    run(scenario)
