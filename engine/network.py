@@ -11,7 +11,7 @@ from engine.interface import EngineListener
 from net.control_messages import Report
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
-from paxos.messages import AnyMessage
+from paxos.messages import AnyMessage, is_urgent
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class Link(Protocol):
 
     def start(self) -> None: ...
 
-    def send(self, dst: int, payload: bytes) -> None: ...
+    def send(self, dst: int, payload: bytes, urgent: bool = False) -> None: ...
 
     def send_hint(self, dst: int, payload: bytes) -> None: ...
 
@@ -56,6 +56,7 @@ class Network:
         self._decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
         self._last: AnyMessage | None = None
         self._payload = b""
+        self._urgent = False
         """The last message sent, encoded: a broadcast is encoded once."""
         self._odd_senders: set[int] = set()
 
@@ -70,8 +71,9 @@ class Network:
     def send(self, to: int, message: AnyMessage) -> None:
         if message is not self._last:
             self._last, self._payload = message, self._encoder.encode(message)
+            self._urgent = is_urgent(message)
         if len(self._payload) <= MAX_PAYLOAD:
-            self._link.send(to, self._payload)
+            self._link.send(to, self._payload, self._urgent)
         else:
             _log.error("a %s of %s bytes is too large to send", type(message).__name__, len(self._payload))
 

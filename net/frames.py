@@ -23,6 +23,8 @@ NODE = 1
 """From node to node: the relay does not look inside."""
 HINT = 2
 """From node to node beside the protocol, routed as NODE: nothing depends on its arrival."""
+URGENT = 3
+"""As NODE, but it overtakes NODE and HINT frames wherever they wait: for what is small and must not be late."""
 
 ORCHESTRATOR = 0
 """The address of the orchestrator in `src` and `dst`; nodes count from 1."""
@@ -60,6 +62,11 @@ def encode_frame(kind: int, src: int, dst: int, payload: bytes | bytearray | mem
     if len(payload) > MAX_PAYLOAD:
         raise FrameError(f"a message of {len(payload)} bytes does not fit into a frame: at most {MAX_PAYLOAD}")
     return HEADER.pack(HEADER_SIZE - LENGTH_SIZE + len(payload), kind, src, dst) + payload
+
+
+def is_urgent(raw: bytes) -> bool:
+    """Whether this whole frame is of the kind URGENT."""
+    return raw[LENGTH_SIZE] == URGENT
 
 
 class FrameParser:
@@ -111,7 +118,7 @@ class FrameParser:
         while (pending := self._end - self._start) >= HEADER_SIZE:
             start = self._start
             length, kind, src, dst = HEADER.unpack_from(self._buffer, start)
-            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > HINT:
+            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > URGENT:
                 raise FrameError(self._problem(length, kind))
             size = LENGTH_SIZE + length
             if pending < size:

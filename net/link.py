@@ -10,7 +10,7 @@ from random import Random
 from typing import Protocol
 
 from net.control_messages import Refusal, Report, control_frame
-from net.frames import HINT, MAX_PAYLOAD, NODE, ORCHESTRATOR, FrameError, encode_frame
+from net.frames import HINT, MAX_PAYLOAD, NODE, ORCHESTRATOR, URGENT, FrameError, encode_frame
 from net.link_connection import Credentials, LinkConnection
 
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
@@ -120,12 +120,13 @@ class NodeLink:
             task.cancel()
             await asyncio.wait([task])
 
-    def send(self, dst: int, payload: bytes) -> None:
-        """To node `dst`; dropped and counted if not connected or too much is waiting.
+    def send(self, dst: int, payload: bytes, urgent: bool = False) -> None:
+        """To node `dst`; dropped and counted if not connected or too much is waiting. What is urgent overtakes the rest
+        wherever it waits.
 
         Leaves with the next turn of the event loop, or with `flush`. Raises FrameError beyond MAX_PAYLOAD bytes.
         """
-        self._send(NODE, dst, payload)
+        self._send(URGENT if urgent else NODE, dst, payload)
 
     def send_hint(self, dst: int, payload: bytes) -> None:
         """As `send`, for what is no message of the protocol and may as well be lost: node `dst` gets an `on_hint`."""
@@ -135,7 +136,7 @@ class NodeLink:
         """For the operator's `status`. The newest one is sent again after a reconnect."""
         self._report = control_frame(self.node, ORCHESTRATOR, report)
         if self._connection is not None:
-            self._connection.queue.push(self._report)
+            self._connection.queue.push(self._report, urgent=True)
 
     def flush(self) -> None:
         """Sends now what `send` has gathered: one system call for all of it."""
@@ -150,7 +151,7 @@ class NodeLink:
         self._refusals.clear()
         self._duplicate_since = None
         if self._report is not None:
-            connection.queue.push(self._report)
+            connection.queue.push(self._report, urgent=True)
         self._events.on_up()
         for peer in peers:
             if peer != self.node:
@@ -185,7 +186,8 @@ class NodeLink:
         if len(payload) > MAX_PAYLOAD:
             raise FrameError(f"a message of {len(payload)} bytes to node {dst}: at most {MAX_PAYLOAD}")
         connection = self._connection
-        if connection is None or not connection.queue.push(encode_frame(kind, self.node, dst, payload)):
+        frame = encode_frame(kind, self.node, dst, payload)
+        if connection is None or not connection.queue.push(frame, urgent=kind == URGENT):
             self.traffic.dropped += 1
             return
         self.traffic.frames_out += 1

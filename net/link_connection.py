@@ -22,7 +22,7 @@ from net.control_messages import (
     control_frame,
     from_orchestrator,
 )
-from net.frames import CONTROL, NODE, ORCHESTRATOR, FrameError, FrameParser
+from net.frames import CONTROL, NODE, ORCHESTRATOR, URGENT, FrameError, FrameParser
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
@@ -90,7 +90,7 @@ class LinkConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         try:
             for frame in self._parser.received(nbytes):
-                if frame.kind == NODE and self.was_up:
+                if frame.kind in (NODE, URGENT) and self.was_up:
                     self._owner.message(frame.src, frame.payload)
                 elif frame.kind == CONTROL:
                     self._control(from_orchestrator(frame.payload))
@@ -102,6 +102,12 @@ class LinkConnection(asyncio.BufferedProtocol):
                     return
         except FrameError as error:
             self._give_up(Refusal.PROTOCOL, f"the orchestrator sent {error}")
+
+    def pause_writing(self) -> None:
+        self.queue.pause()
+
+    def resume_writing(self) -> None:
+        self.queue.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:

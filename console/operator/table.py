@@ -169,6 +169,15 @@ ENTRIES = [
         commands.ReorderCommand, parsing.reorder,
     ),
     _entry(
+        Usage(
+            "bandwidth", "KBPS [A B]", "let links carry only so many kilobits a second", "bandwidth 8000", 1, 6,
+            details="Each direction of each link carries so much, 0 is no limit; what waits too long is lost. With two "
+            "nodes behind the number, only the link between them; with --oneway only from the first to the second. A "
+            f"later command about all links covers those about single ones. {_WHILE}",
+        ),
+        commands.BandwidthCommand, parsing.bandwidth,
+    ),
+    _entry(
         Usage("seed", "NUMBER", "make what is random about these repeatable", "seed 7", 1, 1),
         commands.SeedCommand, parsing.seed,
     ),

@@ -18,7 +18,7 @@ from net.control_messages import (
     control_frame,
     from_node,
 )
-from net.frames import CONTROL, ORCHESTRATOR, Frame, FrameError, FrameParser
+from net.frames import CONTROL, ORCHESTRATOR, Frame, FrameError, FrameParser, is_urgent
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
@@ -92,7 +92,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def push(self, raw: bytes) -> bool:
         """Queues one frame; it leaves when the router calls `flush`. False if the queue is full."""
-        return self._queue.push(raw)
+        return self._queue.push(raw, urgent=is_urgent(raw))
 
     def send(self, message: FromOrchestrator) -> None:
         """Queues a control message, however full the queue is: these are few and small."""
@@ -149,6 +149,12 @@ class Connection(asyncio.BufferedProtocol):
                 node = self.node
         except FrameError as error:
             self.refuse(Refusal.PROTOCOL, f"{self._name()} sent {error}")
+
+    def pause_writing(self) -> None:
+        self._queue.pause()
+
+    def resume_writing(self) -> None:
+        self._queue.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()

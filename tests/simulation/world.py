@@ -20,6 +20,7 @@ from paxos.messages import AnyMessage, Heartbeat, Snapshot
 from tests.simulation.disk import Disk
 from tests.simulation.node import POINTS, Node, kind
 from tests.simulation.observer import HOOKS, Observer, Violation
+from tests.simulation.thin_links import ThinLinks
 
 SIM_TIMING = Timing(heartbeat_s=0.1, election_s=0.5, tick_s=0.04, retry_s=0.2)
 AT_ONCE = 100_000
@@ -45,6 +46,8 @@ class Weather(msgspec.Struct):
     fsync: float = 0.002
     slow_disks: dict[int, float] = {}
     """The same for single nodes whose disks differ."""
+    bandwidth: float = 0.0
+    """Bytes a second that each node's connection to the relay carries in each direction; 0 is no limit."""
     turn_s: float = 0.0
     """Up to so long a node's event loop is busy before it looks at what has arrived meanwhile, all at once."""
     cut: set[tuple[int, int]] = msgspec.field(default_factory=set)
@@ -70,6 +73,7 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         self._at_once = 0
+        self.thin_links = ThinLinks(self)
         self.nodes = {pid: Node(self, pid) for pid in self.pids}
         for observer in observers:
             self.observe(observer)
@@ -137,6 +141,14 @@ class World:
             delay = weather.delay + random.random() * weather.jitter
             if troubled and weather.straggle and random.random() < weather.straggle:
                 delay += random.random() * weather.straggle_s
+            self._travel(origin, to, message, delay)
+
+    def _travel(self, origin: int, to: int, message: AnyMessage, delay: float) -> None:
+        if self.weather.bandwidth:
+            self.thin_links.carry(
+                origin, to, message, lambda: self.at(delay, lambda: self._arrive(origin, to, message))
+            )
+        else:
             self.at(delay, lambda: self._arrive(origin, to, message))
 
     def _arrive(self, origin: int, to: int, message: AnyMessage) -> None:

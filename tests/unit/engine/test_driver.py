@@ -57,6 +57,9 @@ class ScriptedReplica:
     def tick(self, now: float) -> None:
         self._log.append(("tick",))
 
+    def stored(self, seconds: float) -> None:
+        """How long a write took: for replicas that wait for each other."""
+
     def snapshot_stored(self, position: int) -> None:
         self._log.append(("stored", position))
 
