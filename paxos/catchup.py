@@ -43,6 +43,9 @@ class CatchUp:
         self._unanswered = 0
         """How often the source was asked in vain."""
         self._waiting = False
+        self._asked = now
+        self._took = 0.0
+        """Seconds that the last piece took: on a thin link much longer than a round trip."""
         self._eager = False
         self._pieces: list[SnapshotPiece] = []
 
@@ -60,10 +63,12 @@ class CatchUp:
     def learn(self, start: int, operations: Sequence[Operation], now: float) -> None:
         """Takes operations from `start` on that are decided for sure."""
         if self._learner.learn(start, operations, now):
-            self._progressed()
+            self._progressed(now)
 
-    def _progressed(self) -> None:
+    def _progressed(self, now: float) -> None:
         """What was asked for came: the next is asked for at once, until nothing is missing."""
+        if self._waiting:
+            self._took = now - self._asked
         self._waiting = False
         self._eager = True
         self._unanswered = 0
@@ -78,7 +83,7 @@ class CatchUp:
         elif not self._pieces or piece.position != self._pieces[0].position or piece.piece != len(self._pieces):
             return
         self._pieces.append(piece)
-        self._progressed()
+        self._progressed(now)
         if len(self._pieces) >= piece.pieces:
             rows = [row for each in self._pieces for row in each.rows]
             self._pieces = []
@@ -107,15 +112,28 @@ class CatchUp:
             self._pieces = []
             return False
         if self._waiting:
-            late = self._retry.due(now, max(self._timing.retry_s, 2 * net.round_trip()))
+            late = self._retry.due(now, max(self._timing.retry_s, 2 * net.round_trip(), 2 * self._took))
             if late:
                 self._unanswered += 1
             return late
         if not self._eager and now - self._since < net.round_trip() + 2 * self._timing.tick_s:
             # The message that brings the missing decision is probably on its way.
             return False
+        if not self._pieces and self._is_coming(decided_upto + 1):
+            return False
         self._retry.reset(now)
+        self._asked = now
         return True
+
+    def _is_coming(self, missing: int) -> bool:
+        """A leader says that it is sending what is missing here, or the word that what is held here is decided: what is
+        asked for besides would come twice."""
+        held = self._log.get(missing)
+        for leadership, first in self._net.underway():
+            wanted = self._log.last + 1 if held is not None and held.leadership == leadership else missing
+            if first <= wanted:
+                return True
+        return False
 
     def _choose(self) -> int | None:
         """Keeps to its source: another one has another snapshot, and all that came of this one would be in vain."""

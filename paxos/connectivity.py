@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from paxos.ballot import Leadership
 from paxos.commit_time import bounded
 from paxos.detector import Detector
 from paxos.limits import Timing
@@ -47,6 +48,7 @@ class Connectivity:
         self._changed = True
         """Somebody said something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
+        self._underway: dict[int, int | None] = {}
 
     def _detector(self) -> Detector:
         return Detector(self._timing.election_s, self._timing.heartbeat_s)
@@ -58,6 +60,7 @@ class Connectivity:
         self._direct[sender].beat(now)
         self._hinted.pop(sender, None)
         self._echoes[sender] = (message.sent, now)
+        self._underway[sender] = message.underway.get(self.pid)
         echo = message.echoes.get(self.pid)
         if echo is not None:
             sample = max(0.0, now - echo[0] - echo[1])
@@ -167,6 +170,13 @@ class Connectivity:
         """Seconds in which a quorum of voters makes something durable: the slowest disks are not waited for."""
         times = sorted(self.commit_time(node) for node in self.members if self.votes(node))
         return times[min(self.quorum, len(times)) - 1] if times else 0.0
+
+    def underway(self) -> list[tuple[Leadership, int]]:
+        """Of each leader that is heard: from which position on it is sending Accepts to this node."""
+        return [
+            (self.states[peer].leading, first) for peer, first in self._underway.items()
+            if first is not None and peer in self.hears and peer in self.states and self.states[peer].established
+        ]
 
     def next_hop(self, target: int) -> int | None:
         """The peer to hand a message for `target` to: `target` itself when it can be reached directly, else the

@@ -67,5 +67,7 @@ class Heartbeats:
         self._version = (self._version[0], self._version[1] + 1)
         self.describe()
         net = self._net
-        message = Heartbeat(list(net.states.values()), self._registry.stored_roster, now, net.echoes(now))
+        message = Heartbeat(
+            list(net.states.values()), self._registry.stored_roster, now, net.echoes(now), self._proposer.underway()
+        )
         self._effects.broadcast(net.peers, message)

@@ -14,20 +14,18 @@ from paxos.ballot import Leadership, ballot
 from paxos.limits import Limits
 from paxos.messages import Accept, Accepted, Operation
 from paxos.reads import ReadIndex
-from paxos.retry import Retry
 from paxos.sessions import Sessions
 
 
 class Batch:
     """Operations that travel in one Accept, and who has accepted them."""
 
-    __slots__ = ("first", "operations", "retry", "voters")
+    __slots__ = ("first", "operations", "voters")
 
-    def __init__(self, first: int, operations: list[Operation], retry: Retry) -> None:
+    def __init__(self, first: int, operations: list[Operation]) -> None:
         self.first = first
         self.operations = operations
         self.voters: set[int] = set()
-        self.retry = retry
 
     @property
     def last(self) -> int:
@@ -43,8 +41,6 @@ class Leader:
     ) -> None:
         self.leadership = leadership
         self.decided_upto = decided_upto
-        self.announced_upto = 0
-        """The watermark that the others were last told, by an Accept or a Decide."""
         self.next = decided_upto + 1
         self.barrier = decided_upto + len(inherited)
         """Everything acknowledged under earlier leaderships lies at or below this position."""
@@ -109,15 +105,11 @@ class Leader:
                 operation = source.popleft()
                 size += len(operation.payload)
                 operations.append(operation)
-            batch = Batch(self.next, operations, Retry(now))
+            batch = Batch(self.next, operations)
             self._flying[batch.first] = batch
             self.next = batch.last + 1
             batches.append(batch)
         return batches
-
-    def overdue(self, now: float, retry_s: float) -> list[Batch]:
-        """Batches in flight for too long, to be sent again."""
-        return [batch for batch in self._flying.values() if batch.retry.due(now, retry_s)]
 
     def accept_message(self, batch: Batch) -> Accept:
         return Accept(ballot(self.leadership, batch.first), batch.operations, self.decided_upto)

@@ -127,12 +127,14 @@ class Decide(Message, frozen=True, tag=6):
 class Heartbeat(Message, frozen=True, tag=7):
     """Sent to every peer. `sent` is the sender's clock in seconds; `echoes` gives back each peer's last `sent` and how
     long it was held here, so that round trips are measured without agreeing on the time of day.
-    `roster` holds the identities that the sender remembers on disk."""
+    `roster` holds the identities that the sender remembers on disk. `underway` says, of a leader, for each member from
+    which position on it needs not ask for what is decided: Accepts of it are on their way."""
 
     states: list[NodeState]
     roster: dict[int, int]
     sent: float
     echoes: dict[int, tuple[float, float]]
+    underway: dict[int, int] = {}
 
 
 class Forward(Message, frozen=True, tag=8):
@@ -224,10 +226,9 @@ AnyMessage: TypeAlias = (
     | Confirm | Confirmed | Fetch | Learn | SnapshotPiece | Routed | Behind | RosterStored
 )
 
-_DATA = (Accept, Decide, Forward, Learn, SnapshotPiece)
+_DATA = (Accept, Forward, Learn, SnapshotPiece)
 
 
 def is_urgent(message: AnyMessage) -> bool:
-    """True for what must not wait behind operations wherever messages queue: heartbeats, elections, votes, reads. A
-    Decide speaks of Accepts that were sent before it, and stays behind them."""
+    """True for what must not wait behind operations wherever messages queue: heartbeats, elections, votes, reads."""
     return not isinstance(message.message if isinstance(message, Routed) else message, _DATA)

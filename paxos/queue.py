@@ -14,6 +14,11 @@ from paxos.limits import Limits
 from paxos.messages import Operation
 from paxos.retry import Retry
 
+GAP_DECAY = 1 / 8
+PATIENT_GAPS = 2.0
+SLOWEST = 256 * 1024
+"""Bytes a second that the way to the leader and back is taken to carry at least."""
+
 
 class QueueFull(Exception):
     """As many operations as may wait are waiting."""
@@ -34,6 +39,10 @@ class OperationQueue:
         self._sent_bytes = 0
         self._leader = NOBODY
         self._retry = Retry(0.0)
+        self._moved = 0.0
+        """When something was last sent while nothing was on its way, or done."""
+        self._gap = 0.0
+        """Seconds that usually pass until something of what is on its way is done."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -62,6 +71,10 @@ class OperationQueue:
             if self._sent:
                 self._sent -= 1
                 self._sent_bytes -= len(operation.payload)
+        if tickets and now > self._moved:
+            gap = now - self._moved
+            self._gap = max(gap, self._gap + (gap - self._gap) * GAP_DECAY)
+            self._moved = now
         self._retry.reset(now)
         return tickets
 
@@ -98,7 +111,8 @@ class OperationQueue:
         elif not self._sent:
             # Nothing is on the way: what goes out now is waited for from now on, not since the queue ran dry.
             self._retry.reset(now)
-        elif self._retry.due(now, retry_s):
+            self._moved = now
+        elif self._retry.due(now, retry_s + PATIENT_GAPS * self._gap + self._sent_bytes / SLOWEST):
             self._send_again()
         operations: list[Operation] = []
         size = 0
