@@ -98,6 +98,7 @@ class CatchUp:
             self._pieces = []
         source = self._source = self._choose()
         self._waiting = source is not None
+        self._asked = now
         if source is not None:
             snapshot = self._pieces[0].position if self._pieces else 0
             self._router.send(source, Fetch(missing, snapshot, len(self._pieces)))
@@ -122,7 +123,6 @@ class CatchUp:
         if not self._pieces and self._is_coming(decided_upto + 1):
             return False
         self._retry.reset(now)
-        self._asked = now
         return True
 
     def _is_coming(self, missing: int) -> bool:

@@ -23,6 +23,9 @@ RTT_DECAY = 0.1
 HINT_HOLDS = 4.0
 """For this many election times a hint that a node died outweighs gossip about it (never its own voice)."""
 
+MOST_BUSY = 1.0
+"""Seconds for which one message may keep a link busy."""
+
 
 class Connectivity:
     def __init__(self, pid: int, members: Iterable[int], timing: Timing) -> None:
@@ -48,7 +51,7 @@ class Connectivity:
         self._changed = True
         """Somebody said something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
-        self._underway: dict[int, int | None] = {}
+        self._underway: dict[int, tuple[int, float]] = {}
 
     def _detector(self) -> Detector:
         return Detector(self._timing.election_s, self._timing.heartbeat_s)
@@ -60,7 +63,9 @@ class Connectivity:
         self._direct[sender].beat(now)
         self._hinted.pop(sender, None)
         self._echoes[sender] = (message.sent, now)
-        self._underway[sender] = message.underway.get(self.pid)
+        self._underway.pop(sender, None)
+        if self.pid in message.underway:
+            self._underway[sender] = message.underway[self.pid]
         echo = message.echoes.get(self.pid)
         if echo is not None:
             sample = max(0.0, now - echo[0] - echo[1])
@@ -99,8 +104,9 @@ class Connectivity:
 
     def refresh(self, now: float) -> bool:
         """Looks at the clock; true if the set of peers heard directly has changed."""
-        hears = frozenset(peer for peer in self.peers if self._direct[peer].alive(now))
-        alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(now))
+        patient = now - self._busy()
+        hears = frozenset(peer for peer in self.peers if self._direct[peer].alive(patient))
+        alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(patient))
         fresh = frozenset((self.pid, *alive))
         changed = hears != self.hears
         if changed or fresh != self.fresh or self._changed:
@@ -110,6 +116,11 @@ class Connectivity:
             self._links = None
             self._changed = False
         return changed
+
+    def _busy(self) -> float:
+        """Seconds of silence that say nothing: what is just being sent on a thin link cannot be overtaken."""
+        heard = (bounded(seconds) for peer, (_, seconds) in self._underway.items() if peer in self.hears)
+        return min(max(heard, default=0.0), MOST_BUSY)
 
     def echoes(self, now: float) -> dict[int, tuple[float, float]]:
         """For the next heartbeat: each peer's last clock reading, and for how long it was held here.
@@ -174,8 +185,8 @@ class Connectivity:
     def underway(self) -> list[tuple[Leadership, int]]:
         """Of each leader that is heard: from which position on it is sending Accepts to this node."""
         return [
-            (self.states[peer].leading, first) for peer, first in self._underway.items()
-            if first is not None and peer in self.hears and peer in self.states and self.states[peer].established
+            (self.states[peer].leading, first) for peer, (first, _) in self._underway.items()
+            if peer in self.hears and peer in self.states and self.states[peer].established
         ]
 
     def next_hop(self, target: int) -> int | None:

@@ -21,6 +21,9 @@ PATIENT_PACES = 3.0
 """Silence for this many times as long as all that is on its way should take means that it is lost."""
 LEAST_WINDOW = 256 * 1024
 MOST_WINDOW = 4 * 1024 * 1024
+BATCH_S = 0.05
+LEAST_BATCH = 64 * 1024
+"""A batch takes about so long on the link, or is so small: nothing can overtake it while it is being sent."""
 WINDOW_S = 0.25
 """As much may be on its way as the link carries in this time, and in two rounds of network and disk."""
 LEAST_SAMPLE = 16 * 1024
@@ -52,7 +55,7 @@ class Progress:
         self._flying: dict[int, _Sent] = {}
         self._unsent: deque[tuple[Batch, int]] = deque()
         self._unsent_size = 0
-        self._pace = 1 / SLOWEST
+        self.pace = 1 / SLOWEST
         """Seconds that a byte takes; answers that come at once, after one that took long, make up for it."""
         self._answered = now
         self._retry = Retry(now)
@@ -74,7 +77,7 @@ class Progress:
         return not self._flying or (not self._unsent and self.in_flight < self._window(round_s))
 
     def _window(self, round_s: float) -> float:
-        return min(max(LEAST_WINDOW, (WINDOW_S + 2 * round_s) / self._pace), MOST_WINDOW)
+        return min(max(LEAST_WINDOW, (WINDOW_S + 2 * round_s) / self.pace), MOST_WINDOW)
 
     def next(self, round_s: float, now: float) -> Batch | None:
         """What may be sent now."""
@@ -96,7 +99,7 @@ class Progress:
         self.in_flight -= sent.size
         if sent.size >= LEAST_SAMPLE:
             pace = (now - max(sent.at, self._answered)) / sent.size
-            self._pace = max(self._pace + (pace - self._pace) * SMOOTHING, 1 / FASTEST)
+            self.pace = max(self.pace + (pace - self.pace) * SMOOTHING, 1 / FASTEST)
         self._answered = now
         self._retry.reset(now)
         for earlier in self._flying.values():
@@ -108,7 +111,7 @@ class Progress:
         """What is surely lost and must be sent again."""
         if not self._flying:
             return []
-        silent = self._retry.due(now, patience_s + PATIENT_PACES * self._pace * self.in_flight)
+        silent = self._retry.due(now, patience_s + PATIENT_PACES * self.pace * self.in_flight)
         lost = [sent for sent in self._flying.values()
                 if silent or (sent.overtaken and now - sent.at >= patience_s)]
         for sent in lost:
@@ -129,6 +132,10 @@ class Flow:
     def has_room(self, round_s: Callable[[int], float]) -> bool:
         """Whether a quorum takes more."""
         return sum(each.has_room(round_s(member)) for member, each in self.progress.items()) >= self._quorum
+
+    def batch_bytes(self) -> float:
+        """How large a batch should be at most, for the links of a quorum."""
+        return max(LEAST_BATCH, BATCH_S / sorted(each.pace for each in self.progress.values())[self._quorum - 1])
 
     def queue(self, batch: Batch) -> None:
         """To all members, each in its turn."""
@@ -158,7 +165,9 @@ class Flow:
                 lost.setdefault(batch.first, (batch, []))[1].append(member)
         return list(lost.values())
 
-    def underway(self) -> dict[int, int]:
-        """For each member the first position that it needs not ask for."""
-        firsts = ((member, each.first) for member, each in self.progress.items())
-        return {member: first for member, first in firsts if first is not None}
+    def underway(self) -> dict[int, tuple[int, float]]:
+        """For each member the first position that it needs not ask for, and for how many seconds its link is busy."""
+        return {
+            member: (first, each.in_flight * each.pace) for member, each in self.progress.items()
+            if (first := each.first) is not None
+        }

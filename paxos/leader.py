@@ -7,6 +7,7 @@ Complex*.)
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -94,14 +95,16 @@ class Leader:
             self._queue.append(early.pop(number))
             number += 1
 
-    def propose(self, now: float) -> list[Batch]:
-        """New batches, as many as fit into the pipeline; what waits meanwhile makes the next batch larger."""
+    def propose(self, batch_bytes: float = math.inf) -> list[Batch]:
+        """New batches of about so many bytes at most, as many as fit into the pipeline; what waits meanwhile makes the
+        next batch larger."""
         batches: list[Batch] = []
+        batch_bytes = min(batch_bytes, self._limits.batch_bytes)
         while (self._inherited or self._queue) and len(self._flying) < self._limits.pipeline:
             source = self._inherited or self._queue
             operations: list[Operation] = []
             size = 0
-            while source and size < self._limits.batch_bytes and len(operations) < self._limits.batch_operations:
+            while source and size < batch_bytes and len(operations) < self._limits.batch_operations:
                 operation = source.popleft()
                 size += len(operation.payload)
                 operations.append(operation)

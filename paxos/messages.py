@@ -128,13 +128,14 @@ class Heartbeat(Message, frozen=True, tag=7):
     """Sent to every peer. `sent` is the sender's clock in seconds; `echoes` gives back each peer's last `sent` and how
     long it was held here, so that round trips are measured without agreeing on the time of day.
     `roster` holds the identities that the sender remembers on disk. `underway` says, of a leader, for each member from
-    which position on it needs not ask for what is decided: Accepts of it are on their way."""
+    which position on it needs not ask for what is decided, as Accepts of it are on their way, and for how many seconds
+    these keep the link busy."""
 
     states: list[NodeState]
     roster: dict[int, int]
     sent: float
     echoes: dict[int, tuple[float, float]]
-    underway: dict[int, int] = {}
+    underway: dict[int, tuple[int, float]] = {}
 
 
 class Forward(Message, frozen=True, tag=8):

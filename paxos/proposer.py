@@ -137,7 +137,7 @@ class Proposer:
         if leader is None:
             return
         if self.flow.has_room(self._round_s):
-            for batch in leader.propose(now):
+            for batch in leader.propose(self.flow.batch_bytes()):
                 self.flow.queue(batch)
         progress, decided_upto = self.flow.progress, leader.decided_upto
         for batch, members in self.flow.due(self._round_s, now):
@@ -156,8 +156,8 @@ class Proposer:
         """Seconds to this member and back, with what its disk takes: a commit under way, and its own."""
         return self._net.round_trip(member) + 2 * self._net.commit_time(member)
 
-    def underway(self) -> dict[int, int]:
-        """For each member the first position of which an Accept is on its way to it, or will be."""
+    def underway(self) -> dict[int, tuple[int, float]]:
+        """See Heartbeat."""
         return self.flow.underway() if self.leader is not None else {}
 
     def accepted(self, sender: int, message: Accepted, now: float) -> None:

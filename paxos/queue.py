@@ -14,6 +14,8 @@ from paxos.limits import Limits
 from paxos.messages import Operation
 from paxos.retry import Retry
 
+LEAST_BATCH = 64 * 1024
+"""Nothing can overtake what is being sent, so it is not larger than that, unless one operation is."""
 GAP_DECAY = 1 / 8
 PATIENT_GAPS = 2.0
 SLOWEST = 256 * 1024
@@ -117,7 +119,7 @@ class OperationQueue:
         operations: list[Operation] = []
         size = 0
         for operation in islice(self._waiting, self._sent, self._limits.forward_window):
-            if size >= self._limits.batch_bytes or self._sent_bytes >= self._limits.forward_bytes:
+            if size >= min(self._limits.batch_bytes, LEAST_BATCH) or self._sent_bytes >= self._limits.forward_bytes:
                 break
             operations.append(operation)
             size += len(operation.payload)
