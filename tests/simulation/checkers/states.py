@@ -26,7 +26,8 @@ class EqualStates(Observer):
 
     def stepped(self, world: World, node: Node) -> None:
         position = node.replica.applied
-        if position == self._looked[node.pid]:
+        if position == self._looked[node.pid] or node.leaving:
+            # What a node that was told to stop has learned in its last turn is not handed to its state machine.
             return
         self._looked[node.pid] = position
         self._compare(node, position)
