@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.simulation import load
 from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
@@ -31,6 +32,13 @@ from tests.simulation import scenes_proposing as proposing
 from tests.simulation import scenes_using as using
 
 STORIES: dict[str, Callable[[], None]] = {
+    "window-however-large": load.silent_member,
+    "repeated-though-on-its-way": load.thin_load,
+    "asks-for-what-is-coming": load.slow_load,
+    "nothing-urgent": load.slow_load,
+    "busy-links-suspected": load.slow_load,
+    "batches-however-large": load.slow_load,
+    "forwards-repeated-early": load.slow_load,
     "snapshots-however-large": catching_up.log_of_large_operations,
     "kept-however-large": catching_up.log_of_large_operations,
     "queue-however-large": catching_up.log_of_large_operations,

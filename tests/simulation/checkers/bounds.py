@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paxos.flow import MOST_WINDOW
 from paxos.messages import AnyMessage, Promise
 from tests.simulation.world import Node, Observer, Violation, World
 
@@ -63,6 +64,9 @@ class Bounds(Observer):
             inherited = limits.horizon + limits.lag
             self._check(node, "batches in flight", len(leader._flying), limits.pipeline)
             self._check(node, "queued by the leader", leader.queued, limits.queue + inherited)
+            for member, progress in replica.proposer.flow.progress.items():
+                most = MOST_WINDOW + limits.batch_bytes + limits.operation_bytes
+                self._check(node, f"bytes on their way to {member}", progress.in_flight, most)
             for early in leader._early.values():
                 self._check(node, "early operations of one node", len(early), limits.forward_window)
 
