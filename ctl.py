@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One command at a running node, for scripts: python ctl.py --node 2 create c1"""
+"""Sends one command to a running node, for scripts: python ctl.py --node 2 create c1"""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from launcher.configuration import load
 DEFAULT_TIMEOUT_S = 30.0
 
 EXAMPLES = (
-    ("python ctl.py --node 2 create c1", "begin a conversation at node 2"),
-    ("python ctl.py --node 2 --json view c1", "its result as a line of JSON"),
-    ("python ctl.py --node 2 --timeout 5 query c1 Why?", "give up waiting after five seconds"),
+    ("python ctl.py --node 2 create c1", "create a conversation at node 2"),
+    ("python ctl.py --node 2 --json view c1", "print the result as one line of JSON"),
+    ("python ctl.py --node 2 --timeout 5 query c1 Why?", "time out after five seconds"),
 )
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = Parser("ctl.py", "Has one command carried out by a running node, and prints its result.", EXAMPLES)
+    parser = Parser("ctl.py", "Sends one command to a running node and prints its result.", EXAMPLES)
     parser.add_argument("--node", type=int, required=True, metavar="N", help="the node's number")
     parser.add_config()
-    parser.add_argument("--json", action="store_true", help="the result as one JSON object on a line")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on one line")
     parser.add_argument(
         "--timeout", type=_seconds, default=DEFAULT_TIMEOUT_S, metavar="S",
         help="seconds to wait for the result (default: %(default)g); a change may still take effect later",
@@ -55,7 +55,7 @@ def _seconds(word: str) -> float:
 
 
 def line_of(words: Sequence[str]) -> str:
-    """What is typed at the node. Names of files are made absolute: the node runs in another directory."""
+    """The line to send to the node. File names are made absolute: the node runs in another directory."""
     words = list(words)
     name = words[0].split()[0].lower()
     if len(words) == 1 and name in ("export", "import"):
@@ -79,7 +79,7 @@ def shown(line: str, reply: Reply, layout: Layout) -> str:
     values = reply.values()
 
     def fill(usage: Usage, rest: str) -> str:
-        """As the node has done, if the only conversation that waits for a choice was left out."""
+        """Fills in the only conversation that awaits a choice if it was omitted, as the node does."""
         left_out = len(rest.split()) < usage.least
         return f"{values.get('context')} {rest}" if left_out else rest
 
@@ -129,7 +129,7 @@ if __name__ == "__main__":
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read this has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_FAILED
     sys.exit(code)

@@ -22,9 +22,9 @@ PROGRAM = "network_server.py"
 
 EXAMPLES = (
     (f"python {PROGRAM}", "the network of config.json, with the operator's prompt"),
-    (f"python {PROGRAM} --config other.json", "of another configuration"),
-    (f"echo 'script failover' | python {PROGRAM}", "without a terminal: one command a line, then leave"),
-    (f"python {PROGRAM} --json", "the same, with one JSON object a line on stdout"),
+    (f"python {PROGRAM} --config other.json", "with another configuration"),
+    (f"echo 'script failover' | python {PROGRAM}", "without a terminal: one command per line, then exit"),
+    (f"python {PROGRAM} --json", "the same, with one JSON object per line on stdout"),
 )
 
 

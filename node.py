@@ -14,22 +14,22 @@ from launcher.configuration import load
 
 EXAMPLES = (
     ("python node.py 1", "node 1 of config.json, with a prompt"),
-    ("python node.py 1 --json < commands.txt", "one command a line in, one JSON object a line out"),
-    ("python node.py --check-config", "is config.json fine? starts nothing"),
-    ("python ctl.py --node 1 create c1", "one command at a node that runs already"),
+    ("python node.py 1 --json < commands.txt", "one command per line in, one JSON object per line out"),
+    ("python node.py --check-config", "check config.json, start nothing"),
+    ("python ctl.py --node 1 create c1", "send one command to a running node"),
 )
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = Parser("node.py", "One node of ConsensusLLM.", EXAMPLES)
-    parser.add_argument("node", type=int, nargs="?", help="the node's number, one of those in the configuration")
+    parser.add_argument("node", type=int, nargs="?", help="the node's number, as in the configuration")
     parser.add_config()
     parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout, notices on stderr")
-    parser.add_argument("--background", action="store_true", help="no prompt; makes room for one started at a prompt")
-    parser.add_argument("--check-config", action="store_true", help="only tell whether the configuration is fine")
+    parser.add_argument("--background", action="store_true", help="no prompt; exits if the node is started at a prompt")
+    parser.add_argument("--check-config", action="store_true", help="only check the configuration")
     parsed = parser.parse_args(argv)
     if parsed.node is None and not parsed.check_config:
-        parser.error("which node? its number is missing, for example: python node.py 1")
+        parser.error("the node number is missing, for example: python node.py 1")
     return parsed
 
 

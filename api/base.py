@@ -1,6 +1,6 @@
 """What all records of the schema have in common, and how they become lines of JSON.
 
-A record's fields are its keys, in this order; an UNSET field is left out. Lines are ASCII, without spaces.
+A record's fields are its keys, in this order; an UNSET field is omitted. Lines are ASCII, without spaces.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _ASCII = json.JSONEncoder(separators=(",", ":"))
 
 def encode(record: Record) -> bytes:
     """The record as JSON, in ASCII. Nearly every record is ASCII already, and msgspec writes the same at a tenth of
-    the cost; other characters, half characters among them, are escaped."""
+    the cost; other characters, lone surrogates among them, are escaped."""
     try:
         quick = _ENCODER.encode(record)
     except UnicodeEncodeError:  # half a character, which only an escape can show
@@ -97,16 +97,22 @@ def builtins(record: Record) -> dict[str, Any]:
     return plain
 
 
+class _ResultHead(Record, frozen=True, tag_field="event", tag="result"):
+    """How each line with a result begins."""
+
+    command: str
+    line: int
+
+
 def result_line(name: str, line: int, encoded: bytes) -> bytes:
     """The line that answers the command `name` of input line `line`; `encoded` is its result, from `encode`."""
-    head = _ASCII.encode({"event": "result", "command": name, "line": line})
-    return head[:-1].encode() + b"," + encoded[1:] + b"\n"
+    return b"%b,%b\n" % (encode(_ResultHead(name, line))[:-1], encoded[1:])
 
 
 def _fields(record: object) -> dict[str, Any]:
     """One level of a record, for the encoder that goes in small steps."""
     if not isinstance(record, Record):
-        raise TypeError(f"{type(record).__name__} is no record")
+        raise TypeError(f"{type(record).__name__} is not a record")
     config = record.__struct_config__
     tag = {} if config.tag_field is None or config.tag is None else {config.tag_field: config.tag}
     return {**tag, **keys(record)}

@@ -34,7 +34,7 @@ R = TypeVar("R", bound=Result)
 
 
 class _Head(msgspec.Struct):
-    """What tells lines apart."""
+    """The keys that distinguish kinds of lines."""
 
     event: str
     line: int = 0
@@ -42,7 +42,7 @@ class _Head(msgspec.Struct):
 
 
 class FailureReply(Failure, frozen=True, kw_only=True):
-    """Any failure, with what it may say besides."""
+    """Any failure, with its optional keys."""
 
     context: str | None = None
     stale: bool = False
@@ -75,7 +75,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class ReceivedEvent(msgspec.Struct, frozen=True):
-    """A line that is no answer."""
+    """A line that is not an answer."""
 
     name: str
     raw: bytes
@@ -102,7 +102,7 @@ class Client:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, name: str = "the node",
         on_event: OnEvent = lambda event: None, quote: bool = False,
     ) -> None:
-        """`name` is what errors call the other side; `on_event` gets all lines that are no answers. `quote`: the other
+        """`name` is what errors call the other side; `on_event` gets all lines that are not answers. `quote`: the other
         side takes lines as JSON strings, too."""
         self._reader = reader
         self._writer = writer
@@ -122,7 +122,7 @@ class Client:
             with address(path) as short:
                 reader, writer = await asyncio.open_unix_connection(short, limit=LONGEST_LINE)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise Unreachable(f"this node is not running: nobody listens at {path}", missing=True) from None
+            raise Unreachable(f"this node is not running: nothing is listening at {path}", missing=True) from None
         except OSError as error:
             raise Unreachable(f"cannot reach this node at {path}: {error.strerror or error}") from None
         return cls(reader, writer, on_event=on_event, quote=True)
@@ -138,7 +138,7 @@ class Client:
         return await self._answer(self._send(self._quoted(text)), timeout_s)
 
     def submit(self, text: str) -> asyncio.Future[Reply]:
-        """As `run_line`, without waiting for anything: many lines may be under way."""
+        """As `run_line`, without waiting for anything: many lines may be in flight."""
         return self._send(self._quoted(text)).reply
 
     async def drain(self) -> None:
@@ -149,7 +149,7 @@ class Client:
             raise self._lost() from None
 
     async def events(self) -> AsyncIterator[ReceivedEvent]:
-        """All lines from now on that are no answers, until the connection ends."""
+        """All lines from now on that are not answers, until the connection ends."""
         queue: asyncio.Queue[ReceivedEvent | None] = asyncio.Queue()
         self._subscribers.add(queue)
         if self.over:
@@ -162,7 +162,7 @@ class Client:
 
     @property
     def over(self) -> bool:
-        """The other side has gone, and all that it said was read."""
+        """The other side has exited, and all its output was read."""
         return self._reading.done()
 
     async def ended(self) -> None:
@@ -235,13 +235,13 @@ class Client:
         for sent in self._sent.values():
             if not sent.reply.done():
                 sent.reply.set_exception(self._lost())
-                sent.reply.exception()  # who does not wait for it need not be told
+                sent.reply.exception()  # retrieved, since a caller may not wait for it
         self._sent.clear()
 
     def _lost(self) -> ConnectionLost | Unreachable:
         if self._quote and self._refused is not None:
             return Unreachable(f"{self._name} refuses: {self._refused}")
-        return ConnectionLost(f"{self._name} left before it answered; a change may still take effect")
+        return ConnectionLost(f"{self._name} exited before it answered; a change may still take effect")
 
 
 def run_line(

@@ -18,7 +18,7 @@ class Response(Record, frozen=True, kw_only=True):
     seconds: float
     """How long the LLM took."""
     seen: int | UnsetType = UNSET
-    """The LLM saw so many of the `before` earlier turns; both are left out if it saw all."""
+    """How many of the `before` earlier turns the LLM saw; both keys are omitted if it saw all."""
     before: int | UnsetType = UNSET
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from api.base import Failure
 
 BUSY = "busy, try again"
-"""How the error of a command begins for which there is no room now."""
+"""The beginning of the error of a command that the node is too busy for."""
 
 
 class InvalidCommand(ValueError):
@@ -38,7 +38,7 @@ class NoAnswer(ClientError):
 
 
 class ConnectionLost(ClientError):
-    """The other side has gone without answering; the command may still take effect."""
+    """The other side exited without answering; the command may still take effect."""
 
 
 class CommandFailed(ClientError):
@@ -54,4 +54,4 @@ class InvalidCommandFailed(CommandFailed):
 
 
 class BusyFailed(CommandFailed):
-    """There was no room for it. It may be tried again."""
+    """The node is too busy for it. It may be retried."""

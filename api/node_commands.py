@@ -6,6 +6,7 @@ from typing import Literal
 
 from api.base import Command
 from api.node_results import (
+    BackupResult,
     CancelResult,
     ChooseResult,
     CreateResult,
@@ -85,7 +86,7 @@ class ViewallCommand(Command[ViewallResult], frozen=True, tag="viewall"):
 
 
 class UseCommand(Command[UseResult], frozen=True, tag="use"):
-    """Makes this the conversation that is meant when none is named; null ends that."""
+    """Makes this the current conversation, which commands refer to if they name none; null ends that."""
 
     context: str | None = None
 
@@ -119,16 +120,24 @@ class ImportCommand(Command[ImportResult], frozen=True, tag="import"):
     chosen: bool = False
 
 
+class BackupCommand(Command[BackupResult], frozen=True, tag="backup"):
+    """Writes all conversations, up to date, to a file of the node's machine, from which `./run.sh restore` makes a new
+    cluster; overwrites one only with `force`."""
+
+    file: str
+    force: bool = False
+
+
 class QuietCommand(Command[LevelResult], frozen=True, tag="quiet"):
-    """Only answers to this user's own questions are told, as events and in words."""
+    """Reports only answers to this user's own questions, as events and as text."""
 
 
 class NormalCommand(Command[LevelResult], frozen=True, tag="normal"):
-    """What happens elsewhere is told, in words only briefly."""
+    """Reports activity on other nodes, as text only briefly."""
 
 
 class VerboseCommand(Command[LevelResult], frozen=True, tag="verbose"):
-    """All that happens elsewhere is told, refused operations too."""
+    """Reports all activity on other nodes, refused operations too."""
 
 
 class StatusCommand(Command[StatusResult], frozen=True, tag="status"):

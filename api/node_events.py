@@ -1,4 +1,4 @@
-"""What a node tells. `origin` is the node where an operation was submitted."""
+"""A node's events. `origin` is the node where an operation was submitted."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class CancelledEvent(Event, frozen=True, tag="cancelled"):
 
 
 class RetriedEvent(Event, frozen=True, tag="retried"):
-    """An open question is asked again, all nodes or `node` alone."""
+    """An open question is sent again, to all nodes or to `node` only."""
 
     context: str
     turn: int
@@ -177,7 +177,7 @@ class RankingEvent(Event, frozen=True, kw_only=True, tag="ranking"):
 
 
 class OperationRefusedEvent(Event, frozen=True, tag="operation_refused"):
-    """What another user wanted was refused; told after `verbose` only."""
+    """Another user's operation was refused; reported after `verbose` only."""
 
     command: str
     context: str

@@ -21,7 +21,7 @@ class RefusedResult(Failure, frozen=True):
 
 
 class NotFoundResult(Failure, frozen=True, kw_only=True):
-    """There is no such conversation, as far as is known here."""
+    """There is no such conversation, as far as this node knows."""
 
     context: str
     stale: bool
@@ -48,11 +48,11 @@ class RetryResult(Result, frozen=True, kw_only=True):
     context: str
     turn: int
     node: int | UnsetType = UNSET
-    """The one that is asked again; all are if it is left out."""
+    """The node that is asked again; all are if it is omitted."""
 
 
 class ChooseResult(Result, frozen=True, kw_only=True):
-    """The answer of `node` stands; or, with `auto`, the nodes are choosing, and an event tells what came of it."""
+    """The answer of `node` is chosen; or, with `auto`, the nodes are choosing, and an event reports the outcome."""
 
     context: str
     turn: int
@@ -92,7 +92,7 @@ class LogEntry(Record, frozen=True, kw_only=True):
 
     position: int
     ballot: tuple[int, int, int] | None
-    """Under which this node accepted it; null if it was told what had been decided."""
+    """Under which this node accepted it; null if it only learned the decision."""
     origin: int
     """The node that submitted it; with the next two, its name."""
     incarnation: int
@@ -103,9 +103,9 @@ class LogEntry(Record, frozen=True, kw_only=True):
     context: str | None
     turn: int | None
     node: int | None
-    """Whose answer it brings or chooses."""
+    """The node whose answer it carries or chooses."""
     text: str
-    """The beginning of what it says."""
+    """The beginning of its text."""
     error: str | None
     """Why it was refused."""
 
@@ -114,7 +114,7 @@ class LogResult(Result, frozen=True, kw_only=True):
     log: list[LogEntry]
     """The newest last."""
     kept: int
-    """So many are remembered at most."""
+    """The most that are kept in memory."""
 
 
 class ExplainResult(Result, frozen=True, kw_only=True):
@@ -134,6 +134,17 @@ class ImportResult(Result, frozen=True, kw_only=True):
     turns: int
     given_up: list[int]
     """The turns that were open when they were exported."""
+
+
+class BackupResult(Result, frozen=True, kw_only=True):
+    file: str
+    """Its absolute path, at the node."""
+    conversations: int
+    """How many."""
+    position: int
+    """Of the last operation that is in it."""
+    stale: bool
+    """No majority was reachable: there may be more than was written."""
 
 
 class LevelResult(Result, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What the operator of the network can ask for."""
+"""The commands of the network's operator."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WITHIN_S = 30.0
 
 Leader: TypeAlias = Literal["leader"]
 LEADER: Leader = "leader"
-"""Stands for the number of the node that leads when the command is carried out."""
+"""Replaced by the number of the node that leads when the command is run."""
 
 NodeNumber: TypeAlias = Annotated[int, Meta(ge=1)]
 NodeName: TypeAlias = NodeNumber | Leader
@@ -49,10 +49,10 @@ Kilobits: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_KBPS)]
 
 
 class FaultCommand(Command[R_co], Generic[R_co], frozen=True, kw_only=True):
-    """Base of commands that set faults or take them back: `log` lists them."""
+    """Base of commands that set or remove faults: `log` lists them."""
 
     words: str | UnsetType = UNSET
-    """How it is listed there; by default, this is made of the other fields."""
+    """How it is listed there; derived from the other fields by default."""
 
 
 # ---- Links
@@ -63,17 +63,17 @@ class FailLinkCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag=
 
     link: LinkEnds
     one_way: bool = False
-    """Only messages from the first end to the second are meant."""
+    """Only in the direction from the first node to the second."""
     for_s: Seconds | UnsetType = UNSET
-    """The fault is taken back after so many seconds."""
+    """The fault ends after this many seconds."""
 
 
 class FixLinkCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag="fixLink"):
-    """Mends a link."""
+    """Restores a link."""
 
     link: LinkEnds
     one_way: bool = False
-    """Only messages from the first end to the second are meant."""
+    """Only in the direction from the first node to the second."""
 
 
 class IsolateCommand(FaultCommand[IsolateResult], frozen=True, kw_only=True, tag="isolate"):
@@ -81,7 +81,7 @@ class IsolateCommand(FaultCommand[IsolateResult], frozen=True, kw_only=True, tag
 
     node: NodeName
     for_s: Seconds | UnsetType = UNSET
-    """The fault is taken back after so many seconds."""
+    """The fault ends after this many seconds."""
 
 
 class PartitionCommand(FaultCommand[PartitionResult], frozen=True, kw_only=True, tag="partition"):
@@ -89,39 +89,39 @@ class PartitionCommand(FaultCommand[PartitionResult], frozen=True, kw_only=True,
 
     groups: list[list[NodeNumber]]
     for_s: Seconds | UnsetType = UNSET
-    """The fault is taken back after so many seconds."""
+    """The fault ends after this many seconds."""
 
 
 class HealCommand(FaultCommand[LinksResult], frozen=True, kw_only=True, tag="heal"):
-    """Mends all links; delay, loss and the rest stay."""
+    """Restores all links; delay, loss and the rest stay."""
 
 
 class LinkQualityCommand(FaultCommand[R_co], Generic[R_co], frozen=True, kw_only=True):
     """Base of commands about how links treat messages."""
 
     link: LinkEnds | None = None
-    """Without it, all links are meant, and what was set for single ones before is forgotten."""
+    """Without it, all links are affected, and earlier settings of single links are removed."""
     one_way: bool = False
-    """Only messages from the first end to the second are meant."""
+    """Only in the direction from the first node to the second."""
     for_s: Seconds | UnsetType = UNSET
-    """The fault is taken back after so many seconds."""
+    """The fault ends after this many seconds."""
 
 
 class DelayCommand(LinkQualityCommand[DelayResult], frozen=True, kw_only=True, tag="delay"):
-    """Each message is late by the delay and a random part of the jitter."""
+    """Delays each message by the delay and a random part of the jitter."""
 
     delay_ms: Milliseconds
     jitter_ms: Milliseconds = 0
 
 
 class LossCommand(LinkQualityCommand[LossResult], frozen=True, kw_only=True, tag="loss"):
-    """So many of the messages get lost."""
+    """Loses this percentage of the messages."""
 
     percent: Percent
 
 
 class DuplicateCommand(LinkQualityCommand[DuplicateResult], frozen=True, kw_only=True, tag="duplicate"):
-    """So many of the messages arrive twice."""
+    """Delivers this percentage of the messages twice."""
 
     percent: Percent
 
@@ -133,7 +133,7 @@ class DupCommand(LinkQualityCommand[DuplicateResult], frozen=True, kw_only=True,
 
 
 class ReorderCommand(LinkQualityCommand[ReorderResult], frozen=True, kw_only=True, tag="reorder"):
-    """So many of the messages may be overtaken by later ones."""
+    """Lets later messages overtake this percentage of the messages."""
 
     percent: Percent
 
@@ -145,7 +145,7 @@ class BandwidthCommand(LinkQualityCommand[BandwidthResult], frozen=True, kw_only
 
 
 class SeedCommand(FaultCommand[SeedResult], frozen=True, kw_only=True, tag="seed"):
-    """What is random about faults begins anew from this number."""
+    """Restarts random faults from this seed."""
 
     seed: Annotated[int, Meta(ge=0)]
 
@@ -158,7 +158,7 @@ class FailNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="
 
     node: NodeName
     for_s: Seconds | UnsetType = UNSET
-    """The fault is taken back after so many seconds."""
+    """The fault ends after this many seconds."""
 
 
 class FixNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="fixNode"):
@@ -168,11 +168,11 @@ class FixNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="f
 
 
 class PauseNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="pauseNode"):
-    """Stops a node's process, which stays as it is."""
+    """Suspends a node's process, which keeps its state."""
 
     node: NodeName
     for_s: Seconds | UnsetType = UNSET
-    """The fault is taken back after so many seconds."""
+    """The fault ends after this many seconds."""
 
 
 class ResumeNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag="resumeNode"):
@@ -182,38 +182,38 @@ class ResumeNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag
 
 
 class ResetCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="reset"):
-    """Takes all faults back."""
+    """Removes all faults."""
 
 
 # ---- Looking, waiting, scripts
 
 
 class NetworkStatusCommand(Command[NetworkStatusResult], frozen=True, tag="status"):
-    """The nodes, as they report, and the network."""
+    """The nodes' reports, and the network."""
 
 
 class WatchCommand(Command[WatchResult], frozen=True, kw_only=True, tag="watch"):
-    """Tells the status all the time."""
+    """Shows the status continuously."""
 
     on: bool | None = None
-    """Without it, watching begins, or ends if it is on already."""
+    """If omitted, watching is toggled."""
 
 
 class HistoryCommand(Command[HistoryResult], frozen=True, kw_only=True, tag="log"):
-    """The last faults that were set and taken back."""
+    """The last faults that were set and removed."""
 
     count: Annotated[int, Meta(ge=1)] = 30
 
 
 class ScriptCommand(Command[ScriptResult], frozen=True, kw_only=True, tag="script"):
-    """Carries out the commands in a file."""
+    """Runs the commands in a file."""
 
     file: str
     """Its path, or the name of a file in scenarios/."""
 
 
 class StopCommand(Command[TextResult], frozen=True, tag="stop"):
-    """Ends the script that is running; faults stay as they are."""
+    """Ends the running script; faults stay in place."""
 
 
 class WaitCommand(Command[WaitResult], frozen=True, kw_only=True, tag="wait"):
@@ -222,14 +222,14 @@ class WaitCommand(Command[WaitResult], frozen=True, kw_only=True, tag="wait"):
 
     what: Literal["leader", "converged", "applied", "answers"]
     new: bool = False
-    """Another leader than the one that was told or meant last."""
+    """A leader other than the last known one."""
     among: tuple[NodeNumber, ...] = ()
-    """One of these nodes as the leader."""
+    """One of these nodes must be the leader."""
     operations: Annotated[int, Meta(ge=1)] = 1
     context: str = ""
     """The conversation."""
     within_s: Seconds = WITHIN_S
-    """The command fails if it is not so in time."""
+    """The command fails after this time."""
 
 
 class SleepCommand(Command[SleepResult], frozen=True, kw_only=True, tag="sleep"):
@@ -239,23 +239,23 @@ class SleepCommand(Command[SleepResult], frozen=True, kw_only=True, tag="sleep")
 
 
 class SayCommand(Command[TextResult], frozen=True, kw_only=True, tag="say"):
-    """Shows a text, in a script."""
+    """Shows text, in a script."""
 
     text: str
 
 
 class NodeCommand(Command[NodeAnswerResult], frozen=True, kw_only=True, tag="node"):
-    """Has a user's command carried out at a node."""
+    """Runs a user's command at a node."""
 
     node: NodeName
     line: str
     """As the user would type it."""
     background: bool = False
-    """Nothing waits for the answer; an event `node_answer` brings it."""
+    """Does not wait for the answer; the event `node_answer` reports it."""
 
 
 class LoadCommand(Command[LoadResult], frozen=True, kw_only=True, tag="load"):
-    """Has so many operations decided, by the leader unless another node is named."""
+    """Has this many operations decided, at the leader unless a node is named."""
 
     count: Annotated[int, Meta(ge=1, le=MAX_LOAD)]
     node: NodeName = LEADER

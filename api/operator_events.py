@@ -1,4 +1,4 @@
-"""What the orchestrator tells by itself."""
+"""The orchestrator's events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ConnectionRefusedEvent(Event, frozen=True, tag="refused"):
     address: str | UnsetType = UNSET
     """Left out if there were several."""
     count: int | UnsetType = UNSET
-    """So many more, since those that were told one by one, for a reason of the same code."""
+    """The number of further refusals with this code that were not reported one by one."""
 
 
 class FaultOverEvent(Event, frozen=True, tag="fault_over"):
@@ -63,7 +63,7 @@ class NetworkStatusEvent(Event, frozen=True, tag="status", kw_only=True):
 
 
 class StepEvent(Event, frozen=True, tag="step"):
-    """A line of a script is about to be carried out; `name` is that of its command."""
+    """A line of a script is about to be run; `name` is that of its command."""
 
     name: str
     file: str
@@ -72,7 +72,7 @@ class StepEvent(Event, frozen=True, tag="step"):
 
 
 class StepResultEvent(Event, frozen=True, tag="step_result"):
-    """The line has been carried out. The keys of the command's result follow those of this record."""
+    """The line has been run. The keys of the command's result follow those of this record."""
 
     name: str
     file: str

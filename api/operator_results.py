@@ -55,7 +55,7 @@ class DelayResult(Result, frozen=True, kw_only=True):
     delay_ms: float
     jitter_ms: float
     on: list[Link] | UnsetType = UNSET
-    """The links that are meant; all if it is left out."""
+    """The affected links; all if it is omitted."""
     for_s: float | UnsetType = UNSET
     """Seconds until this is taken back."""
     text: str
@@ -64,7 +64,7 @@ class DelayResult(Result, frozen=True, kw_only=True):
 class LossResult(Result, frozen=True, kw_only=True):
     loss_percent: float
     on: list[Link] | UnsetType = UNSET
-    """The links that are meant; all if it is left out."""
+    """The affected links; all if it is omitted."""
     for_s: float | UnsetType = UNSET
     """Seconds until this is taken back."""
     text: str
@@ -73,7 +73,7 @@ class LossResult(Result, frozen=True, kw_only=True):
 class DuplicateResult(Result, frozen=True, kw_only=True):
     duplicate_percent: float
     on: list[Link] | UnsetType = UNSET
-    """The links that are meant; all if it is left out."""
+    """The affected links; all if it is omitted."""
     for_s: float | UnsetType = UNSET
     """Seconds until this is taken back."""
     text: str
@@ -82,7 +82,7 @@ class DuplicateResult(Result, frozen=True, kw_only=True):
 class ReorderResult(Result, frozen=True, kw_only=True):
     reorder_percent: float
     on: list[Link] | UnsetType = UNSET
-    """The links that are meant; all if it is left out."""
+    """The affected links; all if it is omitted."""
     for_s: float | UnsetType = UNSET
     """Seconds until this is taken back."""
     text: str
@@ -131,7 +131,7 @@ class NodeOverview(Record, frozen=True, kw_only=True):
     bytes_in: int
     bytes_out: int
     dropped: int
-    """Frames for it that did not go out: its queue was full, it was away, or a fault took them."""
+    """Frames for it that were dropped: its queue was full, it was disconnected, or a fault dropped them."""
     frames_in_per_s: float
     frames_out_per_s: float
     bytes_in_per_s: int
@@ -172,14 +172,14 @@ class NetworkStatusResult(Result, frozen=True, kw_only=True):
     reorder_percent: float
     own: list[LinkOverview]
     seed: int | None
-    """The last one that was given."""
+    """The last token that was issued."""
     timers: list[RunningTimer]
     others: dict[str, float] | UnsetType = UNSET
     """Parameters of further kinds of faults."""
 
 
 class WatchResult(Result, frozen=True, kw_only=True):
-    """Whether the status is told all the time."""
+    """Whether the status is shown continuously."""
 
     on: bool
     text: str
@@ -189,9 +189,9 @@ class HistoryEntry(Record, frozen=True):
     """A fault that was set or taken back."""
 
     time: float
-    """Of day, in seconds since 1970."""
+    """In seconds since 1970."""
     after_s: float
-    """Since the orchestrator's start."""
+    """Seconds since the orchestrator's start."""
     what: str
     by: str
     """`operator`, `script` or `timer`."""
@@ -217,12 +217,12 @@ class WaitResult(Result, frozen=True, kw_only=True):
     nodes: list[int] | UnsetType = UNSET
     """Those that have applied the same."""
     applied: int | UnsetType = UNSET
-    """So many operations are applied by all of them."""
+    """The number of operations that all of them have applied."""
     digest: str | UnsetType = UNSET
     """Of what they have applied."""
     context: str | UnsetType = UNSET
     answers: int | UnsetType = UNSET
-    """So many there are to the last question of `context`."""
+    """The number of answers to the last question of `context`."""
     text: str
 
 
@@ -239,7 +239,7 @@ class NodeAnswerResult(Result, frozen=True):
 
 
 class LoadResult(Result, frozen=True, kw_only=True):
-    """So many operations were decided."""
+    """The number of operations that were decided."""
 
     node: int
     """The one that submitted them."""

@@ -48,6 +48,6 @@ class WaitingEvent(Event, frozen=True, tag="waiting"):
 
 
 class DroppedEvent(Event, frozen=True, tag="dropped"):
-    """So many events were not sent because the reader was too slow."""
+    """This many events were not sent because the reader was too slow."""
 
     count: int

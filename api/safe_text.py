@@ -1,7 +1,7 @@
-"""Text that others wrote, made harmless for a terminal.
+"""Makes text from untrusted sources safe for a terminal.
 
-What an LLM or another user wrote may hold escape sequences (which move the cursor, set titles, answer back), direction
-overrides (which show text in another order than it has) and invisible characters. Here they become visible instead:
+Text from an LLM or another user may hold escape sequences (which move the cursor, set titles, send replies), direction
+overrides (which reorder the displayed text) and invisible characters. They are made visible instead:
 C0 controls in caret notation (`^[`), everything else as `\\u{202e}`. Letters, emoji and scripts of any kind stay.
 """
 
@@ -15,24 +15,24 @@ _INVISIBLE = (
     "\u2028-\u202e"  # line separators, direction embeddings and overrides
     "\u2060-\u206f"  # invisible operators, direction isolates
     "\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff"  # half characters: not encodable
+    "\ud800-\udfff"  # surrogates: not encodable
     "\U000e0000-\U000e007f"  # tags: invisible copies of ASCII
 )
 DANGEROUS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f{_INVISIBLE}]")
-"""What a terminal obeys, or shows as something else than it is."""
+"""Characters that a terminal interprets, or displays misleadingly."""
 _MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _TOWER = re.compile(f"([{_MARKS}]{{8}})[{_MARKS}]+")
-"""More marks on one letter than any script has: they would be drawn over the lines above."""
+"""More marks on one letter than any script uses: they would be drawn over the lines above."""
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
 def visible(text: str) -> str:
-    """`text` with everything that a terminal would obey made visible; line feeds and tabs stay. Idempotent."""
+    """`text` with everything that a terminal would interpret made visible; line feeds and tabs stay. Idempotent."""
     return _TOWER.sub(r"\1…", DANGEROUS.sub(_show, text.replace("\r\n", "\n")))
 
 
 def coloured(text: str) -> str:
-    """Like `visible`, but sequences that only set colours stay: for text that was laid out here."""
+    """Like `visible`, but colour sequences stay: for text rendered by this program."""
     return "".join(part if index % 2 else visible(part) for index, part in enumerate(_COLOUR.split(text)))
 
 

@@ -38,7 +38,7 @@ and say. [api.json](api.json) has the same as a JSON schema, `api/client.py` is 
 
 **In** goes one command a line: as users type it (see [commands.md](commands.md)), or as a JSON object with a `command`
 and the fields listed here, for example `{"command":"create","context":"c1"}`. The control socket also takes a line as
-a JSON string, so that a text may have line feeds.
+a JSON string, so that text may contain line feeds.
 
 **Out** come lines of JSON, in ASCII, each an object with an `event`. Every command is answered by exactly one:
 
@@ -46,7 +46,7 @@ a JSON string, so that a text may have line feeds.
 
 `line` counts the lines that came in. Results come in the order of their lines, but for those of commands that answer
 at once (`status`, `help`). If `ok` is false there is an `error`, a sentence; with `"kind":"usage"` it was no valid
-command. All other lines are events. Keys come in the order listed here; one that may be left out is marked with `?`.
+command. All other lines are events. Keys come in the order listed here; an optional one is marked with `?`.
 New keys may be added at any time.
 """
 
@@ -138,7 +138,7 @@ def _table(kind: Kind) -> str:
 
 
 def _fields(kind: Kind) -> Iterator[tuple[str, str, str, str]]:
-    """(key, "?" if it may be left out, type, meaning) of each field."""
+    """(key, "?" if it is optional, type, meaning) of each field."""
     annotations = {name: note for base in reversed(kind.__mro__) for name, note in vars(base).get(
         "__annotations__", {}).items()}
     for field in msgspec.structs.fields(kind):

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _LONGEST_PATH = 100
-"""Bytes; the systems' bounds for a socket's address are 104 and 108."""
+"""Bytes; operating systems limit a socket's address to 104 or 108."""
 
 
 def socket_path(data_dir: Path, number: int) -> Path:
-    """Where node `number` listens."""
+    """The path where node `number` listens."""
     return data_dir / f"node-{number}.sock"
 
 
 @contextlib.contextmanager
 def address(path: Path) -> Iterator[str]:
-    """A name of the socket that is short enough to be used. Raises OSError if there is none."""
+    """A short enough name for the socket. Raises OSError if there is none."""
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         yield str(path)
         return

@@ -1,1 +1,1 @@
-"""Measurements of ConsensusLLM, of what people would pick instead, and of what the machine allows at best."""
+"""Benchmarks of ConsensusLLM, of its alternatives, and of the limits of the machine."""

@@ -1,6 +1,6 @@
 """All measurements in one run: see --help.
 
-Every system is measured in turn, several times over, so that what else the machine does falls on all alike.
+The systems are measured in turn, several times, so that background load affects all of them equally.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.results import LoadSample, Samples
 CASES = [("leader", 1), ("follower", 1), ("leader", 256), ("leader", 1024), ("leader", 4096), ("spread", 1025)]
 FEW = [("leader", 1), ("leader", 1024)]
 FLOOR = [("1", 1), ("1", 1024), ("64", 4096)]
-"""(operations in a frame, operations in flight)."""
+"""(operations per frame, operations in flight)."""
 COMPARED_S = 1.0
 """The least for a load that is compared: long beside the latency of 4,096 operations in flight."""
 PARTS = ("load", "outages", "recovery", "startup", "relay", "growth")
@@ -43,7 +43,7 @@ class Plan(msgspec.Struct):
     starts: int = 5
     simulated: int = 200
     marks: list[int] = []
-    """Operations at which the growing store is looked at; only in a full run."""
+    """Operation counts at which the growing store is measured; only in a full run."""
     compared: int = 8
     """Rounds of a comparison of two checkouts."""
 
@@ -195,10 +195,10 @@ def write(samples: Samples, details: Path, publish: bool) -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./run.sh bench", description="Measures ConsensusLLM beside its peers.")
+    parser = argparse.ArgumentParser(prog="./run.sh bench", description="Benchmarks ConsensusLLM and its alternatives.")
     parser.set_defaults(kind="standard")
     parser.add_argument("--quick", action="store_const", const="quick", dest="kind",
-                        help="is the tool in order? a minute; poor figures")
+                        help="a smoke test of the tool: one minute, imprecise")
     parser.add_argument("--full", action="store_const", const="full", dest="kind",
                         help="everything, up to a million operations; half an hour")
     parser.add_argument("--only", type=lambda parts: parts.split(","), default=list(PARTS), metavar="PART,...",

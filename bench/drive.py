@@ -1,4 +1,4 @@
-"""A load that is the same for every system: so many operations in flight, a new one for each that is acknowledged."""
+"""The same closed-loop load for every system: a fixed number in flight, a new operation for each acknowledged one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class System(Startable, Protocol):
     processes: Processes
 
     async def channels(self, where: str, in_flight: int) -> Sequence[Channel]:
-        """For so many operations in flight; `where` as for `places`."""
+        """For a number of operations in flight; `where` as for `places`."""
 
 
 S = TypeVar("S", bound=Startable)
@@ -49,7 +49,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.acknowledged: list[tuple[float, int]] = []
-        """(when, how many at once), all of them."""
+        """All acknowledgements as (time, count)."""
         self.total = 0
         """Operations in `acknowledged`."""
         self.latencies = array("d")
@@ -75,7 +75,7 @@ class Meter:
 
 
 class Channel:
-    """A connection that operations are sent through. Systems fill in `issue` and call `answered`."""
+    """A connection for operations. Systems implement `issue` and call `answered`."""
 
     def __init__(self) -> None:
         self.window = 0
@@ -84,7 +84,7 @@ class Channel:
         self._idle = asyncio.Event()
 
     def issue(self, count: int) -> None:
-        """Sends so many operations."""
+        """Sends `count` operations."""
         raise NotImplementedError
 
     def fill(self) -> None:
@@ -94,7 +94,7 @@ class Channel:
             self.issue(count)
 
     def answered(self, sent: Sequence[float], errors: int = 0) -> None:
-        """Operations sent at these times are acknowledged; so many more have failed."""
+        """Operations sent at these times are acknowledged; `failed` more have failed."""
         self.meter.errors += errors
         self.in_flight -= len(sent) + errors
         if sent:
@@ -137,7 +137,7 @@ async def measure(system: System, cases: Sequence[tuple[str, int]], seconds: flo
 
 
 async def load(channels: Sequence[Channel], in_flight: int, seconds: float, used: Used) -> LoadSample:
-    """Keeps `in_flight` operations under way, shared evenly by the channels, for so many seconds, and until at least
+    """Keeps `in_flight` operations in flight, shared evenly by the channels, for so many seconds, and until at least
     one is acknowledged: without any there would be no latency and no cost. Raises TimeoutError if none ever is."""
     meter = begin(channels, in_flight)
     await asyncio.sleep(WARM_UP_S)
@@ -154,7 +154,7 @@ async def load(channels: Sequence[Channel], in_flight: int, seconds: float, used
 
 
 def begin(channels: Sequence[Channel], in_flight: int) -> Meter:
-    """Load that goes on until `drain`."""
+    """Load that continues until `drain`."""
     meter = Meter()
     for channel in channels:
         channel.start(meter, in_flight // len(channels))
@@ -171,7 +171,7 @@ def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[
 
 
 async def operations(channels: Sequence[Channel], in_flight: int, count: int) -> None:
-    """Has at least `count` operations carried out."""
+    """Completes at least `count` operations."""
     meter = begin(channels, in_flight)
     while meter.total < count:  # noqa: ASYNC110 - an event for each would be part of what is measured
         await asyncio.sleep(0.02)
@@ -179,7 +179,7 @@ async def operations(channels: Sequence[Channel], in_flight: int, count: int) ->
 
 
 def longest_gap(acknowledged: Sequence[tuple[float, int]], since: float, until: float) -> float:
-    """Seconds between two neighbouring acknowledgements of which the later one came after `since`."""
+    """The gaps in seconds between consecutive acknowledgements, as far as they end after `since`."""
     times = [at for at, _ in acknowledged if at <= until]
     gaps = [later - earlier for earlier, later in pairwise(times) if later >= since]
     if not times or times[-1] < since:

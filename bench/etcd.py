@@ -18,7 +18,7 @@ NODES = (1, 2, 3, 4, 5)
 SIZE = 200
 KEYS = 1000
 CONNECTIONS = 4
-"""More of them change nothing; fewer do, a little."""
+"""More connections make no difference; fewer are slightly slower."""
 
 
 def available() -> bool:

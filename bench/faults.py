@@ -1,4 +1,4 @@
-"""How long nobody is answered when the leader dies or is cut off."""
+"""Unavailability after the leader dies or is cut off."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BIN_S = 0.01
 async def outage(
     system: Ours | Etcd, fail: Callable[[int], None], repair: Callable[[int], None], after: float
 ) -> OutageSample:
-    """Has `fail` strike the leader while a client of another node keeps IN_FLIGHT operations under way."""
+    """Fails the leader while a client of another node keeps IN_FLIGHT operations in flight."""
     channels = await system.channels("follower", IN_FLIGHT)
     leader = await system.leader()
     meter = begin(channels, IN_FLIGHT)
@@ -36,7 +36,7 @@ async def outage(
 
 
 async def _recovered(meter: Meter, failed: float, after: float) -> None:
-    """At least `after` seconds, and until somebody was answered again for a while, within bounds."""
+    """Waits at least `after` seconds, and until answers have resumed for a while, within limits."""
     while (now := time.perf_counter()) < failed + 15:
         await asyncio.sleep(0.05)
         late = [at for at, _ in meter.acknowledged[-50:] if at > failed + after / 2]

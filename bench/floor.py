@@ -24,7 +24,7 @@ QUORUM = 2
 
 
 class LeaderSide(Framed, Channel):
-    """`batch` operations travel in one frame."""
+    """`batch` operations are sent in one frame."""
 
     def __init__(self) -> None:
         Framed.__init__(self)

@@ -1,4 +1,4 @@
-"""Just enough of gRPC to call etcd's Put at full speed: HTTP/2 frames made by hand, headers encoded once.
+"""Just enough of gRPC to call etcd's Put at full speed: hand-made HTTP/2 frames, headers encoded once.
 
 A client library would be the bottleneck of the measurement. Specifications: RFC 9113 (HTTP/2), RFC 7541 (HPACK).
 """
@@ -24,7 +24,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def literal(name: str, value: str) -> bytes:
-    """A header that changes nobody's table (RFC 7541, 6.2.2)."""
+    """A header without indexing (RFC 7541, 6.2.2)."""
     return b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 
@@ -107,7 +107,7 @@ class PutChannel(asyncio.Protocol, Channel):
         if self._consumed > 2**20:
             self._write(frame(_WINDOW, 0, 0, struct.pack("!I", self._consumed)))
             self._consumed = 0
-        if errors:  # it may answer errors as fast as it is asked: not more than some a millisecond
+        if errors:  # errors may come as fast as requests: limit them to a few per millisecond
             asyncio.get_running_loop().call_later(0.005, self.answered, done, errors)
         elif done:
             self.answered(done)

@@ -1,4 +1,4 @@
-"""What the figures were measured on, and how steady it was."""
+"""The machine of the measurements, and how stable it was."""
 
 from __future__ import annotations
 

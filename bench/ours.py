@@ -1,8 +1,8 @@
 """ConsensusLLM: the orchestrator and five nodes, driven through the nodes' control sockets as by a user.
 
-An operation is what a user types: a question (`query`), then giving it up (`cancel`), in turn, in many conversations.
-Both are replicated, change the store, and are answered when they are applied. The question is as long as makes 200
-bytes an operation on average. No LLM ever answers: its answers would be operations that nobody counts.
+An operation is what a user types: a question (`query`), then its cancellation (`cancel`), in many conversations.
+Both are replicated, change the store, and are answered when they are applied. The question's length is chosen for 200
+bytes per operation on average. No LLM ever answers: its answers would be operations that are not counted.
 
 Nothing here but the outside contract is used, so that every release can be driven: see bench/compare.py.
 """
@@ -149,7 +149,7 @@ class Ours:
         await self._occupy_llms()
 
     async def _occupy_llms(self) -> None:
-        """With a question that nobody answers or gives up: what is asked from now on waits, as data."""
+        """With a question that stays open: later questions wait, as data."""
         client = await self.client(NODES[0])
         await client.ask("create busy", "query busy What is the answer?")
         self._close(client)
@@ -162,7 +162,7 @@ class Ours:
         asyncio.get_running_loop().run_in_executor(None, deque, process.stdout, 0)
 
     def start_node(self, node: int) -> None:
-        """Its own user wants to hear nothing of what others do."""
+        """Its own user does not want events of others."""
         command = [self._python, "node.py", str(node), "--config", str(self._config)]
         self.processes.start(f"node-{node}", command, typed=b"quiet\n")
 
@@ -223,7 +223,7 @@ class Ours:
         return int((await self._agreed("leader"))[0]["leader"])
 
     async def settled(self) -> None:
-        """All nodes that run follow one leader and have applied the same."""
+        """Waits until all running nodes follow one leader and have applied the same."""
         await self._agreed("leader", "applied")
 
     async def _agreed(self, *keys: str) -> list[dict[str, Any]]:

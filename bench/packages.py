@@ -7,6 +7,7 @@ batches of questions and cancellations, 200 bytes on average.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
+from bench import service
 from console.node.table import NODE_TABLE
 from engine.driver import ReplicaDriver
 from engine.interface import AppliedOperation, OperationId
@@ -149,7 +151,7 @@ def engine(payloads: list[bytes], size: int) -> Costs:
     nodes.update({pid: Node(pid, nodes, lambda: now) for pid in MEMBERS})
 
     def step() -> None:
-        """Time goes on a little, and all that was sent is received."""
+        """Advances the time a little, and delivers all messages."""
         nonlocal now
         now += 0.01
         for node in nodes.values():
@@ -229,13 +231,16 @@ def llm(count: int) -> Costs:
 
 
 def server(operations: list[Operation]) -> Costs:
+    payloads = [operation.payload for operation in operations]
+    yield "an operation, applied, one session", asyncio.run(service.applied(contexts(len(payloads)), payloads))
     log = AppliedLog()
     outcome = full_store().apply(CONVERSATIONS + 1, operations[0].payload)
     applied = AppliedOperation(CONVERSATIONS + 1, OperationId(1, 1, 1), (1, 1, 1), outcome, ticket=0, live=True)
     yield "applied log", timed(len(operations), lambda _: log.add(applied), operations)
 
 
-def console(lines: list[str]) -> Costs:
+def console(lines: list[str], size: int) -> Costs:
+    yield "a line to its answer, applied", asyncio.run(service.answered(contexts(len(lines)), lines, size))
     yield "a line to a command", timed(len(lines), lambda line: NODE_TABLE.parse(1, line), lines)
 
 
@@ -244,7 +249,7 @@ def costs(count: int, size: int) -> Iterator[tuple[str, str, float]]:
     payloads = [encode(operation) for operation in operations(count)]
     numbered = [Operation(1, 1, number, payload) for number, payload in enumerate(payloads, 1)]
     for package, found in (
-        ("console", console(lines(count))), ("engine", engine(payloads, size)), ("paxos", codec(numbered, size)),
+        ("console", console(lines(count), size)), ("engine", engine(payloads, size)), ("paxos", codec(numbered, size)),
         ("net", net(numbered, size)), ("storage", storage(numbered, size)), ("kvstore", kvstore(operations(count))),
         ("llm", llm(count)), ("server", server(numbered)),
     ):

@@ -1,4 +1,4 @@
-"""Three plots as SVG, written by hand: lines over axes, logarithmic or not."""
+"""Three plots as hand-written SVG: lines over axes, logarithmic or not."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def chart(title: str, across: str, up: str, lines: Sequence[Line], *, log: bool)
 
 
 class Scale:
-    """Where a value lies between the least (0) and the greatest (1)."""
+    """The position of a value between the minimum (0) and the maximum (1)."""
 
     def __init__(self, values: Sequence[float], log: bool, zero: bool = False) -> None:
         self._log = log

@@ -1,4 +1,4 @@
-"""Processes that are measured: started, watched from /proc, ended by their own id."""
+"""Measured processes: started, monitored through /proc, ended by their own id."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Processes:
         return process
 
     def kill(self, name: str) -> None:
-        """As by `kill -9`; waits until it is gone."""
+        """Like `kill -9`; waits until the process is gone."""
         process = self.running.pop(name)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -74,7 +74,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_mb(pid: int) -> float:
-    """Resident memory in MB, with what it shares with other processes."""
+    """Resident memory in MB, including memory shared with other processes."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

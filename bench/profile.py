@@ -1,4 +1,4 @@
-"""Which functions the microseconds of a running cluster go to: python -m bench.profile [WHERE IN_FLIGHT SECONDS].
+"""The functions that use the CPU time of a running cluster: python -m bench.profile [WHERE IN_FLIGHT SECONDS].
 
 WHERE is leader, follower or spread. Needs py-spy, as .venv-bench has it. A sample belongs to the innermost function of
 a package that was running: what a package calls in libraries counts as its own. What runs outside of any package (the
@@ -25,7 +25,7 @@ PROGRAMS = ("node.py", "network_server.py")
 PACKAGES = tuple(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("bench", "tests"))
 LOOP = "event loop"
 WAITING = ("PipeInput._read (", "Outbox._gather (", "Condition.wait (")
-"""Threads in these wait, whatever it looks like from outside."""
+"""Threads in these functions are waiting, even if they look busy."""
 FUNCTIONS = 30
 _FRAME = re.compile(r"(?P<name>[^;]*?) \((?P<file>[^;()]*?)(?::\d+)?\)$")
 

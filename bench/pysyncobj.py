@@ -1,4 +1,4 @@
-"""PySyncObj: five processes; the load is made inside of them, as in its users' programs. Nothing is ever synced."""
+"""PySyncObj: five processes; the load is generated inside them, as in its users' programs. Nothing is synced."""
 
 from __future__ import annotations
 

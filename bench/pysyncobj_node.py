@@ -1,7 +1,7 @@
-"""One PySyncObj process, which also makes the load, as its users' programs do: python -m bench.pysyncobj_node.
+"""One PySyncObj process, which also generates the load, as its users' programs do: python -m bench.pysyncobj_node.
 
-Arguments: JSON with own address, partners and settings. Lines of JSON on stdin say what to do, lines on stdout what
-came of it. Times in `acks` are those of the system's monotonic clock.
+Arguments: JSON with own address, partners and settings. Lines of JSON on stdin are commands, lines on stdout are
+results. Times in `acks` are those of the system's monotonic clock.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Table(SyncObj):  # type: ignore[misc]
 
 
 class Load:
-    """Keeps `in_flight` operations under way until `until`. Callbacks run in PySyncObj's thread, as they do."""
+    """Keeps `in_flight` operations in flight until `until`. Callbacks run in PySyncObj's thread."""
 
     def __init__(self, table: Table, in_flight: int, begin: float, until: float) -> None:
         self.table = table

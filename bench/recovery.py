@@ -1,4 +1,4 @@
-"""Nodes that come back, having missed much or with a full store; and what a store weighs."""
+"""Recovery of nodes that have missed much, or have a full store; and the size of a store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IN_FLIGHT = 1024
 
 
 async def catch_up(system: Ours, missed: int, baseline_s: float) -> CatchUp:
-    """A node is killed and misses `missed` operations; then it starts again, while load goes on."""
+    """A node is killed and misses `missed` operations; then it restarts under load."""
     leader = await system.leader()
     lost = places("follower", leader, NODES)[0]
     system.kill(lost)
@@ -42,7 +42,7 @@ def _rate(meter: Meter, begin: float, end: float) -> float:
 
 
 async def restart(system: Ours) -> Restart:
-    """A node is killed and started again; nothing else happens."""
+    """A node is killed and restarted without load."""
     node = places("follower", await system.leader(), NODES)[0]
     applied = int((await system.status(node))["applied"])
     system.kill(node)
@@ -66,7 +66,7 @@ async def weight(system: Ours) -> Weight:
 
 
 async def growth(system: Ours, marks: list[int], conversations: int, seconds: float) -> list[Growth]:
-    """Cost and weight at so many operations."""
+    """Cost and size after this many operations."""
     channels = await system.channels("leader", IN_FLIGHT, conversations)
     found: list[Growth] = []
     for mark in marks:

@@ -1,9 +1,9 @@
-"""How many frames the relay passes on, and how long a message takes.
+"""How many frames the relay forwards, and how long a message takes.
 
     python -m bench.relay [--seconds S] [--size BYTES] [--bare]
 
-The relay runs in a process of its own, as in a cluster; all nodes share a second one, so that on a machine with few
-cores the figures say more about the relay than about five Python processes that get in each other's way.
+The relay runs in its own process, as in a cluster; all nodes share a second one, so that on a machine with few
+cores the figures reflect the relay rather than contention between five Python processes.
   round trip   node 1 -> node 2 -> node 1, one message at a time
   flood        every node sends to every other as fast as the relay takes it
   fan-out      one node sends each message to four others: what a leader does
@@ -33,7 +33,7 @@ from net.relay.relay import Relay
 
 NODES = 5
 WINDOW = 2000
-"""Messages that a sender has under way to each receiver at most."""
+"""The maximum number of a sender's messages in flight to each receiver."""
 
 
 class Unheard:

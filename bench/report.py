@@ -1,4 +1,4 @@
-"""The results in words: a table in Markdown that can also be read in a terminal."""
+"""The results as a Markdown table that is also readable in a terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 NAMES = {
     "leader/1": "one in flight, leader", "follower/1": "one in flight, follower", "leader/256": "256 in flight",
     "leader/1024": "1,024 in flight", "leader/4096": "4,096 in flight", "spread/1025": "1,025 spread over five nodes",
-    "1/1": "round trip to a majority, one frame each", "1/1024": "1,024 in flight, a frame each",
-    "64/4096": "4,096 in flight, 64 a frame",
+    "1/1": "round trip to a majority, one frame each", "1/1024": "1,024 in flight, one frame each",
+    "64/4096": "4,096 in flight, 64 per frame",
 }
 """Of the cases of load."""
 STARTUP = {
@@ -31,11 +31,11 @@ def table(results: Results) -> str:
         lines += [_load_row(results, case, system) for case in NAMES
                   for system, cases in results.load.items() if case in cases]
     if results.outages:
-        lines += ["", "| nobody is answered after | seconds | times |", "|---|---|---|"]
+        lines += ["", "| unavailability after | seconds | runs |", "|---|---|---|"]
         lines += [f"| {name} | {_spread(outage.gap_s, '.3f')} | {outage.gap_s.count} |"
                   for name, outage in results.outages.items()]
     if rest := _rest(results):
-        lines += ["", "| what else | found | wanted |", "|---|---|---|", *rest]
+        lines += ["", "| other measurements | result | target |", "|---|---|---|", *rest]
     return "\n".join(lines)
 
 
@@ -85,7 +85,7 @@ def _rest(results: Results) -> list[str]:
     lines += [f"| {name} | {_spread(results.startup[key], '.2f')} | {wanted} |"
               for key, (name, wanted) in STARTUP.items() if key in results.startup]
     if results.simulator_runs_a_minute is not None:
-        lines.append(f"| simulator, runs a minute | {results.simulator_runs_a_minute:,.0f} | 2,000 |")
+        lines.append(f"| simulator, runs per minute | {results.simulator_runs_a_minute:,.0f} | 2,000 |")
     if results.relay:
         ours, bare = results.relay["ours"], results.relay["bare"]
         for name, mine, least in (("a second", ours.frames, bare.frames),
@@ -107,7 +107,7 @@ def _spread(values: Spread, form: str) -> str:
 
 
 def publish(text: str, document: Path) -> None:
-    """Puts the table where the document has a place for it."""
+    """Inserts the table at its place in the document."""
     before, _, rest = document.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     document.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")

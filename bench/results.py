@@ -109,7 +109,7 @@ class Relay(msgspec.Struct):
 
 
 class CatchUp(msgspec.Struct):
-    """A node comes back, having missed operations, while load goes on."""
+    """A node restarts under load, having missed operations."""
 
     missed: int
     level_s: float

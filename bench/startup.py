@@ -1,4 +1,4 @@
-"""How long users wait at first; and how fast the simulator is, which developers wait for."""
+"""Startup times for users; and the speed of the simulator, for developers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def first_command(folder: Path) -> float:
 
 
 async def slowest_key() -> float:
-    """Seconds: of the keys typed at a node's prompt while 200 answers of 20 KB arrive, the slowest to be echoed."""
+    """Seconds: the slowest echo of keys typed at a node's prompt while 200 answers of 20 KB arrive."""
     program = "from tests.unit.console.test_flood import waits; print(max(waits()))"
     process = await asyncio.create_subprocess_exec(
         python(), "-c", program, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
@@ -63,7 +63,7 @@ async def slowest_key() -> float:
 
 
 async def simulator(runs: int) -> float | None:
-    """Runs a minute on two cores; None if the simulator says nothing of the kind."""
+    """Runs per minute on two cores; None if the simulator does not report it."""
     process = await asyncio.create_subprocess_exec(
         python(), "-m", "tests.simulation.swarm", "--runs", str(runs), "--jobs", "2", cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""config.json: what may be in it, what it means when it is left out, and what is wrong with it, in one sentence."""
+"""config.json: its keys, their defaults, and its errors, each in one sentence."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text says which key, what it is, and what it may be."""
+    """The configuration cannot be used; the text names the key, its value, and the allowed values."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the orchestrator listens, and where the nodes look for it."""
+    """Where the orchestrator listens and the nodes connect to."""
 
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 7400
@@ -48,7 +48,7 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NodeConfig(msgspec.Struct, frozen=True):
-    """One node; `llm` is complete: its own settings laid over the common ones."""
+    """One node; `llm` is complete: the common settings, overridden by its own."""
 
     id: int
     llm: LlmSettings
@@ -106,8 +106,8 @@ def load(path: Path | str, providers: Collection[str]) -> Config:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        hint = "copy config.json.example there, or name another with --config"
-        raise ConfigError(f"there is no {path}: {hint}") from None
+        hint = "copy config.json.example there, or give another file with --config"
+        raise ConfigError(f"{path} does not exist: {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     return parse(text, path, providers)
@@ -123,7 +123,7 @@ def parse(text: str, path: Path, providers: Collection[str]) -> Config:
 
 
 class _Invalid(Exception):
-    """Something in the file; without the file's name."""
+    """An error in the file; without the file's name."""
 
 
 def _json(text: str, path: Path) -> Any:
@@ -131,15 +131,15 @@ def _json(text: str, path: Path) -> Any:
         keys = [key for key, _ in pairs]
         for key in keys:
             if keys.count(key) > 1:
-                raise ConfigError(f'{path}: the key "{key}" stands twice in the same section')
+                raise ConfigError(f'{path}: the key "{key}" occurs twice in the same section')
         return dict(pairs)
 
     def no_number(word: str) -> None:
-        raise ConfigError(f"{path}: {word} is no number that JSON knows")
+        raise ConfigError(f"{path}: {word} is not a JSON number")
 
     try:
         raw = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
-        # An escape like \ud800 alone is half a character: nothing could send or store such a text.
+        # An escape like \ud800 alone is a lone surrogate: such text cannot be sent or stored.
         json.dumps(raw, ensure_ascii=False).encode()
         return raw
     except json.JSONDecodeError as error:
@@ -158,8 +158,8 @@ def _checked(raw: Any, path: Path, providers: Collection[str]) -> Config:
     ids = [section.id for section in file.nodes]
     for index, number in enumerate(ids):
         if number in ids[:index]:
-            raise _Invalid(f"nodes[{index}].id is {number}, and so is another node's: every node needs its own number")
-    # Checked also when every node has settings of its own: a mistake in the common ones is one all the same.
+            raise _Invalid(f"nodes[{index}].id is {number}, which another node has too: each node needs its own number")
+    # Checked even if every node has its own settings: a mistake in the common ones is still a mistake.
     common = _llm(LlmSettings(), file.llm, "llm", providers)
     nodes = tuple(
         NodeConfig(
@@ -176,7 +176,7 @@ def _checked(raw: Any, path: Path, providers: Collection[str]) -> Config:
     if file.secret is None and not file.orchestrator.is_loopback:
         raise _Invalid(
             f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
-            f"it must be a text of at least {MIN_SECRET} characters that the cluster's nodes share"
+            f"it must be a string of at least {MIN_SECRET} characters shared by all nodes"
         )
     return Config(
         path=path,

@@ -11,17 +11,17 @@ import msgspec
 from msgspec import inspect
 
 SECRETS = ("secret", "api_key")
-"""Keys whose values are not shown: errors end up on screens and in logs."""
+"""Keys whose values are never shown: errors end up on screens and in logs."""
 
 _NAMES = {
-    "int": "a whole number", "float": "a number", "str": "a text", "array": "a list", "object": "an object",
+    "int": "a whole number", "float": "a number", "str": "a string", "array": "a list", "object": "an object",
     "bool": "true or false",
 }
 """What msgspec's messages call the types of JSON, in plain words."""
 
 
 def explain(error: msgspec.ValidationError, target: type, where: str, raw: Any) -> str:
-    """One sentence about `raw`, which is no `target`. `where` is its key in the file, "" for the whole file."""
+    """One sentence about `raw`, which is not a `target`. `where` is its key in the file, "" for the whole file."""
     problem, _, path = str(error).rpartition(" - at `$")
     path = path.rstrip("`").removeprefix(".") if problem else ""
     problem = problem or str(error)
@@ -35,7 +35,7 @@ def explain(error: msgspec.ValidationError, target: type, where: str, raw: Any) 
 
 
 def shown(value: Any) -> str:
-    """As in the file, shortened, with control characters escaped; not what is inside of sections: it may be secret."""
+    """As in the file, shortened, with control characters escaped; without the content of sections: it may be secret."""
     if isinstance(value, dict | list) and value:
         return "{...}" if isinstance(value, dict) else "[...]"
     text = json.dumps(value, ensure_ascii=True)
@@ -56,14 +56,14 @@ def _at(path: str, value: Any, wanted: inspect.Type) -> tuple[Any, inspect.Type]
 def _unknown(name: str, section: inspect.Type) -> str:
     known = [field.encode_name for field in section.fields] if isinstance(section, inspect.StructType) else []
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {shown(near[0])}?" if near else f"allowed are {', '.join(known)}"
+    hint = f"did you mean {shown(near[0])}?" if near else f"allowed keys: {', '.join(known)}"
     return f"the unknown key {shown(name)}; {hint}"
 
 
 def _masked(key: str, value: Any) -> str:
     if key.rpartition(".")[2] not in SECRETS:
         return shown(value)
-    return f"{len(value)} characters long" if isinstance(value, str) else "no text"
+    return f"{len(value)} characters long" if isinstance(value, str) else "not a string"
 
 
 def _expected(problem: str, wanted: inspect.Type) -> str:

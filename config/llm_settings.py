@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Meta
 
 _PROVIDER_BOUND = ("model", "base_url", "api_key", "delay_s", "fail", "context_tokens")
-"""Settings that mean nothing to another provider."""
+"""Settings that do not apply to another provider."""
 
 
 class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Each key may be left out. None means: the provider's own default."""
+    """Each key is optional. None means the provider's own default."""
 
     provider: str | None = None
     """The name of a registered provider (llm/registry.py); None: chosen automatically, see llm/settings.py."""
@@ -21,24 +21,24 @@ class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For `local`: the absolute path of a GGUF file."""
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.8
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
-    """For one answer, with all its retries."""
+    """The limit for one answer, including all retries."""
     system_prompt: str | None = None
     seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     context_tokens: Annotated[int, Meta(ge=64, le=100_000_000)] | None = None
-    """What the model can take, prompt and answer together; older turns of a conversation are left out beyond it."""
+    """The model's context, prompt and answer together; older turns of a conversation that do not fit are left out."""
     max_concurrent: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    """Requests in flight at once."""
+    """The maximum number of concurrent requests."""
     max_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     """Requests within any minute, retries included."""
     base_url: str | None = None
-    """Another server than the provider's usual one."""
+    """A server other than the provider's default."""
     api_key: str | None = None
-    """None: from the environment."""
+    """None means from the environment."""
     delay_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     """For `fake`: how long an answer takes."""
     fail: str | None = None
-    """For `fake`: the reason for which every answer fails."""
+    """For `fake`: the reason with which every answer fails."""
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
@@ -50,7 +50,7 @@ class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def overlay(common: LlmSettings, own: Mapping[str, object]) -> LlmSettings:
     """One node's settings over the common ones: `own` holds the keys that this node sets, as in its part of the file.
 
-    A node with another provider does not inherit the common model, key or address: they are not that provider's.
+    A node with another provider does not inherit the common model, key or address: they belong to a different provider.
     Raises msgspec.ValidationError for an unknown key or an impossible value.
     """
     inherited = msgspec.structs.asdict(common)

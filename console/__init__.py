@@ -1,4 +1,4 @@
-"""Prompts, rendering; no decisions. The same for a node's user and for the operator of the network.
+"""Prompts and rendering, without decisions. Used for a node's user and for the operator of the network.
 
 An entry point makes one console, gives its `emit` to whoever has events, and runs it with a table of commands and what
 carries them out:

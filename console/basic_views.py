@@ -24,10 +24,10 @@ def error(failure: Failure, layout: Layout) -> str:
 
 
 def help_table(commands: Sequence[CommandHelp], layout: Layout) -> str:
-    """All commands as a table; a single one with its example and what else there is to know."""
+    """All commands as a table; a single one with its example and details."""
     shown = layout.table(("", ""), [(command.usage, command.help) for command in commands])
     if len(commands) > 1:
-        return f"{shown}\n{layout.dim('help COMMAND tells more')}"
+        return f"{shown}\n{layout.dim('help COMMAND shows details')}"
     (only,) = commands
     if only.example:
         shown += "\n" + layout.text(f"for example: {only.example}")

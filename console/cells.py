@@ -1,8 +1,8 @@
-"""How many cells of a terminal a text takes.
+"""How many terminal cells a text takes.
 
 Terminals do not agree: some draw an emoji with a skin tone, a flag, or a family joined from four people as one wide
-character, others as all of its parts. A line that fits where the parts are drawn fits everywhere, so that is what
-counts here. A line that is too wide would be broken by the terminal wherever it ends, and tear the layout.
+character, others as all of its parts. A line that fits where the parts are drawn fits everywhere, so that width is
+used here. A line that is too wide would be wrapped by the terminal at an arbitrary place and break the layout.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from unicodedata import category
 
 _AS_EMOJI = "\ufe0f"
-"""Makes the character before it an emoji: on some terminals that takes one more cell."""
+"""Makes the preceding character an emoji, which takes one more cell on some terminals."""
 _EXTRAS = re.compile("[\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef]")
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")
 
@@ -22,13 +22,13 @@ def width(text: str) -> int:
         return len(text)
     from wcwidth import wcwidth
 
-    # Marks that have a place of their own are drawn over the letter before them, or beside it.
+    # Spacing marks are drawn over the letter before them, or next to it.
     marks = sum(category(character) == "Mc" for character in text if not wcwidth(character))
     return sum(max(wcwidth(character), 0) for character in text) + text.count(_AS_EMOJI) + marks
 
 
 def chopped(word: str, room: int) -> list[str]:
-    """`word` in pieces of at most `room` cells, which is at least 3. Marks stay with their letter."""
+    """`word` in pieces of at most `room` cells (at least 3). Marks stay with their letter."""
     if word.isascii():
         return [word[start : start + room] for start in range(0, len(word), room)]
     pieces, used = [""], 0
@@ -43,7 +43,7 @@ def chopped(word: str, room: int) -> list[str]:
 
 
 def steady(text: str) -> str:
-    """`text` such that all terminals agree on its width: emoji lose their skin tones and joints, flags become letters.
+    """`text` reduced so that all terminals agree on its width: emoji lose skin tones and joiners, flags become letters.
     For cells of tables."""
     if text.isascii():
         return text

@@ -15,16 +15,16 @@ from console.basic_views import STALE
 from console.layout import Layout
 
 _EXCERPT = 4
-"""Lines of an answer that is to be chosen from."""
+"""Lines shown of each answer to choose from."""
 _AROUND = 5
-"""Lines of a screen that are not for answers: head, hint, prompt, status line, and one to spare."""
+"""Screen lines not available for answers: head, hint, prompt, status line, and one spare."""
 _INDENT = 4
 _QUESTION = 60
-"""Characters of a question in the table."""
+"""Characters shown of a question in the table."""
 
 
 def view(result: ViewResult, layout: Layout, all_candidates: bool = False, votes: bool = False) -> str:
-    """One conversation: what was chosen, and all answers to an open question; on demand all answers to all, and how
+    """One conversation: the chosen answers, and all answers to an open question; optionally all answers, and how
     the nodes ranked them."""
     return "\n".join([*_conversation(result, layout, all_candidates, votes), *_stale(result, layout)])
 
@@ -33,7 +33,7 @@ def viewall(result: ViewallResult, layout: Layout, full: bool = False) -> str:
     """All conversations in order of creation: a table, or each of them in full."""
     conversations = result.conversations
     if not conversations:
-        return "\n".join(["no conversations yet: create c1 makes one", *_stale(result, layout)])
+        return "\n".join(["no conversations yet: try create c1", *_stale(result, layout)])
     if full:
         shown = ["\n".join(_conversation(conversation, layout, True)) for conversation in conversations]
         return "\n".join(["\n\n".join(shown), *_stale(result, layout)])
@@ -60,12 +60,12 @@ def choices(context: str, turn: Turn, layout: Layout) -> str:
         else:
             said = response.text or f"no answer: {response.error}"
             lines.append(layout.text(f"[{node}] {one_line(said, 200)}", _INDENT, most=1))
-    lines.append(layout.text(f"choose {context} N takes one, view {context} shows them whole"))
+    lines.append(layout.text(f"choose {context} N picks one, view {context} shows them in full"))
     return "\n".join(lines)
 
 
 def _dense(response: Response, joint: str) -> Response:
-    """Without empty lines: an excerpt has none to spare. `joint` stands between the others."""
+    """An excerpt without empty lines. `joint` separates the other lines."""
     if response.text is UNSET:
         return response
     return replace(response, text=joint.join(line for line in response.text.split("\n") if line.strip()))
@@ -84,7 +84,7 @@ def elected(context: str, node: int, turn: Turn, layout: Layout) -> str:
 
 
 def moment(at: float | None) -> str:
-    """A time in seconds since 1970 as people say it: the date only if it is not today's."""
+    """A time in seconds since 1970 for people: with the date only if it is not today."""
     if at is None:
         return "-"
     when = time.localtime(at)
@@ -108,7 +108,7 @@ def _state(turn: Turn) -> str:
     if turn.chosen is not None:
         return f"node {turn.chosen} chosen"
     if turn.cancelled:
-        return "given up"
+        return "cancelled"
     answers = sum(response.text is not UNSET for response in turn.candidates.values())
     return f"open, {answers} answer{'' if answers == 1 else 's'}"
 
@@ -140,11 +140,11 @@ def _turn(context: str, number: int, turn: Turn, layout: Layout, all_candidates:
     if turn.open:
         yield layout.dim(layout.text(_next_step(context, turn), _INDENT))
     elif turn.chosen is None:
-        yield " " * _INDENT + layout.dim("given up")
+        yield " " * _INDENT + layout.dim("cancelled")
 
 
 def _votes(poll: Poll, layout: Layout) -> Iterable[str]:
-    """The points, then who preferred what."""
+    """The points, then each node's ranking."""
     best = sorted(poll.points.items(), key=lambda item: (-item[1], item[0]))
     points = ", ".join(f"node {node}: {points}" for node, points in best)
     yield layout.text(("votes so far: " if poll.open else "points: ") + points, _INDENT)
@@ -158,7 +158,7 @@ def _voter(node: int, vote: Vote) -> str:
 
 
 def _others(turn: Turn) -> str:
-    """Who else answered, on a line."""
+    """The other nodes that answered, on one line."""
     said = [str(node) for node, one in turn.candidates.items() if one.error is UNSET and node != turn.chosen]
     failed = [str(node) for node, one in turn.candidates.items() if one.error is not UNSET]
     groups = (("other answers", said), ("failures", failed))
@@ -169,7 +169,7 @@ def _next_step(context: str, turn: Turn) -> str:
     if turn.kind == "ask":
         return "waiting for the leader's answer"
     if any(response.text is not UNSET for response in turn.candidates.values()):
-        return f"open: choose {context} N takes one of these"
+        return f"open: choose {context} N picks one"
     return "waiting for answers"
 
 

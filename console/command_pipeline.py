@@ -1,4 +1,4 @@
-"""The order of commands: taken in as they are typed, answered in the same order, each exactly once."""
+"""Runs commands in the order in which they are typed, and answers each exactly once in the same order."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Generic, Protocol, TypeVar
 
 from api.base import Failure, Result
 from api.errors import InvalidCommand
-from api.prompt import ExitCommand, ExitResult
+from api.prompt import ExitResult
 from console.command_table import CommandTable, Executor, TypedCommand
 from console.lines import Line
-from console.usage import MAX_WORD, UsageError, expectation
+from console.usage import EXIT, MAX_WORD, UsageError, expectation
 
 _AT_A_TIME = 256
-"""Answers that are given in one turn of the event loop."""
+"""The most answers written in one turn of the event loop."""
 
 MAX_PENDING = 4096
 MAX_PENDING_CHARS = 32 * 1024 * 1024
-"""Beyond either of these, no further line is taken in until something has answered."""
+"""Above either of these limits, no further line is accepted until a command has been answered."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ E = TypeVar("E", bound=Executor)
 
 
 class ResponseWriter(Protocol):
-    """Writes down what the pipeline has to say."""
+    """Writes the pipeline's output."""
 
     async def answer(self, typed: TypedCommand, result: Result) -> None: ...
 
@@ -36,7 +36,7 @@ class ResponseWriter(Protocol):
 
 
 class _Pending:
-    """A command that is under way."""
+    """A command in progress."""
 
     __slots__ = ("_awaited", "answered", "result", "since", "size", "typed")
 
@@ -61,8 +61,8 @@ class _Pending:
 
 
 class CommandPipeline(Generic[E]):
-    """Takes lines, has the commands of `table` carried out by `executor`, and gives the answers to `writer`, who also
-    learns what a command waits for that has not answered after `waiting_after` seconds."""
+    """Takes lines, has the commands of `table` run by `executor`, and gives the answers to `writer`, who also
+    learns what a command is waiting for if it has no answer after `waiting_after` seconds."""
 
     def __init__(self, table: CommandTable[E], executor: E, writer: ResponseWriter, waiting_after: float) -> None:
         self._table = table
@@ -78,12 +78,12 @@ class CommandPipeline(Generic[E]):
         self._exit: TypedCommand | None = None
         self._changed = asyncio.Event()
         self.failed = asyncio.Event()
-        """Answering has come to an end because of a bug; `close` raises it."""
+        """Answering stopped because of a bug; `close` raises it."""
         self._answering = asyncio.ensure_future(self._answer_in_order())
         self._answering.add_done_callback(lambda task: None if task.cancelled() else self.failed.set())
 
     async def take(self, line: Line) -> bool:
-        """Starts what a line says; waits while too much is under way. False if it says that the user leaves."""
+        """Starts the command on a line; waits while too many are in progress. False if it is `exit`."""
         text = line.text.strip()
         if line.error is None and (not text or text.startswith("#")):
             return True
@@ -99,7 +99,7 @@ class CommandPipeline(Generic[E]):
             else:
                 self._start(typed, 0, _done(failure))
         else:
-            if isinstance(typed.command, ExitCommand):
+            if typed.name == EXIT.name:
                 self._exit = typed
                 return False
             if typed.at_once:
@@ -111,7 +111,7 @@ class CommandPipeline(Generic[E]):
         return True
 
     async def finish(self, limit: float | None) -> None:
-        """Waits, at most `limit` seconds, until everything is answered; then says of the rest that it is not known."""
+        """Waits at most `limit` seconds until everything is answered; reports the rest as unknown."""
         try:
             async with asyncio.timeout(limit):
                 while self._pending:
@@ -122,7 +122,7 @@ class CommandPipeline(Generic[E]):
             await self._writer.answer(self._exit, ExitResult())
 
     async def close(self) -> None:
-        """Ends what is still under way, unanswered."""
+        """Cancels what is still in progress, without an answer."""
         self._answering.cancel()
         if self._reminder is not None:
             self._reminder.cancel()
@@ -144,9 +144,10 @@ class CommandPipeline(Generic[E]):
     def _submit(self, typed: TypedCommand) -> asyncio.Future[Result]:
         earlier = _nothing if self._last is None else self._last.until_answered
         try:
-            return asyncio.ensure_future(typed.run(self._executor, earlier))
+            result = typed.run(self._executor, earlier)
         except Exception as error:  # noqa: BLE001 - a bug in one command must not take the process down
             return _done(_failure(typed, error))
+        return result if isinstance(result, asyncio.Future) else asyncio.ensure_future(result)
 
     async def _answer_in_order(self) -> None:
         answered = 0
@@ -158,7 +159,7 @@ class CommandPipeline(Generic[E]):
             if not pending.result.done():
                 await _settled(pending.result)
             elif answered % _AT_A_TIME == 0:
-                await asyncio.sleep(0)  # many at once must not hold up whatever else this loop does
+                await asyncio.sleep(0)  # many at once must not block the event loop
             await self._writer.answer(pending.typed, _result(pending.typed, pending.result))
             self._forget_first()
 
@@ -166,7 +167,7 @@ class CommandPipeline(Generic[E]):
         self._answering.cancel()
         await asyncio.wait([self._answering])
         for pending in self._pending:
-            pending.result.cancel()  # all of them first: none may start because the one before it has answered
+            pending.result.cancel()  # all of them first: none may start because its predecessor was answered
         while self._pending:
             pending = self._pending[0]
             await self._writer.answer(pending.typed, _result(pending.typed, pending.result))
@@ -180,7 +181,7 @@ class CommandPipeline(Generic[E]):
         self._changed.set()
 
     def _remind(self) -> None:
-        """Tells of everything that has waited for long, each once; the next look is when the next one may have."""
+        """Reports each long-waiting command once; schedules the next check for when the next one may be due."""
         loop = asyncio.get_running_loop()
         self._reminder = None
         for pending in islice(self._pending, self._told, None):
@@ -197,7 +198,7 @@ class CommandPipeline(Generic[E]):
 
 
 async def _settled(result: asyncio.Future[Result]) -> None:
-    """Waits until it is done, whatever comes of it. Who is cancelled here does not cancel it. As `asyncio.wait`, in
+    """Waits until it is done, whatever its outcome. Cancelling the wait does not cancel it. Like `asyncio.wait`, in
     fewer turns of the event loop."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -233,7 +234,7 @@ def _failure(typed: TypedCommand, error: BaseException) -> Failure:
 
 
 async def _nothing() -> None:
-    """What there is to wait for before the first command."""
+    """The predecessor of the first command."""
 
 
 def _done(result: Result) -> asyncio.Future[Result]:

@@ -19,21 +19,21 @@ from console.layout import Layout
 from console.usage import EXIT, HELP, MAX_WORD, Usage, UsageError, expectation, words_of
 
 Earlier: TypeAlias = Callable[[], Awaitable[None]]
-"""Waits until every command that was typed before has answered."""
+"""Waits until every earlier command has been answered."""
 
 
 class Executor:
-    """Base of what carries out commands: the first argument of every entry's functions."""
+    """Base of executors of commands: the first argument of every entry's functions."""
 
     def fill(self, usage: Usage, rest: str) -> str:
-        """`rest` of a line with the words put in that this user may leave out. May raise UsageError."""
+        """`rest` of a line with the words filled in that this user may omit. May raise UsageError."""
         return rest
 
     def on_command(self, typed: TypedCommand) -> None:
-        """A command was typed and is about to be carried out."""
+        """A command was typed and is about to be run."""
 
     def waiting_for(self, typed: TypedCommand) -> str:
-        """Why a command has not answered for a while, for users."""
+        """What a slow command is waiting for, for users."""
         return "not done yet"
 
 
@@ -42,7 +42,7 @@ C = TypeVar("C", bound=Command[Any])
 R = TypeVar("R", bound=Result)
 
 Run: TypeAlias = Callable[[E, C, Earlier], Awaitable[R | Failure]]
-"""Starts a command; called in the order typed, without waiting for the results. What it returns may be cancelled when
+"""Starts a command; called in the order typed, without waiting for results. The returned future may be cancelled when
 the user leaves. Commands that must not overlap with earlier ones await `earlier()` first. Raises InvalidCommand."""
 
 
@@ -76,7 +76,7 @@ class Entry(msgspec.Struct, Generic[E, C, R], frozen=True):
     """Makes the command of the words that follow its name, as many as the usage says. Raises ValueError with a
     sentence for users. None: the words are the command's fields."""
     view: Callable[[C, R, Layout], str] = sentence
-    """A result for humans, if it is no failure."""
+    """A result as text, if it is not a failure."""
     complete: Callable[[E, Sequence[str]], Iterable[str]] = no_completion
     """What may follow these words, which follow the command's name."""
 
@@ -89,8 +89,8 @@ class Entry(msgspec.Struct, Generic[E, C, R], frozen=True):
 
 
 class TypedCommand(msgspec.Struct, frozen=True, gc=False):
-    """A command as it was typed on input line `line` (from 1); `name` is spelled canonically. A line that is no command
-    has neither `entry` nor `command`, and its first word as the name."""
+    """A command as it was typed on input line `line` (from 1); `name` is spelled canonically. A line that is not a
+    command has neither `entry` nor `command`, and its first word as the name."""
 
     line: int
     name: str
@@ -101,7 +101,7 @@ class TypedCommand(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def large(self) -> bool:
-        """Its result may be large, and is laid out beside the event loop."""
+        """Its result may be large and is rendered outside the event loop."""
         return self.entry is not None and self.entry.usage.large
 
     @property
@@ -148,14 +148,14 @@ class CommandTable(Generic[E]):
         if entry is not None:
             return entry
         near = difflib.get_close_matches(word[:MAX_WORD].lower(), self._lowered, n=1)
-        hint = f"did you mean {self._lowered[near[0]].usage.name}?" if near else "help lists what there is"
+        hint = f"did you mean {self._lowered[near[0]].usage.name}?" if near else "help lists all commands"
         raise UsageError(f"unknown command '{word[:MAX_WORD]}': {hint}")
 
     def parse(self, line: int, text: str, fill: Callable[[Usage, str], str] | None = None) -> TypedCommand:
         """The command on input line `line`, in words or as a JSON object. Raises UsageError. `text` must not be blank.
-        `fill` puts in what was left out.
+        `fill` fills in omitted words.
 
-        Nothing is quoted and nothing unquoted: a text argument is the rest of the line without the white space around
+        There is no quoting: a text argument is the rest of the line without the white space around
         it.
         """
         if text.startswith("{"):
@@ -190,7 +190,7 @@ class CommandTable(Generic[E]):
             fields = msgspec.json.decode(text, type=dict[str, Any])
             name = fields.pop("command", None)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as wrong:
-            raise UsageError(f"the line begins like a JSON object, but is none: {wrong}") from None
+            raise UsageError(f"the line begins like a JSON object but is not valid JSON: {wrong}") from None
         if not isinstance(name, str):
             raise UsageError('a JSON object needs a "command", for example: {"command":"help"}')
         entry = self.find(name)

@@ -1,7 +1,7 @@
 """A running node's socket for scripts and programs: a Unix-domain socket beside its disk.
 
-It takes one command a line and answers with the same lines of JSON as `--json`, events included. A line that is a JSON
-string stands for the text in it, so that a text may have line feeds; a JSON object is a typed command. Only this
+It takes one command per line and answers with the same JSON lines as `--json`, events included. A line that is a JSON
+string stands for its text, so that text may contain line feeds; a JSON object is a typed command. Only this
 system's user may use it (mode 600).
 """
 
@@ -30,12 +30,12 @@ from server.session import Session
 
 MAX_CLIENTS = 64
 WAITING_AFTER = 2.0
-"""Seconds after which a command that has not answered says what it waits for."""
+"""Seconds after which an unanswered command reports what it is waiting for."""
 BOUND = 4 * 1024 * 1024
-"""Bytes that may wait for a slow client before events are dropped; results wait then."""
+"""Bytes that may wait for a slow client before events are dropped and results wait."""
 _CHUNK = 64 * 1024
 _LOOK_EVERY = 0.5
-"""Seconds: so often it is noticed that a client has gone which waits for nothing but a result."""
+"""Seconds between checks whether a client that only waits for a result has disconnected."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class ControlSocket:
         self._clients: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Raises OSError. What is left of an earlier process is replaced: the node's disk is locked by now."""
+        """Raises OSError. Replaces the socket of an earlier process: the node's disk is locked by now."""
         self.path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
@@ -82,7 +82,7 @@ class ControlSocket:
         assert task is not None
         try:
             if len(self._clients) >= MAX_CLIENTS:
-                writer.write(encode(RefusedEvent(f"{MAX_CLIENTS} clients are here already")) + b"\n")
+                writer.write(encode(RefusedEvent(f"client limit ({MAX_CLIENTS}) reached")) + b"\n")
                 return
             self._clients.add(task)
             client = _Client(reader, writer)
@@ -92,14 +92,14 @@ class ControlSocket:
             finally:
                 self._close_session(session)
         except asyncio.CancelledError:
-            pass  # the node is leaving: so does the client, without a word in the log
+            pass  # the node is exiting: drop the client without a log message
         finally:
             self._clients.discard(task)
             writer.close()
 
 
 class _Client:
-    """One connection; the writer of its pipeline. What is said in one turn of the event loop is sent together."""
+    """One connection; the writer of its pipeline. Output of one turn of the event loop is sent together."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -111,7 +111,7 @@ class _Client:
         writer.transport.set_write_buffer_limits(high=BOUND)
 
     async def serve(self, session: Session) -> None:
-        """Until the client has gone, or has said all and got all answers."""
+        """Serves until the client disconnects, or has sent everything and got all answers."""
         pipeline = CommandPipeline(NODE_TABLE, NodeExecutor(session), self, WAITING_AFTER)
         conversing = asyncio.ensure_future(self._converse(pipeline))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._gone, pipeline.failed)]
@@ -179,7 +179,7 @@ class _Client:
             finishing.cancel()
 
     async def _take(self, lines: Iterable[Line], pipeline: CommandPipeline[NodeExecutor]) -> bool:
-        """False if the client says that it leaves."""
+        """False if the client ends the session."""
         for line in lines:
             if not await pipeline.take(_unwrapped(line)):
                 return False
@@ -190,14 +190,14 @@ class _Client:
         try:
             while chunk := await self._reader.read(_CHUNK):
                 yield splitter.feed(chunk)
-                await asyncio.sleep(0)  # a client that writes without end must not hold up the node
+                await asyncio.sleep(0)  # a client that writes endlessly must not block the node
         except ConnectionError:
             self._gone.set()
             return
         yield splitter.finish()
 
     def _hung_up(self) -> bool:
-        """Whether the client has closed its end altogether, not only said that nothing more comes."""
+        """Whether the client has closed the connection completely, not only its sending side."""
         connection = self._writer.get_extra_info("socket")
         if connection is None or connection.fileno() < 0:
             return True
@@ -207,12 +207,12 @@ class _Client:
 
 
 def _unwrapped(line: Line) -> Line:
-    """The line with the text that it stands for, if it is a JSON string."""
+    """The line, with the text of the JSON string if it is one."""
     if line.error is not None or not line.text.startswith('"'):
         return line
     try:
         text = json.loads(line.text)
         text.encode()
     except ValueError:
-        return Line(line.number, line.text[:64], "the line begins like a JSON string, but is none")
+        return Line(line.number, line.text[:64], "the line begins like a JSON string but is not valid JSON")
     return Line(line.number, text)

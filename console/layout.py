@@ -1,4 +1,4 @@
-"""Where text for humans is going to be shown, and the laying out that depends on it."""
+"""The output device of text for humans, and layout that depends on it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _UNBOUNDED = 1_000_000
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 _MOST_MARKDOWN = 20_000
-"""Characters; longer texts are shown as they are."""
+"""Characters; longer texts are not rendered as Markdown."""
 
 _log = logging.getLogger(__name__)
 
 
 class Layout(msgspec.Struct, frozen=True):
     """`width` in terminal cells; None means lines of any length (a pipe or a file). `height` is in lines, None if there
-    is no screen that they would leave. All methods make their input safe
+    is no screen to fit. All methods make their input safe
     to show (see api/safe_text.py)."""
 
     width: int | None = None
@@ -55,7 +55,7 @@ class Layout(msgspec.Struct, frozen=True):
         return self._styled(text, "36")
 
     def markdown(self, text: str, indent: int = 0, most: int | None = None) -> str:
-        """Like `text`; with colours, and unless only a part is wanted, what Markdown means is shown rather than its
+        """Like `text`; with colours, and unless only a part is wanted, Markdown is rendered instead of shown as
         signs."""
         if not self.colour or self.width is None or most is not None or len(text) > _MOST_MARKDOWN:
             return self.text(text, indent, most)
@@ -64,7 +64,7 @@ class Layout(msgspec.Struct, frozen=True):
             from console.markdown import is_odd, render
 
             shown = "" if is_odd(text) else render(visible(text), room)
-        except Exception:  # noqa: BLE001 - whatever a parser makes of a model's text, the text itself can be shown
+        except Exception:  # noqa: BLE001 - whatever a parser does with a model's text, the plain text can be shown
             _log.exception("an answer could not be rendered as Markdown")
             return self.text(text, indent)
         if not shown.strip() or any(width(_COLOURS.sub("", line)) > room for line in shown.split("\n")):
@@ -83,8 +83,8 @@ class Layout(msgspec.Struct, frozen=True):
         return "\n".join((" " * indent + line).rstrip() for line in lines)
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[object]], rigid: int = 0) -> str:
-        """Aligned columns under a head (no head line if all of it is empty); cells wrap where the width asks for it,
-        but for those of the first `rigid` columns."""
+        """Aligned columns under a head (no head line if it is empty); cells wrap where necessary,
+        except in the first `rigid` columns."""
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
@@ -103,7 +103,7 @@ class Layout(msgspec.Struct, frozen=True):
         return _TRAILING.sub("", page.getvalue()).strip("\n")
 
     def _styled(self, text: str, code: str) -> str:
-        """Line by line, so that each can be cut out and moved."""
+        """Colours each line separately, so that lines can be cut out and moved."""
         shown = visible(text)
         if not self.colour:
             return shown
@@ -111,12 +111,12 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 def _more(line: str, room: int | None) -> str:
-    """The line with a sign that there is more, in the room that there is."""
+    """The line with an ellipsis, within the available width."""
     if room is not None and width(line) + 2 > room:
         line = line[:-1]
         while width(line) + 2 > room:
             line = line[:-1]
-        line = line.rpartition(" ")[0].rstrip() or line  # a word that was cut is no loss
+        line = line.rpartition(" ")[0].rstrip() or line  # drop a truncated word
     return f"{line.rstrip()} …".lstrip()
 
 

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Iterator
 import msgspec
 
 MAX_LINE = 1024 * 1024
-"""Bytes. What is longer is answered with an error."""
+"""Bytes. Longer lines are answered with an error."""
 _CHUNK = 64 * 1024
 _HEAD = 256
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """One line of input. `number` counts from 1. With an `error`, `text` is only the start of it."""
+    """One line of input. `number` counts from 1. With an `error`, `text` is only the start of the line."""
 
     number: int
     text: str
@@ -58,7 +58,7 @@ class LineSplitter:
         self._too_long = False
         self._number += 1
         if too_long:
-            error = f"the line is too long: at most {MAX_LINE} bytes are possible"
+            error = f"the line is too long: at most {MAX_LINE} bytes are allowed"
             return Line(self._number, content.decode(errors="replace"), error)
         try:
             text = content.decode()
@@ -69,13 +69,13 @@ class LineSplitter:
 
 
 def typed_line(number: int, text: str) -> Line:
-    """A line from a terminal, held to the same rules."""
+    """A line from a terminal, subject to the same rules."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
         return Line(number, text[:_HEAD].encode(errors="replace").decode(), "the line is not valid UTF-8")
     if size > MAX_LINE:
-        return Line(number, text[:_HEAD], f"the line is too long: at most {MAX_LINE} bytes are possible")
+        return Line(number, text[:_HEAD], f"the line is too long: at most {MAX_LINE} bytes are allowed")
     return Line(number, text)
 
 
@@ -95,7 +95,7 @@ class PipeInput:
         threading.Thread(target=self._read, name="console-input", daemon=True).start()
 
     async def lines(self) -> AsyncIterator[Line]:
-        """Every line up to the end of input, or until `stop`."""
+        """All lines up to the end of input, or until `stop`."""
         splitter = LineSplitter()
         while chunk := await self._chunks.get():
             for line in splitter.feed(chunk):
@@ -105,7 +105,7 @@ class PipeInput:
             yield line
 
     def stop(self) -> None:
-        """Ends the reading; a read that is under way ends with the process."""
+        """Stops reading; a pending read ends with the process."""
         self._closed = True
         self._wanted.release()
 
@@ -120,11 +120,11 @@ class PipeInput:
                 return
             try:
                 chunk = os.read(self._descriptor, _CHUNK)
-            except OSError:  # closed, or its terminal is gone: nothing more will come
+            except OSError:  # closed, or its terminal is gone: there will be no more input
                 chunk = b""
             try:
                 self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
-            except RuntimeError:  # the loop has ended, nobody listens any more
+            except RuntimeError:  # the event loop has ended
                 return
             if not chunk:
                 return

@@ -1,4 +1,4 @@
-"""Log records as notices of a console, so that no stray line tears a prompt or a stream of JSON."""
+"""Log records as notices of a console, so that no stray line breaks a prompt or a stream of JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Notices(logging.Handler):
 
 
 def route_logging(say: Callable[[str], None]) -> Callable[[], None]:
-    """Sends warnings and errors of all loggers and threads to `say`, in the running event loop; returns what ends
+    """Sends all loggers' and threads' warnings and errors to `say`, in the running event loop; the result undoes
     that."""
     handler = _Notices(say, asyncio.get_running_loop())
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))

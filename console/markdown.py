@@ -1,4 +1,4 @@
-"""Markdown as LLMs write it, lightly rendered for a terminal with colours. Slow to import: only where it is needed."""
+"""Markdown as LLMs write it, lightly rendered for a colour terminal. Slow to import: only imported where needed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _THEME = Theme(
 )
 _TRAILING = re.compile(r"[ \t]+((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 _DEEP = 12
-"""Markers at the start of a line from which on a parser might drop what follows."""
+"""More nesting markers than this at the start of a line may make a parser drop text."""
 _MARKERS = re.compile(r"[>*+-]|\d+[.)]")
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable(["image", "reference"])
-"""Without HTML: a `<tag>` in an answer is text to be shown."""
+"""A parser without HTML: a `<tag>` in an answer is shown as text."""
 
 
 class _Plain(Heading):
-    """A heading that stays where it is."""
+    """A heading that is not centred."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         self.text.justify = "left"
@@ -47,7 +47,7 @@ class _Light(Markdown):
 
 
 def is_odd(text: str) -> bool:
-    """Whether a parser could lose some of this: nobody nests that deep."""
+    """Whether the nesting is so deep that a parser could lose text."""
     for line in text.split("\n"):
         content = line.lstrip(" >*+-0123456789.)")
         if content and len(_MARKERS.findall(line[: len(line) - len(content)])) > _DEEP:
@@ -67,7 +67,7 @@ def render(text: str, width: int) -> str:
 
 
 def _keep_line_breaks(tokens: Iterable[Token]) -> None:
-    """A line that ends in the source ends on the screen: LLMs mean it so."""
+    """Keeps line breaks of the source: LLMs intend them."""
     for token in tokens:
         if token.type == "softbreak":
             token.type = "hardbreak"

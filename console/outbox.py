@@ -1,4 +1,4 @@
-"""Text on its way to a reader who may be slow, or gone, while the event loop runs on."""
+"""Output to a reader that may be slow, or gone, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable
 
 BOUND = 4 * 1024 * 1024
-"""Characters that may wait for a slow reader before results are held back and events are dropped."""
+"""Characters that may wait for a slow reader before results are delayed and events are dropped."""
 _BATCH = 64 * 1024
 
 
 class Outbox:
-    """A thread that hands text to `sink`, a function that may block; OSError from it means that the reader is gone."""
+    """A thread that passes text to `sink`, a function that may block; OSError from it means that the reader is gone."""
 
     def __init__(self, sink: Callable[[str], None], bound: int = BOUND) -> None:
         self._sink = sink
@@ -26,7 +26,7 @@ class Outbox:
         self._closed = False
         self._moved = asyncio.Event()
         self.gone = asyncio.Event()
-        """The reader is gone; what is written from now on is lost."""
+        """The reader is gone; anything written from now on is lost."""
         threading.Thread(target=self._run, name="console-output", daemon=True).start()
 
     @property
@@ -34,7 +34,7 @@ class Outbox:
         return self._backlog >= self._bound and not self.gone.is_set()
 
     def write(self, text: str) -> None:
-        """Takes any text, even when full: whoever can produce much asks `full` or waits for `room` before."""
+        """Accepts any text, even when full: large producers check `full` or wait for `room` first."""
         if text and not self._closed and not self.gone.is_set():
             self._backlog += len(text)
             self._items.put(text)
@@ -46,13 +46,13 @@ class Outbox:
             await self._moved.wait()
 
     async def drained(self) -> None:
-        """Waits until the sink has taken everything, or the reader is gone."""
+        """Waits until the sink has accepted everything, or the reader is gone."""
         while self._backlog and not self.gone.is_set():
             self._moved.clear()
             await self._moved.wait()
 
     def close(self) -> None:
-        """Ends the thread when it has handed over what it has. What is written after this is lost."""
+        """Ends the thread once it has flushed its text. Anything written after this is lost."""
         self._closed = True
         self._items.put(None)
 
@@ -69,7 +69,7 @@ class Outbox:
                 gone = True
             try:
                 self._loop.call_soon_threadsafe(self._handed_over, len(text), gone)
-            except RuntimeError:  # the loop has ended, nobody writes any more
+            except RuntimeError:  # the event loop has ended
                 return
             if gone:
                 return
@@ -103,5 +103,5 @@ def write_all(descriptor: int, text: str) -> None:
     while rest:
         try:
             rest = rest[os.write(descriptor, rest) :]
-        except BlockingIOError:  # somebody who shares the descriptor made it non-blocking
+        except BlockingIOError:  # another process that shares the descriptor made it non-blocking
             select.select([], [descriptor], [])

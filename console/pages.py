@@ -1,21 +1,21 @@
-"""Long results page by page, without ever taking the prompt away: Enter shows the next page, any command goes on."""
+"""Long results page by page, without ever hiding the prompt: Enter shows the next page, any command continues."""
 
 from __future__ import annotations
 
 from console.layout import Layout
 
 _ROOM = 3
-"""Lines of a screen that are not for the page: what is said below it, the prompt, the status line."""
+"""Screen lines not available for the page: the hint below it, the prompt, the status line."""
 
 
 class Pages:
-    """What is left of the last result."""
+    """The rest of the last result."""
 
     def __init__(self) -> None:
         self._rest: list[str] = []
 
     def first(self, text: str, rows: int, layout: Layout) -> str:
-        """As much of `text` as is shown at once on a screen of so many rows (0 if that is not known)."""
+        """The first page of `text` on a screen with this many rows (0 if unknown)."""
         lines = text.rstrip("\n").split("\n")
         if rows <= _ROOM or len(lines) <= rows - _ROOM + 1:
             self._rest = []
@@ -24,7 +24,7 @@ class Pages:
         return self._page(rows, layout)
 
     def next(self, typed: str, rows: int, layout: Layout) -> str | None:
-        """What to show now that this line was typed; None if it is no answer to the question whether to go on."""
+        """The page to show for a typed line; None if the line does not answer the paging hint."""
         if not self._rest:
             return None
         wish = typed.strip().lower()

@@ -9,10 +9,10 @@ from kvstore.conversation import Turn
 
 
 def progress_report(context: str, turn: Turn, pieces: Mapping[int, int]) -> str:
-    """`pieces` is how much each node's LLM has written that has begun, as far as known."""
+    """`pieces`: how many pieces of its answer each node's LLM has written, for those known to have begun."""
     nodes = sorted(pieces.keys() | turn.candidates.keys())
     lines = [f"    node {node}: {_state(node, turn, pieces)}" for node in nodes]
-    return "\n".join([f"{context}: the LLMs are at work", *lines])
+    return "\n".join([f"{context}: the LLMs are working", *lines])
 
 
 def _state(node: int, turn: Turn, pieces: Mapping[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""Results for humans: calm, aligned, wrapped. Decides nothing; gets what the JSON form gets."""
+"""Results as text, aligned and wrapped. Decides nothing; gets the same data as the JSON form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from console.layout import Layout
 
 
 def pairs(values: Mapping[str, Any], layout: Layout) -> str:
-    """Keys and values, one pair a line."""
+    """Keys and values, one pair per line."""
     return layout.table(("", ""), [(key, _plain(value)) for key, value in values.items()])
 
 
@@ -46,7 +46,7 @@ def status_line(status: NodeStatus, nodes: int, in_flight: int | None, width: in
 def log(result: LogResult, layout: Layout) -> str:
     """The last decided operations as a table."""
     if not result.log:
-        return "nothing has been applied here yet"
+        return "nothing has been applied yet"
     head = ("position", "ballot", "by", "when", "operation")
     return layout.table(head, [_operation(entry) for entry in result.log], rigid=4)
 
@@ -65,7 +65,7 @@ def _operation(entry: LogEntry) -> Sequence[str]:
 
 
 def ballot(numbers: Sequence[int]) -> str:
-    """A node that has heard of no leadership yet, or follows none, has no ballot."""
+    """A node that knows of no leadership yet, or follows none, has no ballot."""
     if not numbers[0]:
         return "-"
     return "<" + ",".join(map(str, numbers)) + ">"

@@ -1,4 +1,4 @@
-"""The console: the same for a person in a terminal, a script behind a pipe, and a program that reads JSON."""
+"""The console: one interface for a person in a terminal, a script behind a pipe, and a program that reads JSON."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from console.terminal import Terminal
 
 Text: TypeAlias = str | Callable[[Layout], str] | None
-"""What humans get to see of an event; None for nothing."""
+"""The text of an event for humans; None for no text."""
 
 WAITING_AFTER = 2.0
-"""Seconds after which a command that has not answered says what it waits for."""
+"""Seconds after which an unanswered command reports what it is waiting for."""
 EXIT_WITHIN = 5.0
-"""Seconds that `exit` and Ctrl-D wait for what is under way."""
+"""Seconds that `exit` and Ctrl-D wait for commands in progress."""
 READER_GONE = 1
-"""Exit code when nobody reads the output any more."""
+"""Exit code when the reader of the output is gone."""
 _FLUSH_WITHIN = 1.0
 _STATUS_EVERY = 0.25
 
@@ -59,7 +59,7 @@ class Form(StrEnum):
 
 
 class Console:
-    """Reads commands and shows results and events. Make it in the event loop that it will run in.
+    """Reads commands and shows results and events. Create it in the event loop that it will run in.
 
     `emit` and `say` may be called before and during `run`, from that event loop; they never block.
     """
@@ -84,13 +84,13 @@ class Console:
         self._more = Pages()
         self._dropped = 0
         self._late: set[int] = set()
-        """Lines that were said to be still under way: what comes of them later must say whose it is."""
+        """Lines reported as still in progress: their later results must name their command."""
         self._out = Outbox(self._show)
         self._notices = Outbox(lambda text: write_all(stderr, text)) if form is Form.JSON else self._out
 
     @property
     def layout(self) -> Layout:
-        """What text for humans is laid out for, now."""
+        """The current layout for text for humans."""
         colour = self.form is Form.TERMINAL and not os.environ.get("NO_COLOR")
         try:
             size = os.get_terminal_size(self._stdout)
@@ -116,7 +116,7 @@ class Console:
         self._write(event, text)
 
     def say(self, text: str) -> None:
-        """A notice for humans that is no event: to stderr in the JSON form."""
+        """A notice for humans that is not an event: goes to stderr in the JSON form."""
         if not self._notices.full:
             self._notices.write(visible(self._wrap(text)).rstrip("\n") + "\n")
 
@@ -124,10 +124,10 @@ class Console:
         self, table: CommandTable[E], executor: E, *, status_line: Callable[[], str] | None = None,
         prompt: Callable[[], str] | None = None,
     ) -> int:
-        """Serves until the end of input, `exit` or Ctrl-D; returns the exit code of the process. What `prompt` returns
-        stands in the prompt, after the title.
+        """Serves until the end of input, `exit` or Ctrl-D; returns the exit code of the process. The result of `prompt`
+        appears in the prompt, after the title.
 
-        Cancel it to leave at once; what is already written is then still handed over, within a second.
+        Cancel it to leave at once; output already written is still flushed, within a second.
         """
         self._prompt = prompt
         pipeline = CommandPipeline(table, executor, self, WAITING_AFTER)
@@ -148,7 +148,7 @@ class Console:
             await self.close()
 
     async def close(self) -> None:
-        """Hands over what was said, within a second, and gives the terminal back. `run` ends with this; only a console
+        """Flushes the output, within a second, and restores the terminal. `run` ends with this; only a console
         that never runs needs it."""
         outboxes = {self._out, self._notices}
         try:
@@ -156,7 +156,7 @@ class Console:
                 for outbox in outboxes:
                     await outbox.drained()
         except TimeoutError:
-            _log.warning("the output is not taken; leaving without it")
+            _log.warning("the output cannot be written; exiting without it")
         if self._terminal is not None:
             await self._terminal.close()
         for outbox in outboxes:
@@ -174,7 +174,7 @@ class Console:
         self._out.write(text)
 
     def waiting(self, typed: TypedCommand, reason: str) -> None:
-        """Says that a command is still under way."""
+        """Reports that a command is still in progress."""
         if self.form is Form.TERMINAL:
             self._late.add(typed.line)
         text = None if typed.shows_progress else f"{typed}: still trying: {reason}"
@@ -186,7 +186,7 @@ class Console:
     ) -> None:
         source: Terminal | PipeInput
         if self.form is Form.TERMINAL:
-            from console.terminal import Terminal  # slow to import, and of no use to pipes
+            from console.terminal import Terminal  # slow to import, and not needed for pipes
 
             source = self._terminal = Terminal(
                 lambda: f"{self._title}{self._prompt() if self._prompt else ''}> ", self._history_path, complete,
@@ -212,16 +212,16 @@ class Console:
             source.stop()
 
     async def _finish(self, pipeline: CommandPipeline[E], limit: float | None) -> None:
-        """Answers what is pending. The outer bound is for a reader who takes nothing."""
+        """Answers pending commands. The outer timeout is for a reader that accepts nothing."""
         try:
             async with asyncio.timeout(None if limit is None else limit + _FLUSH_WITHIN):
                 await pipeline.finish(limit)
                 await self._out.drained()
         except TimeoutError:
-            _log.warning("the output is not taken; leaving without it")
+            _log.warning("the output cannot be written; exiting without it")
 
     async def _refresh(self, status_line: Callable[[], str] | None) -> None:
-        """Keeps the line under the prompt true. It shows numbers that change all the time, hence at an interval."""
+        """Updates the status line. Its numbers change all the time, hence at an interval."""
         while status_line is not None and self._terminal is not None:
             self._terminal.show_status(status_line())
             await asyncio.sleep(_STATUS_EVERY)
@@ -234,11 +234,11 @@ class Console:
             self._out.write(self._for_humans(shown))
 
     def _wrap(self, text: str) -> str:
-        """A terminal by itself would break lines in the middle of words."""
+        """Wraps text: a terminal itself would break lines in the middle of words."""
         return self.layout.text(text) if self.form is Form.TERMINAL else text
 
     def _lay_out(self, typed: TypedCommand, result: Result) -> str:
-        """A result as it is written. Large ones are encoded in small steps, in a thread: see `answer`."""
+        """A result as written. Large ones are encoded in small steps, in a thread: see `answer`."""
         if self.form is Form.JSON:
             encoded = encode_gently(result) if typed.large else encode(result)
             return result_line(result.replies_to or typed.name, typed.line, encoded).decode()
@@ -258,17 +258,17 @@ class Console:
         layout = self.layout
         try:
             return lay_out(layout)
-        except Exception:  # noqa: BLE001 - a bug in how something looks must not stop a node at work
-            _log.exception("something could not be laid out")
+        except Exception:  # noqa: BLE001 - a rendering bug must not stop a running node
+            _log.exception("a result could not be rendered")
             return layout.text(encode(record).decode())
 
     def _for_humans(self, text: str) -> str:
-        """The last gate before a terminal: whatever a renderer forgot becomes visible here."""
+        """The last filter before a terminal: makes visible whatever a renderer missed."""
         safe = coloured(text) if self.form is Form.TERMINAL else visible(text)
         return safe.rstrip("\n") + "\n" if safe.strip("\n") else ""
 
     def _show(self, text: str) -> None:
-        """Hands text over; runs in the outbox's thread and may block there."""
+        """Writes text; runs in the outbox's thread and may block there."""
         terminal = self._terminal
         if terminal is None:
             write_all(self._stdout, text)

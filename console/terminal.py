@@ -1,7 +1,7 @@
 """The prompt in a terminal.
 
-It lives in a thread with an event loop of its own: a terminal may stop taking output for as long as it likes (a paused
-pane, a stalled ssh), and a write to it then blocks. That must not hold up anything but the terminal.
+It runs in a thread with its own event loop: a terminal may stop accepting output for any length of time (a paused
+pane, a stalled ssh), and a write to it then blocks. That must not block anything but the terminal.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _PATIENCE = 0.5
 """Seconds."""
 
 _PANEL = Style.from_dict({"bottom-toolbar": "noreverse"})
-"""A line under the prompt is told from the output above it by its colours, a panel by its head."""
+"""Colours set a status line apart from the output above it; a panel has a head for that."""
 
-LEAVE = "Leave? Ctrl-D again or y leaves, any other key stays"
+LEAVE = "Leave? Press Ctrl-D again or y to leave, any other key to stay"
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Terminal:
         self._stdout = stdout
         self._status = ""
         self._leaving = False
-        """The question whether to leave is on the screen."""
+        """The question whether to exit is on the screen."""
         self._just_asked = False
         self._main = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
@@ -78,11 +78,11 @@ class Terminal:
         self._session: PromptSession[str] | None = None
         self._thread = threading.Thread(target=self._run, name="console-terminal", daemon=True)
         self._thread.start()
-        with suppress(ValueError, RuntimeError):  # not in the main thread: then the size is only asked for at times
+        with suppress(ValueError, RuntimeError):  # not in the main thread: then the size is only polled
             self._main.add_signal_handler(signal.SIGWINCH, self._call, self._resized)
 
     async def lines(self) -> AsyncIterator[Line]:
-        """Every line that is typed, until Ctrl-D or `stop`."""
+        """All typed lines, until Ctrl-D or `stop`."""
         number = 0
         while (text := await self._lines.get()) is not None:
             number += 1
@@ -106,25 +106,25 @@ class Terminal:
         raise OSError("the terminal is gone")
 
     def show_status(self, text: str) -> None:
-        """Changes what stands under the prompt: a line, or a panel of several lines that may have colours."""
+        """Changes the text under the prompt: a line, or a panel of several lines that may have colours."""
         text = coloured(text) if "\n" in text else one_line(text, 400)
         if text != self._status:
             self._status = text
             self._call(self._redraw)
 
     def stop(self) -> None:
-        """Takes the prompt away; `print` goes on working."""
+        """Removes the prompt; `print` keeps working."""
         self._call(self._stop_prompting)
 
     async def close(self) -> None:
-        """Gives the terminal back. Waits a moment for a terminal that is stalled."""
+        """Restores the terminal. Waits briefly if the terminal is stalled."""
         self.stop()
         self._call(self._leave.set)
         try:
             async with asyncio.timeout(_PATIENCE):
                 await self._ended.wait()
         except TimeoutError:
-            _log.warning("the terminal does not take output; leaving without it")
+            _log.warning("the terminal does not accept output; exiting without it")
 
     def _call(self, function: Callable[[], object]) -> None:
         if not self._loop.is_closed():
@@ -152,7 +152,7 @@ class Terminal:
         await self._leave.wait()
 
     async def _prompt_for_lines(self) -> None:
-        # The terminal stays in raw mode from one line to the next: in between it would echo what is typed, and turn
+        # The terminal stays in raw mode between lines: otherwise it would echo typed text and turn
         # Ctrl-C into a signal.
         terminal = _Input(sys.stdin)
         with terminal.raw_mode():
@@ -167,7 +167,7 @@ class Terminal:
 
     def _make_session(self, terminal: Vt100Input) -> PromptSession[str]:
         bindings = KeyBindings()
-        # Sequences such as those of colours, pasted raw, are taken for a mouse, which nothing here has a use for.
+        # Colour sequences pasted raw would be taken for mouse events, which are not used here.
         bindings.add(Keys.Vt100MouseEvent, eager=True)(lambda event: None)
 
         @bindings.add("c-c", filter=~is_searching)
@@ -191,7 +191,7 @@ class Terminal:
         return session
 
     def _bind_leaving(self, bindings: KeyBindings) -> None:
-        """Ctrl-D on an empty line asks; once more, or y, leaves."""
+        """Ctrl-D on an empty line asks for confirmation; Ctrl-D again, or y, exits."""
         empty = Condition(lambda: not get_app().current_buffer.text)
         asked = Condition(lambda: self._leaving)
 
@@ -205,7 +205,7 @@ class Terminal:
             event.app.exit(exception=EOFError(), style="class:exiting")
 
     def _after_key(self, processor: KeyProcessor) -> None:
-        """Any key but the first Ctrl-D takes the question away, and does what it always does."""
+        """Any key but the first Ctrl-D dismisses the question and has its usual effect."""
         self._leaving, self._just_asked = self._just_asked, False
 
     def _toolbar(self) -> AnyFormattedText:
@@ -232,11 +232,11 @@ class Terminal:
 
         try:
             return asyncio.run_coroutine_threadsafe(ask(), self._main).result(_PATIENCE)
-        except (TimeoutError, RuntimeError):  # the process is busy, or leaving: then there is nothing to offer
+        except (TimeoutError, RuntimeError):  # the process is busy or exiting: no completions
             return []
 
     def _resized(self) -> None:
-        """The window has another size. Outside the main thread the library itself looks at that every half second,
+        """The window was resized. Outside the main thread the library itself polls for that every half second,
         and not at all in the first half second of a line."""
         if self._session is not None and self._session.app.is_running:
             self._session.app._on_resize()
@@ -250,12 +250,12 @@ class Terminal:
             self._prompting.cancel()
 
     def _tell(self, function: Callable[..., object], *args: object) -> None:
-        with suppress(RuntimeError):  # the main loop has ended: nobody is there to be told
+        with suppress(RuntimeError):  # the main event loop has ended
             self._main.call_soon_threadsafe(function, *args)
 
 
 class _Input(Vt100Input):
-    """Keys from a terminal that stays in raw mode while something is printed, and that notices a hang-up."""
+    """Key input from a terminal that stays in raw mode during output; detects a hang-up."""
 
     def cooked_mode(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -287,7 +287,7 @@ class _Words(Completer):
 
 
 class _History(FileHistory):
-    """Remembers lines of ordinary length; a full disk costs the history and nothing else."""
+    """Stores lines of ordinary length; a full disk only affects the history."""
 
     def store_string(self, string: str) -> None:
         if len(string) > _HISTORY_LINE:
@@ -295,7 +295,7 @@ class _History(FileHistory):
         try:
             super().store_string(string)
         except OSError as error:
-            _log.warning("the history of the prompt cannot be written: %s", error)
+            _log.warning("the prompt history cannot be written: %s", error)
 
 
 def _open_history(path: Path | None) -> History:
@@ -306,6 +306,6 @@ def _open_history(path: Path | None) -> History:
         path.touch(mode=0o600)
         path.open("rb").close()
     except OSError as error:
-        _log.warning("the history of the prompt cannot be used: %s", error)
+        _log.warning("the prompt history cannot be used: %s", error)
         return InMemoryHistory()
     return _History(path)

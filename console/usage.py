@@ -27,15 +27,15 @@ class Usage(msgspec.Struct, frozen=True):
     text: bool = False
     """The last argument is the rest of the line, verbatim."""
     at_once: bool = False
-    """Answers at once, not in the order typed. Must not wait for anything."""
+    """Answers immediately, not in the order typed. Must not wait for anything."""
     large: bool = False
-    """Its result may be large, and is laid out beside the event loop."""
+    """Its result may be large and is rendered outside the event loop."""
     shows_progress: bool = False
-    """People see how far it is; they need not be told that it is still under way."""
+    """It shows its own progress, so no notice that it is still in progress is needed."""
     details: str = ""
-    """What `help COMMAND` adds."""
+    """Shown by `help COMMAND`."""
     current: bool = False
-    """The first argument is a conversation, which may be left out where one is the current one."""
+    """The first argument is a conversation, which may be omitted if there is a current one."""
 
     @property
     def synopsis(self) -> str:
@@ -43,7 +43,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class UsageError(Exception):
-    """A line that is no command. Says what is expected, as a sentence for users. `name` is the command's, if it is
+    """A line that is not a command. Says what is expected, as a sentence for users. `name` is the command's, if it is
     known what is meant; `kind` is what its Failure says; `at_once`, that its answer does not wait for its turn."""
 
     kind: Literal["usage"] | UnsetType = "usage"
@@ -55,9 +55,9 @@ class UsageError(Exception):
 
 
 HELP = Usage(
-    "help", "[COMMAND]", "what can be typed", "help query", most=1, at_once=True
+    "help", "[COMMAND]", "list the commands", "help query", most=1, at_once=True
 )
-EXIT = Usage("exit", "", "leave, after what was typed before is answered")
+EXIT = Usage("exit", "", "exit once earlier commands are answered")
 
 
 def words_of(usage: Usage, rest: str) -> list[str]:

@@ -18,7 +18,7 @@ from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Heartbeat, Snapshot
 from paxos.output import Applied, Durable, Output
 from paxos.replica import Replica, Status
-from storage.errors import StorageError
+from storage.errors import StorageDamaged, StorageError
 from storage.records import Compaction, Record
 
 _log = logging.getLogger(__name__)
@@ -108,8 +108,8 @@ P = ParamSpec("P")
 
 
 def stop_on_error(step: Callable[Concatenate[ReplicaDriver, P], None]) -> Callable[Concatenate[ReplicaDriver, P], None]:
-    """For everything that moves the replica. A step that breaks off half-way leaves what is in memory, on disk and
-    promised to others at odds: then the node must stop, as for a failed disk. Once stopped, nothing moves."""
+    """Wraps every step of the replica. A step that fails half-way leaves memory, disk and promises
+    inconsistent: then the node must stop, as after a disk failure. A stopped node takes no further step."""
 
     @wraps(step)
     def guarded(self: ReplicaDriver, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -117,8 +117,8 @@ def stop_on_error(step: Callable[Concatenate[ReplicaDriver, P], None]) -> Callab
             return
         try:
             step(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, going on would be worse
-            _log.error("a step of the node failed", exc_info=error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, continuing would be worse
+            _log.error("a processing step of the node failed", exc_info=error)
             self.fail(error)
 
     return guarded
@@ -332,9 +332,12 @@ class ReplicaDriver:
 
     @stop_on_error
     def _snapshot_loaded(self, loaded: Snapshot | StorageError) -> None:
-        """For peers that are far behind. If it cannot be read now, it is tried again: they wait for it."""
+        """For peers that are far behind. If it cannot be read now, it is tried again: they wait for it. Damage does not
+        pass, and what else it has struck is not known: the node stops, and its disk is examined when it starts."""
         now = self._clock()
-        if isinstance(loaded, StorageError):
+        if isinstance(loaded, StorageDamaged):
+            self.fail(loaded)
+        elif isinstance(loaded, StorageError):
             _log.warning("the stored snapshot cannot be read for a peer: %s; trying again", loaded)
             self._load_due = now + LOAD_AGAIN_S
         else:

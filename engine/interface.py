@@ -20,7 +20,7 @@ class Busy(Exception):
 
 
 class OperationId(msgspec.Struct, frozen=True, gc=False):
-    """Names an operation for ever: the node that submitted it, that node's incarnation, and its number there."""
+    """The id of an operation: the node that submitted it, that node's incarnation, and its number there."""
 
     node: int
     incarnation: int
@@ -60,16 +60,16 @@ class EngineStatus(msgspec.Struct, frozen=True):
 
 
 class EngineListener(Protocol):
-    """What an engine tells. Called in the midst of its work: must be quick and never raise."""
+    """An engine's events. Called in the midst of its work: handlers must be quick and never raise."""
 
     def on_applied(self, applied: AppliedOperation) -> None:
         """An operation was applied; in order of positions."""
 
     def on_outcome_unknown(self, ticket: int) -> None:
-        """An operation that was submitted here may or may not take effect; nothing more will be heard of it."""
+        """An operation that was submitted here may or may not take effect; nothing more will be reported about it."""
 
     def on_installed(self) -> None:
-        """The store was replaced by a later one: operations were applied that nobody was told of."""
+        """A snapshot replaced the store: its operations were applied without events."""
 
     def on_status(self, status: EngineStatus) -> None:
         """The role, the leader, a link or the voter status has changed."""
@@ -111,7 +111,7 @@ class Engine(Protocol):
     def status(self) -> EngineStatus: ...
 
     def majority_reachable(self) -> bool:
-        """Whether there is, as far as this node sees, a leader with a majority."""
+        """Whether, as far as this node knows, there is a leader with a majority."""
 
     def read_timeout_s(self) -> float:
         """How long a linearizable read may take on the network as it is now."""
@@ -120,4 +120,4 @@ class Engine(Protocol):
         """Sends something small to another node, outside the log; it may be lost."""
 
     def close(self) -> Awaitable[None]:
-        """Stores what is under way. What becomes of undecided operations is told as unknown."""
+        """Stores what is in progress. The outcome of undecided operations is reported as unknown."""

@@ -46,7 +46,7 @@ class Receiver(Protocol):
 
 
 class Network:
-    """The driver's Transport, and what its node's link tells. `start` before anything arrives."""
+    """The driver's Transport, and the handler of its link's events. `start` before anything arrives."""
 
     def __init__(self, make_link: LinkFactory) -> None:
         self._link = make_link(events=self)
@@ -86,7 +86,7 @@ class Network:
     def send_report(self, report: Report) -> None:
         self._link.send_report(report)
 
-    # ---- What the link tells
+    # ---- Events from the link
 
     def on_message(self, src: int, payload: memoryview) -> None:
         try:
@@ -94,7 +94,7 @@ class Network:
         except (msgspec.DecodeError, ValueError) as error:
             if src not in self._odd_senders:
                 self._odd_senders.add(src)
-                _log.warning("node %s sends messages that make no sense here: %s", src, error)
+                _log.warning("node %s sends invalid messages: %s", src, error)
             return
         self._receiver.receive(src, message)
 
@@ -108,7 +108,7 @@ class Network:
         self._listener.on_disconnected(reason)
 
     def on_peer_up(self, node: int) -> None:
-        """Its heartbeats say the same, and more."""
+        """Ignored: heartbeats carry the same information, and more."""
 
     def on_peer_down(self, node: int) -> None:
         self._receiver.suspect(node)

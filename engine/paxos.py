@@ -22,12 +22,12 @@ from paxos.messages import Snapshot
 from paxos.output import Applied
 from paxos.replica import QueueFull, Status
 from storage.database import Database
-from storage.errors import StorageError
+from storage.errors import StorageError, damaged
 from storage.writer import DiskWriter
 
 READ_TIMEOUT_S = 2.0
 READ_ROUND_TRIPS = 8.0
-"""A linearizable read takes up to four round trips behind a follower; twice that is waited for."""
+"""A linearizable read at a follower takes up to four round trips; the timeout is twice that."""
 
 REPORT_EVERY_S = 0.5
 """The operator's table shows this node as it was at most so long ago."""
@@ -69,7 +69,14 @@ class PaxosEngine:
 
     def start(self, listener: EngineListener) -> None:
         self._listener = listener
-        self._store.load(self._database.rows())
+        try:
+            self._store.load(self._database.rows())
+        except StorageError as error:
+            self._driver.fail(error)
+            return
+        except ValueError as error:
+            self._driver.fail(damaged(self._database.path, f"its snapshot: {error}", certain=False))
+            return
         self._driver.start()
         self._network.start(self._driver, listener)
         self._tick()
@@ -127,7 +134,7 @@ class PaxosEngine:
         """From now on `observer` sees what the driver does; nobody, if None."""
         self._driver.observer = observer
 
-    # ---- What the driver tells
+    # ---- Events from the driver
 
     def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
         operation, position = applied.operation, applied.position
@@ -158,7 +165,7 @@ class PaxosEngine:
         if isinstance(error, StorageError):
             self._listener.on_failed(str(error))
         else:
-            self._listener.on_failed(f"an error in this program ({error!r}); the node stops rather than go on with it")
+            self._listener.on_failed(f"internal error ({error!r}); the node stops to stay safe")
 
     # ---- Within
 
@@ -174,7 +181,7 @@ class PaxosEngine:
         self._driver.tick()
 
     def _report(self) -> None:
-        """Keeps the operator's table true."""
+        """Keeps the operator's table up to date."""
         self._timers["report"] = self._loop.call_later(REPORT_EVERY_S, self._report)
         status = self.status()
         report = Report(

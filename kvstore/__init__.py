@@ -1,1 +1,1 @@
-"""The replicated state machine: conversations, and nothing else. Pure: same operations in, same state out."""
+"""The replicated state machine: conversations only. Deterministic: same operations in, same state out."""

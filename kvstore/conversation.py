@@ -1,6 +1,6 @@
-"""What the store holds: conversations, their turns, and what the LLMs said.
+"""The data in the store: conversations, their turns, and the LLMs' responses.
 
-Everybody may read them; only the store changes them.
+Anything may read them; only the store changes them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ MAX_BALLOT = 26
 
 
 class Kind(StrEnum):
-    """Who answers a turn."""
+    """The kind of a turn: who answers it."""
 
     QUERY = "query"
-    """Every node, and somebody chooses."""
+    """Every node answers, and a user chooses."""
     ASK = "ask"
     """The leader."""
 
@@ -29,7 +29,7 @@ class State(StrEnum):
 
 
 class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one node's LLM said: exactly one of `text` and `error` is given. `seconds` is how long it took. It saw the
+    """One node's LLM response: exactly one of `text` and `error` is set. `seconds` is how long it took. It saw the
     last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in operations."""
 
     text: str | None
@@ -50,7 +50,7 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Poll(msgspec.Struct, array_like=True, gc=False):
-    """The nodes' LLMs choose. `number` counts the polls of a turn from 1; `ballot` are the nodes whose answers are
+    """A vote of the nodes' LLMs. `number` counts the polls of a turn from 1; `ballot` lists the nodes whose answers are
     ranked. Once `closed` it is over, whether there was a winner or not."""
 
     number: int
@@ -61,7 +61,7 @@ class Poll(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def points(self) -> dict[int, int]:
-        """Borda's count: of n answers the best gets n - 1 points, the last none."""
+        """Borda count: of n answers, the best gets n - 1 points, the last none."""
         points = dict.fromkeys(self.ballot, 0)
         for vote in self.votes.values():
             for rank, node in enumerate(vote.order, 1):
@@ -70,7 +70,7 @@ class Poll(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def winner(self) -> int | None:
-        """The node with the most points, the lowest number of several; None if nobody has voted."""
+        """The node with the most points, on a tie the lowest number; None without votes."""
         if not any(vote.order for vote in self.votes.values()):
             return None
         points = self.points
@@ -78,7 +78,7 @@ class Poll(msgspec.Struct, array_like=True, gc=False):
 
 
 class Turn(msgspec.Struct, gc=False):
-    """A question, and one response a node at most. `chosen` is the number of the node whose response stands."""
+    """A question, and at most one response per node. `chosen` is the node whose response is the answer."""
 
     kind: Kind
     text: str
@@ -101,16 +101,16 @@ class Turn(msgspec.Struct, gc=False):
 
     @property
     def answer(self) -> Response | None:
-        """The response that stands."""
+        """The chosen response."""
         return None if self.chosen is None else self.candidates[self.chosen]
 
     def round(self, node: int) -> int:
-        """How often this node has been asked again. It never goes down, and what it says belongs to one round."""
+        """How often this node has been asked again. Never decreases; each response belongs to one round."""
         return self.retries.get(0, 0) + self.retries.get(node, 0)
 
     @property
     def open_poll(self) -> Poll | None:
-        """The poll that goes on."""
+        """The poll in progress."""
         if self.poll is None or self.poll.closed:
             return None
         return self.poll if self.state is State.OPEN else None
@@ -136,7 +136,7 @@ class Conversation(msgspec.Struct, gc=False):
 
     @property
     def changed(self) -> int:
-        """When something last happened, in milliseconds since 1970; 0 if unknown. Clocks of nodes differ a little."""
+        """When it last changed, in milliseconds since 1970; 0 if unknown. Nodes' clocks differ slightly."""
         if not self.turns:
             return self.at
         last = self.turns[-1]
@@ -144,7 +144,7 @@ class Conversation(msgspec.Struct, gc=False):
 
     @property
     def open_turn(self) -> int | None:
-        """The number of the turn that waits for its answer."""
+        """The number of the open turn."""
         turns = self.turns
         if not turns or turns[-1].chosen is not None or turns[-1].cancelled:
             return None

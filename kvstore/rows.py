@@ -1,7 +1,7 @@
 """Conversations as rows of bytes, for snapshots and the digest.
 
-One row a conversation, one a turn, one a response: so a change re-encodes only what it touched, however long the
-conversation is, and no row is larger than one text. Keys sort in the order in which they are to be loaded:
+One row per conversation, turn and response: so a change re-encodes only what it touched, however long the
+conversation is, and no row is larger than one text. Keys sort in loading order:
 
     index (8 bytes)                              -> [context, created, at]
     index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at]
@@ -19,7 +19,7 @@ import msgspec
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
 
 RowKey: TypeAlias = tuple[int, ...]
-"""(index), (index, turn) or (index, turn, node): what a row is about."""
+"""(index), (index, turn) or (index, turn, node): the subject of a row."""
 
 
 class _ConversationRow(msgspec.Struct, array_like=True):
@@ -53,7 +53,7 @@ def key(row_key: RowKey) -> bytes:
 
 
 def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
-    """The content of a row of this conversation; None if it is gone: a node that is asked again loses its response."""
+    """The content of a row of this conversation; None if deleted: a node that is asked again loses its response."""
     if len(row_key) == 1:
         return _encoder.encode(_ConversationRow(conversation.context, conversation.created, conversation.at))
     turn = conversation.turns[row_key[1] - 1]
@@ -66,7 +66,7 @@ def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
 
 
 def row_keys(conversation: Conversation) -> Iterable[RowKey]:
-    """Every row that a conversation consists of."""
+    """All rows of a conversation."""
     index = conversation.index
     yield (index,)
     for number, turn in enumerate(conversation.turns, 1):
@@ -76,7 +76,7 @@ def row_keys(conversation: Conversation) -> Iterable[RowKey]:
 
 
 def load(rows: Iterable[tuple[bytes, bytes]]) -> list[Conversation]:
-    """The conversations that these rows describe, in order of creation. Raises ValueError if they describe none."""
+    """The conversations in these rows, in order of creation. Raises ValueError if the rows are invalid."""
     conversations: list[Conversation] = []
     try:
         for key, content in sorted(rows):

@@ -11,6 +11,7 @@ import msgspec
 from kvstore import rows
 from kvstore.conversation import MAX_BALLOT, Conversation, Kind, Poll, Response, State, Turn, Vote
 from kvstore.operations import (
+    RESPONDING,
     Answer,
     Ask,
     Cancel,
@@ -33,7 +34,7 @@ _DIGEST_MODULUS = 2**256
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What became of an operation. Refused operations (`ok` false) changed nothing and say why in `error`.
+    """The outcome of an operation. Refused operations (`ok` false) changed nothing; `error` says why.
 
     `operation` is None if the payload held none. `turn` is the turn that was added or changed.
     """
@@ -60,7 +61,7 @@ class Store:
         self._hashes: dict[rows.RowKey, int] = {}
         self._hash = 0
         self._position = 0
-        """Of the operation that is being applied."""
+        """The position of the operation being applied."""
         self._changes: dict[type, Callable[[Any], int | None]] = {
             Create: self._created, Query: self._asked, Ask: self._asked, Candidate: self._candidate,
             Answer: self._answer, Choose: self._choose, Cancel: self._cancel, Import: self._import,
@@ -74,7 +75,7 @@ class Store:
         return self._conversations
 
     def apply(self, position: int, payload: bytes) -> Outcome:
-        """Carries out one decided operation. Never raises, whatever the payload is."""
+        """Applies one decided operation. Never raises, whatever the payload is."""
         self._position = position
         try:
             operation = decode(payload)
@@ -91,9 +92,9 @@ class Store:
         return Outcome(operation, True, None, operation.context, turn)
 
     def digest(self) -> str:
-        """64 hex digits that are equal on two nodes exactly if their conversations are.
+        """64 hex digits that are equal on two nodes if and only if their conversations are.
 
-        The SHA-256 hashes of all rows, added up: so only rows that changed since the last call cost anything.
+        The sum of the SHA-256 hashes of all rows: only rows that changed since the last call need hashing.
         """
         for row_key in self._unhashed:
             self._hash_row(row_key, rows.key(row_key), self._value(row_key))
@@ -103,7 +104,7 @@ class Store:
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         """The rows that changed since the last call (or `load`), sorted by key; None stands for a deleted one.
 
-        Accumulated from the start, they are what `load` takes. They are hashed on the way: so what is left for `digest`
+        Accumulated from the start, they are the input of `load`. They are hashed here too, so that the work of `digest`
         stays small, however rarely that is called.
         """
         changed: list[tuple[bytes, bytes | None]] = []
@@ -116,6 +117,12 @@ class Store:
         self._unsaved.clear()
         return changed
 
+    def snapshot(self) -> list[tuple[bytes, bytes]]:
+        """Everything, sorted by key, as `load` takes it."""
+        keys = (row_key for conversation in self._by_index for row_key in rows.row_keys(conversation))
+        found = ((rows.key(row_key), self._value(row_key)) for row_key in keys)
+        return [(key, content) for key, content in found if content is not None]
+
     def _hash_row(self, row_key: rows.RowKey, key: bytes, content: bytes | None) -> None:
         new = 0
         if content is not None:
@@ -125,9 +132,9 @@ class Store:
         self._hashes[row_key] = new
 
     def load(self, snapshot: Iterable[tuple[bytes, bytes]]) -> None:
-        """Replaces everything by a snapshot's rows, which from now on count as saved.
+        """Replaces everything with a snapshot's rows, which then count as saved.
 
-        Raises ValueError, and changes nothing, if they are not what a store made.
+        Raises ValueError, and changes nothing, if the rows are invalid.
         """
         loaded = rows.load(snapshot)
         self._conversations = {conversation.context: conversation for conversation in loaded}
@@ -149,17 +156,17 @@ class Store:
         return self._add_turn(operation.context, Turn(kind, operation.text, {}))
 
     def _date(self, operation: StoreOperation, turn: int | None) -> None:
-        """Notes when something changed, in a row that changed anyway."""
+        """Records the time of a change, in a row that changed anyway."""
         conversation = self._conversations[operation.context]
         if turn is None:
             conversation.at = operation.at
-        elif not isinstance(operation, (Candidate, Answer)):  # those date the response
+        elif type(operation) not in RESPONDING:  # those date the response
             conversation.turns[turn - 1].at = operation.at
 
     def _find(self, context: str) -> Conversation:
         conversation = self._conversations.get(context)
         if conversation is None:
-            raise _Refused(f"no conversation '{context}': create {context} makes it")
+            raise _Refused(f"no conversation '{context}': use create {context}")
         return conversation
 
     def _created(self, operation: Create) -> None:
@@ -167,7 +174,7 @@ class Store:
 
     def _create(self, context: str) -> Conversation:
         if context in self._conversations:
-            raise _Refused(f"there is a conversation '{context}' already")
+            raise _Refused(f"conversation '{context}' already exists")
         conversation = Conversation(context, len(self._by_index) + 1, self._position, [])
         self._conversations[context] = conversation
         self._by_index.append(conversation)
@@ -182,7 +189,7 @@ class Store:
                 else "wait for its answer"
             )
             raise _Refused(
-                f"'{context}' has an open question: {way_out}, ask it again (retry {context}) or give it up "
+                f"'{context}' has an open question: {way_out}, ask it again (retry {context}) or cancel it "
                 f"(cancel {context})"
             )
         conversation.turns.append(turn)
@@ -194,7 +201,7 @@ class Store:
         conversation, turn = self._turn_for(operation, Kind.QUERY)
         if operation.node in turn.candidates:
             turn_words = f"turn {operation.turn} of '{operation.context}'"
-            raise _Refused(f"node {operation.node} has responded to {turn_words} already")
+            raise _Refused(f"node {operation.node} has already responded to {turn_words}")
         self._record(conversation, turn, operation)
         return operation.turn
 
@@ -207,7 +214,7 @@ class Store:
         return operation.turn
 
     def _turn_for(self, operation: Candidate | Answer, kind: Kind) -> tuple[Conversation, Turn]:
-        """The open turn that an LLM's response belongs to."""
+        """The open turn of an LLM's response."""
         conversation = self._find(operation.context)
         if operation.turn > len(conversation.turns):
             raise _Refused(f"'{operation.context}' has no turn {operation.turn}")
@@ -269,7 +276,7 @@ class Store:
         whom = operation.node or 0
         turn.retries = dict(sorted({**turn.retries, whom: turn.retries.get(whom, 0) + 1}.items()))
         if turn.poll is not None:
-            turn.poll.closed = True  # what it was about is not there any more
+            turn.poll.closed = True  # its answers are gone
         self._touch(conversation.index, number)
         return number
 
@@ -279,11 +286,11 @@ class Store:
         number = _open_turn(conversation, operation.turn)
         turn = conversation.turns[number - 1]
         if turn.kind is Kind.ASK:
-            raise _Refused(f"there is nothing to choose in '{context}': the leader's answer will stand")
+            raise _Refused(f"there is nothing to choose in '{context}': the leader's answer is final")
         if turn.open_poll is not None:
-            raise _Refused(f"the nodes are choosing in '{context}' already")
+            raise _Refused(f"the nodes are already choosing in '{context}'")
         if len(turn.choices) < 2:
-            raise _Refused(f"at least two answers are needed for a choice in '{context}'; {_who_has(turn)}")
+            raise _Refused(f"a choice in '{context}' needs at least two answers; {_who_has(turn)}")
         turn.poll = Poll(1 if turn.poll is None else turn.poll.number + 1, turn.choices[:MAX_BALLOT], {})
         self._touch(conversation.index, number)
         return number
@@ -291,7 +298,7 @@ class Store:
     def _ranking(self, operation: Ranking) -> int:
         conversation, poll = self._open_poll(operation)
         if operation.node in poll.votes:
-            raise _Refused(f"node {operation.node} has voted already in '{operation.context}'")
+            raise _Refused(f"node {operation.node} has already voted in '{operation.context}'")
         if operation.error is None and sorted(operation.order) != poll.ballot:
             raise _Refused(f"node {operation.node}'s ranking does not name the answers of '{operation.context}'")
         votes = {**poll.votes, operation.node: Vote(operation.order, operation.error, operation.model)}
@@ -340,7 +347,7 @@ def _named_turn(conversation: Conversation, number: int | None) -> int | None:
 
 
 def _open_turn(conversation: Conversation, number: int | None) -> int:
-    """As `_named_turn`, of a turn that is open; refused otherwise."""
+    """Like `_named_turn`, but the turn must be open; refused otherwise."""
     context = conversation.context
     number = _named_turn(conversation, number)
     if number is None:
@@ -352,14 +359,14 @@ def _open_turn(conversation: Conversation, number: int | None) -> int:
 
 
 def _closed(context: str, number: int, turn: Turn) -> str:
-    """Why nothing more can happen in a turn."""
+    """Why a turn is closed."""
     if turn.chosen is not None:
         return f"already chosen: node {turn.chosen}'s answer, turn {number}"
-    return f"turn {number} of '{context}' was given up"
+    return f"turn {number} of '{context}' was cancelled"
 
 
 def _who_has(turn: Turn) -> str:
     choices = turn.choices
     if not choices:
         return "no node has one yet"
-    return f"there is one of node{'s' if len(choices) > 1 else ''} {', '.join(map(str, choices))}"
+    return f"answered so far: node{'s' if len(choices) > 1 else ''} {', '.join(map(str, choices))}"

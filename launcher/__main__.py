@@ -1,12 +1,14 @@
-"""`python -m launcher start|stop|reset|--no-tmux`: what run.sh does once Python and the packages are there."""
+"""`python -m launcher start|stop|reset|backup|restore|--no-tmux`: what run.sh does once all is installed."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from config.config import Config, ConfigError
 from launcher import foreground, tmux
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from launcher.backup import back_up, restore
 from launcher.configuration import configuration
 from launcher.preconditions import LaunchError, require_free_port, require_tmux
 from launcher.reset import reset
@@ -27,6 +29,8 @@ def _run(command: str, options: list[str], config: Config) -> int:
     if command == "--no-tmux":
         require_free_port(config)
         return foreground.run(config)
+    if command in ("backup", "restore"):
+        return _backup(command, options, config)
     require_tmux()
     match command:
         case "start":
@@ -38,6 +42,19 @@ def _run(command: str, options: list[str], config: Config) -> int:
         case _:
             print(__doc__, file=sys.stderr)
             return EXIT_USAGE
+    return 0
+
+
+def _backup(command: str, options: list[str], config: Config) -> int:
+    force = "--force" in options
+    files = [option for option in options if option != "--force"]
+    if len(files) != 1 or (force and command == "restore"):
+        print(f"run.sh: which file? for example: ./run.sh {command} demo.backup", file=sys.stderr)
+        return EXIT_USAGE
+    if command == "backup":
+        back_up(config, Path(files[0]).absolute(), force=force)
+    else:
+        restore(config, Path(files[0]))
     return 0
 
 

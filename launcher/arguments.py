@@ -17,7 +17,7 @@ EXIT_CODES = "exit codes: 0 done, 1 failed or refused, 2 wrong command line or c
 
 
 class Parser(argparse.ArgumentParser):
-    """Shows examples (command, what it does) before everything else. Leaves with EXIT_USAGE after a mistake."""
+    """Shows examples (command, what it does) before everything else. Exits with EXIT_USAGE after a mistake."""
 
     def __init__(self, program: str, description: str, examples: Sequence[tuple[str, str]]) -> None:
         super().__init__(prog=program, description=description, epilog=EXIT_CODES)

@@ -1,4 +1,4 @@
-"""`python node.py --check-config`: what a configuration says, in a few words, and what could be better about it."""
+"""`python node.py --check-config`: a short summary of a configuration, with warnings."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def summary(config: Config) -> dict[str, Any]:
 
 
 def warnings(size: int) -> list[str]:
-    """About a cluster of so many nodes."""
+    """Warnings about a cluster of `size` nodes."""
     if size < 3:
-        return [f"a cluster of {size} survives the failure of no node: 3, 5 or 7 are recommended"]
+        return [f"a cluster of {size} cannot survive the failure of any node: 3, 5 or 7 nodes are recommended"]
     if size % 2 == 0:
-        fewer = f"{size} nodes survive as many failures as {size - 1} do ({(size - 1) // 2})"
-        return [f"{fewer}, and need one more to agree: odd sizes are recommended"]
+        fewer = f"{size} nodes survive no more failures than {size - 1} do ({(size - 1) // 2})"
+        return [f"{fewer}, but need a larger majority: odd sizes are recommended"]
     return []
 
 
 def exposed(config: Config) -> list[str]:
-    """Whether others on this machine may read the keys in the file."""
+    """Warns if other users of this machine may read the keys in the file."""
     has_key = config.secret is not None or any(node.llm.api_key is not None for node in config.nodes)
     if not has_key or not config.path.exists() or not config.path.stat().st_mode & 0o077:
         return []
-    return [f"{config.path.name} holds a key and others may read it: chmod 600 {config.path.name}"]
+    return [f"{config.path.name} contains a key and is readable by others: chmod 600 {config.path.name}"]
 
 
 def words(said: dict[str, Any]) -> str:
     """A summary for humans."""
     lines = [
-        f"{said['file']} is fine.",
+        f"{said['file']} is valid.",
         f"cluster {said['cluster']}: nodes {', '.join(map(str, said['nodes']))}; survives the failure of any "
         f"{said['survives']}; network at {said['orchestrator']}; data in {said['data_dir']}",
         *(f"node {number}: {why}" for number, why in said["llm"].items()),

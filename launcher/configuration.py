@@ -24,7 +24,7 @@ def configuration() -> Config:
     path = Path(os.environ.get("CONFIG") or ROOT / DEFAULT_PATH)
     example = ROOT / f"{DEFAULT_PATH}.example"
     if path == ROOT / DEFAULT_PATH and not path.exists():
-        path.touch(mode=0o600)  # it may come to hold keys
+        path.touch(mode=0o600)  # it may later contain keys
         path.write_text(example.read_text())
         print(f"Wrote {path.name} from {example.name}.")
     return load(path)

@@ -21,15 +21,15 @@ ALL = "all"
 EXPECTED = "type  2: create c1  for node 2,  net: failNode 3  for the network,  all: status  for all nodes; exit leaves"
 
 _MARK = "(the-end-of-the-input)"
-"""Typed after everything else. The network repeats it when it has carried out all that it was told; to nodes it is a
-command that they do not know, which they answer after all others."""
+"""Typed after everything else. The network repeats it when it has run all its commands; to nodes it is an unknown
+command, which they answer after all others."""
 _FAILURE = re.compile(r"line \d+: error: ")
-"""How a process begins the answer to a command that failed."""
+"""How the answer to a failed command begins."""
 _COLOURS = ("36", "32", "33", "34", "35", "31")
 
 
 class Foreground:
-    """Six processes and one terminal. Ends with the network, with `exit`, with a signal, or when lines were typed and
+    """All processes in one terminal. Ends with the network, with `exit`, with a signal, or when lines were typed and
     the input has ended and everything is answered; with exit code 1 if a command was refused or failed. An input
     without any line, as in a container, ends nothing."""
 
@@ -82,7 +82,7 @@ class Foreground:
             self._show(name, f"has crashed (signal {-code}); net: fixNode {name} starts it again")
         elif code > 0:
             self._code = EXIT_FAILED
-            self._show(name, f"has left with exit code {code}; net: fixNode {name} starts it again")
+            self._show(name, f"has exited with code {code}; net: fixNode {name} starts it again")
 
     def _leave(self, code: int = 0) -> None:
         self._code = self._code or code
@@ -106,7 +106,7 @@ class Foreground:
             self._leave()
 
     async def _pass_on(self, number: int, text: str) -> None:
-        """A typed line to whom it is for."""
+        """Sends a typed line to its process."""
         if not text or text.startswith("#"):
             return
         if text == "exit":
@@ -129,14 +129,14 @@ class Foreground:
             self._show(name, f"is not running (net: fixNode {name} starts it)")
 
     async def _finish(self) -> None:
-        """Nothing more will be typed: first the network answers what it has been told, then the nodes, then all leave.
-        (A node that left when it has answered might take the majority away that another one needs.)"""
+        """End of input: first the network answers its commands, then the nodes answer theirs, then all exit.
+        (A node that exited early might break the majority that another one needs.)"""
         await self._type(NETWORK, f"say {_MARK}")
         await self._finished[NETWORK].wait()
         running = [name for name in self._nodes if self._processes.is_running(name)]
         for name in running:
             self._finished[name].clear()  # it may have been set by the end of an earlier process
-            self._processes.resume(name)  # a paused one could not answer
+            self._processes.resume(name)  # a paused process could not answer
             await self._type(name, _MARK)
         await asyncio.gather(*(self._finished[name].wait() for name in running))
         for names in (self._nodes, [NETWORK]):
@@ -150,9 +150,9 @@ class Foreground:
             label = f"\x1b[{_COLOURS[self._names.index(name) % len(_COLOURS)]}m{label}\x1b[0m"
         try:
             print(f"{label}{text}", flush=True)
-        except BrokenPipeError:  # nobody reads any more
+        except BrokenPipeError:  # nobody reads the output any more
             self._leave(EXIT_FAILED)
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it is the standard output from now on
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open as the standard output
 
 
 def run(config: Config) -> int:

@@ -22,7 +22,7 @@ from orchestrator.service import Orchestrator
 
 
 async def serve(config: Config, form: Form, program: str) -> int:
-    """Relays until the operator leaves or a signal comes; returns the exit code of the process."""
+    """Relays until the operator leaves or a signal arrives; returns the exit code of the process."""
     console = Console(form, title="network", history_path=config.data_dir / "history-network")
 
     def emit(event: Event) -> None:
@@ -63,8 +63,8 @@ def _cannot_listen(config: Config, error: OSError) -> str:
     host, port = config.orchestrator.host, config.orchestrator.port
     if error.errno == errno.EADDRINUSE:
         return (
-            f"port {port} on {host} is in use by another program, perhaps this cluster's network already: stop that "
+            f"port {port} on {host} is in use by another program, perhaps this cluster's own network: stop it "
             f'one, or set another "orchestrator": {{"port": ...}} in {config.path}'
         )
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-    return f'cannot listen on {host}:{port}: {reason}; "orchestrator" in {config.path} says where to listen'
+    return f'cannot listen on {host}:{port}: {reason}; "orchestrator" in {config.path} sets the address'

@@ -42,15 +42,15 @@ from storage.database import Database
 from storage.errors import StorageError, StorageLocked
 
 GARBAGE = 50_000
-"""So many more objects than before make Python look for cycles: a node has very many objects, and few cycles."""
+"""Garbage collection threshold in new objects: a node has very many objects and few reference cycles."""
 POLL_TIMEOUTS = 2.0
-"""So many times the longest time limit of a node's LLM is waited for votes."""
+"""How long to wait for votes, as a multiple of the longest LLM timeout of any node."""
 HAND_OVER_S = 5.0
-"""So long a node started at a prompt waits for one in the background to make room."""
+"""How long a node started at a prompt waits for its background process to exit."""
 
 
 def run(config: Config, number: int, *, as_json: bool, background: bool) -> int:
-    """Until the user leaves or a signal comes; in the background, until a signal. Returns the exit code."""
+    """Runs until the user leaves or a signal arrives; in the background, until a signal. Returns the exit code."""
     try:
         database = open_database(config, number, background)
     except StorageError as error:
@@ -63,22 +63,25 @@ def run(config: Config, number: int, *, as_json: bool, background: bool) -> int:
 
 
 def open_database(config: Config, number: int, background: bool) -> Database:
-    """Opens the node's disk. A process in the background that has it is asked to leave if this one isn't. Raises
+    """Opens the node's disk. A background process that holds it is asked to exit, unless this one is one too. Raises
     StorageError."""
     path = config.data_dir / f"node-{number}.db"
     deadline = time.monotonic() + HAND_OVER_S
     asked: int | None = None
     while True:
         try:
-            return Database.open(path, config.cluster, number, time.time_ns() // 1000, background=background)
+            return Database.open(
+                path, config.cluster, number, time.time_ns() // 1000, background=background,
+                replace_damaged=len(config.nodes) > 1,  # with one node, there is nobody to get the conversations from
+            )
         except StorageLocked as locked:
             if background or not locked.background or locked.os_pid is None or time.monotonic() > deadline:
                 raise
             if asked != locked.os_pid:
                 asked = locked.os_pid
-                print(f"node {number} runs in the background; taking its place", file=sys.stderr)
+                print(f"node {number} is running in the background; taking over from it", file=sys.stderr)
                 os.kill(asked, signal.SIGTERM)
-            time.sleep(0.05)  # a lock of another process gives no event to wait for
+            time.sleep(0.05)  # another process's lock provides no event to wait for
 
 
 async def serve(config: Config, number: int, form: Form | None, database: Database) -> int:
@@ -90,6 +93,8 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
     for sign in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(sign, leaving.set)
     _greet(console, config, number)
+    if database.notice is not None:
+        console.say(database.notice)
     prompt = _open_prompt(console, service)
     service.start()
     control = ControlSocket(socket_path(config.data_dir, number), service.open_session, service.close_session)
@@ -145,7 +150,7 @@ def _open_prompt(console: Console, service: NodeService) -> NodeExecutor:
     def tell(told: SessionEvent) -> None:
         console.emit(told.event, session_event_text(told))
 
-    # Plain lines are a log or a script's: a sentence for every operation would drown what was asked for.
+    # Plain output goes to a log or a script: a sentence per operation would drown the requested results.
     return NodeExecutor(service.open_session(tell, Level.CALM if console.form is Form.PLAIN else Level.NORMAL))
 
 
@@ -163,6 +168,6 @@ async def _converse(console: Console, prompt: NodeExecutor) -> int:
 
 
 async def _wait_for_ever() -> int:
-    """Nobody types in the background."""
+    """A background node has no prompt."""
     await asyncio.Event().wait()
     return 0

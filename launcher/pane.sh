@@ -1,10 +1,10 @@
 #!/bin/sh
-# A tmux pane: runs a node or the network, and stays when it dies, saying what brings it back.
+# A tmux pane: runs a node or the network; when it dies, stays and says how to restart it.
 # usage: pane.sh NODE|network COMMAND...
 name=$1
 shift
 if [ "$name" = network ]; then
-    who="The network" back="Enter here starts it again; the nodes wait for it."
+    who="The network" back="Enter here starts it again; the nodes will reconnect."
 else
     who="Node $name" back="fixNode $name at the network, or Enter here, starts it again."
 fi
@@ -12,12 +12,12 @@ while :; do
     "$@"
     code=$?
     stty sane 2>/dev/null
-    # Below is the dead process's status line, which is no longer true.
+    # Below is the dead process's status line, which is out of date.
     printf '\033[?2004l\033[?25h\033[0m\r\033[J\n'
     if [ "$code" -gt 128 ]; then
         printf '%s has crashed (signal %s).\n%s\n' "$who" "$((code - 128))" "$back"
     else
-        printf '%s has left (exit code %s). Enter starts it again.\n' "$who" "$code"
+        printf '%s has exited (exit code %s). Enter starts it again.\n' "$who" "$code"
     fi
     read -r _ || exit "$code"
 done

@@ -26,7 +26,7 @@ def require_free_port(config: Config) -> None:
     """Raises LaunchError if the orchestrator could not listen."""
     if not port_is_free(config):
         raise LaunchError(
-            f"port {config.orchestrator.port} is in use by another program: stop that, or set another "
+            f"port {config.orchestrator.port} is in use by another program: stop it, or set another "
             f'"orchestrator": {{"port": ...}} in {config.path}'
         )
 
@@ -35,6 +35,6 @@ def require_tmux() -> None:
     """Raises LaunchError if tmux is not installed."""
     if shutil.which("tmux") is None:
         raise LaunchError(
-            "tmux is needed: install it (Debian: apt install tmux; macOS: brew install tmux), or do without: "
+            "tmux is needed: install it (Debian: apt install tmux; macOS: brew install tmux), or run without it: "
             "./run.sh --no-tmux"
         )

@@ -98,7 +98,7 @@ class Processes:
         os.close(self._restarts)
         running = [name for name in self._processes if self.is_running(name)]
         for name in running:
-            self.resume(name)  # a paused one could not leave
+            self.resume(name)  # a paused process could not exit
             with contextlib.suppress(ProcessLookupError):
                 self._processes[name].terminate()
         if not await self._all_read():
@@ -108,12 +108,12 @@ class Processes:
             await self._all_read()
 
     async def _all_read(self) -> bool:
-        """Whether all have ended in time."""
+        """Whether all processes have ended in time."""
         waiting = [reader for reader in self._readers.values() if not reader.done()]
         return not waiting or not (await asyncio.wait(waiting, timeout=STOP_WITHIN_S))[1]
 
     def _on_restarts(self) -> None:
-        """The network wants nodes to be started again, one number a line."""
+        """Requests of the network to restart nodes, one number per line."""
         for name in os.read(self._restarts, 4096).decode().split():
             if name in self._processes and not self._stopping:
                 self._readers[name] = asyncio.ensure_future(self._restart(name, self._readers[name]))

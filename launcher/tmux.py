@@ -19,7 +19,7 @@ STOP_WITHIN_S = 8.0
 
 
 def session_name(config: Config) -> str:
-    """One session for each configuration file, so that several clusters can run side by side."""
+    """The session's name: one per configuration file, so that several clusters can run side by side."""
     tag = hashlib.sha256(str(config.path).encode()).hexdigest()[:4]
     return f"consensus-{config.cluster.replace('.', '_')}-{tag}"
 
@@ -31,7 +31,7 @@ def is_running(config: Config) -> bool:
 def start(config: Config) -> None:
     """Makes the session unless there is one, and attaches to it. Raises LaunchError."""
     if is_running(config):
-        print("The cluster is running already.")
+        print("The cluster is already running.")
     else:
         require_free_port(config)
         _make_session(config)
@@ -49,9 +49,9 @@ def stop(config: Config) -> None:
     deadline = time.monotonic() + STOP_WITHIN_S
     while not port_is_free(config) or any(_is_alive(int(pid)) for pid in panes):
         if time.monotonic() > deadline:
-            raise LaunchError(f"not everything has left within {STOP_WITHIN_S:.0f} s; see: ps -ef | grep node.py")
-        time.sleep(0.05)  # processes that are not our children give no event to wait for
-    print("Stopped. The conversations are on disk; ./run.sh goes on with them.")
+            raise LaunchError(f"not all processes exited within {STOP_WITHIN_S:.0f} s; see: ps -ef | grep node.py")
+        time.sleep(0.05)  # processes that are not our children provide no event to wait for
+    print("Stopped. The conversations are on disk; ./run.sh continues with them.")
 
 
 def _make_session(config: Config) -> None:
@@ -96,7 +96,7 @@ def _attach(session: str) -> None:
     if os.environ.get("TMUX"):
         if _quietly("switch-client", "-t", f"={session}"):
             return
-        del os.environ["TMUX"]  # a tmux that nobody looks at: the session is shown inside this pane
+        del os.environ["TMUX"]  # the session is shown inside this pane of an outer tmux
     os.execvp("tmux", ["tmux", "attach-session", "-t", f"={session}"])
 
 

@@ -1,4 +1,4 @@
-"""How much of a conversation an LLM can take: whole turns, the newest ones, as many as fit."""
+"""Fits a conversation into an LLM's context: whole turns, the newest ones, as many as fit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from llm.provider import Message
 from llm.settings import choose
 
 _BYTES_PER_TOKEN = 3
-"""Careful: English has four to five."""
+"""A cautious estimate: English has four to five."""
 _LENIENT_BYTES_PER_TOKEN = 5
-"""For refusals: what might fit is left to the LLM's own count."""
+"""For refusals only: borderline cases are left to the LLM's own count."""
 _OVERHEAD = 8
-"""Tokens around a message."""
+"""Overhead in tokens per message."""
 
 
 class Trimmed(NamedTuple):
-    """`seen` of `before` earlier turns are left."""
+    """`seen` of `before` earlier turns remain."""
 
     messages: list[Message]
     seen: int
@@ -26,7 +26,7 @@ class Trimmed(NamedTuple):
 
 
 def prompt_tokens(settings: LlmSettings) -> int | None:
-    """How long a prompt may be; None if there is no bound."""
+    """Tokens of a prompt; None if there is no limit."""
     provider = registry.find(choose(settings).provider)
     context = settings.context_tokens or provider.context_tokens
     if context is None:
@@ -35,7 +35,7 @@ def prompt_tokens(settings: LlmSettings) -> int | None:
 
 
 def trim_limit(settings: LlmSettings) -> int | None:
-    """To what `trim` must cut; None if there is no bound, or if the provider does better than an estimate."""
+    """The limit for `trim`; None if there is none, or if the provider counts better than an estimate."""
     if settings.context_tokens is None and registry.find(choose(settings).provider).trims_history:
         return None
     return prompt_tokens(settings)
@@ -57,7 +57,7 @@ def trim(messages: list[Message], system: str | None, limit: int | None) -> Trim
 
 
 def too_long(text: str, settings: LlmSettings) -> str | None:
-    """Why this node's LLM cannot be asked that, as a sentence for users; None if it may fit."""
+    """Why a question is too long for this node's LLM, as a sentence for users; None if it may fit."""
     limit = prompt_tokens(settings)
     size = len(text.encode(errors="replace"))
     least = size // _LENIENT_BYTES_PER_TOKEN
@@ -65,7 +65,7 @@ def too_long(text: str, settings: LlmSettings) -> str | None:
         return None
     provider = choose(settings).provider
     return (
-        f"the question is too long for this node's LLM ({provider}): at least {least} tokens ({size} bytes), and there "
+        f"the question is too long for this node's LLM ({provider}): at least {least} tokens ({size} bytes), but there "
         f"is room for {limit}"
     )
 

@@ -1,4 +1,4 @@
-"""A client for servers that speak OpenAI's chat completions: streams, maps every failure to a reason in plain words."""
+"""A client for OpenAI-compatible chat completion servers: streams, maps every failure to a reason in plain words."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ class ChatClient:
             self._http = httpx.AsyncClient(
                 base_url=base_url.rstrip("/") + "/",
                 headers={} if key is None else {"Authorization": f"Bearer {key}"},
-                timeout=httpx.Timeout(None, connect=_CONNECT_S),  # the whole request is bounded by its caller
-                # Some servers hang up after a stream although they promise not to; a new connection costs next to
-                # nothing beside an answer.
+                timeout=httpx.Timeout(None, connect=_CONNECT_S),  # the caller bounds the whole request
+                # Some servers close the connection after a stream despite their promise; a new connection is cheap
+                # compared with an answer.
                 limits=httpx.Limits(max_keepalive_connections=0),
                 trust_env=use_proxies,
             )
         except httpx.InvalidURL as error:
-            raise ProviderError(f"the base_url {base_url!r} is not an address: {error}") from error
+            raise ProviderError(f"the base_url {base_url!r} is invalid: {error}") from error
 
     async def complete(
         self, body: dict[str, Any], on_progress: Progress | None = None, *, stop_after_s: float | None = None
     ) -> Completion:
-        """One completion. Cancelling it, or running into `stop_after_s` with a part of the answer in hand (then cut
-        off, as by a bound on tokens), closes the stream: a good server then stops generating."""
+        """One completion. Cancelling it, or reaching `stop_after_s` with a partial answer (then cut
+        off, as by a token limit), closes the stream: a good server then stops generating."""
         began = time.monotonic()
         completion = Completion()
         async with aclosing(self._chunks(body)) as chunks:
@@ -66,7 +66,7 @@ class ChatClient:
         return completion
 
     async def post(self, path: str, body: dict[str, Any]) -> bytes:
-        """What the server answers to a plain request."""
+        """The server's response to a plain request."""
         with self._plain_errors():
             response = await self._http.post(path, json=body)
             await self._check(response)
@@ -97,7 +97,7 @@ class ChatClient:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ProviderError(f"{self._who} sent something that is not a chat completion", retryable=True) from error
         if chunk.error is not None:
-            raise ProviderError(f"{self._who} gave up: {self._clean(message_of(chunk.error))}", retryable=True)
+            raise ProviderError(f"{self._who} failed: {self._clean(message_of(chunk.error))}", retryable=True)
         return chunk
 
     async def _check(self, response: httpx.Response) -> None:
@@ -116,16 +116,16 @@ class ChatClient:
             case 401 | 403:
                 return ProviderError(f"{self._who} does not accept the API key{said}")
             case 404:
-                return ProviderError(f"{self._who} knows no such model or address{said}")
+                return ProviderError(f"{self._who} does not know this model or address{said}")
             case 429:
                 lasting = "insufficient_quota" in said or "current quota" in said
                 return ProviderError(
-                    f"the quota of {self._who} is used up{said}",
+                    f"the quota of {self._who} is exhausted{said}",
                     retryable=not lasting,
                     retry_after_s=_seconds(retry_after),
                 )
             case 408 | 409 | 425:
-                return ProviderError(f"{self._who} could not answer now (HTTP {status}){said}", retryable=True)
+                return ProviderError(f"{self._who} cannot answer now (HTTP {status}){said}", retryable=True)
             case _ if status >= 500:
                 return ProviderError(
                     f"{self._who} is failing (HTTP {status}){said}", retryable=True, retry_after_s=_seconds(retry_after)
@@ -138,21 +138,21 @@ class ChatClient:
         try:
             yield
         except httpx.ConnectTimeout as error:
-            raise ProviderError(f"{self._who} cannot be reached: no connection in time", retryable=True) from error
+            raise ProviderError(f"{self._who} cannot be reached: the connection timed out", retryable=True) from error
         except httpx.ConnectError as error:
             said = self._clean(str(error))
             raise ProviderError(f"{self._who} cannot be reached: {said}", retryable=True) from error
         except httpx.TransportError as error:
             raise ProviderError(f"the connection to {self._who} broke", retryable=True) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ProviderError(f"{self._who} answered strangely: {self._clean(str(error))}") from error
+            raise ProviderError(f"{self._who} sent an invalid response: {self._clean(str(error))}") from error
 
     def _clean(self, text: str) -> str:
         return plain(text, self._key)
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """From now on, by a Retry-After header: a number of seconds, or a date."""
+    """Seconds from now, by a Retry-After header: a number of seconds, or a date."""
     if retry_after is None:
         return None
     if retry_after.isdecimal():

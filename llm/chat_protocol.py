@@ -19,7 +19,7 @@ class _Content(msgspec.Struct, frozen=True):
 class _Choice(msgspec.Struct):
     delta: _Content = _Content()
     message: _Content = _Content()
-    """Instead of `delta` if the server does not stream."""
+    """Used instead of `delta` if the server does not stream."""
     finish_reason: str | None = None
 
 
@@ -29,17 +29,17 @@ class _Usage(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    """A piece of a streamed completion, or a whole one."""
+    """A chunk of a streamed completion, or a whole one."""
 
     choices: list[_Choice] = []
     usage: _Usage | None = None
     error: object = None
     last: bool = False
-    """The server has said that nothing follows."""
+    """The server has marked the end of the stream."""
 
 
 class Completion(msgspec.Struct):
-    """What has arrived so far. `finish_reason` is "stop", "length" (cut off), "content_filter", or a server's own."""
+    """The text so far. `finish_reason` is "stop", "length" (cut off), "content_filter", or a server's own."""
 
     text: str = ""
     pieces: int = 0
@@ -47,7 +47,7 @@ class Completion(msgspec.Struct):
     tokens_in: int | None = None
     tokens_out: int | None = None
     ended: bool = False
-    """Nothing is missing, as far as the server lets one know."""
+    """Nothing is missing, as far as the server reports."""
 
     def add(self, chunk: Chunk) -> None:
         for choice in chunk.choices[:1]:
@@ -62,13 +62,13 @@ class Completion(msgspec.Struct):
 
 
 def chat_messages(system: str | None, messages: Sequence[Message]) -> list[dict[str, str]]:
-    """A prompt's messages as the protocol wants them."""
+    """A prompt's messages in the format of the protocol."""
     head = [] if system is None else [{"role": "system", "content": system}]
     return head + [{"role": message.role, "content": message.text} for message in messages]
 
 
 def message_of(error: object) -> str:
-    """The sentence in an error, which servers wrap as deep as they like."""
+    """The message of an error, which servers nest to any depth."""
     while isinstance(error, dict):
         code = error.get("code")
         error = error.get("error") or error.get("message") or error.get("detail")

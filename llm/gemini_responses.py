@@ -17,9 +17,9 @@ _BLOCKED = {
     "IMAGE_SAFETY": "its safety filter does not allow the answer",
     "RECITATION": "the answer would recite copyrighted text",
     "LANGUAGE": "it does not support the language",
-    "BLOCKLIST": "the answer holds forbidden words",
-    "PROHIBITED_CONTENT": "the answer would hold prohibited content",
-    "SPII": "the answer would hold personal data",
+    "BLOCKLIST": "the answer contains forbidden words",
+    "PROHIBITED_CONTENT": "the answer would contain prohibited content",
+    "SPII": "the answer would contain personal data",
 }
 _FINISHED = ("STOP", "MAX_TOKENS")
 _UNSAID = ("None", "0", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED")
@@ -33,7 +33,7 @@ _CHARS_PER_TOKEN = 4
 
 
 class Answer(NamedTuple):
-    """What is of interest in a response."""
+    """The relevant parts of a response."""
 
     text: str
     tokens_in: int | None
@@ -42,14 +42,14 @@ class Answer(NamedTuple):
 
 
 class ResponseCollector:
-    """One answer: a whole response, or the chunks of a streamed one as they come.
+    """One answer: a whole response, or the chunks of a streamed one as they arrive.
 
-    Field by field: the SDKs' shortcut `.text` raises for every response that is not quite ordinary.
+    Reads each field: the SDKs' shortcut `.text` raises for every unusual response.
     """
 
     def __init__(self, model: str) -> None:
         self.tokens = 0
-        """About so many of the answer have come."""
+        """The estimated number of tokens received so far."""
         self._model = model
         self._texts: list[str] = []
         self._chars = 0
@@ -63,11 +63,11 @@ class ResponseCollector:
         return self._chars > _MAX_CHARS
 
     def add(self, response: Any) -> None:
-        """A response of one of the SDKs. Raises ProviderError if it says that there will be no answer."""
+        """Adds a response of one of the SDKs. Raises ProviderError if it says that there will be no answer."""
         feedback = response.prompt_feedback
         blocked = "None" if feedback is None else _name_of(feedback.block_reason)
         if blocked not in _UNSAID:
-            raise ProviderError(f"{self._model} does not answer this: the prompt is blocked ({blocked})")
+            raise ProviderError(f"{self._model} refused to answer: the prompt is blocked ({blocked})")
         if response.candidates:
             self._candidates = True
             self._add_candidate(response.candidates[0])
@@ -91,23 +91,23 @@ class ResponseCollector:
                 self._chars += len(part.text)
 
     def answer(self, *, streamed: bool) -> Answer:
-        """All that was collected. Raises ProviderError if that is no answer, or not all of one: a stream that was cut
-        looks like one that has ended, but for the reason to finish, which only a whole one tells."""
+        """The complete answer. Raises ProviderError if it is missing or incomplete: a stream that was cut
+        looks like one that has ended, except for the finish reason, which only a complete one has."""
         text, model = "".join(self._texts), self._model
         if not self._candidates:
             raise ProviderError(f"{model} returned no answer", retryable=True)
         if streamed and self._finish is None and not self.too_much:
-            raise ProviderError(f"the answer broke off: {model} did not finish it", retryable=True)
+            raise ProviderError(f"the answer is incomplete: {model} did not finish it", retryable=True)
         if not text.strip():
             if self._finish == "MAX_TOKENS":
-                raise ProviderError(f"{model} used up its tokens before it wrote anything; allow more with max_tokens")
+                raise ProviderError(f"{model} used up its tokens before it wrote anything; raise max_tokens")
             raise ProviderError(f"{model} returned an empty answer", retryable=True)
         complete = self._finish != "MAX_TOKENS" and not self.too_much
         return Answer(text, self._tokens_in, self._tokens_out, complete)
 
 
 def explain_status(status: int, message: str, details: list[dict[str, Any]], model: str, key: str) -> ProviderError:
-    """What a refusal means to the user. `details` are those of Google's error model."""
+    """Translates an error response for users. `details` are those of Google's error model."""
     said = plain(message, key)
     if status in (401, 403) or "API_KEY_INVALID" in str(details) or "api key not valid" in said.lower():
         return ProviderError(f"Gemini does not accept the API key: {said}")
@@ -117,10 +117,10 @@ def explain_status(status: int, message: str, details: list[dict[str, Any]], mod
         delay = _retry_delay(details)
         when = "" if delay is None or lasting else f", retry in {delay:.0f} s"
         return ProviderError(
-            f"Gemini's quota is used up {span}({said}){when}", retryable=not lasting, retry_after_s=delay
+            f"Gemini's quota is exhausted {span}({said}){when}", retryable=not lasting, retry_after_s=delay
         )
     if status == 404:
-        return ProviderError(f"Gemini knows no model {model}: {said}")
+        return ProviderError(f"Gemini does not know the model {model}: {said}")
     if status >= 500 or status == 408:
         return ProviderError(f"Gemini is overloaded or failing (HTTP {status}): {said}", retryable=True)
     return ProviderError(f"Gemini refused the request (HTTP {status}): {said}")
@@ -137,7 +137,7 @@ def _retry_delay(details: list[dict[str, Any]]) -> float | None:
 
 
 def _name_of(value: Any) -> str:
-    """Of an enumeration's member; a value that the SDK does not know yet comes as a bare number, or as whatever the
-    server wrote, which is repeated only if it can be a name."""
+    """The name of an enumeration's member; a value unknown to the SDK comes as a bare number, or as whatever the
+    server wrote, which is used only if it is a valid name."""
     name = str(getattr(value, "name", value))
-    return name if _NAME.fullmatch(name) else "for a reason without a name"
+    return name if _NAME.fullmatch(name) else "for an unknown reason"

@@ -1,4 +1,4 @@
-"""The one interface to an LLM: a prompt goes in, a reply or a reason comes out."""
+"""The common interface to LLMs: a prompt goes in, a reply or a reason for failure comes out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 _SEEDS = 2**32 - 1
 _SEEDS_APART = 100_003
-"""So that asking again does not give one node the answer that another one gave before."""
+"""The distance between seeds of rounds, so that a retry does not repeat another node's earlier answer."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -22,17 +22,17 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class RankingBallot(msgspec.Struct, frozen=True):
-    """Answers to be ranked. The reply names all of them by their letters, best first, like this: B > A > C."""
+    """Answers to be ranked. The reply lists their letters, best first, like this: B > A > C."""
 
     question: str
     answers: list[str]
-    """Called A, B, C and so on."""
+    """Labelled A, B, C and so on."""
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """What an LLM is asked. `messages` alternate, user first and last; the last one is the question.
+    """A request to an LLM. `messages` alternate, user first and last; the last one is the question.
 
-    None leaves a choice to the provider. Not every provider knows a `seed`. `round`: how often this has been asked
+    None leaves the choice to the provider. Not every provider supports a `seed`. `round`: how often this has been asked
     again; another round has another seed.
     """
 
@@ -43,7 +43,7 @@ class Prompt(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     round: int = 0
     ballot: RankingBallot | None = None
-    """What `messages` ask for, if they ask for a ranking: for providers that know a better way than those words."""
+    """The ballot in `messages`, if they ask for a ranking: for providers with a better method than a text prompt."""
 
     def seed_or(self, own: int | None) -> int | None:
         """The seed for this round; `own` is that of a provider that has one."""
@@ -97,14 +97,14 @@ class Provider(Protocol):
 
     @property
     def model(self) -> str:
-        """Of the LLM, for users."""
+        """The model's name, for users."""
 
     @property
     def parallel(self) -> int:
-        """How many prompts at once make sense."""
+        """The useful number of concurrent prompts."""
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
-        """Raises ProviderError, and nothing else. Cancelling it gives up at once."""
+        """Raises only ProviderError. Can be cancelled at any time."""
 
     async def close(self) -> None:
         """Closes connections; nothing may be asked any more."""
@@ -112,7 +112,7 @@ class Provider(Protocol):
 
 @asynccontextmanager
 async def within(seconds: float, who: str) -> AsyncIterator[None]:
-    """Bounds the body's time; raises ProviderError in the name of `who` when it runs out."""
+    """Limits the body's time; raises ProviderError naming `who` when it runs out."""
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -17,9 +17,9 @@ _EXCERPT = 1500
 
 _TASK = "Rank these answers to the question below from best to worst."
 _READ = 4000
-"""Characters at the end of a reply in which a ranking is looked for."""
+"""Characters at the end of a reply that are searched for a ranking."""
 _FILLING = ("answer", "then", "and")
-"""Words that are allowed between the letters."""
+"""Words that may occur between the letters."""
 
 
 def ranking_ballot(
@@ -27,7 +27,7 @@ def ranking_ballot(
 ) -> tuple[list[int], RankingBallot]:
     """The nodes, and their answers in the same order.
 
-    The order is another one for each voter, conversation and turn, so that being named first favours nobody.
+    The order differs for each voter, conversation and turn, so that no position is favoured.
     """
     turn = conversation.turns[number - 1]
 

@@ -1,4 +1,4 @@
-"""No more than so many requests within any minute."""
+"""A rate limit: at most so many requests within any minute."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MINUTE_S = 60.0
 
 
 class RateLimiter:
-    """`per_minute` None: no bound. First come, first served."""
+    """`per_minute` None: no limit. First come, first served."""
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute

@@ -26,7 +26,7 @@ class Registration(NamedTuple):
     key_variables: tuple[str, ...]
     """The environment variables that may hold its API key."""
     context_tokens: int | None
-    """Of prompt and answer together; None if there is no bound."""
+    """Tokens of prompt and answer together; None if there is no limit."""
     answer_tokens: int
     """Kept for the answer; in any case at most half of the context."""
     trims_history: bool

@@ -24,7 +24,7 @@ from llm.workers import Workers
 MAX_ANSWER_BYTES = 65_536
 MAX_TRIES = 3
 FIRST_PAUSE_S = 0.5
-"""Before the second try; doubled before the third. The actual pause is between half of it and all of it."""
+"""The pause before the second try; doubled before the third. The actual pause is 50 to 100 % of it."""
 
 _KINDS: tuple[RequestKind, ...] = ("candidate", "answer", "ranking")
 
@@ -92,7 +92,7 @@ class RequestScheduler:
 
     @property
     def model(self) -> str:
-        """The provider's; before there is one, as configured, or empty."""
+        """The provider's model; before the provider exists, as configured, or empty."""
         return self._settings.model or "" if self._provider is None else self._provider.model
 
     @property
@@ -152,22 +152,22 @@ class RequestScheduler:
             outcome = await self._metered(request)
         except ProviderError as error:
             outcome = error
-        except Exception as error:  # noqa: BLE001 - a bug here is a failed answer too: else its question stays open for ever
+        except Exception as error:  # noqa: BLE001 - a bug here is a failed answer too: else its question stays open forever
             _log.exception("the request %s failed", request.key)
             outcome = ProviderError(f"this node could not ask its LLM: {type(error).__name__}")
         if isinstance(outcome, ProviderError):
             self._metering.failures += 1
             outcome.reason = valid(outcome.reason)
             if check_text(outcome.reason) is not None:
-                outcome.reason = "the LLM failed without saying why"
+                outcome.reason = "the LLM failed without a reason"
         if self._tasks.get(request.key) is not asyncio.current_task():
             return
         del self._tasks[request.key]
         self._run_waiting()
         try:
             self._done(request, outcome)
-        except Exception:  # noqa: BLE001 - the caller's fault must not vanish in a task that nobody awaits
-            _log.exception("the outcome of %s was not taken", request.key)
+        except Exception:  # noqa: BLE001 - a bug of the caller must not vanish in a task that nothing awaits
+            _log.exception("the outcome of %s was not handled", request.key)
 
     async def _metered(self, request: Request) -> Reply:
         metering = self._metering
@@ -198,7 +198,7 @@ class RequestScheduler:
                     self._provider = await self._workers.run(self._build)
                 except ProviderError:
                     raise
-                except Exception as error:  # an SDK may raise anything on import: a failed answer, not a dead node
+                except Exception as error:  # an SDK may raise anything on import: this fails the answer, not the node
                     _log.warning("the LLM provider cannot start", exc_info=True)
                     said = plain(f"{type(error).__name__}: {error}", self._settings.api_key)
                     raise ProviderError(f"the LLM provider cannot start: {said}") from error
@@ -206,7 +206,7 @@ class RequestScheduler:
             return self._provider
 
     async def _ask(self, provider: Provider, request: Request) -> Reply:
-        """Tries up to MAX_TRIES times, `timeout_s` in all."""
+        """Tries up to MAX_TRIES times, within `timeout_s` in total."""
         settings = self._settings
         prompt, seen, before = self._prompt(request)
         deadline = time.monotonic() + settings.timeout_s
@@ -230,7 +230,7 @@ class RequestScheduler:
                 await self._rate.acquire()
 
     def _prompt(self, request: Request) -> tuple[Prompt, int, int]:
-        """With how many of how many earlier turns."""
+        """The messages, with how many earlier turns fitted and how many there were."""
         settings = self._settings
         if request.kind == "ranking":
             tokens = min(settings.max_tokens or ranking.MAX_TOKENS, ranking.MAX_TOKENS)
@@ -247,9 +247,9 @@ class RequestScheduler:
             return await provider.ask(prompt, None if report is None else lambda pieces: report(request, pieces))
         except ProviderError:
             raise
-        except Exception as error:  # a provider's bug is a failed answer, not the end of the node
-            _log.exception("the provider %s broke", provider.name)
-            raise ProviderError(f"the provider {provider.name} broke: {type(error).__name__}") from error
+        except Exception as error:  # a provider's bug fails the answer, not the node
+            _log.exception("the provider %s crashed", provider.name)
+            raise ProviderError(f"the provider {provider.name} crashed: {type(error).__name__}") from error
 
     def _pause(self, error: ProviderError, tries: int) -> float:
         pause = FIRST_PAUSE_S * 2.0 ** (tries - 1) * self._random.uniform(0.5, 1)
@@ -257,8 +257,8 @@ class RequestScheduler:
 
 
 def validated(reply: Reply, *, whole: bool = False) -> Reply:
-    """The reply with its text as it may be proposed: stripped, valid Unicode, not blank, within MAX_ANSWER_BYTES; if
-    it must be `whole`, without a sentence that was cut off.
+    """The reply with its text ready to be proposed: stripped, valid Unicode, not blank, within MAX_ANSWER_BYTES; if
+    it must be `whole`, without an incomplete last sentence.
 
     Raises ProviderError if it cannot be.
     """
@@ -266,10 +266,10 @@ def validated(reply: Reply, *, whole: bool = False) -> Reply:
     if whole and not reply.complete:
         text = up_to_sentence_end(text)
         if not is_whole(text):
-            raise ProviderError("the answer was cut off before its first sentence ended; allow more with max_tokens")
+            raise ProviderError("the answer was cut off within its first sentence; raise max_tokens")
     size = len(text.encode())
     if size > MAX_ANSWER_BYTES:
-        raise ProviderError(f"the answer is too long: {size} bytes, at most {MAX_ANSWER_BYTES} are possible")
+        raise ProviderError(f"the answer is too long: {size} bytes, at most {MAX_ANSWER_BYTES} are allowed")
     if check_text(text) is not None:
         raise ProviderError("the LLM gave an empty answer", retryable=True)
     return msgspec.structs.replace(reply, text=text)

@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True):
     build: PromptBuilder
     """Makes the messages when the LLM is free to take them: thousands of requests may be waiting."""
     round: int = 0
-    """How often it has been asked again; of a ranking, the number of the poll. Goes up only."""
+    """How often it has been asked again; for a ranking, the number of the poll. Only increases."""
     ranked: list[int] = []
     ballot: RankingBallot | None = None
 
@@ -58,7 +58,7 @@ def pending_in(conversation: Conversation, node: int, view: View) -> Request | N
     """What `node` has to ask for this conversation: a candidate for an open query, then a ranking if the nodes are to
     choose; or the answer to an open ask, if it is the responder.
 
-    A response that says why there is no answer counts too: it is not asked again and again.
+    A response that says why there is no answer completes the request too: it is not retried automatically.
     """
     number = conversation.open_turn
     if number is None:
@@ -77,9 +77,9 @@ def pending_in(conversation: Conversation, node: int, view: View) -> Request | N
 
 def responder(turn: Turn, node: int, view: View) -> int | None:
     """Who is to answer an open ask, as `node` sees it: the leader; once its LLM has failed, the first of the other live
-    nodes whose LLM has not. None if there is no leader, or nobody left.
+    nodes whose LLM has not. None if there is no leader, or no such node.
 
-    Where nodes see this differently, two may ask; the answer that is decided first stands.
+    If nodes disagree on this, two may ask; the answer that is decided first counts.
     """
     if view.leader is None:
         return None
@@ -88,7 +88,7 @@ def responder(turn: Turn, node: int, view: View) -> int | None:
 
 
 def chat(conversation: Conversation, number: int) -> list[Message]:
-    """The question of turn `number` after every earlier turn that got an answer; those without one are left out."""
+    """The question of turn `number`, preceded by every earlier turn with an answer; those without one are left out."""
     messages: list[Message] = []
     for turn in conversation.turns[: number - 1]:
         answer = turn.answer

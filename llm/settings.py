@@ -39,7 +39,7 @@ def choose(settings: LlmSettings, environ: Mapping[str, str] = os.environ) -> Ch
 def build(settings: LlmSettings, node: int, data_dir: Path) -> Provider:
     """The provider for a node. Raises ProviderError if something that it needs is missing.
 
-    Imports what the provider needs, so better not called in an event loop's thread.
+    Imports what the provider needs, so it should not be called in an event loop's thread.
     """
     return registry.find(choose(settings).provider).build(settings, node, data_dir)
 
@@ -47,10 +47,10 @@ def build(settings: LlmSettings, node: int, data_dir: Path) -> Provider:
 def find_key(settings: LlmSettings, variables: tuple[str, ...], environ: Mapping[str, str] = os.environ) -> str | None:
     """The configured API key, else that of the first of these environment variables that holds one.
 
-    Raises ProviderError for what cannot be a key, such as one pasted with a typographic dash.
+    Raises ProviderError for an impossible key, such as one pasted with a typographic dash.
     """
     candidates = (settings.api_key, *(environ.get(name) for name in variables))
     key = next((candidate.strip() for candidate in candidates if candidate and candidate.strip()), None)
     if key is not None and not (key.isascii() and key.isprintable()):
-        raise ProviderError("the API key contains characters that no key has")
+        raise ProviderError("the API key contains invalid characters")
     return key

@@ -1,4 +1,4 @@
-"""What would delay a node's first request is done early, when nobody waits for it."""
+"""Does slow one-time work early, while nothing waits for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llm import registry
 from llm.settings import choose
 
 AFTER_S = 1.0
-"""The start is over by then."""
+"""Delay in seconds, so that the node's start is over."""
 
 
 async def warm_up(settings: LlmSettings) -> None:

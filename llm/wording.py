@@ -1,4 +1,4 @@
-"""Text from elsewhere, made fit for an answer or for an error that users read."""
+"""Cleans up external text for an answer or for an error that users read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _REASON_CHARS = 300
 _KEY_SHAPED = re.compile(r"AIza[\w-]{20,}|\bsk-[\w-]{8,}|(?<=[?&]key=)[^&\s]+|(?<=Bearer )\S+")
 
 _SENTENCE_END = re.compile(r"""[^\s\d][.!?\u2026]["')\]*\u201d\u2019]*(?=\s|$)""")
-"""A digit before the full stop would rather be the number of a list's item."""
+"""Not after a digit: that would be the number of a list item."""
 
 
 def plain(text: str, *secrets: str | None) -> str:
-    """Somebody else's error text for a reason: one line, bounded, without `secrets` or anything that looks like one."""
+    """An external error text as a reason: one line, bounded, without `secrets` or anything that looks like one."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
@@ -22,16 +22,16 @@ def plain(text: str, *secrets: str | None) -> str:
 
 
 def valid(text: str) -> str:
-    """Without half characters and surrounding white space."""
+    """Without lone surrogates and surrounding white space."""
     return text.encode(errors="replace").decode().strip()
 
 
 def is_whole(text: str) -> bool:
-    """Whether a text ends where a sentence does."""
+    """Whether a text ends at the end of a sentence."""
     return any(match.end() == len(text) for match in _SENTENCE_END.finditer(text))
 
 
 def up_to_sentence_end(text: str) -> str:
-    """An answer that was cut off, without the sentence that it was cut off in; whole if it has no end of a sentence."""
+    """A truncated answer without its incomplete last sentence; unchanged if it has no end of a sentence."""
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
     return text[: ends[-1]] if ends else text

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 class Workers:
     """Runs blocking calls in daemon threads, so that neither a cancelled caller nor the end of the process waits for
-    one that hangs (an executor's threads are joined at exit). At most `limit` calls run or hang at once."""
+    one that hangs (an executor joins its threads at exit). At most `limit` calls run or hang at a time."""
 
     def __init__(self, name: str, limit: int = 8) -> None:
         self._name = name
@@ -23,12 +23,12 @@ class Workers:
         self._busy = 0
 
     async def run(self, call: Callable[[], T]) -> T:
-        """The call's result or exception. When cancelled, the call goes on unobserved.
+        """The call's result or exception. When cancelled, the call continues unobserved.
 
-        Raises ProviderError if too many earlier calls have not come back.
+        Raises ProviderError if too many earlier calls have not returned.
         """
         if self._busy >= self._limit:
-            raise ProviderError(f"{self._limit} earlier requests to {self._name} still hang", retryable=True)
+            raise ProviderError(f"{self._limit} earlier requests to {self._name} are still hanging", retryable=True)
         self._busy += 1
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -38,9 +38,9 @@ class Workers:
             failure: BaseException | None = None
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where `run` is awaited
+            except BaseException as error:  # noqa: BLE001 - it is re-raised where `run` is awaited
                 failure = error
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: nothing waits any more
                 loop.call_soon_threadsafe(finish, result, failure)
 
         def finish(result: T | None, failure: BaseException | None) -> None:

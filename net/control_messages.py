@@ -1,4 +1,4 @@
-"""What the orchestrator and one node say to each other: tagged records, MessagePack in frames of kind CONTROL.
+"""Messages between the orchestrator and one node: tagged records, MessagePack in frames of kind CONTROL.
 
     orchestrator -> node   Challenge, then Welcome or Refused; later Crash, PeerUp, PeerDown, Refused
     node -> orchestrator   Hello; later Report
@@ -14,10 +14,10 @@ import msgspec
 from net.frames import CONTROL, FrameError, encode_frame
 
 VERSION = 1
-"""Of frames and of these records; both sides must have the same."""
+"""The version of frames and of these records; both sides must have the same."""
 
 HANDSHAKE_S = 5.0
-"""A handshake that takes longer is given up, by either side."""
+"""A handshake that takes longer is aborted, by either side."""
 
 NODE_MIN, NODE_MAX = 1, 65535
 NONCE_SIZE = 32
@@ -31,7 +31,7 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Refusal(StrEnum):
-    """Why a connection is not wanted."""
+    """Why a connection is refused."""
 
     VERSION = "version"
     CLUSTER = "cluster"
@@ -39,9 +39,9 @@ class Refusal(StrEnum):
     UNKNOWN = "unknown"
     """No node of this number in the orchestrator's config."""
     DUPLICATE = "duplicate"
-    """A process with this number is connected."""
+    """Another process with this number is connected."""
     PROTOCOL = "protocol"
-    """Bytes that make no sense here."""
+    """Invalid bytes."""
 
 
 class Challenge(msgspec.Struct, frozen=True, tag=True):
@@ -66,7 +66,7 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, tag=True):
-    """The node is in. `proof` answers the node's nonce; `peers` are the nodes connected and within reach now."""
+    """The node is accepted. `proof` answers the node's nonce; `peers` are the nodes connected and reachable now."""
 
     proof: Proof
     peers: list[NodeId]
@@ -80,7 +80,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 
 class Crash(msgspec.Struct, frozen=True, tag=True):
-    """Die at once, with nothing flushed."""
+    """Die at once, without flushing anything."""
 
 
 class PeerUp(msgspec.Struct, frozen=True, tag=True):
@@ -96,7 +96,7 @@ class PeerDown(msgspec.Struct, frozen=True, tag=True):
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
-    """What a node says of itself to the operator; never used for a decision."""
+    """A node's status for the operator; never used for a decision."""
 
     role: ShortText
     leader: NodeId | None
@@ -122,12 +122,12 @@ def control_frame(src: int, dst: int, message: FromOrchestrator | FromNode) -> b
 
 
 def from_orchestrator(payload: bytes | memoryview) -> FromOrchestrator:
-    """Raises FrameError for anything else than what an orchestrator says."""
+    """Raises FrameError for anything but an orchestrator's message."""
     return _decode(_from_orchestrator, payload)
 
 
 def from_node(payload: bytes | memoryview) -> FromNode:
-    """Raises FrameError for anything else than what a node says to its orchestrator."""
+    """Raises FrameError for anything but a node's message to its orchestrator."""
     return _decode(_from_node, payload)
 
 
@@ -135,4 +135,4 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], payload: bytes | memoryview) -
     try:
         return decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FrameError(f"a control message that makes no sense: {error}") from error
+        raise FrameError(f"an invalid control message: {error}") from error

@@ -2,7 +2,7 @@
 
     u32 length of all that follows | u8 kind | u16 src | u16 dst | payload        (network byte order)
 
-The header is all that the relay needs to route a frame; what a node says to another node stays opaque.
+The header is all that the relay needs to route a frame; messages between nodes stay opaque.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ MAX_HANDSHAKE_FRAME = 4 * 1024
 MAX_PAYLOAD = MAX_FRAME - (HEADER_SIZE - LENGTH_SIZE)
 
 _BUFFER = 256 * 1024
-"""Bytes read at once: at 200 bytes a frame, some 1,200 frames for one system call."""
+"""Bytes read at once: at 200 bytes per frame, about 1,200 frames per system call."""
 _HANDSHAKE_BUFFER = 2 * MAX_HANDSHAKE_FRAME
 
 
 class FrameError(ValueError):
-    """The stream is not what it should be; nothing after this point can be understood."""
+    """The stream is invalid; nothing after this point can be parsed."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One whole frame; `raw` includes its header, so that it can be passed on as it came."""
+    """One whole frame; `raw` includes its header, so that it can be forwarded unchanged."""
 
     kind: int
     src: int
@@ -60,7 +60,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 def encode_frame(kind: int, src: int, dst: int, payload: bytes | bytearray | memoryview) -> bytes:
     """The bytes of one frame. Raises FrameError if the payload is too large to be accepted anywhere."""
     if len(payload) > MAX_PAYLOAD:
-        raise FrameError(f"a message of {len(payload)} bytes does not fit into a frame: at most {MAX_PAYLOAD}")
+        raise FrameError(f"a message of {len(payload)} bytes does not fit in a frame: at most {MAX_PAYLOAD}")
     return HEADER.pack(HEADER_SIZE - LENGTH_SIZE + len(payload), kind, src, dst) + payload
 
 
@@ -70,10 +70,10 @@ def is_urgent(raw: bytes) -> bool:
 
 
 class FrameParser:
-    """Cuts a stream into frames, reading into its own buffer.
+    """Splits a stream into frames, reading into its own buffer.
 
     Made for `asyncio.BufferedProtocol`: `buffer()` says where the next bytes belong, `received(n)` yields the frames
-    that are complete since then. One frame costs one copy (out of the buffer, which is used again).
+    that are complete since then. One frame costs one copy (out of the buffer, which is reused).
     Starts with the limits of a handshake; `trust()` lifts them, also in the middle of iterating `received`.
     """
 
@@ -82,14 +82,14 @@ class FrameParser:
         self._size = _HANDSHAKE_BUFFER
         self._buffer = memoryview(bytearray(self._size))
         self._start = 0
-        """Where the first byte that is not yet part of a yielded frame lies."""
+        """The index of the first byte that is not yet part of a yielded frame."""
         self._end = 0
-        """Behind the last byte received."""
+        """The index after the last byte received."""
         self._needed = HEADER_SIZE
-        """Bytes that the frame at `_start` has in all, as far as known."""
+        """The total size of the frame at `_start`, as far as known."""
 
     def trust(self) -> None:
-        """The other side has proved who it is: full-size frames, and a buffer for many frames at once."""
+        """The other side is authenticated: full-size frames, and a buffer for many frames at once."""
         self._limit = MAX_FRAME
         self._size = _BUFFER
 
@@ -97,7 +97,7 @@ class FrameParser:
         """Where to write the next bytes; never empty. Valid until the next call of `buffer` or `received`."""
         pending = self._end - self._start
         size = max(self._size, self._needed)
-        # A buffer that grew for one large frame is given back as soon as that frame is gone.
+        # A buffer that grew for one large frame is freed as soon as that frame is consumed.
         if len(self._buffer) < size or (len(self._buffer) > size and pending <= size):
             larger = memoryview(bytearray(size))
             larger[:pending] = self._buffer[self._start : self._end]
@@ -129,7 +129,7 @@ class FrameParser:
         self._needed = HEADER_SIZE
 
     def feed(self, data: bytes) -> list[Frame]:
-        """For callers that hold the bytes already. Raises FrameError, and then yields none of the frames in `data`."""
+        """For callers that already hold the bytes. Raises FrameError, and then yields none of the frames in `data`."""
         frames: list[Frame] = []
         rest = memoryview(data)
         while rest:

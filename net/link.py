@@ -1,4 +1,4 @@
-"""A node's connection to the orchestrator: comes back by itself for as long as the node lives."""
+"""A node's connection to the orchestrator: reconnects automatically as long as the node runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from net.link_connection import Credentials, LinkConnection
 
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
 DUPLICATE_GRACE_S = 2.0
-"""For so long "that node is running already" may only mean that its predecessor's death has not been noticed yet."""
+"""For this long, "that node is already running" may only mean that its predecessor's death is not noticed yet."""
 
 CONNECT_S = 5.0
 
@@ -24,16 +24,16 @@ class LinkEvents(Protocol):
     """What a link reports to its node, always in the event loop's thread."""
 
     def on_message(self, src: int, payload: memoryview) -> None:
-        """From node `src`. The bytes stay as they are for as long as somebody holds the view."""
+        """From node `src`. The bytes stay unchanged as long as the view is referenced."""
 
     def on_hint(self, src: int, payload: memoryview) -> None:
         """The same, for what node `src` sent with `send_hint`."""
 
     def on_up(self) -> None:
-        """Connected, and both sides have proved who they are; `send` works."""
+        """Connected and mutually authenticated; `send` works."""
 
     def on_down(self, reason: str) -> None:
-        """The connection is gone; it is being made again."""
+        """The connection is lost; the link is reconnecting."""
 
     def on_peer_up(self, node: int) -> None:
         """That node is connected, as far as the orchestrator knows. Called for every such node after `on_up` too."""
@@ -42,12 +42,12 @@ class LinkEvents(Protocol):
         """That node's connection has closed, as far as the orchestrator knows."""
 
     def on_refused(self, reason: str) -> None:
-        """Trying again will hardly help (wrong secret, unknown node, number taken, ...); the link goes on trying once
+        """A retry is unlikely to help (wrong secret, unknown node, number taken, ...); the link still retries once
         a second all the same, and reports each reason once until it is up again."""
 
 
 class LinkTraffic:
-    """Frames and bytes between nodes, over all connections of one link."""
+    """Counts frames and bytes between nodes, over all connections of one link."""
 
     __slots__ = ("bytes_in", "bytes_out", "dropped", "frames_in", "frames_out")
 
@@ -57,11 +57,11 @@ class LinkTraffic:
         self.frames_out = 0
         self.bytes_out = 0
         self.dropped = 0
-        """Not sent: not connected, or too much was waiting already."""
+        """Not sent: not connected, or the queue was full."""
 
 
 def die() -> None:
-    """A crash as from outside: nothing is flushed, closed or answered."""
+    """Crashes the process as if killed: nothing is flushed, closed or answered."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -82,18 +82,18 @@ class NodeLink:
         random: Random | None = None,
         crash: Callable[[], None] = die,
     ) -> None:
-        """`incarnation` tells this run of the node from its earlier ones; `crash` is what `failNode` does to it."""
+        """`incarnation` distinguishes this run of the node from earlier ones; `crash` carries out `failNode`."""
         self.node = node
         self.traffic = LinkTraffic()
         self.problem: str | None = None
-        """Why there is no connection now, for people; None while there is one."""
+        """Why there is no connection, for people; None while connected."""
         self._host, self._port = host, port
         self._credentials = Credentials(cluster, node, secret, os.getpid(), incarnation)
         self._events = events
         self._random = random if random is not None else Random()
         self._crash = crash
         self._connection: LinkConnection | None = None
-        """Only while it is up."""
+        """Set only while it is up."""
         self._report: bytes | None = None
         self._task: asyncio.Task[None] | None = None
         self._refusals: set[str] = set()
@@ -104,13 +104,13 @@ class NodeLink:
         return self._connection is not None
 
     def start(self) -> None:
-        """Connects, now and whenever the connection is lost, until `close`."""
+        """Connects, and reconnects whenever the connection is lost, until `close`."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
             self._task.add_done_callback(self._ended)
 
     async def close(self) -> None:
-        """Sends what is queued as far as that goes without waiting, and hangs up. No `on_down` follows."""
+        """Sends what can be sent without waiting, and closes the connection. No `on_down` follows."""
         self.flush()
         task, self._task = self._task, None
         connection, self._connection = self._connection, None
@@ -124,7 +124,7 @@ class NodeLink:
         """To node `dst`; dropped and counted if not connected or too much is waiting. What is urgent overtakes the rest
         wherever it waits.
 
-        Leaves with the next turn of the event loop, or with `flush`. Raises FrameError beyond MAX_PAYLOAD bytes.
+        Sent in the next turn of the event loop, or by `flush`. Raises FrameError beyond MAX_PAYLOAD bytes.
         """
         self._send(URGENT if urgent else NODE, dst, payload)
 
@@ -133,17 +133,17 @@ class NodeLink:
         self._send(HINT, dst, payload)
 
     def send_report(self, report: Report) -> None:
-        """For the operator's `status`. The newest one is sent again after a reconnect."""
+        """Sends a report for the operator's `status`. The newest one is resent after a reconnect."""
         self._report = control_frame(self.node, ORCHESTRATOR, report)
         if self._connection is not None:
             self._connection.queue.push(self._report, urgent=True)
 
     def flush(self) -> None:
-        """Sends now what `send` has gathered: one system call for all of it."""
+        """Sends the queued frames now, in one system call."""
         if self._connection is not None:
             self._connection.queue.flush()
 
-    # The connection calls the following.
+    # Called by the connection.
 
     def connected(self, connection: LinkConnection, peers: list[int]) -> None:
         self._connection = connection
@@ -194,12 +194,12 @@ class NodeLink:
         self.traffic.bytes_out += len(payload)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Nobody awaits the task; if it ever fails (a callback raised), that must not stay silent."""
+        """Nothing awaits the task; if it fails (a callback raised), that must not stay silent."""
         if not task.cancelled() and (error := task.exception()) is not None:
             task.get_loop().call_exception_handler({"message": "the link's task failed", "exception": error})
 
     async def _run(self) -> None:
-        """One connection after the other."""
+        """Runs one connection after another."""
         backoff = BACKOFF_MIN_S
         while True:
             connection = await self._attempt()
@@ -209,7 +209,7 @@ class NodeLink:
                     backoff = BACKOFF_MIN_S
                 if connection.refusal is not None:
                     backoff = max(backoff, self._refused(connection.refusal, connection.reason))
-            # Half of it at random: five nodes that lost one orchestrator do not come back in step.
+            # Half of it at random, so that nodes that lost their orchestrator do not reconnect in lockstep.
             await asyncio.sleep(backoff * self._random.uniform(0.5, 1.0))
             backoff = min(backoff * 2, BACKOFF_MAX_S)
 
@@ -224,7 +224,7 @@ class NodeLink:
         return connection
 
     def _refused(self, code: Refusal, reason: str) -> float:
-        """Reports it unless it may pass by itself; returns the seconds to wait at least."""
+        """Reports it unless it may be temporary; returns the minimum seconds to wait."""
         now = asyncio.get_running_loop().time()
         if code is Refusal.DUPLICATE:
             if self._duplicate_since is None:

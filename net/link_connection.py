@@ -27,11 +27,11 @@ from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
 MAX_QUEUED = 16 * 1024 * 1024
-"""Bytes that wait to be sent; what comes on top is dropped."""
+"""Bytes that wait to be sent; further ones are dropped."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """Who the node is."""
+    """The node's identity."""
 
     cluster: str
     node: int
@@ -41,7 +41,7 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class Owner(Protocol):
-    """What a connection needs of its link."""
+    """What a connection needs from its link."""
 
     def connected(self, connection: LinkConnection, peers: list[int]) -> None: ...
     def lost(self, connection: LinkConnection) -> None: ...
@@ -75,10 +75,10 @@ class LinkConnection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.close()
 
-    # asyncio calls the following.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit from asyncio's
         self._transport = transport
         self.queue.attach(transport)
         keep_alive(transport)
@@ -97,7 +97,7 @@ class LinkConnection(asyncio.BufferedProtocol):
                 elif self.was_up:
                     self._owner.hint(frame.src, frame.payload)
                 else:
-                    raise FrameError("a message before its welcome")
+                    raise FrameError("a message before the Welcome")
                 if self._over():
                     return
         except FrameError as error:
@@ -127,7 +127,7 @@ class LinkConnection(asyncio.BufferedProtocol):
         elif isinstance(message, Welcome) and self._challenge is not None and not self.was_up:
             self._enter(self._challenge, message)
         elif isinstance(message, Challenge | Welcome) or not self.was_up:
-            # Above all: nobody who has not proved to know the secret makes a node crash.
+            # In particular, only a peer that has proved to know the secret can make a node crash.
             raise FrameError(f"a {type(message).__name__} at the wrong time")
         elif isinstance(message, Crash):
             self._owner.crash()

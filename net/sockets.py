@@ -1,4 +1,4 @@
-"""What both ends of a connection set on their sockets."""
+"""Socket options for both ends of a connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def keep_alive(transport: asyncio.BaseTransport) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, an address or the name "localhost", can only be reached from this machine."""
+    """Whether `host`, an address or the name "localhost", is only reachable from this machine."""
     if host == "localhost":
         return True
     try:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class CommandError(Exception):
-    """A command could not be carried out, or not to its end; a sentence for the operator."""
+    """A command failed, or did not complete; a sentence for the operator."""

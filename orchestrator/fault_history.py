@@ -17,7 +17,7 @@ KEPT = 1000
 
 
 class FaultHistory:
-    """The last faults that were set and taken back, each with its time."""
+    """The last faults that were set and removed, each with its time."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The operator's faults of links: cut, slow, lossy; for good or for a while."""
+"""The operator's link faults: cut, slow, lossy; permanent or temporary."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ForSeconds: TypeAlias = float | UnsetType
 
 
 class LinkFaults:
-    """Carries out commands that have passed NodeNumbers.check, with numbers in the place of `leader`."""
+    """Carries out commands that have passed NodeNumbers.check, with numbers instead of `leader`."""
 
     def __init__(self, numbers: NodeNumbers, faults: Faults, timers: Timers) -> None:
         self._numbers = numbers
@@ -76,12 +76,12 @@ class LinkFaults:
         others = [other for other in self._numbers.all if other != node]
         links = [*((node, other) for other in others), *((other, node) for other in others)]
         self._cut(links, self._begin(command, command.for_s))
-        text = _for_a_while(f"node {node} hears nobody, and nobody hears it", command.for_s)
+        text = _for_a_while(f"node {node} is cut off from all other nodes", command.for_s)
         return IsolateResult(node=node, links=self._faults.cut, for_s=command.for_s, text=text)
 
     async def partition(self, command: PartitionCommand) -> PartitionResult:
         self._faults.set(Cut, partition(command.groups), self._begin(command, command.for_s))
-        text = _for_a_while("the groups hear each other no more; inside them all links work", command.for_s)
+        text = _for_a_while("the groups cannot reach each other; all links within a group work", command.for_s)
         return PartitionResult(groups=command.groups, links=self._faults.cut, for_s=command.for_s, text=text)
 
     async def heal(self, command: HealCommand) -> LinksResult:
@@ -95,14 +95,14 @@ class LinkFaults:
         on = self._disturb(command, Delay(float(command.delay_ms), float(command.jitter_ms)))
         more = f" to {command.delay_ms + command.jitter_ms:g}" if command.jitter_ms else ""
         where = f" on {_link_words(on)}" if on else ""
-        text = _for_a_while(f"every message{where} is {command.delay_ms:g}{more} ms late", command.for_s)
+        text = _for_a_while(f"every message{where} is delayed by {command.delay_ms:g}{more} ms", command.for_s)
         return DelayResult(
             delay_ms=command.delay_ms, jitter_ms=command.jitter_ms, on=on, for_s=command.for_s, text=text
         )
 
     async def loss(self, command: LossCommand) -> LossResult:
         on = self._disturb(command, Loss(command.percent))
-        text = _rate_text(command, command.percent, on, "get lost")
+        text = _rate_text(command, command.percent, on, "are lost")
         return LossResult(loss_percent=command.percent, on=on, for_s=command.for_s, text=text)
 
     async def duplicate(self, command: DuplicateCommand | DupCommand) -> DuplicateResult:
@@ -112,7 +112,7 @@ class LinkFaults:
 
     async def reorder(self, command: ReorderCommand) -> ReorderResult:
         on = self._disturb(command, Reorder(command.percent))
-        text = _rate_text(command, command.percent, on, "may be overtaken")
+        text = _rate_text(command, command.percent, on, "may arrive out of order")
         return ReorderResult(reorder_percent=command.percent, on=on, for_s=command.for_s, text=text)
 
     async def bandwidth(self, command: BandwidthCommand) -> BandwidthResult:
@@ -124,7 +124,7 @@ class LinkFaults:
     async def seed(self, command: SeedCommand) -> SeedResult:
         self.last_seed = command.seed
         self._faults.seed(command.seed)
-        text = f"what is random about loss, delay and the rest begins anew from {command.seed}"
+        text = f"random faults restart from seed {command.seed}"
         return SeedResult(seed=command.seed, text=text)
 
     def _cut(self, links: Iterable[Link], token: int | None) -> None:
@@ -138,7 +138,7 @@ class LinkFaults:
         return on
 
     def _begin(self, command: FaultCommand[Any], seconds: ForSeconds) -> int | None:
-        """The token of a fault for a while, whose time begins now; None for a lasting one."""
+        """The token of a temporary fault, whose time starts now; None for a permanent one."""
         if seconds is UNSET:
             return None
         token = self._timers.token()

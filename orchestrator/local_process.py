@@ -1,4 +1,4 @@
-"""A node's process on this machine, as the orchestrator needs it: pause it, make sure that it is dead."""
+"""A node's process on this machine, for the orchestrator: pause it, make sure that it is dead."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LocalProcess:
             return
 
     async def gone(self, timeout_s: float) -> bool:
-        """False if it still exists. What it held (locks, sockets) is free then."""
+        """False if it still exists. Otherwise its resources (locks, sockets) have been released."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         loop.add_reader(self._handle, ended.set)
@@ -60,7 +60,7 @@ class LocalProcess:
 
 
 def _runs(process_id: int, node: int) -> bool:
-    """Whether the process is `node.py NODE`, whatever else stands on its command line."""
+    """Whether the process is `node.py NODE`, with any other arguments."""
     try:
         words = Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
     except OSError:

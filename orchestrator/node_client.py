@@ -16,13 +16,13 @@ from api.sockets import socket_path
 from orchestrator.errors import CommandError
 
 LOAD = "load"
-"""The conversation that `load` creates again and again: refused but for the first time, and decided all the same."""
+"""The conversation that `load` creates repeatedly: all but the first are refused, but decided all the same."""
 MAX_UNANSWERED = 4096
-"""So many commands of `load` may be under way at once."""
+"""The most commands of `load` in flight at once."""
 
 
 class NodeUnreachable(CommandError):
-    """The node did not take a command, or did not answer; a sentence for the operator."""
+    """The node did not accept a command, or did not answer; a sentence for the operator."""
 
 
 class NodeClient:
@@ -39,7 +39,7 @@ class NodeClient:
         return {key: value for key, value in reply.values().items() if key not in ("event", "line")}
 
     async def load(self, node: int, count: int, timeout_s: float) -> float:
-        """Has `count` operations decided that change nothing but the first; returns the seconds that took. Raises
+        """Gets `count` operations decided, which change nothing except for the first; returns the duration. Raises
         NodeUnreachable."""
         began = time.monotonic()
         try:
@@ -51,7 +51,7 @@ class NodeClient:
                         await unanswered.popleft()
                 await asyncio.gather(*unanswered)
         except TimeoutError:
-            raise NodeUnreachable(f"node {node} has not had {count} operations decided in {timeout_s:g} s") from None
+            raise NodeUnreachable(f"node {node} did not get {count} operations decided in {timeout_s:g} s") from None
         return time.monotonic() - began
 
     @contextlib.asynccontextmanager

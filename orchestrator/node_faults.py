@@ -1,4 +1,4 @@
-"""The operator's faults of nodes: crashed and started again, paused and resumed."""
+"""The operator's node faults: crash and restart, pause and resume."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from orchestrator.supervisor import Supervisor
 from orchestrator.timers import Timers, Undo
 
 CRASH_S = 0.3
-"""A node that has not obeyed a crash by then may be stopped; it is killed from outside if possible."""
+"""A node that has not crashed by then may be stopped; it is killed from outside if possible."""
 GONE_S = 5.0
 START_S = 30.0
-"""Five at once on a busy machine take a while."""
+"""Starting five at once on a busy machine is slow."""
 SETTLE_S = 3.0
-"""So long after its own start, a node that is not connected may only be on its way back."""
+"""For this long after the orchestrator's start, an unconnected node may still be reconnecting."""
 
 
 class NodeFaults:
-    """Carries out commands that have passed NodeNumbers.check, with numbers in the place of `leader`."""
+    """Carries out commands that have passed NodeNumbers.check, with numbers instead of `leader`."""
 
     def __init__(self, relay: Relay, supervisor: Supervisor, timers: Timers, data_dir: Path) -> None:
         self._relay = relay
@@ -41,25 +41,25 @@ class NodeFaults:
         self._paused: dict[int, int] = {}
         """Node -> the process id of its stopped process."""
         self._crashed: set[int] = set()
-        """By `failNode`, and not started again from here."""
+        """Crashed by `failNode`, and not restarted from here."""
         self._tokens: dict[int, int] = {}
-        """Node -> the fault that will end by itself."""
+        """Node -> the fault that will end automatically."""
 
     def started(self) -> None:
-        """The relay listens from now on."""
+        """Called when the relay starts to listen."""
         self._started = asyncio.get_running_loop().time()
 
     def is_paused(self, node: int) -> bool:
         return node in self._paused and self._relay.process(node) == self._paused[node]
 
     async def reset(self) -> list[str]:
-        """Resumes what is paused and starts what was crashed; returns what is so now, in words. Raises CommandError if
+        """Resumes paused nodes and restarts crashed ones; returns the changes as text. Raises CommandError if
         a node did not come up."""
         for token in self._tokens.values():
             self._timers.cancel(token)
         self._tokens.clear()
         paused = [node for node in list(self._paused) if self._continue(node)]
-        words = [f"{nodes_are(paused)} going on"] if paused else []
+        words = [f"{nodes_are(paused)} running again"] if paused else []
         crashed = sorted(node for node in self._crashed if not self._relay.is_up(node))
         self._crashed.clear()
         results = await asyncio.gather(*(self._start(node) for node in crashed), return_exceptions=True)
@@ -68,11 +68,11 @@ class NodeFaults:
             if not isinstance(failure, CommandError):
                 raise failure
         if failures:
-            raise CommandError("no faults of links any more, but: " + "; ".join(map(str, failures)))
+            raise CommandError("all link faults are removed, but: " + "; ".join(map(str, failures)))
         return [*words, f"{nodes_are(crashed)} up again"] if crashed else words
 
     def close(self) -> None:
-        """Nobody would resume the paused ones later."""
+        """Resumes paused nodes: nothing else would resume them later."""
         for node in list(self._paused):
             self._continue(node)
 
@@ -95,14 +95,14 @@ class NodeFaults:
                 process.close()
         self._paused.pop(node, None)
         self._crashed.add(node)
-        text = f"node {node} is dead; fixNode {node} starts it again" if up else f"node {node} was down already"
+        text = f"node {node} is dead; fixNode {node} starts it again" if up else f"node {node} was already down"
         return self._for_a_while(command, NodeResult(node=node, text=text), lambda: self._start_again(node))
 
     async def fix(self, command: FixNodeCommand) -> NodeResult:
         node = cast(int, command.node)
         self._cancel_timer(node)
         if self.is_paused(node):
-            text = f"node {node} is up, and paused: resumeNode {node} lets it go on"
+            text = f"node {node} is up but paused: resumeNode {node} resumes it"
         elif self._relay.is_up(node):
             text = f"node {node} is already up"
         else:
@@ -121,15 +121,15 @@ class NodeFaults:
         if not gone:
             where = self._relay.host(node) or "its machine"
             raise CommandError(
-                f"node {node} has been told to die and has not within {GONE_S:g} s: it may be stopped; on {where}, "
-                f"kill -9 its process"
+                f"node {node} was told to crash but has not within {GONE_S:g} s: it may be stopped; on {where}, run "
+                f"kill -9 on its process"
             )
 
     async def _start(self, node: int) -> str:
         """Returns when the node has connected. Raises CommandError."""
         host = self._relay.last_host(node)
         if host is not None and not is_loopback(host):
-            raise CommandError(f"node {node} ran on {host}: its disk is there, so start it there")
+            raise CommandError(f"node {node} ran on {host}, where its disk is: start it there")
         where = await self._supervisor.start(node)
         await self._connected(node, where)
         self._crashed.discard(node)
@@ -153,7 +153,7 @@ class NodeFaults:
         if self._relay.is_up(node):
             return
         problem = self._supervisor.failure(node)
-        raise CommandError(problem or f"node {node} was started {where}, and has not connected within {START_S:g} s")
+        raise CommandError(problem or f"node {node} was started {where} but has not connected within {START_S:g} s")
 
     # ---- Pause and resume
 
@@ -165,12 +165,12 @@ class NodeFaults:
             host = self._relay.host(node)
             raise CommandError(
                 f"node {node} is down: fixNode {node} starts it" if host is None
-                else f"node {node} runs on {host}, and only processes of this machine can be paused"
+                else f"node {node} runs on {host}; only processes on this machine can be paused"
             )
         if not _signal(process_id, node, signal.SIGSTOP):
-            raise CommandError(f"the process of node {node} cannot be paused here (this needs Linux)")
+            raise CommandError(f"the process of node {node} cannot be paused (this needs Linux)")
         self._paused[node] = process_id
-        result = NodeResult(node=node, text=f"node {node} is paused: its process stands still")
+        result = NodeResult(node=node, text=f"node {node} is paused: its process is stopped")
         return self._for_a_while(command, result, lambda: self._resume(node))
 
     async def resume(self, command: ResumeNodeCommand) -> NodeResult:
@@ -186,17 +186,17 @@ class NodeFaults:
         return f"node {node} goes on" if self._continue(node) else None
 
     def _continue(self, node: int) -> bool:
-        """Lets a paused process go on; one that was paused before this orchestrator's start is found by its lock."""
+        """Resumes a paused process; one that was paused before this orchestrator's start is found by its lock."""
         process_id = self._paused.pop(node, None)
         if process_id is not None:
             return _signal(process_id, node, signal.SIGCONT)
         orphan = None if self._relay.is_up(node) else _lock_holder(self._data_dir / f"node-{node}.db.lock")
         return orphan is not None and _signal(orphan, node, signal.SIGCONT)
 
-    # ---- For a while
+    # ---- Temporary faults
 
     def _cancel_timer(self, node: int) -> None:
-        """Whatever would have ended by itself is a later command's business now."""
+        """A later command about the node replaces the automatic end of its fault."""
         self._timers.cancel(self._tokens.pop(node, None))
 
     def _for_a_while(self, command: FailNodeCommand | PauseNodeCommand, result: NodeResult, undo: Undo) -> NodeResult:
@@ -216,7 +216,7 @@ class _Holder(msgspec.Struct):
 
 
 def _lock_holder(path: Path) -> int | None:
-    """The process that has, or last had, a node's disk."""
+    """The process that holds, or last held, a node's disk."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Holder).os_pid
     except (OSError, msgspec.MsgspecError):
@@ -224,7 +224,7 @@ def _lock_holder(path: Path) -> int | None:
 
 
 def _signal(process_id: int, node: int, sign: signal.Signals) -> bool:
-    """False if the process is none of this node."""
+    """False if the process is not this node's."""
     process = LocalProcess.find(process_id, node)
     if process is None:
         return False

@@ -40,7 +40,7 @@ class NodeNumbers:
         self._find_leader = find_leader
 
     def check(self, command: object) -> None:
-        """Raises InvalidCommand if the command makes no sense for these nodes, whoever leads."""
+        """Raises InvalidCommand if the command is invalid for these nodes, whichever leads."""
         match command:
             case FailLinkCommand() | FixLinkCommand():
                 self._check_link(command.link)
@@ -60,16 +60,16 @@ class NodeNumbers:
                     self._check_node(node)
 
     async def number(self, name: NodeName) -> int:
-        """Raises CommandError if nobody leads."""
+        """Raises CommandError if there is no leader."""
         if name != LEADER:
             return name
         leader = await self._find_leader()
         if leader is None:
-            raise CommandError("no node is known to lead now; name one by its number")
+            raise CommandError("no leader is known now; give a node's number")
         return leader
 
     async def resolve(self, command: F) -> F:
-        """The command with the leader's number for `leader`. Raises CommandError if nobody leads."""
+        """The command with the leader's number for `leader`. Raises CommandError if there is no leader."""
         values = msgspec.structs.asdict(command)
         node, link, words = values.get("node"), values.get("link"), command.words
         if node != LEADER and LEADER not in (link or ()):

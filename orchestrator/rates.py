@@ -1,4 +1,4 @@
-"""How much each node sends and gets per second, measured once a second."""
+"""The rates at which each node sends and receives, measured once a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`script FILE`: the operator's commands from a file, one after the other, shown as they are carried out."""
+"""`script FILE`: runs the operator's commands from a file one after another, and shows each of them."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ SUFFIX = ".txt"
 MAX_BYTES = 1024 * 1024
 
 FRESH = "$N"
-"""Stands for a word that no earlier run of a script had: for names of conversations."""
+"""Replaced by a word that is unique to this run of the script: for names of conversations."""
 _EPOCH = 1_700_000_000
 
 _READ_S, _READ_CHAR_S, _READ_MOST_S = 0.5, 0.035, 5.0
-"""How long a reader gets for a text that is shown."""
+"""How long the script pauses after a text, for its reader."""
 
 LineParser: TypeAlias = Callable[[str], Command[Any]]
 """Makes a command of a line that is not blank. Raises InvalidCommand."""
 
 
 class Interpreter(Protocol):
-    """Who carries out single commands."""
+    """Runs single commands."""
 
     def check(self, command: Command[Any]) -> None:
-        """Raises InvalidCommand if the command makes no sense. Changes nothing."""
+        """Raises InvalidCommand if the command is invalid. Changes nothing."""
 
     async def execute(self, command: Command[Any], by: str) -> Result:
         """Raises InvalidCommand."""
@@ -50,20 +50,20 @@ class ScriptLine(msgspec.Struct, frozen=True):
 
 
 class Script(msgspec.Struct, frozen=True):
-    """One that makes sense from its first line to its last."""
+    """All its lines have been checked."""
 
     path: Path
     lines: list[ScriptLine]
 
 
 class Scripts:
-    """At most one script runs at a time. Events: `step` before each command, `step_result` with its result after it."""
+    """Runs at most one script at a time. Events: `step` before each command, `step_result` with its result after it."""
 
     def __init__(
         self, interpreter: Interpreter, parse: LineParser, emit: Callable[[StepEvent | StepResultEvent], None],
         interactive: bool,
     ) -> None:
-        """`interactive`: a person reads along, and gets the time for it."""
+        """`interactive`: a person is reading along, and is given time to."""
         self._interpreter = interpreter
         self._parse = parse
         self._emit = emit
@@ -73,7 +73,7 @@ class Scripts:
         self.running = ""
         """As it was typed; empty if no script runs."""
         self.position: str | None = None
-        """Which line of which file is being carried out."""
+        """Which line of which file is running."""
 
     async def run(self, command: ScriptCommand) -> ScriptResult:
         """Raises CommandError where the script ends before its last line."""
@@ -97,7 +97,7 @@ class Scripts:
         if self._stop is None:
             return TextResult(text="no script is running")
         self._stop.set()
-        return TextResult(text=f"stopped: {self.position}; faults stay as they are, reset takes them back")
+        return TextResult(text=f"stopped: {self.position}; faults stay in place, reset removes them")
 
     def load(self, name: str) -> Script:
         """Reads and checks a whole file, or the scenario of this name. Raises CommandError."""
@@ -116,7 +116,7 @@ class Scripts:
                 if isinstance(command, (ScriptCommand, StopCommand)):
                     raise InvalidCommand(f"unknown command '{name_of(type(command))}' in a script")
             except InvalidCommand as error:
-                raise CommandError(f"{path.name}, line {number}: {error}; nothing was carried out") from None
+                raise CommandError(f"{path.name}, line {number}: {error}; no command was run") from None
             yield ScriptLine(number, text, command)
 
     async def _step(self, file: str, line: ScriptLine, stop: asyncio.Event) -> None:
@@ -146,7 +146,7 @@ def names() -> list[str]:
 
 
 def _fresh(now: float) -> str:
-    """A few letters and digits that no other second has."""
+    """A few letters and digits, unique to the current second."""
     number, letters = int(now) - _EPOCH, ""
     while number:
         number, last = divmod(number, 36)
@@ -160,7 +160,7 @@ async def _reading(text: str) -> Result:
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
-    """What comes of `work`; None if `stop` is set before it is done, which ends it."""
+    """The result of `work`; None if `stop` is set first, which cancels it."""
     working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -173,12 +173,12 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
 
 
 def _find(name: str) -> Path:
-    """The file of this name, or the scenario. Raises CommandError."""
+    """The file or scenario of this name. Raises CommandError."""
     for path in (Path(name).expanduser(), SCENARIOS / name, SCENARIOS / f"{name}{SUFFIX}"):
         if path.is_file():
             return path
     known = ", ".join(names())
-    raise CommandError(f"there is no file '{name[:200]}'; in scenarios/ are {known}, for example: script failover")
+    raise CommandError(f"there is no file '{name[:200]}'; scenarios/ has {known}, for example: script failover")
 
 
 def _read(path: Path) -> str:
@@ -187,7 +187,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise CommandError(f"{path} is too long for a script: at most {MAX_BYTES} bytes are possible")
+            raise CommandError(f"{path} is too long for a script: at most {MAX_BYTES} bytes")
         return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} cannot be read: {error}") from error

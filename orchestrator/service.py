@@ -1,4 +1,4 @@
-"""What the operator of the network can do: here it comes together."""
+"""The operator's service: runs the operator's commands."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ SAMPLE_S = 1.0
 
 Emit: TypeAlias = Callable[[Event], None]
 Handlers: TypeAlias = Mapping[type[Command[Any]], Callable[[Any], Awaitable[Any]]]
-"""What carries out the commands of a type."""
+"""Runs the commands of one type."""
 
 
 class Orchestrator:
-    """Carries out the operator's commands against a relay, and listens to it. Events go to `emit`; `parse` understands
+    """Runs the operator's commands against a relay, and listens to it. Events go to `emit`; `parse` understands
     the lines of scripts. `interactive`: a person sees what happens, `watch` included, as it happens."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Orchestrator:
         return bound
 
     async def close(self) -> None:
-        """Nodes started in the background leave with their orchestrator."""
+        """Closes the network; nodes started in the background exit with their orchestrator."""
         if self._sampling is not None:
             self._sampling.cancel()
         self.watch.stop()
@@ -106,7 +106,7 @@ class Orchestrator:
         await self.relay.close()
 
     async def execute(self, command: Command[R_co], by: str = "operator") -> R_co | Failure:
-        """What the command answers. Raises InvalidCommand for one that makes no sense; it has changed nothing. `by` is
+        """The command's result. Raises InvalidCommand for an invalid one, which has changed nothing. `by` is
         for the history."""
         self.check(command)
         try:
@@ -121,7 +121,7 @@ class Orchestrator:
         return result
 
     def check(self, command: Command[Any]) -> None:
-        """Raises InvalidCommand if the command makes no sense, whoever leads when it is carried out."""
+        """Raises InvalidCommand if the command is invalid whichever node leads when it is run."""
         if type(command) not in self._handlers:
             raise InvalidCommand(f"unknown command '{name_of(type(command))}'")
         self.numbers.check(command)
@@ -133,7 +133,7 @@ class Orchestrator:
             self.numbers.all, self.relay, self._rates, paused, self._links.last_seed, self._timers.running()
         )
 
-    # ---- What the relay tells
+    # ---- Events from the relay
 
     def on_node_up(self, node: int) -> None:
         self._emit(NodeUpEvent(node))
@@ -146,7 +146,7 @@ class Orchestrator:
         count = UNSET if notice.count is None else notice.count
         self._emit(ConnectionRefusedEvent(notice.code, notice.reason, address, count))
 
-    # ---- Commands that are about all of it, or about nothing
+    # ---- Commands other than faults
 
     async def _status(self, command: commands.NetworkStatusCommand) -> NetworkStatusResult:
         return self.status()
@@ -154,19 +154,19 @@ class Orchestrator:
     async def _reset(self, command: commands.ResetCommand) -> TextResult:
         self._timers.clear()
         self.faults.reset()
-        return TextResult(text="; ".join(["no faults any more", *await self._nodes.reset()]))
+        return TextResult(text="; ".join(["all faults are removed", *await self._nodes.reset()]))
 
     async def _show_history(self, command: commands.HistoryCommand) -> HistoryResult:
         return HistoryResult(entries=self._history.last(command.count))
 
     async def _sleep(self, command: commands.SleepCommand) -> SleepResult:
         await asyncio.sleep(command.seconds)
-        return SleepResult(slept_s=command.seconds, text=f"{command.seconds:g} s are over")
+        return SleepResult(slept_s=command.seconds, text=f"slept for {command.seconds:g} s")
 
     async def _say(self, command: commands.SayCommand) -> TextResult:
         return TextResult(text=command.text)
 
-    # ---- What happens by itself
+    # ---- Automatic events
 
     def _fault_over(self, event: FaultOverEvent) -> None:
         self._history.note(event.text, "timer")

@@ -1,4 +1,4 @@
-"""Starts a node again: in its own tmux pane, by whoever started all of them, else as a process in the background."""
+"""Restarts a node: in its own tmux pane, through the process that started the cluster, or in the background."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import BinaryIO
 from orchestrator.errors import CommandError
 
 PANE_OPTION = "@consensus_node"
-"""A tmux pane with this option set to a number is that node's; its start command is the node's own."""
+"""A tmux pane with this option set to a number belongs to that node; its start command runs the node."""
 
 LAUNCHER = "CONSENSUS_LAUNCHER"
-"""An environment variable: the descriptor of a pipe to who started this process (launcher/foreground.py), and starts
-the nodes whose numbers are written to it, one a line."""
+"""An environment variable: the descriptor of a pipe to the launcher (launcher/foreground.py), which starts
+the nodes whose numbers are written to it, one per line."""
 
 TMUX_S = 5.0
 LEAVE_S = 5.0
-"""How long a background node may take to leave when the orchestrator does."""
+"""How long a background node may take to exit with the orchestrator."""
 
 MAX_LOG = 1024 * 1024
-"""Bytes; a background node's log that is larger is begun anew with the node's next start."""
+"""Bytes; a larger log of a background node is truncated at its next start."""
 
 NODE_PROGRAM = Path(__file__).resolve().parent.parent / "node.py"
 
@@ -38,7 +38,7 @@ def background_command(node: int, config: Path) -> list[str]:
 
 
 class Supervisor:
-    """The processes that the orchestrator has started, and how it starts them."""
+    """Starts nodes, and tracks the processes that the orchestrator has started."""
 
     def __init__(
         self, config: Path, data_dir: Path, command: Callable[[int, Path], list[str]] = background_command
@@ -68,17 +68,17 @@ class Supervisor:
             return "in the foreground"
         if self.child(node) is None:
             self._children[node] = await self._spawn(node)
-        return f"in the background, its output goes to {self.log_of(node)}"
+        return f"in the background; output in {self.log_of(node)}"
 
     def failure(self, node: int) -> str | None:
-        """Why the node's background process has ended, as far as its log tells; None if it has not ended."""
+        """Why the node's background process has ended, according to its log; None if it is running."""
         child = self._children.get(node)
         if child is None or child.returncode is None:
             return None
         return f"node {node} stopped with exit code {child.returncode}: {_last_line(self.log_of(node))}"
 
     async def ended(self, node: int) -> None:
-        """Waits for the end of the node's background process; for ever if there is none."""
+        """Waits for the end of the node's background process; forever if there is none."""
         child = self._children.get(node)
         if child is None:
             await asyncio.Event().wait()
@@ -89,12 +89,12 @@ class Supervisor:
         """Returns when the node's background process, if there is one, has ended."""
         child = self.child(node)
         if child is not None:
-            with contextlib.suppress(ProcessLookupError):  # dead, only not heard of yet
+            with contextlib.suppress(ProcessLookupError):  # already dead, not reaped yet
                 child.kill()
             await child.wait()
 
     async def close(self) -> None:
-        """Tells all background nodes to leave, and waits a little."""
+        """Tells all background nodes to exit, and waits briefly."""
         running = [child for child in self._children.values() if child.returncode is None]
         for child in running:
             with contextlib.suppress(ProcessLookupError):
@@ -123,7 +123,7 @@ def _ask_launcher(launcher: int, node: int) -> None:
     try:
         os.write(launcher, f"{node}\n".encode())
     except OSError as error:
-        raise SupervisorError(f"node {node} cannot be started: who started the network is gone ({error})") from error
+        raise SupervisorError(f"node {node} cannot be started: its launcher is gone ({error})") from error
 
 
 async def _pane_of(node: int) -> str | None:

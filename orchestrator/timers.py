@@ -1,4 +1,4 @@
-"""Faults that are taken back by themselves: `--for 10s`."""
+"""Faults that end automatically: `--for 10s`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.operator_events import FaultOverEvent
 from api.operator_results import RunningTimer
 
 Undo: TypeAlias = Callable[[], Awaitable[str | None]]
-"""Takes a fault back; returns what is so now, in words, or None if nothing of it was left."""
+"""Removes a fault; returns the change as text, or None if nothing of it was left."""
 
 
 class Timer(msgspec.Struct):
@@ -35,7 +35,7 @@ class Timers:
         self._ending: set[asyncio.Task[None]] = set()
 
     def token(self) -> int:
-        """A name for a fault that is going to be set."""
+        """A token for a fault about to be set."""
         self._count += 1
         return self._count
 
@@ -45,13 +45,13 @@ class Timers:
         self._timers[token] = Timer(token, fault, loop.time() + seconds, handle, still_on)
 
     def cancel(self, token: int | None) -> None:
-        """The fault is another command's business now."""
+        """Cancels the timer: a later command has replaced the fault."""
         timer = self._timers.pop(token, None) if token is not None else None
         if timer is not None:
             timer.handle.cancel()
 
     def running(self) -> list[RunningTimer]:
-        """Faults that will end by themselves, the next one first."""
+        """Faults that will end automatically, the next one first."""
         now = asyncio.get_running_loop().time()
         timers = sorted((each for each in self._timers.values() if each.still_on()), key=lambda timer: timer.ends)
         return [RunningTimer(each.fault, round(max(each.ends - now, 0), 1)) for each in timers]

@@ -1,4 +1,4 @@
-"""What a user would type at a node, from the operator's prompt: for scripts that show both sides."""
+"""Runs a user's command at a node from the operator's prompt: for scripts that show both sides."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class UserCommands:
             task = asyncio.ensure_future(self._answer_later(node, command.line))
             self._background.add(task)
             task.add_done_callback(self._background.discard)
-            return extended(NodeAnswerResult(), {"node": node, "text": "told; its answer comes later"})
+            return extended(NodeAnswerResult(), {"node": node, "text": "sent; the answer comes later"})
         answer = await self._client.run(node, command.line, ANSWERED_S)
         if not answer.get("ok"):
             raise CommandError(f"node {node}: {answer.get('error')}")

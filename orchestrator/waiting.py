@@ -1,4 +1,4 @@
-"""`wait`: until the cluster has got somewhere, as far as its nodes report."""
+"""`wait`: until the cluster has reached a state, according to its nodes' reports."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from orchestrator.errors import CommandError
 from orchestrator.node_client import NodeClient, NodeUnreachable
 
 ELECTION_S = 3.0
-"""So long `leader`, as a node's number, waits for one: an election may be going on."""
+"""How long `leader`, as a node's number, waits for a leader: an election may be in progress."""
 REPORTED_S = 1.0
-"""So old is what a node last reported at most, or it has not changed since."""
+"""The maximum age of a node's last report, unless nothing has changed since."""
 ASK_EVERY_S = 0.3
-"""Between two questions to the nodes."""
+"""The interval between two queries of the nodes."""
 VIEW_S = 5.0
 
 
@@ -30,10 +30,10 @@ class Waiting:
         self._relay = relay
         self._client = client
         self._last_leader: int | None = None
-        """What `leader` meant last; any other one is new."""
+        """The node that `leader` last referred to; any other one is new."""
 
     def leader(self) -> int | None:
-        """The node that says that it leads while a majority agrees; of several, the newest leadership's."""
+        """The node that reports that it leads and has a majority; of several, that of the newest leadership."""
         reports = {node: report for node in self._up() if (report := self._relay.report_of(node)) is not None}
         following = [report.leader for report in reports.values()]
         quorum = len(self._nodes) // 2 + 1
@@ -44,11 +44,11 @@ class Waiting:
         return max(claims)[1] if claims else None
 
     async def find_leader(self) -> int | None:
-        """The leader, waited for a moment, and remembered: `wait leader new` is about another one."""
+        """The leader, with a short wait; remembered, so that `wait leader new` waits for another one."""
         return await self._found(self._nodes, ELECTION_S)
 
     async def wait(self, command: WaitCommand) -> WaitResult:
-        """Raises CommandError if it is not so in time."""
+        """Raises CommandError if `condition` does not hold in time."""
         match command.what:
             case "leader":
                 return await self._wait_for_leader(command)
@@ -63,7 +63,7 @@ class Waiting:
         among, otherwise = self._nodes, "no node leads"
         if command.new:
             among = [node for node in self._nodes if node != self._last_leader]
-            otherwise = f"nobody but node {self._last_leader} leads"
+            otherwise = f"no node other than {self._last_leader} leads"
         elif command.among:
             among, otherwise = command.among, f"none of the nodes {','.join(map(str, command.among))} leads"
         leader = await self._found(among, command.within_s)
@@ -94,11 +94,11 @@ class Waiting:
 
         # Nodes report what has changed every half second: only after that a report that stays the same is current.
         await asyncio.sleep(min(REPORTED_S, within_s))
-        await self._until(same, within_s, "the nodes that are up have not all applied the same")
+        await self._until(same, within_s, "not all nodes that are up have applied the same operations")
         up = self._up()
         report = self._relay.report_of(up[0]) if up else None
         applied, digest = (report.applied, report.digest) if report else (0, "")
-        text = f"nodes {', '.join(map(str, up))} have applied the same: {applied} operations, digest {digest[:8]}"
+        text = f"nodes {', '.join(map(str, up))} have applied the same {applied} operations, digest {digest[:8]}"
         return WaitResult(nodes=up, applied=applied, digest=digest, text=text)
 
     async def _wait_for_applied(self, within_s: float, operations: int) -> WaitResult:
@@ -116,15 +116,15 @@ class Waiting:
                 while True:
                     count = await self._answers(self._up(), context)
                     if count is not None:
-                        return WaitResult(context=context, answers=count, text=f"{context}: {count} answers are in")
+                        return WaitResult(context=context, answers=count, text=f"{context}: {count} answers received")
                     # A conversation gives the orchestrator no event to wait for.
                     await asyncio.sleep(ASK_EVERY_S)
         except TimeoutError:
-            text = f"the nodes that are up have not all answered in {context}"
+            text = f"not all nodes that are up have answered in {context}"
             raise _too_late(within_s, text) from None
 
     async def _answers(self, up: list[int], context: str) -> int | None:
-        """How many answers the last question has, if all nodes in `up` gave theirs and know all of them. Raises
+        """How many answers the last question has, if all nodes in `up` have answered and know all answers. Raises
         CommandError."""
         counts = [await self._answers_known_at(node, up, context) for node in up]
         return None if None in counts or not counts else counts[0]
@@ -135,14 +135,14 @@ class Waiting:
         except NodeUnreachable:
             return None
         if view.get("stale"):
-            return None  # cut off for a moment: it may not have heard of the conversation yet
+            return None  # cut off for a moment: it may not know the conversation yet
         if not view.get("ok"):
             raise CommandError(f"node {node}: {view.get('error')}")
         candidates: dict[str, Any] = view["turns"][-1]["candidates"] if view["turns"] else {}
         return len(candidates) if all(str(each) in candidates for each in up) else None
 
     async def _until(self, condition: Callable[[], bool], within_s: float, otherwise: str) -> None:
-        """Raises CommandError if it is not so in time."""
+        """Raises CommandError if `condition` does not hold in time."""
         if not await self._relay.until(condition, within_s):
             raise _too_late(within_s, otherwise)
 
@@ -155,4 +155,4 @@ class Waiting:
 
 
 def _too_late(within_s: float, otherwise: str) -> CommandError:
-    return CommandError(f"not within {within_s:g} s: {otherwise}")
+    return CommandError(f"after {within_s:g} s: {otherwise}")

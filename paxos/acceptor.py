@@ -1,4 +1,4 @@
-"""The acceptor: the memory of the cluster (Lamport, *Paxos Made Simple*, section 2.2).
+"""The acceptor, the memory of the cluster (Lamport, *Paxos Made Simple*, section 2.2).
 
 It answers Prepare and Accept, and never goes back on a promise. A reply leaves only when what it vouches for is on
 disk. A node that may not vote stores what it hears, and answers nothing.
@@ -60,7 +60,7 @@ class Acceptor:
     def accept(self, sender: int, message: Accept) -> bool:
         """Phase 2b; true if the promise rose.
 
-        No reply at all to an Accept so far ahead that storing it would let the log grow without bound.
+        Does not reply to an Accept so far ahead that storing it would let the log grow without bound.
         """
         ballot, operations = message.ballot, message.operations
         if ballot.leadership < self.promised.leadership:

@@ -1,6 +1,6 @@
 """Ballots `<seq_num, pid, op_num>`.
 
-`(seq_num, pid)` names one leadership and orders all of them; `op_num` is the log position that a ballot speaks about
+`(seq_num, pid)` identifies one leadership and orders all of them; `op_num` is the log position that a ballot refers to
 (the "slot" of *Paxos Made Moderately Complex*). Two ballots of one leadership differ only in `op_num`, so code that
 asks "who outranks whom" compares leaderships, never whole ballots.
 """
@@ -13,14 +13,14 @@ Leadership = tuple[int, int]
 """(seq_num, pid): at most one node ever acts for a given leadership."""
 
 NOBODY: Leadership = (0, 0)
-"""The bottom of the order, instead of None: outranked by every leadership that a node can claim."""
+"""The lowest leadership, used instead of None: outranked by every leadership that a node can claim."""
 
 
 class Ballot(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A leadership and the log position that it speaks about.
+    """A leadership and a log position.
 
-    In Prepare, `op_num` is the first position that the proposer does not know as decided; in Accept, the position of
-    the first operation; in Decide, the last position known as decided.
+    In Prepare, `op_num` is the first position that the proposer does not know to be decided; in Accept, the position of
+    the first operation; in Decide, the last position known to be decided.
     """
 
     seq_num: int
@@ -32,7 +32,7 @@ class Ballot(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return (self.seq_num, self.pid)
 
     def at(self, op_num: int) -> Ballot:
-        """The same leadership, speaking about another position."""
+        """The same leadership with another position."""
         return Ballot(self.seq_num, self.pid, op_num)
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Ballot(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def ballot(leadership: Leadership, op_num: int = 0) -> Ballot:
-    """The ballot of `leadership` that speaks about position `op_num`."""
+    """The ballot of `leadership` for position `op_num`."""
     return Ballot(leadership[0], leadership[1], op_num)
 
 

@@ -16,7 +16,7 @@ from paxos.retry import Retry
 
 
 class Inheritance:
-    """What a quorum's promises oblige a new leader to: learn what is decided, propose again what may be."""
+    """What a new leader must do after a quorum's promises: learn what is decided, propose again what may be."""
 
     def __init__(self, start: int, promises: Iterable[Promise]) -> None:
         promises = list(promises)
@@ -58,7 +58,7 @@ class Candidate:
             self.held.extend(operations)
 
     def restart(self, op_num: int) -> None:
-        """Having caught up, asks again from a later position: earlier answers spoke about another one."""
+        """Prepares again from a later position after catching up: earlier promises were for another position."""
         self.ballot = self.ballot.at(op_num)
         self.promises = {}
 
@@ -73,7 +73,7 @@ class Candidate:
 
 
 def _shows_all_decided(message: Promise) -> bool:
-    """A promise that knows decisions without showing them would leave its reader with a hole in the log."""
+    """A promise that knows decisions without including them would leave a gap in the reader's log."""
     start = message.ballot.op_num
     shown = sum(entry.position <= message.decided_upto for entry in message.entries)
     return shown >= message.decided_upto - start + 1

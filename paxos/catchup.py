@@ -1,7 +1,7 @@
 """Catching up: a node that is behind asks another for what is decided, piece by piece (see also snapshot_source.py).
 
 The node that is behind does the asking and the repeating. Pieces are bounded, and the next one is only asked for when
-the last has come, so that nothing urgent ever waits behind more than one of them.
+the previous one has arrived, so that nothing urgent ever waits behind more than one of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from paxos.retry import Retry
 from paxos.routing import Router
 
 PATIENCE = 8
-"""In the middle of a snapshot its source is asked so often in vain before another is tried from the beginning."""
+"""In the middle of a snapshot, requests to its source may fail this often before another source is tried afresh."""
 
 
 class CatchUp:
@@ -41,7 +41,7 @@ class CatchUp:
         self._front = 0
         self._source: int | None = None
         self._unanswered = 0
-        """How often the source was asked in vain."""
+        """How many requests to the source were not answered."""
         self._waiting = False
         self._asked = now
         self._took = 0.0
@@ -50,12 +50,12 @@ class CatchUp:
         self._pieces: list[SnapshotPiece] = []
 
     def heard_of(self, upto: int) -> None:
-        """Somebody knows decisions up to here."""
+        """Some node knows decisions up to here."""
         self._front = max(self._front, upto)
 
     def hurry(self, source: int) -> None:
         """`source` refused this node's candidacy because it is behind: don't wait for that to change by itself. A
-        source that is being asked already is kept: half a snapshot is of no use to another."""
+        source that is being already in use is kept: half a snapshot cannot be continued elsewhere."""
         if not self._waiting and not self._pieces:
             self._source, self._unanswered = source, 0
         self._eager = True
@@ -75,7 +75,7 @@ class CatchUp:
 
     def take_piece(self, piece: SnapshotPiece, now: float) -> None:
         """Takes the pieces of a snapshot in order, and installs it when it is whole. The first piece of another one
-        starts anew; any other stray piece is late or doubled, and means nothing."""
+        starts over; any other stray piece is late or duplicated, and is ignored."""
         if piece.position <= self._log.decided_upto:
             return
         if piece.piece == 0 and (not self._pieces or self._pieces[0].position != piece.position):
@@ -118,7 +118,7 @@ class CatchUp:
                 self._unanswered += 1
             return late
         if not self._eager and now - self._since < net.round_trip() + 2 * self._timing.tick_s:
-            # The message that brings the missing decision is probably on its way.
+            # The message with the missing decision is probably on its way.
             return False
         if not self._pieces and self._is_coming(decided_upto + 1):
             return False
@@ -136,7 +136,7 @@ class CatchUp:
         return False
 
     def _choose(self) -> int | None:
-        """Keeps to its source: another one has another snapshot, and all that came of this one would be in vain."""
+        """Keeps the same source: another has a different snapshot, and the pieces received so far would be wasted."""
         net, decided_upto = self._net, self._log.decided_upto
         ahead = [node for node in net.peers if node in net.fresh and node in net.states
                  and (net.states[node].decided_upto > decided_upto or node == self._source)

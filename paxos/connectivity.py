@@ -1,8 +1,8 @@
-"""Who hears whom: heartbeats, and the picture of all links that they spread.
+"""Connectivity: heartbeats, and the graph of all links that they gossip.
 
 Every node puts a NodeState of its own into its heartbeats, and passes on the newest that it has of others. So each
 node knows (a moment late) the directed graph of links of the whole cluster, however it is cut: who reaches a majority,
-who claims to lead, and by which hops a message gets to a node that cannot be reached directly.
+who which claim to lead, and by which hops a message gets to a node that cannot be reached directly.
 
 This file knows nothing of ballots beyond carrying them. (For why leadership must follow the graph of links, see Ng,
 Haridi and Carbone, *Omni-Paxos*, EuroSys 2023, on partial connectivity and Ballot Leader Election.)
@@ -21,7 +21,7 @@ from paxos.messages import Heartbeat, NodeState
 
 RTT_DECAY = 0.1
 HINT_HOLDS = 4.0
-"""For this many election times a hint that a node died outweighs gossip about it (never its own voice)."""
+"""For this many election times a hint that a node died overrides gossip about it (but never its own heartbeats)."""
 
 MOST_BUSY = 1.0
 """Seconds for which one message may keep a link busy."""
@@ -36,9 +36,9 @@ class Connectivity:
         self.states: dict[int, NodeState] = {}
         """The newest of each node, its own included."""
         self.hears: frozenset[int] = frozenset()
-        """Peers heard directly of late."""
+        """Peers heard directly and recently."""
         self.fresh: frozenset[int] = frozenset()
-        """Nodes that are known to be alive, directly or by gossip; always with the node itself."""
+        """Nodes known to be alive, directly or by gossip; always includes the node itself."""
         self._timing = timing
         self._direct = {peer: self._detector() for peer in self.peers}
         self._gossip = {peer: self._detector() for peer in self.peers}
@@ -47,7 +47,7 @@ class Connectivity:
         self._slowest: float | None = None
         self._degrees: dict[int, int] = {}
         self._links: tuple[int, ...] | None = None
-        """These three are worked out when first asked for after something changed."""
+        """These three are computed lazily after a change."""
         self._changed = True
         """Somebody said something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
@@ -59,7 +59,7 @@ class Connectivity:
     # What arrives
 
     def heard(self, sender: int, message: Heartbeat, now: float) -> None:
-        """Takes in one heartbeat of a peer, directly received. `refresh` must follow."""
+        """Processes one heartbeat received directly from a peer. `refresh` must follow."""
         self._direct[sender].beat(now)
         self._hinted.pop(sender, None)
         self._echoes[sender] = (message.sent, now)
@@ -70,7 +70,7 @@ class Connectivity:
         if echo is not None:
             sample = max(0.0, now - echo[0] - echo[1])
             smooth = self._rtt.get(sender, sample)
-            # Quick to believe in a slower network, slow to believe in a quicker one.
+            # Adapts quickly to a slower network, slowly to a faster one.
             self._rtt[sender] = max(sample, smooth + (sample - smooth) * RTT_DECAY)
             self._slowest = None
         for state in message.states:
@@ -87,7 +87,7 @@ class Connectivity:
             self._gossip[state.pid].beat(now)
 
     def describe(self, state: NodeState) -> None:
-        """What this node says of itself from now on."""
+        """Sets this node's own row from now on."""
         self._put(state, self.states.get(state.pid))
 
     def _put(self, state: NodeState, held: NodeState | None) -> None:
@@ -123,16 +123,16 @@ class Connectivity:
         return min(max(heard, default=0.0), MOST_BUSY)
 
     def echoes(self, now: float) -> dict[int, tuple[float, float]]:
-        """For the next heartbeat: each peer's last clock reading, and for how long it was held here.
+        """For the next heartbeat: each peer's last clock reading, and how long it was held here.
 
-        Not of peers that are silent: while a reading is held, two clocks that don't run equally fast drift apart.
+        Omits silent peers: while a reading is held, two clocks that run at different speeds drift apart.
         """
         return {peer: (sent, now - at) for peer, (sent, at) in self._echoes.items() if peer in self.hears}
 
-    # What follows from it
+    # Derived information
 
     def hears_from(self, listener: int, speaker: int) -> bool:
-        """True if messages from `speaker` reach `listener` directly, as far as is known here."""
+        """True if messages from `speaker` reach `listener` directly, as far as this node knows."""
         if listener == self.pid:
             return speaker in self.hears
         state = self.states.get(listener)
@@ -168,7 +168,7 @@ class Connectivity:
         return self.votes(node) and self.degree(node) >= self.quorum
 
     def exchanges_with_majority(self, now: float) -> bool:
-        """True if this node heard, lately, a majority of voters that hear it: it is not being cut off just now."""
+        """True if this node recently heard from a majority of voters that hear it: it is not just being cut off."""
         lately = [peer for peer in self.links() if self.votes(peer) and self._direct[peer].lately(now)]
         return self.votes(self.pid) and len(lately) + 1 >= self.quorum
 
@@ -190,7 +190,7 @@ class Connectivity:
         ]
 
     def next_hop(self, target: int) -> int | None:
-        """The peer to hand a message for `target` to: `target` itself when it can be reached directly, else the
+        """The next hop of a message to `target`: `target` itself when it can be reached directly, else the
         first on a shortest path, else None."""
         parents: dict[int, int] = {self.pid: self.pid}
         waiting = deque([self.pid])
@@ -208,8 +208,8 @@ class Connectivity:
         return None
 
     def round_trip(self, peer: int | None = None) -> float:
-        """Seconds to a peer and back, as measured; without a peer, to the slowest one with a link. (A peer that does
-        not hear this node echoes nothing, so what was measured before would count for ever.)"""
+        """The measured round-trip time to a peer in seconds; without a peer, the longest one. (A peer that does
+        not hear this node echoes nothing, so an old measurement would never be replaced.)"""
         if peer is not None:
             return self._rtt.get(peer, 0.0)
         if self._slowest is None:

@@ -1,7 +1,7 @@
-"""Suspects a source that is silent for longer than it usually is.
+"""Suspects a source that is silent for longer than usual.
 
 After Chandra and Toueg's eventually perfect detector, with the wait taken from measured gaps (as in Jacobson's
-round-trip estimator) instead of from a setting: a slow or jittery network is waited for, a quick one is not.
+round-trip estimator) instead of a setting: longer on a slow or jittery network, shorter on a fast one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 SMOOTHING = 1 / 16
 DEVIATIONS = 6.0
 MOST_PATIENT = 10.0
-"""At most this many times the election time; also bounds how long one long gap is remembered."""
+"""The maximum wait in election times; also limits how long one long gap is remembered."""
 
 
 class Detector:
@@ -20,7 +20,7 @@ class Detector:
         self._deviation = 0.0
         self._last: float | None = None
         self.patience = election_s
-        """Seconds of silence that are still usual."""
+        """Seconds of silence that are still normal."""
 
     def beat(self, now: float) -> None:
         """A message from the source arrived."""
@@ -36,7 +36,7 @@ class Detector:
         self._last = None
 
     def lately(self, now: float) -> bool:
-        """Heard not long ago: well within the silence that is still usual."""
+        """Heard recently: well within the normal silence."""
         return self._last is not None and now - self._last <= self.patience / 2
 
     def alive(self, now: float) -> bool:

@@ -37,11 +37,11 @@ class Effects:
             self.send(node, message)
 
     def send_after_persist(self, to: int, message: AnyMessage) -> None:
-        """Leaves only when all that has been persisted up to now is on disk."""
+        """Sends only once everything persisted so far is on disk."""
         self._output.send_after_persist.append((to, message))
 
     def to_persist(self) -> Persist:
-        """The record for the disk, begun if there is none yet."""
+        """The record for the disk, created if there is none yet."""
         if self._output.persist is None:
             self._output.persist = Persist()
         return self._output.persist

@@ -4,12 +4,12 @@ The rule, for a node that votes and reaches a majority directly: if no leader th
 highest leadership that is known anywhere, campaign for a higher one. The better a node is connected the sooner it
 campaigns, and all nodes rank themselves by the same gossip, so that mostly one of them does.
 
-A claim that no quorum has promised counts for a while only, except for its own claimer.
+A claim that no quorum has promised counts only for a limited time, except for its own claimer.
 
-Why it settles, for any fixed pattern of links: majorities intersect, so two nodes that each reach a majority are at
+Why it converges, for any fixed set of links: majorities intersect, so two nodes that each reach a majority are at
 most two hops apart, and the owner of the highest leadership is seen by every other node that might campaign. Each
 campaign raises the highest leadership; once its owner keeps reaching a majority, nobody has a reason to campaign. A
-leader that lost its majority is passed over at once, even by nodes that still hear it.
+leader that lost its majority is replaced at once, even by nodes that still hear it.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class Election:
         """Since when there is a reason to campaign."""
         self._jitter = 0.0
         self._claims: dict[Leadership, float] = {}
-        """When each claim that isn't established yet was first seen."""
+        """When each claim that is not yet established was first seen."""
         self._last_campaign = 0.0
         self._tries = 0
         """How often this node campaigned without a calm time in between."""
         self._heard_of: Leadership = NOBODY
 
     def outranked(self, leadership: Leadership) -> None:
-        """Somebody refused in favour of `leadership`."""
+        """An acceptor rejected a ballot in favour of `leadership`."""
         self._heard_of = max(self._heard_of, leadership)
 
     def highest(self) -> Leadership:
-        """The highest leadership that is known to have been claimed or promised, by anybody, dead or alive."""
+        """The highest leadership known to have been claimed or promised by any node, dead or alive."""
         states = self._net.states.values()
         return max(self._heard_of, *(each.promised for each in states), *(each.leading for each in states), NOBODY)
 
@@ -91,7 +91,7 @@ class Election:
         if self._since is None:
             self._since = now
             self._jitter = random.random() / 2
-        # A leader whose claim may still be on its way is given one round trip; each better-placed node, two more.
+        # Allow one round trip for a leader whose claim may still be on its way; two more for each better-placed node.
         step = self._net.round_trip() * ROUND_TRIPS_BETWEEN_RANKS + self._timing.tick_s * TICKS_BETWEEN_RANKS
         wait = self._net.round_trip() + (self._rank() + self._jitter) * step
         if now - self._since < wait + self._back_off(now, step):

@@ -19,7 +19,7 @@ from paxos.sessions import Sessions
 
 
 class Batch:
-    """Operations that travel in one Accept, and who has accepted them."""
+    """The operations of one Accept, and the nodes that have accepted them."""
 
     __slots__ = ("first", "operations", "voters")
 
@@ -44,7 +44,7 @@ class Leader:
         self.decided_upto = decided_upto
         self.next = decided_upto + 1
         self.barrier = decided_upto + len(inherited)
-        """Everything acknowledged under earlier leaderships lies at or below this position."""
+        """Everything acknowledged under earlier leaderships is at or below this position."""
         self.read_index = ReadIndex(quorum)
         self._quorum = quorum
         self._limits = limits
@@ -67,8 +67,8 @@ class Leader:
         return len(self._queue) + len(self._inherited)
 
     def offer(self, operations: Iterable[Operation]) -> None:
-        """Takes operations into the queue, in their node's order and each once. What does not fit (a repetition, a
-        full queue) is left out: its node sends it again until it is applied."""
+        """Adds operations to the queue, in their node's order and each once. What does not fit (a duplicate, a
+        full queue) is dropped: its node resends it until it is applied."""
         bound = self._limits.queue
         for operation in operations:
             if len(self._queue) >= bound:

@@ -1,6 +1,6 @@
 """The learner: what is decided goes to the state machine, in order, each operation once.
 
-All that is here follows from the decided log alone, except for the tickets of this node's own users.
+Its state follows from the decided log alone, except for the tickets of this node's own users.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Times and bounds. Times in seconds, sizes in bytes of payload, the rest in operations or positions."""
+"""Timing and limits. Times in seconds, sizes in bytes of payload, the rest in operations or positions."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import msgspec
 class Timing(msgspec.Struct, frozen=True):
     heartbeat_s: float = 0.05
     election_s: float = 0.4
-    """Silence after which a node is suspected while the network shows no reason to wait longer."""
+    """Silence after which a node is suspected, unless the measured network requires a longer wait."""
     tick_s: float = 0.01
     retry_s: float = 0.15
-    """Least time before anything is sent again; grows with the measured round trip and with every repetition."""
+    """The minimum time before a retransmission; grows with the measured round trip and with every repetition."""
 
 
 class Limits(msgspec.Struct, frozen=True):
     batch_operations: int = 512
     batch_bytes: int = 256 * 1024
     pipeline: int = 8
-    """Accepts in flight at once."""
+    """The maximum number of Accepts in flight."""
     queue: int = 10_000
     queue_bytes: int = 64 * 1024 * 1024
     """Own operations that may wait at one node."""
     operation_bytes: int = 256 * 1024
     forward_window: int = 2_048
     forward_bytes: int = 1024 * 1024
-    """Own operations that may be on their way to the leader at once."""
+    """The maximum number of own operations in flight to the leader."""
     horizon: int = 20_000
     horizon_bytes: int = 8 * 1024 * 1024
-    """How much beyond its decided watermark an acceptor stores; far more than a leader keeps in flight."""
+    """How far beyond its decided watermark an acceptor stores operations; far more than a leader keeps in flight."""
     lag: int = 1_000
     lag_bytes: int = 2 * 1024 * 1024
-    """A proposer further behind than this catches up before it may lead: with the horizon, it bounds a Promise."""
+    """A proposer further behind than this must catch up before it may lead: with the horizon, this bounds a Promise."""
     learn_operations: int = 2_000
     keep: int = 2_000
     keep_bytes: int = 4 * 1024 * 1024
@@ -45,4 +45,4 @@ class Limits(msgspec.Struct, frozen=True):
     snapshot_bytes: int = 16 * 1024 * 1024
     """So much is applied from one snapshot of its own to the next."""
     snapshot_idle_s: float = 10.0
-    """A loaded snapshot that nobody asked for during this time (or many round trips) is dropped from memory."""
+    """A loaded snapshot without requests for this time (or many round trips) is dropped from memory."""

@@ -1,7 +1,7 @@
-"""The log: accepted operations by position, and how far they are known as decided.
+"""The log: accepted operations by position, and how far they are known to be decided.
 
 Two rules for this file. An entry at or below `decided_upto` holds the decided operation. An entry above it is only an
-acceptance, and says under which leadership.
+acceptance, and records under which leadership.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from paxos.ballot import NOBODY, Leadership
 from paxos.messages import Entry, Operation
 
 OVERHEAD = 32
-"""Bytes that an entry takes besides its payload, roughly."""
+"""The approximate overhead in bytes of an entry besides its payload."""
 
 
 class Log:
@@ -20,11 +20,11 @@ class Log:
         self._entries: dict[int, Entry] = {entry.position: entry for entry in entries}
         self.decided_upto = decided_upto
         self.compacted = decided_upto
-        """Positions up to here are gone: a snapshot covers them."""
+        """Positions up to here are deleted: a snapshot covers them."""
         while self.compacted in self._entries:
             self.compacted -= 1
         self.last = max([decided_upto, *self._entries])
-        """The highest position that holds anything."""
+        """The highest position with an entry."""
         self.open_bytes = sum(_size(entry) for entry in self._entries.values() if entry.position > decided_upto)
         """What is held above `decided_upto`."""
         self.bytes = sum(_size(entry) for entry in self._entries.values())
@@ -35,14 +35,14 @@ class Log:
 
     @property
     def blank(self) -> bool:
-        """True while nothing was ever accepted or learned here."""
+        """True until anything has been accepted or learned here."""
         return self.last == 0
 
     def get(self, position: int) -> Entry | None:
         return self._entries.get(position)
 
     def accept(self, leadership: Leadership, first: int, operations: Sequence[Operation]) -> list[Entry]:
-        """Stores acceptances and returns those that are new. Decided positions are left as they are: by the
+        """Stores acceptances and returns those that are new. Decided positions are left unchanged: by the
         safety of Paxos the same operation is decided there already."""
         fresh: list[Entry] = []
         entries = self._entries
@@ -62,10 +62,10 @@ class Log:
         return fresh
 
     def decide(self, leadership: Leadership, upto: int) -> int:
-        """The leader of `leadership` knows everything up to `upto` as decided: so is each operation here that was
-        accepted under that very leadership. An older acceptance proves nothing and stops the watermark.
+        """The leader of `leadership` knows that everything up to `upto` is decided: so is each operation here that was
+        accepted under that same leadership. An older acceptance proves nothing and stops the watermark.
 
-        Returns how many positions became known as decided.
+        Returns how many positions became known to be decided.
         """
         before = self.decided_upto
         position = before + 1
@@ -79,10 +79,10 @@ class Log:
         return self.decided_upto - before
 
     def learn(self, start: int, operations: Sequence[Operation]) -> list[Entry]:
-        """Takes operations that somebody knows as decided; returns the entries that are new here.
+        """Adds operations that another node knows to be decided; returns the entries that are new here.
 
         The entries must be stored together with the new watermark: they carry no leadership of their own, so
-        without it a later Promise would undervalue them.
+        without it a later Promise would rank them too low.
         """
         fresh: list[Entry] = []
         if start > self.decided_upto + 1:
@@ -102,7 +102,7 @@ class Log:
         return fresh
 
     def entries_from(self, start: int) -> list[Entry]:
-        """Everything held from `start` on, by position."""
+        """All entries from `start` on, by position."""
         return [entry for position in range(start, self.last + 1) if (entry := self._entries.get(position)) is not None]
 
     def decided_from(self, start: int, operations: int, size: int) -> list[Operation]:
@@ -140,7 +140,7 @@ class Log:
         self.compacted = max(self.compacted, upto)
 
     def jump(self, position: int) -> None:
-        """A snapshot at `position` was installed: the log goes on from there."""
+        """A snapshot at `position` was installed: the log continues from there."""
         for open_position in range(self.decided_upto + 1, position + 1):
             held = self._entries.get(open_position)
             if held is not None:

@@ -1,4 +1,4 @@
-"""What nodes say to each other: frozen, tagged records; MessagePack arrays on the wire.
+"""Messages between nodes: frozen, tagged records; MessagePack arrays on the wire.
 
 Positions count from 1. `decided_upto` is a watermark: every position up to and including it is decided. Words follow
 Lamport's *Paxos Made Simple* (Prepare, Promise, Accept, Accepted) and van Renesse and Altinbuken's *Paxos Made
@@ -15,7 +15,7 @@ from paxos.ballot import Ballot, Leadership
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One replicated command, opaque to Paxos. `(pid, incarnation, number)` names it for ever.
+    """One replicated command, opaque to Paxos. `(pid, incarnation, number)` identifies it uniquely.
 
     `number` counts from 1 within one incarnation of node `pid` (from one start of its process to the next). pid 0 marks
     a no-op.
@@ -35,7 +35,7 @@ NOOP = Operation(0, 0, 0, b"")
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An accepted operation: where, and under which leadership it was last accepted."""
+    """An accepted operation: its position, and the leadership under which it was last accepted."""
 
     position: int
     leadership: Leadership
@@ -55,7 +55,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one node says of itself; gossiped on by everybody, so that all know the whole graph of links.
+    """One node's state; gossiped by all nodes, so that each knows the whole graph of links.
 
     `version` is (incarnation, count): of a node's states the newest wins. `hears` are the nodes that it hears directly.
     `leading` is the leadership that it claims (NOBODY if none), `established` whether a quorum has promised it.
@@ -79,11 +79,11 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Base of everything that travels between nodes."""
+    """Base of all messages between nodes."""
 
 
 class Prepare(Message, frozen=True, tag=1):
-    """Phase 1a. `ballot.op_num` is the first position that the proposer does not know as decided."""
+    """Phase 1a. `ballot.op_num` is the first position that the proposer does not know to be decided."""
 
     ballot: Ballot
 
@@ -105,7 +105,7 @@ class Accept(Message, frozen=True, tag=3):
 
 
 class Accepted(Message, frozen=True, tag=4):
-    """Phase 2b: the acceptor holds (or knows as decided) `count` positions from `ballot.op_num` on."""
+    """Phase 2b: the acceptor holds (or knows to be decided) `count` positions from `ballot.op_num` on."""
 
     ballot: Ballot
     count: int
@@ -139,7 +139,7 @@ class Heartbeat(Message, frozen=True, tag=7):
 
 
 class Forward(Message, frozen=True, tag=8):
-    """Consecutive operations of one node, on their way to the leader. Repeated until applied where they come from."""
+    """Consecutive operations of one node, forwarded to the leader. Repeated until applied at their origin."""
 
     operations: list[Operation]
 
@@ -159,7 +159,7 @@ class ReadReply(Message, frozen=True, tag=10):
 
 
 class Confirm(Message, frozen=True, tag=11):
-    """The leader asks: am I still the highest you know? `count` tells its rounds apart."""
+    """The leader asks whether its leadership is still the highest known. `count` distinguishes its rounds."""
 
     ballot: Ballot
     count: int
@@ -171,8 +171,8 @@ class Confirmed(Message, frozen=True, tag=12):
 
 
 class Fetch(Message, frozen=True, tag=13):
-    """A node that is behind asks for decided operations from `start` on; while it is in the middle of a snapshot it
-    names that snapshot's position and the piece that it needs next (else both 0)."""
+    """A node that is behind requests decided operations from `start` on; in the middle of a snapshot it
+    gives that snapshot's position and the next piece that it needs (else both 0)."""
 
     start: int
     snapshot: int
@@ -198,7 +198,7 @@ class SnapshotPiece(Message, frozen=True, tag=15):
 
 
 class Routed(Message, frozen=True, tag=16):
-    """A message to a node that the sender cannot reach directly, passed on hop by hop; `hops` bounds its travels."""
+    """A message to a node that the sender cannot reach directly, relayed hop by hop; `hops` limits the hops."""
 
     origin: int
     target: int

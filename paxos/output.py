@@ -1,4 +1,4 @@
-"""The one record that a step of the core produces, and what a node finds on disk when it starts.
+"""The record that a step of the core produces, and the state that a node finds on disk when it starts.
 
 The order in which a driver works through an Output is the safety argument:
 
@@ -7,7 +7,7 @@ The order in which a driver works through an Output is the safety argument:
 3. `send_after_persist`  only after this output's and all earlier outputs' `persist` are durable.
                   A message to the node itself (such as its own vote) goes back into `Replica.receive`.
 4. `install`, then `apply`, then `reads`: to the state machine, in this order. They need not wait for the local disk:
-                  what they contain is already durable at a quorum.
+                  their content is already durable at a quorum.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class VoterStatus(StrEnum):
 
 
 class Persist(msgspec.Struct):
-    """Changes for the disk; None or empty means unchanged. Written atomically, whole or not at all."""
+    """Changes for the disk; None or empty means unchanged. Written atomically."""
 
     promised: Ballot | None = None
     entries: list[Entry] = []
@@ -57,7 +57,7 @@ class Durable(msgspec.Struct):
     compacted: int = 0
     snapshot_position: int = 0
     sessions: dict[int, tuple[int, int]] = {}
-    """Of the stored snapshot."""
+    """The sessions of the stored snapshot."""
     roster: dict[int, int] = {}
 
 
@@ -81,9 +81,9 @@ class Output(msgspec.Struct):
     install: Snapshot | None = None
     apply: list[Applied] = []
     outcome_unknown: list[int] = []
-    """Tickets of operations that were applied inside `install`: decided, but their outcome isn't known here."""
+    """Tickets of operations contained in the installed snapshot: decided, but their outcome is unknown here."""
     reads: list[int] = []
-    """Tickets of `Replica.read` that may now be answered from the applied state."""
+    """Tickets of `Replica.read` that can now be answered from the applied state."""
     load_snapshot: bool = False
     """A peer needs the stored snapshot: the driver answers with `Replica.snapshot_loaded`."""
 

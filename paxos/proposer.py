@@ -59,7 +59,7 @@ class Proposer:
         return self.candidate.ballot.leadership if self.candidate is not None else NOBODY
 
     def step_down(self) -> None:
-        """Whatever was in flight is proposed again by the next leader, or sent again by its origin."""
+        """Operations in flight will be proposed again by the next leader, or resent by their origin."""
         self.candidate = self.leader = None
 
     def offer(self, operations: Iterable[Operation]) -> None:
@@ -70,7 +70,7 @@ class Proposer:
             self.candidate.offer(operations)
 
     def repeat(self, now: float, patience_s: float) -> None:
-        """Sends again what has gone unanswered for too long."""
+        """Resends what has been unanswered for too long."""
         candidate, leader = self.candidate, self.leader
         if candidate is not None and candidate.retry.due(now, patience_s):
             if self._log.decided_upto >= candidate.ballot.op_num:
@@ -87,8 +87,8 @@ class Proposer:
     # ---- Phase 1
 
     def campaign(self, leadership: Leadership, now: float) -> None:
-        """Claims a new leadership. The claim is a promise of this node's own, and on disk before any Prepare leaves:
-        after a crash it can't claim the same one again."""
+        """Claims a new leadership. The claim is this node's own promise, and on disk before any Prepare is sent:
+        after a crash it cannot claim the same one again."""
         self.step_down()
         self._acceptor.promise(ballot(leadership))
         asked = ballot(leadership, self._log.decided_upto + 1)
@@ -110,7 +110,7 @@ class Proposer:
         self._catch_up.learn(inheritance.start, inheritance.decided, now)
         decided_upto = self._log.decided_upto
         known = max(0, decided_upto - inheritance.first_open + 1)
-        """Positions that became known as decided while the promises were under way need no second proposal."""
+        """Positions that became known to be decided while waiting for promises need no second proposal."""
         self.leader = Leader(
             candidate.ballot.leadership, self._net.quorum, self._limits, decided_upto, inheritance.open[known:],
             self._learner.sessions,

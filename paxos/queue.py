@@ -1,7 +1,7 @@
-"""The operation queue of a node: what its own users want, kept until it is applied here.
+"""The operation queue of a node: its own users' operations, kept until they are applied here.
 
-Whatever goes wrong on the way (a dead leader, a lost message, a full queue elsewhere) the answer is the same: send it
-again, from the oldest on. `Sessions` makes that harmless.
+Whatever goes wrong on the way (a dead leader, a lost message, a full queue elsewhere) the remedy is the same: resend
+everything from the oldest on. `Sessions` makes that harmless.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SLOWEST = 256 * 1024
 
 
 class QueueFull(Exception):
-    """As many operations as may wait are waiting."""
+    """The limit of waiting operations is reached."""
 
 
 class OperationQueue:
@@ -37,7 +37,7 @@ class OperationQueue:
         """Tickets of the waiting operations are consecutive from here on; unlike numbers they outlive `restart`."""
         self._number = 0
         self._sent = 0
-        """How many of the waiting ones, from the oldest, are on their way to `_leader`."""
+        """How many of the waiting operations, from the oldest, are in flight to `_leader`."""
         self._sent_bytes = 0
         self._leader = NOBODY
         self._retry = Retry(0.0)
@@ -81,7 +81,7 @@ class OperationQueue:
         return tickets
 
     def give_up(self) -> list[int]:
-        """Nothing that waits will be sent again; returns the tickets."""
+        """Drops all waiting operations; returns their tickets."""
         tickets = list(range(self._first_ticket, self._first_ticket + len(self._waiting)))
         self._first_ticket += len(self._waiting)
         self._waiting.clear()
@@ -102,7 +102,7 @@ class OperationQueue:
         self._send_again()
 
     def outgoing(self, leader: Leadership, now: float, retry_s: float) -> list[Operation]:
-        """What should go to the leader now: what was not sent yet, or everything again if it is new or silent."""
+        """What to send to the leader now: unsent operations, or everything again if the leader is new or silent."""
         if leader == NOBODY:
             self._send_again()
             return []
@@ -111,7 +111,7 @@ class OperationQueue:
             self._retry.reset(now)
             self._send_again()
         elif not self._sent:
-            # Nothing is on the way: what goes out now is waited for from now on, not since the queue ran dry.
+            # Nothing is in flight: the timeout of what is sent now starts now, not when the queue became empty.
             self._retry.reset(now)
             self._moved = now
         elif self._retry.due(now, retry_s + PATIENT_GAPS * self._gap + self._sent_bytes / SLOWEST):

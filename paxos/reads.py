@@ -1,8 +1,8 @@
 """Linearizable reads that write nothing.
 
-The node that reads asks the leader for a position that covers everything acknowledged before; the leader answers once
+The reader asks the leader for a position that covers everything acknowledged before; the leader answers once
 a quorum has confirmed that it knows of no higher leadership; the reader waits until it has applied that position.
-(The read-index idea of Ongaro's dissertation, section 6.4, carried over to Multi-Paxos: a new leader must count the
+(The read index of Ongaro's dissertation, section 6.4, applied to Multi-Paxos: a new leader must include the
 positions it inherited, since it doesn't know which of them were acknowledged.)
 """
 
@@ -37,13 +37,13 @@ class Reads:
         return self._last
 
     def abandon(self, ticket: int) -> None:
-        """Nobody waits for this one any more."""
+        """This ticket is no longer awaited."""
         if ticket in self._unplaced:
             self._unplaced.remove(ticket)
         self._placed = deque(pair for pair in self._placed if pair[0] != ticket)
 
     def outgoing(self, leader: Leadership, now: float, retry_s: float) -> tuple[int, int] | None:
-        """The ticket to send to the leader, if it's time to ask: one answer serves every older ticket too."""
+        """The ticket to send to the leader, if a request is due: one answer serves every older ticket too."""
         if leader == NOBODY or not self._unplaced:
             return None
         newest = self._unplaced[-1]
@@ -55,14 +55,14 @@ class Reads:
         return self._incarnation, newest
 
     def placed(self, ticket: tuple[int, int], position: int) -> None:
-        """The leader's answer. It was asked for after every ticket up to this one was opened, so it covers all; one
+        """The leader's answer. It was requested after every ticket up to this one was opened, so it covers all; one
         to an earlier incarnation of this node is late, and may be older than what was acknowledged since."""
         incarnation, number = ticket
         while incarnation == self._incarnation and self._unplaced and self._unplaced[0] <= number:
             self._placed.append((self._unplaced.popleft(), position))
 
     def ready(self, applied: int) -> list[int]:
-        """Tickets that the applied state now answers."""
+        """Tickets that the applied state can now answer."""
         if not self._placed:
             return []
         ready = [ticket for ticket, position in self._placed if position <= applied]
@@ -72,7 +72,7 @@ class Reads:
 
 
 class ReadIndex:
-    """The leader's side: requests gather while one round of confirmations runs; the next round serves them."""
+    """The leader's side: requests queue up while one round of confirmations runs; the next round serves them."""
 
     def __init__(self, quorum: int) -> None:
         self.count = 0
@@ -89,8 +89,8 @@ class ReadIndex:
         self._waiting[sender] = max(ticket, self._waiting.get(sender, ticket))
 
     def start(self, position: int, now: float) -> bool:
-        """Begins a round if requests wait and none is running. `position` covers all that is acknowledged by now:
-        it must be taken no earlier than this call."""
+        """Starts a round if requests are waiting and none is running. `position` covers everything acknowledged by now:
+        it must be determined no earlier than this call."""
         if self.running or not self._waiting:
             return False
         self._serving, self._waiting = self._waiting, {}

@@ -1,7 +1,7 @@
 """One node of Multi-Paxos: puts the roles of this package together, and decides nothing that a role can decide.
 
 A driver feeds it messages, ticks and submissions, and works through the Output records that it returns (see output.py
-for the order that makes this safe). No handler raises on any well-formed message, however old or odd.
+for the order that makes this safe). No handler raises on any well-formed message, however old or unexpected.
 """
 
 from __future__ import annotations
@@ -59,20 +59,20 @@ from paxos.voter_registry import VoterRegistry
 Handlers: TypeAlias = dict[type, Callable[[int, Any, float], None]]
 
 SAVE_DECIDED_S = 1.0
-"""A watermark that rides with no other write is stored this often: losing it costs only a little catching up."""
+"""How often a watermark without any other write is stored: losing it only costs a little catching up."""
 
 PATIENT_COMMITS = 2.0
 """What is asked for may have to wait for one commit that is under way, and then takes its own."""
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What a node can say of itself at any moment."""
+    """A node's status, available at any time."""
 
     node: int
     role: str
     leader: int | None
     ballot: Ballot
-    """Of the leadership that this node follows or claims; its op_num is the next position."""
+    """The ballot of the leadership that this node follows or claims; its op_num is the next position."""
     promised: Ballot
     decided: int
     applied: int
@@ -176,13 +176,13 @@ class Replica:
     def submit(self, payload: bytes) -> int:
         """Queues an operation until it is decided; returns its ticket. Raises QueueFull."""
         if len(payload) > self.limits.operation_bytes:
-            raise QueueFull(f"an operation of {len(payload)} bytes; at most {self.limits.operation_bytes} fit")
+            raise QueueFull(f"an operation of {len(payload)} bytes; the limit is {self.limits.operation_bytes}")
         return self.queue.submit(payload)
 
     def read(self) -> int:
         """Asks for a linearizable view of the applied state; the ticket returns in `Output.reads`. Raises QueueFull."""
         if len(self.reads) >= self.limits.queue:
-            raise QueueFull(f"{len(self.reads)} reads are waiting already")
+            raise QueueFull(f"{len(self.reads)} reads are already waiting")
         return self.reads.open()
 
     def abandon_read(self, ticket: int) -> None:
@@ -235,7 +235,7 @@ class Replica:
 
     def take_output(self, now: float) -> Output:
         """Everything that gathered since the last call: the driver calls it once per turn of its event loop, so that
-        what arrived together travels and is stored together."""
+        what arrived together is sent and stored together."""
         self._send_queue(now)
         self._send_reads(now)
         self._handle_own(now)
@@ -257,7 +257,7 @@ class Replica:
     # ---- Leadership
 
     def _refresh(self, now: float) -> None:
-        """Brings the picture of the cluster up to date, and draws the consequences for leadership."""
+        """Updates the view of the cluster, and acts on its consequences for leadership."""
         links_changed = self.net.refresh(now)
         self._heartbeats.describe()
         self.election.observe(now)
@@ -320,7 +320,7 @@ class Replica:
         self._hear_decided(message.ballot.leadership, message.ballot.op_num, now)
 
     def _hear_decided(self, leadership: Leadership, upto: int, now: float) -> None:
-        """A leader, past or present, says what it knows as decided. That stays true whoever leads now."""
+        """A past or present leader reports what is decided. That stays true whichever node leads now."""
         self.catch_up.heard_of(upto)
         self.learner.decide(leadership, upto, now)
 

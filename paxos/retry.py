@@ -1,10 +1,10 @@
-"""When to send again: patient at first, more patient every time, never giving up."""
+"""When to retransmit: with a growing interval, without end."""
 
 from __future__ import annotations
 
 GROWTH = 1.3
 CEILING = 4.0
-"""However often something was repeated, it waits at most this many times its first wait."""
+"""The maximum wait, as a multiple of the first wait."""
 
 
 class Retry:
@@ -15,7 +15,7 @@ class Retry:
         self._factor = 1.0
 
     def due(self, now: float, wait_s: float) -> bool:
-        """True when it's time to repeat; then the next wait begins, a little longer than the last."""
+        """True when a repetition is due; then the next, slightly longer wait begins."""
         if now - self._since < wait_s * self._factor:
             return False
         self._since = now
@@ -23,6 +23,6 @@ class Retry:
         return True
 
     def reset(self, now: float) -> None:
-        """There was progress (or a new try): wait from now on, as patiently as at first."""
+        """There was progress (or a new attempt): restart with the initial wait."""
         self._since = now
         self._factor = 1.0

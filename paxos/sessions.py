@@ -1,8 +1,8 @@
-"""Exactly once, first in first out: which operations of each node count, and which are repetitions.
+"""Exactly once, first in first out: which operations of each node count, and which are duplicates.
 
 The table is derived from the decided log alone, so it is equal on all nodes at equal positions; it travels with the
-snapshot. The proposer uses a second copy to keep repetitions out of the log, but only the table at the place where
-operations are applied is what makes them exactly-once.
+snapshot. The proposer uses a second copy to keep duplicates out of the log, but only the table used when applying
+operations makes them exactly-once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Sessions:
         self._last: dict[int, tuple[int, int]] = dict(last or {})
 
     def admit(self, operation: Operation) -> bool:
-        """True exactly when `operation` is the next of its node: then it is noted as done.
+        """True if and only if `operation` is the next of its node: then it is recorded as done.
 
         A repetition, an operation of an earlier incarnation, or one whose predecessor is missing does not count.
         """
@@ -31,7 +31,7 @@ class Sessions:
         return True
 
     def precedes(self, operation: Operation) -> bool:
-        """True if `operation` will count later, after others of its node that are missing yet."""
+        """True if `operation` will count later, after others of its node that are still missing."""
         incarnation, number = self._last.get(operation.pid, (0, 0))
         if operation.incarnation == incarnation:
             return operation.number > number + 1

@@ -24,7 +24,7 @@ class SnapshotSource:
 
     @property
     def position(self) -> int | None:
-        """The position of the snapshot that is being handed out, if one is: the log behind it must be kept."""
+        """The position of the snapshot being sent, if any: the log after it must be kept."""
         return self._pieces[0].position if self._pieces else None
 
     def fetch(self, sender: int, message: Fetch, now: float) -> None:
@@ -71,7 +71,7 @@ class SnapshotSource:
             self.fetch(sender, message, now)
 
     def expire(self, now: float, round_trip_s: float) -> None:
-        """Forgets a snapshot that nobody has asked for in a while."""
+        """Drops a snapshot that has not been requested for a while."""
         if now - self._asked > max(self._limits.snapshot_idle_s, SNAPSHOT_ROUND_TRIPS * round_trip_s):
             self._pieces = []
             self._waiting = {}

@@ -1,14 +1,14 @@
-"""May this node vote? A node that lost its disk may not: it has forgotten what it promised.
+"""Whether this node may vote. A node that lost its disk may not: it has forgotten its promises.
 
-Each disk has an identity, drawn when it is first used. Every node keeps a roster on disk: the first identity that it
-met under each number. A node that finds another identity under its own number in anybody's roster knows that it is a
-replacement with an empty memory, and follows as a learner for good.
+Each disk has a random identity, created when it is first used. Every node keeps a roster on disk: the first identity it
+saw for each number. A node that finds another identity for its own number in any roster knows that it is a
+replacement without the old promises, and follows as a learner permanently.
 
-A node with a new disk votes only when it is sure that it isn't such a replacement: when its identity is in the
+A node with a new disk votes only when it is certain that it is not such a replacement: when its identity is in the
 rosters of so many others that the rosters of every earlier disk share a member with them (more than half of the
-others; both sets are that large, so they intersect), or, for the very first start of a cluster, of a quorum (with
-itself) that has never accepted anything. The second rule leaves a hole, which no rule that lets a bare majority of
-empty disks found a cluster can close: if disks are lost, and they make up a majority together with nodes that hold
+others; both sets are that large, so they intersect), or, for the very first start of a cluster, of a quorum (including
+itself) that has never accepted anything. The second rule leaves a gap, which no rule that lets a bare majority of
+empty disks found a cluster can close: if disks are lost that form a majority together with nodes that hold
 nothing yet, and all nodes that hold anything are unreachable, then that majority looks exactly like a first start.
 """
 
@@ -45,7 +45,7 @@ class VoterRegistry:
         self._meet(message)
         self._remembered(sender, message.roster, any(each.pid == sender and each.blank for each in message.states))
         for state in message.states:
-            # What others say of themselves comes from afar too: a node with one link left must get to vote as well.
+            # Rows of other nodes count even if relayed: a node with only one link must become a voter as well.
             self._remembered(state.pid, state.roster, state.blank)
         self._admit()
 

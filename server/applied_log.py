@@ -1,11 +1,13 @@
-"""What this node has applied lately: the end of the replicated log, in words that a user can read.
+"""The operations that this node applied most recently: the end of the replicated log, readable for users.
 
-It is kept in memory only, and bounded: the log itself is cut behind snapshots, and the store keeps what matters.
+It is bounded and kept only in memory: the log itself is compacted, and the store keeps the state.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -23,7 +25,7 @@ class LoggedOperation(msgspec.Struct, frozen=True, gc=False):
 
     position: int
     ballot: tuple[int, int, int] | None
-    """Under which it was accepted here; None if it was learned from somebody who knew it as decided."""
+    """The ballot under which it was accepted here; None if it was learned as already decided."""
     id: OperationId
     at: float | None
     """When it was proposed, in seconds since 1970 by its proposer's clock; None if unknown."""
@@ -31,11 +33,37 @@ class LoggedOperation(msgspec.Struct, frozen=True, gc=False):
     context: str | None
     turn: int | None
     node: int | None
-    """Whose answer it brings or chooses."""
+    """The node whose answer it carries or chooses."""
     text: str
-    """The beginning of what it says."""
+    """The beginning of its text."""
     error: str | None
     """Why it was refused."""
+
+
+_Details: TypeAlias = tuple[int | None, str]
+"""`node` and `text` of an operation."""
+
+
+def _no_details(operation: object) -> _Details:
+    return None, ""
+
+
+def _question(operation: Query | Ask) -> _Details:
+    return None, operation.text
+
+
+def _response(operation: Candidate | Answer) -> _Details:
+    return operation.node, operation.text or operation.error or ""
+
+
+def _about_node(operation: Choose | Ranking | Retry) -> _Details:
+    return operation.node, ""
+
+
+_DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
+    Query: _question, Ask: _question, Candidate: _response, Answer: _response, Choose: _about_node,
+    Ranking: _about_node, Retry: _about_node,
+}
 
 
 class AppliedLog:
@@ -47,18 +75,11 @@ class AppliedLog:
     def add(self, applied: AppliedOperation) -> None:
         outcome = applied.outcome
         operation = outcome.operation
-        node: int | None = None
-        text = ""
-        if isinstance(operation, (Query, Ask)):
-            text = operation.text[:_EXCERPT]
-        elif isinstance(operation, (Candidate, Answer)):
-            node, text = operation.node, (operation.text or operation.error or "")[:_EXCERPT]
-        elif isinstance(operation, (Choose, Ranking, Retry)):
-            node = operation.node
+        node, text = _DETAILS.get(type(operation), _no_details)(operation)
         self._operations.append(LoggedOperation(
             applied.position, applied.ballot, applied.id, None if operation is None else seconds(operation.at),
-            "unknown" if operation is None else operation_name(operation), outcome.context, outcome.turn, node, text,
-            outcome.error,
+            "unknown" if operation is None else operation_name(operation), outcome.context, outcome.turn, node,
+            text[:_EXCERPT], outcome.error,
         ))
 
     def last(self, count: int) -> list[LoggedOperation]:

@@ -1,4 +1,4 @@
-"""What happens in the cluster, told to one user: as events, with what decides how much of it people are shown."""
+"""What happens in the cluster, reported to one user: as events, with the level that decides how much of it is shown."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from api.node_events import (
 from engine.interface import AppliedOperation
 from kvstore.conversation import Turn
 from kvstore.operations import (
+    ASKING,
     Answer,
     Ask,
     Cancel,
@@ -56,24 +57,23 @@ REPORT_EVERY_S = 2.0
 
 
 class Level(StrEnum):
-    """How much of what happens elsewhere is told."""
+    """How much activity on other nodes is shown."""
 
     QUIET = "quiet"
-    """Answers to this user's own questions, as words and as events."""
+    """Only answers to this user's own questions, as text and as events."""
     CALM = "calm"
-    """And who leads: for a node at which nobody sits."""
+    """Also the leader: for a node without an interactive user."""
     NORMAL = "normal"
     VERBOSE = "verbose"
-    """Also every single answer, and what was refused (which is an event at this level only)."""
+    """Also every single answer and refused operation (the latter is an event at this level only)."""
 
-    @property
-    def reserved(self) -> bool:
-        """Only what concerns this user is told."""
-        return self in (Level.QUIET, Level.CALM)
+    def __init__(self, value: str) -> None:
+        self.reserved = value in ("quiet", "calm")
+        """Only what concerns this user is reported. Looked at for each operation and session."""
 
 
 class SessionEvent(msgspec.Struct, frozen=True):
-    """An event as one user is told it."""
+    """An event as it is reported to one user."""
 
     event: Event
     nodes: int
@@ -128,9 +128,9 @@ class EventFeed:
             return
         if not outcome.ok:
             self._on_refused(operation, outcome.error or "", origin, mine)
-        elif isinstance(operation, Create):
+        elif type(operation) is Create:
             self._tell_others(CreatedEvent(context, origin), mine)
-        elif isinstance(operation, Import):
+        elif type(operation) is Import:
             self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
         elif outcome.turn is not None:
             self._on_turn(operation, outcome.turn, origin, mine)
@@ -138,7 +138,7 @@ class EventFeed:
                 self._questions.pop(context, None)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
-        """The LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
+        """The LLM of `node` has begun an answer (0 pieces), or has produced this many pieces of it."""
         found = self._store().conversations.get(context)
         question = self._questions.get(context)
         if found is None or question is None or question.turn != turn or found.open_turn != turn:
@@ -155,13 +155,13 @@ class EventFeed:
         self._tell(SessionEvent(event, self._nodes, self.level, False, True, found.turns[turn - 1], progress))
 
     def on_leader(self, leader: int | None) -> None:
-        """The node sees another leader, or none; calls that change nothing are fine."""
+        """The node sees a new leader, or none; calls without a change are harmless."""
         if leader != self._leader:
             self._leader = leader
             self._tell(SessionEvent(LeaderEvent(leader), self._nodes, self.level))
 
     def on_explained(self, sentences: Sequence[Sentence]) -> None:
-        """The node explains itself."""
+        """Sentences of the running commentary."""
         for said in sentences:
             ballot = None if said.ballot is None else (said.ballot.seq_num, said.ballot.pid, said.ballot.op_num)
             self._tell(SessionEvent(ExplainEvent(said.phase.value, ballot, said.text), self._nodes, self.level))
@@ -174,7 +174,7 @@ class EventFeed:
     def _on_turn(self, operation: StoreOperation, turn: int, origin: int, mine: bool) -> None:
         """Something happened in a turn."""
         context = operation.context
-        if mine and isinstance(operation, (Query, Ask, Retry)):
+        if mine and type(operation) in ASKING:
             self._questions[context] = _Question(turn, self._clock())
         match operation:
             case Query():
@@ -221,7 +221,7 @@ class EventFeed:
         self._tell_turn(event, context, turn)
 
     def _tell_others(self, event: Event, mine: bool) -> None:
-        """What only those are told who want to know what happens elsewhere."""
+        """Events only for users who want to see the activity on other nodes."""
         if not self.level.reserved:
             self._tell(SessionEvent(event, self._nodes, self.level, mine))
 

@@ -15,7 +15,7 @@ from paxos.messages import Behind, Outranked, SnapshotPiece
 
 
 class Phase(StrEnum):
-    """What a sentence is about; one colour each."""
+    """The topic of a sentence; each has its own colour."""
 
     PREPARE = "prepare"
     PROMISE = "promise"
@@ -30,7 +30,7 @@ class Phase(StrEnum):
 
 
 class Sentence(msgspec.Struct, frozen=True):
-    """`ballot` is the one that the sentence speaks about, if there is one."""
+    """`ballot` is the ballot that the sentence is about, if any."""
 
     phase: Phase
     ballot: Ballot | None
@@ -38,11 +38,11 @@ class Sentence(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct):
-    """Steps of one kind that came together."""
+    """Steps of one kind that happened together."""
 
     kind: str
     ballot: Ballot
-    """The first one. Where no leadership is spoken about, only its position counts."""
+    """The first one. Without a leadership, only its position is meaningful."""
     peer: int = 0
     count: int = 0
     last: int = 0
@@ -67,31 +67,31 @@ class Speaker:
         name = _leadership(ballot.leadership)
         match step.kind:
             case "prepare":
-                return Phase.PREPARE, f"I stand for leader: Prepare {ballot} to {nodes}"
+                return Phase.PREPARE, f"I campaign: Prepare {ballot} to {nodes}"
             case "prepare again":
-                return Phase.PREPARE, f"Prepare {ballot} once more to {nodes}: no answer yet"
+                return Phase.PREPARE, f"Prepare {ballot} again to {nodes}: no answer yet"
             case "promised":
-                shown = f"; it is shown {_operations(step.count)} that I accepted" if step.count else ""
-                return Phase.PROMISE, f"promised node {peer} {ballot}: I accept nothing lower any more{shown}"
+                shown = f"; I report {_operations(step.count)} that I accepted" if step.count else ""
+                return Phase.PROMISE, f"promised node {peer} {ballot}: I will accept nothing lower{shown}"
             case "promise":
-                shown = f", showing {_operations(step.count)} to be proposed again" if step.count else ""
+                shown = f", reporting {_operations(step.count)} to propose again" if step.count else ""
                 have = f": {step.last} of the {self.majority} that I need" if step.last <= self.majority else ""
                 return Phase.PROMISE, f"{nodes} {_verb(step.nodes, 'promise')} {ballot}{shown}{have}"
             case "I lead" if step.nodes:
                 verb = _verb(step.nodes, "promise")
                 return Phase.LEAD, f"prepared {ballot}: {nodes} {verb}; that is {self._a_majority()}; I lead"
             case "I lead":
-                return Phase.LEAD, f"I lead with {name} again: a majority is within reach"
+                return Phase.LEAD, f"I lead with {name} again: a majority is reachable"
             case "I lead no more":
-                return Phase.LEAD, f"I lead no more: my leadership {name} is outranked, or reaches no majority"
+                return Phase.LEAD, f"I no longer lead: my leadership {name} is outranked, or reaches no majority"
             case "other leads":
                 return Phase.LEAD, (
                     f"node {peer} claims {name}, the highest leadership I know of, and reaches a majority: I follow"
                 )
             case "no leader":
-                return Phase.LEAD, "no leader: nobody that I know of leads and reaches a majority"
+                return Phase.LEAD, "no leader: no node that I know of leads and reaches a majority"
             case "learner":
-                return Phase.LEAD, "my disk is new: what it promised is forgotten, so I follow without a vote"
+                return Phase.LEAD, "my disk is new and earlier promises are lost, so I follow as a non-voting learner"
         return None
 
     def _proposal(self, step: Step) -> tuple[Phase, str] | None:
@@ -99,19 +99,19 @@ class Speaker:
         what = str(ballot) if step.count == 1 else f"{step.count} operations from {ballot} on"
         match step.kind:
             case "handed over":
-                return Phase.ACCEPT, f"handed {_operations(step.count)} of mine to node {peer}, the leader"
+                return Phase.ACCEPT, f"forwarded {_operations(step.count)} of mine to node {peer}, the leader"
             case "handed in":
-                return Phase.ACCEPT, f"node {peer} hands in {_operations(step.count)}"
+                return Phase.ACCEPT, f"node {peer} forwards {_operations(step.count)}"
             case "propose":
                 accepts = f", in {step.last} Accepts," if step.last > 1 else ""
                 return Phase.ACCEPT, f"I propose {what}{accepts} to {nodes}"
             case "propose again":
-                return Phase.ACCEPT, f"Accept {ballot} once more to {nodes}: no answer yet"
+                return Phase.ACCEPT, f"Accept {ballot} again to {nodes}: no answer yet"
             case "accepted":
-                return Phase.ACCEPTED, f"accepted {what}: on my disk now, and node {peer} is told"
+                return Phase.ACCEPTED, f"accepted {what}: now on my disk; replied to node {peer}"
             case "decided":
                 have = "has" if len(step.nodes) == 1 else "have"
-                return Phase.DECIDE, f"{nodes} {have} accepted {what}; that is {self._a_majority()}: decided for ever"
+                return Phase.DECIDE, f"{nodes} {have} accepted {what}; that is {self._a_majority()}: decided"
             case "told decided":
                 return Phase.DECIDE, f"told {nodes}: decided up to {ballot.at(step.last)}"
             case "heard decided":
@@ -134,25 +134,25 @@ class Speaker:
         name = _leadership(step.ballot.leadership)
         match step.kind:
             case "link lost":
-                return Phase.LINK, f"heartbeats with {nodes} do not pass both ways any more"
+                return Phase.LINK, f"heartbeats with {nodes} no longer pass both ways"
             case "link back":
                 return Phase.LINK, f"heartbeats with {nodes} pass both ways"
             case "passed on":
-                return Phase.LINK, f"passed on a message of node {peer} to node {step.extra}: they have no link"
+                return Phase.LINK, f"relayed a message from node {peer} to node {step.extra}: they have no link"
             case "confirm":
                 verb = "does" if len(step.nodes) == 1 else "do"
-                return Phase.READ, f"somebody reads: {verb} {nodes} know a leadership above my {name}?"
+                return Phase.READ, f"linearizable read: {verb} {nodes} know a leadership above my {name}?"
             case "confirmed":
                 return Phase.READ, f"{nodes} {_verb(step.nodes, 'know')} nothing above {name}"
             case "asked to read":
-                return Phase.READ, f"asked node {peer}, the leader, from which position on a read is up to date"
+                return Phase.READ, f"asked node {peer}, the leader, which position a read must wait for"
             case "let read":
                 return Phase.READ, f"told node {peer}: a read is up to date from position {step.extra} on"
             case "fetch":
                 return Phase.LEARN, f"asked node {peer} for what is decided from position {position} on"
             case "teach":
                 what = _operations(step.count)
-                return Phase.LEARN, f"gave node {peer} {what} that I know as decided, from position {position} on"
+                return Phase.LEARN, f"sent node {peer} {what} that I know as decided, from position {position} on"
             case "taught":
                 what = _operations(step.count)
                 return Phase.LEARN, f"learned from node {peer} that {what} from position {position} on are decided"
@@ -161,7 +161,7 @@ class Speaker:
             case "gave piece":
                 return Phase.LEARN, f"sent node {peer} my snapshot: {_piece(step.extra)}"
             case "installed":
-                return Phase.LEARN, f"took over a snapshot of everything up to position {position}"
+                return Phase.LEARN, f"installed a snapshot of everything up to position {position}"
         raise AssertionError(step.kind)
 
     def _nodes(self, numbers: Iterable[int]) -> str:

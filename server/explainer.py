@@ -1,6 +1,6 @@
-"""Consensus in plain words: what a node hears and says, one sentence for each step of the protocol.
+"""Consensus in plain words: what a node receives and sends, one sentence for each step of the protocol.
 
-Pure: no clock, no screen. `Explainer` is told every message and change; `take` gives the sentences since the last
+Pure: no clock, no screen. `Explainer` is fed every message and change; `take` returns the sentences since the last
 call. Steps of one kind that come together make one sentence, so a busy cluster stays readable. Heartbeats are left out.
 """
 
@@ -39,7 +39,7 @@ _FLIGHTS = 64
 
 
 class Explainer:
-    """For node `pid` of `members`. `status` is how things stand when the explaining begins."""
+    """For node `pid` of `members`. `status` is the node's status when the commentary begins."""
 
     def __init__(self, pid: int, members: Iterable[int], status: Status) -> None:
         self._pid = pid
@@ -47,10 +47,10 @@ class Explainer:
         self._status = status
         self._steps: dict[tuple[str, int, Leadership], Step] = {}
         self._prepared: Ballot | None = None
-        """What this node last asked promises for, and who gave them."""
+        """The last ballot that this node prepared, and the nodes that promised it."""
         self._promises: set[int] = set()
         self._votes: dict[Ballot, set[int]] = {}
-        """Of this node's proposals: by each Accept's ballot, who has accepted."""
+        """This node's proposals: for each Accept's ballot, the nodes that have accepted it."""
 
     def take(self) -> list[Sentence]:
         """The sentences since the last call, in order."""
@@ -58,7 +58,7 @@ class Explainer:
         return [self._speaker.sentence(step) for step in steps.values()]
 
     def received(self, sender: int, message: AnyMessage) -> None:
-        """A message came in; `sender` may be this node itself: a vote of its own that is on disk."""
+        """A message arrived; `sender` may be this node itself: a vote of its own that is on disk."""
         match message:
             case Promise():
                 self._heard_promise(sender, message)
@@ -83,7 +83,7 @@ class Explainer:
                 self._step("passed on", peer=message.origin).extra = message.target
 
     def sent(self, messages: Sequence[tuple[int, AnyMessage]]) -> None:
-        """Messages to others left; what they vouch for is on disk."""
+        """Messages to other nodes were sent; the state they vouch for is on disk."""
         for to, message in messages:
             if type(message) is not Heartbeat:
                 self._sent(to, message)
@@ -120,7 +120,7 @@ class Explainer:
                 self._step("other leads", status.ballot, status.leader)
 
     def _leads(self, mine: Ballot) -> None:
-        """The role is looked at after everything else: what this node did as the leader already comes after it."""
+        """The role change is reported last, but before anything that this node already did as the leader."""
         done = {
             key: step for key, step in self._steps.items() if key[0] in _AS_LEADER and key[2] == mine.leadership
         }
@@ -134,7 +134,7 @@ class Explainer:
         self._steps.update(done)
 
     def _step(self, kind: str, about: Ballot | None = None, peer: int = 0) -> Step:
-        """The step of this kind that is being gathered."""
+        """The step of this kind that is being collected."""
         about = about or _at(0)
         key = (kind, peer, about.leadership)
         step = self._steps.get(key)
@@ -222,12 +222,12 @@ class Explainer:
 
 
 def _count(step: Step, message: Forward) -> None:
-    """Each operation once, however often it is sent."""
+    """Counts each operation once, however often it is sent."""
     names = step.extra = step.extra or set()
     names.update((operation.incarnation, operation.number) for operation in message.operations)
     step.count = len(names)
 
 
 def _at(position: int) -> Ballot:
-    """A position that no leadership speaks about."""
+    """A position without a leadership."""
     return ballot(NOBODY, position)

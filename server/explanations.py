@@ -1,6 +1,6 @@
-"""What a node explains of itself, for those who listen: `explain on` in any of its sessions.
+"""A node's explanations, for its listeners: `explain on` in any of its sessions.
 
-While nobody listens nobody observes the engine, and it costs nothing.
+Without listeners the engine is not observed, and there is no cost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from server.explain_text import Sentence
 from server.explainer import Explainer
 
 GATHER_S = 0.1
-"""What comes within this time is told together."""
+"""Sentences within this time are delivered together."""
 
 Listener: TypeAlias = Callable[[Sequence[Sentence]], None]
 
@@ -29,7 +29,7 @@ class PaxosExplanations:
         self._timer: asyncio.TimerHandle | None = None
 
     def listen(self, listener: Listener) -> None:
-        """Tells `listener` from now on."""
+        """Adds `listener`."""
         if not self._listeners:
             status = self._engine.core_status()
             explainer = Explainer(status.node, self._members, status)
@@ -38,7 +38,7 @@ class PaxosExplanations:
         self._listeners.add(listener)
 
     def leave(self, listener: Listener) -> None:
-        """Tells `listener` no more, if it was told."""
+        """Removes `listener`, if it was added."""
         self._listeners.discard(listener)
         if not self._listeners:
             self._engine.observe(None)

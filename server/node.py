@@ -20,7 +20,7 @@ from server.responder import Done, Responder
 from server.session import Explanations, Session
 
 MakeScheduler: TypeAlias = Callable[[Done, Callable[[Request, int], None]], RequestScheduler]
-"""Gets who is to be told what comes of each request, and how far the LLM is with it."""
+"""Gets the callbacks for each request's outcome, and for the LLM's progress with it."""
 
 
 class NodeService:
@@ -32,7 +32,7 @@ class NodeService:
         emit: Callable[[Event], None], explanations: Explanations | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, poll_timeout_s: float,
     ) -> None:
-        """`poll_timeout_s`: a poll ends without the nodes that have not voted after so many seconds."""
+        """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds."""
         self.failed = asyncio.Event()
         """The engine acknowledges nothing any more; the process must leave."""
         self._number = number
@@ -55,7 +55,7 @@ class NodeService:
         self._responding = asyncio.create_task(self._responder.run())
 
     async def close(self) -> None:
-        """Stores what is under way."""
+        """Stores what is in progress."""
         if self._responding is not None:
             self._responding.cancel()
             await asyncio.wait([self._responding])
@@ -65,7 +65,7 @@ class NodeService:
     # ---- Users
 
     def open_session(self, tell: Tell, level: Level = Level.NORMAL) -> Session:
-        """For one more user."""
+        """Opens a session for another user."""
         session = Session(
             self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
             llm_status=self._llm_status, too_long=self._too_long, level=level,
@@ -96,7 +96,7 @@ class NodeService:
         for session in self._sessions:
             session.on_progress(node, hint.context, hint.turn, hint.pieces)
 
-    # ---- What the engine tells
+    # ---- Events from the engine
 
     def on_applied(self, applied: AppliedOperation) -> None:
         self._applied_log.add(applied)
@@ -104,7 +104,8 @@ class NodeService:
             self._hints.on_applied(applied)
             for session in list(self._sessions):
                 session.on_applied(applied)
-                self._forget_if_over(session)
+                if session.closed:
+                    self._forget_if_over(session)
         self._responder.on_applied(applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:

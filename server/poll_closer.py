@@ -1,7 +1,7 @@
 """The leader ends a poll when all nodes that are there have voted, or time is up.
 
-How the votes are counted is the store's business, and which votes count follows from the log; only when to count is
-decided here. If two leaders do it, the second one comes too late and changes nothing.
+The store counts the votes, and the log determines which votes count; only the time of the count is
+decided here. If two leaders close a poll, the second comes too late and changes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kvstore.store import Store
 from llm.requests import View
 
 _AGAIN_S = 1.0
-"""Until the next try if the node had no room."""
+"""Delay before the next attempt if the node was busy."""
 
 Key = tuple[str, int, int]
 """Conversation, turn, poll."""
@@ -29,7 +29,7 @@ class Engine(Protocol):
     def store(self) -> Store: ...
 
     def submit(self, operation: StoreOperation) -> object:
-        """A poll that is over already is no matter. Raises Busy."""
+        """A poll that is already over is ignored. Raises Busy."""
         ...
 
 
@@ -45,7 +45,7 @@ class PollCloser:
         """Their end is submitted, and not applied yet."""
 
     def review(self, conversation: Conversation, view: View) -> None:
-        """To be called after everything that may end a poll."""
+        """To be called after every event that may end a poll."""
         turn = conversation.open_turn
         poll = None if turn is None else conversation.turns[turn - 1].open_poll
         if turn is None or poll is None:

@@ -1,6 +1,6 @@
-"""How far the LLMs are, told from node to node beside the log: small, rare, and no loss when lost.
+"""The LLMs' progress, sent between nodes outside the log: small, rare, and harmless when lost.
 
-A hint goes to the node where the question was typed. It holds no text of the answer, only how much there is.
+A hint goes to the node where the question was typed. It holds only the length of the answer so far, not its text.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Callable
 import msgspec
 
 from engine.interface import AppliedOperation
-from kvstore.operations import Ask, Query, Retry
+from kvstore.operations import ASKING
 from llm.requests import Request
 
 EVERY_S = 0.5
-"""Between two hints about one answer."""
+"""Seconds between two hints about one answer."""
 _QUESTIONS = 256
-"""About so many questions, the last ones, hints are sent."""
+"""Hints are sent about this many of the latest questions."""
 _MAX_BYTES = 1024
 
 
 class Hint(msgspec.Struct, frozen=True, array_like=True):
-    """The answer to turn `turn` has `pieces` pieces (about a token each) so far; 0: the LLM has just begun."""
+    """The answer to turn `turn` has `pieces` pieces (about a token each) so far; 0: the LLM has just started."""
 
     context: str
     turn: int
@@ -35,7 +35,7 @@ _decoder = msgspec.msgpack.Decoder(Hint)
 
 
 def decode(payload: bytes | memoryview) -> Hint | None:
-    """None for what makes no sense here."""
+    """None for an invalid hint."""
     if len(payload) > _MAX_BYTES:
         return None
     try:
@@ -61,9 +61,9 @@ class ProgressHints:
 
     def on_applied(self, applied: AppliedOperation) -> None:
         """To be called before anybody acts on the operation."""
-        outcome = applied.outcome
-        if outcome.ok and isinstance(outcome.operation, (Query, Ask, Retry)) and outcome.turn is not None:
-            key = outcome.operation.context, outcome.turn
+        outcome, operation = applied.outcome, applied.outcome.operation
+        if outcome.ok and operation is not None and type(operation) in ASKING and outcome.turn is not None:
+            key = operation.context, outcome.turn
             self._asked_at[key] = applied.id.node
             self._asked_at.move_to_end(key)
             self._sent.pop(key, None)
@@ -72,7 +72,7 @@ class ProgressHints:
                 self._sent.pop(forgotten, None)
 
     def on_progress(self, request: Request, pieces: int) -> None:
-        """This node's LLM has got so far."""
+        """Progress of this node's LLM."""
         key, now = (request.context, request.turn), self._clock()
         origin = self._asked_at.get(key)
         recent = pieces and now - self._sent.get(key, now - EVERY_S) < EVERY_S

@@ -38,13 +38,13 @@ def poll_record(poll: Poll) -> api.Poll:
 
 
 def vote_fields(vote: Vote | Ranking) -> dict[str, Any]:
-    """Of a vote, or of an event that tells of one."""
+    """Of a vote, or of an event about one."""
     said = {"order": vote.order} if vote.error is None else {"error": vote.error}
     return {**said, "model": vote.model}
 
 
 def response_fields(response: Response | Candidate | Answer) -> dict[str, Any]:
-    """Of a response, or of an event that tells of one. `seen` of `before` earlier turns fitted, unless all did."""
+    """Of a response, or of an event about one. `seen` of `before` earlier turns fitted, unless all did."""
     said = {"text": response.text} if response.error is None else {"error": response.error}
     saw = {"seen": response.seen, "before": response.before} if response.seen < response.before else {}
     return {**said, "model": response.model, "seconds": round(response.seconds, 3), **saw}

@@ -21,7 +21,7 @@ from llm.requests import Request, View, pending, pending_in
 from server.poll_closer import PollCloser
 
 _PAUSE_S = 1.0
-"""Before the next try of a read that there was no room for: thousands are waiting, let them go first."""
+"""Delay before retrying a read that was refused as busy: thousands are waiting, let them go first."""
 
 
 class Engine(Protocol):
@@ -31,7 +31,7 @@ class Engine(Protocol):
     def store(self) -> Store: ...
 
     def submit(self, operation: StoreOperation) -> object:
-        """Whether an answer was taken or came too late is decided by the store, and shown by it. Raises Busy."""
+        """The store decides, and shows, whether an answer was accepted or came too late. Raises Busy."""
         ...
 
     def read(self) -> asyncio.Future[None]: ...
@@ -41,8 +41,8 @@ Done: TypeAlias = Callable[[Request, Reply | ProviderError], None]
 
 
 class Responder:
-    """At node `number`. `make_scheduler` gets the callback for what comes of each request. `poll_s`: a poll ends
-    without the nodes that have not voted after so many seconds."""
+    """At node `number`. `make_scheduler` gets the callback for each request's outcome. `poll_s`: a poll ends
+    without the nodes that have not voted after this many seconds."""
 
     def __init__(
         self, number: int, engine: Engine, make_scheduler: Callable[[Done], RequestScheduler], *, poll_s: float
@@ -51,9 +51,9 @@ class Responder:
         self._number = number
         self._engine = engine
         self._view = View(None)
-        """As far as this node acts on it."""
+        """The cluster as this node acts on it."""
         self._seen = View(None)
-        """As this node sees it now."""
+        """The cluster as this node sees it now."""
         self._caught_up = False
         self._catching_up: asyncio.Task[None] | None = None
         self._poll_closer = PollCloser(engine, number, poll_s)
@@ -63,7 +63,7 @@ class Responder:
         there may be very many conversations."""
 
     async def run(self) -> None:
-        """Waits until this node knows all that was decided before it started, so that it asks nothing which was
+        """Waits until this node knows everything decided before it started, so that it asks nothing that was
         answered long ago; then asks what is still to be asked."""
         await self._catch_up()
         self._caught_up = True
@@ -81,7 +81,7 @@ class Responder:
             return
 
     def review(self) -> None:
-        """Looks at all conversations: after a start or a jump ahead."""
+        """Checks all conversations: after a start or the installation of a snapshot."""
         if self._caught_up:
             conversations = self._engine.store.conversations
             self._open = {name: found for name, found in conversations.items() if found.open_turn is not None}
@@ -95,7 +95,7 @@ class Responder:
             self._poll_closer.review(conversation, self._view)
 
     def see(self, leader: int | None, live: Iterable[int]) -> None:
-        """This node sees another leader, or other nodes."""
+        """This node sees a different leader, or different nodes."""
         seen = View(leader, frozenset(live))
         if seen == self._seen:
             return
@@ -104,7 +104,7 @@ class Responder:
         if not self._caught_up:
             return
         if new_leader and leader == self._number:
-            # An answer may be decided that is not applied here yet: then nobody must be asked again.
+            # An answer may be decided but not yet applied here: then the LLM must not be asked again.
             self._view = View(None)
             if self._catching_up is not None:
                 self._catching_up.cancel()
@@ -148,7 +148,7 @@ class Responder:
             try:
                 self._engine.submit(self._unsent[0])
             except Busy:
-                return  # the next operation that is applied makes room
+                return  # the next applied operation frees capacity
             self._unsent.popleft()
 
     async def close(self) -> None:
@@ -164,7 +164,7 @@ def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> S
     if request.kind == "ranking":
         order = read_ranking(text or "", request.ranked)
         if order is None and not failed:
-            error = "its ranking cannot be read"
+            error = "its ranking cannot be parsed"
         return Ranking(request.context, request.turn, node, request.round, order or [], error, outcome.model)
     seen, before = (0, 0) if isinstance(outcome, ProviderError) else (outcome.seen, outcome.before)
     make = Candidate if request.kind == "candidate" else Answer

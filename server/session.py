@@ -1,13 +1,14 @@
-"""One user at one node: what they want, carried out; and what happens elsewhere, told to them.
+"""One user at one node: runs the user's commands, and reports what happens elsewhere.
 
 A session decides nothing: it has operations decided by the engine, and reads the node's store. A node has one for its
 prompt and one for each of its control socket's clients. Operations are submitted in the order of the calls, when they
-are called: nobody needs to await one before the next.
+are called: a caller need not await one before the next.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar, cast
@@ -21,6 +22,7 @@ from api.conversation import Conversation as ConversationRecord
 from api.errors import BUSY, InvalidCommand
 from api.node_commands import (
     AskCommand,
+    BackupCommand,
     CancelCommand,
     ChooseCommand,
     CreateCommand,
@@ -36,10 +38,11 @@ from api.node_commands import (
 )
 from engine.interface import AppliedOperation, Busy, Engine
 from kvstore.conversation import Conversation
-from kvstore.operations import Ask, Cancel, Choose, Create, Import, Query, Retry, StartPoll, StoreOperation, check
+from kvstore.operations import CREATING, Ask, Cancel, Choose, Create, Query, Retry, StartPoll, StoreOperation, check
 from kvstore.store import Outcome
-from server import transfer
+from server import backup, transfer
 from server.applied_log import KEPT, AppliedLog, seconds
+from server.backup import Backup
 from server.event_feed import EventFeed, Level, Tell
 from server.explain_text import Sentence
 from server.records import conversation_record, log_entry, turn_records
@@ -51,7 +54,7 @@ Answer: TypeAlias = asyncio.Future[R | Failure]
 
 
 class Explanations(Protocol):
-    """Who explains what the node does."""
+    """The running commentary of the node."""
 
     def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
 
@@ -68,7 +71,7 @@ class _Submission(msgspec.Struct, Generic[R]):
 
 
 class Session:
-    """For one user at one of the nodes `members`. `tell` gets what happens elsewhere, as much as `level` says.
+    """For one user at one of the nodes `members`. `tell` gets the events of other nodes, as many as `level` allows.
     `llm_status` is what the node asks of its LLM; `too_long` says of a question why the LLM cannot be asked that."""
 
     def __init__(
@@ -78,7 +81,7 @@ class Session:
     ) -> None:
         self.members = members
         self.creating: Counter[str] = Counter()
-        """Context ids of conversations whose creation was submitted here and is under way."""
+        """Context ids of conversations whose creation was submitted here and is in progress."""
         self._engine = engine
         self._applied_log = applied_log
         self._explanations = explanations
@@ -90,11 +93,11 @@ class Session:
         """By the engine's tickets."""
         self.closed = False
 
-    # What the node tells.
+    # Events from the node.
 
     def on_applied(self, applied: AppliedOperation) -> None:
-        """To be called right after each operation that is applied live. What is told of this user's own operations is
-        told before they are answered."""
+        """To be called right after each operation that is applied live. Events of this user's own operations
+        precede their results."""
         submission = self._under_way.pop(applied.ticket, None)
         if not self.closed:
             self._feed.on_applied(applied, mine=submission is not None)
@@ -102,30 +105,30 @@ class Session:
             self._settle(submission, applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:
-        """Nothing more will be heard of this operation, perhaps another user's."""
+        """Nothing more will be reported about this operation, perhaps another user's."""
         submission = self._under_way.pop(ticket, None)
         if submission is not None:
             self._settle(submission, None)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
-        """The LLM of `node` has begun with an answer (0 pieces), or has so many pieces of it."""
+        """The LLM of `node` has begun an answer (0 pieces), or has produced this many pieces of it."""
         if not self.closed:
             self._feed.on_progress(node, context, turn, pieces)
 
     def on_leader(self, leader: int | None) -> None:
-        """The node sees another leader, or none; calls that change nothing are fine."""
+        """The node sees a new leader, or none; calls without a change are harmless."""
         if not self.closed:
             self._feed.on_leader(leader)
 
     def close(self) -> None:
-        """The user has gone: nothing more is told. What they wanted is still submitted, see `idle`."""
+        """The user has disconnected: nothing more is reported. Waiting operations are still submitted, see `idle`."""
         self.closed = True
         if self._explanations is not None:
             self._explanations.leave(self._feed.on_explained)
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way."""
+        """No operation is in progress."""
         return not self._under_way and not self._unsent
 
     # What a prompt looks at.
@@ -143,7 +146,7 @@ class Session:
         return self._engine.majority_reachable()
 
     def node_status(self) -> results.NodeStatus:
-        """`status` without what costs time."""
+        """`status` without its expensive parts."""
         status = self._engine.status()
         return results.NodeStatus(
             node=status.node, role=str(status.role), leader=status.leader, ballot=status.ballot,
@@ -198,6 +201,21 @@ class Session:
             context=command.context, file=str(path), turns=len(found.turns), stale=found.stale
         )
 
+    async def backup(self, command: BackupCommand) -> results.BackupResult | Failure:
+        try:
+            stale = not await self._caught_up()
+        except Busy as busy:
+            return _busy(busy)
+        store, position = self._engine.store, self._engine.status().applied
+        content = Backup(position, time.time_ns() // 1_000_000, store.snapshot())
+        count = len(store.conversations)
+        try:
+            path = transfer.path_of(command.file)
+            await asyncio.to_thread(backup.write, path, content, command.force)
+        except (transfer.TransferError, backup.BackupError) as error:
+            return Failure(error=str(error))
+        return results.BackupResult(file=str(path), conversations=count, position=position, stale=stale)
+
     async def _view(self, context: str) -> results.ViewResult | Failure:
         try:
             stale = not await self._caught_up()
@@ -210,7 +228,7 @@ class Session:
         return results.ViewResult(context=context, turns=turn_records(found), stale=stale)
 
     async def _caught_up(self) -> bool:
-        """Whether the store is known to hold everything acknowledged before now. Raises Busy."""
+        """Whether the store certainly holds everything acknowledged before now. Raises Busy."""
         reading = self._engine.read()
         await asyncio.wait([reading], timeout=self._engine.read_timeout_s())
         if reading.done():
@@ -230,7 +248,7 @@ class Session:
 
     def explain(self, command: ExplainCommand) -> results.ExplainResult | Failure:
         if self._explanations is None:
-            return Failure(error="there is nobody here who explains")
+            return Failure(error="explain is not available here")
         if command.on:
             self._explanations.listen(self._feed.on_explained)
         else:
@@ -268,10 +286,10 @@ class Session:
         operation = Retry(context, self._turn_seen(context), node)
         _check(operation)
         if node is not None and node not in self.members:
-            error = f"there is no node {node}: there are {', '.join(map(str, self.members))}"
+            error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
             return _done(results.RefusedResult(context=context, error=error))
         named = UNSET if node is None else node
-        return self._submit(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
+        return self._submit_checked(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
 
     async def import_(self, command: ImportCommand) -> results.ImportResult | Failure:
         try:
@@ -288,21 +306,24 @@ class Session:
         context, problem = operation.context, self._too_long(operation.text)
         if problem is not None:
             return _done(results.RefusedResult(context=context, error=problem))
-        return self._submit(operation, lambda turn: results.QueryResult(context=context, turn=turn))
+        return self._submit_checked(operation, lambda turn: results.QueryResult(context=context, turn=turn))
 
     def _turn_seen(self, context: str) -> int | None:
-        """The turn that the user has before their eyes. None while operations of theirs are under way: what they want
-        now is about what those will bring about."""
+        """The turn that the user sees. None while operations of theirs are under way: what they want
+        now is about their effects."""
         if not self.idle:
             return None
         conversation = self.conversations.get(context)
         return len(conversation.turns) or None if conversation is not None else None
 
     def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
-        """At once, or when the engine has room."""
         _check(operation)
+        return self._submit_checked(operation, succeed)
+
+    def _submit_checked(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+        """At once, or when the engine accepts more."""
         answer: Answer[R] = asyncio.get_running_loop().create_future()
-        if isinstance(operation, (Create, Import)):
+        if type(operation) in CREATING:
             self.creating[operation.context] += 1
         self._unsent.append(cast("_Submission[Result]", _Submission(operation, succeed, answer)))
         self._send()
@@ -334,7 +355,7 @@ class Session:
 
     def _give(self, submission: _Submission[Result], result: Result) -> None:
         operation = submission.operation
-        if isinstance(operation, (Create, Import)):
+        if type(operation) in CREATING:
             self.creating -= Counter([operation.context])
         if not submission.answer.done():
             submission.answer.set_result(result)
@@ -356,7 +377,7 @@ def _refused(operation: StoreOperation, error: str) -> results.RefusedResult:
 
 
 def _busy(busy: Busy) -> Failure:
-    return Failure(error=f"{BUSY}: {str(busy) or 'too much waits for its decision here'}")
+    return Failure(error=f"{BUSY}: {str(busy) or 'too many commands are waiting for a decision'}")
 
 
 def _done(result: R | Failure) -> Answer[R]:

@@ -1,4 +1,4 @@
-"""Conversations as files: written for people (Markdown) or to be read again (JSON). Everything here may block."""
+"""Conversations as files: for people (Markdown) or for importing (JSON). Everything here may block."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _JSON = (".json",)
 
 
 class TransferError(Exception):
-    """Says in a sentence why a file cannot be written or read."""
+    """Says in one sentence why a file cannot be written or read."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What is in an export: one operation that brings all of it."""
+    """The content of an export: one operation that imports all of it."""
 
     operation: Import
     turns: int
     """How many."""
     given_up: list[int]
-    """Numbers of the turns that were open when they were exported."""
+    """Numbers of the turns that were open at the export."""
 
 
 class _Response(msgspec.Struct):
@@ -64,20 +64,20 @@ class _File(msgspec.Struct):
 def write(conversation: Conversation, target: str, force: bool) -> Path:
     """Writes a conversation to the file `target`, as its suffix says, whole or not at all; returns its
     absolute path. Raises TransferError."""
-    path = _path(target)
+    path = path_of(target)
     suffix = path.suffix.lower()
     if suffix in _MARKDOWN:
         content = to_markdown(conversation)
     elif suffix in _JSON:
         content = to_json(conversation)
     else:
-        raise TransferError(f"'{one_line(path.name)}' must end in .md (to be read) or .json (to be imported)")
+        raise TransferError(f"'{one_line(path.name)}' must end in .md (for reading) or .json (for importing)")
     if path.exists() and not force:
-        raise TransferError(f"there is a file {path} already: --force overwrites it")
+        raise TransferError(f"the file {path} already exists: --force overwrites it")
     try:
         _write_whole(path, content, force)
     except FileExistsError:
-        raise TransferError(f"there is a file {path} already: --force overwrites it") from None
+        raise TransferError(f"the file {path} already exists: --force overwrites it") from None
     except OSError as error:
         raise TransferError(f"cannot write {path}: {error.strerror or error}") from error
     return path
@@ -85,7 +85,7 @@ def write(conversation: Conversation, target: str, force: bool) -> Path:
 
 def read(source: str, context: str | None, chosen_only: bool = False) -> Wanted:
     """Reads an export; its conversation gets the name `context` instead of its own. Raises TransferError."""
-    path = _path(source)
+    path = path_of(source)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -106,7 +106,7 @@ def parse(content: bytes, context: str | None = None, chosen_only: bool = False)
         file = msgspec.json.decode(content, type=_File)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reason = one_line(str(error))
-        raise TransferError(f"this is no conversation that `export C FILE.json` wrote ({reason})") from None
+        raise TransferError(f"this is not a conversation exported by `export C FILE.json` ({reason})") from None
     if (file.format, file.version) != (FORMAT, VERSION):
         raise TransferError(f'"format" and "version" must be "{FORMAT}" and {VERSION}')
     name = context if context is not None else file.context
@@ -117,10 +117,10 @@ def parse(content: bytes, context: str | None = None, chosen_only: bool = False)
     operation = Import(name, pack(turns))
     size = len(operation.turns)
     if size > MAX_PACKED_BYTES:
-        way_out = "" if chosen_only else "; with --chosen, only the answers that were chosen come in"
+        way_out = "" if chosen_only else "; with --chosen, only the chosen answers are imported"
         raise TransferError(
             f"the conversation is too large for one operation: {size} bytes when compressed, at most "
-            f"{MAX_PACKED_BYTES} are possible{way_out}"
+            f"{MAX_PACKED_BYTES} are allowed{way_out}"
         )
     problem = check(operation)
     if problem is not None:
@@ -148,7 +148,7 @@ def to_json(conversation: Conversation) -> str:
 
 
 def to_markdown(conversation: Conversation) -> str:
-    """For people: the questions as headings, the chosen answers below them, the others folded away."""
+    """For people: the questions as headings, the chosen answers below them, the others collapsed."""
     parts = [f"# {visible(conversation.context)}"]
     for number, turn in enumerate(conversation.turns, 1):
         heading, *more = visible(turn.query).strip().split("\n")
@@ -158,7 +158,7 @@ def to_markdown(conversation: Conversation) -> str:
         if turn.chosen is not None and chosen is not None:
             parts.append(f"**{_who(turn.chosen, chosen)}, chosen:**\n\n{_body(chosen)}")
         else:
-            parts.append("*Given up.*" if turn.cancelled else "*Open.*")
+            parts.append("*Cancelled.*" if turn.cancelled else "*Open.*")
         parts += [
             f"<details><summary>{_who(node, said)}</summary>\n\n{_body(said)}\n\n</details>"
             for node, said in turn.candidates.items() if said is not chosen
@@ -180,19 +180,20 @@ def _escape(match: re.Match[str]) -> str:
     return match.group() if match.group() in "\n\t" else json.dumps(match.group())[1:-1]
 
 
-def _path(name: str) -> Path:
+def path_of(name: str) -> Path:
+    """The absolute path of a file that a user names. Raises TransferError."""
     try:
         if "\0" in name:
-            raise ValueError("it holds a NUL")
+            raise ValueError("it contains a NUL")
         return Path(os.path.abspath(Path(name.strip()).expanduser()))
     except (RuntimeError, ValueError) as error:
-        raise TransferError(f"'{one_line(name)}' is no name of a file: {error}") from None
+        raise TransferError(f"'{one_line(name)}' is not a file name: {error}") from None
 
 
 def _write_whole(path: Path, content: str, force: bool) -> None:
-    """Raises OSError; FileExistsError if the file exists and must not be replaced."""
+    """Raises OSError, or FileExistsError if the file exists and must not be replaced."""
     if not force:
-        path.touch(exist_ok=False)  # ours from now on
+        path.touch(exist_ok=False)  # the file is ours now
     descriptor, temporary = tempfile.mkstemp(prefix=".export-", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:

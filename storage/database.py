@@ -1,12 +1,5 @@
-"""The node's disk: one SQLite file. See storage/writer.py for how writes are gathered.
-
-Tables:
-
-    state      name, value    one row each: who this is, what was promised, how far things are decided; JSON, to be
-                              readable with any database browser
-    log        number, last, entries    one row for all accepted operations of a write (paxos.messages.Entry as
-                              MessagePack), `last` being their highest position; a later row overrides an earlier one
-    snapshot   key, value     the state machine as of `snapshot_position`
+"""The node's disk: one SQLite file. See storage/tables.py for what is in it, storage/writer.py for how writes are
+gathered.
 
 Every write is one transaction, appended to the write-ahead log and synced before `write` returns. It takes few calls of
 SQLite however much it holds: each call gives up the interpreter, and getting it back from a busy event loop takes time.
@@ -23,28 +16,39 @@ from typing import Final
 
 import msgspec
 
-from paxos.ballot import BOTTOM, Ballot
 from paxos.messages import Entry, Snapshot
 from paxos.output import Durable, Persist, VoterStatus
-from storage.errors import StorageError, damaged, explain
+from storage.errors import StorageDamaged, StorageError, explain
 from storage.inspection import APPLICATION_ID, VERSION, is_new, make_folder, sync_folder
 from storage.lock import Lock
+from storage.migration import OLD_VERSION, migrate
 from storage.records import Compaction, Record
+from storage.set_aside import had_damage, set_aside
+from storage.tables import (
+    TABLES,
+    State,
+    merge_rows,
+    read_entries,
+    read_state,
+    snapshot_rows,
+    write_entries,
+    write_state,
+)
 
 _SCHEMA: Final = (
     "PRAGMA page_size = 4096",
     "BEGIN EXCLUSIVE",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
-    "CREATE TABLE state (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE log (number INTEGER PRIMARY KEY, last INTEGER NOT NULL, entries BLOB NOT NULL)",
-    "CREATE TABLE snapshot (key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL)",
+    *TABLES,
 )
 
 _SETTINGS: Final = (
     "PRAGMA locking_mode = EXCLUSIVE",  # nobody else may change what this node promised while it runs
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # in WAL mode: the log is synced by every commit
+    "PRAGMA fullfsync = ON",  # on macOS, where a sync otherwise stops short of the disk's own cache
+    "PRAGMA checkpoint_fullfsync = ON",
     "PRAGMA wal_autocheckpoint = 4000",  # pages of 4 KiB: seldom enough for throughput, often enough to stay small
     "PRAGMA secure_delete = OFF",  # where it is on, releasing the log writes all of it once more, as zeros
     "PRAGMA journal_size_limit = 33554432",  # a huge transaction's WAL shrinks to this many bytes at the next turn
@@ -53,62 +57,53 @@ _SETTINGS: Final = (
 _BUSY_SECONDS: Final = 1.0
 
 
-class _State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
-    """The rows of `state`. `compacted` keeps the name that it has on disks of release 0.1.0."""
-
-    cluster: str
-    pid: int
-    identity: int
-    incarnation: int
-    standing: VoterStatus = VoterStatus.NEW
-    promised: Ballot = BOTTOM
-    decided: int = 0
-    compacted: int = 0
-    snapshot_position: int = 0
-    sessions: dict[int, tuple[int, int]] = {}
-    roster: dict[int, int] = {}
-
-
 class Database:
     """Made by `open`. Used by one thread at a time. After a failed write nothing can be written any more: what the
     disk holds is then uncertain, and only opening it again tells."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: Lock, durable: Durable) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, durable: Durable, lock: Lock) -> None:
         self.path = path
         self.durable = durable
         """What was found at open."""
+        self.notice: str | None = None
+        """What users should know about the opening."""
         self._connection = connection
         self._lock = lock
         self._compacted = durable.compacted
         self._failed = False
 
     @classmethod
-    def open(cls, path: Path, cluster: str, pid: int, now_us: int, *, background: bool = False) -> Database:
+    def open(
+        cls, path: Path, cluster: str, pid: int, now_us: int, *, background: bool = False, replace_damaged: bool = False
+    ) -> Database:
         """Opens the file of node `pid` of `cluster`, or creates it, and begins a new incarnation: `now_us` (the time of
         day in microseconds) or one more than the last one, whichever is larger.
 
         Raises StorageLocked if another process uses it (`background` is what such a process will be told about this
-        one), and StorageError if it is damaged or not this node's; it is then left as it is.
+        one), StorageDamaged, and StorageError for anything else, for example if it is not this node's; it is then left
+        as it is. With `replace_damaged`, a file that is certainly damaged is set aside, and a new one created.
         """
         make_folder(path.parent)
         lock = Lock(path, background)
         try:
-            if is_new(path):
-                _create(path, cluster, pid)
-            connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
-                _run(connection, _SETTINGS)
-                durable = _begin(path, connection, cluster, pid, now_us)
-            except BaseException:
-                connection.close()
-                raise
+                return cls(path, *_open(path, cluster, pid, now_us), lock)
+            except StorageDamaged as damage:
+                if not replace_damaged or not damage.certain:
+                    raise
+                kept = set_aside(path)
+                database = cls(path, *_open(path, cluster, pid, now_us), lock)
+                database.notice = (
+                    f"{path} was damaged ({damage.detail}); it is kept as {kept.name}. This node begins with an empty "
+                    "disk, as after the loss of a disk: it gets the conversations from the other nodes"
+                )
+                return database
         except (sqlite3.Error, OSError) as error:
             lock.release()
             raise explain(error, path) from error
         except BaseException:
             lock.release()
             raise
-        return cls(path, connection, lock, durable)
 
     def write(self, batch: Sequence[Record]) -> None:
         """Writes all of the batch, in its order, whole or not at all; durable on return. Raises StorageError."""
@@ -130,9 +125,9 @@ class Database:
             raise
 
     def rows(self) -> list[tuple[bytes, bytes]]:
-        """The rows of the stored snapshot, by key. Raises StorageError."""
+        """The rows of the stored snapshot, by key. Raises StorageError; StorageDamaged if they are not as written."""
         try:
-            return self._connection.execute("SELECT key, value FROM snapshot ORDER BY key").fetchall()
+            return list(snapshot_rows(self._connection, self.path))
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
 
@@ -140,7 +135,7 @@ class Database:
         """The stored snapshot. Raises StorageError."""
         rows = self.rows()
         try:
-            state = _read_state(self._connection, self.path)
+            state = read_state(self._connection, self.path)
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
         return Snapshot(state.snapshot_position, state.sessions, rows)
@@ -158,7 +153,7 @@ class Database:
         compacted = self._compacted
         for record in batch:
             if isinstance(record, Compaction):
-                self._merge_rows(record.rows)
+                merge_rows(self._connection, record.rows)
                 state.update(snapshot_position=record.position, sessions=record.sessions)
                 continue
             entries += record.entries
@@ -166,32 +161,17 @@ class Database:
             if record.snapshot is not None:
                 snapshot = record.snapshot
                 self._connection.execute("DELETE FROM snapshot")
-                self._merge_rows(snapshot.rows)
+                merge_rows(self._connection, snapshot.rows)
                 state.update(snapshot_position=snapshot.position, sessions=snapshot.sessions)
                 compacted = max(compacted, snapshot.position)
             compacted = max(compacted, record.compacted or 0)
         if entries:
-            last = max(entry.position for entry in entries)
-            self._connection.execute(
-                "INSERT INTO log (last, entries) VALUES (?, ?)", (last, msgspec.msgpack.encode(entries))
-            )
+            write_entries(self._connection, entries)
         if compacted > self._compacted:
             self._connection.execute("DELETE FROM log WHERE last <= ?", (compacted,))
             state["released"] = self._compacted = compacted
         if state:
-            _write_state(self._connection, state)
-
-    def _merge_rows(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
-        gone: list[tuple[bytes]] = []
-        kept: list[tuple[bytes, bytes]] = []
-        for key, value in rows:
-            if value is None:
-                gone.append((key,))
-            else:
-                kept.append((key, value))
-        if gone:
-            self._connection.executemany("DELETE FROM snapshot WHERE key = ?", gone)
-        self._connection.executemany("INSERT OR REPLACE INTO snapshot VALUES (?, ?)", kept)
+            write_state(self._connection, state)
 
 
 def _changes(persist: Persist) -> dict[str, object]:
@@ -202,6 +182,19 @@ def _changes(persist: Persist) -> dict[str, object]:
     return {name: value for name, value in changes.items() if value is not None}
 
 
+def _open(path: Path, cluster: str, pid: int, now_us: int) -> tuple[sqlite3.Connection, Durable]:
+    """To be called by who has the lock. Raises StorageError, sqlite3.Error, OSError."""
+    if is_new(path):
+        _create(path, cluster, pid)
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        _run(connection, _SETTINGS)
+        return connection, _begin(path, connection, cluster, pid, now_us)
+    except BaseException:
+        connection.close()
+        raise
+
+
 def _create(path: Path, cluster: str, pid: int) -> None:
     """A crash at any point of this leaves nothing at `path`, or a complete file."""
     making = path.with_name(path.name + ".new")
@@ -209,8 +202,10 @@ def _create(path: Path, cluster: str, pid: int) -> None:
         making.with_name(making.name + suffix).unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(making, isolation_level=None)) as connection:
         _run(connection, _SCHEMA)
-        state = _State(cluster=cluster, pid=pid, identity=secrets.randbelow(2**63 - 1) + 1, incarnation=0)
-        _write_state(connection, msgspec.to_builtins(state))
+        status = VoterStatus.LEARNER if had_damage(path) else VoterStatus.NEW
+        identity = secrets.randbelow(2**63 - 1) + 1
+        state = State(cluster=cluster, pid=pid, identity=identity, incarnation=0, standing=status)
+        write_state(connection, msgspec.to_builtins(state))
         # The switch to WAL belongs here: a crash within it leaves a file that has to be repaired by writing to it.
         _run(connection, ("COMMIT", "PRAGMA journal_mode = WAL"))
     making.replace(path)
@@ -225,51 +220,28 @@ def _run(connection: sqlite3.Connection, statements: Iterable[str]) -> None:
 def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, now_us: int) -> Durable:
     """Checks whose file this is, and begins an incarnation."""
     connection.execute("BEGIN IMMEDIATE")
-    state = _read_state(connection, path)
+    if connection.execute("PRAGMA user_version").fetchone() == (OLD_VERSION,):
+        migrate(connection, path, VERSION)
+    state = read_state(connection, path)
+    entries = read_entries(connection, path, state.compacted)
     if (state.cluster, state.pid) != (cluster, pid):
         raise StorageError(
             f"{path} belongs to node {state.pid} of cluster '{state.cluster}', not to node {pid} of cluster '{cluster}'"
         )
     incarnation = max(state.incarnation + 1, now_us)
-    _write_state(connection, {"incarnation": incarnation})
+    write_state(connection, {"incarnation": incarnation})
     connection.execute("COMMIT")
+    # So that the write-ahead log holds nothing of an earlier process from now on: see storage/wal.py.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return Durable(
         identity=state.identity,
         incarnation=incarnation,
         voter_status=state.standing,
         promised=state.promised,
-        entries=_read_entries(path, connection, state.compacted),
+        entries=entries,
         decided=max(state.decided, state.snapshot_position),
         compacted=state.compacted,
         snapshot_position=state.snapshot_position,
         sessions=state.sessions,
         roster=state.roster,
-    )
-
-
-def _read_entries(path: Path, connection: sqlite3.Connection, compacted: int) -> list[Entry]:
-    """Every stored entry above `compacted`, by position."""
-    decoder = msgspec.msgpack.Decoder(list[Entry])
-    entries: dict[int, Entry] = {}
-    try:
-        for row in connection.execute("SELECT entries FROM log ORDER BY number"):
-            entries.update((entry.position, entry) for entry in decoder.decode(row[0]) if entry.position > compacted)
-    except (msgspec.MsgspecError, TypeError) as error:
-        raise damaged(path, f"its log: {error}") from error
-    return [entries[position] for position in sorted(entries)]
-
-
-def _read_state(connection: sqlite3.Connection, path: Path) -> _State:
-    rows = connection.execute("SELECT name, value FROM state").fetchall()
-    try:
-        values = {name: msgspec.Raw(str(value).encode()) for name, value in rows}
-        return msgspec.json.decode(msgspec.json.encode(values), type=_State)
-    except msgspec.MsgspecError as error:
-        raise damaged(path, f"its table of state: {error}") from error
-
-
-def _write_state(connection: sqlite3.Connection, changes: dict[str, object]) -> None:
-    connection.executemany(
-        "INSERT OR REPLACE INTO state VALUES (?, ?)",
-        [(name, msgspec.json.encode(value).decode()) for name, value in changes.items()],
     )

@@ -15,6 +15,23 @@ class StorageFull(StorageError):
     """Nothing more can be written: no space left, or the device fails."""
 
 
+class StorageDamaged(StorageError):
+    """What is on the disk is not what was written there. What was promised may be lost: this disk must not vote.
+
+    `detail` says what is damaged. `certain` is false if it may also be this program that does not understand what it
+    reads.
+    """
+
+    def __init__(self, path: Path, detail: str, certain: bool) -> None:
+        super().__init__(
+            f"{path} is damaged ({detail}); it was left as it is. Once it is moved away the node begins with an empty "
+            "disk, as after the loss of a disk"
+        )
+        self.path = path
+        self.detail = detail
+        self.certain = certain
+
+
 class StorageLocked(StorageError):
     """Another process uses the file.
 
@@ -28,14 +45,13 @@ class StorageLocked(StorageError):
         self.background = background
 
 
+_READ_CODES = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
-def damaged(path: Path, detail: object) -> StorageError:
-    return StorageError(
-        f"{path} is damaged ({detail}); it was left as it is. Restore it, or move it away: "
-        "the node then comes back with an empty disk and follows without a vote"
-    )
+def damaged(path: Path, detail: object, *, certain: bool = True) -> StorageDamaged:
+    shown = "".join(character if character.isprintable() else "?" for character in str(detail))
+    return StorageDamaged(path, shown, certain)
 
 
 def explain(error: sqlite3.Error | OSError, path: Path) -> StorageError:
@@ -45,7 +61,10 @@ def explain(error: sqlite3.Error | OSError, path: Path) -> StorageError:
             return _full(error, path)
         return StorageError(f"cannot use {path}: {error.strerror or error}")
     # Primary result codes are the low byte of extended ones. Errors of the module itself carry none.
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = extended & 0xFF
+    if extended in _READ_CODES:
+        return StorageError(f"cannot read {path}: the disk is failing ({error}). Check the disk, then start this node")
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return _full(error, path)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -57,6 +76,6 @@ def explain(error: sqlite3.Error | OSError, path: Path) -> StorageError:
 
 def _full(error: Exception, path: Path) -> StorageFull:
     return StorageFull(
-        f"cannot write to {path}: the disk is full or failing ({error}). Free some space, then start this node again; "
-        "nothing that it acknowledged is lost"
+        f"cannot write to {path}: the disk is full or failing ({error}). Free some space, then start this node again: "
+        "it checks what the disk holds"
     )

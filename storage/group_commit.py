@@ -1,7 +1,7 @@
 """Group commit: whatever gathers while the disk is busy shares the next commit; it is acknowledged when it is durable,
 in order.
 
-That is what makes a slow disk bearable: the more it is asked, the more goes into one commit. Only the order of things
+So a slow disk stays usable: the higher the load, the more records share one commit. Only the order of things
 is decided here; who lets time pass is storage/writer.py with a thread, or a simulator.
 """
 
@@ -20,7 +20,7 @@ from storage.records import Record
 
 MAX_BACKLOG: Final = 64 * 1024 * 1024
 _OVERHEAD: Final = 100
-"""Bytes that a record or an entry takes besides its payload, roughly."""
+"""The approximate overhead in bytes of a record or an entry besides its payload."""
 
 Loaded = Callable[[Snapshot | StorageError], None]
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from storage.errors import StorageError, damaged, explain
+from storage.migration import OLD_VERSION
+from storage.tables import check_rows, check_schema
+from storage.wal import check_log
 
 APPLICATION_ID: Final = 0x434C_4C4D  # "CLLM"
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables' layout."""
 
 _MAGIC: Final = b"SQLite format 3\x00"
@@ -88,28 +91,51 @@ def _number(header: bytes, start: int) -> int:
 
 def _check_header(path: Path, header: bytes) -> None:
     """The parts of SQLite's file header (https://www.sqlite.org/fileformat.html) that tell whose file this is."""
+    version, application = _number(header, 60), _number(header, 68)
     if not header.startswith(_MAGIC):
+        if application == APPLICATION_ID:
+            raise damaged(path, "its first bytes")
         raise StorageError(f"{path} is not a database of this program; it was left as it is")
     if len(header) < _HEADER_BYTES:
         raise damaged(path, "it ends within its header")
-    version, application = _number(header, 60), _number(header, 68)
     if application != APPLICATION_ID:
         raise StorageError(f"{path} is a database of another program; it was left as it is")
-    if version != VERSION:
+    if version not in (OLD_VERSION, VERSION):
         raise StorageError(
-            f"{path} has storage format {version}, this program knows format {VERSION}; it was left as it is"
+            f"{path} has storage format {version}, this program knows formats {OLD_VERSION} and {VERSION}; "
+            "it was left as it is"
         )
 
 
 def _check_content(path: Path) -> None:
     """Reads the whole file, without a chance to write to it."""
+    index = _beside(path, "-shm")
+    had_index = index.exists()
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
-            findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+            _check_with(connection, path)
         finally:
             connection.close()
-    except sqlite3.Error as error:
+            if not had_index:
+                index.unlink(missing_ok=True)  # a connection that may not write leaves it
+    except (sqlite3.Error, OSError) as error:
         raise explain(error, path) from error
-    if findings != ["ok"]:
-        raise damaged(path, findings[0])
+
+
+def _check_with(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        # That every page and every row is where SQLite looks for it, by the index too.
+        findings = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
+        if findings != ["ok"]:
+            raise damaged(path, findings[0].splitlines()[-1])
+        check_log(_beside(path, "-wal"), _beside(path, "-shm"))
+        if connection.execute("PRAGMA user_version").fetchone() != (OLD_VERSION,):
+            check_schema(connection, path)
+            check_rows(connection, path)
+    except UnicodeDecodeError as error:
+        raise damaged(path, "its table sqlite_schema: no text") from error
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+            raise damaged(path, error) from error  # these statements are good for every sound file
+        raise

@@ -1,6 +1,6 @@
-"""One process at a time: an flock on `<path>.lock`, which the operating system drops when its holder dies.
+"""One process at a time: an flock on `<path>.lock`, which the operating system releases when its holder dies.
 
-The lock file stays when nobody holds it; its content only says who holds the lock.
+The lock file remains when it is not held; its content only identifies the holder.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def _locked(path: Path, file: int) -> StorageError:
         holder = msgspec.json.decode(os.pread(file, 1000, 0), type=_Holder)
         os.kill(holder.os_pid, 0)
     except (msgspec.MsgspecError, ProcessLookupError, OverflowError):
-        # The holder took the lock a moment ago and has not signed yet.
+        # The holder has just taken the lock and has not written its id yet.
         return StorageLocked(f"{path} is in use by another process", None, False)
     except PermissionError:
-        pass  # somebody else's process, and alive
+        pass  # another user's process, and alive
     return StorageLocked(
-        f"{path} is in use by process {holder.os_pid}: is this node running already?", holder.os_pid, holder.background
+        f"{path} is in use by process {holder.os_pid}: is this node already running?", holder.os_pid, holder.background
     )

@@ -1,4 +1,4 @@
-"""What is written besides the core's own records."""
+"""Records to write in addition to the core's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paxos.output import Persist
 
 
 class Compaction(msgspec.Struct):
-    """The state machine as of `position` becomes the stored snapshot.
+    """Makes the state machine as of `position` the stored snapshot.
 
     `rows` are those that changed since the last stored snapshot; None stands for a deleted row. The log stays as it
     is until `Persist.compacted` says so.

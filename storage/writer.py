@@ -18,8 +18,8 @@ from storage.group_commit import MAX_BACKLOG, GroupCommit, Writable
 from storage.records import Record
 
 SWITCH_INTERVAL_S: Final = 50e-6
-"""How long the writing thread waits for its turn in the interpreter before it insists. With Python's own 5 ms every
-commit beside a busy event loop takes up to 5 ms more than the disk needs."""
+"""The interpreter's switch interval: how long the writing thread waits for the GIL. With Python's default of 5 ms every
+commit next to a busy event loop takes up to 5 ms longer than the disk needs."""
 
 
 class Closable(Writable, Protocol):
@@ -27,7 +27,7 @@ class Closable(Writable, Protocol):
 
 
 class DiskWriter:
-    """Owns a database from now on. To be made and used in the thread of `loop`; all callbacks run there. See
+    """Owns a database. Must be created and used in the thread of `loop`; all callbacks run there. See
     GroupCommit for what is promised."""
 
     def __init__(
@@ -95,6 +95,6 @@ class DiskWriter:
             self._closed.set_result(None)
 
     def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
-        """Has something called in the event loop."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: there is nobody left to tell
+        """Calls a function in the event loop."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left to notify
             self._loop.call_soon_threadsafe(callback, *arguments)

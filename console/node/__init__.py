@@ -1,1 +1,1 @@
-"""What may be typed at a node: one table, and whom its commands are carried out by."""
+"""What may be typed at a node: the table of commands, and their executor."""

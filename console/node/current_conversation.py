@@ -1,4 +1,4 @@
-"""Which conversation a user means who does not say: the one of `use`, or the only one that waits for a choice."""
+"""The conversation that is meant when a user names none: that of `use`, or the only one that awaits a choice."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class CurrentConversation:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.context: str | None = None
-        """What `use` has set."""
+        """Set by `use`."""
 
     def fill(self, usage: Usage, rest: str) -> str:
-        """What follows a command on its line, with the conversation put in if it was left out. Raises UsageError."""
+        """The rest of a command's line, with the conversation filled in if it was omitted. Raises UsageError."""
         name = usage.name
         if name == "choose":
             return self._fill_choice(usage, rest)
@@ -36,7 +36,7 @@ class CurrentConversation:
         return f"{self.context} {rest}".rstrip() if left_out else rest
 
     def for_choice(self) -> list[str]:
-        """The conversations that `choose N` may mean."""
+        """The conversations that `choose N` may refer to."""
         if self.context is not None:
             return [self.context]
         return [
@@ -53,9 +53,9 @@ class CurrentConversation:
             return f"{meant[0]} {rest}"
         if meant:
             shown = ", ".join(meant[:_SHOWN]) + (", ..." if len(meant) > _SHOWN else "")
-            raise UsageError(f"which conversation? Waiting for a choice are {shown}: {expectation(usage)}")
+            raise UsageError(f"which conversation? {shown} await a choice: {expectation(usage)}")
         return rest
 
     def _exists(self, context: str) -> bool:
-        """A conversation whose creation is under way counts as there."""
+        """A conversation whose creation is in progress counts as existing."""
         return context in self._session.conversations or context in self._session.creating

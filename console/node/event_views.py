@@ -1,4 +1,4 @@
-"""A node's events for humans: as much of them as the user wants to know."""
+"""A node's events as text: as many of them as the user wants to see."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def session_event_text(told: SessionEvent) -> Text:
         case ChosenEvent(poll=poll) as event if poll is not UNSET:
             return _elected(event, told)
         case NoChoiceEvent(context=context):
-            words = f"{context}: no node could rank the answers: choose {context} N takes one"
+            words = f"{context}: no node could rank the answers: use choose {context} N"
             return None if _unasked(told) else words
         case RankingEvent() as event:
             return _ranking(event, told.level)
@@ -77,26 +77,26 @@ def session_event_text(told: SessionEvent) -> Text:
 
 
 def node_event_text(event: Event) -> str | None:
-    """Of what concerns the node as a whole."""
+    """For events that concern the node as a whole."""
     match event:
         case ConnectedEvent():
             return "connected to the network"
         case DisconnectedEvent(reason=reason):
-            return f"the network is gone ({reason}); reconnecting"
+            return f"network lost ({reason}); reconnecting"
         case RefusedEvent(reason=reason):
             return f"the orchestrator refuses this node: {reason}"
         case FailedEvent(error=error):
             return f"stopping: {error}"
         case LearnerEvent():
             return (
-                "this node's disk is new but the others remember an older one: what it promised is forgotten, so "
-                "it follows without a vote (it still answers, and takes commands)"
+                "this node's disk is new but the others remember an older one: its earlier promises are lost, so "
+                "it follows as a non-voting learner (it still answers and accepts commands)"
             )
     return None
 
 
 def _change(event: Event) -> Text:
-    """What people need not be told where it was typed: there the command's result says it."""
+    """A change of a conversation, for users who did not type the command: its result tells the one who did."""
     match event:
         case CreatedEvent(context=context):
             return f"{context}: created"
@@ -109,7 +109,7 @@ def _change(event: Event) -> Text:
         case ChosenEvent(context=context, node=node):
             return f"{context}: node {node}'s answer chosen"
         case CancelledEvent(context=context):
-            return f"{context}: question given up"
+            return f"{context}: question cancelled"
         case RetriedEvent(context=context, origin=origin, node=node):
             return f"{context}: node {origin} asks {'every node' if node is None else f'node {node}'} again"
         case PollEvent(context=context):
@@ -134,7 +134,7 @@ def _candidate(event: CandidateEvent, told: SessionEvent) -> Text:
         return f"{context}: {have} answers in: view {context}"
     if not told.asked_here:
         return None
-    failed = "" if event.error is UNSET else f" (node {event.node} has none: {one_line(event.error)})"
+    failed = "" if event.error is UNSET else f" (node {event.node} failed: {one_line(event.error)})"
     hint = f", view {context} shows them" if have > of // 2 else ""
     return f"{context}: {have} of {of} answers in{failed}{hint}"
 
@@ -148,7 +148,7 @@ def _answer(event: AnswerEvent, told: SessionEvent) -> Text:
         )
         return partial(chat.answer, event.context, event.node, said)
     asked_next = len(told.turn.candidates) < told.nodes
-    then = "the next one is asked" if asked_next else f"retry {event.context} asks them again"
+    then = "asking the next node" if asked_next else f"retry {event.context} asks them again"
     return f"{event.context}: node {event.node} has no answer: {one_line(event.error)}; {then}"
 
 

@@ -1,4 +1,4 @@
-"""What carries out the commands that are typed at a node: one user's session, and what only their prompt knows."""
+"""Runs the commands that are typed at a node: one user's session, and the state of their prompt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NodeExecutor(Executor):
         self.session = session
         self.current = CurrentConversation(session)
         self.importing = 0
-        """How many files are being read in."""
+        """How many files are being imported."""
 
     def fill(self, usage: Usage, rest: str) -> str:
         return self.current.fill(usage, rest)
@@ -31,7 +31,7 @@ class NodeExecutor(Executor):
         return "not decided yet" if self.session.majority_reachable() else "no majority reachable"
 
     def prompt(self) -> str:
-        """What the prompt adds to the node's name: the conversation that is meant."""
+        """What the prompt adds to the node's name: the current conversation."""
         return "" if self.current.context is None else f" {self.current.context}"
 
     def status_line(self, width: int | None = None) -> str:
@@ -41,8 +41,8 @@ class NodeExecutor(Executor):
 
 
 def submitted(submit: Callable[[Session, C], Awaitable[R | Failure]]) -> Run[NodeExecutor, C, R]:
-    """For commands that change something: submitted when they are typed. While a file is being read in they wait for
-    it, since what follows may be about what it brings."""
+    """For commands that change something: submitted when they are typed. While a file is being imported they wait
+    for it, since they may refer to its content."""
 
     async def later(executor: NodeExecutor, command: C, earlier: Earlier) -> R | Failure:
         await earlier()
@@ -55,7 +55,7 @@ def submitted(submit: Callable[[Session, C], Awaitable[R | Failure]]) -> Run[Nod
 
 
 async def ready(result: R | Failure) -> R | Failure:
-    """For commands that are carried out when they are typed."""
+    """For commands that are run when they are typed."""
     return result
 
 

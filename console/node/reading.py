@@ -1,4 +1,4 @@
-"""Commands that show conversations, the log, and how the node is."""
+"""Commands that show conversations, the log, and the node's status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from console.usage import Usage
 
 
 def _options(words: list[str], *known: str) -> tuple[list[str], set[str]]:
-    """The words that are no options, and the options. Raises ValueError."""
+    """The words that are not options, and the options. Raises ValueError."""
     plain = [word for word in words if not word.startswith("--")]
     options = {word for word in words if word.startswith("--")}
     if options - set(known):
@@ -41,7 +41,7 @@ def _complete_view(executor: NodeExecutor, words: Sequence[str]) -> Iterable[str
 VIEW = Entry[NodeExecutor, ViewCommand, ViewResult](
     Usage(
         "view", f"C [{ALL_CANDIDATES}] [{VOTES}]", "show a conversation", "view c1", 1, 3, large=True, current=True,
-        details="Shows what was chosen, and every answer to an open question. After `use C`, C may be left out.\n"
+        details="Shows the chosen answers, and every answer to an open question. After `use C`, C may be omitted.\n"
         f"{VOTES} shows how the nodes ranked the answers after `choose C auto`.",
     ),
     ViewCommand,
@@ -55,7 +55,7 @@ VIEW = Entry[NodeExecutor, ViewCommand, ViewResult](
 LAST = Entry[NodeExecutor, LastCommand, LastResult](
     Usage(
         "last", "C", "show the last question of a conversation", "last c1", 1, 1, large=True, current=True,
-        details="As `view`, without what came before. After `use C`, C may be left out.",
+        details="As `view`, without the earlier questions. After `use C`, C may be omitted.",
     ),
     LastCommand,
     in_order(lambda executor, command: executor.session.last(command)),
@@ -74,8 +74,8 @@ def _parse_viewall(words: list[str]) -> ViewallCommand:
 VIEWALL = Entry[NodeExecutor, ViewallCommand, ViewallResult](
     Usage(
         "viewall", f"[{FULL}]", "show all conversations", "viewall", 0, 1, large=True,
-        details=f"A table of them; with {FULL} everything. The time is that of the last change, by the clock "
-        "of the node that it came from.",
+        details=f"As a table, or in full with {FULL}. The time is that of the last change, by the clock "
+        "of the node that made it.",
     ),
     ViewallCommand,
     in_order(lambda executor, command: executor.session.viewall(command)),
@@ -90,7 +90,7 @@ def _parse_log(words: list[str]) -> LogCommand:
         return LogCommand()
     count = whole(words[0], "number of operations")
     if count == 0:
-        raise ValueError("0 operations are none")
+        raise ValueError("N must be at least 1")
     return LogCommand(count)
 
 
@@ -101,9 +101,9 @@ async def _log(executor: NodeExecutor, command: LogCommand) -> LogResult:
 LOG = Entry[NodeExecutor, LogCommand, LogResult](
     Usage(
         "log", "[N]", "the last N decided operations that this node applied", "log 20", 0, 1, large=True,
-        details="From memory: at most 1000, without no-ops and repetitions. The ballot is that of the leadership "
-        "under which this node accepted the operation; \"learned\" if others told it what was decided. The time is "
-        "when it was proposed, by the clock of the node that did so.",
+        details="From memory: at most 1000, without no-ops and duplicates. The ballot is that of the leadership "
+        "under which this node accepted the operation, or \"learned\" if it only learned the decision. The time is "
+        "when it was proposed, by the proposer's clock.",
     ),
     LogCommand,
     in_order(_log),
@@ -112,7 +112,7 @@ LOG = Entry[NodeExecutor, LogCommand, LogResult](
 )
 
 STATUS = Entry[NodeExecutor, StatusCommand, StatusResult](
-    Usage("status", "", "what this node knows of the cluster", "status", at_once=True),
+    Usage("status", "", "what this node knows about the cluster", "status", at_once=True),
     StatusCommand,
     at_once(lambda executor, command: ready(executor.session.status())),
     view=lambda command, result, layout: render.status(result, layout),

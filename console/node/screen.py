@@ -1,4 +1,4 @@
-"""Commands about what one user is shown, and which conversation they mean."""
+"""Commands that set what one user is shown, and the current conversation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ C = TypeVar("C", bound=Command[LevelResult])
 
 
 def _use(executor: NodeExecutor, command: UseCommand, earlier: Earlier) -> Awaitable[UseResult | Failure]:
-    """Counts at once, for the lines that follow: they may be read before this one is answered."""
+    """Takes effect at once: the following lines may be read before this one is answered."""
     before, executor.current.context = executor.current.context, command.context
     return _confirm_use(executor, command.context, before, earlier)
 
@@ -37,14 +37,14 @@ async def _confirm_use(
 
 def _view_use(command: UseCommand, result: UseResult, layout: Layout) -> str:
     if result.context:
-        return layout.text(f"{result.context} is meant where none is named")
-    return layout.text("name the conversation each time again")
+        return layout.text(f"{result.context} is now the current conversation")
+    return layout.text("no current conversation any more")
 
 
 USE = Entry[NodeExecutor, UseCommand, UseResult](
     Usage(
-        "use", "[C]", "make C the conversation that is meant when none is named", "use c1", 0, 1,
-        details="Then query, ask, choose, cancel, retry, view and export may leave C out. `use` alone ends that.\n"
+        "use", "[C]", "make C the current conversation", "use c1", 0, 1,
+        details="Then query, ask, choose, cancel, retry, view and export may omit C. `use` alone ends that.\n"
         "With `use c1`, `query hello world` asks \"hello world\" in c1, unless there is a conversation `hello`.",
     ),
     UseCommand,
@@ -55,23 +55,23 @@ USE = Entry[NodeExecutor, UseCommand, UseResult](
 
 
 def _parse_explain(words: list[str]) -> ExplainCommand:
-    wish = words[0].lower()
-    if wish not in ("on", "off"):
+    wanted = words[0].lower()
+    if wanted not in ("on", "off"):
         raise ValueError(f"'{one_line(words[0], 20)}' is neither on nor off")
-    return ExplainCommand(wish == "on")
+    return ExplainCommand(wanted == "on")
 
 
 def _view_explain(command: ExplainCommand, result: ExplainResult, layout: Layout) -> str:
     return layout.text(
-        "Every step of the protocol is told now; `explain off` ends it. A ballot <4,2,17> is leadership 4 of node 2, "
-        "speaking about position 17 of the log. Heartbeats, which never stop, are left out."
+        "Every step of the protocol is now explained; `explain off` ends it. In ballot <4,2,17>, leadership 4 of "
+        "node 2 refers to position 17 of the log. Heartbeats, which never stop, are left out."
         if result.explain else "no more explanations"
     )
 
 
 EXPLAIN = Entry[NodeExecutor, ExplainCommand, ExplainResult](
     Usage(
-        "explain", "on|off", "say in plain words what this node does to agree with the others", "explain on", 1, 1,
+        "explain", "on|off", "explain each step of the protocol in plain words", "explain on", 1, 1,
         details="One line for each step of the protocol; heartbeats are left out.",
     ),
     ExplainCommand,
@@ -91,28 +91,28 @@ def _tell(level: Literal["quiet", "normal", "verbose"]) -> Run[NodeExecutor, C, 
 
 
 QUIET = Entry[NodeExecutor, QuietCommand, LevelResult](
-    Usage("quiet", "", "show less of what happens elsewhere: only answers to your own questions", "quiet"),
+    Usage("quiet", "", "show only answers to your own questions", "quiet"),
     QuietCommand,
     _tell("quiet"),
     view=lambda command, result, layout: layout.text(
-        "only answers to your own questions are shown now; normal and verbose show more"
+        "now showing only answers to your own questions; normal and verbose show more"
     ),
 )
 
 NORMAL = Entry[NodeExecutor, NormalCommand, LevelResult](
-    Usage("normal", "", "show what happens elsewhere, briefly", "normal"),
+    Usage("normal", "", "show activity on other nodes briefly", "normal"),
     NormalCommand,
     _tell("normal"),
     view=lambda command, result, layout: layout.text(
-        "what happens elsewhere is shown briefly now; quiet shows less, verbose more"
+        "now showing activity on other nodes briefly; quiet shows less, verbose more"
     ),
 )
 
 VERBOSE = Entry[NodeExecutor, VerboseCommand, LevelResult](
-    Usage("verbose", "", "show all that happens elsewhere", "verbose"),
+    Usage("verbose", "", "show all activity on other nodes", "verbose"),
     VerboseCommand,
     _tell("verbose"),
     view=lambda command, result, layout: layout.text(
-        "all that happens elsewhere is shown now; normal and quiet show less"
+        "now showing all activity on other nodes; normal and quiet show less"
     ),
 )

@@ -1,4 +1,4 @@
-"""Words with a meaning of their own in a node's commands."""
+"""Keywords and options of a node's commands."""
 
 from __future__ import annotations
 

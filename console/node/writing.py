@@ -14,12 +14,12 @@ from console.usage import Usage
 from server.session import Session
 
 _LEFT_OUT = (
-    "After `use C`, C may be left out. The first word is then taken for a conversation if there is one of that name, "
-    "else it belongs to the text."
+    "After `use C`, C may be omitted. The first word is then a conversation if one of that name exists; "
+    "otherwise it is part of the text."
 )
 
 CREATE = Entry[NodeExecutor, CreateCommand, CreateResult](
-    Usage("create", "C", "begin a conversation called C", "create c1", 1, 1),
+    Usage("create", "C", "create conversation C", "create c1", 1, 1),
     CreateCommand,
     submitted(Session.create),
     view=lambda command, result, layout: layout.text(f"{result.context}: created"),
@@ -33,20 +33,20 @@ QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
     QueryCommand,
     submitted(Session.query),
     view=lambda command, result, layout: layout.text(
-        f"{result.context}: question {result.turn} is in, every node is asked"
+        f"{result.context}: question {result.turn} sent to every node"
     ),
     complete=conversations,
 )
 
 ASK = Entry[NodeExecutor, AskCommand, QueryResult](
     Usage(
-        "ask", "C TEXT", "ask the leader's LLM alone", "ask c1 What is a quorum?", 2, 2, text=True, details=_LEFT_OUT,
+        "ask", "C TEXT", "ask only the leader's LLM", "ask c1 What is a quorum?", 2, 2, text=True, details=_LEFT_OUT,
         current=True,
     ),
     AskCommand,
     submitted(Session.ask),
     view=lambda command, result, layout: layout.text(
-        f"{result.context}: question {result.turn} is in, the leader is asked"
+        f"{result.context}: question {result.turn} sent to the leader"
     ),
     complete=conversations,
 )
@@ -60,15 +60,15 @@ def _parse_choose(words: list[str]) -> ChooseCommand:
 def _view_choose(command: ChooseCommand, result: ChooseResult, layout: Layout) -> str:
     if result.auto is UNSET:
         return layout.text(f"{result.context}: node {result.node}'s answer chosen")
-    return layout.text(f"{result.context}: every node is asked to rank the answers to question {result.turn}")
+    return layout.text(f"{result.context}: every node was asked to rank the answers to question {result.turn}")
 
 
 CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
     Usage(
-        "choose", f"C N|{AUTO}", "take the answer of node N, or let the nodes choose", "choose c1 3", 2, 2,
-        current=True, details="`choose N` is enough after `use C`, or when only one conversation waits for a choice.\n"
-        f"With `{AUTO}` every node's LLM ranks the answers without knowing whose they are. Of n answers the best "
-        f"gets n - 1 points, the last none; the sum decides, then the lower number. `view C {VOTES}` shows it.",
+        "choose", f"C N|{AUTO}", "choose node N's answer, or let the nodes choose", "choose c1 3", 2, 2,
+        current=True, details="`choose N` is enough after `use C`, or when only one conversation awaits a choice.\n"
+        f"With `{AUTO}` every node's LLM ranks the answers anonymously. Of n answers, the best "
+        f"gets n - 1 points, the last none; the highest sum wins, then the lowest node. `view C {VOTES}` shows it.",
     ),
     ChooseCommand,
     submitted(Session.choose),
@@ -78,10 +78,10 @@ CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
 )
 
 CANCEL = Entry[NodeExecutor, CancelCommand, CancelResult](
-    Usage("cancel", "C", "give up the open question", "cancel c1", 1, 1, current=True),
+    Usage("cancel", "C", "cancel the open question", "cancel c1", 1, 1, current=True),
     CancelCommand,
     submitted(Session.cancel),
-    view=lambda command, result, layout: layout.text(f"{result.context}: question {result.turn} given up"),
+    view=lambda command, result, layout: layout.text(f"{result.context}: question {result.turn} cancelled"),
     complete=conversations,
 )
 
@@ -92,13 +92,13 @@ def _parse_retry(words: list[str]) -> RetryCommand:
 
 def _view_retry(command: RetryCommand, result: RetryResult, layout: Layout) -> str:
     whom = "every node" if result.node is UNSET else f"node {result.node}"
-    return layout.text(f"{result.context}: question {result.turn} is asked again: {whom}")
+    return layout.text(f"{result.context}: question {result.turn} sent again to {whom}")
 
 
 RETRY = Entry[NodeExecutor, RetryCommand, RetryResult](
     Usage(
-        "retry", "C [N]", "ask the open question again, all nodes or node N", "retry c1 3", 1, 2,
-        current=True, details="What was answered so far is dropped, and what still comes of it too.",
+        "retry", "C [N]", "ask the open question again, at all nodes or node N", "retry c1 3", 1, 2,
+        current=True, details="Earlier answers are dropped, including those still on their way.",
     ),
     RetryCommand,
     submitted(Session.retry),

@@ -15,7 +15,7 @@ from console.operator.views import status_text
 from console.run import Text
 
 _INDENT = "  "
-"""Before each line of what a step of a script answers."""
+"""Indents each line of the answer to a script's step."""
 
 
 def event_text(event: Event) -> Text:
@@ -42,7 +42,7 @@ def event_text(event: Event) -> Text:
 
 def _step_text(event: events.StepResultEvent, layout: Layout) -> str:
     if event.name == "sleep" or not _key(event, "ok"):
-        return ""  # the script's own result tells of a failure
+        return ""  # the script's own result reports a failure
     if event.name == "say":
         return "\n".join(layout.bold(line) for line in layout.text(str(_key(event, "text"))).split("\n"))
     if layout.width is not None:

@@ -1,5 +1,5 @@
 """How the operator's words become commands. Each function gets the words behind the command's name and raises
-ValueError with a sentence if they make no sense."""
+ValueError with a sentence if they are not understood."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def isolate(words: list[str]) -> commands.IsolateCommand:
 
 
 def partition(words: list[str]) -> commands.PartitionCommand:
-    """Groups like `1,2|3,4,5`; blanks may stand in the place of commas."""
+    """Groups like `1,2|3,4,5`; blanks may replace commas."""
     found = _Words.of(" ".join(words).split(), FOR)
     parts = [re.split(r"[,\s]+", part) for part in " ".join(found.words).split("|")]
     groups = [[_number_of_node(word) for word in part if word] for part in parts]
@@ -54,8 +54,8 @@ def delay(words: list[str]) -> commands.DelayCommand:
     found = _Words.of(words, ONE_WAY, FOR)
     link, numbers = _link_and_rest(found.words, len(found.words) > 2)
     if len(numbers) > 2:
-        raise ValueError("a delay and a jitter are expected, no more")
-    delay_ms, *jitter = [_number(word, MAX_DELAY_MS, "milliseconds") for word in numbers or [""]]
+        raise ValueError("a delay and at most a jitter are expected")
+    delay_ms, *jitter = [_number(word, MAX_DELAY_MS, "a number of milliseconds") for word in numbers or [""]]
     return commands.DelayCommand(
         link=link, one_way=found.one_way, for_s=found.seconds, delay_ms=delay_ms, jitter_ms=sum(jitter)
     )
@@ -86,7 +86,7 @@ def bandwidth(words: list[str]) -> commands.BandwidthCommand:
 
 
 def seed(words: list[str]) -> commands.SeedCommand:
-    return commands.SeedCommand(seed=_whole(words[0], 0, "a whole number"))
+    return commands.SeedCommand(seed=_whole(words[0], 0, "the seed"))
 
 
 # ---- Nodes
@@ -123,7 +123,7 @@ def watch(words: list[str]) -> commands.WatchCommand:
 def history(words: list[str]) -> commands.HistoryCommand:
     if not words:
         return commands.HistoryCommand()
-    return commands.HistoryCommand(count=_whole(words[0], 1, "how many to show"))
+    return commands.HistoryCommand(count=_whole(words[0], 1, "N"))
 
 
 def script(words: list[str]) -> commands.ScriptCommand:
@@ -145,11 +145,11 @@ def wait(words: list[str]) -> commands.WaitCommand:
         case "converged", []:
             return commands.WaitCommand(what="converged", within_s=within_s)
         case "applied", [count]:
-            operations = _whole(count, 1, "the number of a position")
+            operations = _whole(count, 1, "N, a log position,")
             return commands.WaitCommand(what="applied", operations=operations, within_s=within_s)
         case "answers", [_]:  # ids of conversations keep their case
             return commands.WaitCommand(what="answers", context=found.words[1], within_s=within_s)
-    raise ValueError(f"'{' '.join(words)[:40]}' is nothing to wait for")
+    raise ValueError(f"'{' '.join(words)[:40]}' is not something to wait for")
 
 
 def sleep(words: list[str]) -> commands.SleepCommand:
@@ -161,7 +161,7 @@ def say(words: list[str]) -> commands.SayCommand:
 
 
 def at_node(words: list[str]) -> commands.NodeCommand:
-    """`N: COMMAND`, with & at the end if nothing shall wait for the answer."""
+    """`N: COMMAND`, with & at the end if the script must not wait for the answer."""
     number, colon, line = (part.strip() for part in words[0].partition(":"))
     background = line.endswith(f" {IN_BACKGROUND}")
     line = line.removesuffix(IN_BACKGROUND).strip() if background else line
@@ -171,7 +171,7 @@ def at_node(words: list[str]) -> commands.NodeCommand:
 
 
 def load(words: list[str]) -> commands.LoadCommand:
-    count = _whole(words[0], 1, "how many operations", MAX_LOAD)
+    count = _whole(words[0], 1, "COUNT", MAX_LOAD)
     return commands.LoadCommand(count=count, node=_node(words[1]) if words[1:] else LEADER)
 
 
@@ -179,12 +179,12 @@ def load(words: list[str]) -> commands.LoadCommand:
 
 
 class _Words(NamedTuple):
-    """The words of a command without its flags, and these."""
+    """The words of a command without its flags, and the flags."""
 
     words: list[str]
     one_way: bool
     seconds: float | UnsetType
-    """Of `--for` or `--within`."""
+    """The value of `--for` or `--within`."""
 
     @staticmethod
     def of(words: Sequence[str], *allowed: str) -> _Words:
@@ -197,7 +197,7 @@ class _Words(NamedTuple):
             if not flag.startswith("--"):
                 plain.append(word)
             elif flag not in allowed:
-                raise ValueError(f"'{word[:40]}' is not known here")
+                raise ValueError(f"'{word[:40]}' is not an option of this command")
             elif flag == ONE_WAY:
                 one_way = True
             else:
@@ -223,7 +223,7 @@ def _only_node(words: Sequence[str]) -> NodeName:
 
 def _ends(words: Sequence[str]) -> LinkEnds:
     if len(words) != 2:
-        raise ValueError("a link has two ends")
+        raise ValueError("two nodes are expected")
     return _node(words[0]), _node(words[1])
 
 
@@ -236,7 +236,7 @@ def _duration(word: str) -> float:
     match = _DURATION.fullmatch(word)
     seconds = float(match.group(1)) * _UNITS[match.group(2).lower()] if match else math.nan
     if not 0 < seconds <= MAX_DURATION_S:
-        raise ValueError(f"'{word[:40]}' is no duration like 500ms, 10s or 2m")
+        raise ValueError(f"'{word[:40]}' is not a duration like 500ms, 10s or 2m")
     return seconds
 
 
@@ -247,14 +247,14 @@ def _number(word: str, most: float, unit: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= most:
-        raise ValueError(f"'{word[:40]}' must be {unit}, from 0 to {most:.15g}")
+        raise ValueError(f"'{word[:40]}' must be {unit} from 0 to {most:.15g}")
     return value
 
 
-def _whole(word: str, least: int, unit: str, most: int | None = None) -> int:
+def _whole(word: str, least: int, what: str, most: int | None = None) -> int:
     """A whole number of at most 18 digits."""
     if not (word.isascii() and word.isdigit() and len(word) <= 18 and int(word) >= least):
-        raise ValueError(f"'{word[:40]}' must be {unit}, from {least}")
+        raise ValueError(f"{what} must be a whole number of at least {least}, not '{word[:40]}'")
     if most is not None and int(word) > most:
         raise ValueError(f"'{word}' is too large: at most {most}")
     return int(word)

@@ -1,4 +1,4 @@
-"""The operator's side of the console: who carries out the table's commands, and what stands under the prompt."""
+"""The operator's side of the console: the executor of the table's commands, and the status under the prompt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OperatorPrompt(Executor):
             case FixNodeCommand():
                 return f"node {typed.command.node} has not connected yet"
             case FailNodeCommand():
-                return f"node {typed.command.node} has not died yet"
+                return f"node {typed.command.node} is still running"
         scripts = self.orchestrator.scripts
         if not scripts.running:
             return "not done yet"
@@ -38,7 +38,7 @@ class OperatorPrompt(Executor):
         return [str(node) for node in self.orchestrator.numbers.all if str(node) not in words]
 
     def status_line(self, layout: Layout) -> str:
-        """What stands under the prompt: one line, or the panel of `watch`."""
+        """The text under the prompt: one line, or the panel of `watch`."""
         status = self.orchestrator.status()
         if self.orchestrator.watch.on:
             return views.panel(status, layout)

@@ -1,4 +1,4 @@
-"""The nodes and the links between them as one table: each row a node, at its end what becomes of its messages."""
+"""The nodes and the links between them as one table: one row per node, ending with the state of its links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.link_quality import from_status
 Status: TypeAlias = NetworkStatusResult | NetworkStatusEvent
 
 WORKS, CUT, DISTURBED, ITSELF, AWAY = ".", "X", "~", " ", "-"
-"""Of a link: messages pass, none passes, some are late or lost, none exists, one end is down."""
+"""A link: works, is cut, delays or loses messages, does not exist, has one end down."""
 LEGEND = f"rows send to columns: {WORKS} works, {CUT} cut, {DISTURBED} slow or lossy, {AWAY} down"
 
 _GAP = 2
@@ -23,7 +23,7 @@ _MATRIX = "to"
 class _Column(NamedTuple):
     head: str
     keep: int
-    """Where there is no room for all columns, those with the highest numbers go first."""
+    """In a narrow window, the columns with the highest numbers are dropped first."""
     cell: Callable[[NodeOverview], str]
     right: bool = False
 
@@ -46,7 +46,7 @@ _COLUMNS = (
 
 
 def table(status: Status, layout: Layout) -> str:
-    """As wide as the layout allows, with the columns that have room."""
+    """As wide as the layout allows, with the columns that fit."""
     nodes = status.nodes
     matrix = _matrix(status)
     columns = list(_COLUMNS)
@@ -74,7 +74,7 @@ def state(node: NodeOverview) -> str:
 
 
 def ballot(parts: Sequence[int] | None) -> str:
-    """A node that has heard of no leadership, or follows none, has none to show."""
+    """A node that knows of no leadership, or follows none, has none."""
     return "-" if parts is None or not parts[0] else "<" + ",".join(map(str, parts)) + ">"
 
 

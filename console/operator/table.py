@@ -1,5 +1,5 @@
-"""The operator's commands: how each is typed, what it means, how its result looks. Help, completion and documents come
-from here."""
+"""The operator's commands: how each is typed, what it means, how its result is shown. Help, completion and documents
+are generated from this table."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from console.usage import Usage, UsageError, expectation
 from orchestrator.fault_history import words_of
 from orchestrator.script import names
 
-_WHILE = "With --for 10s (or 500ms, 2m) it is taken back automatically, and the prompt says so."
+_WHILE = "With --for 10s (or 500ms, 2m) it ends automatically, with a message."
 _NODE = f"N is a node's number, or the word leader. {_WHILE}"
 _RATE = (
-    "With two nodes before the number, only the link between them; with --oneway only from the first to the second. "
-    f"A later command about all links covers those about single ones. {_WHILE}"
+    "With two nodes before the number: only the link between them; with --oneway, only from the first to the second. "
+    f"A later command for all links overrides those for single links. {_WHILE}"
 )
 
 C = TypeVar("C", bound=Command[Any])
@@ -36,7 +36,7 @@ View = Callable[[Any, Layout], str]
 
 
 class ArgumentError(UsageError):
-    """The command exists; the words behind it make no sense. In the JSON of 0.1.0 this is no usage error."""
+    """The command exists; its arguments are invalid. In the JSON of 0.1.0 this is not a usage error."""
 
     kind = UNSET
 
@@ -72,7 +72,7 @@ def _entry(
     return Entry(usage, command, (at_once if usage.at_once else in_order)(run), typed, shown, complete)
 
 
-# ---- What may follow
+# ---- Completion
 
 
 def _crash_completion(prompt: OperatorPrompt, words: Sequence[str]) -> Iterable[str]:
@@ -111,11 +111,11 @@ ENTRIES = [
         commands.FailLinkCommand, parsing.fail_link, complete=_link_completion(ONE_WAY, FOR),
     ),
     _entry(
-        Usage("fixLink", "A B [--oneway]", "mend it again", "fixLink 1 2", 2, 5),
+        Usage("fixLink", "A B [--oneway]", "restore the link", "fixLink 1 2", 2, 5),
         commands.FixLinkCommand, parsing.fix_link, complete=_link_completion(ONE_WAY),
     ),
     _entry(
-        Usage("failNode", "N", "crash node N: it dies at once, nothing flushed", "failNode 3", 1, 3, details=_NODE),
+        Usage("failNode", "N", "crash node N at once, with nothing flushed", "failNode 3", 1, 3, details=_NODE),
         commands.FailNodeCommand, parsing.fail_node, complete=_crash_completion,
     ),
     _entry(
@@ -124,17 +124,17 @@ ENTRIES = [
     ),
     _entry(
         Usage(
-            "pauseNode", "N", "stop the process of node N: it stands still, as it is", "pauseNode 3", 1, 3,
+            "pauseNode", "N", "pause the process of node N", "pauseNode 3", 1, 3,
             details=_NODE,
         ),
         commands.PauseNodeCommand, parsing.pause_node, complete=_crash_completion,
     ),
     _entry(
-        Usage("resumeNode", "N", "let it go on", "resumeNode 3", 1, 1),
+        Usage("resumeNode", "N", "resume node N", "resumeNode 3", 1, 1),
         commands.ResumeNodeCommand, parsing.resume_node, complete=_node_completion,
     ),
     _entry(
-        Usage("isolate", "N", "cut all links of node N", "isolate 3", 1, 3, details=f"{_NODE} heal mends the links."),
+        Usage("isolate", "N", "cut all links of node N", "isolate 3", 1, 3, details=f"{_NODE} heal restores links."),
         commands.IsolateCommand, parsing.isolate, complete=_crash_completion,
     ),
     _entry(
@@ -144,20 +144,20 @@ ENTRIES = [
         ),
         commands.PartitionCommand, parsing.partition,
     ),
-    _entry(Usage("heal", "", "mend all links; delay and loss stay", "heal"), commands.HealCommand),
+    _entry(Usage("heal", "", "restore all links; delay and loss stay", "heal"), commands.HealCommand),
     _entry(
         Usage(
-            "delay", "[A B] MS [JITTER]", "make messages late, by up to JITTER ms more", "delay 100 20", 1, 7,
+            "delay", "[A B] MS [JITTER]", "delay messages by MS, plus up to JITTER ms", "delay 100 20", 1, 7,
             details=_RATE,
         ),
         commands.DelayCommand, parsing.delay,
     ),
     _entry(
-        Usage("loss", "[A B] PERCENT", "lose so many of the messages", "loss 5", 1, 6, details=_RATE),
+        Usage("loss", "[A B] PERCENT", "lose this percentage of messages", "loss 5", 1, 6, details=_RATE),
         commands.LossCommand, parsing.loss,
     ),
     _entry(
-        Usage("dup", "[A B] PERCENT", "deliver so many of the messages twice", "dup 5", 1, 6, details=_RATE),
+        Usage("dup", "[A B] PERCENT", "deliver this percentage of messages twice", "dup 5", 1, 6, details=_RATE),
         commands.DupCommand, parsing.dup,
     ),
     _entry(
@@ -165,7 +165,7 @@ ENTRIES = [
         commands.DuplicateCommand, parsing.duplicate,
     ),
     _entry(
-        Usage("reorder", "[A B] PERCENT", "let so many of the messages be overtaken", "reorder 5", 1, 6, details=_RATE),
+        Usage("reorder", "[A B] PERCENT", "deliver this percentage of messages late", "reorder 5", 1, 6, details=_RATE),
         commands.ReorderCommand, parsing.reorder,
     ),
     _entry(
@@ -178,81 +178,81 @@ ENTRIES = [
         commands.BandwidthCommand, parsing.bandwidth,
     ),
     _entry(
-        Usage("seed", "NUMBER", "make what is random about these repeatable", "seed 7", 1, 1),
+        Usage("seed", "NUMBER", "make random faults repeatable", "seed 7", 1, 1),
         commands.SeedCommand, parsing.seed,
     ),
     _entry(
         Usage(
-            "reset", "", "take all faults back",
-            details="Mends all links, ends delay, loss and the rest, resumes paused nodes, starts nodes that failNode "
-            "crashed, forgets what --for would still take back.",
+            "reset", "", "remove all faults",
+            details="Restores all links, ends delay, loss and others, resumes paused nodes, starts nodes that failNode "
+            "crashed, and cancels the timers of --for.",
         ),
         commands.ResetCommand,
     ),
     _entry(
-        Usage("status", "", "the nodes, as they report, and the network", "status", at_once=True),
+        Usage("status", "", "the nodes' reports, and the network", "status", at_once=True),
         commands.NetworkStatusCommand, view=views.status_text,
     ),
     _entry(
         Usage(
-            "watch", "[on|off]", "keep that on the screen", "watch", 0, 1, at_once=True,
-            details="In a terminal it stays under the prompt until watch is typed again. Elsewhere it is one status "
-            "event a second until the next line.",
+            "watch", "[on|off]", "keep the status on the screen", "watch", 0, 1, at_once=True,
+            details="In a terminal it stays under the prompt until watch is typed again. Otherwise it is one status "
+            "event per second until the next line.",
         ),
         commands.WatchCommand, parsing.watch, complete=_first_word("on", "off"),
     ),
     _entry(
         Usage(
-            "log", "[N]", "the last N faults set and taken back, with their times", "log 20", 0, 1, at_once=True
+            "log", "[N]", "the last N faults set and removed, with their times", "log 20", 0, 1, at_once=True
         ),
         commands.HistoryCommand, parsing.history, views.history_text,
     ),
     _entry(
         Usage(
-            "script", "FILE", "carry out the commands in a file", "script failover", 1, 1, text=True,
+            "script", "FILE", "run the commands in a file", "script failover", 1, 1, text=True,
             shows_progress=True,
-            details="FILE, or the name of one in scenarios/. One command a line, # begins a comment, $N stands for a "
-            "word that is new in every run. If a line makes no sense, nothing at all is carried out; a command that "
-            "fails ends the script. stop ends it, too.",
+            details="A file, or the name of one in scenarios/. One command per line, # begins a comment, $N is a word "
+            "that is new in every run. If any line is invalid, no command is run; a command that fails ends the "
+            "script, as does stop.",
         ),
         commands.ScriptCommand, parsing.script, complete=_scenarios,
     ),
     _entry(
-        Usage("stop", "", "end the script that is running; faults stay as they are", "stop", at_once=True),
+        Usage("stop", "", "end the running script; faults stay in place", "stop", at_once=True),
         commands.StopCommand,
     ),
     _entry(
         Usage(
-            "wait", "leader|converged|applied N", "until the cluster is there", "wait leader", 1, 5,
-            details="wait leader, wait leader new (another one than before), wait leader 3,4,5 (one of these), wait "
+            "wait", "leader|converged|applied N", "wait for a state of the cluster", "wait leader", 1, 5,
+            details="wait leader, wait leader new (a different one), wait leader 3,4,5 (one of these), wait "
             "converged (all nodes that are up have applied the same), wait applied 20, wait answers c1 (all nodes that "
-            "are up have answered the last question). Gives up after 30 s, or --within 5s.",
+            "are up have answered the last question). Fails after 30 s, or --within 5s.",
         ),
         commands.WaitCommand, parsing.wait, complete=_first_word("leader", "converged", "applied", "answers"),
     ),
     _entry(Usage("sleep", "TIME", "wait for a time", "sleep 2s", 1, 1), commands.SleepCommand, parsing.sleep),
     _entry(
-        Usage("say", "TEXT", "show a text, in a script", "say Now node 1 dies.", 1, 1, text=True),
+        Usage("say", "TEXT", "show text, in a script", "say Now node 1 dies.", 1, 1, text=True),
         commands.SayCommand, parsing.say,
     ),
     _entry(
         Usage(
-            "node", "N: COMMAND", "carry out a user's command at node N", "node 2: create c1", 1, 1, text=True,
+            "node", "N: COMMAND", "run a user's command at node N", "node 2: create c1", 1, 1, text=True,
             details="N is a node's number, or the word leader. The node's answer is shown here. With & at the end, the "
-            "next command does not wait for it.",
+            "script does not wait for it.",
         ),
         commands.NodeCommand, parsing.at_node, views.node_text,
     ),
     _entry(
         Usage(
-            "load", "COUNT [N]", "have so many operations decided, by node N", "load 2000", 1, 2,
-            details="Without N, by the leader. They create a conversation named load again and again: refused but for "
-            "the first time, and decided all the same.",
+            "load", "COUNT [N]", "have node N get COUNT operations decided", "load 2000", 1, 2,
+            details="Without N, at the leader. Each operation creates the conversation load: all but the first are "
+            "refused, but decided all the same.",
         ),
         commands.LoadCommand, parsing.load,
     ),
 ]
-"""`dup` and `duplicate` are one; scripts and programs may know either."""
+"""`dup` and `duplicate` are the same; scripts and programs may use either."""
 
 OPERATOR_TABLE: CommandTable[OperatorPrompt] = CommandTable(ENTRIES)
 
@@ -263,5 +263,5 @@ def parse_line(text: str) -> Command[Any]:
         command = OPERATOR_TABLE.parse(0, text).command
     except UsageError as mistake:
         raise InvalidCommand(str(mistake)) from None
-    assert command is not None  # only lines that are no command have none
+    assert command is not None  # only help, exit and blank lines have none
     return command

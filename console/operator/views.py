@@ -1,4 +1,4 @@
-"""What the operator's commands answer, for people."""
+"""The results of the operator's commands as text."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from orchestrator.link_quality import from_status, words
 
 STATUS_CHARS = 400
 MOST_LINKS = 4
-"""So many failed links are named in the status line."""
+"""The most failed links that the status line lists."""
 
 
 def status_text(status: Status, layout: Layout) -> str:
-    """The table, and what is wrong on purpose."""
+    """The table, and the injected faults."""
     return "\n".join([table(status, layout), *(layout.text(line) for line in _faults(status))])
 
 
 def panel(status: Status, layout: Layout) -> str:
-    """`status` for the place under the prompt: as short as it can be."""
+    """`status` for the panel under the prompt: as short as possible."""
     return "\n".join([table(status, layout), layout.text("; ".join(_faults(status, links_too=False)), most=2)])
 
 
 def status_line(status: Status, script: str | None, width: int | None = None) -> str:
-    """The network at a glance; in a narrow window, in fewer words. `script` is the position of the one that runs."""
+    """The network at a glance; in a narrow window, in fewer words. `script` is the position of the running one."""
     up = [str(node.node) for node in status.nodes if node.up]
     faults = [f"failed links: {cut_words(status.links)}"] if status.links else []
     if len(status.links) > MOST_LINKS:
@@ -47,7 +47,7 @@ def status_line(status: Status, script: str | None, width: int | None = None) ->
 def _faults(status: Status, links_too: bool = True) -> Iterable[str]:
     general = ", ".join(words(from_status(status)))
     if not (status.links or status.own or general):
-        yield "no faults of links"
+        yield "no link faults"
     if status.links and links_too:
         yield f"failed links: {cut_words(status.links)}"
     if general:
@@ -80,7 +80,7 @@ def cut_words(links: Iterable[Link]) -> str:
 
 def history_text(history: HistoryResult, layout: Layout) -> str:
     if not history.entries:
-        return "no fault was set yet"
+        return "no fault has been set yet"
     rows = [
         (time.strftime("%H:%M:%S", time.localtime(entry.time)), f"+{entry.after_s:.1f} s", entry.what,
          "" if entry.by == "operator" else f"({entry.by})")
@@ -90,13 +90,13 @@ def history_text(history: HistoryResult, layout: Layout) -> str:
 
 
 def node_text(answer: NodeAnswerResult, layout: Layout) -> str:
-    """A node's answer to a user's command, in a few words."""
+    """A short form of a node's answer to a user's command."""
     result = builtins(answer)
     node = f"node {result['node']}"
     if "text" in result:
         return layout.text(f"{node}: {result['text']}")
     if result.get("turns") == []:
-        return f"{node}: {result['context']} is there, without a question so far"
+        return f"{node}: {result['context']} exists, no questions yet"
     if "turns" in result:
         return "\n".join([f"{node}:", *_turns(result["turns"], layout)])
     if "conversations" in result:

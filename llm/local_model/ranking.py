@@ -1,5 +1,5 @@
-"""How a very small model ranks answers: not by writing a ranking, which it cannot, but by how probable it finds "yes"
-when it is asked about each of them whether it is a good one.
+"""Ranks answers with a very small model: not by a written ranking, which it cannot do, but by the probability of "yes"
+when it is asked for each answer whether it is a good one.
 
 When SmolLM2-135M is asked to rank, nothing that it writes is a ranking; its probabilities put the better one of two
 answers first in six cases of seven (tests/unit/llm/test_local_ranking.py).
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from llm.chat_client import ChatClient
 
 _EXCERPT = 600
-"""Characters of a question or an answer that are read: five answers of that length take some seconds."""
+"""Characters read of a question or an answer: five answers of that length take a few seconds."""
 _ALTERNATIVES = 40
-"""Words whose probability is asked for."""
+"""The number of words whose probabilities are requested."""
 _LEAST = 0.05
-"""Less for yes and no together is no opinion."""
+"""If yes and no together are less probable than this, the model has no opinion."""
 
 
 class _Word(msgspec.Struct):
@@ -64,7 +64,7 @@ async def rank(client: ChatClient, model: str, ballot: RankingBallot) -> Ranked:
     """Raises ProviderError if the model has no opinion on one of the answers."""
     scores: dict[str, float] = {}
     tokens = 0
-    # In one order for all nodes, and each answer in a slot of its own: what one node has had read is not read again.
+    # In the same order for all nodes, and each answer in its own slot: a prompt is processed only once for all nodes.
     for number, answer in enumerate(sorted(set(ballot.answers))):
         said = await _ask(client, ballot.question, answer, number % SLOTS)
         tokens += said.usage.prompt_tokens
@@ -86,7 +86,7 @@ async def _ask(client: ChatClient, question: str, answer: str, slot: int) -> _An
     try:
         return msgspec.json.decode(said, type=_Answer)
     except msgspec.MsgspecError as error:
-        raise ProviderError("the local model's server does not tell probabilities") from error
+        raise ProviderError("the local model's server does not report probabilities") from error
 
 
 def _approval(said: _Answer, model: str) -> float:

@@ -1,11 +1,11 @@
 """Where the nodes of a machine and the local model's server find each other: a directory with four files.
 
-    start.lock     held by whoever starts the server, then by the server itself until it is ready or dead
+    start.lock     held by the process that starts the server, then by the server itself until it is ready or dead
     address.json   where the server listens; locked by the server while it runs, so a stale one is recognized
     users.lock     shared by all nodes that use the server
     server.log     the server's output
 
-The locks are flock's: the kernel drops them when a process dies, however it dies.
+The locks use flock: the kernel releases them when a process dies, however it dies.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class ServerRendezvous:
 
     @contextmanager
     def starting(self, *, wait: bool) -> Iterator[int | None]:
-        """Holds the start lock; gives its descriptor, or None if it is taken and `wait` is false.
+        """Takes the start lock; returns its descriptor, or None if it is taken and `wait` is false.
 
-        A process that inherits the descriptor holds the lock on.
+        A process that inherits the descriptor keeps holding the lock.
         """
         descriptor = _open(self._start)
         try:
@@ -60,7 +60,7 @@ class ServerRendezvous:
             os.close(descriptor)
 
     def join(self) -> int:
-        """Becomes a user; gives the descriptor to close in order to leave."""
+        """Registers a user; returns the descriptor to close in order to leave."""
         descriptor = _open(self._users)
         _lock(descriptor, fcntl.LOCK_SH, wait=True)
         return descriptor
@@ -73,7 +73,7 @@ class ServerRendezvous:
             os.close(descriptor)
 
     def publish(self, address: Address) -> int:
-        """Makes the caller the server; gives the descriptor that keeps the address locked. Needs the start lock."""
+        """Makes the caller the server; returns the descriptor that keeps the address locked. Needs the start lock."""
         draft = self._address.with_suffix(".draft")
         with suppress(FileNotFoundError):
             draft.unlink()
@@ -84,11 +84,11 @@ class ServerRendezvous:
         return descriptor
 
     def withdraw(self) -> None:
-        """Takes the caller's address away. Needs the start lock."""
+        """Removes the caller's address. Needs the start lock."""
         self._address.unlink(missing_ok=True)
 
     def is_published(self, descriptor: int) -> bool:
-        """Whether the address that `publish` gave this descriptor for is still the one that nodes find."""
+        """Whether the address that `publish` returned this descriptor for is still the one that nodes find."""
         try:
             return os.path.samestat(os.fstat(descriptor), self._address.stat())
         except FileNotFoundError:

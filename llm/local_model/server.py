@@ -20,22 +20,22 @@ from typing import Any
 from llm.local_model.rendezvous import Address, ServerRendezvous
 
 SLOTS = 5
-"""Prompts that are answered at once: one for each node of the usual cluster. More are queued."""
+"""Prompts that are processed concurrently: one for each node of a typical cluster. More are queued."""
 CONTEXT_TOKENS = 4096
-"""Of each slot, for prompt and answer."""
+"""The context of each slot, for prompt and answer."""
 
 _NICENESS = 10
 _MAX_THREADS = 4
 _START_LIMIT_S = 60
 _EXIT_LIMIT_S = 10
 _PENALTY = 1.1
-"""Small models like to repeat themselves."""
+"""Small models tend to repeat themselves."""
 
 
 def main(arguments: list[str]) -> None:
     """`<lock>` is the descriptor of the start lock: inherited locked, closed when the server is ready."""
     rendezvous, model, start_lock = ServerRendezvous(Path(arguments[0])), Path(arguments[1]), int(arguments[2])
-    signal.alarm(_START_LIMIT_S)  # a start that hangs ends, and with it the wait of the nodes
+    signal.alarm(_START_LIMIT_S)  # ends a start that hangs, so that nodes do not wait for it
     token = secrets.token_urlsafe(32)
     server = start(model, token)
     lower_priority()
@@ -43,27 +43,27 @@ def main(arguments: list[str]) -> None:
     os.close(start_lock)
     signal.alarm(0)
     watch(rendezvous, published, server)
-    signal.alarm(_EXIT_LIMIT_S)  # and so does an end that hangs
+    signal.alarm(_EXIT_LIMIT_S)  # likewise for a shutdown that hangs
 
 
 def threads() -> int:
-    """How many compute: one core is left to others. They wait for each other hundreds of times a token, so a single one
-    that has to share its core would hold up all."""
+    """Compute threads: one core stays free. They synchronize hundreds of times per token, so a single one
+    that shares its core would slow down all."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(_MAX_THREADS, cores - 1))
 
 
 def lower_priority() -> None:
-    """Inference takes the processor time that nobody else wants, so that it never delays a heartbeat.
+    """Gives inference the lowest CPU priority, so that it never delays a heartbeat.
 
-    Called when the model is loaded: that takes half a second of one core, but on a busy machine half a minute of the
-    time that nobody else wants.
+    Called after the model is loaded: loading takes half a second of one core, but on a busy machine it would take half
+    a minute at the lowest priority.
     """
-    per_thread = Path("/proc/self/task")  # Linux knows niceness per thread, others per process
+    per_thread = Path("/proc/self/task")  # Linux has niceness per thread, others per process
     done: set[int] = set()
     while fresh := ({int(entry.name) for entry in per_thread.iterdir()} if per_thread.exists() else {0}) - done:
         for thread in fresh:
-            with suppress(OSError):  # it has ended, or it is nicer already
+            with suppress(OSError):  # it has ended, or is already nicer
                 os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
         done |= fresh
     # Linux desktops schedule each session as a group; niceness then counts only within it, unless set for the group.
@@ -73,18 +73,18 @@ def lower_priority() -> None:
 
 def start(model: Path, token: str) -> Any:
     """llama.cpp's own HTTP server, listening on a free loopback port when this returns. Raises RuntimeError."""
-    xllamacpp: Any = importlib.import_module("xllamacpp")  # not above: nodes import this file for its constants
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # not at the top: nodes import this file for its constants
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model)
     parameters.model_alias = {model.stem}
     parameters.n_parallel = SLOTS
     parameters.n_ctx = SLOTS * CONTEXT_TOKENS
-    parameters.cache_ram_mib = 0  # the slots themselves remember enough
+    parameters.cache_ram_mib = 0  # the slots' own caches are enough
     parameters.cache_idle_slots = False
     parameters.sampling.penalty_repeat = _PENALTY
     for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
         cpu.n_threads = threads()
-        cpu.poll = 0  # threads that wait sleep; by default they spin
+        cpu.poll = 0  # waiting threads sleep; by default they spin
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
     parameters.api_keys = [token]
@@ -99,7 +99,7 @@ def watch(
     every_s: float = 1, idle_s: float = 60, gone_s: float = 3,
 ) -> None:
     """Returns when the server should exit, with its address withdrawn: when it had no work for `idle_s`, no users for
-    `gone_s`, or when its directory is gone or another server's. Looks `every_s`."""
+    `gone_s`, or when its directory is gone or another server's. Checks every `every_s` seconds."""
     last_activity = ""
     last_use = last_user = time.monotonic()
     while True:
@@ -116,7 +116,7 @@ def watch(
             if now - last_use < idle_s and now - last_user < gone_s:
                 continue
             with rendezvous.starting(wait=False) as lock:
-                if lock is not None:  # else a node is just looking for the server
+                if lock is not None:  # else a node is looking for the server right now
                     rendezvous.withdraw()
                     return
         except FileNotFoundError:
@@ -124,7 +124,7 @@ def watch(
 
 
 def _activity(metrics: str) -> str:
-    """Changes while the server works."""
+    """A value that changes while the server works."""
     telling = ("llamacpp:n_decode_total ", "llamacpp:requests_processing ", "llamacpp:requests_deferred ")
     return "\n".join(line for line in metrics.splitlines() if line.startswith(telling))
 

@@ -31,7 +31,7 @@ def find_or_start(rendezvous: ServerRendezvous, model: Path) -> Address:
                 said = plain(rendezvous.last_log_line())
                 raise ProviderError(f"the local model's server did not start: {said} (see {rendezvous.log})")
             _start(rendezvous, model, lock)
-        # The server holds the start lock on until it is ready or dead, so the next round waits for that.
+        # The server keeps the start lock until it is ready or dead, so the next iteration waits for that.
         started = True
 
 

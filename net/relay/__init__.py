@@ -1,1 +1,1 @@
-"""The relay: accepts nodes, routes their frames, and makes faults on purpose."""
+"""The relay: accepts nodes, routes their frames, and injects faults."""

@@ -11,8 +11,8 @@ from net.relay.connection import Connection
 from net.sockets import is_loopback
 
 SILENT_S = 15.0
-"""A connection from another machine that said nothing for so long does not keep its number from a new process:
-its machine may be gone without having closed anything."""
+"""A connection from another machine that was silent for this long does not keep its node number from a new process:
+its machine may have vanished without closing anything."""
 
 
 class Admission:
@@ -24,11 +24,11 @@ class Admission:
         self._nodes = list(nodes)
 
     def challenge(self, nonce: bytes) -> Challenge:
-        """The first word to whoever connects."""
+        """The first message to a new connection."""
         return Challenge(nonce, self._cluster, authenticate=self._secret is not None)
 
     def objection(self, connection: Connection, hello: Hello, member: Connection | None) -> tuple[Refusal, str] | None:
-        """Why this node may not come in, for both sides to read; None if it may. `member` is who has its number now."""
+        """Why this node is refused, as a sentence; None if it is accepted. `member` has its number now."""
         node = hello.node
         if hello.version != VERSION:
             mine = f"this orchestrator speaks version {VERSION}"
@@ -37,7 +37,7 @@ class Admission:
             text = f"node {node} belongs to the cluster {hello.cluster!r}, this orchestrator to {self._cluster!r}"
             return Refusal.CLUSTER, text
         if hello.proof and self._secret is None:
-            return Refusal.SECRET, f"node {node} has a secret in its config, this orchestrator has none"
+            return Refusal.SECRET, f"node {node} has a secret in its config, but this orchestrator has none"
         proof = auth.node_proof(self._secret, self._cluster, node, connection.nonce, hello.nonce)
         if not auth.same(hello.proof, proof):
             return Refusal.SECRET, f'node {node} does not know this cluster\'s secret ("secret" in its config)'
@@ -46,7 +46,7 @@ class Admission:
             return Refusal.UNKNOWN, f"node {node} is not in this orchestrator's config: it has {known}"
         if member is not None and not _replaces(connection, hello, member):
             process = "" if member.hello is None else f" as process {member.hello.process}"
-            return Refusal.DUPLICATE, f"node {node} is running already{process} at {member.host}"
+            return Refusal.DUPLICATE, f"node {node} is already running{process} at {member.host}"
         return None
 
     def welcome(self, connection: Connection, hello: Hello, peers: list[int]) -> Welcome:
@@ -56,7 +56,7 @@ class Admission:
 
 
 def _replaces(connection: Connection, hello: Hello, member: Connection) -> bool:
-    """Whether `member` is a leftover: the same process has come back, or its machine is silent."""
+    """Whether `member` is stale: the same process has reconnected, or its machine is silent."""
     old = member.hello
     if (
         old is not None

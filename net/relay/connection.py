@@ -23,18 +23,18 @@ from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
 MAX_QUEUED = 8 * 1024 * 1024
-"""Bytes that wait for a node that does not read; what comes on top is dropped. (One frame may go beyond.)"""
+"""Bytes that wait for a node that does not read; further frames are dropped. (One frame may exceed the limit.)"""
 
 LINGER_S = 1.0
-"""How long a refused connection may take to read why. Closing at once would discard the reason together with
-whatever the other side is still sending."""
+"""How long a refused connection may take to read the reason. Closing at once would discard it together with
+anything the other side is still sending."""
 
 NOT_A_NODE = -1
 """Matches the `src` of no frame."""
 
 
 class Traffic:
-    """Of one node, over all its connections: `in` is what came from it, `out` what went to it."""
+    """Counters of one node, over all its connections: `in` is from the node, `out` to it."""
 
     __slots__ = ("bytes_in", "bytes_out", "dropped", "frames_in", "frames_out")
 
@@ -44,7 +44,7 @@ class Traffic:
         self.frames_out = 0
         self.bytes_out = 0
         self.dropped = 0
-        """Frames for it that did not go out: its queue was full, it was away, or a fault took them."""
+        """Frames for it that were dropped: its queue was full, it was disconnected, or a fault dropped them."""
 
 
 class Owner(Protocol):
@@ -74,7 +74,7 @@ class Connection(asyncio.BufferedProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._queue = SendQueue(MAX_QUEUED, lambda: self._router.flush_later(self))
         self._discard: bytearray | None = None
-        """Where a refused connection's further bytes go."""
+        """The buffer that discards a refused connection's further bytes."""
         self.nonce = auth.new_nonce()
         """What the other side has to prove itself with."""
         self.node = NOT_A_NODE
@@ -82,7 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         self.hello: Hello | None = None
         self.host = ""
         self.heard = 0.0
-        """Loop time of the last bytes."""
+        """Loop time when the last bytes arrived."""
 
     def admit(self, hello: Hello, traffic: Traffic) -> None:
         """The handshake succeeded: this is a node from now on."""
@@ -95,14 +95,14 @@ class Connection(asyncio.BufferedProtocol):
         return self._queue.push(raw, urgent=is_urgent(raw))
 
     def send(self, message: FromOrchestrator) -> None:
-        """Queues a control message, however full the queue is: these are few and small."""
+        """Queues a control message even if the queue is full: these are few and small."""
         self._queue.push(control_frame(ORCHESTRATOR, max(self.node, 0), message), bounded=False)
 
     def flush(self) -> None:
         self._queue.flush()
 
     def refuse(self, code: Refusal, reason: str) -> None:
-        """Says why, then closes; from now on nothing that arrives here counts."""
+        """Sends the reason, then closes; everything that arrives from now on is ignored."""
         if self._discard is not None or self._transport is None:
             return
         self._discard = bytearray(16 * 1024)
@@ -117,10 +117,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # asyncio calls the following.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit from asyncio's
         self._transport = transport
         self._queue.attach(transport)
         peer = transport.get_extra_info("peername")
@@ -165,8 +165,8 @@ class Connection(asyncio.BufferedProtocol):
     def _handle(self, frame: Frame) -> None:
         if frame.kind != CONTROL:
             if self.node == NOT_A_NODE:
-                raise FrameError("a message before it was let in")
-            raise FrameError(f"a message in the name of node {frame.src}")
+                raise FrameError("a message before the handshake")
+            raise FrameError(f"a message with the source of node {frame.src}")
         message = from_node(frame.payload)
         if isinstance(message, Hello) and self.node == NOT_A_NODE:
             self._owner.introduced(self, message)
@@ -176,10 +176,10 @@ class Connection(asyncio.BufferedProtocol):
             raise FrameError(f"a {type(message).__name__} at the wrong time")
 
     def _too_slow(self) -> None:
-        self.refuse(Refusal.PROTOCOL, f"{self._name()} did not say who it is within {HANDSHAKE_S:g} s")
+        self.refuse(Refusal.PROTOCOL, f"{self._name()} did not identify itself within {HANDSHAKE_S:g} s")
 
     def _name(self) -> str:
-        return "a stranger" if self.node == NOT_A_NODE else f"node {self.node}"
+        return "an unidentified peer" if self.node == NOT_A_NODE else f"node {self.node}"
 
     def _set_deadline(self, seconds: float, then: Callable[[], None]) -> None:
         self._cancel_deadline()

@@ -1,4 +1,4 @@
-"""Frames that are late on purpose."""
+"""Delays frames on purpose."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import heapq
 from collections.abc import Callable
 
 MAX_DELAYED = 64 * 1024 * 1024
-"""Bytes that may be under way at once; more is dropped."""
+"""Bytes that may be delayed at once; more are dropped."""
 
 _TICK_S = 0.001
-"""Event loops count in milliseconds; waiting for less would spin."""
+"""Event loops have a resolution of a millisecond; waiting for less would spin."""
 
 
 class DelayLine:
-    """Holds frames until they are due; frames that are due at the same time leave in the order they came.
+    """Holds frames until they are due; frames that are due at the same time leave in order of arrival.
 
-    One timer for all of them: at a hundred thousand frames a second, one each would be the work itself.
+    One timer serves all of them: at a hundred thousand frames a second, one each would be too expensive.
     """
 
     def __init__(self, deliver: Callable[[int, int, bytes], None], limit: int = MAX_DELAYED) -> None:
@@ -27,10 +27,10 @@ class DelayLine:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self.bytes = 0
-        """Under way now."""
+        """Bytes held now."""
 
     def add(self, delay_s: float, src: int, dst: int, raw: bytes) -> bool:
-        """False if the frame was dropped because too much is under way already."""
+        """False if the frame was dropped because too many bytes are already held."""
         if self.bytes + len(raw) > self._limit:
             return False
         due = asyncio.get_running_loop().time() + delay_s
@@ -42,7 +42,7 @@ class DelayLine:
         return True
 
     def clear(self) -> None:
-        """Forgets everything under way."""
+        """Drops everything held."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None

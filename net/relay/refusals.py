@@ -1,4 +1,4 @@
-"""Tells the operator about refused connections, so that a flood of them floods no screen."""
+"""Reports refused connections to the operator, rate-limited: a flood of them must not flood the screen."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import msgspec
 
 WINDOW_S = 30.0
 MAX_LINES = 10
-"""For each code, in one window; further ones are counted and told of at its end."""
+"""Per code and window; further ones are counted and reported at its end."""
 MAX_SAME = 2
-"""How often the same line is told in one window: a node that keeps trying says nothing new."""
+"""How often the same line is shown per window: a node that keeps retrying adds nothing new."""
 
 
 class RefusalNotice(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ class Refusals:
             self._timers.discard(timer)
             count = self._windows.pop(code).untold
             if count:
-                self._tell(RefusalNotice(code, f"{count} more like it within {self._window_s:g} s", count=count))
+                self._tell(RefusalNotice(code, f"{count} more like this within {self._window_s:g} s", count=count))
 
         timer = asyncio.get_running_loop().call_later(self._window_s, close)
         self._timers.add(timer)

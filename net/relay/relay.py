@@ -1,4 +1,4 @@
-"""The relay: every message between two nodes passes through here, and faults are made here on purpose.
+"""The relay: every message between two nodes passes through here, and faults are injected here.
 
 A connection is a *stranger* until it has said, and proved, which node it is, and again when it is refused; then it is
 a *member*. This module knows who is connected; admission.py checks handshakes, router.py passes frames on.
@@ -24,7 +24,7 @@ in even while somebody opens connections without end."""
 
 
 class RelayListener(Protocol):
-    """Who learns what happens at the relay, as it happens."""
+    """Receives the relay's events as they happen."""
 
     def on_node_up(self, node: int) -> None: ...
     def on_node_down(self, node: int) -> None: ...
@@ -52,14 +52,14 @@ class Relay:
         self._closing = False
 
     async def start(self, host: str, port: int) -> int:
-        """Listens; returns the port (a free one if `port` is 0). Raises OSError if that is not possible."""
+        """Listens; returns the port (a free one if `port` is 0). Raises OSError if it cannot."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self, self._router), host, port, backlog=128)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
     async def close(self) -> None:
-        """Closes every connection; the nodes will try to come back until somebody listens again."""
+        """Closes every connection; the nodes will retry until a relay listens again."""
         self._closing = True
         self._refusals.close()
         self._router.delayed.clear()
@@ -71,7 +71,7 @@ class Relay:
         if self._server is not None:
             await self._server.wait_closed()
 
-    # ---- What is known of nodes
+    # ---- State of the nodes
 
     def is_up(self, node: int) -> bool:
         return node in self._members
@@ -88,11 +88,11 @@ class Relay:
         return None if member is None else member.host
 
     def last_host(self, node: int) -> str | None:
-        """From where the node last connected; None if it never has."""
+        """The host from which the node last connected; None if it never has."""
         return self._hosts.get(node)
 
     def report_of(self, node: int) -> Report | None:
-        """What a connected node last said of itself."""
+        """A connected node's last report."""
         return self._reports.get(node)
 
     def traffic(self, node: int) -> Traffic:
@@ -107,7 +107,7 @@ class Relay:
         return await self.until(lambda: node not in self._members, timeout_s)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Waits for something about nodes that come, go and report. False if it is not so in time."""
+        """Waits for a condition on nodes' connections and reports. False if it does not hold in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition():
@@ -123,7 +123,7 @@ class Relay:
             member.send(Crash())
             member.flush()
 
-    # ---- What connections tell
+    # ---- Events from connections
 
     def challenge(self, nonce: bytes) -> Challenge:
         return self._admission.challenge(nonce)
@@ -135,11 +135,11 @@ class Relay:
         if len(self._strangers) > MAX_STRANGERS:
             oldest = next(iter(self._strangers))
             del self._strangers[oldest]
-            self._refusals.add("strangers", "too many connections that do not say who they are", oldest.host)
+            self._refusals.add("strangers", "too many unidentified connections", oldest.host)
             oldest.abort()
 
     def introduced(self, connection: Connection, hello: Hello) -> None:
-        """Lets a node in, or refuses it."""
+        """Accepts a node, or refuses it."""
         node = hello.node
         predecessor = self._members.get(node)
         objection = self._admission.objection(connection, hello, predecessor)
@@ -188,7 +188,7 @@ class Relay:
         self._notify()
 
     def _tell_peers(self, about: int, message: FromOrchestrator, still_true: Callable[[], bool]) -> None:
-        """As if `about` had sent it: through failed links nothing is heard, not even a hang-up."""
+        """As if `about` had sent it: through failed links nothing is heard, not even a disconnect."""
 
         def tell(node: int) -> None:
             member = self._members.get(node)
@@ -206,7 +206,7 @@ class Relay:
                     loop.call_later(late, tell, node)
 
     def _unknown_receiver(self, src: int, dst: int) -> None:
-        reason = f"node {src} sends to node {dst}, which this orchestrator's config does not have"
+        reason = f"node {src} sends to node {dst}, which is not in this orchestrator's config"
         self._refusals.add(Refusal.UNKNOWN, reason, self.host(src) or "")
 
     def _notify(self) -> None:

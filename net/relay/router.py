@@ -1,7 +1,7 @@
 """From connection to connection: every frame between two nodes passes through here, and meets its faults here.
 
-It routes by the frame's header and never looks at what a frame carries. Dropping is legal, so no queue is unbounded
-and nobody ever waits for anybody: a node that does not read loses its own messages, and nothing else happens.
+It routes by the frame's header and never inspects the payload. Dropping is legal, so no queue is unbounded
+and no node ever waits for another: a node that does not read only loses its own messages.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Router:
 
     def flush_later(self, connection: Connection) -> None:
         if not self._unflushed:
-            # Runs in the next turn, after every socket that is readable in this one: one write for all of it.
+            # Runs in the next turn, after every socket that is readable in this one: one write for all frames.
             asyncio.get_running_loop().call_soon(self._flush)
         self._unflushed.append(connection)
 
@@ -71,7 +71,7 @@ class Router:
         traffic.bytes_out += len(raw)
 
     def _arrive(self, src: int, dst: int, raw: bytes) -> None:
-        """The end of a delay. A link that failed meanwhile carries nothing any more."""
+        """Delivers a delayed frame. A link that was cut meanwhile drops it."""
         if self._faults.is_cut(src, dst):
             self._drop(src, dst)
         else:

@@ -1,1 +1,1 @@
-"""Real processes: the relay and the nodes as users start them, driven through their JSON prompts."""
+"""Real processes: the relay and the nodes as started by users, driven through their JSON prompts."""

@@ -1,4 +1,4 @@
-"""What is going to happen to the cluster, drawn from a seed before it begins."""
+"""The faults of a run, drawn from a seed before it begins."""
 
 from __future__ import annotations
 
@@ -101,20 +101,20 @@ KINDS: dict[str, Draw] = {
 LOST_DISK = "lost disk"
 
 _UNDISTURBED = ("leader in minority", "isolate leader", "deaf leader", "mute leader")
-"""These show the worst mistakes, but only where somebody leads and others could: no other fault is on meanwhile."""
+"""These reveal the worst bugs, but only with a leader and possible successors: no other fault is active meanwhile."""
 _RECOVERED_S = 2.5
 """After most faults there is a leader again by then."""
 
 PAUSE_S = 1.5
-"""Between the beginnings of two faults, on average."""
+"""The average time between the starts of two faults."""
 CALM_S = 4.0
-"""Without new faults, after each kind had its turn."""
+"""The pause after each kind of fault has occurred."""
 _LOST_AFTER = 0.6
-"""Of the whole time; then one node loses its disk, and its vote with it."""
+"""The fraction of the run after which one node loses its disk, and its vote with it."""
 
 
 def draw_plan(seed: int, seconds: float) -> list[Fault]:
-    """Every kind has its turn before any comes again."""
+    """Every kind occurs once before any is repeated."""
     random = Random(seed)
     plan: list[Fault] = []
     now = 0.5

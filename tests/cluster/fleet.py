@@ -1,4 +1,4 @@
-"""The processes under attack: five nodes, each with a folder of its own as its disk, and the network."""
+"""The processes under test: five nodes, each with its own folder as its disk, and the network."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from tests.cluster.harness import ROOT, free_port
 from tests.cluster.talk import LONGEST_LINE, Talk
 
 START_S = 60.0
-"""Bound of a start on a loaded machine."""
+"""The timeout of a start on a loaded machine."""
 
 _KEPT_EVENTS = ("ready", "failed", "connected", "disconnected", "refused", "learner", "leader", "node_up", "node_down")
 _SESSION_S = 5.0
 
 
 class Child:
-    """A process that is started again and again. What happens to it unasked goes to `problems`."""
+    """A process that is restarted repeatedly. Unexpected events go to `problems`."""
 
     def __init__(self, name: str, arguments: list[str], folder: Path, problems: list[str]) -> None:
         self.name = name
-        self.life = 0
+        self.incarnation = 0
         self.up = asyncio.Event()
-        """It has said that it is ready, and has not gone since."""
+        """It has reported that it is ready, and has not exited since."""
         self.prompt: Talk | None = None
         self.code: int | None = None
-        """How the last life ended."""
+        """The exit status of the last run."""
         self.last_words = ""
-        """Why it stopped, if it said so."""
+        """Why it stopped, if it reported a reason."""
         self.doomed = False
-        """Its end in this life is the test's doing."""
+        """The test itself ends this run of the process."""
         self.leader: int | None = None
-        """Who leads, as far as its prompt has been told."""
+        """The leader, according to its prompt."""
         self._arguments = arguments
         self._out = folder / f"{name}.out"
         self._err = folder / f"{name}.err"
@@ -55,8 +55,8 @@ class Child:
         return self._watching is not None and not self._watching.done()
 
     async def start(self) -> bool:
-        """Returns when it is ready (True) or has left."""
-        self.life += 1
+        """Returns when it is ready (True) or has exited."""
+        self.incarnation += 1
         self.doomed, self.last_words, self.code = False, "", None
         self._ready = asyncio.Event()
         with self._err.open("ab") as errors:
@@ -76,7 +76,7 @@ class Child:
         return self._ready.is_set() and self.running
 
     async def gone(self, within: float) -> bool:
-        """Whether it leaves within so many seconds."""
+        """Whether it exits within this many seconds."""
         if self._watching is not None:
             await asyncio.wait([self._watching], timeout=within)
         return not self.running
@@ -103,12 +103,13 @@ class Child:
 
     async def _watch(self, process: asyncio.subprocess.Process, prompt: Talk) -> None:
         code = await process.wait()
-        await prompt.ended()  # it may have told why
+        await prompt.ended()  # it may have reported why
         await prompt.close()
         self.up.clear()
         self.code = code
         if not self.doomed:
-            self._problems.append(f"{self.name} (life {self.life}) left by itself, exit code {code}; see {self._err}")
+            which = f"{self.name} (run {self.incarnation})"
+            self._problems.append(f"{which} exited by itself with code {code}; see {self._err}")
 
     def _on_event(self, line: bytes) -> None:
         event = msgspec.json.decode(line)
@@ -116,7 +117,7 @@ class Child:
         if kind not in _KEPT_EVENTS:
             return
         with self._out.open("ab") as out:
-            out.write(f"{time.monotonic():.3f} life {self.life} ".encode() + line)
+            out.write(f"{time.monotonic():.3f} incarnation {self.incarnation} ".encode() + line)
         if kind == "ready":
             self.up.set()
             self._ready.set()
@@ -135,16 +136,16 @@ class Member(Child):
         self.data = data
 
     async def session(self) -> Talk | None:
-        """One more user at its control socket; None if it is not there."""
+        """Another user at its control socket; None if it is not available."""
         deadline = time.monotonic() + _SESSION_S
         while self.up.is_set() and time.monotonic() < deadline:
             with contextlib.suppress(OSError), address(socket_path(self.data, self.pid)) as name:
                 return Talk(*await asyncio.open_unix_connection(name, limit=LONGEST_LINE))
-            await asyncio.sleep(0.05)  # it is ready a moment before its socket is; a file's birth gives no event
+            await asyncio.sleep(0.05)  # it is ready slightly before its socket; a file's creation provides no event
         return None
 
     async def status(self, within: float = START_S) -> dict[str, Any] | None:
-        """What it says of itself; None if it does not."""
+        """Its status; None if it does not answer."""
         if not self.up.is_set() or self.prompt is None:
             return None
         with contextlib.suppress(TimeoutError):
@@ -184,7 +185,7 @@ class Fleet:
 
     @property
     def leader(self) -> int | None:
-        """The node that leads, as far as most have been told."""
+        """The leading node, according to most prompts."""
         told = [member.leader for member in self.members.values() if member.up.is_set() and member.leader is not None]
         return max(told, key=told.count, default=None)
 
@@ -195,7 +196,7 @@ class Fleet:
         await self.all_show(lambda seen: all(one["standing"] == "voter" and one["leader"] for one in seen), START_S)
 
     async def all_show(self, condition: Any, within: float) -> list[dict[str, Any]]:
-        """Waits until the statuses of all nodes together fulfil the condition. Raises TimeoutError."""
+        """Waits until the statuses of all nodes meet the condition. Raises TimeoutError."""
         deadline = time.monotonic() + within
         while True:
             asked = await asyncio.gather(*(member.status(within) for member in self.members.values()))

@@ -1,4 +1,4 @@
-"""Disks that are full: a small file system where one can be mounted, else files that may not grow."""
+"""Full disks: a small file system where one can be mounted, else a limit on file sizes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SmallDisk:
 
     @classmethod
     def mount(cls, folder: Path) -> SmallDisk | None:
-        """None where this may not be had."""
+        """None where it is not available."""
         if sys.platform != "linux" or os.geteuid() != 0:
             return None
         command = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(folder)]
@@ -54,7 +54,7 @@ class SmallDisk:
 
 
 class FrozenFiles:
-    """The operating system lets no file of a running process grow, which looks like a full disk to it."""
+    """Limits the file sizes of a running process, which looks like a full disk to it."""
 
     available = sys.platform == "linux"
 

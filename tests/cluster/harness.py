@@ -1,6 +1,6 @@
 """A cluster of real processes for tests: each one's stdin takes commands, its stdout is read as JSON lines.
 
-Nothing here waits for time to pass: every wait names a condition and a bound.
+Nothing here sleeps for a fixed time: every wait has a condition and a timeout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0
-"""Bound of a wait on a loaded machine; a healthy cluster takes milliseconds."""
+"""The timeout of a wait on a loaded machine; a healthy cluster takes milliseconds."""
 
 Event = dict[str, Any]
 
@@ -62,7 +62,7 @@ class Process:
         return self.lines
 
     def wait(self, condition: Callable[[Event], bool], within: float = PATIENCE_S, since: int = 0) -> Event:
-        """The first event from index `since` on that fulfils the condition."""
+        """The first event from index `since` on that meets the condition."""
         deadline = time.monotonic() + within
         index = since
         with self._arrived:
@@ -100,7 +100,7 @@ class Process:
         self.popen.send_signal(number)
 
     def finish(self, within: float = PATIENCE_S) -> int:
-        """Ends the input and waits for the process to leave by itself; returns its exit code."""
+        """Ends the input and waits for the process to exit by itself; returns its exit code."""
         assert self.popen.stdin is not None
         self.popen.stdin.close()
         return self.popen.wait(within)
@@ -113,13 +113,13 @@ class Process:
         try:
             self.popen.stdin.close()
         except BrokenPipeError:
-            self.popen.stdin = None  # it died with something unread: there is nobody to flush to
+            self.popen.stdin = None  # it died with unread input: there is nothing to flush to
         self._reader.join()
         self.popen.stdout.close()
 
 
 class Cluster:
-    """The orchestrator and its nodes, in a directory of their own, on a free port."""
+    """The orchestrator and its nodes, in their own directory, on a free port."""
 
     def __init__(self, folder: Path, size: int = 5, llm: dict[str, Any] | None = None, **config: Any) -> None:
         self.folder = folder
@@ -147,7 +147,7 @@ class Cluster:
             self._end_background(json.loads(lock.read_text() or "{}"))
 
     def _end_background(self, holder: dict[str, Any]) -> None:
-        """Nodes that `fixNode` started outlive an orchestrator that is killed, as they should; not this test."""
+        """Nodes started by `fixNode` outlive a killed orchestrator, as intended, but must not outlive this test."""
         if holder.get("background"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder["os_pid"], signal.SIGKILL)
@@ -204,7 +204,7 @@ class Cluster:
 
 
 def until(condition: Callable[[], Any], within: float = PATIENCE_S, every: float = 0.02) -> Any:
-    """The first true value of `condition`, which is asked again and again; TimeoutError if there is none in time."""
+    """The first true value of `condition`, which is polled; TimeoutError if there is none in time."""
     deadline = time.monotonic() + within
     while True:
         value = condition()

@@ -1,4 +1,4 @@
-"""What became of a cluster under attack: does everything hold that must, and how long did users wait?"""
+"""Judges a cluster after the faults: whether all guarantees hold, and how long users waited."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.simulation.history import Call, infer_candidates
 from tests.simulation.linearizability import Verdict, check
 
 SETTLE_S = 60.0
-"""After the last fault, on a machine that does other things as well."""
+"""The recovery timeout after the last fault, on a machine with other load."""
 UNAVAILABLE_S = 1.0
-"""So long without an answer anywhere counts as a time of unavailability."""
+"""This long without an answer anywhere counts as unavailability."""
 
 
 class Waits(NamedTuple):
@@ -42,13 +42,13 @@ def waits(history: Sequence[Call]) -> Waits:
 
 
 def linearizable(history: Sequence[Call]) -> Verdict:
-    """What the nodes' LLMs did is not in the history: it is inferred from what users saw. A view that is marked as
-    possibly stale is not judged as a linearizable read, but it must still show something that once was."""
+    """The LLMs' actions are not in the history: they are inferred from what users saw. A view that is marked as
+    possibly stale is not judged as a linearizable read, but it must still show a state that once existed."""
     return check(infer_candidates(history))
 
 
 async def settled(fleet: Fleet, crowd: Crowd) -> list[str]:
-    """Problems that are left when the faults have stopped: nodes that differ, conversations that are gone."""
+    """Problems after the faults have stopped: nodes that differ, conversations that are missing."""
     try:
         await fleet.all_show(_equal, SETTLE_S)
     except TimeoutError as error:
@@ -59,7 +59,7 @@ async def settled(fleet: Fleet, crowd: Crowd) -> list[str]:
     for member in fleet.members.values():
         result = await crowd.look(member)
         if result is None or result.conversations is None:
-            problems.append(f"{member.name} shows nothing, or something stale, although nothing is wrong any more")
+            problems.append(f"{member.name} shows nothing, or something stale, although all faults have ended")
             continue
         missing = [context for context in created if context not in result.conversations]
         if missing:

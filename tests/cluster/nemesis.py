@@ -1,4 +1,4 @@
-"""Does to a fleet what a plan says, and undoes it in the end."""
+"""Injects a plan's faults into a fleet, and removes them in the end."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from tests.cluster.fleet import Child, Fleet, Member
 from tests.cluster.full_disk import FrozenFiles, FullDisk, SmallDisk
 
 NOTICED_S = 15.0
-"""A full disk is noticed at the next write that needs room; there may be none for a while."""
+"""A full disk is noticed at the next write that needs space; there may be none for a while."""
 
 FREE_S = 6.0
-"""So long a victim that is down is waited for."""
+"""How long to wait for a victim that is down."""
 
 _CLEAR_WORDS = ("the disk is full", "Free some space, then start this node again")
 
 
 class Nemesis:
-    """Several faults may be on at once; `small` is the one disk that can be filled, and `its_node` whose it is."""
+    """Several faults may be active at once; `small` is the one disk that can be filled, `its_node` its node."""
 
     def __init__(self, fleet: Fleet, small: SmallDisk | None, its_node: int) -> None:
         self.injected: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
-        """Faults whose victims were down already, or whose operator was."""
-        self.diary: list[tuple[float, float, Fault]] = []
+        """Faults whose victims, or whose operator, were already down."""
+        self.faults: list[tuple[float, float, Fault]] = []
         """Those that were injected: begin and end (monotonic times)."""
         self._fleet = fleet
         self._small = small
         self._its_node = its_node
         self._freed = asyncio.Condition()
         self._taken: set[Child] = set()
-        """Down, or about to be: somebody will start them again."""
+        """Nodes that are down, or about to be, and will be restarted."""
         self._paused: set[Member] = set()
 
     async def run(self, plan: Sequence[Fault]) -> None:
@@ -47,7 +47,7 @@ class Nemesis:
                 faults.create_task(self._inject(fault))
 
     async def stop(self) -> None:
-        """No faults any more: everything runs, all links work."""
+        """Removes all faults: everything runs, all links work."""
         for member in self._paused:
             member.signal(signal.SIGCONT)
         for child in (self._fleet.network, *self._fleet.members.values()):
@@ -56,7 +56,7 @@ class Nemesis:
         assert self._fleet.network.prompt is not None
         answer = await self._fleet.network.prompt.say("reset")
         if answer is None or not answer.said["ok"]:
-            self._fleet.problems.append(f"the network did not take its faults back: {answer}")
+            self._fleet.problems.append(f"the network did not remove its faults: {answer}")
 
     async def _inject(self, fault: Fault) -> None:
         members = self._victims(fault)
@@ -78,7 +78,7 @@ class Nemesis:
                 done = await self._operate(fault)
         (self.injected if done else self.left_out)[fault.kind] += 1
         if done:
-            self.diary.append((began, time.monotonic(), fault))
+            self.faults.append((began, time.monotonic(), fault))
 
     def _victims(self, fault: Fault) -> list[Member]:
         numbers = {self._fleet.leader if node == LEADER else node for node in fault.nodes}
@@ -101,7 +101,7 @@ class Nemesis:
         await self._release(child)
 
     async def _free(self, child: Child) -> bool:
-        """Whether it is up, or soon is, and nobody else's victim."""
+        """Whether it is up, or soon will be, and not the victim of another fault."""
         try:
             async with self._freed, asyncio.timeout(FREE_S):
                 await self._freed.wait_for(lambda: child.up.is_set() and child not in self._taken)
@@ -117,36 +117,37 @@ class Nemesis:
     async def _pause(self, members: Sequence[Member], seconds: float) -> bool:
         if len(members) == 1:
             await self._free(members[0])
-        lives = {member: member.life for member in members if member.running and member not in self._taken}
-        self._paused.update(lives)
-        for member in lives:
+        running = [member for member in members if member.running and member not in self._taken]
+        incarnations = {member: member.incarnation for member in running}
+        self._paused.update(incarnations)
+        for member in incarnations:
             member.signal(signal.SIGSTOP)
         await asyncio.sleep(seconds)
-        for member, life in lives.items():
-            if member.life == life:  # else it was killed and started meanwhile
+        for member, incarnation in incarnations.items():
+            if member.incarnation == incarnation:  # else it was killed and restarted meanwhile
                 member.signal(signal.SIGCONT)
-        self._paused.difference_update(lives)
-        return bool(lives)
+        self._paused.difference_update(incarnations)
+        return bool(incarnations)
 
     async def _fill(self, member: Member, disk: FullDisk | None, seconds: float) -> bool:
-        """The node must stop and say why, and come back when there is room."""
+        """The node must stop with a reason, and restart when there is space."""
         if disk is None or (isinstance(disk, FrozenFiles) and not disk.available):
             return False
         if not await self._free(member) or member in self._paused:
             return False
         self._taken.add(member)
         member.doomed = True
-        life = member.life
+        incarnation = member.incarnation
         await asyncio.to_thread(disk.fill, member.process_id)
         stopped = await member.gone(NOTICED_S)
         if stopped and (member.code != 1 or any(words not in member.last_words for words in _CLEAR_WORDS)):
             self._fleet.problems.append(
-                f"{member.name} (life {life}) on a full disk left with exit code {member.code} and the words "
+                f"{member.name} (run {incarnation}) on a full disk exited with code {member.code} and the message "
                 f"'{member.last_words}'"
             )
         await asyncio.sleep(seconds)
         await asyncio.to_thread(disk.make_room)
-        if not stopped:  # it needed no room, or stood still meanwhile; its limit, if any, ends with its life
+        if not stopped:  # it needed no space, or was paused meanwhile; its limit, if any, ends with the process
             member.kill()
             await member.gone(NOTICED_S)
         await member.start()

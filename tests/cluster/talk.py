@@ -1,4 +1,4 @@
-"""One user's session with a process under attack: commands out, results in, until one of the two is gone."""
+"""One user's session with a process under test: commands out, results in, until either side is gone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["LONGEST_LINE", "Answer", "Talk"]
 
 
 class Answer(NamedTuple):
-    """`at` is the monotonic time at which the result was read: no earlier than it was given."""
+    """`at` is the monotonic time at which the result was read: not before it was sent."""
 
     at: float
     said: dict[str, Any]
 
 
 class Talk:
-    """Lines of commands to a prompt or a control socket. `event` gets every line that is no result."""
+    """Lines of commands to a prompt or a control socket. `event` gets every line that is not a result."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
@@ -33,7 +33,7 @@ class Talk:
         return self._client.over
 
     def say(self, command: str) -> asyncio.Future[Answer | None]:
-        """Types one line. The future is None if the other side went away without answering."""
+        """Types one line. The future's result is None if the other side exited without answering."""
         answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
 
         def settle(reply: asyncio.Future[Reply]) -> None:
@@ -44,7 +44,7 @@ class Talk:
         return answer
 
     async def ended(self) -> None:
-        """Returns when the other side is gone and all that it said was read."""
+        """Returns when the other side is gone and all its output was read."""
         await self._client.ended()
 
     async def close(self) -> None:

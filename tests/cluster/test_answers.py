@@ -1,4 +1,4 @@
-"""The answers: who asks which LLM when nodes and LLMs fail, asking again, and the nodes' own choice."""
+"""Answers: which LLMs are asked when nodes and LLMs fail, retries, and the nodes' own choice."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_leader_dies_while_its_llm_thinks(tmp_path: Path) -> None:
 
 
 def test_the_leader_dies_as_soon_as_its_answer_is_decided(cluster: Cluster) -> None:
-    """Somebody has it, the next leader perhaps not yet: it must learn of it before it asks."""
+    """A node has it, but perhaps not the next leader: it must learn it before it asks."""
     for number in range(4):
         leader = cluster.leader()
         others = [process for pid, process in cluster.nodes.items() if pid != leader]

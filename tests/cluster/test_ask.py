@@ -1,4 +1,4 @@
-"""The leader killed at every point of an ask: exactly one answer stands, and no LLM is asked once it is decided."""
+"""The leader killed at every point of an ask: exactly one answer is chosen, and no LLM is asked once it is decided."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.llm.llm_tools import Asked, Said, said_stream, stand_in
 
 
 class Oracle:
-    """The LLM of all nodes: each of its answers is another one, and it waits until it may give it."""
+    """The LLM of all nodes: each answer is different, and is held until released."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -43,7 +43,7 @@ class Oracle:
 
 
 class Ask:
-    """One question, typed at a node that does not lead."""
+    """One question, typed at a follower."""
 
     def __init__(self, cluster: Cluster, oracle: Oracle, name: str) -> None:
         self.cluster = cluster
@@ -76,7 +76,7 @@ class Ask:
         return event["event"] == "answer" and event["context"] == self.context and "text" in event
 
 
-# What happens until the leader is dead, and how often the LLM may have been asked in the end.
+# The events until the leader is dead, and how often the LLM may have been asked in the end.
 Story = Callable[[Ask], None]
 
 
@@ -169,7 +169,7 @@ def oracle() -> Iterator[tuple[Oracle, str]]:
 
 @pytest.fixture(scope="module")
 def cluster(oracle: tuple[Oracle, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One for all stories, as in life: who was killed comes back and remembers."""
+    """One cluster for all scenarios, as in practice: a killed node restarts with its disk."""
     llm: dict[str, Any] = {"provider": "openai", "base_url": oracle[1], "model": "oracle", "max_concurrent": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_PROXY", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""A node that was away for long gets level through a snapshot, and nobody waits for it."""
+"""A node that was down for a long time catches up by a snapshot, and no node waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command at every node, and every way to get one wrong: a clear answer, nothing lost, the node alive."""
+"""Every command at every node, and every possible mistake: a clear answer, nothing lost, the node alive."""
 
 from __future__ import annotations
 

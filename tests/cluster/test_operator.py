@@ -1,4 +1,4 @@
-"""The operator's process as others start it: exit codes, help, signals, watch; and all six in one terminal."""
+"""The operator's process as started by others: exit codes, help, signals, watch; and all six in one terminal."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_all_in_one_terminal(in_one: Terminal, config: Path) -> None:
 
 
 def test_nodes_leave_when_all_have_answered(config: Path) -> None:
-    """The first to be idle must not take the majority away from the others, nor one that is paused hold up all."""
+    """The first idle process must not break the majority of the others, nor a paused one block all."""
     typed = "1: create c1\n2: create c2\nnet: wait leader\nnet: pauseNode 3\n"
     done = subprocess.run(
         ["./run.sh", "--no-tmux"], cwd=ROOT, input=typed, capture_output=True,

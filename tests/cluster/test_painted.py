@@ -1,4 +1,4 @@
-"""A node's prompt as it looks: a real node of a real cluster in a terminal that knows colours and the cursor."""
+"""The look of a node's prompt: a real node of a real cluster in a terminal with colours and a cursor."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def screen(cluster: Cluster) -> Iterator[Painted]:
 
 
 def typed(screen: Painted, text: str) -> bool:
-    """Whether `text` stands behind the prompt with the cursor behind it, and the status line on the last line."""
+    """Whether `text` follows the prompt, then the cursor, and the status line is on the last line."""
     row, column = screen.cursor
     behind = screen.rows[row] == (PROMPT + text).rstrip() and column == len(PROMPT + text)
     return behind and row < len(screen.rows) - 1 and STATUS.fullmatch(screen.rows[-1]) is not None
@@ -68,7 +68,7 @@ def shows(screen: Painted, row: str, times: int = 1) -> bool:
 
 def test_the_cursor_stays_behind_what_is_typed_while_answers_arrive(cluster: Cluster, screen: Painted) -> None:
     screen.type("verbose" + ENTER)
-    screen.see(lambda: any("all that happens" in row for row in screen.rows) and typed(screen, ""))
+    screen.see(lambda: any("showing all activity" in row for row in screen.rows) and typed(screen, ""))
     line = "query nothing-that-is-there but typed slowly"
     for end, letter in enumerate(line, 1):
         cluster.nodes[2].send(f"create talk-{end}", f"query talk-{end} What is {end}?")
@@ -94,7 +94,7 @@ def test_the_commentary_has_a_colour_for_each_phase(cluster: Cluster, screen: Pa
     network = cluster.network
     network.ok(f"isolate {ME}")
     others = [2, 3, 4, 5]
-    cluster.leader(among=others)  # so that node 1 must stand for leader later
+    cluster.leader(among=others)  # so that node 1 must campaign later
     for a in range(2, 6):
         for b in range(a + 1, 6):
             network.ok(f"failLink {a} {b}")
@@ -102,14 +102,14 @@ def test_the_commentary_has_a_colour_for_each_phase(cluster: Cluster, screen: Pa
     screen.type("explain on" + ENTER)
     screen.see(lambda: any("Every step of the protocol" in row for row in screen.rows))
     for other in range(2, 6):
-        network.ok(f"fixLink {ME} {other}")  # a star: whoever leads is its middle
+        network.ok(f"fixLink {ME} {other}")  # a star: only its centre can lead
     screen.see(lambda: f"leader {ME}" in screen.rows[-1], PATIENCE_S)
     screen.type("create c1" + ENTER)
-    said(screen, "· I stand for leader: Prepare <", "brown")
+    said(screen, "· I campaign: Prepare <", "brown")
     said(screen, "· I propose <", "cyan")
     said(screen, "· applied position", "green")
     assert {cell.fg for cell in matching(screen, r"· nodes? [2-5].* promises? <")} == {"magenta"}
-    assert {cell.fg for cell in matching(screen, r"· node.* ha(s|ve) accepted <.*decided for ever")} == {"green"}
+    assert {cell.fg for cell in matching(screen, r"· node.* ha(s|ve) accepted <.*: decided")} == {"green"}
     leads = matching(screen, r"· (prepared <.*that is a majority of 5; I lead|I lead with <)")
     assert {cell.fg for cell in leads} == {"default"} and all(cell.bold for cell in leads)
     network.ok(f"isolate {ME}")
@@ -127,7 +127,7 @@ def test_the_commentary_has_a_colour_for_each_phase(cluster: Cluster, screen: Pa
 
 
 def said(screen: Painted, beginning: str, colour: str) -> None:
-    """Waits for a line of the commentary, and looks at its colour."""
+    """Waits for a line of the commentary, and checks its colour."""
     screen.see(lambda: any(row.startswith(beginning) for row in screen.scrolled), PATIENCE_S)
     shown = [cell for cell in screen.cells(beginning) if cell.data.strip()]
     assert {cell.fg for cell in shown} == {colour}
@@ -175,7 +175,7 @@ def test_hostile_text_keeps_the_layout(
     for number, text in enumerate(HOSTILE.values(), 1):
         cluster.nodes[2].ok("query live " + text.replace("\n", " "))
         cluster.nodes[2].ok("cancel live")
-        screen.see(partial(shows, screen, "live: question given up", number), PATIENCE_S)
+        screen.see(partial(shows, screen, "live: question cancelled", number), PATIENCE_S)
     screen.type("create \u6f22\u5b57\U0001f44d")
     screen.see(lambda: screen.rows[screen.cursor[0]] == PROMPT + "create \u6f22\u5b57\U0001f44d")
     assert screen.cursor[1] == len(PROMPT + "create ") + 6

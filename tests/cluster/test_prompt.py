@@ -1,4 +1,4 @@
-"""A node's prompt in a terminal: a real node, alone in its cluster, with a person at it."""
+"""A node's prompt in a terminal: a real node, alone in its cluster, with a simulated user."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_session_at_the_prompt(cluster: Cluster, tmp_path: Path) -> None:
         screen.type("explain off" + ENTER)
         screen.until("no more explanations")
         screen.type(UP + UP + ENTER)
-        screen.until("error: there is a conversation 'c2' already")
+        screen.until("error: conversation 'c2' already exists")
         screen.type(CTRL_D)
         screen.until("Leave")
         screen.type("n")

@@ -1,4 +1,4 @@
-"""Whoever does not belong is refused with a clear line, and the cluster does not notice."""
+"""Unauthorized connections are refused with a clear message and do not affect the cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cluster.harness import Cluster, Event, Process
 
 
 def knock(cluster: Cluster, payload: bytes) -> bytes:
-    """Connects to the relay, sends bytes, and returns what comes until it hangs up."""
+    """Connects to the relay, sends bytes, and returns what it receives until the connection is closed."""
     port = cluster.settings["orchestrator"]["port"]
     with socket.create_connection(("127.0.0.1", port), timeout=20) as stranger:
         stranger.sendall(payload)
@@ -20,7 +20,7 @@ def knock(cluster: Cluster, payload: bytes) -> bytes:
             while chunk := stranger.recv(65536):
                 received += chunk
         except ConnectionResetError:
-            pass  # hung up with bytes of ours unread: just as good
+            pass  # closed with unread bytes: equally good
         return received
 
 

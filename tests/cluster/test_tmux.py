@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is no
 
 
 class Desktop:
-    """A tmux server of its own, so that nobody's sessions are touched, and a cluster in it."""
+    """A separate tmux server, so that no other sessions are touched, with a cluster in it."""
 
     def __init__(self, folder: Path) -> None:
         # tmux's socket needs a short path.
@@ -101,7 +101,7 @@ def test_a_conversation_in_six_panes_survives_a_crashed_node(desktop: Desktop) -
     desktop.see("3", "Name three mammals.")
 
     desktop.type("", "exit")
-    desktop.see("", "The network has left (exit code 0). Enter starts it again.")
+    desktop.see("", "The network has exited (exit code 0). Enter starts it again.")
     desktop.see("1", "reconnecting")
     desktop.type("", "")
     until(lambda: "up: 1 2 3 4 5" in desktop.screen(""), PATIENCE_S)

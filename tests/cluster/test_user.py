@@ -1,4 +1,4 @@
-"""A user's and a script's comfort, with real processes: ctl.py, files, explanations, the log, signals, sizes."""
+"""Convenience features with real processes: ctl.py, files, explanations, the log, signals, sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.cluster.harness import PATIENCE_S, ROOT, Cluster, Event, until
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes, for tests that leave them as they were."""
+    """Three nodes, for tests that do not change their state."""
     with Cluster(tmp_path_factory.mktemp("user"), size=3) as cluster:
         cluster.leader()
         yield cluster
@@ -43,7 +43,7 @@ def test_ctl_speaks_for_scripts(running: Cluster) -> None:
     result = json.loads(again.stdout)
     assert again.returncode == 1 and not result["ok"] and "'scripts' already" in result["error"]
     asked = ctl(running, 1, "query", "scripts", "two\nlines")
-    assert asked.returncode == 0 and asked.stdout.startswith("scripts: question 1 is in")
+    assert asked.returncode == 0 and asked.stdout.startswith("scripts: question 1 sent to every node")
     assert running.nodes[3].ok("view scripts")["turns"][0]["query"] == "two\nlines"
     wrong = ctl(running, 2, "crate", "c2")
     assert wrong.returncode == 2 and "did you mean create?" in wrong.stderr and not wrong.stdout
@@ -120,18 +120,18 @@ def test_explanations_of_a_failover(tmp_path: Path) -> None:
                 lambda e: e["event"] == "explain" and e["phase"] == phase and all(word in e["text"] for word in words)
             )
 
-        stood = told(successor, "prepare", "I stand for leader: Prepare <")
+        stood = told(successor, "prepare", "I campaign: Prepare <")
         assert stood["ballot"][1] == successor
         told(successor, "lead", "prepared <", f"node {follower} and this one promise; that is a majority of 3; I lead")
         told(successor, "accept", "I propose <")
-        told(successor, "decide", "that is a majority of 3: decided for ever")
+        told(successor, "decide", "that is a majority of 3: decided")
         told(follower, "promise", f"promised node {successor} <")
-        told(follower, "accepted", f"on my disk now, and node {successor} is told")
+        told(follower, "accepted", f"now on my disk; replied to node {successor}")
         told(follower, "decide", "create c1, submitted by this node")
-        told(follower, "link", f"heartbeats with node {leader} do not pass both ways any more")
+        told(follower, "link", f"heartbeats with node {leader} no longer pass both ways")
         cluster.nodes[follower].ok("explain off")
 
-        # With no majority a script is told so in time, and the node goes on trying.
+        # Without a majority a script gets a timeout, and the node keeps trying.
         cluster.nodes[successor].kill()
         late = ctl(cluster, follower, "--timeout", "3", "create", "late")
         assert late.returncode == 1 and "no answer within 3 s" in late.stderr

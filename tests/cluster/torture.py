@@ -1,8 +1,8 @@
-"""Attacks a cluster of real processes: python -m tests.cluster.torture [TIME] [--seed N]
+"""Injects faults into a cluster of real processes: python -m tests.cluster.torture [TIME] [--seed N]
 
 Fifteen users work on several conversations at once, at all nodes, while nodes, links, disks and the network itself
 fail as drawn from a seed. In the end everything must have converged, nothing acknowledged may be missing, and the
-history of what users were told must be linearizable. If not, the exit code is 1, and the history and the logs are kept.
+history of users' results must be linearizable. If not, the exit code is 1, and the history and the logs are kept.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from tests.cluster.workers import Crowd
 from tests.simulation.history import Call, dump
 
 CALM_AT_THE_END_S = 2.0
-"""Users go on that long without any fault."""
+"""How long users continue without any fault."""
 SMALL_DISK_NODE = 3
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 class Outcome(msgspec.Struct):
-    """What a run was like. `problems` is empty if everything held."""
+    """The report of a run. `problems` is empty if everything held."""
 
     seed: int
     injected: Counter[str]
     left_out: Counter[str]
     counts: Counter[str]
     history: list[Call]
-    diary: list[tuple[float, float, Fault]]
+    faults: list[tuple[float, float, Fault]]
     problems: list[str]
     folder: Path
     verdict: str = "not judged"
@@ -57,10 +57,10 @@ class Outcome(msgspec.Struct):
         away = sum(end - begin for begin, end in windows)
         lines = [
             f"faults: {sum(self.injected.values())} ({_listed(self.injected)})",
-            f"left out, their victims being down: {_listed(self.left_out) or 'none'}",
+            f"skipped because their victims were down: {_listed(self.left_out) or 'none'}",
             f"operations answered: {sum(done.values())} ({_listed(done)})",
-            f"of these, views marked as possibly stale: {stale}; besides: {self.counts['unanswered']} never answered "
-            f"(their node died), {self.counts['busy']} refused as too many",
+            f"of these, views marked as possibly stale: {stale}; also: {self.counts['unanswered']} never answered "
+            f"(their node died), {self.counts['busy']} refused as busy",
             f"longest wait: {waited.longest:.2f} s"
             + (f" ({waited.longest_call.op} at {waited.longest_call.process})" if waited.longest_call else ""),
             f"no answer anywhere for over a second: {len(windows)} times, {away:.1f} of {whole:.1f} s"
@@ -72,8 +72,8 @@ class Outcome(msgspec.Struct):
         return "\n".join(lines)
 
     def _during(self, begin: float, end: float) -> str:
-        """What was done to the cluster meanwhile."""
-        return ", ".join(fault.kind for a, b, fault in self.diary if a < end and begin < b) or "no fault"
+        """The faults injected during the run."""
+        return ", ".join(fault.kind for a, b, fault in self.faults if a < end and begin < b) or "no fault"
 
 
 async def attack(seed: int, seconds: float, folder: Path) -> Outcome:
@@ -90,17 +90,17 @@ async def attack(seed: int, seconds: float, folder: Path) -> Outcome:
         problems += fleet.problems + _tracebacks(folder)
     finally:
         await fleet.close()
-        (folder / "diary.txt").write_text("".join(f"{a:.3f} to {b:.3f}: {fault}\n" for a, b, fault in nemesis.diary))
+        (folder / "faults.txt").write_text("".join(f"{a:.3f} to {b:.3f}: {fault}\n" for a, b, fault in nemesis.faults))
         dump(crowd.history(), folder / "history.jsonl")
         if small is not None:
             small.unmount()
     outcome = Outcome(
-        seed, nemesis.injected, nemesis.left_out, crowd.counts, crowd.history(), nemesis.diary, problems, folder
+        seed, nemesis.injected, nemesis.left_out, crowd.counts, crowd.history(), nemesis.faults, problems, folder
     )
     verdict = await asyncio.to_thread(linearizable, outcome.history)
     outcome.verdict = str(verdict)
     if not verdict.ok:
-        problems.append(f"the history is not proved to be linearizable ({verdict.answer})")
+        problems.append(f"the history is not proven to be linearizable ({verdict.answer})")
     return outcome
 
 
@@ -142,18 +142,18 @@ def _listed(counts: dict[str, int] | Counter[str]) -> str:
 def _duration(word: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", word)
     if match is None:
-        raise argparse.ArgumentTypeError(f"'{word}' is no duration like 30s, 10m or 1h")
+        raise argparse.ArgumentTypeError(f"'{word}' is not a duration like 30s, 10m or 1h")
     return float(match.group(1)) * _UNITS[match.group(2)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="./run.sh torture", description="Attack a running cluster of real processes for a time.",
+        prog="./run.sh torture", description="Inject faults into a running cluster of real processes.",
         epilog="example: ./run.sh torture 10m --seed 7    exit codes: 0 everything held, 1 something did not",
     )
-    parser.add_argument("time", nargs="?", type=_duration, default=60.0, help="30s, 10m, 1h; 60s if left out")
-    parser.add_argument("--seed", type=int, help="of an earlier run: the same faults again (what they hit will differ)")
-    parser.add_argument("--keep", action="store_true", help="keep the history and the logs of a good run, too")
+    parser.add_argument("time", nargs="?", type=_duration, default=60.0, help="30s, 10m, 1h; default 60s")
+    parser.add_argument("--seed", type=int, help="of an earlier run, to repeat its faults (their effects will differ)")
+    parser.add_argument("--keep", action="store_true", help="keep the history and the logs even of a successful run")
     args = parser.parse_args()
     seed = SystemRandom().randrange(10**6) if args.seed is None else args.seed
     folder = Path(tempfile.mkdtemp(prefix="torture-"))

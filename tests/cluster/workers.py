@@ -1,4 +1,4 @@
-"""Users of a cluster under attack: what they type, and what they are told, as a history."""
+"""Users of a cluster under test: their commands and results, as a history."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PER_NODE = 3
 LAST = "last look"
 """The process of the calls after all users have left."""
 READER = 1
-"""This one hardly ever writes, and so is not held up where no majority can be reached."""
+"""This user hardly ever writes, and so is not blocked where no majority can be reached."""
 TOPICS = 5
 """Conversations that all users work on at a time."""
 CALLS_PER_TOPIC = 30
@@ -29,7 +29,7 @@ THINK_S = 0.25
 TYPE_AHEAD = 0.2
 """How often a user types several commands at once."""
 SHOWN_BY_VIEWALLS = 4
-"""Conversations that viewalls show per call of any kind, on average, at most: they get longer and longer."""
+"""The maximum average number of conversations shown by viewalls per call: conversations keep growing."""
 
 _WEIGHTS: dict[Op, int] = {"query": 20, "choose": 25, "view": 35, "cancel": 4, "create": 4, "ask": 4}
 _BEGINNING: dict[Op, int] = {"create": 60, "view": 20, "query": 15, "choose": 5}
@@ -45,7 +45,7 @@ class Topic:
         self.calls = 0
         self.created = False
         self.choices: list[int] = []
-        """Nodes that had an answer to the last question when somebody looked."""
+        """Nodes that had an answer to the last question at the latest view."""
 
 
 class Said(NamedTuple):
@@ -100,7 +100,7 @@ class Crowd:
         return None if result is None or result.stale else result
 
     def pick(self, reader: bool) -> tuple[Op, Topic]:
-        """What somebody does next."""
+        """A user's next command."""
         if self.random.random() < min(0.03, SHOWN_BY_VIEWALLS / max(self._names, 1)):
             return "viewall", Topic("")
         if self._old and self.random.random() < 0.03:
@@ -129,7 +129,7 @@ class Crowd:
         return Said(op, topic, pending, talk.say(" ".join(word for word in words if word)))
 
     async def take(self, said: Said) -> None:
-        """Waits for the answer, and writes it into the history."""
+        """Waits for the answer, and records it in the history."""
         answer = await said.answer
         error = answer.said.get("error", "") if answer is not None else ""
         if answer is None or error.startswith("the node stopped before"):
@@ -168,7 +168,7 @@ class Crowd:
 
 
 class User:
-    """One user at one node, who comes back whenever the node does."""
+    """One user at one node, who reconnects whenever the node restarts."""
 
     def __init__(self, crowd: Crowd, member: Member, number: int) -> None:
         self._crowd = crowd
@@ -179,12 +179,12 @@ class User:
         while not self._crowd.stopping.is_set():
             talk = await self._sit_down()
             if talk is not None:
-                await self._work(talk, f"n{self._member.pid}.{self._member.life} u{self._number}")
+                await self._work(talk, f"n{self._member.pid}.{self._member.incarnation} u{self._number}")
                 if self._number:
                     await talk.close()
 
     async def _sit_down(self) -> Talk | None:
-        """At the node, when it is there; None if there is nothing to do."""
+        """A session with the node when it is up; None if there is nothing to do."""
         ends = [asyncio.ensure_future(event.wait()) for event in (self._member.up, self._crowd.stopping)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:

@@ -28,7 +28,7 @@ from tests.simulation.disk import Disk
 
 PIDS = [1, 2, 3, 4, 5]
 TURNS = 30
-"""Of the event loop: more than it takes until all have done what they can do now."""
+"""Turns of the event loop: enough for all pending work to finish."""
 
 Step = Callable[[], None]
 
@@ -77,7 +77,7 @@ class Node:
 
         def make_scheduler(done: Callable[..., None]) -> RequestScheduler:
             made = RequestScheduler(LlmSettings(), lambda: Llm(self), done)
-            made._provider = Llm(self)  # not by a thread, whose time would be another one each time
+            made._provider = Llm(self)  # not by a thread, whose timing would vary
             return made
 
         self.answering = Responder(pid, self, make_scheduler, poll_s=1000)
@@ -176,7 +176,7 @@ class World:
         self.nodes[pid] = Node(self, pid)
 
     async def step(self) -> None:
-        """The next thing happens, and everybody reacts to it."""
+        """Performs the next step, and lets all nodes react."""
         if self.steps:
             self.steps.popleft()()
         elif self.thinking:
@@ -211,7 +211,7 @@ class World:
         return [node for node in self.nodes.values() if node.up]
 
     def leader(self) -> int | None:
-        """Whom all that are up follow, once it knows that it leads."""
+        """The leader that all running nodes follow, once it knows that it leads."""
         said = {node.replica.status().leader for node in self.up()}
         (leader, *others) = said
         if others or leader is None or not self.nodes[leader].up:
@@ -219,7 +219,7 @@ class World:
         return leader if self.nodes[leader].replica.status().role == "leader" else None
 
     def decided(self) -> bool:
-        """Whether a quorum has an answer on disk under one leadership, whoever knows it."""
+        """Whether a quorum has an answer on disk under one leadership, even if no node knows it."""
         have: dict[tuple[object, ...], int] = {}
         for disk in self.disks.values():
             for entry in disk.entries.values():

@@ -1,4 +1,4 @@
-"""Of a violation, the fewest calls that show it: for people, who have to find the mistake."""
+"""Reduces a violation to the fewest calls that show it, for people who must find the bug."""
 
 from __future__ import annotations
 

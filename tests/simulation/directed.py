@@ -1,22 +1,22 @@
-"""Which story catches which mutant: mistakes that the swarm needs too long to stumble upon, and all that were found in
-the core as it stood (`found-...`), so that these do not come back. Each story is harmless to the true core (see
-test_directed.py), and makes a checker complain of its mutants.
+"""Which scene catches which mutant: bugs that the swarm takes too long to find, and all that were found in
+the core itself (`found-...`), so that they do not return. Each scene passes on the unmodified core (see
+test_directed.py), and makes a checker report its mutants.
 
-The stories are told in scenes_*.py, by theme. What was found (the last three by reading, the others by the simulator):
+The scenes are in scenes_*.py, by topic. The bugs found (the last three by review, the others by the simulator):
 
-- `caught_up_candidate`: a candidate that caught up before it was told to went on asking from its old position.
+- `caught_up_candidate`: a candidate that caught up before it was rejected kept preparing from its old position.
 - `outranked_by_its_own_past`: a node with a lost disk and a calendar set back was outranked by what it had said before.
-- `own_vote_refused`: a leader never offered a batch again to its own acceptor.
+- `own_vote_refused`: a leader never resent a batch to its own acceptor.
 - `reads_of_an_earlier_incarnation`: a late answer to an earlier incarnation's read
   placed a new one.
-- `doubled_answers`: every answer asked for more, also one that came twice; the traffic doubled at each turn.
-- `overtaken_snapshot`: pieces of a snapshot were asked for without end when all that is in it was known otherwise.
+- `doubled_answers`: every answer, even a duplicate, caused a new request; the traffic doubled at each step.
+- `overtaken_snapshot`: pieces of a snapshot were requested endlessly when its content was already known.
 - `same_incarnation_again`: a node that outlived a lost disk took an incarnation that it had used before.
-- `refused_by_two_in_turn`: a candidate that caught up changed its source at every refusal, and never had a whole
+- `refused_by_two_in_turn`: a candidate that was catching up changed its source at every Reject, and never got a whole
   snapshot.
-- `cut_off_for_a_while`: a node that was being cut off claimed to lead, and deposed a good leader on its return.
+- `cut_off_for_a_while`: a node that was being cut off claimed to lead, and deposed a healthy leader on its return.
 - `too_large_for_a_promise`: a Promise was bounded in operations, not in bytes.
-- `hanging_disk`: a candidate whose disk hangs was waited for without end.
+- `hanging_disk`: the nodes waited endlessly for a candidate whose disk hung.
 - `reads_at_the_barrier`: a read waited for a position that a new leader had inherited, and that was never decided.
 """
 
@@ -29,6 +29,7 @@ from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
 from tests.simulation import scenes_proposing as proposing
+from tests.simulation import scenes_storage as storing
 from tests.simulation import scenes_using as using
 
 STORIES: dict[str, Callable[[], None]] = {
@@ -102,9 +103,18 @@ STORIES: dict[str, Callable[[], None]] = {
     "driver-drops-unknown-outcomes": driving.told_although_in_a_snapshot,
     "driver-cuts-behind-what-is-applied": driving.slow_compaction,
     "driver-gives-up-a-snapshot": driving.unreadable_snapshot,
+    "driver-serves-on-after-damage": driving.damaged_snapshot,
     "driver-moves-after-it-stopped": driving.leaves_with_writes_under_way,
     "commit-acknowledged-though-it-failed": driving.disk_fails_while_more_waits,
     "commit-goes-on-after-a-failure": driving.disk_fails_while_more_waits,
     "commit-read-overtakes": driving.passes_on_what_it_has_not_stored,
+    "disk-checksums-ignored": storing.changed_bytes,
+    "disk-index-not-checked": storing.changed_bytes,
+    "disk-missing-rows-made-up": storing.lost_row,
+    "disk-damaged-log-cut": storing.damaged_write_ahead_log,
+    "disk-damaged-log-header-trusted": storing.damaged_write_ahead_log,
+    "disk-damaged-file-deleted": storing.damaged_disk_replaced,
+    "disk-replacement-may-found": storing.damaged_disk_replaced,
+    "restored-without-identities": storing.restored_disks,
 }
 """By mutant."""

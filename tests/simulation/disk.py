@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paxos.messages import Entry, Snapshot
 from paxos.output import Durable
-from storage.errors import StorageError
+from storage.errors import StorageDamaged, StorageError
 from storage.group_commit import Commit, GroupCommit, Step
 from storage.memory import MemoryDatabase
 from storage.records import Record
@@ -22,7 +23,9 @@ class Disk(MemoryDatabase):
     """Can be looked at from outside."""
 
     unreadable = 0
-    """So many of the next attempts to read the snapshot fail."""
+    """How many of the next attempts to read the snapshot fail."""
+    damaged = False
+    """The snapshot is not what was written."""
 
     @property
     def image(self) -> Durable:
@@ -36,6 +39,13 @@ class Disk(MemoryDatabase):
 
 class InjectedFailure(StorageError):
     """Of a commit, or a read, that was made to fail."""
+
+
+class InjectedDamage(StorageDamaged):
+    """Of the snapshot."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("disk"), "its table snapshot", certain=True)
 
 
 class ProcessDisk:
@@ -125,6 +135,8 @@ class _Contents:
         if self._disk.unreadable:
             self._disk.unreadable -= 1
             raise InjectedFailure("the snapshot cannot be read")
+        if self._disk.damaged:
+            raise InjectedDamage
         snapshot = self._disk.load_snapshot()
         self._tell("loaded", snapshot, compacted)
         return snapshot

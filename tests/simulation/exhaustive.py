@@ -10,17 +10,17 @@ these steps is tried until nothing new is found:
   any number of times (duplication), in any order (reordering), much later, or never (loss);
 - a proposer campaigns for one of the leaderships that the scope allows it, if its own promise is lower;
 - a proposer that campaigns or leads is handed one of its operations;
-- the mortal node's oldest pending write reaches its disk, and only then the messages that vouch for it leave;
+- the mortal node's oldest pending write reaches its disk, and only then the messages that vouch for it are sent;
 - the mortal node dies, once, with all its writes that have not reached the disk yet, and starts again from its disk.
 
-States are told apart by everything that a node knows, in memory, on disk and on the way to it, and by the messages
+States are distinguished by everything that a node knows, in memory, on disk and on the way to it, and by the messages
 that still matter. Two reductions, both without loss. Only of a node that may die does it matter when its writes reach
 the disk: a late write of another is the same as a slow message. And a message that can never change its receiver
 again, nor make it say anything (a promise for a candidacy that is over), is no part of the state; that it changes
 nothing is checked whenever one is left out.
 
 In every state: one operation at most is chosen at a position (a quorum has accepted it under one leadership, counted
-in the messages ever sent); what a node knows as decided is what was chosen; who promised or accepted in a message has
+in the messages ever sent); what a node knows to be decided was chosen; a sender of a promise or acceptance has
 it on disk; and in every step: no promise falls, no decision is forgotten.
 
 Not covered: repetition after a timeout (with messages that stay in the network it adds nothing), who campaigns when
@@ -73,7 +73,7 @@ from tests.simulation.transcript import message_words
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What bounds a search."""
+    """The limits of a search."""
 
     leaderships: tuple[Leadership, ...]
     operations: tuple[tuple[int, int], ...] = ((1, 1), (2, 2))
@@ -230,7 +230,7 @@ class Search:
         self._vouched = dict.fromkeys(NODES, 0)
         self.tables = [StateTable(pid, self) for pid in NODES]
         self.levels: list[int] = []
-        """How many states are that many steps away from the first."""
+        """The number of states at each distance from the first."""
         self.state = 0
         """The one under examination."""
         self._chosen: dict[int, dict[int, Operation]] = {}

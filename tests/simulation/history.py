@@ -1,12 +1,12 @@
-"""Histories: what users asked of the cluster, when, and what it answered.
+"""Histories: users' calls to the cluster, their times, and their results.
 
 A history is a list of calls in any order. A call without an answer is *open*: it may have taken effect at any time
-since it was invoked, may still do so, or never will. Whoever records a history says what a *process* is: one user's
+since it was invoked, may still do so, or never will. The recorder of a history defines what a *process* is: one user's
 session with one incarnation of a node. Its calls may overlap (commands typed ahead); when the node restarts, or the
 user goes elsewhere, a new process begins.
 
 A call that was refused without reading the state (a blank text, an impossible context id) says nothing about
-linearizability and does not belong into a history.
+linearizability and does not belong in a history.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
 }
 
 ALWAYS = -1e18
-"""The invocation time of a call that may take effect as early as it likes. (JSON has no infinity.)"""
+"""The invocation time of a call that may take effect arbitrarily early. (JSON has no infinity.)"""
 
 _NEVER_SHOWN = "(never shown)"
 
@@ -116,7 +116,7 @@ class Pending:
         self.call = call
 
     def returned(self, now: float, result: Result) -> None:
-        """The answer came. A call that is never told so stays open."""
+        """Records the answer. A call without an answer stays open."""
         self.call = msgspec.structs.replace(self.call, returned_at=now, result=result)
 
 
@@ -245,7 +245,7 @@ def with_freed(calls: Sequence[Call], freed: set[int]) -> list[Call]:
 
 
 def _hints(call: Call) -> Iterator[tuple[Op, int | None, str | None, int | None]]:
-    """What nodes have done if this answer is right, or may have done because of this call."""
+    """What nodes must have done if this answer is right, or may have done because of this call."""
     result = call.result
     turn = (result and result.turn) or call.args.turn
     if call.op == "query" and (result is None or result.ok):

@@ -1,7 +1,7 @@
 """Is a history linearizable? A checker of the Wing-Gong/Lowe kind.
 
 Each conversation is judged by itself: there must be one order of its calls that respects real time and in which the
-model gives every answer that was given (orders.py looks for it). What contradicts that is named (blame.py).
+model gives every recorded answer (orders.py searches for it). blame.py identifies contradictions.
 
     verdict = check(history)
     assert verdict.ok, verdict
@@ -45,7 +45,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def check(history: Sequence[Call], *, fifo: bool = True, budget: int = BUDGET, explain: bool = True) -> Verdict:
-    """Judges a whole history. Raises ValueError if a call in it is not well-formed.
+    """Checks a whole history. Raises ValueError if a call in it is not well-formed.
 
     fifo: creates, queries, asks, chooses and cancels of one process take effect in the order of their invocation, so an
     open one cannot do so after a later one did.

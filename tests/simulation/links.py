@@ -1,4 +1,4 @@
-"""Every pattern of failed links between five nodes, and whether the cluster settles under it.
+"""Every pattern of failed links between five nodes, and whether the cluster converges under it.
 
     python -m tests.simulation.links                      the 1,024 symmetric patterns, one starting leader each
     python -m tests.simulation.links --all                the same from every kind of start
@@ -8,7 +8,7 @@
 
 A run forms a healthy cluster with a given leader, applies a pattern at once, and lets every node's user submit an
 operation. If some node still reaches a majority directly, then one such node must come to lead, everything submitted
-at a node with a path to it and back must be decided and applied there, and from then on the ballots must stand still.
+at a node with a path to it and back must be decided and applied there, and from then on the ballots must be stable.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ from tests.simulation.patterns import (
 from tests.simulation.world import SIM_TIMING, Node, Observer, Weather, World
 
 RESTART = 0
-"""As a starting leader: nobody. All nodes crash, and start again under the pattern."""
+"""As a starting leader: none. All nodes crash, and restart under the pattern."""
 FIRST = -1
-"""As a starting leader: nobody yet. The nodes start for the first time under the pattern, with empty disks."""
+"""As a starting leader: none yet. The nodes start for the first time under the pattern, with empty disks."""
 STARTS = (FIRST, RESTART, *NODES)
 
 TIMING = msgspec.structs.replace(SIM_TIMING, tick_s=0.05)
-"""Looks at the clock half as often as other simulations do: there are many runs."""
+"""Ticks half as often as other simulations do: there are many runs."""
 SETTLES_WITHIN_S = 8.0
 """Virtual seconds; the detectors need 0.5 to 5 of them to believe that a link is gone."""
 OBSERVED_S = 3.0
-"""For how long the ballots must stand still afterwards: six times the election time."""
+"""How long the ballots must be stable afterwards: six times the election time."""
 LOOK_EVERY_S = 0.025
 
 
@@ -62,12 +62,12 @@ LOOK_EVERY_S = 0.025
 
 
 class Standings(Observer):
-    """Watches who stands for leadership."""
+    """Records campaigns."""
 
     def __init__(self) -> None:
         self.claims: set[Leadership] = set()
         self.last = 0.0
-        """When somebody stood for the last time."""
+        """The time of the last campaign."""
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         if type(message) is Prepare and message.ballot.leadership not in self.claims:
@@ -78,7 +78,7 @@ class Standings(Observer):
 class Case(msgspec.Struct, frozen=True):
     pattern: Pattern
     leader: int
-    """Who leads when the pattern strikes; for nobody RESTART or FIRST."""
+    """The leader when the pattern is applied; RESTART or FIRST for none."""
     seed: int = 0
     delay_s: float = 0.002
     shaken: bool = False
@@ -100,9 +100,9 @@ class Result(msgspec.Struct):
     seconds: float = 0.0
     """From the pattern's start until there is a leader and all that must be decided was."""
     still: float = 0.0
-    """From the pattern's start until somebody stood for the last time."""
+    """From the pattern's start until the last campaign."""
     elections: int = 0
-    """Leaderships claimed since, by anybody, also by nodes that cannot know yet that they are cut off."""
+    """Leaderships claimed since, by any node, even those that cannot know yet that they are cut off."""
     problem: str = ""
 
 
@@ -194,7 +194,7 @@ class Run:
             raise _Unsettled("ballots moved after all was settled")
 
     def _heal(self) -> None:
-        """All links again: all that is pending gets decided, and everybody has the same."""
+        """Restores all links: everything pending gets decided, and all nodes have the same state."""
         self._apply(frozenset(ARROWS))
         self._until(lambda: not self._pending and self._agreed(NODES), "does not heal")
         stores = [node.store.digest() for node in self.world.nodes.values()]
@@ -220,7 +220,7 @@ class Run:
         )
 
     def _leader(self) -> int | None:
-        """The one node that leads and considers itself able to, with a leadership that nobody outranks."""
+        """The only node that leads and considers itself able to, with the highest leadership."""
         leading = [node.pid for node in self.world.nodes.values() if node.up and node.replica.status().role == "leader"]
         return leading[0] if len(leading) == 1 else None
 
@@ -235,7 +235,7 @@ class Run:
         )
 
     def _aware(self) -> bool:
-        """Every node knows whom it hears, who is alive as far as messages can tell it, and whom those hear."""
+        """Every node knows its own links, the live nodes that messages can reach it from, and their links."""
         pattern = self.case.pattern
         heard = {pid: {one for one, other in pattern if other == pid} for pid in NODES}
         return all(
@@ -266,7 +266,7 @@ class Run:
 
 
 class _Unsettled(Exception):
-    """Says what did not happen."""
+    """Describes what did not happen."""
 
 
 def run(case: Case) -> Result:
@@ -318,7 +318,7 @@ def one_way_cases(sample: int | None, seed: int = 1, delay_s: float = 0.002, sha
 
 
 def any_cases(sample: int, seed: int = 1, delay_s: float = 0.002, shaken: bool = False) -> list[Case]:
-    """Patterns out of all 2^20, mostly such in which somebody can lead."""
+    """Patterns out of all 2^20, mostly ones in which some node can lead."""
     random = Random(seed)
     cases = []
     for number in range(sample):

@@ -1,6 +1,6 @@
-"""What one conversation may do, one call after the other: the sequential specification.
+"""The sequential specification of one conversation.
 
-Written down a second time, apart from kvstore, so that a mistake there does not excuse itself here.
+Written independently of kvstore, so that a bug there is not repeated here.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Classic mistakes in consensus code, put into a copy of the core, its driver and its group commit: whoever trusts the
+"""Classic mistakes in consensus code, put into a copy of the core, its driver and its disk: whoever trusts the
 checkers should know that they see them. The mutants are written down in mutants.txt, like patches. A patch must fit
-exactly once: a refactoring that makes a mutant meaningless is noticed.
+exactly once: a refactoring that makes a mutant meaningless is detected.
 
-Each is caught by the first runs of the swarm or, if those would meet it too seldom, by a story (see directed.py).
+Each is caught by the first runs of the swarm or, if those would hit it too rarely, by a scene (see directed.py).
 `python -m tests.simulation.mutants [NAME ...]` prints which checker caught it, and after how many runs or by which
-story; `--swarm` lets the swarm alone hunt them.
+scene; `--swarm` uses only the swarm.
 
-This file must not import the core: the patched source is loaded under its name, in a process of its own.
+This file must not import the core: the patched source is loaded under its name, in a separate process.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ MUTANTS = {mutant.name: mutant for mutant in parse(FILE.read_text())}
 
 
 class _PatchingFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the patched modules before anybody else does."""
+    """Finds the patched modules before any other finder does."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._sources = patched(mutant)
@@ -118,7 +118,7 @@ CAUGHT = 3
 
 class Catch(NamedTuple):
     how: str
-    """The first run of the swarm that caught it, or the story."""
+    """The first run of the swarm that caught it, or the scene."""
     checker: str
     complaint: str
 
@@ -142,7 +142,7 @@ def hunt(name: str, runs: int = RUNS, swarm: bool = False) -> Catch | None:
 
 
 def _must_pass(seed: int) -> None:
-    """In this process the core is as it is."""
+    """In this process the core is unmodified."""
     from tests.simulation.plan import draw
     from tests.simulation.scenario import execute
 

@@ -44,7 +44,7 @@ class Observer:
         """A user of `node` is about to be told."""
 
     def stepped(self, world: World, node: Node) -> None:
-        """The node has worked off everything that its replica put out."""
+        """The node has worked through everything that its replica put out, or has stopped."""
 
     def settled(self, world: World, nodes: list[Node]) -> None:
         """Faults are over, and these nodes, which all are connected, have nothing left to do."""

@@ -152,7 +152,7 @@ class Search:
             self._gone.append(self._gone[-1] | (self._pinned.get(turn, 0) & opened))
 
     def _set_owners(self) -> bool:
-        """Who made a thing that can be made only once, where an answer says so. Returns whether two claim the same."""
+        """The calls that made unique things, where an answer says so. Returns whether two claim the same."""
         self._owner: dict[tuple[object, ...], int] = {}
         for i in _bits(self._completed & self._effective):
             thing = self._thing(i, self._pin[i])
@@ -318,7 +318,7 @@ def _bits(members: int) -> Iterator[int]:
 
 
 def _early_if_stale(call: Call) -> Call:
-    """A stale view shows the past: it may be placed as early as one likes."""
+    """A stale view shows the past: it may be placed arbitrarily early."""
     return msgspec.structs.replace(call, invoked_at=ALWAYS) if call.result and call.result.stale else call
 
 

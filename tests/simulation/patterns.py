@@ -34,7 +34,7 @@ def able(pattern: Pattern) -> list[int]:
 
 
 def reachable(pattern: Pattern, start: int) -> set[int]:
-    """The nodes that messages of `start` can get to, if others pass them on."""
+    """The nodes that messages of `start` can reach, if others relay them."""
     seen, waiting = {start}, [start]
     while waiting:
         node = waiting.pop()
@@ -81,7 +81,7 @@ class Renamings:
             self._tables.append({arrow: bit[name[arrow[0]], name[arrow[1]]] for arrow in ARROWS})
 
     def canonical(self, pattern: Pattern) -> int:
-        """Equal for patterns that are the same but for the names of nodes."""
+        """Equal for patterns that are the same up to renaming of nodes."""
         return min(sum(map(table.__getitem__, pattern)) for table in self._tables)
 
 

@@ -26,7 +26,7 @@ KINDS = (
 message may be."""
 
 LEADER = 0
-"""Instead of a node's number: whoever leads by then."""
+"""Instead of a node's number: the leader at that time."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
@@ -65,14 +65,14 @@ class Wipe(Event, frozen=True, tag="wipe"):
 
 
 class Pause(Event, frozen=True, tag="pause"):
-    """Node `pid` (or LEADER) stands still for so long, its sockets and its clock do not."""
+    """Node `pid` (or LEADER) is paused for `seconds`; its sockets and its clock are not."""
 
     pid: int
     seconds: float
 
 
 class Stall(Event, frozen=True, tag="stall"):
-    """The disk of node `pid` (or LEADER) completes nothing for so long."""
+    """The disk of node `pid` (or LEADER) completes nothing for `seconds`."""
 
     pid: int
     seconds: float
@@ -97,21 +97,21 @@ class Leave(Event, frozen=True, tag="leave"):
 
 
 class Cut(Event, frozen=True, tag="cut"):
-    """These links carry nothing for so long."""
+    """These links carry nothing for `seconds`."""
 
     links: tuple[Link, ...]
     seconds: float
 
 
 class Depose(Event, frozen=True, tag="depose"):
-    """Everybody is told that the leader is gone; `cut_s` long most nodes cannot hear it either."""
+    """All nodes get a hint that the leader is gone; for `cut_s` most nodes cannot hear it either."""
 
     cut_s: float
     spared: tuple[int, ...]
 
 
 class Storm(Event, frozen=True, tag="storm"):
-    """The network is like this for so long."""
+    """The network behaves like this for `seconds`."""
 
     loss: float
     delay: float
@@ -121,7 +121,7 @@ class Storm(Event, frozen=True, tag="storm"):
 
 
 class Hint(Event, frozen=True, tag="hint"):
-    """Node `pid` is told, wrongly or not, that `peer` is gone."""
+    """Node `pid` gets a hint, right or wrong, that `peer` is gone."""
 
     pid: int
     peer: int
@@ -155,7 +155,7 @@ class Final(msgspec.Struct, frozen=True, omit_defaults=True):
     delay: float = 0.002
     jitter: float = 0.002
     watch_s: float = 0.0
-    """For so long after all has settled no ballot may grow."""
+    """How long no ballot may grow after everything has converged."""
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -267,7 +267,7 @@ def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
     count = int(safety_s * random.choice((0.0, 0.5, 1.0, 2.0, 4.0))) if any(weights) else 0
     chosen = random.choices(kinds, weights, k=count) if count else []
     if random.random() < 0.3:
-        # Leaders come and go so quickly that much of what they said is still on its way to their successors.
+        # Leaders change so quickly that many of their messages are still on their way to their successors.
         chosen += ["depose"] * int(safety_s * random.choice((1, 3)))
     faults: list[AnyEvent] = []
     for kind in chosen:
@@ -278,7 +278,7 @@ def _faults(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
             fault = _fault(random, kind, nodes, at)
             faults.append(fault)
             if isinstance(fault, Crash | Wipe) and fault.pid != LEADER and random.random() < 0.5:
-                # Who finds a node up again looks at once what it says.
+                # Users of a restarted node read from it at once.
                 faults.append(Use(at=at + fault.down + 0.01, pid=fault.pid, user=1, op="viewall"))
     return faults
 
@@ -296,7 +296,7 @@ def _stops(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
 
 
 def _catching_up(random: Random, nodes: int, at: float) -> list[AnyEvent]:
-    """A node falls behind, and something happens to it, or to somebody that helps it, while it catches up."""
+    """A node falls behind, and a fault hits it, or a node that helps it, while it catches up."""
     pids = range(1, nodes + 1)
     pid, other = random.sample(pids, 2)
     away = random.uniform(0.3, 2.0)
@@ -401,7 +401,7 @@ def _final(random: Random, nodes: int) -> Final:
 
 
 def dump(plan: Plan) -> bytes:
-    """As JSON, without what is as usual."""
+    """As JSON, without default values."""
     return msgspec.json.format(msgspec.json.encode(plan), indent=1)
 
 

@@ -15,7 +15,7 @@ from paxos.messages import AnyMessage, Routed, Snapshot
 from paxos.output import Applied
 from paxos.replica import QueueFull, Status
 from storage.errors import StorageError
-from tests.simulation.disk import InjectedFailure, ProcessDisk
+from tests.simulation.disk import InjectedDamage, InjectedFailure, ProcessDisk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -220,7 +220,7 @@ class Process:
     def on_failed(self, error: Exception) -> None:
         """An error that nobody injected is a finding, of a checker or in itself."""
         self.leaving = True
-        if isinstance(error, InjectedFailure):
+        if isinstance(error, (InjectedFailure, InjectedDamage)):
             self.world.note(f"{self.node.pid} stops: {error}")
             self.node.failed()
         else:

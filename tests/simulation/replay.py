@@ -1,7 +1,7 @@
 """Replays one run: `python -m tests.simulation.replay SEED [--mutant NAME]`.
 
-A failing run is first shrunk to few events; then it is printed: what happened to the cluster, who sent what and when,
-what reached the disks, what was applied, and what lies on the disks at the end. `--whole` prints the run as it was.
+A failing run is first shrunk to few events; then it is printed: faults, messages and their times,
+disk writes, applied operations, and the content of the disks at the end. `--whole` prints the original run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.simulation.mutants import infect
 def main() -> int:
     parser = argparse.ArgumentParser(description="Replays one run of the swarm and prints a trace.")
     parser.add_argument("seed", type=int, nargs="?", default=1)
-    parser.add_argument("--mutant", help="put this mistake into the core first")
+    parser.add_argument("--mutant", help="apply this mutant to the core first")
     parser.add_argument("--plan", type=Path, help="a plan's file instead of a seed")
     parser.add_argument("--save", type=Path, help="where to write the (shrunk) plan")
     parser.add_argument("--whole", action="store_true", help="don't shrink")

@@ -1,4 +1,4 @@
-"""Carries out one plan: a safety phase with its faults, then a liveness phase in which all must get level.
+"""Runs one plan: a safety phase with its faults, then a liveness phase in which all nodes must catch up.
 
 **The bound of the liveness phase**, counted from the last fault: `settle_bound`. It grows with what the nodes may have
 learned about the network before (silences of up to 10 election times are waited for, and a round trip that was
@@ -40,20 +40,20 @@ from tests.simulation.users import Users
 from tests.simulation.world import SIM_TIMING, Node, Observer, Violation, Weather, World
 
 LOOK_S = 0.05
-"""So often the liveness phase looks whether all is settled."""
+"""How often the liveness phase checks for convergence."""
 HINT_S = 0.01
 
 
 class Run(msgspec.Struct):
-    """What became of a plan."""
+    """The outcome of a plan."""
 
     plan: Plan
     checker: str | None = None
-    """Who found a violation."""
+    """The checker that found a violation."""
     complaint: str = ""
     virtual_s: float = 0.0
     settled_s: float = 0.0
-    """How long the liveness phase took until all was level."""
+    """How long the liveness phase took to converge."""
     bound_s: float = 0.0
     """How long it could have taken."""
     messages: int = 0
@@ -61,7 +61,7 @@ class Run(msgspec.Struct):
     calls: int = 0
     explored: int = 0
     faults: dict[str, int] = {}
-    """How often what kind of fault really happened."""
+    """How often each kind of fault really happened."""
 
 
 class NotLive(Violation):
@@ -69,7 +69,7 @@ class NotLive(Violation):
 
 
 class NotLinearizable(Violation):
-    """What users were told cannot be explained."""
+    """The history of users' results is not linearizable."""
 
 
 def settle_bound(plan: Plan, pending: int) -> float:
@@ -83,7 +83,7 @@ def settle_bound(plan: Plan, pending: int) -> float:
 
 
 def execute(plan: Plan) -> Run:
-    """Runs the plan under the eyes of all checkers; never raises a Violation, but reports the first one."""
+    """Runs the plan with all checkers; never raises a Violation, but reports the first one."""
     return Scenario(plan, all_checkers()).run()
 
 
@@ -353,7 +353,7 @@ class Scenario:
             self._watch(begun + bound)
 
     def _level(self) -> bool:
-        """Nothing is pending, all know and hold the same, and all follow the one leader."""
+        """Nothing is pending, all nodes have the same state, and all follow the same leader."""
         nodes = [self.world.nodes[pid] for pid in self.connected]
         leading = [node.pid for node in nodes if node.replica.leader is not None]
         first = nodes[0]
@@ -366,7 +366,7 @@ class Scenario:
         )
 
     def _watch(self, end: float) -> None:
-        """Once the links stand still, so do the ballots."""
+        """Once the links are stable, so are the ballots."""
         world = self.world
         while True:
             before = self._highest()

@@ -1,4 +1,4 @@
-"""Stories of nodes that are behind: what they learn, snapshots, and the log that is cut behind them."""
+"""Scenes of nodes that are behind: what they learn, snapshots, and log compaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.simulation.world import Node
 NAMES = tuple("abcdefghijklmnopqrstuvwxyz")
 LARGE = "x" * 5_000
 TURN_S = 0.4
-"""For so long only one of two refuses. In that time four pieces of a snapshot can come."""
+"""How long only one of two refuses. Four pieces of a snapshot can arrive in that time."""
 
 
 def learns_over_a_gap() -> None:
@@ -33,7 +33,7 @@ def learns_over_a_gap() -> None:
 
 
 def needs_a_snapshot(stage: Stage) -> Node:
-    """A node has been away while others decided, and cut, more than it can get from their logs."""
+    """A node was down while the others decided, and compacted, more than it can get from their logs."""
     leader = stage.leader
     node = stage.others(leader)[0]
     stage.cut(node)
@@ -43,7 +43,7 @@ def needs_a_snapshot(stage: Stage) -> Node:
 
 
 def snapshot_not_stored() -> None:
-    """A node has got level by a snapshot, and starts again."""
+    """A node has caught up by a snapshot, and restarts."""
     stage = Stage(3, snapshot_every=4, keep=1, lag=1)
     node = needs_a_snapshot(stage)
     stage.mend()
@@ -119,7 +119,7 @@ def overtaken_snapshot() -> None:
 
 
 def doubled_answers() -> None:
-    """A node far behind catches up over a network that doubles everything."""
+    """A node far behind catches up over a network that duplicates everything."""
     stage = Stage(3, learn_operations=1, keep=300, hold=300, lag=300, snapshot_every=300)
     leader = stage.leader
     node = stage.others(leader)[0]
@@ -165,8 +165,8 @@ def refused_by_two_in_turn() -> None:
 
 
 def no_further_than_the_horizon() -> None:
-    """A node misses one operation and is taught nothing, while many more come: it must not store without end what it
-    may not apply."""
+    """A node misses one operation and learns nothing, while many more arrive: it must not store endlessly what it
+    cannot apply."""
     stage = Stage(3, horizon=12)
     leader = stage.leader
     node = stage.others(leader)[0]
@@ -177,7 +177,7 @@ def no_further_than_the_horizon() -> None:
 
 
 def log_never_cut() -> None:
-    """Users go on and on; the log does not."""
+    """Users keep writing; the log stays bounded."""
     stage = Stage(3, snapshot_every=4, keep=2, lag=2, hold=5, horizon=12)
     for number in range(120):
         stage.create(stage.leader, f"c{number}")

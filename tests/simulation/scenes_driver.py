@@ -98,6 +98,27 @@ def unreadable_snapshot() -> None:
     stage.end()
 
 
+def damaged_snapshot() -> None:
+    """Whoever is asked for a snapshot finds it damaged. What else the damage has struck is not known, so none of them
+    goes on; and the one that asked gets nothing."""
+    stage = Stage(3, snapshot_every=4, keep=1, lag=1)
+    node = stage.others(stage.leader)[0]
+    others = stage.others(node)
+    for other in others:
+        other.disk.damaged = True
+    away(stage, node, NAMES[:8])
+    stage.expect("who was asked stops", lambda: any(other.process.driver.stopped for other in others))
+    stage.run(1.0)
+    if node.replica.applied:
+        raise OffStage("it needed no snapshot")
+    for other in others:
+        other.disk.damaged = False
+        other.crash()
+        other.start()
+    stage.expect("it catches up", lambda: node.replica.applied == 8)
+    stage.end()
+
+
 def disk_fails_while_more_waits() -> None:
     """A commit fails when others wait behind it. None of them may be written; and what the node has not stored, it does
     not say."""

@@ -11,7 +11,7 @@ SLOW_COMMIT_S = 2.0
 
 
 def prepares_not_repeated() -> None:
-    """The only node that can lead asks for promises, and nobody hears it at first."""
+    """The only node that can lead sends Prepares, which are lost at first."""
     stage = Stage(5)
     hub = hub_campaigns_again(stage)
     stage.lose(Prepare)
@@ -45,7 +45,7 @@ def caught_up_candidate() -> None:
 
 def hanging_disk() -> None:
     """The leader dies, and the disk of the node that campaigns then hangs: it claims to lead, and cannot even ask
-    for promises. Somebody else must lead."""
+    for promises. Another node must lead."""
     stage = Stage(5)
     leader = stage.leader
     candidate, *others = stage.others(leader)
@@ -111,7 +111,7 @@ def cut_off_for_a_while() -> None:
 
 
 def leader_in_a_corner() -> None:
-    """A leader is left with one link of four: everybody still hears of it, but it reaches no majority."""
+    """A leader is left with one link of four: all nodes still hear of it, but it reaches no majority."""
     stage = Stage(5)
     corner = stage.leader
     hub = stage.others(corner)[0]
@@ -160,7 +160,7 @@ def lost_disk() -> None:
 
 def outranked_by_its_own_past() -> None:
     """The leader loses its disk, and the calendar of the new machine is far behind: what it had said of
-    itself seems newer to everybody than what it says now."""
+    itself seems newer to all nodes than what it reports now."""
     stage = Stage(3)
     leader = stage.leader
     stage.decide(leader, "before")

@@ -1,4 +1,4 @@
-"""Stories of proposers and acceptors: what is promised, accepted, inherited and decided."""
+"""Scenes of proposers and acceptors: what is promised, accepted, inherited and decided."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def hub_campaigns_again(stage: Stage) -> Node:
 
 
 def is_outranked(stage: Stage, node: Node) -> bool:
-    """Somebody leads with a higher leadership than any that this node has promised."""
+    """Another node leads with a higher leadership than any that this node has promised."""
     promised = node.replica.acceptor.promised.leadership
     return any(stage.nodes[pid].replica.acceptor.promised.leadership > promised for pid in stage.leads)
 
@@ -48,7 +48,7 @@ def stale_accepted_counted() -> None:
 
 def stale_promise_counted() -> None:
     """A candidate starts again and campaigns again. A promise for its first candidacy comes; nobody has given one for
-    the second, of which nobody heard."""
+    the second, whose Prepares were lost."""
     stage = Stage(5)
     hub = hub_campaigns_again(stage)
     stage.hold(Promise, to=hub)
@@ -87,7 +87,7 @@ def all_comes_twice() -> None:
 
 def late_words_of_the_replaced() -> None:
     """Node A campaigns, and dies before anybody hears of it. B leads by then, with a higher number, when A's Prepare
-    comes at last; and C leads when B's Accept does."""
+    arrives at last; and C leads when B's Accept does."""
     stage = Stage(3)
     first = stage.leader
     first.crash()
@@ -141,7 +141,7 @@ def asks_from_later_on(stage: Stage, node: Node) -> None:
 
 
 def learns_from_promises() -> None:
-    """What a candidate does not know as decided, it is told in promises."""
+    """A candidate learns unknown decisions from promises."""
     stage, behind = behind_and_alone(3, promises_held=False)
     stage.expect("the candidate leads", lambda: behind.pid in stage.leads)
     stage.end()
@@ -220,7 +220,7 @@ def two_acceptances() -> None:
 
 
 def learned_then_restarted() -> None:
-    """A node learns as decided what it had accepted, and starts again: it must know it as decided still."""
+    """A node learns that what it accepted is decided, and restarts: it must still know that it is decided."""
     stage = Stage(3)
     leader = stage.leader
     node = stage.others(leader)[0]

@@ -1,4 +1,4 @@
-"""Stories of users: what a read shows, and by which names operations go."""
+"""Scenes of users: reads, and the identity of operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes a failing plan small: fewer events, nodes and troubles, as long as the same checker still complains.
+"""Shrinks a failing plan: fewer events, nodes and faults, as long as the same checker still reports it.
 
 Leaving something out changes what comes after it, down to the dice of single messages. So whatever no longer fails is
 tried again with a few other dice before it is put back.
@@ -15,7 +15,7 @@ from tests.simulation.scenario import Run, execute
 from tests.simulation.world import SIM_LIMITS, Weather
 
 DICE = 3
-"""So many other seeds are tried for a smaller plan."""
+"""How many other seeds are tried for a smaller plan."""
 
 
 class Shrinker:
@@ -55,7 +55,7 @@ class Shrinker:
         return False
 
     def _cut_off(self) -> None:
-        """Nothing matters that comes after the violation."""
+        """Drops everything after the violation."""
         plan, end = self.run.plan, self.run.virtual_s
         if end < plan.safety_s:
             events = tuple(event for event in plan.events if event.at <= end)
@@ -76,7 +76,7 @@ class Shrinker:
             size //= 2
 
     def _simpler(self) -> Iterator[Plan]:
-        """Plans with one trouble less. Each is made from what is there by then."""
+        """Plans with one fault less. Each is derived from the current plan."""
         replace = msgspec.structs.replace
         if self.run.plan.nodes > 3:
             yield without_nodes(self.run.plan, 3)

@@ -40,7 +40,7 @@ NOW = 0.0
 
 
 class NoDice(Random):
-    """A random source that is never different, and small when a node is put away."""
+    """A constant random source that is small when a node is stored."""
 
     def random(self) -> float:
         return 0.0
@@ -223,7 +223,7 @@ def crash(state: NodeState) -> list[Sent]:
     return state.turn()
 
 
-# ---- Telling states apart
+# ---- Distinguishing states
 
 CONSTANT = {
     "_from_itself", "_from_peers", "timing", "limits", "_limits", "_random", "_timing", "net", "election", "registry",

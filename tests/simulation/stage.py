@@ -19,14 +19,14 @@ from tests.simulation.checkers import all_checkers
 from tests.simulation.world import SIM_LIMITS, Node, Violation, World
 
 SEED = 1
-"""Of the dice that stories leave to chance: delays and the waits before elections. Any other should do as well."""
+"""The seed for random choices of scenes: delays and election timeouts. Any other should do as well."""
 SETTLES_S = 20.0
 """Virtual seconds in which a cluster without faults must be level again: silences of up to 10 election times may have
 to be waited for."""
 
 
 class OffStage(Exception):
-    """A story did not get to where it wanted to be: it tells nothing, neither of the core nor of a mutant."""
+    """A scene did not reach its intended state: it says nothing about the core or a mutant."""
 
 
 class Overdue(Violation):
@@ -38,11 +38,11 @@ class Stale(Violation):
 
 
 class Upset(Violation):
-    """A leader was replaced that could have gone on."""
+    """A leader was replaced although it could have continued."""
 
 
 class Misled(Violation):
-    """A user was told the outcome of somebody else's operation."""
+    """A user got the outcome of another user's operation."""
 
 
 class Sent(NamedTuple):
@@ -72,7 +72,7 @@ def rule(
 
 
 class Stage(World):
-    """So many nodes, one of which leads already."""
+    """`size` nodes, one of which already leads."""
 
     def __init__(self, nodes: int, **limits: int | float) -> None:
         super().__init__(SEED, range(1, nodes + 1), limits=msgspec.structs.replace(SIM_LIMITS, **limits),
@@ -90,7 +90,7 @@ class Stage(World):
 
     @property
     def leader(self) -> Node:
-        """Who leads; of several that believe so, the one with the highest claim."""
+        """The leader; of several that claim it, the one with the highest leadership."""
         leaders = [node for node in self.nodes.values() if node.up and node.replica.leader is not None]
         if not leaders:
             raise OffStage("nobody leads")
@@ -98,7 +98,7 @@ class Stage(World):
 
     @property
     def leads(self) -> set[int]:
-        """All who believe that they lead."""
+        """All nodes that believe that they lead."""
         return {node.pid for node in self.nodes.values() if node.up and node.replica.leader is not None}
 
     def others(self, *nodes: Node) -> list[Node]:
@@ -131,7 +131,7 @@ class Stage(World):
             self.lose(of=peer, to=node)
 
     def star(self, hub: Node) -> None:
-        """All links are cut but those of `hub`: with five nodes, nobody else can lead."""
+        """All links are cut except those of `hub`: with five nodes, no other node can lead."""
         leaves = self.others(hub)
         for leaf in leaves:
             self.lose(of=leaf, to=[other for other in leaves if other is not leaf])
@@ -197,7 +197,7 @@ class Stage(World):
     # ---- The story
 
     def until(self, condition: Callable[[], Any], within: float = 5.0) -> None:
-        """The story goes on when this holds. Raises OffStage if it never does."""
+        """The scene continues when this holds. Raises OffStage if it never does."""
         if not self.run_until(lambda: bool(condition()), within):
             raise OffStage(f"still waiting after {within} s: {self._states()}")
 
@@ -207,7 +207,7 @@ class Stage(World):
             raise Overdue(f"not within {within} s: {what}; {self._states()}")
 
     def end(self) -> None:
-        """All faults end: everybody is up, gets level, follows one leader, and nobody waits for anything."""
+        """All faults end: all nodes are up, caught up, follow one leader, and nothing is pending."""
         self.mend()
         for node in self.nodes.values():
             node.disarm()

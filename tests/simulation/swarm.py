@@ -66,7 +66,7 @@ class Tally:
         self.faults: Counter[str] = Counter()
         self.violations: list[Outcome] = []
         self.slowest: Outcome | None = None
-        """The run that came nearest to its bound in the liveness phase."""
+        """The run that came closest to its bound in the liveness phase."""
 
     def add(self, outcome: Outcome) -> None:
         self.runs += 1
@@ -89,7 +89,7 @@ class Tally:
         yield ", ".join(f"{count} {name}" for name, count in self.counts.items())
         yield "faults: " + ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
         if self.slowest is not None:
-            yield (f"slowest to settle: seed {self.slowest.seed}, {self.slowest.settled_s:.1f} virtual seconds after "
+            yield (f"slowest to converge: seed {self.slowest.seed}, {self.slowest.settled_s:.1f} virtual seconds after "
                    f"the last fault; its bound was {self.slowest.bound_s:.1f}")
         by_checker = Counter(outcome.checker for outcome in self.violations)
         yield "violations: " + (", ".join(f"{count} {name}" for name, count in by_checker.items()) or "none")

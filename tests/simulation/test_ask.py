@@ -1,4 +1,4 @@
-"""`ask`: the leader is killed between any two steps; one answer stands, and no LLM is asked when one is decided."""
+"""`ask`: the leader is killed between any two steps; one answer is chosen, and no LLM is asked once one is decided."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulation.asking import PIDS, World
 
 
 async def asked_by(world: World) -> int:
-    """A conversation is made, and a question asked at a node that does not lead. Returns who leads."""
+    """Creates a conversation and asks a question at a follower. Returns the leader."""
     for pid in PIDS:
         world.start(pid)
     await world.until(lambda: world.leader() is not None)
@@ -25,13 +25,13 @@ async def asked_by(world: World) -> int:
 
 
 def answered(world: World) -> bool:
-    """Everybody that is up has the answer."""
+    """All running nodes have the answer."""
     turns = [node.store.conversations["c"].turns for node in world.up() if "c" in node.store.conversations]
     return len(turns) == len(world.up()) and all(turn and turn[0].chosen is not None for turn in turns)
 
 
 async def undisturbed() -> int:
-    """In how many steps the answer is everywhere."""
+    """The number of steps until the answer is at all nodes."""
     world = World()
     leader = await asked_by(world)
     count = await world.until(lambda: answered(world))

@@ -1,4 +1,4 @@
-"""Every checker complains when it is shown what must not be, and is silent about what may. (That they see enough of a
+"""Every checker reports what must not happen, and accepts what may. (That they see enough of a
 whole cluster is what test_mutants.py shows.)"""
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tests.simulation.checkers.agreement import Agreement, Disagreement
 from tests.simulation.checkers.bounds import Bounds, TooMuch
 from tests.simulation.checkers.chosen import Chosen, NotChosen
 from tests.simulation.checkers.durable import Durability, NotDurable
+from tests.simulation.checkers.gossip import Gossip, StaleGossip
 from tests.simulation.checkers.inherited import Inherited, NotInherited
 from tests.simulation.checkers.leaderships import Leaderships, TwoLeaders
-from tests.simulation.checkers.news import News, OldNews
 from tests.simulation.checkers.once import ExactlyOnce, NotOnce
 from tests.simulation.checkers.states import DifferentStates, EqualStates
 from tests.simulation.checkers.voters import NoVoter, Voters
@@ -39,7 +39,7 @@ def crowded_candidate() -> Candidate:
 
 
 def settled(*checkers: Observer) -> World:
-    """Three nodes that have decided a few operations, under the eyes of these checkers."""
+    """Three nodes that have decided a few operations, with these checkers."""
     world = World(1, (1, 2, 3), observers=checkers)
     world.start()
     world.run(2.0)
@@ -276,13 +276,13 @@ def test_promises_are_bounded() -> None:
 
 
 def test_news_never_get_older() -> None:
-    checker = News()
+    checker = Gossip()
     world = settled(checker)
     node = world.nodes[1]
     states = [state for state in node.replica.net.states.values() if state.pid != node.pid]
     checker.sent(world, node, 2, Heartbeat(states, {}, 0.0, {}))
     older = [msgspec.structs.replace(state, version=(state.version[0], state.version[1] - 1)) for state in states]
-    with pytest.raises(OldNews, match="told version"):
+    with pytest.raises(StaleGossip, match="told version"):
         checker.sent(world, node, 2, Heartbeat(older, {}, 0.0, {}))
     node.crash()
     node.start()

@@ -1,7 +1,7 @@
-"""Every story of directed.py is harmless to the core as it is, under the eyes of all checkers.
+"""Every scene of directed.py passes on the unmodified core, with all checkers.
 
-That each makes a checker complain of its mutants is what test_mutants.py shows. So the stories of the `found-...`
-mutants are the regression tests of what was found in the core as it stood.
+test_mutants.py shows that each makes a checker report its mutants. So the scenes of the `found-...`
+mutants are the regression tests for the bugs that were found in the core.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tests.simulation.mutants import MUTANTS
 from tests.simulation.stage import OffStage, Overdue, Stage, Stale
 
 SEEDS = 5
-"""Each story is told so often, with other dice."""
+"""How often each scene is run, with different seeds."""
 
 
 @pytest.mark.parametrize("story", dict.fromkeys(STORIES.values()), ids=lambda story: story.__name__)
 def test_the_core_as_it_is(story: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """No story depends on the luck of one seed."""
+    """No scene depends on one lucky seed."""
     for seed in range(1, SEEDS + 1):
         monkeypatch.setattr(stage_module, "SEED", seed)
         story()

@@ -1,4 +1,4 @@
-"""Every reachable state of a small scope is sound; and the search would notice if one were not."""
+"""Every reachable state of a small scope is valid; and the search would detect an invalid one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paxos.messages import Accept, Accepted, Entry, Prepare, Promise
 from tests.simulation.exhaustive import COUNTER, DUEL, SCOPES, Scope, Search, story
 
 STATES = dict(zip(SCOPES, (225_423, 81_777, 292_266, 743_859), strict=True))
-"""Asserted exactly, so that a change in what the core can get into is noticed. After a change that is meant to be, run
+"""Asserted exactly, so that a change of the core's reachable states is noticed. After an intended change, run
 `python -m tests.simulation.exhaustive` and write its numbers here."""
 
 
@@ -32,7 +32,7 @@ def test_more_than_a_million_states() -> None:
     assert sum(STATES.values()) >= 1_000_000
 
 
-# ---- Known mistakes, to see that the invariants bite
+# ---- Known bugs, to show that the invariants detect them
 
 original_prepare = Acceptor.prepare
 original_accept = Acceptor.accept

@@ -1,4 +1,4 @@
-"""The checker is checked: on histories known to be good or bad, on real executions, and against brute force."""
+"""Tests of the checker: on histories known to be good or bad, on real executions, and against brute force."""
 
 from __future__ import annotations
 
@@ -590,7 +590,7 @@ def test_tampering_is_caught(tamper: Tampering) -> None:
 
 
 def brute_force(history: Sequence[Call], fifo: bool = True) -> bool:
-    """Whether some order of the calls explains the history: tries them all, with no idea of what is worth trying."""
+    """Whether some order of the calls explains the history: tries all of them."""
     conversations = split(history).values()
     return all(_some_order(sorted(calls, key=lambda one: one.invoked_at), None, fifo) for calls in conversations)
 

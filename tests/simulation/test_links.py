@@ -1,4 +1,4 @@
-"""Under every pattern of links the cluster settles if it can; see links.py for what that means."""
+"""Under every pattern of links the cluster converges if it can; see links.py for what that means."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def settle(cases: list[Case]) -> list[Result]:
 
 @pytest.mark.slow
 def test_every_symmetric_pattern_from_every_kind_of_start() -> None:
-    """Also: nobody is without a leader for much longer than a failure takes to be noticed, and few stand for it."""
+    """Also: no node is without a leader for much longer than failure detection takes, and few nodes campaign."""
     results = settle(symmetric_cases(every_start=False))
     assert len({result.case.pattern for result in results}) == 1024
     assert max(result.seconds for result in results) < 3.0
@@ -38,7 +38,7 @@ def test_any_one_way_patterns() -> None:
 
 @pytest.mark.slow
 def test_patterns_that_follow_other_patterns() -> None:
-    """What the detectors remember, and who claims what, is of every kind when the pattern comes that stays."""
+    """The detectors' memory and the claims are of every kind when the final pattern is applied."""
     settle(any_cases(60, seed=2, shaken=True))
 
 
@@ -49,7 +49,7 @@ def test_slow_links() -> None:
 
 @pytest.mark.slow
 def test_three_seconds_of_delay() -> None:
-    """No setting says that the links are slow: one leader is elected all the same, and kept."""
+    """No setting says that the links are slow: one leader is still elected, and kept."""
     (result,) = settle([Case(frozenset(ARROWS), RESTART, delay_s=3.0)])
     assert result.elections <= len(NODES)
 

@@ -1,4 +1,4 @@
-"""Each mistake in mutants.txt is caught: by its story, or by the first runs of the swarm. `python -m
+"""Each bug in mutants.txt is caught: by its scene, or by the first runs of the swarm. `python -m
 tests.simulation.mutants` prints by which, and which checker saw it."""
 
 from __future__ import annotations

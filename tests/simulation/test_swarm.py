@@ -49,7 +49,7 @@ def test_a_swarm_of_runs_finds_nothing() -> None:
 
 @pytest.mark.parametrize("seed", [3, 14])
 def test_equal_seeds_give_equal_runs(seed: int) -> None:
-    """Also in another process, where sets and dicts of strings are ordered otherwise."""
+    """Also in another process, where sets and dicts of strings are ordered differently."""
     program = "import sys; from tests.simulation.test_swarm import fingerprint; print(fingerprint(int(sys.argv[1])))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     other = subprocess.run([sys.executable, "-c", program, str(seed)], cwd=ROOT, env=environment, check=True,

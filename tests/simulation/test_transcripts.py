@@ -2,7 +2,7 @@
 
     REWRITE_TRANSCRIPTS=1 python -m pytest tests/simulation/test_transcripts.py
 
-writes them anew after a change that is meant to be; read the difference before you commit it.
+rewrites them after an intended change; review the diff before you commit it.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Stage:
 
     @property
     def leader(self) -> int | None:
-        """Whom everybody who is up and can follow anybody follows."""
+        """The leader that all running nodes that can follow a leader follow."""
         views = {node.replica.status().leader for node in self.world.nodes.values() if node.up}
         return views.pop() if len(views) == 1 else None
 
     @property
     def quiet(self) -> bool:
-        """Everybody up has applied the same, and nothing waits."""
+        """All running nodes have applied the same, and nothing is pending."""
         statuses = [node.replica.status() for node in self.world.nodes.values() if node.up]
         return len({status.applied for status in statuses}) == 1 and not any(status.queued for status in statuses)
 
@@ -89,9 +89,9 @@ class Stage:
 
 def election() -> Stage:
     """
-    Three nodes start for the first time. Each writes down whose identity it has met; once enough others remember its
+    Three nodes start for the first time. Each stores the identities it has seen; once enough others have stored its
     own, it may vote. Node 1 has the smallest number among equals and campaigns first. Its claim is on its disk before
-    anybody hears of it, and a promise is on disk before it leaves. With promises of two out of three it leads.
+    any Prepare is sent, and a promise is on disk before it is sent. With promises of two out of three it leads.
     """
     stage = Stage("Election", election.__doc__ or "", 3)
     stage.transcript.begin(stage.world)
@@ -103,8 +103,8 @@ def election() -> Stage:
 
 def steady_state() -> Stage:
     """
-    One round trip is all it takes: Accept, on disk at a quorum, Accepted. What comes from another node is forwarded
-    first. An Accept need not wait for the one before it. The others learn from the next message what is decided, or, if
+    One round trip is enough: Accept, on disk at a quorum, Accepted. Operations of other nodes are forwarded
+    first. An Accept need not wait for the one before it. The others learn from the next message what is decided or, if
     there is none, from a Decide.
     """
     stage = Stage("Steady state", steady_state.__doc__ or "", 3)
@@ -119,9 +119,9 @@ def steady_state() -> Stage:
 
 def failover() -> Stage:
     """
-    The leader's Accept has reached node 2 alone when the leader dies: nobody knows whether it was decided. (It was: two
+    The leader's Accept has reached only node 2 when the leader dies: no node knows whether it was decided. (It was: two
     of three hold it.) The next leader learns of it from the promises and has to propose it again under its own
-    leadership, before anything new. The killed leader comes back later and learns how things went on.
+    leadership, before anything new. The killed leader restarts later and learns what was decided since.
     """
     stage = Stage("Failover with re-proposal", failover.__doc__ or "", 3)
     stage.formed()
@@ -142,9 +142,9 @@ def failover() -> Stage:
 
 def duel() -> Stage:
     """
-    The leader dies, and just then the links become much slower than anybody has measured. It is node 2's turn; but node
+    The leader dies, and just then the links become much slower than any node measured. It is node 2's turn; but node
     3 has not heard of that yet when its own turn comes, and campaigns as well. The higher ballot wins: who promised it
-    refuses the lower one, and the loser follows.
+    for it reject the lower one, and the loser follows.
     """
     stage = Stage("Duelling proposers", duel.__doc__ or "", 3)
     stage.formed()
@@ -159,7 +159,7 @@ def duel() -> Stage:
 
 def catch_up_by_log() -> Stage:
     """
-    Node 3 was away while two operations were decided. Others still hold them in their logs: it fetches them.
+    Node 3 was down while two operations were decided. The others still have them in their logs: it fetches them.
     """
     stage = Stage("Catching up by log", catch_up_by_log.__doc__ or "", 3)
     stage.formed()
@@ -174,8 +174,8 @@ def catch_up_by_log() -> Stage:
 
 def catch_up_by_snapshot() -> Stage:
     """
-    Node 3 was away while 8 operations were decided, and the others have cut their logs behind a snapshot at position 6:
-    what node 3 lacks is no longer in anybody's log. It gets the snapshot in pieces, each asked for by itself, and the
+    Node 3 was down while 8 operations were decided, and the others have cut their logs up to a snapshot at position 6:
+    what node 3 lacks is no longer in any log. It gets the snapshot in pieces, each requested separately, and the
     rest from the log. (Here a snapshot is made every 6 operations, and 2 are kept behind it.)
     """
     limits = Limits(batch_operations=8, lag=2, keep=2, snapshot_every=6, learn_operations=16, piece_bytes=64)
@@ -197,9 +197,9 @@ def catch_up_by_snapshot() -> Stage:
 def chain() -> Stage:
     """
     Only the links 1-2, 2-3, 3-4 and 4-5 are left. Node 1, which led, reaches one other node: it can't go on. Nodes 2, 3
-    and 4 each reach a majority directly; one of them takes over and stays, though not everybody hears it. (With
-    elections that look only at silence, the ends of a chain would take the leadership from each other for ever.) Node
-    1 gets its operation decided by way of others.
+    and 4 each reach a majority directly; one of them takes over and stays, though not all nodes hear it. (With
+    elections based only on silence, the ends of a chain would take the leadership from each other forever.) Node
+    1 gets its operation decided through other nodes.
     """
     stage = Stage("Chain 1-2-3-4-5", chain.__doc__ or "", 5)
     stage.formed()
@@ -214,8 +214,8 @@ def chain() -> Stage:
 
 def star() -> Stage:
     """
-    Only the links of node 3 are left. It alone reaches a majority, so it has to lead, though the leader before it is
-    alive and heard by node 3. The others reach it and nobody else; that is enough.
+    Only the links of node 3 are left. It alone reaches a majority, so it has to lead, though the previous leader is
+    alive and heard by node 3. The others reach only node 3; that is enough.
     """
     stage = Stage("Star around 3", star.__doc__ or "", 5)
     stage.formed()
@@ -228,8 +228,8 @@ def star() -> Stage:
 
 def one_way_cut() -> Stage:
     """
-    The leader can still speak to everybody, but hears nobody. Its heartbeats keep arriving, so silence is no sign; but
-    they say whom it hears, and a leader that hears no majority is passed over. When the links work again, it hears of
+    The leader can still send to all nodes, but hears none. Its heartbeats keep arriving, so there is no silence; but
+    they say which nodes it hears, and a leader that hears no majority is replaced. When the links work, it hears of
     its successor and catches up.
     """
     stage = Stage("One-way cut of the leader", one_way_cut.__doc__ or "", 5)
@@ -247,8 +247,8 @@ def one_way_cut() -> Stage:
 
 def wiped_node() -> Stage:
     """
-    Node 3 comes back with an empty disk: what it had promised is forgotten, so it must not vote. It finds out when it
-    hears that others remember another identity under its number. It follows as a learner: it catches up, its user's
+    Node 3 restarts with an empty disk: its promises are forgotten, so it must not vote. It finds out when it
+    hears that others have stored another identity for its number. It follows as a learner: it catches up, its user's
     operation gets decided, but it answers no Prepare and no Accept.
     """
     stage = Stage("A wiped node follows without voting", wiped_node.__doc__ or "", 3)

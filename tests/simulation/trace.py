@@ -1,4 +1,4 @@
-"""A run as text: who sent what, when, what reached the disk, what was applied."""
+"""A run as text: messages and their times, disk writes, applied operations."""
 
 from __future__ import annotations
 
@@ -157,12 +157,12 @@ class Trace(Observer):
         self(world.now, f"{node.pid} installs a snapshot at {snapshot.position}")
 
     def ending(self, world: World) -> list[str]:
-        """What lies on the disks in the end."""
+        """The final content of the disks."""
         return [f"{node.pid}'s disk: {self._words.disk(node.disk)}" for node in world.nodes.values()]
 
 
 def told(plan: Plan, heartbeats: bool = False) -> list[str]:
-    """Carries out a plan and tells its story."""
+    """Runs a plan and returns its trace."""
     trace = Trace(heartbeats)
     scenario = Scenario(plan, [trace, *all_checkers()])
     scenario.world.trace = trace

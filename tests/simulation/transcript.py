@@ -1,6 +1,6 @@
-"""A run told for people who want to understand it: who says what to whom, what reaches a disk, what becomes decided.
+"""A run described for people who want to understand it: messages, disk writes, decisions.
 
-Heartbeats are left out; what they bring about is told instead (who hears whom, who follows whom).
+Heartbeats are left out; their effects are shown instead (who hears whom, who follows whom).
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Seen(msgspec.Struct):
 
 
 class Transcript(Observer):
-    """Writes the story of one world, between `begin` and `end`."""
+    """Writes the transcript of one world, between `begin` and `end`."""
 
     def __init__(self, title: str, about: str) -> None:
         self._head = [title, "=" * len(title), "", *inspect.cleandoc(about).splitlines(), ""]
@@ -235,7 +235,7 @@ class Transcript(Observer):
     # Lines
 
     def _look(self, world: World, node: Node) -> None:
-        """Tells what has changed in a node since it was looked at last."""
+        """Writes what has changed in a node since the last call."""
         replica, status = node.replica, node.replica.status()
         seen = self._seen.setdefault(node.pid, Seen(incarnation=node.incarnation))
         claim = status.ballot.leadership if status.leader is not None else None

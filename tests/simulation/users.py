@@ -1,7 +1,7 @@
-"""Users and LLMs of the simulated cluster. What users ask and are told goes into a history; so do the LLMs' answers.
+"""Users and LLMs of the simulated cluster. Users' calls and results go into a history; so do the LLMs' answers.
 
 The LLMs' side is the little that the core's guarantees need: every node answers a query that it applied, the leader
-answers an ask, late or with a failure, and a node that starts again answers what it still owes.
+answers an ask, late or with a failure, and a restarted node answers what is still pending.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tests.simulation.plan import Llm, Use
 from tests.simulation.world import Node, Observer, World
 
 REASONS = (
-    ("there is a conversation", "exists"), ("no conversation", "unknown"), ("has an open question", "open"),
+    ("already exists", "exists"), ("no conversation", "unknown"), ("has an open question", "open"),
     ("nothing to choose from", "nothing"), ("has no open question: already chosen", "closed"),
     ("has no open question: turn", "closed"), ("has no open question", "nothing"), ("already chosen", "closed"),
-    ("was given up", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
-    ("has responded", "duplicate"), ("has no answer", "no answer"), ("failed;", "failed"),
+    ("was cancelled", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
+    ("has already responded", "duplicate"), ("has no answer", "no answer"), ("failed;", "failed"),
 )
-"""What the store's sentences mean in the words of the model; the first that fits counts."""
+"""Maps the store's error texts to the model's reasons; the first match counts."""
 
 ASK_AGAIN_S = 0.5
-"""So often a node looks whether it is the leader that must answer an ask."""
+"""How often a node checks whether it is the leader that must answer an ask."""
 
 
 def reason(error: str | None) -> str | None:
@@ -52,7 +52,7 @@ def seen(turns: list[Turn]) -> tuple[SeenTurn, ...]:
 
 
 class Users(Observer):
-    """Types what the plan says, plays the LLMs, and records who was told what."""
+    """Types the plan's commands, simulates the LLMs, and records all results."""
 
     def __init__(self, llm: Llm) -> None:
         self.recorder = Recorder()
@@ -67,7 +67,7 @@ class Users(Observer):
     # ---- Users
 
     def type(self, world: World, use: Use) -> None:
-        """One command of one user, if the node is there to take it."""
+        """One command of one user, if the node is up."""
         node = world.nodes[use.pid]
         if not node.up:
             return

@@ -4,7 +4,7 @@ The nodes run the very code of the real ones: engine.ReplicaDriver with its paxo
 kvstore.Store and the storage contract. Only the network, the disk's delay, the clock and the users are simulated here.
 Everything happens in one queue of events ordered by time; equal seeds give equal runs.
 
-Observers (see checkers/) are told of every step and raise Violation when something must not be.
+Observers (see checkers/) are notified of every step and raise Violation if an invariant is broken.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ SIM_LIMITS = Limits(
 
 
 class Weather(msgspec.Struct):
-    """What the network and the disks do to what passes through them. Times in seconds, chances in [0, 1]."""
+    """The behaviour of the network and the disks. Times in seconds, probabilities in [0, 1]."""
 
     delay: float = 0.002
     jitter: float = 0.002
     loss: float = 0.0
     duplicate: float = 0.0
     straggle: float = 0.0
-    """The chance that a message takes up to `straggle_s` longer."""
+    """The probability that a message takes up to `straggle_s` longer."""
     straggle_s: float = 0.0
     only: frozenset[str] = frozenset()
     """The kinds of messages that are lost and straggle; all, if none is named."""
@@ -49,7 +49,7 @@ class Weather(msgspec.Struct):
     bandwidth: float = 0.0
     """Bytes a second that each node's connection to the relay carries in each direction; 0 is no limit."""
     turn_s: float = 0.0
-    """Up to so long a node's event loop is busy before it looks at what has arrived meanwhile, all at once."""
+    """The maximum time for which a node's event loop is busy before it processes all arrived messages at once."""
     cut: set[tuple[int, int]] = msgspec.field(default_factory=set)
     """Directed links (from, to) that carry nothing."""
 
@@ -79,19 +79,19 @@ class World:
             self.observe(observer)
 
     def observe(self, observer: Observer) -> None:
-        """From now on `observer` is told of what it cares for."""
+        """Registers `observer` for the events that it overrides."""
         self.observers.append(observer)
         for hook, listeners in self.hooks.items():
             if getattr(type(observer), hook) is not getattr(Observer, hook):
                 listeners.append(getattr(observer, hook))
 
     def at(self, delay: float, action: Callable[[], None]) -> None:
-        """Lets `action` happen `delay` seconds from now."""
+        """Schedules `action` in `delay` seconds."""
         self._sequence += 1
         heapq.heappush(self._events, (self.now + delay, self._sequence, action))
 
     def step(self) -> bool:
-        """Lets the next event happen; false if there is none."""
+        """Runs the next event; false if there is none."""
         if not self._events:
             return False
         now, _, action = heapq.heappop(self._events)
@@ -109,7 +109,7 @@ class World:
         self.now = end
 
     def run_until(self, condition: Callable[[], bool], within: float) -> bool:
-        """Runs until `condition` holds; false if it doesn't within so many virtual seconds."""
+        """Runs until `condition` holds; false if it does not within this many virtual seconds."""
         end = self.now + within
         while not condition():
             if not self._events or self._events[0][0] > end:

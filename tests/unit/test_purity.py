@@ -38,7 +38,7 @@ PURE_MODULES = {
 
 IMPURE_CALLS = {
     "__import__", "breakpoint", "eval", "exec", "input", "open", "print",
-    "hash", "id",  # differ from one process to the next
+    "hash", "id",  # differ between processes
 }
 
 
@@ -47,7 +47,7 @@ def files(package: str) -> list[Path]:
 
 
 def imports(tree: ast.AST, for_types_only: bool = False) -> Iterator[tuple[str, str | None, bool, int]]:
-    """(module, imported name, whether under `if TYPE_CHECKING`, line) of every import, however deep it hides."""
+    """(module, imported name, whether under `if TYPE_CHECKING`, line) of every import, at any depth."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -1,4 +1,4 @@
-"""What happens to messages on purpose. Each kind of fault is a module here, found by itself: see fault.py."""
+"""Injected faults. Each kind is a module here, which registers itself: see fault.py."""
 
 from __future__ import annotations
 

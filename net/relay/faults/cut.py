@@ -25,7 +25,7 @@ class Cut(Fault, frozen=True):
 
 
 def partition(groups: Iterable[Iterable[int]]) -> dict[Link, Cut]:
-    """Exactly the links between different groups are cut."""
+    """Cuts exactly the links between different groups."""
     group_of = {node: number for number, group in enumerate(groups) for node in group}
     between = {(a, b): Cut(True) for a in group_of for b in group_of if group_of[a] != group_of[b]}
     return {ALL: Cut(False), **between}

@@ -10,7 +10,7 @@ from net.relay.faults.fault import Copies, Decider, Fault, register
 
 @register
 class Delay(Fault, frozen=True):
-    """A delay in milliseconds, and a random part of the jitter on top of it."""
+    """A delay in milliseconds, plus a random part of the jitter."""
 
     delay_ms: float = 0.0
     jitter_ms: float = 0.0

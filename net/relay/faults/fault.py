@@ -9,7 +9,7 @@ from typing import ClassVar, TypeAlias, TypeVar
 import msgspec
 
 Copies: TypeAlias = tuple[float, ...]
-"""For each copy of a frame that goes on, by how many seconds it is late."""
+"""The delay in seconds of each copy of a frame that continues."""
 
 DROP: Copies = ()
 

@@ -9,23 +9,23 @@ Link: TypeAlias = tuple[int, int]
 """(from, to): one direction."""
 
 ALL: Link = (0, 0)
-"""As a key: every link, before what else the same command says of single ones."""
+"""As a key: every link, before the same command's values for single ones."""
 
 V = TypeVar("V")
 
 
 class Layers(Generic[V]):
-    """Each command is a layer over those before it. A lasting one takes the place of what it covers; one with a
-    `token` only hides it, until it is lifted. So "delay 300 for ten seconds" gives way to what was set before, or to
-    what was set meanwhile, whichever counts then."""
+    """Each command is a layer over those before it. A permanent one replaces what it covers; one with a
+    `token` only hides it, until it is lifted. So when "delay 300 for ten seconds" ends, the value set before it, or
+    one set in the meantime, applies."""
 
     def __init__(self, initial: V) -> None:
         self._initial = initial
         self._layers: list[tuple[int | None, dict[Link, V]]] = []
         self.general = initial
-        """Of every link that is not in `own`."""
+        """The value for every link that is not in `own`."""
         self.own: dict[Link, V] = {}
-        """Of the links that differ from that."""
+        """The values of links that differ from that."""
 
     def of(self, link: Link) -> V:
         return self.own.get(link, self.general)
@@ -40,16 +40,16 @@ class Layers(Generic[V]):
         self._evaluate()
 
     def holds(self, token: int) -> bool:
-        """Whether anything that was set with this token is left."""
+        """Whether anything set with this token is left."""
         return any(layer[0] == token for layer in self._layers)
 
     def lift(self, token: int) -> None:
-        """Takes back what was set with this token."""
+        """Removes what was set with this token."""
         self._layers = [layer for layer in self._layers if layer[0] != token]
         self._evaluate()
 
     def _forget(self, values: Mapping[Link, V]) -> None:
-        """Drops what these values, which last, cover for ever."""
+        """Drops what these permanent values cover."""
         if ALL in values:
             self._layers.clear()
         for _, layer in self._layers:

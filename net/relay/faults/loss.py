@@ -1,4 +1,4 @@
-"""Messages that get lost."""
+"""Messages that are lost."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ NOW: Copies = (0.0,)
 class Faults:
     """A pure decision: no clock, no socket; only the random source is given.
 
-    Of two commands about the same link the later one counts; one about all links covers those about single ones. What
-    is set with a `token` is taken back by `lift`, and what was there before, or came after, counts again.
+    Of two commands for the same link the later one applies; one for all links overrides those for single ones. A fault
+    set with a `token` is removed by `lift`; the setting before or after it then applies again.
     """
 
     def __init__(self, random: Random) -> None:
@@ -29,7 +29,7 @@ class Faults:
         self._deciders: dict[Link, dict[Fault, Decider]] = {}
         """Those of a fault that a change does not touch go on remembering what they have seen."""
         self.quiet = True
-        """Nothing is done to any message; lets the relay skip `decide`."""
+        """No message is affected; lets the relay skip `decide`."""
 
     def set(self, kind: type[F], values: Mapping[Link, F], token: int | None = None) -> None:
         self._layers[kind].set(values, token)
@@ -56,15 +56,15 @@ class Faults:
         return sorted({link for kind, layers in self._layers.items() if kind is not Cut for link in layers.own})
 
     def seed(self, number: int) -> None:
-        """From now on the same messages in the same order meet the same fate."""
+        """From now on the same messages in the same order have the same fate."""
         self._random.seed(number)
 
     def holds(self, token: int) -> bool:
-        """Whether anything that was set with this token is left."""
+        """Whether anything set with this token is left."""
         return any(layers.holds(token) for layers in self._layers.values())
 
     def lift(self, token: int) -> bool:
-        """Takes back what was set with this token. False if nothing of it was left."""
+        """Removes what was set with this token. False if nothing of it was left."""
         found = self.holds(token)
         for layers in self._layers.values():
             layers.lift(token)

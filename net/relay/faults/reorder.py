@@ -1,4 +1,4 @@
-"""Messages that are overtaken."""
+"""Messages that arrive out of order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 from net.relay.faults.fault import Copies, Decider, Fault, happens, register
 
 REORDER_S = 0.02
-"""A message picked for reordering is held back by up to this much, so that later ones overtake it."""
+"""A message picked for reordering is delayed by up to this much, so that later ones overtake it."""
 
 
 @register

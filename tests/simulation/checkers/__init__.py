@@ -1,6 +1,6 @@
-"""What must always hold, one rule a file; each looks at the cluster from outside, after every step.
+"""Invariants, one per file; each observes the cluster from outside, after every step.
 
-The other rules are judged once a run: by the history checker (linearizability), and by the liveness phase (everything
+Other rules are checked once per run: by the history checker (linearizability), and by the liveness phase (everything
 pending gets decided in time, no more elections once the links do not change). See scenario.py.
 """
 
@@ -11,9 +11,9 @@ from tests.simulation.checkers.agreement import Agreement
 from tests.simulation.checkers.bounds import Bounds
 from tests.simulation.checkers.chosen import Chosen
 from tests.simulation.checkers.durable import Durability
+from tests.simulation.checkers.gossip import Gossip
 from tests.simulation.checkers.inherited import Inherited
 from tests.simulation.checkers.leaderships import Leaderships
-from tests.simulation.checkers.news import News
 from tests.simulation.checkers.once import ExactlyOnce
 from tests.simulation.checkers.served import Served
 from tests.simulation.checkers.states import EqualStates
@@ -25,5 +25,5 @@ from tests.simulation.world import Observer
 def all_checkers() -> list[Observer]:
     return [
         Durability(), Voters(), Leaderships(), Inherited(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(),
-        Acknowledged(), Bounds(), News(), Stopped(), Served(),
+        Acknowledged(), Bounds(), Gossip(), Stopped(), Served(),
     ]

@@ -1,4 +1,4 @@
-"""What a user was told to be done stays done, at the place where it was done."""
+"""An acknowledged operation stays applied at its position."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Bounds(Observer):
             held = len(replica.candidate.held)
             self._check(node, "held for a candidate", held, limits.queue + limits.forward_window)
         self._check(node, "accepted beyond the watermark", log.last - log.decided_upto, limits.horizon)
-        # While a snapshot is being handed out or stored, more is kept; the rest is what piles up until the next one.
+        # While a snapshot is being sent or stored, more is kept; the rest accumulates until the next one.
         kept = limits.keep + limits.hold + 3 * limits.snapshot_every + limits.horizon + WHILE_STORING
         self._check(node, "decided and kept", log.decided_upto - log.compacted, kept)
         kept = (limits.keep_bytes + limits.hold_bytes + 3 * limits.snapshot_bytes + limits.horizon_bytes

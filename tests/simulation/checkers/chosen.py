@@ -1,7 +1,7 @@
 """Only what a quorum accepted is decided, and what is chosen stays chosen (Lamport, *Paxos Made Simple*, P2).
 
 An operation is chosen at a position as soon as the disks of a quorum of voters hold it as accepted under one and the
-same leadership. From then on nobody of a higher leadership may propose anything else there.
+same leadership. From then on no higher leadership may propose anything else there.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Chosen(Observer):
     def __init__(self) -> None:
         self.chosen: dict[int, tuple[Leadership, Operation]] = {}
         self._accepted: dict[tuple[int, Leadership], tuple[Operation, set[int]]] = {}
-        """By position and leadership: what was accepted, and by which disks (their identities)."""
+        """By position and leadership: the accepted operation, and the disks (identities) that hold it."""
         self._voters: dict[int, int] = {}
-        """Identities of disks that vote (or once did), and whose they are."""
+        """Identities of disks that vote (or once did), and their nodes."""
         self._front = 0
 
     def stored(self, world: World, node: Node, item: Persist | Compaction) -> None:

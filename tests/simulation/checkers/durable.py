@@ -1,4 +1,4 @@
-"""Nobody vouches for what is not on disk, and what is on disk is never taken back.
+"""No node vouches for what is not on disk, and what is on disk is never revoked.
 
 A Promise vouches for a promise and shows all that it must show; an Accepted vouches for entries; a Prepare for the
 promise not to claim that leadership again; a Heartbeat for the identities that it shows.
@@ -26,7 +26,7 @@ class Durability(Observer):
         self._spoken: dict[int, Leadership] = {}
         """By node: the highest leadership that it vouched for since it started."""
         self._rosters: dict[int, dict[int, int]] = {}
-        """By node: what it last told of identities."""
+        """By node: the identities that it last sent."""
         self._vouched: dict[int, dict[int, Leadership]] = {}
         """By disk and position: the highest leadership of which an acceptance was vouched for."""
 
@@ -76,7 +76,7 @@ class Durability(Observer):
             raise NotDurable(f"{node.pid} sends {message}, and has only {node.disk.image.promised} on disk")
 
     def _speak(self, node: Node, message: Accepted | Promise) -> None:
-        """What a node vouches for leaves in the order in which it decided to."""
+        """A node sends what it vouches for in the order of its decisions."""
         if message.ballot.leadership < self._spoken[node.pid]:
             raise NotDurable(f"{node.pid} sends {message}, having said yes to {self._spoken[node.pid]}")
         self._spoken[node.pid] = message.ballot.leadership

@@ -1,7 +1,7 @@
 """A new leader proposes, at each open position, what the highest leadership among a quorum's promises accepted there.
 
-This is condition B3 of Lamport's *The Part-Time Parliament* (P2c of *Paxos Made Simple*), looked at from outside: which
-promises the leader went by is not seen, so it is enough that some quorum of those that were sent explains it.
+This is condition B3 of Lamport's *The Part-Time Parliament* (P2c of *Paxos Made Simple*), observed from outside: which
+promises the leader used is not visible, so it is enough that some quorum of the sent ones justifies it.
 """
 
 from __future__ import annotations

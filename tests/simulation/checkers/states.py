@@ -27,8 +27,7 @@ class EqualStates(Observer):
     def stepped(self, world: World, node: Node) -> None:
         position = node.replica.applied
         if position == self._looked[node.pid] or node.leaving:
-            # What a node that was told to stop has learned in its last turn is not handed to its state machine.
-            return
+            return  # a node may have stopped with output in its replica that its store will never see
         self._looked[node.pid] = position
         self._compare(node, position)
         table = node.replica.sessions.table()

@@ -1,4 +1,4 @@
-"""Only voters vote; a node that has lost its disk never does again."""
+"""Only voters vote; a node that has lost its disk never votes again."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def test_events_are_iterated(tmp_path: Path) -> None:
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable, match="this node is not running: nobody listens at") as missing:
+    with pytest.raises(Unreachable, match="this node is not running: nothing is listening at") as missing:
         run_line(tmp_path / "node-1.sock", "status", 1)
     assert missing.value.missing
 
@@ -225,7 +225,7 @@ def test_the_pipes_of_a_process() -> None:
         assert json.loads((await client.run(CreateCommand("c2"))).context) == {"command": "create", "context": "c2"}
         process.kill()
         await process.wait()
-        with pytest.raises(ConnectionLost, match="the process left before it answered"):
+        with pytest.raises(ConnectionLost, match="the process exited before it answered"):
             await client.run_line("create c3")
         await client.close()
 

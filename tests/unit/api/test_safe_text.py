@@ -1,4 +1,4 @@
-"""Nothing that a terminal would obey gets through."""
+"""Nothing that a terminal would interpret gets through."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRINTED_AS_IS = {0x0A, 0x09}
 
 
 def obeyed(text: str) -> set[str]:
-    """Characters in `text` that do something else than show themselves."""
+    """Characters in `text` that do not simply display themselves."""
     return {
         character
         for character in text

@@ -49,7 +49,7 @@ class Screen:
         os.write(self.leader, text.encode())
 
     def until(self, pattern: str, seconds: float = 10) -> str:
-        """Reads until `pattern` was shown; takes what was read up to its end away, and returns it."""
+        """Reads until `pattern` is shown; consumes the output up to its end, and returns it."""
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self.shown)):
             left = deadline - time.monotonic()
@@ -59,7 +59,7 @@ class Screen:
         return seen
 
     def during(self, seconds: float) -> str:
-        """Reads this long; takes what was read away, and returns it."""
+        """Reads for this long; consumes the output, and returns it."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self._read(left)
@@ -78,7 +78,7 @@ class Screen:
             self._tell_cursor()
 
     def _tell_cursor(self) -> None:
-        """As terminals do when they are asked where the cursor is."""
+        """Answers a query of the cursor position, as terminals do."""
         self.type("\x1b[5;1R")
 
     @property
@@ -97,14 +97,14 @@ class Screen:
 
 
 class _Terminal(pyte.HistoryScreen):
-    """pyte gives up a text at the first character without a width that is no mark, such as what joins two emoji."""
+    """pyte stops at the first zero-width character that is not a mark, such as an emoji joiner."""
 
     def draw(self, data: str) -> None:
         super().draw("".join(each for each in data if wcwidth(each) or unicodedata.combining(each)))
 
 
 class Painted(Screen):
-    """What a user sees in colours, with a cursor: a terminal that obeys what the program writes."""
+    """The screen with colours and a cursor: a terminal emulator that interprets the program's output."""
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str] | None = None, size: tuple[int, int] = (40, 120)

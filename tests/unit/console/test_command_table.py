@@ -96,7 +96,7 @@ def test_words_and_json_become_typed_commands(line: str, command: Command[Any]) 
         ("say r2", "too few words: type say WHO TEXT", None),
         ("move a 1 2", "too many words", None),
         ("move a b", "'b' is no number of steps; type move WHO [STEPS], for example: move r2 3", "move"),
-        ("{", "begins like a JSON object, but is none", None),
+        ("{", "begins like a JSON object but is not valid JSON", None),
         ('{"who":"r2"}', 'needs a "command"', None),
         ('{"command":["move"]}', 'needs a "command"', None),
         ('{"command":"mvoe"}', "did you mean move?", None),
@@ -159,7 +159,7 @@ def test_help_and_completion_come_from_the_table() -> None:
     assert [command.name for command in everything.commands] == ["move", "say", "help", "exit"]
     only = TABLE.parse(1, "help MOVE").view(TABLE.help("MOVE"), Layout())
     assert only == "move WHO [STEPS]  go ahead\nfor example: move r2 3\nSlowly."
-    assert "help COMMAND tells more" in TABLE.parse(1, "help").view(everything, Layout())
+    assert "help COMMAND shows details" in TABLE.parse(1, "help").view(everything, Layout())
     unknown = TABLE.help("mvoe")
     assert isinstance(unknown, Failure) and "did you mean move?" in unknown.error
     executor = Robots()

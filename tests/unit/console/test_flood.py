@@ -1,4 +1,4 @@
-"""Typing while 200 answers of 20 KB arrive: the keys are echoed as if nothing happened."""
+"""Typing while 200 answers of 20 KB arrive: the keys are echoed without delay."""
 
 from __future__ import annotations
 

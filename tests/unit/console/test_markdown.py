@@ -1,4 +1,4 @@
-"""Markdown in a terminal with colours: lightly, and nothing that was said gets lost."""
+"""Markdown in a colour terminal: light rendering, without losing any text."""
 
 from __future__ import annotations
 

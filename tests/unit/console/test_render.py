@@ -47,7 +47,7 @@ c1  3 questions
         In Greece.
     other answers of 1; failures of 3
 2.  Sure?
-    given up
+    cancelled
 3.  And
     now?
     waiting for the leader's answer"""
@@ -75,14 +75,14 @@ def test_view() -> None:
 def test_an_open_turn_says_what_to_type() -> None:
     turn: dict[str, Any] = {**VIEW["turns"][0], "chosen": None}
     shown = view({**VIEW, "turns": [turn]}, Layout(60)).splitlines()
-    assert shown[-1] == "    open: choose c1 N takes one of these"
+    assert shown[-1] == "    open: choose c1 N picks one"
     assert shown[2:5] == ["    [1] m 0.5 s", "        A", "        protocol."]
     assert view({**VIEW, "turns": [{**turn, "candidates": {}}]}, Layout(60)).endswith("waiting for answers")
 
 
 def test_viewall() -> None:
     assert viewall({"ok": True, "conversations": [], "stale": False}, Layout()) == (
-        "no conversations yet: create c1 makes one"
+        "no conversations yet: try create c1"
     )
     answered = {**VIEW, "context": "c3", "turns": [{**VIEW["turns"][0], "query": "long " * 50}]}
     empty = {"context": "c2", "turns": []}
@@ -112,7 +112,7 @@ def test_choices_are_shortened() -> None:
     shown = choices({"1": long, "2": failed}, Layout(40))
     assert shown.count("word") < 40 and "…" in shown
     assert "[2] m 1.0 s\n        no answer: timeout" in shown
-    assert shown.endswith("choose c1 N takes one, view c1 shows\nthem whole")
+    assert shown.endswith("choose c1 N picks one, view c1 shows\nthem in full")
 
 
 @pytest.mark.parametrize(("height", "lines"), [(15, 12), (12, 7), (40, 27), (4, 7)])

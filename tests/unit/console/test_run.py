@@ -138,7 +138,7 @@ def test_plain_is_safe_text() -> None:
     code, stdout, _ = converse(Form.PLAIN, b"say \x1b[31mred\nnope\nhelp say\n\xff\n")
     assert code == 0
     # help answers at once, hence its place is its own
-    assert {"^[[31mred", "line 2: error: unknown command 'nope': help lists what there is"} <= set(stdout.splitlines())
+    assert {"^[[31mred", "line 2: error: unknown command 'nope': help lists all commands"} <= set(stdout.splitlines())
     assert "say TEXT  says it\nfor example: say hello\n" in stdout
     assert "line 4: error: the line is not valid UTF-8 (byte 1)\n" in stdout
 

@@ -151,7 +151,7 @@ def test_exit_answers_what_is_done_and_does_not_wait_long(screen: Screen) -> Non
 def test_a_stalled_terminal_holds_up_nothing_but_itself(screen: Screen) -> None:
     screen.type("flood" + ENTER)
     screen.until("flooding flooding")
-    # Nobody reads the terminal from here on, and it holds far less than what is said. Ticks go another way.
+    # The terminal is not read from here on, and its buffer is far smaller than the output. Ticks use another channel.
     assert screen.process.stderr
     for _ in range(100):
         assert screen.process.stderr.readline() == b"tick\n"

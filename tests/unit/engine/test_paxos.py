@@ -200,7 +200,7 @@ def test_an_error_in_this_program_stops_the_node(tmp_path: Path) -> None:
 
         rig.listener.on_applied = broken  # type: ignore[method-assign]
         rig.engine.submit(Create("a"))
-        reason = "an error in this program (ZeroDivisionError('a mistake')); the node stops rather than go on with it"
+        reason = "internal error (ZeroDivisionError('a mistake')); the node stops to stay safe"
         await rig.listener.until(("failed", reason))
         await rig.engine.close()
 
@@ -229,16 +229,25 @@ def test_the_operator_gets_a_report_when_something_has_changed(tmp_path: Path, m
     run(scenario)
 
 
-def test_a_damaged_snapshot_is_an_error_of_the_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("row", "says"), [
+    (StorageError("read error"), "read error"),
+    ((b"odd", b"odd"), "is damaged (its snapshot: these rows are not a snapshot of conversations)"),
+])
+def test_a_snapshot_that_cannot_be_used_at_the_start(tmp_path: Path, row: Any, says: str) -> None:
+    """The node leaves with a sentence, and has sent nothing."""
     async def scenario() -> None:
         rig = Rig(tmp_path)
 
-        def unreadable() -> Any:
-            raise StorageError("read error")
+        def read() -> Any:
+            if isinstance(row, StorageError):
+                raise row
+            return [row]
 
-        rig.database.rows = unreadable  # type: ignore[method-assign]
-        with pytest.raises(StorageError, match="read error"):
-            rig.engine.start(rig.listener)
+        rig.database.rows = read  # type: ignore[method-assign]
+        rig.engine.start(rig.listener)
+        ((what, reason),) = rig.listener.told
+        assert what == "failed" and says in reason
+        assert not rig.links[0].started
         await rig.engine.close()
 
     run(scenario)

@@ -90,7 +90,7 @@ def test_texts_are_measured_in_bytes() -> None:
     assert check_text("x" * MAX_TEXT_BYTES) is None
     assert check_text("é" * (MAX_TEXT_BYTES // 2)) is None
     error = check(Ask("c", "é" * (MAX_TEXT_BYTES // 2) + "x"))
-    assert error == f"the text is too long: {MAX_TEXT_BYTES + 1} bytes, at most {MAX_TEXT_BYTES} are possible"
+    assert error == f"the text is too long: {MAX_TEXT_BYTES + 1} bytes, at most {MAX_TEXT_BYTES} are allowed"
 
 
 def test_lone_surrogates_are_refused() -> None:
@@ -197,7 +197,7 @@ def test_an_import_fits_into_an_operation_and_says_what_is_wrong_with_it() -> No
     assert check(Import("c", pack([ANSWERED, wrong]))) == "turn 2: node 2 is chosen, but has no answer"
     huge = [RestoredTurn("query", "x" * MAX_TEXT_BYTES, [], None)] * 40
     assert len(pack(huge)) < MAX_PACKED_BYTES, "it is what comes out that is too much"
-    assert check(Import("c", pack(huge))) == f"all turns together have more than {MAX_UNPACKED_BYTES} bytes"
+    assert check(Import("c", pack(huge))) == f"all turns together exceed {MAX_UNPACKED_BYTES} bytes"
 
 
 @given(st.binary(max_size=100))

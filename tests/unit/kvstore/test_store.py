@@ -47,7 +47,7 @@ class Cluster:
         return outcome
 
     def refused(self, command: StoreOperation) -> str:
-        """The sentence with which the command is refused; checks that it changes nothing."""
+        """The error of the refused command; checks that it changes nothing."""
         before, digest = copy.deepcopy(dict(self.store.conversations)), self.store.digest()
         outcome = self(command)
         assert not outcome.ok and outcome.turn is None and outcome.error
@@ -92,24 +92,24 @@ def test_unknown_conversation(cluster: Cluster) -> None:
         Query("c1", "why?"), Ask("c1", "why?"), Choose("c1", 1), Cancel("c1"), said(1), Answer("c1", 1, 1, "x", None)
     ]
     for command in commands:
-        assert cluster.refused(command) == "no conversation 'c1': create c1 makes it"
+        assert cluster.refused(command) == "no conversation 'c1': use create c1"
 
 
 def test_existing_conversation(cluster: Cluster) -> None:
     cluster(Create("c1"))
-    assert cluster.refused(Create("c1")) == "there is a conversation 'c1' already"
+    assert cluster.refused(Create("c1")) == "conversation 'c1' already exists"
 
 
 def test_one_open_question_at_a_time(cluster: Cluster) -> None:
     cluster(Create("c1"), Query("c1", "why?"))
     sentence = (
-        "'c1' has an open question: choose one of its answers (choose c1 N), ask it again (retry c1) or give it up "
+        "'c1' has an open question: choose one of its answers (choose c1 N), ask it again (retry c1) or cancel it "
         "(cancel c1)"
     )
     assert cluster.refused(Query("c1", "and?")) == sentence
     assert cluster.refused(Ask("c1", "and?")) == sentence
     cluster(Cancel("c1"), Ask("c1", "who?"))
-    sentence = "'c1' has an open question: wait for its answer, ask it again (retry c1) or give it up (cancel c1)"
+    sentence = "'c1' has an open question: wait for its answer, ask it again (retry c1) or cancel it (cancel c1)"
     assert cluster.refused(Query("c1", "and?")) == sentence
 
 
@@ -125,10 +125,10 @@ def test_choose_of_a_node_without_an_answer(cluster: Cluster) -> None:
     cluster(Create("c1"), Query("c1", "why?"), said(4, error="no network"))
     assert cluster.refused(Choose("c1", 1)) == "node 1 has no answer in turn 1 of 'c1'; no node has one yet"
     cluster(said(2))
-    assert cluster.refused(Choose("c1", 1)) == "node 1 has no answer in turn 1 of 'c1'; there is one of node 2"
+    assert cluster.refused(Choose("c1", 1)) == "node 1 has no answer in turn 1 of 'c1'; answered so far: node 2"
     cluster(said(3))
-    assert cluster.refused(Choose("c1", 1)) == "node 1 has no answer in turn 1 of 'c1'; there is one of nodes 2, 3"
-    assert cluster.refused(Choose("c1", 4)) == "node 4's answer in turn 1 of 'c1' failed; there is one of nodes 2, 3"
+    assert cluster.refused(Choose("c1", 1)) == "node 1 has no answer in turn 1 of 'c1'; answered so far: nodes 2, 3"
+    assert cluster.refused(Choose("c1", 4)) == "node 4's answer in turn 1 of 'c1' failed; answered so far: nodes 2, 3"
 
 
 def test_the_first_choice_wins(cluster: Cluster) -> None:
@@ -152,9 +152,9 @@ def test_giving_up(cluster: Cluster) -> None:
     cluster(Query("c1", "why?"), said(1))
     assert cluster(Cancel("c1", 1)).turn == 1
     assert cluster.store.conversations["c1"].turns[0].state is State.CANCELLED
-    assert cluster.refused(Choose("c1", 1)) == "turn 1 of 'c1' was given up"
-    assert cluster.refused(said(2)) == "turn 1 of 'c1' was given up"
-    assert cluster.refused(Cancel("c1")) == "'c1' has no open question: turn 1 of 'c1' was given up"
+    assert cluster.refused(Choose("c1", 1)) == "turn 1 of 'c1' was cancelled"
+    assert cluster.refused(said(2)) == "turn 1 of 'c1' was cancelled"
+    assert cluster.refused(Cancel("c1")) == "'c1' has no open question: turn 1 of 'c1' was cancelled"
     assert cluster(Query("c1", "again?")).turn == 2
 
 
@@ -162,7 +162,7 @@ def test_candidates_that_come_too_late_or_twice(cluster: Cluster) -> None:
     cluster(Create("c1"))
     assert cluster.refused(said(1)) == "'c1' has no turn 1"
     cluster(Query("c1", "why?"), said(1, text="first"))
-    assert cluster.refused(said(1, text="second")) == "node 1 has responded to turn 1 of 'c1' already"
+    assert cluster.refused(said(1, text="second")) == "node 1 has already responded to turn 1 of 'c1'"
     assert cluster.store.conversations["c1"].turns[0].candidates[1].text == "first"
     cluster(Choose("c1", 1))
     assert cluster.refused(said(2)) == "already chosen: node 1's answer, turn 1"
@@ -198,7 +198,7 @@ def test_an_import_brings_all_turns_closed(cluster: Cluster) -> None:
     assert list(first.candidates) == [1, 2] and cluster.store.conversations["c1"].open_turn is None
     assert second.state is State.CANCELLED and second.kind is Kind.ASK
     assert cluster.store.conversations["c1"].changed == 7
-    assert cluster.refused(Import("c1", pack(turns))) == "there is a conversation 'c1' already"
+    assert cluster.refused(Import("c1", pack(turns))) == "conversation 'c1' already exists"
     assert cluster(Import("empty", pack([]))).ok and not cluster.store.conversations["empty"].turns
     assert cluster(Query("c1", "and?")).turn == 3
 
@@ -226,7 +226,7 @@ def test_a_conversation_knows_when_it_changed_and_so_does_its_snapshot(cluster: 
 
 def test_a_decided_command_beyond_the_limits_is_refused() -> None:
     outcome = Store().apply(1, b"\x92\x01\xa3a b")  # Create("a b"), which no node of this version would propose
-    sentence = "a context id consists of printable characters without spaces"
+    sentence = "a context id must consist of printable characters without spaces"
     assert outcome == Outcome(Create("a b"), False, sentence, "a b")
 
 
@@ -317,7 +317,7 @@ steps = st.lists(st.tuples(payloads, st.booleans(), st.booleans()), max_size=60)
 @given(steps)
 @settings(max_examples=200)
 def test_equal_histories_give_equal_stores(history: list[tuple[bytes, bool, bool]]) -> None:
-    """One store computes digests and rows as it goes, the other only at the end; a third loads the gathered rows."""
+    """One store computes digests and rows incrementally, another only at the end; a third loads the collected rows."""
     busy, lazy, loaded = Store(), Store(), Store()
     rows: dict[bytes, bytes] = {}
     for position, (payload, hashes, saves) in enumerate(history, 1):
@@ -360,7 +360,7 @@ def test_different_states_have_different_digests(history: list[StoreOperation], 
 
 
 def test_the_digest_is_the_same_however_often_rows_are_saved() -> None:
-    """Saving hashes the rows on its way."""
+    """Saving also hashes the rows."""
     often, never = Cluster(), Cluster()
     for one in (Create("a"), Query("a", "why?"), Create("b"), Candidate("a", 1, 2, "so", None), Choose("a", 2)):
         for cluster in (often, never):

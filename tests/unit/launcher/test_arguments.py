@@ -52,10 +52,10 @@ def test_help_and_version(program: str, monkeypatch: pytest.MonkeyPatch, capsys:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("node.py", "its number is missing, for example: python node.py 1"),
+        ("node.py", "the node number is missing, for example: python node.py 1"),
         ("node.py x", "invalid int value"),
         ("node.py 1 --nonsense", "unrecognized arguments"),
-        ("node.py 1 --config nowhere.json", "there is no "),
+        ("node.py 1 --config nowhere.json", "nowhere.json does not exist"),
         ("node.py 7", "there is no node 7"),
         ("ctl.py status", "required: --node"),
         ("ctl.py --node 1", "a command is missing, for example: status"),
@@ -83,7 +83,7 @@ def test_the_flag_counts_before_the_environment_before_the_default(monkeypatch: 
 
 @pytest.mark.parametrize(
     ("size", "warning"),
-    [(1, "survives the failure of no node"), (3, None), (4, "odd sizes are recommended"), (7, None)],
+    [(1, "cannot survive the failure of any node"), (3, None), (4, "odd sizes are recommended"), (7, None)],
 )
 def test_check_config(
     size: int, warning: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -91,7 +91,7 @@ def test_check_config(
     config = str(write_config(tmp_path, size))
     assert code_of("node.py", "--check-config", "--config", config, monkeypatch=monkeypatch) == 0
     shown = capsys.readouterr().out
-    assert f"{config} is fine." in shown and f"survives the failure of any {(size - 1) // 2}" in shown
+    assert f"{config} is valid." in shown and f"survives the failure of any {(size - 1) // 2}" in shown
     assert ("warning" in shown) == (warning is not None) and (warning or "") in shown
     assert code_of("node.py", "--check-config", "--json", "--config", config, monkeypatch=monkeypatch) == 0
     said = json.loads(capsys.readouterr().out)
@@ -117,6 +117,6 @@ def test_a_node_that_does_not_run(
     config = str(write_config(tmp_path, 3))
     assert code_of("ctl.py", "--config", config, "--node", "2", "create", "c1", monkeypatch=monkeypatch) == 1
     output = capsys.readouterr()
-    assert "error: this node is not running: nobody listens at" in output.err and not output.out
+    assert "error: this node is not running: nothing is listening at" in output.err and not output.out
     assert code_of("ctl.py", "--config", config, "--node", "2", "--json", "status", monkeypatch=monkeypatch) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False

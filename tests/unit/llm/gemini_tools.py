@@ -1,7 +1,7 @@
-"""A stand-in for Google on loopback that speaks each form of Gemini's wire which it is asked for.
+"""A fake Google server on loopback that speaks each requested form of Gemini's protocol.
 
 `:generateContent` is answered with one JSON object; `:streamGenerateContent?alt=sse` with one event for each chunk;
-`:streamGenerateContent` with one JSON array of the chunks, its enumerations as numbers if so asked: that is what
+`:streamGenerateContent` with one JSON array of the chunks, its enumerations as numbers on request: that is what
 google-generativeai wants.
 """
 
@@ -40,14 +40,14 @@ class End(StrEnum):
 
     WHOLE = "whole"
     CUT = "cut"
-    """The server hangs up between two chunks; nothing tells it from an end."""
+    """The server closes the connection between two chunks, which looks like a normal end."""
     BROKEN = "broken"
-    """The server hangs up in the middle of what it announced."""
+    """The server closes the connection in the middle of an announced chunk."""
     GARBAGE = "garbage"
 
 
 def form_of(asked: Asked) -> Form:
-    """Raises AssertionError for what Gemini would not understand."""
+    """Raises AssertionError for requests that Gemini would reject."""
     path, method = urlsplit(asked.path).path.rsplit(":", 1)
     assert path.startswith("/v1beta/models/"), asked.path
     if method == "generateContent":
@@ -73,7 +73,7 @@ def usage(prompt: int, answer: int) -> dict[str, Any]:
 def streamed(
     *chunks: dict[str, Any], end: End = End.WHOLE, delay_s: float = 0.0, stall_s: float = 0.0
 ) -> Callable[[Asked], Said]:
-    """These chunks, in the form that is asked for. `stall_s`: before what comes after the first chunk."""
+    """These chunks, in the requested form. `stall_s`: the pause after the first chunk."""
 
     def speak(asked: Asked) -> Said:
         form = form_of(asked)

@@ -1,4 +1,4 @@
-"""Stand-ins for the tests of llm/: an HTTP server on loopback that says what a test wants, and conversations."""
+"""Fakes for the tests of llm/: a scripted HTTP server on loopback, and conversations."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class StandIn(NamedTuple):
     url: str
     asked: list[Asked]
     broken_off: threading.Event
-    """Set when a client hung up before the answer was complete."""
+    """Set when a client disconnected before the answer was complete."""
 
 
 @contextmanager
 def stand_in(*script: Scripted) -> Iterator[StandIn]:
-    """A server that gives the scripted answers in order, the last one for ever. What may be asked in several forms is
+    """A server that gives the scripted answers in order, and then repeats the last one. Requests with several forms are
     scripted as a function."""
     remaining = list(script)
     asked: list[Asked] = []
@@ -86,7 +86,7 @@ def stand_in(*script: Scripted) -> Iterator[StandIn]:
                 broken_off.set()
 
         def _wait(self, seconds: float) -> bool:
-            """Whether this test is over; notices when the client hangs up meanwhile."""
+            """Whether this test is over; detects when the client disconnects meanwhile."""
             if seconds > 0 and select.select([self.connection, stopped], [], [], seconds)[0]:
                 if not stopping.is_set():
                     broken_off.set()
@@ -121,7 +121,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """As `wait_until`, while the event loop goes on."""
+    """Like `wait_until`, without blocking the event loop."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"

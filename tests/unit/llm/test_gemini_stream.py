@@ -1,5 +1,5 @@
-"""Gemini's streaming form, with both of Google's SDKs, against a stand-in on loopback: what comes in pieces can stop at
-any of them, and half an answer must never pass for a whole one."""
+"""Gemini's streaming form, with both of Google's SDKs, against a fake server on loopback: a stream can stop after
+any chunk, and half an answer must never count as a whole one."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Case(NamedTuple):
     retryable: bool
 
 
-BROKE_OFF = "the answer broke off|connection to Gemini broke|not an answer"
+BROKE_OFF = "the answer is incomplete|connection to Gemini broke|not an answer"
 
 CASES = {
     "invalid key before the first chunk": Case(INVALID_KEY, "does not accept the API key: API key not valid", False),
     "quota before the first chunk": Case(
-        refusal(429, "Resource exhausted", RETRY_INFO), r"quota is used up \(Resource exhausted\), retry in 18 s", True
+        refusal(429, "Resource exhausted", RETRY_INFO), r"is exhausted \(Resource exhausted\), retry in 18 s", True
     ),
     "503 before the first chunk": Case(refusal(503, "overloaded"), "failing .HTTP 503.: overloaded", True),
     "blocked prompt": Case(streamed({"promptFeedback": {"blockReason": "SAFETY"}}), "the prompt is blocked", False),
@@ -73,12 +73,12 @@ CASES = {
     "cut before the first chunk": Case(streamed(end=End.CUT), "returned no answer|not an answer", True),
     "cut between two chunks": Case(streamed(more("Some"), more(" text"), end=End.CUT), BROKE_OFF, True),
     "cut in the middle of what was announced": Case(streamed(more("Some"), end=End.BROKEN), BROKE_OFF, True),
-    "ended without saying why": Case(streamed(more("Some"), more(" text")), "the answer broke off", True),
+    "ended without saying why": Case(streamed(more("Some"), more(" text")), "the answer is incomplete", True),
     "garbage after a chunk": Case(streamed(more("Some"), end=End.GARBAGE), "not an answer", True),
     "garbage before any": Case(Said(200, (b"data: {nonsense\n\n",), "text/event-stream"), "not an answer", True),
     "a page instead": Case(Said(200, (b"<html>login</html>",), "text/html"), "not an answer|no answer", True),
     "an error in a later chunk": Case(
-        streamed(more("Some"), {"error": {"code": 503, "message": "overloaded"}}), "broke off|HTTP 503", True
+        streamed(more("Some"), {"error": {"code": 503, "message": "overloaded"}}), "is incomplete|HTTP 503", True
     ),
 }
 
@@ -114,7 +114,7 @@ def test_what_is_asked_and_how_far_it_is(make: Make) -> None:
 
 
 def test_progress_comes_while_the_answer_is_being_written(make: Make) -> None:
-    """Each chunk is told before the next one is there."""
+    """Each chunk is reported before the next one arrives."""
     said = streamed(more("Some words. "), candidate("More."), stall_s=60)
 
     async def main(url: str) -> None:
@@ -138,7 +138,7 @@ def test_an_answer_cut_off_by_a_bound_says_so(make: Make) -> None:
 
 
 def test_what_it_thinks_aloud_is_no_part_of_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The older SDK knows no thoughts; nobody asks for them, so there should be none."""
+    """The older SDK does not support thoughts; they are not requested, so there should be none."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     thought = candidate(None, None)
     thought["candidates"][0]["content"]["parts"] = [{"text": "Hm.", "thought": True}]
@@ -147,7 +147,7 @@ def test_what_it_thinks_aloud_is_no_part_of_the_answer(monkeypatch: pytest.Monke
 
 
 def test_half_an_answer_is_never_taken_for_a_whole_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever it is cut: it fails, is asked for again, and then stands whole."""
+    """Wherever it is cut: it fails, is requested again, and is then complete."""
     monkeypatch.setattr("llm.request_scheduler.FIRST_PAUSE_S", 0.01)
     whole = [more(f"{number} ") for number in range(4)] + [candidate("end.")]
     for end in (End.CUT, End.BROKEN, End.WHOLE):
@@ -184,7 +184,7 @@ SLOW = {
 @pytest.mark.parametrize("said", SLOW.values(), ids=SLOW.keys())
 def test_the_time_limit_is_that_of_the_whole_call(make: Make, said: Scripted) -> None:
     with stand_in(said_json(candidate("warm"))) as google:
-        ask(make, google.url)  # the import of an SDK counts for nobody
+        ask(make, google.url)  # exclude the import of the SDK
     with stand_in(said) as google:
         began = time.monotonic()
         outcome, _ = through_the_scheduler(make, google.url, progress=[], timeout_s=1.0)
@@ -196,7 +196,7 @@ def test_the_time_limit_is_that_of_the_whole_call(make: Make, said: Scripted) ->
 
 @pytest.mark.parametrize("said", [SLOW["stalls between two chunks"], SLOW["never comes to an end"]])
 def test_who_cancels_hangs_up(make: Make, said: Scripted) -> None:
-    """At once, not when the time is up: nobody pays for what nobody reads."""
+    """At once, not at the timeout: unread tokens should not be paid for."""
 
     async def main(url: str) -> list[int]:
         provider = make(LlmSettings(base_url=url, api_key=KEY, timeout_s=600))
@@ -208,7 +208,7 @@ def test_who_cancels_hangs_up(make: Make, said: Scripted) -> None:
             await asking
         told = len(seen)
         await until(google.broken_off.is_set, 10)
-        assert len(seen) == told, "nothing more is told"
+        assert len(seen) == told, "nothing more is reported"
         await provider.close()
         return seen
 

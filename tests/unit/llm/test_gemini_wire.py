@@ -1,4 +1,4 @@
-"""Everything that can go wrong between a node and Gemini, with both of Google's SDKs, against a stand-in on loopback.
+"""Everything that can go wrong between a node and Gemini, with both Google SDKs, against a fake server on loopback.
 
 The streaming form is in test_llm_gemini_stream.py.
 """
@@ -53,11 +53,11 @@ HALF = b'{"candidates": [{"content": {"role": "model", "parts": [{"text": "So fa
 CASES = {
     "invalid key": Case(INVALID_KEY, "does not accept the API key: API key not valid", False),
     "key without access": Case(refusal(403, f"no access with {KEY}"), r"the API key: no access with \*\*\*", False),
-    "unknown model": Case(refusal(404, "models/x is not found"), f"knows no model {DEFAULT_MODEL}", False),
+    "unknown model": Case(refusal(404, "models/x is not found"), f"does not know the model {DEFAULT_MODEL}", False),
     "quota": Case(
-        refusal(429, "Resource exhausted", RETRY_INFO), r"quota is used up \(Resource exhausted\), retry in 18 s", True
+        refusal(429, "Resource exhausted", RETRY_INFO), r"is exhausted \(Resource exhausted\), retry in 18 s", True
     ),
-    "quota of the day": Case(refusal(429, "Resource exhausted", DAILY), "quota is used up for today", False),
+    "quota of the day": Case(refusal(429, "Resource exhausted", DAILY), "quota is exhausted for today", False),
     "500": Case(refusal(500, "An internal error"), "failing .HTTP 500.: An internal error", True),
     "503": Case(refusal(503, "The model is overloaded."), "failing .HTTP 503.: The model is overloaded", True),
     "504": Case(refusal(504, "Deadline expired"), "failing .HTTP 504.: Deadline expired", True),
@@ -149,7 +149,7 @@ SLOW = {
 @pytest.mark.parametrize("said", SLOW.values(), ids=SLOW.keys())
 def test_the_time_limit_is_kept(make: Make, said: Said) -> None:
     with stand_in(said_json(candidate("warm"))) as google:
-        ask(make, google.url)  # the import of an SDK counts for nobody
+        ask(make, google.url)  # exclude the import of the SDK
     with stand_in(said) as google:
         began = time.monotonic()
         outcome, _ = through_the_scheduler(make, google.url, timeout_s=1.0)

@@ -1,4 +1,4 @@
-"""How the local model ranks: with the real one, and with a server that tells no probabilities."""
+"""Ranking with the local model: the real one, and a server that reports no probabilities."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_five_nodes_that_rank_the_same_long_answers_read_them_once(model_dir: Pa
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ({"choices": [{"message": {"content": "yes"}}]}, "does not tell probabilities"),
+        ({"choices": [{"message": {"content": "yes"}}]}, "does not report probabilities"),
         ({"choices": [{"logprobs": {"content": [{"top_logprobs": [{"token": "Perhaps", "logprob": -0.1}]}]}}]},
          "has no opinion"),
         ({"choices": [{"logprobs": {"content": []}}]}, "has no opinion"),

@@ -1,4 +1,4 @@
-"""The client for OpenAI-compatible servers, against a stand-in on loopback."""
+"""The client for OpenAI-compatible servers, against a fake server on loopback."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_server_that_does_not_stream() -> None:
     ("said", "reason", "retryable"),
     [
         (said_json({"error": {"message": f"wrong {KEY}"}}, 401), r"does not accept the API key: wrong \*\*\*", False),
-        (said_json({"error": {"message": "no m1"}}, 404), "knows no such model or address: no m1", False),
+        (said_json({"error": {"message": "no m1"}}, 404), "does not know this model or address: no m1", False),
         (said_json({"error": {"message": "slow down"}}, 429, ("retry-after", "3")), "quota .* slow down", True),
         (said_json({"error": {"message": "pay", "code": "insufficient_quota"}}, 429), "insufficient_quota", False),
         (Said(503, (b"<html>busy</html>",), "text/html"), "is failing .HTTP 503.: <html>busy", True),
@@ -108,7 +108,7 @@ def test_a_server_that_does_not_stream() -> None:
         (said_json(["odd"], 500), "is failing .HTTP 500.", True),
         (Said(200, (b"data: {nonsense\n\n",), "text/event-stream"), "not a chat completion", True),
         (said_json("what?"), "not a chat completion", True),
-        (said_stream(delta("He"), {"error": {"message": "out of memory"}}), "gave up: out of memory", True),
+        (said_stream(delta("He"), {"error": {"message": "out of memory"}}), "failed: out of memory", True),
         (said_stream(delta("He", "content_filter")), "content filter", False),
         (said_stream(delta(None, "length")), "used up its tokens", False),
         (Said(200, said_stream(delta("Half")).pieces[:-1], "text/event-stream"), "broke in the middle", True),

@@ -130,10 +130,10 @@ def test_nobody_waits_for_a_call_that_hangs() -> None:
         for _ in range(2):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(workers.run(release.wait), 0.02)
-        with pytest.raises(ProviderError, match="2 earlier requests to the oracle still hang"):
+        with pytest.raises(ProviderError, match="2 earlier requests to the oracle are still hanging"):
             await workers.run(lambda: 7)
         release.set()
-        while True:  # until the threads have come back
+        while True:  # until the threads have returned
             try:
                 assert await workers.run(lambda: 8) == 8
                 return

@@ -205,7 +205,7 @@ def test_what_lasts_is_not_tried_again() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("said", "reason"), [(" ", "the LLM failed without saying why"), ("no \udc00", "no ?")])
+@pytest.mark.parametrize(("said", "reason"), [(" ", "the LLM failed without a reason"), ("no \udc00", "no ?")])
 def test_a_reason_can_always_be_proposed(said: str, reason: str) -> None:
     async def main() -> None:
         probe = SchedulerProbe(Scripted(failing(ProviderError(said))))
@@ -251,7 +251,7 @@ def test_the_time_is_bounded_whatever_the_provider_does() -> None:
     [
         (" \n", "the LLM gave an empty answer (tried 3 times)"),
         ("\u200b", "the LLM gave an empty answer (tried 3 times)"),
-        ("x" * (MAX_ANSWER_BYTES + 1), "the answer is too long: 65537 bytes, at most 65536 are possible"),
+        ("x" * (MAX_ANSWER_BYTES + 1), "the answer is too long: 65537 bytes, at most 65536 are allowed"),
     ],
 )
 def test_an_answer_that_cannot_be_proposed_is_a_failure(text: str, reason: str) -> None:
@@ -304,7 +304,7 @@ def test_bugs_of_others_stay_where_they_are(caplog: pytest.LogCaptureFixture) ->
         asyncio.get_running_loop().set_exception_handler(lambda _, context: trouble.append(context))
         probe = SchedulerProbe(Scripted(failing(KeyError("oops"))))
         probe.scheduler.start(request())
-        assert await probe.reason() == "the provider scripted broke: KeyError"
+        assert await probe.reason() == "the provider scripted crashed: KeyError"
         await probe.scheduler.close()
 
         called = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What the tests of net/ share: a relay and nodes in one event loop, on ports that the system picks."""
+"""Shared by the tests of net/: a relay and nodes in one event loop, on ports chosen by the system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from net.relay.relay import Relay
 
 HOST = "127.0.0.1"
 LIMIT_S = 20.0
-"""Nothing here takes so long unless it is broken."""
+"""A timeout that only a bug can reach."""
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -46,13 +46,13 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Waits for something that no event tells of."""
+    """Polls for a condition that has no event."""
     while not condition():  # noqa: ASYNC110 - there is no event: conditions are about what several parties have done
         await asyncio.sleep(0.002)
 
 
 class Operator:
-    """A relay and what it told its operator."""
+    """A relay and its events."""
 
     def __init__(self, nodes: int = 3, secret: str | None = None, cluster: str = "test") -> None:
         self.events: list[dict[str, Any]] = []
@@ -88,7 +88,7 @@ class Operator:
 
 
 class Node:
-    """A NodeLink and all that it heard."""
+    """A NodeLink and everything it received."""
 
     def __init__(
         self, port: int, number: int, secret: str | None = None, cluster: str = "test", incarnation: int = 1
@@ -114,7 +114,7 @@ class Node:
         return self
 
     async def count(self, messages: int) -> None:
-        """Waits until it has got so many."""
+        """Waits until it has received `count` messages."""
         await until(lambda: len(self.got) >= messages)
 
     def payloads(self, src: int) -> list[bytes]:
@@ -149,7 +149,7 @@ class Node:
 
 
 class Raw:
-    """A connection that says whatever a test wants."""
+    """A raw connection controlled by a test."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -186,7 +186,7 @@ class Raw:
         return from_orchestrator(frame.payload)
 
     async def closed(self) -> None:
-        """Waits until the other side has hung up."""
+        """Waits until the other side has closed the connection."""
         try:
             while await self.reader.read(65536):
                 pass
@@ -198,7 +198,7 @@ class Raw:
 
 
 async def joined(operator: Operator, number: int, incarnation: int = 1) -> Raw:
-    """A connection that has shaken hands as a node, byte by byte under the test's control."""
+    """A connection that has completed the handshake as a node, byte by byte under the test's control."""
     raw = await Raw.connect(operator.port)
     assert isinstance(await raw.hear(), Challenge)
     raw.control(number, hello(number, incarnation))

@@ -19,8 +19,8 @@ from tests.unit.net.net_tools import Node, Operator, Raw, hello, joined, run, un
     [
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "at most"),
         (HEADER.pack(MAX_HANDSHAKE_FRAME + 1, CONTROL, 1, 0), "at most"),
-        (encode_frame(CONTROL, 1, 0, b"\xc1garbage"), "makes no sense"),
-        (encode_frame(NODE, 1, 2, b"hello"), "before it was let in"),
+        (encode_frame(CONTROL, 1, 0, b"\xc1garbage"), "invalid control message"),
+        (encode_frame(NODE, 1, 2, b"hello"), "before the handshake"),
         (encode_frame(7, 1, 2, b""), "unknown kind 7"),
     ],
 )
@@ -52,7 +52,7 @@ def test_a_stranger_who_says_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatc
         async with Operator() as operator:
             stranger = await Raw.connect(operator.port)
             await stranger.closed()
-            assert "did not say who it is" in await operator.refusal()
+            assert "did not identify itself" in await operator.refusal()
 
     run(main())
 
@@ -148,9 +148,9 @@ def test_a_proof_is_worth_nothing_on_another_connection() -> None:
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (encode_frame(NODE, 2, 3, b"not mine"), "in the name of node 2"),
+        (encode_frame(NODE, 2, 3, b"not mine"), "with the source of node 2"),
         (HEADER.pack(MAX_FRAME + 1, NODE, 1, 2), "at most"),
-        (encode_frame(CONTROL, 1, 0, b"\x00"), "makes no sense"),
+        (encode_frame(CONTROL, 1, 0, b"\x00"), "invalid control message"),
     ],
 )
 def test_a_node_that_breaks_the_rules_loses_its_connection_only(bad: bytes, words: str) -> None:
@@ -187,7 +187,7 @@ def test_a_second_process_with_the_same_number_is_refused() -> None:
             refused = await second.hear()
             assert isinstance(refused, Refused)
             assert refused.code is Refusal.DUPLICATE
-            assert f"running already as process {os.getpid()}" in refused.reason
+            assert f"already running as process {os.getpid()}" in refused.reason
             two = await joined(operator, 2)
             first.message(1, 2, b"still me")
             while (frame := await two.frame()).kind == CONTROL:

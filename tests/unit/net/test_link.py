@@ -143,7 +143,7 @@ def test_a_taken_number_is_retried_for_a_while_before_it_is_told(monkeypatch: py
                 monkeypatch.setattr(net.link, "DUPLICATE_GRACE_S", 0.1)
                 async with Node(operator.port, 1, incarnation=3) as third:
                     await until(lambda: third.reasons("refused"))
-                    assert "node 1 is running already" in third.reasons("refused")[0]
+                    assert "node 1 is already running" in third.reasons("refused")[0]
                     assert patient.link.is_up
 
     run(main())

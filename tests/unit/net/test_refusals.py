@@ -15,7 +15,7 @@ def test_a_flood_is_a_few_lines_and_a_number_and_one_code_hides_no_other() -> No
         assert told[-1] == RefusalNotice("secret", "node 3 does not know the secret", "1.2.3.5")
         await until(lambda: len(told) == MAX_LINES + 2)
         more = 100 - MAX_LINES
-        assert told[-1] == RefusalNotice("protocol", f"{more} more like it within 0.05 s", count=more)
+        assert told[-1] == RefusalNotice("protocol", f"{more} more like this within 0.05 s", count=more)
         refusals.add("protocol", "a stranger sent nonsense", "1.2.3.4")
         assert told[-1].reason == "a stranger sent nonsense"
         refusals.close()

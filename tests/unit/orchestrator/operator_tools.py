@@ -118,7 +118,7 @@ class Operator:
         return found
 
     async def process(self, node: int) -> asyncio.subprocess.Process:
-        """A node's process that somebody else has started."""
+        """A node's process that the orchestrator has not started."""
         started = await asyncio.create_subprocess_exec(*self._command(node, self.config.path))
         await until(lambda: self.relay.is_up(node))
         return started

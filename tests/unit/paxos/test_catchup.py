@@ -161,7 +161,7 @@ def test_a_node_that_knows_all_asks_nothing_and_forgets_its_pieces() -> None:
 
 
 def test_a_snapshot_that_was_overtaken_is_given_up() -> None:
-    """Its pieces are refused from then on (they lie behind): to ask for more of them would be in vain for ever."""
+    """Its pieces are rejected from then on (they are obsolete): requesting more of them would never succeed."""
     behind = Behind()
     behind.first()
     behind.piece(0)

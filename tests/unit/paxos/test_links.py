@@ -1,4 +1,4 @@
-"""Who is alive, who hears whom, which way messages go, and who should lead: detector, connectivity, election."""
+"""Liveness, connectivity, routing and leadership: detector, connectivity, election."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_nobody_campaigns_without_a_majority() -> None:
 
 
 def test_a_higher_claim_or_promise_than_the_leaders_calls_for_an_election() -> None:
-    """Else a leader whom a quorum has outrun would be followed for ever."""
+    """Otherwise a leader that a quorum has outranked would be followed forever."""
     voter = Voter()
     voter.claims[3] = (4, 3)
     voter.pass_time(0.1)

@@ -1,4 +1,4 @@
-"""What Lamport's *Paxos Made Simple* (2001) demands, claim by claim. His "proposal number" is a leadership here, his
+"""What Lamport's *Paxos Made Simple* (2001) requires, claim by claim. His "proposal number" is a leadership here, his
 "instance" a position, his "chosen" is "decided"."""
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def test_phase_2a_only_a_majority_of_promises_lets_a_proposer_propose() -> None:
 
 
 def test_a_value_is_chosen_by_a_majority_of_different_acceptors_of_one_number() -> None:
-    """Section 2.1 and 2.3: doubled and stray votes choose nothing."""
+    """Section 2.1 and 2.3: duplicated and stray votes choose nothing."""
     chooser = leader((2, 1), [])
     chooser.offer([V])
     chooser.propose()
@@ -162,7 +162,7 @@ class Claims(Observer):
 
 
 def test_2_4_one_distinguished_proposer_ends_the_race_of_two() -> None:
-    """Section 2.4: all three start at once, and may outbid each other; soon one is left, for good."""
+    """Section 2.4: all three start at once, and may outbid each other; soon one remains, permanently."""
     claims = Claims()
     world = World(4, TRIO, observers=[claims])
     world.start()
@@ -174,7 +174,7 @@ def test_2_4_one_distinguished_proposer_ends_the_race_of_two() -> None:
 
 def test_2_5_different_proposers_draw_their_numbers_from_disjoint_sets() -> None:
     """Section 2.5: the pid is part of the number, and no two claims are ever alike, through crashes of the claimers
-    at the very moment when a Prepare leaves."""
+    at the very moment when a Prepare is sent."""
     claimed: list[tuple[int, int, Leadership]] = []
 
     class Starts(Observer):
@@ -196,7 +196,7 @@ def test_2_5_different_proposers_draw_their_numbers_from_disjoint_sets() -> None
 
 
 def test_2_5_what_was_promised_and_accepted_survives_a_restart() -> None:
-    """Section 2.5: stable storage keeps what the acceptor must remember; answers leave only after it."""
+    """Section 2.5: stable storage keeps what the acceptor must remember; replies are sent only after the write."""
     world = World(1, TRIO)
     world.start()
     world.run(2.0)

@@ -44,7 +44,7 @@ LIMITS = Limits()
 
 
 def stir(seed: int) -> list[Prepare | Accept]:
-    """Sixty messages of competing leaders, late ones among them."""
+    """Sixty messages of competing leaders, including late ones."""
     random = Random(seed)
     messages: list[Prepare | Accept] = []
     for number in range(60):
@@ -139,7 +139,7 @@ def turmoil() -> Witness:
 
 
 def test_a4_c1_a_ballot_has_at_most_one_command_for_a_slot(turmoil: Witness) -> None:
-    """A4 and C1: at no two acceptors, and in no two Accepts, however often they are sent or their sender died."""
+    """A4 and C1: the same at all acceptors and in all Accepts, however often they are sent or their sender crashed."""
     assert len({leadership for leadership, _ in turmoil.proposed}) >= 5
     assert all(len(commands) == 1 for commands in turmoil.proposed.values())
     assert len(turmoil.stored_) > 30 and all(len(commands) == 1 for commands in turmoil.stored_.values())
@@ -158,7 +158,7 @@ def test_r2_r4_replicas_carry_out_decisions_in_order_and_never_go_back(turmoil: 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a5_c2_what_a_majority_accepted_is_what_every_later_ballot_proposes(seed: int) -> None:
-    """A5 and C2: random quorums, random losses, leaders that stop half-way; what was chosen once stays."""
+    """A5 and C2: random quorums, random losses, leaders that stop half-way; a chosen value stays chosen."""
     random = Random(seed)
     cluster = {pid: acceptor() for pid in range(1, 6)}
     chosen: dict[int, Operation] = {}

@@ -3,7 +3,7 @@
 The paper names three partial partitions in which other protocols stop for good, and asks of Ballot Leader Election:
 LE1, every quorum-connected server eventually elects a quorum-connected one; LE2, eventually no two of them
 elect differently; LE3, ballots are unique, and a server only ever elects with higher ones. Gossip of the graph of links
-takes the place of their heartbeat rounds here, so a server may also follow a leader that it does not hear itself.
+replaces their heartbeat rounds here, so a server may also follow a leader that it does not hear itself.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def star(centre: int, *others: int) -> Links:
 
 
 def leader(world: World) -> int | None:
-    """The node that leads and that itself believes to count, if it is one alone."""
+    """The only node that leads and considers itself quorum-connected, if there is exactly one."""
     leading = [node.pid for node in world.nodes.values() if node.up and node.replica.status().role == "leader"]
     return leading[0] if len(leading) == 1 else None
 
@@ -105,7 +105,7 @@ def check_ballots(elections: Elections) -> None:
 @pytest.mark.parametrize("centre", [1, 3, 5])
 def test_quorum_loss(centre: int) -> None:
     """Quorum-loss scenario: the leader (2) is alive and heard by the centre, but only the centre still
-    reaches a majority. It must take over, although it hears the leader well."""
+    reaches a majority. It must take over, although it hears the leader."""
     world, elections = led_by(1, FIVE, first=2)
     keep(world, star(centre, *(pid for pid in FIVE if pid != centre)))
     assert world.run_until(lambda: leader(world) == centre, 8.0)
@@ -128,7 +128,7 @@ def test_quorum_loss_a_leader_in_it_is_passed_over_though_its_claim_is_the_highe
 @pytest.mark.parametrize("seed", [1, 2])
 def test_constrained_election(seed: int) -> None:
     """Constrained election: the leader (5) is cut off from all, and of the rest only node 1 reaches a
-    majority, while it is behind. It must get the votes all the same, and learn what it lacks from those who vote."""
+    majority, while it is behind. It must still get the votes, and learn what it lacks from the voters."""
     world, elections = led_by(seed, FIVE, first=5)
     keep(world, star(5, 2, 3, 4) | links((2, 3)))
     for _ in range(3):
@@ -147,7 +147,7 @@ def test_constrained_election(seed: int) -> None:
 @pytest.mark.parametrize(("first", "chain"), [(1, (1, 2, 3)), (2, (1, 3, 2)), (2, (1, 2, 3)), (1, (2, 1, 3))])
 def test_chained_of_three(first: int, chain: tuple[int, int, int]) -> None:
     """Chained scenario: the two ends do not hear each other, and must not take the lead from one another
-    for ever, whether an end or the middle leads: every node reaches a majority (itself and the middle)."""
+    forever, whether an end or the middle leads: every node reaches a majority (itself and the middle)."""
     world, elections = led_by(1, (1, 2, 3), first=first)
     keep(world, links(chain[:2], chain[1:]))
     for pid in chain:
@@ -182,7 +182,7 @@ def test_a_chain_costs_its_leader_nothing_while_it_counts() -> None:
 
 @pytest.mark.parametrize("deserted", [0, 1])
 def test_le1_le2_all_quorum_connected_nodes_elect_the_same_quorum_connected_one(deserted: int) -> None:
-    """LE1 and LE2, in rings of four with a fifth node, the leader before, that hangs on by one link, or is alone."""
+    """LE1 and LE2, in rings of four with a fifth node, the previous leader, that has one link, or none."""
     for hanger in (1, 4):
         ring = [pid for pid in FIVE if pid != hanger]
         linked = links(*((ring[i], ring[(i + 1) % 4]) for i in range(4)))
@@ -197,7 +197,7 @@ def test_le1_le2_all_quorum_connected_nodes_elect_the_same_quorum_connected_one(
 
 
 def test_le1_without_a_quorum_connected_node_nobody_leads_and_nobody_campaigns() -> None:
-    """LE1 asks for nothing here; and the ballots must not be driven up by those who cannot win."""
+    """LE1 requires nothing here; and nodes that cannot win must not drive up the ballots."""
     world, elections = led_by(1, FIVE, first=1)
     keep(world, links((1, 2), (3, 4)))
     world.run(6.0)

@@ -1,4 +1,4 @@
-"""What keeps operations in their places and counts each once: ballots, log, sessions, queues, retry."""
+"""Ordering and exactly-once semantics: ballots, log, sessions, queues, retry."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_same_acceptance_twice_is_stored_once() -> None:
 
 
 def test_open_bytes_are_what_lies_above_the_watermark() -> None:
-    """However entries come and go: accepted, replaced, decided, learned, jumped over, reopened."""
+    """Any sequence of changes: accepted, replaced, decided, learned, skipped, reopened."""
     log = Log()
 
     def held() -> int:
@@ -153,7 +153,7 @@ def test_a_queue_sends_each_once_to_a_leader_and_all_again_to_a_new_or_silent_on
 
 
 def test_what_is_submitted_after_a_quiet_time_is_not_sent_twice_at_once() -> None:
-    """The wait for an answer begins when it goes out, not when the last one was answered."""
+    """The timeout of a request starts when it is sent, not when the last one was answered."""
     own = queue()
     own.outgoing((1, 1), 0.0, 1.0)
     own.submit(b"a")

@@ -1,4 +1,4 @@
-"""Reads that write nothing, and who may vote."""
+"""Reads without log entries, and voter status."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_node_that_does_not_know_it_yet_does_not_count() -> None:
 
 
 def test_a_roster_keeps_the_first_identity_of_each_number_and_no_strangers() -> None:
-    """The first is the one that may have voted; a number that is not a member's means nothing."""
+    """The first identity is the one that may have voted; a number of a non-member is ignored."""
     node = Registry()
     assert node.hears(2, (2, 102), (77, 7), (-1, 8)).roster == {1: 101, 2: 102}
     assert node.hears(2, (2, 222)).roster is None, "nothing new to store"

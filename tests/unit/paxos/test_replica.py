@@ -1,4 +1,4 @@
-"""One whole replica, whose peers, disk and clock are played by the test."""
+"""One whole replica with simulated peers, disk and clock."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Solo:
         self._beats = 0
 
     def beat(self, *speakers: int, leading: Leadership = NOBODY, decided: int = 0) -> None:
-        """Heartbeats of `speakers`, each of whom hears everybody; if `leading` is theirs, they claim it."""
+        """Heartbeats of `speakers`, which all hear each other; the owner of `leading` claims it."""
         for speaker in speakers:
             self._beats += 1
             hears = tuple(member for member in self.members if member != speaker)
@@ -77,7 +77,7 @@ class Solo:
         return self.take()
 
     def written(self, out: Output) -> None:
-        """The disk is done: what the node has sent to itself comes back."""
+        """The disk is done: the node's messages to itself are delivered."""
         for to, message in out.send_after_persist:
             if to == self.replica.pid:
                 self.replica.receive(to, message, self.now)
@@ -151,7 +151,7 @@ def test_a_decision_is_told_at_once_when_no_accept_will_carry_it() -> None:
 
 
 def test_a_new_leader_answers_reads_only_behind_its_barrier() -> None:
-    """What it inherited may have been acknowledged: until that is decided, no read is even begun."""
+    """What it inherited may have been acknowledged: until that is decided, no read round is started."""
     solo = Solo()
     leadership = solo.lead([Entry(1, (1, 3), op(1))])
     solo.written(solo.take())

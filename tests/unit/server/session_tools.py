@@ -107,7 +107,7 @@ class Answered(dict[str, Any]):
 
 
 class Prompt:
-    """A session, what it said, and a way to type."""
+    """A session, its output, and a way to type."""
 
     listening: Callable[[Sequence[Sentence]], None] | None = None
 
@@ -163,7 +163,7 @@ class Prompt:
         return self._last
 
     async def do(self, text: str) -> Answered:
-        """Types, decides whatever that submits, and returns the result."""
+        """Types a command, decides what it submits, and returns the result."""
         result = self.type(text)
         while self.engine.waiting:
             self.engine.decide()
@@ -172,7 +172,7 @@ class Prompt:
         return await result
 
     async def step(self) -> None:
-        """Lets things go on, and decides what was submitted, if it was."""
+        """Lets tasks run, and decides submitted operations, if any."""
         await asyncio.sleep(0.001)  # files are read in a thread
         if self.engine.waiting:
             self.engine.decide()

@@ -66,13 +66,13 @@ def promise(entries: int = 0) -> Promise:
 def test_an_election(explainer: Explainer) -> None:
     explainer.changed(status(leader=None))
     assert said(explainer) == [
-        "heartbeats with node 1 do not pass both ways any more",
-        "no leader: nobody that I know of leads and reaches a majority",
+        "heartbeats with node 1 no longer pass both ways",
+        "no leader: no node that I know of leads and reaches a majority",
     ]
     explainer.sent(to_all(Prepare(B)))
     explainer.received(ME, promise())
     assert said(explainer) == [
-        "I stand for leader: Prepare <4,2,17> to nodes 1, 3, 4, 5",
+        "I campaign: Prepare <4,2,17> to nodes 1, 3, 4, 5",
         "this node promises <4,2,17>: 1 of the 3 that I need",
     ]
     explainer.sent([(1, Prepare(B)), (4, Prepare(B))])
@@ -82,8 +82,8 @@ def test_an_election(explainer: Explainer) -> None:
     explainer.sent(to_all(Decide(B.at(16))))
     explainer.changed(status("leader", ME))
     assert said(explainer) == [
-        "Prepare <4,2,17> once more to nodes 1, 4: no answer yet",
-        "nodes 3, 5 promise <4,2,17>, showing 2 operations to be proposed again: 3 of the 3 that I need",
+        "Prepare <4,2,17> again to nodes 1, 4: no answer yet",
+        "nodes 3, 5 promise <4,2,17>, reporting 2 operations to propose again: 3 of the 3 that I need",
         "prepared <4,2,17>: nodes 3, 5 and this one promise; that is a majority of 5; I lead",
         "told nodes 1, 3, 4, 5: decided up to <4,2,16>",
     ]
@@ -92,9 +92,9 @@ def test_an_election(explainer: Explainer) -> None:
     explainer.changed(status("follower", None))
     explainer.changed(status("leader", ME))
     assert said(explainer) == [
-        "I lead no more: my leadership <4,2> is outranked, or reaches no majority",
-        "no leader: nobody that I know of leads and reaches a majority",
-        "I lead with <4,2> again: a majority is within reach",
+        "I no longer lead: my leadership <4,2> is outranked, or reaches no majority",
+        "no leader: no node that I know of leads and reaches a majority",
+        "I lead with <4,2> again: a majority is reachable",
     ]
     explainer.changed(status("follower", 3, OTHER))
     assert "node 3 claims <5,3>" in said(explainer)[1]
@@ -112,7 +112,7 @@ def test_a_leader_proposes(explainer: Explainer) -> None:
     explainer.applied([Applied(17, OPERATION)])
     explainer.sent(to_all(Decide(B)))
     assert said(explainer) == [
-        "nodes 3, 5 and this one have accepted <4,2,17>; that is a majority of 5: decided for ever",
+        "nodes 3, 5 and this one have accepted <4,2,17>; that is a majority of 5: decided",
         "applied position 17: create c1, submitted by node 3",
         "told nodes 1, 3, 4, 5: decided up to <4,2,17>",
     ]
@@ -120,7 +120,7 @@ def test_a_leader_proposes(explainer: Explainer) -> None:
     explainer.sent([(1, more)])
     assert said(explainer) == [
         "I propose 66 operations from <4,2,18> on, in 2 Accepts, to nodes 1, 3, 4, 5",
-        "Accept <4,2,18> once more to node 1: no answer yet",
+        "Accept <4,2,18> again to node 1: no answer yet",
     ]
 
 
@@ -132,8 +132,8 @@ def test_a_follower_accepts(explainer: Explainer) -> None:
     explainer.received(1, Decide(B.at(80)))
     explainer.applied([Applied(position, OPERATION) for position in range(17, 81)])
     assert said(explainer) == [
-        "promised node 1 <4,2,17>: I accept nothing lower any more; it is shown 1 operation that I accepted",
-        "accepted 64 operations from <4,2,17> on: on my disk now, and node 1 is told",
+        "promised node 1 <4,2,17>: I will accept nothing lower; I report 1 operation that I accepted",
+        "accepted 64 operations from <4,2,17> on: now on my disk; replied to node 1",
         "node 1 says: decided up to <4,2,80>",
         "applied 64 operations, up to position 80",
     ]
@@ -160,7 +160,7 @@ def test_operations_on_their_way_are_counted_once(explainer: Explainer) -> None:
     explainer.sent([(1, forward)])
     explainer.received(3, Forward([OPERATION]))
     explainer.received(ME, forward)
-    assert said(explainer) == ["handed 2 operations of mine to node 1, the leader", "node 3 hands in 1 operation"]
+    assert said(explainer) == ["forwarded 2 operations of mine to node 1, the leader", "node 3 forwards 1 operation"]
 
 
 def test_reading_and_catching_up(explainer: Explainer) -> None:
@@ -176,16 +176,16 @@ def test_reading_and_catching_up(explainer: Explainer) -> None:
     explainer.sent([(5, piece)])
     explainer.installed(500)
     assert said(explainer) == [
-        "somebody reads: do nodes 1, 3, 4, 5 know a leadership above my <4,2>?",
+        "linearizable read: do nodes 1, 3, 4, 5 know a leadership above my <4,2>?",
         "nodes 3, 5 know nothing above <4,2>",
-        "asked node 1, the leader, from which position on a read is up to date",
+        "asked node 1, the leader, which position a read must wait for",
         "told node 3: a read is up to date from position 16 on",
         "asked node 4 for what is decided from position 17 on",
-        "gave node 5 1 operation that I know as decided, from position 3 on",
+        "sent node 5 1 operation that I know as decided, from position 3 on",
         "learned from node 4 that 4 operations from position 17 on are decided",
         "node 4 sends its snapshot: piece 3 of 10, everything up to position 500",
         "sent node 5 my snapshot: piece 3 of 10, everything up to position 500",
-        "took over a snapshot of everything up to position 500",
+        "installed a snapshot of everything up to position 500",
     ]
 
 
@@ -194,8 +194,8 @@ def test_messages_that_take_a_detour(explainer: Explainer) -> None:
     explainer.received(3, Routed(4, ME, 5, Forward([OPERATION])))
     explainer.received(3, Routed(4, 5, 5, Forward([OPERATION])))
     assert said(explainer) == [
-        "handed 1 operation of mine to node 1, the leader", "node 4 hands in 1 operation",
-        "passed on a message of node 4 to node 5: they have no link",
+        "forwarded 1 operation of mine to node 1, the leader", "node 4 forwards 1 operation",
+        "relayed a message from node 4 to node 5: they have no link",
     ]
 
 
@@ -208,6 +208,6 @@ def test_every_sentence_has_a_phase_and_its_ballot(explainer: Explainer) -> None
     sentences = explainer.take()
     assert [(s.phase, s.ballot) for s in sentences[:2]] == [(Phase.PREPARE, B), (Phase.LEARN, None)]
     texts = [sentence.text for sentence in sentences]
-    assert "my disk is new: what it promised is forgotten, so I follow without a vote" in texts
+    assert "my disk is new and earlier promises are lost, so I follow as a non-voting learner" in texts
     assert texts[-1] == "applied position 1: not a command, submitted by node 3"
     assert explainer.take() == []

@@ -141,4 +141,4 @@ def test_who_only_has_the_nodes_choose_gets_events_and_no_reports() -> None:
 
 def test_only_nodes_that_are_known_of_are_reported() -> None:
     turn = Turn(Kind.QUERY, "why?", {3: Response("x", None, "m", 1)})
-    assert progress_report("c", turn, {}) == "c: the LLMs are at work\n    node 3: done"
+    assert progress_report("c", turn, {}) == "c: the LLMs are working\n    node 3: done"

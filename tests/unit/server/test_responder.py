@@ -1,4 +1,4 @@
-"""What a node asks its LLM, and when: the leader answers, the next one after a failure, and polls come to an end."""
+"""What a node asks its LLM, and when: the leader answers, the next node after a failure, and polls end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Llm:
 
 
 class FakeNode:
-    """Node 2, which decides nothing unless the test says so."""
+    """Node 2, which decides nothing unless the test tells it to."""
 
     def __init__(self, poll_s: float = 1000) -> None:
         self.store = Store()
@@ -185,7 +185,7 @@ def test_a_vote_is_read_or_the_node_abstains() -> None:
         node.apply(Create("d"), Query("d", "why?"), Candidate("d", 1, ME, "x", None), Candidate("d", 1, 3, "y", None))
         node.apply(StartPoll("d"))
         vote = await _vote(node)
-        assert (vote.order, vote.error) == ([], "its ranking cannot be read")
+        assert (vote.order, vote.error) == ([], "its ranking cannot be parsed")
 
     run(scenario)
 

@@ -1,4 +1,4 @@
-"""A node user's session: what is typed, and what is told."""
+"""A node user's session: commands and events."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_answers_are_counted_and_listed_where_the_question_was_typed() -> None:
         user.engine.apply(Candidate("c1", 1, 3, None, "timeout", "slow", 30), 3)
         assert user.shown == [
             "c1: 1 of 5 answers in", "c1: 2 of 5 answers in",
-            "c1: 3 of 5 answers in (node 3 has none: timeout), view c1 shows them",
+            "c1: 3 of 5 answers in (node 3 failed: timeout), view c1 shows them",
         ]
         last = user.events[-1]
         assert last == {
@@ -216,7 +216,7 @@ def test_the_leaders_answer_is_shown_everywhere() -> None:
         await user.do("ask c1 What?")
         user.engine.apply(Answer("c1", 1, 4, None, "timeout", "m", 1), 4)
         user.engine.apply(Answer("c1", 1, 5, "This.", None, "m", 2), 5)
-        assert user.shown[0] == "c1: node 4 has no answer: timeout; the next one is asked"
+        assert user.shown[0] == "c1: node 4 has no answer: timeout; asking the next node"
         assert user.shown[1] == "c1: answer\n    [5] m 2.0 s\n        This."
         assert user.events[-1] == {
             "event": "answer", "context": "c1", "turn": 1, "node": 5, "text": "This.", "model": "m", "seconds": 2

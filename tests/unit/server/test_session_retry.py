@@ -1,4 +1,4 @@
-"""A user who asks again, lets the nodes choose, and asks more than an LLM can take."""
+"""A user who asks again, lets the nodes choose, and asks too long a question for an LLM."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_nodes_choose_and_the_votes_can_be_seen() -> None:
         await asked(user, 3, 4)
         assert await user.do("choose c1 auto") == {"ok": True, "context": "c1", "turn": 1, "auto": True}
         user.engine.apply(Ranking("c1", 1, 3, 1, [4, 3], None, "m3"), 3)
-        user.engine.apply(Ranking("c1", 1, 5, 1, [], "its ranking cannot be read", "m5"), 5)
+        user.engine.apply(Ranking("c1", 1, 5, 1, [], "its ranking cannot be parsed", "m5"), 5)
         user.engine.apply(Elect("c1", 1, 1), 4)
         chosen = user.events[-1]
         assert (chosen["event"], chosen["node"], chosen["poll"]["points"]) == ("chosen", 4, {"3": 0, "4": 1})
@@ -67,10 +67,10 @@ def test_the_nodes_choose_and_the_votes_can_be_seen() -> None:
         (turn,) = viewed["turns"]
         assert turn["chosen"] == 4
         assert turn["poll"]["votes"] == {
-            "3": {"order": [4, 3], "model": "m3"}, "5": {"error": "its ranking cannot be read", "model": "m5"},
+            "3": {"order": [4, 3], "model": "m3"}, "5": {"error": "its ranking cannot be parsed", "model": "m5"},
         }
         votes = shown("view c1 --votes", viewed)
-        assert "[3] m3: 4 > 3" in votes and "[5] m5: abstains: its ranking cannot be read" in votes
+        assert "[3] m3: 4 > 3" in votes and "[5] m5: abstains: its ranking cannot be parsed" in votes
         assert "node 4: 1, node 3: 0" in votes
         assert "abstains" not in shown("view c1", viewed)
 
@@ -79,7 +79,7 @@ def test_the_nodes_choose_and_the_votes_can_be_seen() -> None:
 
 @pytest.mark.parametrize("level", [Level.CALM, Level.QUIET])
 def test_who_has_the_nodes_choose_is_told_what_came_of_it(level: Level) -> None:
-    """Even if the question was not typed here, and nothing else is told."""
+    """Even if the question was not typed here, and no other events are shown."""
 
     async def scenario(user: Prompt) -> None:
         user.engine.apply(Create("c1"), 3)

@@ -1,4 +1,4 @@
-"""What makes a node's prompt comfortable: a current conversation, the log, explanations, files, how much is told."""
+"""Convenience features of a node's prompt: current conversation, log, explanations, files, verbosity."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_conversation_that_is_meant_may_be_left_out() -> None:
         assert await user.do("use") == {"ok": True, "context": None}
         with pytest.raises(UsageError, match="too few words"):
             user.type("view")
-        assert (await user.do("query hello world"))["error"] == "no conversation 'hello': create hello makes it"
+        assert (await user.do("query hello world"))["error"] == "no conversation 'hello': use create hello"
 
     at_a_prompt(scenario)
 
@@ -79,7 +79,7 @@ def test_a_number_is_enough_when_one_conversation_waits_for_a_choice() -> None:
         await user.do("cancel c2")
         await user.do("query c1 a")
         await user.do("query c2 b")
-        with pytest.raises(UsageError, match="which conversation\\? Waiting for a choice are c1, c2: type choose C N"):
+        with pytest.raises(UsageError, match="which conversation\\? c1, c2 await a choice: type choose C N"):
             user.type("choose 3")
         with pytest.raises(UsageError, match="too few words"):
             user.type("choose c1")
@@ -89,7 +89,7 @@ def test_a_number_is_enough_when_one_conversation_waits_for_a_choice() -> None:
 
 def test_the_log() -> None:
     async def scenario(user: Prompt) -> None:
-        assert (await user.do("log")).shown == "nothing has been applied here yet"
+        assert (await user.do("log")).shown == "nothing has been applied yet"
         await user.do("create c1")
         user.engine.apply(Query("c1", "why\nthen?"), 3)
         await user.do("choose c1 9")
@@ -112,11 +112,11 @@ def test_explanations() -> None:
     async def scenario(user: Prompt) -> None:
         assert (await user.do("explain ON")) == {"ok": True, "explain": True}
         assert user.listening is not None
-        user.listening([Sentence(Phase.PREPARE, ballot((4, 2), 17), "I stand for leader")])
+        user.listening([Sentence(Phase.PREPARE, ballot((4, 2), 17), "I campaign")])
         assert user.events[-1] == {
-            "event": "explain", "phase": "prepare", "ballot": [4, 2, 17], "text": "I stand for leader"
+            "event": "explain", "phase": "prepare", "ballot": [4, 2, 17], "text": "I campaign"
         }
-        assert user.shown[-1] == "· I stand for leader"
+        assert user.shown[-1] == "· I campaign"
         assert (await user.do("explain off")) == {"ok": True, "explain": False} and user.listening is None
         assert "neither on nor off" in (await user.do("explain maybe"))["error"]
         await user.do("explain on")
@@ -128,7 +128,7 @@ def test_explanations() -> None:
 
 def test_quiet_and_verbose() -> None:
     async def elsewhere(user: Prompt) -> list[str]:
-        """What is said of things that happen elsewhere."""
+        """What is shown of activity on other nodes."""
         said, events = len(user.shown), len(user.events)
         name = f"x{user.engine.position}"
         user.engine.apply(Create(name), 3)
@@ -211,10 +211,10 @@ def test_a_conversation_leaves_and_comes_back(tmp_path: Path, monkeypatch: pytes
         restored = [event for event in user.events if event["event"] == "restored"]
         assert [(event["context"], event["turn"], event["origin"]) for event in restored] == [("c3", 2, ME)]
         taken = await user.do("import talk.json")
-        assert not taken["ok"] and "a conversation 'c1' already" in taken["error"]
+        assert not taken["ok"] and "conversation 'c1' already exists" in taken["error"]
         assert "cannot read" in (await user.do("import nothing.json"))["error"]
         (tmp_path / "talk.json").write_text(json.dumps({"format": "x"}))
-        assert "no conversation that" in (await user.do("import talk.json c4"))["error"]
+        assert "not a conversation exported by" in (await user.do("import talk.json c4"))["error"]
         assert "no conversation 'c9'" in (await user.do("export c9 x.md"))["error"]
 
     at_a_prompt(scenario)
@@ -256,7 +256,7 @@ def test_an_import_is_one_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert (await user.do("import talk.json c3 c4"))["kind"] == "usage"
         user.engine.apply(Create("c5"), 3)
         late = await user.do("import talk.json c5")
-        assert late == {"ok": False, "context": "c5", "error": "there is a conversation 'c5' already"}
+        assert late == {"ok": False, "context": "c5", "error": "conversation 'c5' already exists"}
 
     at_a_prompt(scenario)
 
@@ -295,6 +295,6 @@ def test_the_last_question_alone() -> None:
 
 def test_a_log_of_nothing_is_a_mistake() -> None:
     async def scenario(user: Prompt) -> None:
-        assert "0 operations are none" in (await user.type("log 0"))["error"]
+        assert "N must be at least 1" in (await user.type("log 0"))["error"]
 
     at_a_prompt(scenario)

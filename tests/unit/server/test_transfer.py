@@ -92,12 +92,12 @@ def test_what_is_too_large_for_one_operation_is_refused_with_a_way_out() -> None
     [
         ({"format": "other"}, '"format" and "version" must be'),
         ({"version": 2}, '"format" and "version" must be'),
-        ({"turns": 7}, "no conversation that"),
+        ({"turns": 7}, "not a conversation exported by"),
         ({"context": "a b"}, "without spaces"),
         ({"turns": [{"query": " "}]}, "turn 1: the text is blank"),
         ({"turns": [{"query": "a", "chosen": 3}]}, "turn 1: node 3 is chosen, but has no answer"),
-        ({"turns": [{"query": "a", "candidates": {"1": {}}}]}, "turn 1: an LLM's response is either"),
-        ({"turns": [{"query": "a", "candidates": {"x": {"text": "b"}}}]}, "no conversation that"),
+        ({"turns": [{"query": "a", "candidates": {"1": {}}}]}, "turn 1: an LLM's response must be either"),
+        ({"turns": [{"query": "a", "candidates": {"x": {"text": "b"}}}]}, "not a conversation exported by"),
     ],
 )
 def test_what_is_no_export_is_refused(change: dict[str, Any], said: str) -> None:
@@ -108,7 +108,7 @@ def test_what_is_no_export_is_refused(change: dict[str, Any], said: str) -> None
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"[" * 100_000])
 def test_garbage_is_refused(content: bytes) -> None:
-    with pytest.raises(TransferError, match="no conversation that"):
+    with pytest.raises(TransferError, match="not a conversation exported by"):
         parse(content)
 
 
@@ -117,7 +117,7 @@ def test_a_file_is_not_overwritten_by_accident(tmp_path: Path, monkeypatch: pyte
     path = write(TALK, "a talk.md", force=False)
     assert path == tmp_path / "a talk.md" and path.read_text() == MARKDOWN
     path.write_text("mine")
-    with pytest.raises(TransferError, match="already: --force overwrites it"):
+    with pytest.raises(TransferError, match="already exists: --force overwrites it"):
         write(TALK, "a talk.md", force=False)
     assert path.read_text() == "mine"
     write(TALK, "a talk.md", force=True)

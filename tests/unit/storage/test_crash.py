@@ -1,4 +1,4 @@
-"""Killed at any instant, a node finds again whatever was acknowledged, and no half of anything."""
+"""After a kill at any instant, a node finds everything that was acknowledged, and no partial writes."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ for number in range(1000):
 
 
 def test_killed_while_files_are_made(tmp_path: Path) -> None:
-    """Every file that was begun can be opened: it is complete, or taken for new."""
+    """Every file whose creation was started can be opened: it is complete, or treated as new."""
     chance = random.Random(8)
     for attempt in range(4):
         folder = tmp_path / str(attempt)

@@ -71,7 +71,7 @@ def test_other_format(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 99")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
-    assert "storage format 99, this program knows format 1" in refusal(path)
+    assert "storage format 99, this program knows formats 1 and 2" in refusal(path)
 
 
 def test_a_directory(tmp_path: Path) -> None:

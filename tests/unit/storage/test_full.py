@@ -1,4 +1,4 @@
-"""A full disk, for real: what was acknowledged stays, what was not leaves no trace, and the user is told what to do."""
+"""A really full disk: acknowledged writes stay, others leave no trace, and the user is told what to do."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_files_that_may_not_grow(tmp_path: Path, limit: int) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte, where this may be had."""
+    """A file system of one megabyte, where available."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if sys.platform != "linux" or os.geteuid() != 0:

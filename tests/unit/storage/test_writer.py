@@ -93,7 +93,7 @@ def in_loop(test: Callable[[], Coroutine[object, object, None]]) -> Callable[[],
 
 
 async def drained(bench: Bench) -> None:
-    """Everything submitted so far has been written, and told."""
+    """Everything submitted so far has been written and acknowledged."""
     await bench.load()
 
 
@@ -119,7 +119,7 @@ async def test_what_gathers_during_a_commit_shares_the_next_one_and_the_loop_goe
     await bench.begun()
     for number in range(2, 51):
         bench.submit(number)
-        await asyncio.sleep(0)  # the loop turns while the disk does not
+        await asyncio.sleep(0)  # the event loop runs while the disk is blocked
     assert bench.done == [] and bench.writer.backlog > 0
     bench.disk.gate.set()
     await drained(bench)

@@ -1,4 +1,4 @@
-"""What a node passes on of others is never older than what it has passed on before."""
+"""The rows of others that a node gossips are never older than those it gossiped before."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from paxos.output import Durable
 from tests.simulation.world import Node, Observer, Violation, World
 
 
-class OldNews(Violation):
+class StaleGossip(Violation):
     pass
 
 
-class News(Observer):
+class Gossip(Observer):
     def __init__(self) -> None:
         self._told: dict[int, dict[int, tuple[int, int]]] = {}
         """By node and subject: the version of the state that it sent last since it started."""
@@ -28,5 +28,5 @@ class News(Observer):
         told = self._told[node.pid]
         for state in message.states:
             if state.version < told.get(state.pid, state.version):
-                raise OldNews(f"{node.pid} tells {state}, having told version {told[state.pid]} before")
+                raise StaleGossip(f"{node.pid} tells {state}, having told version {told[state.pid]} before")
             told[state.pid] = state.version

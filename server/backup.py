@@ -1,0 +1,81 @@
+"""A whole cluster's conversations as one file, exactly as they are: with their candidates, choices, votes and times.
+
+The file: a line that names the format and its version, the SHA-256 of what follows, and the Backup as MessagePack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kvstore.store import Store
+
+HEAD: Final = b"ConsensusLLM backup 1\n"
+_FAMILY: Final = b"ConsensusLLM backup "
+_DIGEST_BYTES: Final = hashlib.sha256().digest_size
+
+
+class BackupError(Exception):
+    """Says in a sentence why a backup cannot be written or read."""
+
+
+class Backup(msgspec.Struct, frozen=True):
+    position: int
+    """Of the last operation that is in it."""
+    at: int
+    """When it was taken, in milliseconds since 1970."""
+    rows: list[tuple[bytes, bytes]]
+    """As `Store.snapshot` gives them, and `Store.load` takes them."""
+
+
+def write(path: Path, backup: Backup, force: bool) -> None:
+    """Whole or not at all, durable, and for nobody else to read. Overwrites a file only with `force`. Raises
+    BackupError."""
+    if path.exists() and not force:
+        raise BackupError(f"there is a file {path} already: --force overwrites it")
+    body = msgspec.msgpack.encode(backup)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".backup-", dir=path.parent)  # of mode 600
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(HEAD + hashlib.sha256(body).digest() + body)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise BackupError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read(path: Path) -> Backup:
+    """Checks all of it. Raises BackupError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BackupError(f"cannot read {path}: {error.strerror or error}") from error
+    if not content.startswith(_FAMILY):
+        raise BackupError(f"{path} is no backup")
+    if not content.startswith(HEAD):
+        version = content[len(_FAMILY) :].split(b"\n")[0][:20].decode("ascii", "replace")
+        raise BackupError(f"{path} is a backup of format {version}; this program knows format 1")
+    digest, body = content[len(HEAD) :][:_DIGEST_BYTES], content[len(HEAD) + _DIGEST_BYTES :]
+    if hashlib.sha256(body).digest() != digest:
+        raise BackupError(f"{path} is damaged: its checksum is wrong")
+    try:
+        backup = msgspec.msgpack.decode(body, type=Backup)
+        Store().load(backup.rows)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BackupError(f"{path} holds something that this version does not know: {error}") from error
+    return backup

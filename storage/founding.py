@@ -1,0 +1,61 @@
+"""The disks of a new cluster that begins with conversations of another one: `./run.sh restore`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from paxos.messages import Snapshot
+from paxos.output import Persist, VoterStatus
+from storage.database import Database
+from storage.errors import explain
+from storage.inspection import make_folder, sync_folder
+
+
+def existing_disks(folder: Path) -> list[Path]:
+    """What is there of nodes' disks, damaged ones too."""
+    return sorted(path for path in folder.glob("node-*.db*") if path.suffix != ".lock")
+
+
+def found(folder: Path, cluster: str, pids: Iterable[int], position: int, rows: list[tuple[bytes, bytes]]) -> None:
+    """Makes the disks of nodes `pids` in `folder`, where there must be none. All begin with the same snapshot, of these
+    rows at this position, and know each other's identities, so all may vote: none of them has ever promised anything,
+    and a disk that takes the place of one of them later is known as another.
+
+    A failure leaves nothing; a crash may leave some of the disks: the nodes without one then wait as for lost disks.
+    Raises StorageError.
+    """
+    make_folder(folder)
+    placed: list[Path] = []
+    making = Path(tempfile.mkdtemp(prefix=".restore-", dir=folder))
+    try:
+        for path in _make(making, cluster, pids, position, rows):
+            target = folder / path.name
+            path.rename(target)
+            placed.append(target)
+        sync_folder(folder)
+    except BaseException as error:
+        for target in placed:
+            target.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise explain(error, folder) from error
+        raise
+    finally:
+        shutil.rmtree(making)
+
+
+def _make(
+    making: Path, cluster: str, pids: Iterable[int], position: int, rows: list[tuple[bytes, bytes]]
+) -> list[Path]:
+    databases = {pid: Database.open(making / f"node-{pid}.db", cluster, pid, 0) for pid in pids}
+    identities = {pid: database.durable.identity for pid, database in databases.items()}
+    founded = Persist(voter_status=VoterStatus.VOTER, roster=identities, snapshot=Snapshot(position, {}, rows))
+    try:
+        for database in databases.values():
+            database.write([founded])
+    finally:
+        for database in databases.values():
+            database.close()
+    return [database.path for database in databases.values()]

@@ -1,0 +1,53 @@
+"""The disks of a cluster that begins with a snapshot: equal, complete, and known to each other; or none at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from paxos.output import VoterStatus
+from storage.database import Database
+from storage.errors import StorageError
+from storage.founding import existing_disks, found
+
+ROWS = [(b"a", b"1"), (b"b", b"2")]
+
+
+def test_all_are_voters_with_the_same_snapshot(tmp_path: Path) -> None:
+    found(tmp_path / "data", "demo", [1, 2, 5], 40, ROWS)
+    disks = existing_disks(tmp_path / "data")
+    assert [disk.name for disk in disks] == ["node-1.db", "node-2.db", "node-5.db"]
+    databases = [Database.open(disk, "demo", pid, 7) for disk, pid in zip(disks, (1, 2, 5), strict=True)]
+    roster = {pid: database.durable.identity for pid, database in zip((1, 2, 5), databases, strict=True)}
+    assert len(set(roster.values())) == 3
+    for database in databases:
+        durable = database.durable
+        assert (durable.voter_status, durable.roster) == (VoterStatus.VOTER, roster)
+        assert (durable.decided, durable.compacted, durable.snapshot_position) == (40, 40, 40)
+        assert (durable.entries, durable.sessions, durable.incarnation) == ([], {}, 7)
+        assert database.rows() == ROWS
+        database.close()
+    assert {path.suffix for path in (tmp_path / "data").iterdir()} <= {".db", ".lock"}
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename, renamed = Path.rename, []
+
+    def fail_at_the_third(path: Path, target: Path) -> Path:
+        if target.suffix == ".db" and target.parent == tmp_path:
+            renamed.append(target)
+            if len(renamed) == 3:
+                raise OSError("no")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_third)
+    with pytest.raises(StorageError):
+        found(tmp_path, "demo", [1, 2, 3], 40, ROWS)
+    assert len(renamed) == 3 and list(tmp_path.iterdir()) == []
+
+
+def test_what_counts_as_a_disk(tmp_path: Path) -> None:
+    for name in ("node-1.db", "node-2.db-wal", "node-3.db.damaged-1", "node-4.db.lock", "node-5.sock", "history-1"):
+        (tmp_path / name).touch()
+    assert [path.name for path in existing_disks(tmp_path)] == ["node-1.db", "node-2.db-wal", "node-3.db.damaged-1"]
