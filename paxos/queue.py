@@ -18,6 +18,7 @@ LEAST_BATCH = 64 * 1024
 """Nothing can overtake what is being sent, so it is not larger than that, unless one operation is."""
 GAP_DECAY = 1 / 8
 PATIENT_GAPS = 2.0
+MOST_GAP = 2.0
 SLOWEST = 256 * 1024
 """Bytes a second that the way to the leader and back is taken to carry at least."""
 
@@ -65,6 +66,7 @@ class OperationQueue:
         tickets: list[int] = []
         if incarnation != self.incarnation:
             return tickets
+        underway = self._sent > 0
         while self._waiting and self._waiting[0].number <= number:
             operation = self._waiting.popleft()
             self.waiting_bytes -= len(operation.payload)
@@ -73,8 +75,8 @@ class OperationQueue:
             if self._sent:
                 self._sent -= 1
                 self._sent_bytes -= len(operation.payload)
-        if tickets and now > self._moved:
-            gap = now - self._moved
+        if tickets and underway and now > self._moved:
+            gap = min(now - self._moved, MOST_GAP)
             self._gap = max(gap, self._gap + (gap - self._gap) * GAP_DECAY)
             self._moved = now
         self._retry.reset(now)
@@ -108,6 +110,8 @@ class OperationQueue:
             return []
         if leader != self._leader:
             self._leader = leader
+            self._gap = 0.0
+            self._moved = now
             self._retry.reset(now)
             self._send_again()
         elif not self._sent:
