@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from paxos.ballot import Leadership
+from paxos.ballot import NOBODY, Leadership
 from paxos.commit_time import bounded
 from paxos.detector import Detector
 from paxos.limits import Timing
@@ -183,10 +183,13 @@ class Connectivity:
         return times[min(self.quorum, len(times)) - 1] if times else 0.0
 
     def underway(self) -> list[tuple[Leadership, int]]:
-        """Of each leader that is heard: from which position on it is sending Accepts to this node."""
+        """Of the leader, if it is heard: from which position on it is sending Accepts to this node. One that was outranked
+        goes on sending what is never decided."""
+        highest = max((state.promised for state in self.states.values()), default=NOBODY)
+        leading = {peer: state.leading for peer, state in self.states.items() if state.established}
         return [
-            (self.states[peer].leading, first) for peer, (first, _) in self._underway.items()
-            if peer in self.hears and peer in self.states and self.states[peer].established
+            (leading[peer], first) for peer, (first, _) in self._underway.items()
+            if peer in self.hears and leading.get(peer, NOBODY) >= highest and peer in leading
         ]
 
     def next_hop(self, target: int) -> int | None:
