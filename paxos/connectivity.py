@@ -183,8 +183,8 @@ class Connectivity:
         return times[min(self.quorum, len(times)) - 1] if times else 0.0
 
     def underway(self) -> list[tuple[Leadership, int]]:
-        """Of the leader, if it is heard: from which position on it is sending Accepts to this node. One that was outranked
-        goes on sending what is never decided."""
+        """Of the leader, if it is heard: from which position on it is sending Accepts to this node. One that was
+        outranked goes on sending what is never decided."""
         highest = max((state.promised for state in self.states.values()), default=NOBODY)
         leading = {peer: state.leading for peer, state in self.states.items() if state.established}
         return [
