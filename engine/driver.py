@@ -298,8 +298,8 @@ class ReplicaDriver:
     def _apply(self, operations: list[Applied]) -> None:
         if self.observer is not None:
             self.observer.applied(operations)
+        self._applied_bytes += sum([len(applied.operation.payload) for applied in operations])
         for applied in operations:
-            self._applied_bytes += len(applied.operation.payload)
             outcome = self._machine.apply(applied.position, applied.operation.payload)
             self._listener.on_applied(applied, outcome, self._live)
 

@@ -67,6 +67,11 @@ class Progress:
         waiting = self._unsent[0][0].first if self._unsent else None
         return waiting if first is None else first
 
+    @property
+    def waits(self) -> bool:
+        """Something waits for its turn."""
+        return bool(self._unsent)
+
     def queue(self, batch: Batch, size: int) -> None:
         self._unsent.append((batch, size))
         self._unsent_size += size
@@ -139,7 +144,7 @@ class Flow:
 
     def queue(self, batch: Batch) -> None:
         """To all members, each in its turn."""
-        size = sum(len(operation.payload) + OVERHEAD for operation in batch.operations)
+        size = sum([len(operation.payload) for operation in batch.operations]) + OVERHEAD * len(batch.operations)
         for progress in self.progress.values():
             progress.queue(batch, size)
 
@@ -147,8 +152,10 @@ class Flow:
         """What may be sent now, in order, and to whom."""
         sends: dict[int, tuple[Batch, list[int]]] = {}
         for member, progress in self.progress.items():
-            while (batch := progress.next(round_s(member), now)) is not None:
-                sends.setdefault(batch.first, (batch, []))[1].append(member)
+            if progress.waits:
+                takes_s = round_s(member)
+                while (batch := progress.next(takes_s, now)) is not None:
+                    sends.setdefault(batch.first, (batch, []))[1].append(member)
         return [sends[first] for first in sorted(sends)]
 
     def answered(self, member: int, first: int, now: float) -> None:

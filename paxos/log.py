@@ -46,6 +46,7 @@ class Log:
         safety of Paxos the same operation is decided there already."""
         fresh: list[Entry] = []
         entries = self._entries
+        more = 0
         for position, operation in enumerate(operations, first):
             if position <= self.decided_upto:
                 continue
@@ -53,11 +54,13 @@ class Log:
             if held is not None and held.leadership == leadership:
                 continue
             entry = Entry(position, leadership, operation)
-            more = _size(entry) - (0 if held is None else _size(held))
-            self.open_bytes += more
-            self.bytes += more
+            more += len(operation.payload) + OVERHEAD
+            if held is not None:
+                more -= _size(held)
             entries[position] = entry
             fresh.append(entry)
+        self.open_bytes += more
+        self.bytes += more
         self.last = max(self.last, first + len(operations) - 1)
         return fresh
 
@@ -123,6 +126,8 @@ class Log:
     def tail(self, position: int, operations: int, size: int) -> int:
         """Up to where the log may be cut if, of what lies at or below `position`, so many operations are to be kept, or
         fewer of so many bytes."""
+        if self.bytes <= size:
+            return position - operations
         upto = position
         while upto > max(self.compacted, position - operations):
             size -= _size(self._entries[upto])
@@ -136,7 +141,7 @@ class Log:
         for position in range(self.compacted + 1, min(upto, self.last) + 1):
             entry = self._entries.pop(position, None)
             if entry is not None:
-                self.bytes -= _size(entry)
+                self.bytes -= len(entry.operation.payload) + OVERHEAD
         self.compacted = max(self.compacted, upto)
 
     def jump(self, position: int) -> None:

@@ -136,7 +136,7 @@ class Proposer:
         leader = self.leader
         if leader is None:
             return
-        if self.flow.has_room(self._round_s):
+        if leader.queued and self.flow.has_room(self._round_s):
             for batch in leader.propose(self.flow.batch_bytes()):
                 self.flow.queue(batch)
         progress, decided_upto = self.flow.progress, leader.decided_upto

@@ -75,7 +75,7 @@ class OperationQueue:
             if self._sent:
                 self._sent -= 1
                 self._sent_bytes -= len(operation.payload)
-        if tickets and underway and now > self._moved:
+        if now > self._moved and underway and tickets:
             gap = min(now - self._moved, MOST_GAP)
             self._gap = max(gap, self._gap + (gap - self._gap) * GAP_DECAY)
             self._moved = now
