@@ -124,7 +124,7 @@ class Node:
         self.due.append(done)
 
     def load_snapshot(self, done: Callable[[Snapshot | StorageError], None]) -> None:
-        raise AssertionError("nobody is behind")
+        raise AssertionError("no node is behind")
 
     def apply(self, position: int, payload: bytes) -> Outcome:
         self.applied += 1

@@ -81,7 +81,7 @@ class ImmediateEngine:
         return 1.0
 
     def send_hint(self, node: int, payload: bytes) -> None:
-        """Nobody is there."""
+        """There are no other nodes."""
 
     async def close(self) -> None:
         """Nothing is stored."""

@@ -133,7 +133,7 @@ class Node:
         self.world.steps.append(committed)
 
     def load_snapshot(self, done: Callable[[Snapshot | StorageError], None]) -> None:
-        raise AssertionError("nobody is so far behind here")
+        raise AssertionError("no node is so far behind here")
 
     # The driver's listener.
 

@@ -147,7 +147,7 @@ class NodeState:
         (self._writing[-1][1] if self._writing else self._due).append(done)
 
     def load_snapshot(self, done: Callable[[Snapshot | StorageError], None]) -> None:
-        raise Violation("nobody is so far behind here")
+        raise Violation("no node is so far behind here")
 
     def apply(self, position: int, payload: bytes) -> Outcome:
         return NOTHING
