@@ -16,6 +16,7 @@ from api.node_results import (
     LastResult,
     LevelResult,
     LogResult,
+    MembersResult,
     QueryResult,
     RetryResult,
     StatusResult,
@@ -138,6 +139,15 @@ class NormalCommand(Command[LevelResult], frozen=True, tag="normal"):
 
 class VerboseCommand(Command[LevelResult], frozen=True, tag="verbose"):
     """Reports all activity on other nodes, refused operations too."""
+
+
+class MembersCommand(Command[MembersResult], frozen=True, tag="members"):
+    """Who belongs to the cluster. With a `change` and a `node`, changes that: `add` takes a running node in, `remove`
+    lets one go, `replace` does not count a stopped node's disk any more, until it or another one in its place has come
+    back and caught up."""
+
+    change: Literal["add", "remove", "replace"] | None = None
+    node: int | None = None
 
 
 class StatusCommand(Command[StatusResult], frozen=True, tag="status"):

@@ -30,8 +30,20 @@ class RefusedEvent(Event, frozen=True, tag="refused"):
     reason: str
 
 
+class RemovedEvent(Event, frozen=True, tag="removed"):
+    """The members have decided that this node is none of them any more: it leaves."""
+
+    node: int
+
+
+class StrangerEvent(Event, frozen=True, tag="stranger"):
+    """A node of another cluster speaks as one of this cluster's; nothing that it says counts."""
+
+    reason: str
+
+
 class LearnerEvent(Event, frozen=True, tag="learner"):
-    """This node's disk is new: it follows without a vote."""
+    """This node's disk is new: it follows without a vote until the members have decided to count it again."""
 
     node: int
 

@@ -188,3 +188,17 @@ class StatusResult(NodeStatus, frozen=True, kw_only=True):
     digest: str
     """Equal on two nodes exactly if their conversations are."""
     llm: LlmStatus | UnsetType = UNSET
+
+
+class MemberRecord(Record, frozen=True):
+    node: int
+    votes: bool
+    """The members have decided to count its disk."""
+
+
+class MembersResult(Result, frozen=True, kw_only=True):
+    cluster: str
+    """The id of the cluster."""
+    number: int
+    """Of the configuration: each change of the members is one more."""
+    members: list[MemberRecord]

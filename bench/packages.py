@@ -27,7 +27,7 @@ from llm.requests import View, pending_in
 from net.frames import NODE, FrameParser, encode_frame
 from paxos.ballot import Ballot
 from paxos.limits import Limits, Timing
-from paxos.messages import Accept, AnyMessage, Entry, Operation, Snapshot
+from paxos.messages import Accept, AnyMessage, Configuration, Entry, Operation, Snapshot
 from paxos.output import Applied, Durable, Persist
 from paxos.replica import Status
 from server.applied_log import AppliedLog
@@ -36,6 +36,8 @@ from storage.errors import StorageError
 from storage.records import Compaction, Record
 
 MEMBERS = (1, 2, 3, 4, 5)
+CLUSTER = 1
+CONFIGURATION = Configuration(1, CLUSTER, {pid: pid for pid in MEMBERS}, 1)
 CONVERSATIONS = 1000
 TEXT = "x" * 370
 NOTHING = Outcome(None, ok=True)
@@ -94,8 +96,9 @@ class Node:
         self._pid = pid
         self._nodes = nodes
         self.driver = ReplicaDriver(
-            pid, MEMBERS, Durable(identity=pid, incarnation=1), timing=Timing(), limits=Limits(), random=Random(pid),
-            clock=clock, transport=self, disk=self, machine=self, listener=self, defer=self.due.append,
+            pid, MEMBERS, Durable(pid, 1, configuration=CONFIGURATION), timing=Timing(), limits=Limits(),
+            random=Random(pid), clock=clock, transport=self, disk=self, machine=self, listener=self,
+            defer=self.due.append,
         )
 
     def work(self) -> bool:
@@ -105,7 +108,7 @@ class Node:
         self.due.clear()
         begun = time.process_time()
         for sender, message in inbox:
-            self.driver.receive(sender, message)
+            self.driver.receive(sender, message, CLUSTER)
         for callback in due:
             callback()
         self.used += time.process_time() - begun
@@ -143,6 +146,8 @@ class Node:
     def on_read_ready(self, ticket: int) -> None: ...
     def on_installed(self, snapshot: Snapshot) -> None: ...
     def on_status(self, status: Status) -> None: ...
+
+    def on_stranger(self, node: int, cluster: int) -> None: ...
 
 
 def engine(payloads: list[bytes], size: int) -> Costs:

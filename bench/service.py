@@ -18,7 +18,7 @@ from console.command_table import TypedCommand
 from console.lines import Line
 from console.node.executor import NodeExecutor
 from console.node.table import NODE_TABLE
-from engine.interface import AppliedOperation, EngineListener, EngineStatus, OperationId
+from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, MemberChange, Membership, OperationId
 from kvstore.operations import Create, Query, StoreOperation
 from kvstore.operations import encode as encode_operation
 from kvstore.store import Store
@@ -73,6 +73,12 @@ class ImmediateEngine:
     def status(self) -> EngineStatus:
         at, queued = self._position, len(self._submitted)
         return EngineStatus(NUMBER, "leader", NUMBER, (1, 1, at + 1), at, at, queued, "voter", MEMBERS[1:])
+
+    def membership(self) -> Membership | None:
+        return None
+
+    def change_members(self, change: MemberChange, node: int) -> asyncio.Future[None]:
+        raise Busy("the members of this engine never change")
 
     def majority_reachable(self) -> bool:
         return True

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.base import builtins
-from api.node_results import LogEntry, LogResult, NodeStatus
+from api.node_results import LogEntry, LogResult, MembersResult, NodeStatus
 from api.safe_text import one_line
 from console.chat import moment
 from console.layout import Layout
@@ -20,6 +20,11 @@ def pairs(values: Mapping[str, Any], layout: Layout) -> str:
 def status(result: NodeStatus, layout: Layout) -> str:
     shown = {key: value for key, value in builtins(result).items() if key != "ok"}
     return pairs({**shown, "ballot": ballot(result.ballot)}, layout)
+
+
+def members(result: MembersResult) -> str:
+    named = [f"{member.node}" if member.votes else f"{member.node} (no disk known yet)" for member in result.members]
+    return f"cluster {result.cluster}, configuration {result.number}: nodes {', '.join(named)}"
 
 
 def status_line(status: NodeStatus, nodes: int, in_flight: int | None, width: int | None = None) -> str:

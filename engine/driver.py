@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Snapshot
+from paxos.messages import AnyMessage, Change, Snapshot
 from paxos.output import Applied, Durable, Output
 from paxos.replica import Replica, Status
 from storage.errors import StorageDamaged, StorageError
@@ -29,7 +29,7 @@ LOAD_AGAIN_S = 1.0
 
 
 class Transport(Protocol):
-    """To the other nodes."""
+    """To the other nodes. What is sent gets there with the `cluster` that the driver has at that time."""
 
     def send(self, to: int, message: AnyMessage) -> None:
         """Never blocks, may lose."""
@@ -81,7 +81,10 @@ class DriverListener(Protocol):
         """The state machine's content was replaced by this."""
 
     def on_status(self, status: Status) -> None:
-        """The role, the leader, a link or the voter status has changed."""
+        """The role, the leader, a link, the voter status or the configuration has changed."""
+
+    def on_stranger(self, node: int, cluster: int) -> None:
+        """What came as from `node` belongs to another cluster, of this id, and changes nothing here."""
 
     def on_failed(self, error: Exception) -> None:
         """The node has stopped: it acknowledges nothing any more, and must leave."""
@@ -157,6 +160,11 @@ class ReplicaDriver:
         """When the snapshot is to be read again, after that failed."""
         self._told: tuple[Any, ...] = ()
 
+    @property
+    def cluster(self) -> int:
+        """The id of this node's cluster; goes with everything that it sends. 0 while it has none."""
+        return self.replica.cluster
+
     # ---- Input
 
     @stop_on_error
@@ -187,16 +195,22 @@ class ReplicaDriver:
         self._wake()
         return ticket
 
+    def change_members(self, change: Change, node: int) -> None:
+        """Asks for this until it is decided; see `Replica.changing`."""
+        self.replica.change_members(change, node)
+        self._wake()
+
     def abandon_read(self, ticket: int) -> None:
         """Nobody waits for this read any more."""
         self.replica.abandon_read(ticket)
 
     @stop_on_error
-    def receive(self, sender: int, message: AnyMessage) -> None:
-        """From another node. Dropped while the disk is far behind: losing a message is legal. What claims to come from
-        this node itself is dropped, too: its own votes count only when they come back from its own disk."""
+    def receive(self, sender: int, message: AnyMessage, cluster: int = 0) -> None:
+        """From another node, with the id of its cluster. Dropped while the disk is far behind: losing a message is
+        legal. What claims to come from this node itself is dropped, too: its own votes count only when they come back
+        from its own disk."""
         if sender != self.replica.pid and not self._disk.full:
-            self._take_in(sender, message)
+            self._take_in(sender, message, cluster)
             self._wake()
 
     @stop_on_error
@@ -215,10 +229,10 @@ class ReplicaDriver:
             self._disk.load_snapshot(self._snapshot_loaded)
         self._work()
 
-    def _take_in(self, sender: int, message: AnyMessage) -> None:
+    def _take_in(self, sender: int, message: AnyMessage, cluster: int) -> None:
         if self.observer is not None:
             self.observer.received(sender, message)
-        self.replica.receive(sender, message, self._clock())
+        self.replica.receive(sender, message, self._clock(), cluster)
 
     def _wake(self) -> None:
         """What comes together goes together: one Output for all of it, one commit, one system call."""
@@ -253,14 +267,18 @@ class ReplicaDriver:
     @stop_on_error
     def _persisted(self, messages: list[tuple[int, AnyMessage]]) -> None:
         """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
+        self._vouched(messages)
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
             if to == self.replica.pid:
                 self._loop_back(message)
         self._wake()
 
+    def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
+        self.replica.vouched(message for _, message in messages)
+
     def _loop_back(self, message: AnyMessage) -> None:
-        self._take_in(self.replica.pid, message)
+        self._take_in(self.replica.pid, message, self.replica.cluster)
 
     def _consume(self, out: Output) -> None:
         """Snapshot, operations, reads: each of these may rely on those before it."""
@@ -272,6 +290,8 @@ class ReplicaDriver:
             self._listener.on_outcome_unknown(ticket)
         for ticket in out.reads:
             self._listener.on_read_ready(ticket)
+        for node, cluster in out.strangers:
+            self._listener.on_stranger(node, cluster)
         if out.load_snapshot:
             self._disk.load_snapshot(self._snapshot_loaded)
         if self.replica.applied - self.snapshot_position >= self._snapshot_every:
@@ -293,7 +313,7 @@ class ReplicaDriver:
 
     def _tell_status(self) -> None:
         status = self.replica.status()
-        told = (status.role, status.leader, status.links, status.voter_status)
+        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration)
         if told != self._told:
             self._told = told
             if self.observer is not None:
@@ -305,7 +325,8 @@ class ReplicaDriver:
     def _compact(self) -> None:
         """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""
         self.snapshot_position = position = self.replica.applied
-        record = Compaction(position, self.replica.sessions.table(), self._machine.changed())
+        replica = self.replica
+        record = Compaction(position, replica.sessions.table(), self._machine.changed(), replica.configuration)
         self._disk.write(record, partial(self._compaction_stored, position))
 
     @stop_on_error

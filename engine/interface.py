@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -63,6 +63,20 @@ class EngineStatus(msgspec.Struct, frozen=True):
     """Peers with messages passing in both directions."""
 
 
+class Membership(msgspec.Struct, frozen=True):
+    """Who belongs to the cluster, as it was decided last, as far as is known here."""
+
+    cluster: str
+    """Its id."""
+    number: int
+    """Of the configuration."""
+    members: dict[int, bool]
+    """By node: whether its disk is known, so that its votes count."""
+
+
+MemberChange: TypeAlias = Literal["add", "remove", "replace"]
+
+
 class EngineListener(Protocol):
     """An engine's events. Called in the midst of its work: handlers must be quick and never raise."""
 
@@ -86,6 +100,12 @@ class EngineListener(Protocol):
 
     def on_refused(self, reason: str) -> None:
         """The network refuses this node; trying again will hardly help."""
+
+    def on_removed(self) -> None:
+        """The members have decided that this node is none of them any more: it may leave."""
+
+    def on_stranger(self, reason: str) -> None:
+        """Another cluster's node speaks as one of this cluster's; nothing that it says counts."""
 
     def on_hint(self, node: int, payload: bytes) -> None:
         """Another node sent a hint."""
@@ -113,6 +133,13 @@ class Engine(Protocol):
         who stops waiting. Raises Busy."""
 
     def status(self) -> EngineStatus: ...
+
+    def membership(self) -> Membership | None:
+        """None before the cluster is founded."""
+
+    def change_members(self, change: MemberChange, node: int) -> asyncio.Future[None]:
+        """Done when the change is decided and known here; is to be cancelled by who stops asking for it. Raises Busy
+        while another one is asked for here."""
 
     def majority_reachable(self) -> bool:
         """Whether, as far as this node knows, there is a leader with a majority."""

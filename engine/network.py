@@ -15,6 +15,12 @@ from paxos.messages import AnyMessage
 
 _log = logging.getLogger(__name__)
 
+_PAIR = b"\x92"
+_CLUSTER_ID = b"\xcf"
+"""MessagePack's first bytes of (cluster, message): ids are as large as `paxos.reconfiguration` draws them. A message
+alone, without an id, has its small tag there: so speak nodes that are not founded yet, and release 0.1.0."""
+
+
 class Link(Protocol):
     """The connection to the orchestrator; `net.link.NodeLink` is one."""
 
@@ -40,7 +46,10 @@ class LinkFactory(Protocol):
 class Receiver(Protocol):
     """Who gets what comes from other nodes; `ReplicaDriver` is one."""
 
-    def receive(self, sender: int, message: AnyMessage) -> None: ...
+    @property
+    def cluster(self) -> int: ...
+
+    def receive(self, sender: int, message: AnyMessage, cluster: int) -> None: ...
 
     def suspect(self, node: int) -> None: ...
 
@@ -54,6 +63,10 @@ class Network:
         self._listener: EngineListener
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+        self._founded_decoder: msgspec.msgpack.Decoder[tuple[int, AnyMessage]] = msgspec.msgpack.Decoder(
+            tuple[int, AnyMessage])
+        self._cluster = 0
+        """Of the last message sent."""
         self._last: AnyMessage | None = None
         self._payload = b""
         """The last message sent, encoded: a broadcast is encoded once."""
@@ -68,8 +81,10 @@ class Network:
         await self._link.close()
 
     def send(self, to: int, message: AnyMessage) -> None:
-        if message is not self._last:
-            self._last, self._payload = message, self._encoder.encode(message)
+        cluster = self._receiver.cluster
+        if message is not self._last or cluster != self._cluster:
+            self._last, self._cluster = message, cluster
+            self._payload = self._encoder.encode((cluster, message) if cluster else message)
         if len(self._payload) <= MAX_PAYLOAD:
             self._link.send(to, self._payload)
         else:
@@ -88,13 +103,18 @@ class Network:
 
     def on_message(self, src: int, payload: memoryview) -> None:
         try:
-            message = self._decoder.decode(payload)
+            cluster, message = self._decode(payload)
         except (msgspec.DecodeError, ValueError) as error:
             if src not in self._odd_senders:
                 self._odd_senders.add(src)
                 _log.warning("node %s sends invalid messages: %s", src, error)
             return
-        self._receiver.receive(src, message)
+        self._receiver.receive(src, message, cluster)
+
+    def _decode(self, payload: memoryview) -> tuple[int, AnyMessage]:
+        if payload[:1] == _PAIR and payload[1:2] == _CLUSTER_ID:
+            return self._founded_decoder.decode(payload)
+        return 0, self._decoder.decode(payload)
 
     def on_hint(self, src: int, payload: memoryview) -> None:
         self._listener.on_hint(src, bytes(payload))

@@ -11,15 +11,24 @@ from random import Random
 import msgspec
 
 from engine.driver import DriverObserver, ReplicaDriver
-from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, NotUnderstood, OperationId
+from engine.interface import (
+    AppliedOperation,
+    Busy,
+    EngineListener,
+    EngineStatus,
+    MemberChange,
+    Membership,
+    NotUnderstood,
+    OperationId,
+)
 from engine.network import LinkFactory, Network
 from kvstore.operations import StoreOperation, UnknownOperation, encode, not_understood
 from kvstore.store import Outcome, Store
 from net.control_messages import Report
 from paxos.ballot import NOBODY
 from paxos.limits import Limits, Timing
-from paxos.messages import Snapshot
-from paxos.output import Applied
+from paxos.messages import Change, Snapshot
+from paxos.output import Applied, VoterStatus
 from paxos.replica import QueueFull, Status
 from storage.database import Database
 from storage.errors import StorageError, damaged
@@ -50,6 +59,10 @@ class PaxosEngine:
         self._tickets: set[int] = set()
         """Of operations that were submitted here and have no outcome yet."""
         self._reads: dict[int, asyncio.Future[None]] = {}
+        self._counted = False
+        """This node's disk was one of the members' when it looked last."""
+        self._change: asyncio.Future[None] | None = None
+        """A change of the members that is asked for here."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reported: Report | None = None
         self._network = Network(make_link)
@@ -106,6 +119,25 @@ class PaxosEngine:
     def status(self) -> EngineStatus:
         return _engine_status(self._driver.replica.status())
 
+    def membership(self) -> Membership | None:
+        configuration = self._driver.replica.configuration
+        if configuration is None:
+            return None
+        known = {pid: identity > 0 for pid, identity in configuration.members.items()}
+        return Membership(f"{configuration.cluster:016x}", configuration.number, known)
+
+    def change_members(self, change: MemberChange, node: int) -> asyncio.Future[None]:
+        if self._change is not None:
+            raise Busy("another change of the members is being asked for here")
+        self._change = asked = self._loop.create_future()
+        asked.add_done_callback(self._change_ended)
+        self._driver.change_members(Change[change.upper()], node)
+        return asked
+
+    def _change_ended(self, asked: asyncio.Future[None]) -> None:
+        self._change = None
+        self._driver.replica.abandon_change()
+
     def majority_reachable(self) -> bool:
         return self._driver.replica.majority_reachable()
 
@@ -124,6 +156,8 @@ class PaxosEngine:
             self._listener.on_outcome_unknown(ticket)
         for reading in list(self._reads.values()):
             reading.cancel()
+        if self._change is not None:
+            self._change.cancel()
         await self._network.close()
         await self._disk.close()
 
@@ -162,7 +196,20 @@ class PaxosEngine:
         self._listener.on_installed()
 
     def on_status(self, status: Status) -> None:
+        configuration = self._driver.replica.configuration
+        if self._counted and configuration is not None and self._number not in configuration.members:
+            self._listener.on_removed()
+        self._counted = status.voter_status is VoterStatus.VOTER
+        if self._change is not None and not self._change.done() and not self._driver.replica.changing:
+            self._change.set_result(None)
         self._listener.on_status(_engine_status(status))
+
+    def on_stranger(self, node: int, cluster: int) -> None:
+        name = self._database.cluster
+        own = self._driver.cluster
+        self._listener.on_stranger(
+            f"this is cluster {name} {own:016x}, node {node} belongs to cluster {cluster:016x}: what it says is ignored"
+        )
 
     def on_failed(self, error: Exception) -> None:
         if isinstance(error, (StorageError, UnknownOperation)):

@@ -167,10 +167,11 @@ _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll"
 }
 
-OPERATIONS_VERSION: Final = 1
-"""Which operations this release understands: grows with every new kind, and with every change of what one means."""
+OPERATIONS_VERSION: Final = 2
+"""Which operations this release understands: grows with every new kind, and with every change of what one means.
+With 2 came decided configurations (see paxos/configuration.py)."""
 
-RELEASES: Final = {1: "0.1.0"}
+RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
 _NEEDED: Final[dict[type, int]] = {}

@@ -100,7 +100,7 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
     control = ControlSocket(socket_path(config.data_dir, number), service.open_session, service.close_session)
     warming = asyncio.create_task(warm_up(config.node(number).llm))
     typing = asyncio.create_task(_wait_for_ever() if form is None else _converse(console, prompt))
-    ends = [asyncio.create_task(event.wait()) for event in (leaving, service.failed)]
+    ends = [asyncio.create_task(event.wait()) for event in (leaving, service.failed, service.removed)]
     try:
         await _start_control(control, console)
         await asyncio.wait([typing, *ends], return_when=asyncio.FIRST_COMPLETED)

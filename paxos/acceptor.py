@@ -67,6 +67,8 @@ class Acceptor:
             self._answer(sender, Outranked(ballot, self.promised))
             return False
         log, limits = self._log, self._limits
+        if ballot.op_num < self._registry.since:
+            return False  # All of that is decided. Its proposer, of an earlier configuration, learns it by catching up.
         last = ballot.op_num + len(operations) - 1
         beyond = last > log.decided_upto + limits.horizon or log.open_bytes > limits.horizon_bytes
         if not operations or (beyond and last > log.decided_upto):

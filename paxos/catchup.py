@@ -82,7 +82,7 @@ class CatchUp:
         if len(self._pieces) >= piece.pieces:
             rows = [row for each in self._pieces for row in each.rows]
             self._pieces = []
-            self._learner.install(Snapshot(piece.position, piece.sessions, rows), now)
+            self._learner.install(Snapshot(piece.position, piece.sessions, rows, piece.configuration), now)
 
     def request(self, now: float) -> None:
         """Asks for what is missing, if it's time to."""

@@ -26,8 +26,13 @@ class Connectivity:
     def __init__(self, pid: int, members: Iterable[int], timing: Timing) -> None:
         self.pid = pid
         self.members = tuple(sorted(members))
+        """Of the configuration in force."""
+        self.everybody = self.members
+        """These, and all others that belong to the cluster, voting or not."""
         self.peers = tuple(member for member in self.members if member != pid)
-        self.quorum = len(self.members) // 2 + 1
+        """Everybody else."""
+        self.configuration = 0
+        """The number of the configuration in force."""
         self.states: dict[int, NodeState] = {}
         """The newest of each node, its own included."""
         self.hears: frozenset[int] = frozenset()
@@ -35,8 +40,8 @@ class Connectivity:
         self.fresh: frozenset[int] = frozenset()
         """Nodes known to be alive, directly or by gossip; always includes the node itself."""
         self._timing = timing
-        self._direct = {peer: self._detector() for peer in self.peers}
-        self._gossip = {peer: self._detector() for peer in self.peers}
+        self._direct: dict[int, Detector] = {}
+        self._gossip: dict[int, Detector] = {}
         self._hinted: dict[int, float] = {}
         self._rtt: dict[int, float] = {}
         self._slowest: float | None = None
@@ -46,9 +51,33 @@ class Connectivity:
         self._changed = True
         """Somebody said something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
+        self._meet(self.members)
 
-    def _detector(self) -> Detector:
-        return Detector(self._timing.election_s, self._timing.heartbeat_s)
+    # Who belongs to the cluster
+
+    @property
+    def quorum(self) -> int:
+        return len(self.members) // 2 + 1
+
+    def configure(self, number: int, members: Iterable[int]) -> None:
+        """The members are these from now on. Who was one stays a peer: it has yet to learn of it."""
+        self.configuration = number
+        self.members = tuple(sorted(members))
+        self._meet(self.members)
+
+    def meet(self, node: int) -> None:
+        """This one belongs to the cluster, too."""
+        if node not in self.everybody:
+            self._meet((node,))
+
+    def _meet(self, nodes: Iterable[int]) -> None:
+        self.everybody = tuple(sorted({*self.everybody, *nodes, self.pid}))
+        self.peers = tuple(node for node in self.everybody if node != self.pid)
+        for peer in self.peers:
+            if peer not in self._direct:
+                self._direct[peer] = Detector(self._timing.election_s, self._timing.heartbeat_s)
+                self._gossip[peer] = Detector(self._timing.election_s, self._timing.heartbeat_s)
+        self._changed = True
 
     # What arrives
 
@@ -83,7 +112,10 @@ class Connectivity:
 
     def _put(self, state: NodeState, held: NodeState | None) -> None:
         self.states[state.pid] = state
-        if held is None or state.hears != held.hears or state.votes != held.votes:
+        if (
+            held is None or state.hears != held.hears or state.votes != held.votes
+            or state.configuration != held.configuration
+        ):
             self._changed = True
 
     def suspect(self, peer: int, now: float) -> None:
@@ -134,8 +166,15 @@ class Connectivity:
         return self._links
 
     def votes(self, node: int) -> bool:
+        """True if it may vote: as a member that says so, or in a later configuration than is known here."""
         state = self.states.get(node)
-        return state is not None and node in self.fresh and state.votes
+        return state is not None and node in self.fresh and state.votes and (
+            node in self.members or state.configuration > self.configuration)
+
+    def outdated(self) -> bool:
+        """True if a live node knows a later configuration: what is known here of votes and quorums is not to be
+        relied on."""
+        return any(self.states[node].configuration > self.configuration for node in self.fresh if node in self.states)
 
     def all_vote(self) -> bool:
         return all(member in self.states and self.states[member].votes for member in self.members)
@@ -150,7 +189,9 @@ class Connectivity:
 
     def reaches_majority(self, node: int) -> bool:
         """True if `node` could lead: it votes, and exchanges messages directly with a majority of voters."""
-        return self.votes(node) and self.degree(node) >= self.quorum
+        if not self.votes(node):
+            return False
+        return self.degree(node) >= self.quorum or self.states[node].configuration > self.configuration
 
     def exchanges_with_majority(self, now: float) -> bool:
         """True if this node recently heard from a majority of voters that hear it: it is not just being cut off."""
@@ -164,7 +205,7 @@ class Connectivity:
         waiting = deque([self.pid])
         while waiting:
             node = waiting.popleft()
-            for other in self.members:
+            for other in self.everybody:
                 if other in parents or not self.hears_from(other, node):
                     continue
                 parents[other] = node

@@ -61,6 +61,9 @@ class Effects:
         output.outcome_unknown += [applied.ticket for applied in output.apply if applied.ticket]
         output.apply = []
 
+    def stranger(self, node: int, cluster: int) -> None:
+        self._output.strangers.append((node, cluster))
+
     def load_snapshot(self) -> None:
         self._output.load_snapshot = True
 

@@ -76,7 +76,8 @@ class Election:
         claim. Each one that is returned counts as a campaign, so ask only to go through with it."""
         pid = self._net.pid
         highest = self.highest()
-        if not self._net.reaches_majority(pid) or (highest != NOBODY and self.leader(now) >= highest):
+        able = self._net.reaches_majority(pid) and not self._net.outdated()
+        if not able or (highest != NOBODY and self.leader(now) >= highest):
             self._since = None
             return None
         if self._since is None:

@@ -8,6 +8,7 @@ from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.limits import Timing
 from paxos.log import Log
+from paxos.memory import Memory
 from paxos.messages import Heartbeat, NodeState
 from paxos.operations_version import OperationsVersions
 from paxos.proposer import Proposer
@@ -17,7 +18,8 @@ from paxos.voter_registry import VoterRegistry
 class Heartbeats:
     def __init__(
         self, incarnation: int, net: Connectivity, proposer: Proposer, acceptor: Acceptor, log: Log,
-        registry: VoterRegistry, versions: OperationsVersions, timing: Timing, effects: Effects, now: float,
+        registry: VoterRegistry, memory: Memory, versions: OperationsVersions, timing: Timing, effects: Effects,
+        now: float,
     ) -> None:
         self._net = net
         self._proposer = proposer
@@ -25,6 +27,7 @@ class Heartbeats:
         self._log = log
         self._registry = registry
         self._operations_version = versions.own
+        self._memory = memory
         self._timing = timing
         self._effects = effects
         self._version = (incarnation, 0)
@@ -40,8 +43,8 @@ class Heartbeats:
             pid=self._net.pid, version=self._version, identity=registry.identity,
             hears=tuple(sorted(self._net.hears)), leading=proposer.claim, established=proposer.leader is not None,
             promised=self._acceptor.promised.leadership, decided_upto=log.decided_upto, votes=registry.votes,
-            blank=log.blank, roster={} if self._net.all_vote() else registry.stored_roster,
-            operations_version=self._operations_version,
+            blank=log.blank, roster={} if self._net.all_vote() else registry.told_roster(),
+            operations_version=self._operations_version, cluster=registry.cluster, configuration=registry.number,
         ))
 
     def heard(self, message: Heartbeat) -> None:
@@ -67,5 +70,6 @@ class Heartbeats:
         self._version = (self._version[0], self._version[1] + 1)
         self.describe()
         net = self._net
-        message = Heartbeat(list(net.states.values()), self._registry.stored_roster, now, net.echoes(now))
+        message = Heartbeat(list(net.states.values()), self._registry.told_roster(), now, net.echoes(now),
+                            self._memory.told())
         self._effects.broadcast(net.peers, message)

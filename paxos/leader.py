@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from paxos.ballot import Leadership, ballot
+from paxos.configuration import is_stop_sign
 from paxos.limits import Limits
 from paxos.messages import Accept, Accepted, Operation
 from paxos.reads import ReadIndex
@@ -59,6 +60,29 @@ class Leader:
         self._early: dict[int, dict[int, Operation]] = {}
         """By node and number: operations of its present incarnation that overtook an older one on the way here."""
         self._flying: dict[int, Batch] = {}
+        self._stop_sign: Operation | None = None
+        """To be proposed behind what is inherited."""
+        self._stops_at: int | None = None
+        """The position of a stop-sign that was proposed: nothing is proposed behind it."""
+
+    @property
+    def stopping(self) -> bool:
+        """True once a stop-sign is, or will be, proposed: the leadership ends with it."""
+        return self._stop_sign is not None or self._stops_at is not None
+
+    @property
+    def stopped(self) -> bool:
+        """True once a stop-sign is decided."""
+        return self._stops_at is not None and self.decided_upto >= self._stops_at
+
+    def stop(self, stop_sign: Operation) -> None:
+        """Proposes this behind what is inherited, and nothing behind it."""
+        if not self.stopping:
+            self._stop_sign = stop_sign
+
+    def waiting(self) -> list[Operation]:
+        """Operations that were offered and not proposed."""
+        return list(self._queue)
 
     @property
     def settled(self) -> bool:
@@ -76,6 +100,8 @@ class Leader:
         for operation in operations:
             if len(self._queue) >= bound:
                 return
+            if operation.pid == 0:
+                continue  # No node's own: only leaders propose these.
             if self._seen.admit(operation):
                 self._queue.append(operation)
                 if self._early:
@@ -101,19 +127,31 @@ class Leader:
     def propose(self, now: float) -> list[Batch]:
         """New batches, as many as fit into the pipeline; what waits meanwhile makes the next batch larger."""
         batches: list[Batch] = []
-        while (self._inherited or self._queue) and len(self._flying) < self._limits.pipeline:
-            source = self._inherited or self._queue
-            operations: list[Operation] = []
-            size = 0
-            while source and size < self._limits.batch_bytes and len(operations) < self._limits.batch_operations:
-                operation = source.popleft()
-                size += len(operation.payload)
-                operations.append(operation)
+        while len(self._flying) < self._limits.pipeline and (operations := self._next_operations()):
             batch = Batch(self.next, operations, Retry(now))
             self._flying[batch.first] = batch
             self.next = batch.last + 1
             batches.append(batch)
         return batches
+
+    def _next_operations(self) -> list[Operation]:
+        """Of the next batch: what is inherited, then a stop-sign if there is one, else what was offered."""
+        operations: list[Operation] = []
+        if self._stops_at is not None:
+            return operations
+        if not self._inherited and self._stop_sign is not None:
+            self._stops_at = self.next
+            return [self._stop_sign]
+        source = self._inherited or self._queue
+        size = 0
+        while source and size < self._limits.batch_bytes and len(operations) < self._limits.batch_operations:
+            operation = source.popleft()
+            size += len(operation.payload)
+            operations.append(operation)
+            if is_stop_sign(operation):
+                self._stops_at = self.next + len(operations) - 1
+                break
+        return operations
 
     def overdue(self, now: float, retry_s: float) -> list[Batch]:
         """Batches in flight for too long, to be resent."""

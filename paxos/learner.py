@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from random import Random
 
 from paxos.ballot import Leadership
+from paxos.configuration import following, is_stop_sign
 from paxos.effects import Effects
 from paxos.log import Log
-from paxos.messages import Operation, Snapshot
+from paxos.messages import Configuration, Operation, Snapshot
 from paxos.output import Applied, Durable
 from paxos.queue import OperationQueue
 from paxos.sessions import Sessions
@@ -32,6 +33,8 @@ class Learner:
         self.applied = durable.snapshot_position
         """Everything up to here has been applied, or is contained in a snapshot that was installed."""
         self.sessions = Sessions(durable.sessions)
+        self.configuration: Configuration | None = durable.configuration
+        """The one that governs what comes behind `applied`; None before the cluster is founded."""
 
     def decide(self, leadership: Leadership, upto: int, now: float) -> None:
         """The leader of `leadership` knows everything up to `upto` as decided (see Log.decide)."""
@@ -55,6 +58,8 @@ class Learner:
             entry = self._log.get(self.applied)
             assert entry is not None, "every position from compacted to decided_upto is held"
             operation = entry.operation
+            if is_stop_sign(operation):
+                self.configuration = following(self.configuration, operation, self.applied)
             if operation.is_noop or not self.sessions.admit(operation):
                 continue
             ticket = 0
@@ -70,6 +75,7 @@ class Learner:
         self._log.jump(snapshot.position)
         self.applied = snapshot.position
         self.sessions = Sessions(snapshot.sessions)
+        self.configuration = snapshot.configuration
         self._effects.install(snapshot)
         incarnation, number = self.sessions.last(self._pid)
         self._effects.outcome_unknown(self._queue.done(incarnation, number, now))

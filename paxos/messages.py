@@ -7,6 +7,7 @@ Moderately Complex*.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TypeAlias
 
 import msgspec
@@ -18,7 +19,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One replicated command, opaque to Paxos. `(pid, incarnation, number)` identifies it uniquely.
 
     `number` counts from 1 within one incarnation of node `pid` (from one start of its process to the next). pid 0 marks
-    a no-op.
+    the core's own: a no-op, or a stop-sign (see paxos/configuration.py).
     """
 
     pid: int
@@ -28,6 +29,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def is_noop(self) -> bool:
+        """True for every operation of the core itself: none of them goes to the state machine."""
         return self.pid == 0
 
 
@@ -42,16 +44,39 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     operation: Operation
 
 
+class Configuration(msgspec.Struct, frozen=True, array_like=True):
+    """Who votes from position `since` on. See paxos/configuration.py.
+
+    `cluster` is the id that the cluster drew when it was founded (0: not founded yet). `members` maps each member's pid
+    to the identity of its disk; 0 stands for one that wasn't known when the cluster was founded.
+    """
+
+    number: int
+    cluster: int
+    members: dict[int, int]
+    since: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """All state up to and including `position`.
 
     `sessions` maps a pid to (incarnation, number) of its last applied operation: without it a retry that arrives
-    after the snapshot would be applied twice. `rows` is the state machine's own content, opaque here.
+    after the snapshot would be applied twice. `rows` is the state machine's own content, opaque here. `configuration`
+    is the one that governs what follows; None in a snapshot from before the cluster was founded.
     """
 
     position: int
     sessions: dict[int, tuple[int, int]]
     rows: list[tuple[bytes, bytes]]
+    configuration: Configuration | None = None
+
+
+class Vouched(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a disk is known to have vouched for: the highest promise, and the last position of what it accepted."""
+
+    identity: int
+    promised: Leadership
+    accepted: int
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -62,6 +87,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `operations_version` says which operations it understands (see paxos/operations_version.py).
     `votes` is false for a node that may not vote; `blank` is true while it has never accepted anything (see
     paxos/voter_registry.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
+    `cluster` and `configuration` (a number) are those that it knows as decided.
     """
 
     pid: int
@@ -76,6 +102,8 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     blank: bool
     roster: dict[int, int] = {}
     operations_version: int = 1
+    cluster: int = 0
+    configuration: int = 0
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -127,12 +155,13 @@ class Decide(Message, frozen=True, tag=6):
 class Heartbeat(Message, frozen=True, tag=7):
     """Sent to every peer. `sent` is the sender's clock in seconds; `echoes` returns each peer's last `sent` and how
     long it was held here, so that round trips can be measured without synchronized clocks.
-    `roster` holds the identities stored on the sender's disk."""
+    `roster` holds the identities stored on the sender's disk, `remembered` what it knows of members' disks."""
 
     states: list[NodeState]
     roster: dict[int, int]
     sent: float
     echoes: dict[int, tuple[float, float]]
+    remembered: dict[int, Vouched] = {}
 
 
 class Forward(Message, frozen=True, tag=8):
@@ -192,6 +221,7 @@ class SnapshotPiece(Message, frozen=True, tag=15):
     pieces: int
     sessions: dict[int, tuple[int, int]]
     rows: list[tuple[bytes, bytes]]
+    configuration: Configuration | None = None
 
 
 class Routed(Message, frozen=True, tag=16):
@@ -217,9 +247,28 @@ class RosterStored(Message, frozen=True, tag=18):
     roster: dict[int, int]
 
 
-Routable: TypeAlias = Forward | ReadRequest | ReadReply | Fetch | Learn | SnapshotPiece
+class Reconfigure(Message, frozen=True, tag=19):
+    """Asks the leader to change the members; repeated until that is decided. `change` is one of Change's values;
+    `number` is that of the configuration to be changed, so that what comes late or twice is not made again."""
+
+    change: int
+    node: int
+    number: int
+
+
+class Change(IntEnum):
+    """Of a configuration, in one member."""
+
+    ADD = 1
+    REMOVE = 2
+    REPLACE = 3
+    """The member's disk does not count any more, until it, or another one in its place, has come back and caught up."""
+
+
+Routable: TypeAlias = Forward | ReadRequest | ReadReply | Fetch | Learn | SnapshotPiece | Reconfigure
 
 AnyMessage: TypeAlias = (
     Prepare | Promise | Accept | Accepted | Outranked | Decide | Heartbeat | Forward | ReadRequest | ReadReply
     | Confirm | Confirmed | Fetch | Learn | SnapshotPiece | Routed | Behind | RosterStored
+    | Reconfigure
 )

@@ -42,3 +42,7 @@ class OperationsVersions:
         """By member, as far as is known here."""
         known = {member: self._known.get(member, LOWEST) for member in self._net.members}
         return known | {self._net.pid: self.own}
+
+    def all_speak(self) -> bool:
+        """True if no member is known to run release 0.1.0, or may do so: it has never said a version."""
+        return all(version > LOWEST for version in self.of_members().values())

@@ -17,7 +17,7 @@ from enum import StrEnum
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import AnyMessage, Entry, Operation, Snapshot
+from paxos.messages import AnyMessage, Configuration, Entry, Operation, Snapshot, Vouched
 
 
 class VoterStatus(StrEnum):
@@ -42,6 +42,9 @@ class Persist(msgspec.Struct):
     snapshot: Snapshot | None = None
     """Replaces the stored snapshot and every entry up to its position."""
     operations_versions: dict[int, int] | None = None
+    identity: int | None = None
+    remembered: dict[int, Vouched] | None = None
+    """What is known of other members' disks."""
 
 
 class Durable(msgspec.Struct):
@@ -62,6 +65,11 @@ class Durable(msgspec.Struct):
     roster: dict[int, int] = {}
     operations_versions: dict[int, int] = {}
     """By node, what it last said; see paxos/operations_version.py."""
+    configuration: Configuration | None = None
+    """Of the stored snapshot; None if the cluster was not founded by then."""
+    remembered: dict[int, Vouched] = {}
+    reopened: bool = False
+    """The disk was in use before: it may be an old copy."""
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
@@ -87,11 +95,13 @@ class Output(msgspec.Struct):
     """Tickets of operations contained in the installed snapshot: decided, but their outcome is unknown here."""
     reads: list[int] = []
     """Tickets of `Replica.read` that can now be answered from the applied state."""
+    strangers: list[tuple[int, int]] = []
+    """Nodes that belong to another cluster, and its id: what they say changes nothing here."""
     load_snapshot: bool = False
     """A peer needs the stored snapshot: the driver answers with `Replica.snapshot_loaded`."""
 
     def __bool__(self) -> bool:
         return bool(
             self.send_now or self.persist or self.send_after_persist or self.install or self.apply
-            or self.outcome_unknown or self.reads or self.load_snapshot
+            or self.outcome_unknown or self.reads or self.strangers or self.load_snapshot
         )

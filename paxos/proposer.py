@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from paxos.acceptor import Acceptor
-from paxos.ballot import NOBODY, Leadership, ballot
+from paxos.ballot import NOBODY, Ballot, Leadership, ballot
 from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
 from paxos.connectivity import Connectivity
@@ -30,12 +30,13 @@ from paxos.messages import (
     ReadRequest,
 )
 from paxos.routing import Router
+from paxos.voter_registry import VoterRegistry
 
 
 class Proposer:
     def __init__(
         self, net: Connectivity, log: Log, acceptor: Acceptor, learner: Learner, catch_up: CatchUp, router: Router,
-        limits: Limits, effects: Effects,
+        registry: VoterRegistry, limits: Limits, effects: Effects,
     ) -> None:
         self._net = net
         self._log = log
@@ -43,6 +44,7 @@ class Proposer:
         self._learner = learner
         self._catch_up = catch_up
         self._router = router
+        self._registry = registry
         self._limits = limits
         self._effects = effects
         self.candidate: Candidate | None = None
@@ -86,7 +88,9 @@ class Proposer:
         after a crash it cannot claim the same one again."""
         self.step_down()
         self._acceptor.promise(ballot(leadership))
-        asked = ballot(leadership, self._log.decided_upto + 1)
+        self._ask(ballot(leadership, self._log.decided_upto + 1), now)
+
+    def _ask(self, asked: Ballot, now: float) -> None:
         self.candidate = Candidate(asked, self._net.quorum, self._limits, now)
         self._ask_promises(self.candidate)
 
@@ -99,10 +103,15 @@ class Proposer:
     def promised(self, sender: int, message: Promise, now: float) -> bool:
         """Takes in a Promise; true if this node leads from now on."""
         candidate = self.candidate
+        if sender not in self._net.members:
+            return False
         inheritance = candidate.promised(sender, message) if candidate is not None else None
         if candidate is None or inheritance is None:
             return False
+        configuration = self._learner.configuration
         self._catch_up.learn(inheritance.start, inheritance.decided, now)
+        if self._learner.configuration is not configuration:
+            return False  # These promises are no quorum of the configuration that counts from here on.
         decided_upto = self._log.decided_upto
         known = max(0, decided_upto - inheritance.first_open + 1)
         """Positions that became known to be decided while waiting for promises need no second proposal."""
@@ -113,6 +122,18 @@ class Proposer:
         self.leader.offer(candidate.held)
         self.candidate = None
         return True
+
+    def again(self, now: float) -> None:
+        """A configuration has ended, and with it what its members had promised: the same leadership asks the members of
+        the next one, if this node still votes."""
+        claim, leader = self.claim, self.leader
+        held = leader.waiting() if leader is not None else self.candidate.held if self.candidate is not None else []
+        if leader is not None:
+            self._announce(leader)
+        self.step_down()
+        if claim != NOBODY and self._registry.votes:
+            self._ask(ballot(claim, self._log.decided_upto + 1), now)
+            self.offer(held)
 
     def behind(self, sender: int, message: Behind, now: float) -> None:
         """An acceptor wants this candidate to catch up first. It asks again from where it is by then, soon."""
@@ -133,11 +154,15 @@ class Proposer:
         for batch in leader.propose(now):
             leader.announced_upto = leader.decided_upto
             self._send_accept(leader, batch)
+        self._announce(leader)
+        if leader.settled and leader.read_index.start(leader.decided_upto, now):
+            self._ask_confirmations(leader)
+
+    def _announce(self, leader: Leader) -> None:
+        """Tells what is decided, if no Accept has told it."""
         if leader.decided_upto > leader.announced_upto:
             leader.announced_upto = leader.decided_upto
             self._effects.broadcast(self._net.peers, Decide(ballot(leader.leadership, leader.decided_upto)))
-        if leader.settled and leader.read_index.start(leader.decided_upto, now):
-            self._ask_confirmations(leader)
 
     def _send_accept(self, leader: Leader, batch: Batch) -> None:
         """To all members that have not accepted it yet. The own acceptor may be one of them even when it is sent again:
@@ -148,7 +173,7 @@ class Proposer:
 
     def accepted(self, sender: int, message: Accepted, now: float) -> None:
         leader = self.leader
-        if leader is not None and leader.accepted(sender, message):
+        if leader is not None and sender in self._net.members and leader.accepted(sender, message):
             self._learner.decide(leader.leadership, leader.decided_upto, now)
 
     # ---- Reads
@@ -163,6 +188,8 @@ class Proposer:
 
     def confirmed(self, sender: int, message: Confirmed) -> None:
         leader = self.leader
-        if leader is not None and message.ballot.leadership == leader.leadership:
+        if leader is None or sender not in self._net.members:
+            return
+        if message.ballot.leadership == leader.leadership:
             for node, ticket, position in leader.read_index.confirmed(sender, message):
                 self._router.send(node, ReadReply(ticket, position))

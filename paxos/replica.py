@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from paxos.acceptor import Acceptor
+from paxos.admission import Admission
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
 from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
+from paxos.configuration import MOST_PID
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.election import Election
@@ -24,11 +26,14 @@ from paxos.leader import Leader
 from paxos.learner import Learner
 from paxos.limits import Limits, Timing
 from paxos.log import Log
+from paxos.memory import Memory
 from paxos.messages import (
     Accept,
     Accepted,
     AnyMessage,
     Behind,
+    Change,
+    Configuration,
     Confirm,
     Confirmed,
     Decide,
@@ -41,6 +46,7 @@ from paxos.messages import (
     Promise,
     ReadReply,
     ReadRequest,
+    Reconfigure,
     RosterStored,
     Routed,
     Snapshot,
@@ -51,6 +57,8 @@ from paxos.output import Durable, Output, VoterStatus
 from paxos.proposer import Proposer
 from paxos.queue import OperationQueue, QueueFull
 from paxos.reads import Reads
+from paxos.reconfiguration import Reconfiguration, is_made
+from paxos.retry import Retry
 from paxos.routing import Router
 from paxos.sessions import Sessions
 from paxos.snapshot_source import SnapshotSource
@@ -60,6 +68,9 @@ Handlers: TypeAlias = dict[type, Callable[[int, Any, float], None]]
 
 SAVE_DECIDED_S = 1.0
 """How often a watermark without any other write is stored: losing it only costs a little catching up."""
+
+REMEMBER_S = 1.0
+"""What is remembered of other members' disks is stored this often, with another write."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -89,33 +100,43 @@ class Replica:
         self.limits = limits
         self._random = random
         self._effects = effects = Effects(pid)
-        self.net = Connectivity(pid, members, timing)
+        self.registry = VoterRegistry(pid, members, durable, effects)
+        self.net = Connectivity(pid, self.registry.members, timing)
         self.election = Election(self.net, timing, limits)
         self.log = Log(durable.entries, max(durable.decided, durable.snapshot_position))
-        self.registry = VoterRegistry(pid, self.net.members, durable, effects)
         self._versions = OperationsVersions(operations_version, self.net, durable, effects)
         self.queue = OperationQueue(pid, durable.incarnation, limits)
         self.reads = Reads(durable.incarnation)
         router = Router(self.net, effects)
         self.acceptor = Acceptor(durable.promised, self.log, self.registry, limits, effects)
+        self.memory = Memory(durable, self.registry, self.net, self.acceptor, self.log, random, effects)
         self.learner = Learner(pid, self.log, self.queue, durable, random, effects)
         self.catch_up = CatchUp(self.net, self.log, self.learner, router, timing, random, now)
         self.snapshot_source = SnapshotSource(self.log, router, limits, effects, now)
         self.proposer = Proposer(
-            self.net, self.log, self.acceptor, self.learner, self.catch_up, router, limits, effects
+            self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
         self._heartbeats = Heartbeats(
-            durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self._versions,
-            timing, effects, now,
+            durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
+            self._versions, timing, effects, now,
         )
+        self._admission = Admission(self.registry, self.log, effects)
+        self._reconfiguration = Reconfiguration(
+            self.registry, self.net, self.log, self._versions, limits, random)
         self._router = router
+        self._configuration: Configuration | None = None
+        self._change: tuple[Change, int, Configuration] | None = None
+        """A change of the members that is asked for here, in which node, and the configuration by then."""
+        self._change_retry = Retry(now)
         self._follows: Leadership = NOBODY
         self._saved_decided = self.log.decided_upto
         self._save_due = now + SAVE_DECIDED_S
+        self._remember_due = now + REMEMBER_S
         from_anybody: Handlers = {
             Prepare: self._prepare, Promise: self._promise, Outranked: self._outranked, Behind: self._behind,
             Accept: self._accept, Accepted: self._accepted, Confirm: self._confirm, Confirmed: self._confirmed,
             Forward: self._forward, ReadRequest: self._read_request, ReadReply: self._read_reply,
+            Reconfigure: self._reconfigure,
         }
         self._from_itself: Handlers = {**from_anybody, RosterStored: self._roster_stored}
         self._from_peers: Handlers = {
@@ -123,9 +144,15 @@ class Replica:
             SnapshotPiece: self._snapshot_piece, Routed: self._routed,
         }
         self.learner.advance(now)
+        self._follow_configuration(now)
         self._refresh(now)
 
     # ---- What is known
+
+    @property
+    def cluster(self) -> int:
+        """The id of this node's cluster, to go with everything that it sends; 0 while it has none."""
+        return self.registry.cluster
 
     @property
     def incarnation(self) -> int:
@@ -185,22 +212,55 @@ class Replica:
             raise QueueFull(f"{len(self.reads)} reads are already waiting")
         return self.reads.open()
 
+    @property
+    def configuration(self) -> Configuration | None:
+        """The one in force, as far as it is known here; None before the cluster is founded."""
+        return self._configuration
+
+    def change_members(self, change: Change, node: int) -> None:
+        """Asks the leader for this change until it is made, or another one (or none) is asked for."""
+        if self._configuration is not None:
+            self._change = change, node, self._configuration
+
+    def abandon_change(self) -> None:
+        self._change = None
+
+    @property
+    def changing(self) -> bool:
+        """True while a change is asked for that isn't made yet."""
+        return self._change is not None
+
     def abandon_read(self, ticket: int) -> None:
         self.reads.abandon(ticket)
 
     # ---- What happens
 
-    def receive(self, sender: int, message: AnyMessage, now: float) -> None:
-        """Takes in one message. `sender` is this node itself for what it sent to itself by `Output.send_after_persist`,
-        and for nothing else: a vote of its own counts because it is on disk."""
-        if sender in self.net.members:
+    def receive(self, sender: int, message: AnyMessage, now: float, cluster: int = 0) -> None:
+        """Takes in one message, with the `cluster` of its sender. `sender` is this node itself for what it sent to
+        itself by `Output.send_after_persist`, and for nothing else: a vote of its own counts because it is on disk."""
+        if sender == self.pid or (self._admission.admits(sender, message, cluster) and self._meets(sender, message)):
             self._handle(sender, message, now)
             self._handle_own(now)
+
+    def _meets(self, sender: int, message: AnyMessage) -> bool:
+        """True if the sender is known. In a founded cluster, one more gets to be by a heartbeat of its own."""
+        if sender in self.net.everybody:
+            return True
+        if self.registry.configuration is None or not isinstance(message, Heartbeat) or not 0 < sender <= MOST_PID:
+            return False
+        if all(state.pid != sender for state in message.states):
+            return False
+        self.net.meet(sender)
+        return True
 
     def suspect(self, peer: int, now: float) -> None:
         """A hint, never a truth: the connection of `peer` was seen to close."""
         self.net.suspect(peer, now)
         self._refresh(now)
+
+    def vouched(self, messages: Iterable[AnyMessage]) -> None:
+        """These were to leave after what they vouch for is on disk, and leave now."""
+        self.memory.vouched(messages)
 
     def snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
         """The answer to `Output.load_snapshot`."""
@@ -233,7 +293,10 @@ class Replica:
         what arrived together is sent and stored together."""
         self._send_queue(now)
         self._send_reads(now)
+        self._send_change(now)
         self._handle_own(now)
+        if self.proposer.leader is not None:
+            self._reconfiguration.drive(self.proposer.leader, now)
         self.proposer.propose(now)
         self._handle_own(now)
         self.catch_up.request(now)
@@ -242,6 +305,9 @@ class Replica:
         if out.persist is not None and self.log.decided_upto > self._saved_decided:
             out.persist.decided = self._saved_decided = self.log.decided_upto
             self._save_due = now + SAVE_DECIDED_S
+        if out.persist is not None and now >= self._remember_due:
+            out.persist.remembered = self.memory.to_store()
+            self._remember_due = now + REMEMBER_S
         return out
 
     def _patience(self) -> float:
@@ -251,7 +317,12 @@ class Replica:
 
     def _refresh(self, now: float) -> None:
         """Updates the view of the cluster, and acts on its consequences for leadership."""
-        links_changed = self.net.refresh(now)
+        news = self.net.refresh(now)
+        voted = self.registry.votes
+        if self.memory.settle():
+            news = True
+        if voted and not self.registry.votes:
+            self._step_down()
         self._heartbeats.describe()
         self.election.observe(now)
         leadership = self.election.try_campaign(now, self._random)
@@ -261,7 +332,7 @@ class Replica:
         claim = self.proposer.claim
         if claim != NOBODY and max(self._follows, self.acceptor.promised.leadership) > claim:
             self._step_down()
-        self._heartbeats.send_news(links_changed, now)
+        self._heartbeats.send_news(news, now)
 
     def _campaign(self, leadership: Leadership, now: float) -> None:
         self.proposer.campaign(leadership, now)
@@ -278,6 +349,23 @@ class Replica:
         handler = handlers.get(type(message))
         if handler is not None:
             handler(sender, message, now)
+            self._follow_configuration(now)
+
+    def _follow_configuration(self, now: float) -> None:
+        """Draws the consequences when the log has started another configuration. Every step that applies something is
+        followed by this, before anything else is proposed or counted."""
+        configuration = self.learner.configuration
+        changed = configuration is not None and configuration is not self._configuration
+        if changed:
+            assert configuration is not None
+            self._configuration = configuration
+            self.net.configure(configuration.number, configuration.members)
+            self.registry.configured(configuration)
+            if self._change is not None and is_made(*self._change, configuration):
+                self._change = None
+        if changed or (self.proposer.leader is not None and self.proposer.leader.stopped):
+            self.proposer.again(now)
+            self._refresh(now)
 
     def _handle_own(self, now: float) -> None:
         """What the node has sent to itself in this step, and what it answers itself."""
@@ -321,6 +409,7 @@ class Replica:
         self.net.heard(sender, message, now)
         self._heartbeats.heard(message)
         self._versions.heard(sender, message)
+        self.memory.heard(message.remembered)
         voted = self.registry.votes
         self.registry.heard(sender, message)
         if voted and not self.registry.votes:
@@ -353,6 +442,17 @@ class Replica:
             operations = self.queue.outgoing(self._follows, now, self._patience())
             if operations:
                 self._router.send(self._follows[1], Forward(operations))
+
+    def _send_change(self, now: float) -> None:
+        """Repeats what was asked for, until it is made."""
+        if self._change is None or self._follows == NOBODY:
+            return
+        if self._change_retry.due(now, self._patience()):
+            change, node, _ = self._change
+            self._router.send(self._follows[1], Reconfigure(change, node, self.registry.number))
+
+    def _reconfigure(self, sender: int, message: Reconfigure, now: float) -> None:
+        self._reconfiguration.ask(message, now)
 
     def _forward(self, sender: int, message: Forward, now: float) -> None:
         self.proposer.offer(message.operations)

@@ -21,7 +21,7 @@ class Router:
         if hop is None or hop == to:
             self._effects.send(to, message)
         else:
-            self._effects.send(hop, Routed(net.pid, to, len(net.members), message))
+            self._effects.send(hop, Routed(net.pid, to, len(net.everybody), message))
 
     def relay(self, message: Routed) -> None:
         """Passes on a message to another node, unless it has travelled too far."""

@@ -63,7 +63,7 @@ class SnapshotSource:
             groups[-1].append(row)
             size += len(row[0]) + len(row[1])
         self._pieces = [
-            SnapshotPiece(snapshot.position, number, len(groups), snapshot.sessions, rows)
+            SnapshotPiece(snapshot.position, number, len(groups), snapshot.sessions, rows, snapshot.configuration)
             for number, rows in enumerate(groups)
         ]
         waiting, self._waiting = self._waiting, {}

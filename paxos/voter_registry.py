@@ -1,8 +1,13 @@
 """Whether this node may vote. A node that lost its disk may not: it has forgotten its promises.
 
-Each disk has a random identity, created when it is first used. Every node keeps a roster on disk: the first identity it
-saw for each number. A node that finds another identity for its own number in any roster knows that it is a
-replacement without the old promises, and follows as a learner permanently.
+Each disk has a random identity, created when it is first used. Once a cluster is founded, a node votes exactly as long
+as the configuration in force names the identity of its disk (see paxos/configuration.py); what any single node says
+changes nothing. (Where it names none for a member, that disk was not known to the founder: there counts what the disk
+was admitted as.) The rest of this file is about the time before that, and decides who may found.
+
+Every node that is not founded yet keeps a roster on disk: the first identity it saw for each number. A node that finds
+another identity for its own number in any roster knows that it is a replacement without the old promises, and waits as
+a learner.
 
 A node with a new disk votes only when it is certain that it is not such a replacement: when its identity is in the
 rosters of so many others that the rosters of every earlier disk share a member with them (more than half of the
@@ -14,34 +19,100 @@ nothing yet, and all nodes that hold anything are unreachable, then that majorit
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from paxos.effects import Effects
-from paxos.messages import Heartbeat, RosterStored
+from paxos.messages import Configuration, Heartbeat, RosterStored
 from paxos.output import Durable, VoterStatus
 
 
 class VoterRegistry:
-    def __init__(self, pid: int, members: tuple[int, ...], durable: Durable, effects: Effects) -> None:
+    def __init__(self, pid: int, members: Iterable[int], durable: Durable, effects: Effects) -> None:
         self._pid = pid
-        self._members = frozenset(members)
+        self._in_use = bool(durable.decided or durable.entries or durable.snapshot_position)
+        """The disk holds operations from before the cluster had an id: it was made by release 0.1.0. Then whoever was
+        met there is a member, too, and nobody is met any more: the configuration file may have been edited since."""
+        self._members = frozenset({*members, *(durable.roster if self._in_use else ())})
         self._others = len(self._members) - 1
         self._effects = effects
         self.identity = durable.identity
-        self.voter_status = durable.voter_status
+        self.configuration = durable.configuration
+        self.doubtful = durable.reopened
+        """Others may remember more of this disk than it does itself (see paxos/memory.py): until that is known, this
+        node does not vote."""
+        self._status = durable.voter_status
         self.roster = {**durable.roster, pid: durable.identity}
         self.stored_roster = dict(durable.roster)
         """The part of the roster that is surely on disk: only that may be told to others."""
+        self.decided: dict[int, int] = {}
+        """The identities that the configuration in force names."""
+        if durable.configuration is not None:
+            self.configured(durable.configuration)
+        self._founded_elsewhere = False
         self._known_by: set[int] = set()
         self._known_while_blank: set[int] = set()
-        if self.voter_status is VoterStatus.NEW and not durable.roster:
+        if self._status is VoterStatus.NEW and not durable.roster:
             effects.to_persist().roster = dict(self.roster)
         self._admit()
 
     @property
-    def votes(self) -> bool:
+    def voter_status(self) -> VoterStatus:
+        if self.configuration is None:
+            return self._status
+        decided = self.configuration.members.get(self._pid)
+        if decided == self.identity:
+            return VoterStatus.VOTER
+        if decided is None:
+            return VoterStatus.NEW
+        return self._status if decided == 0 else VoterStatus.LEARNER
+
+    @property
+    def admitted(self) -> bool:
+        """True if this disk's votes count."""
         return self.voter_status is VoterStatus.VOTER
+
+    @property
+    def votes(self) -> bool:
+        return self.admitted and not self.doubtful
+
+    @property
+    def cluster(self) -> int:
+        """The id of the cluster; 0 before it is founded."""
+        return 0 if self.configuration is None else self.configuration.cluster
+
+    @property
+    def number(self) -> int:
+        """Of the configuration in force; 0 before the cluster is founded."""
+        return 0 if self.configuration is None else self.configuration.number
+
+    @property
+    def since(self) -> int:
+        """The first position that the configuration in force governs. All before it is decided."""
+        return 1 if self.configuration is None else self.configuration.since
+
+    @property
+    def members(self) -> Collection[int]:
+        """Before the cluster is founded."""
+        return self._members
+
+    def founders(self) -> dict[int, int]:
+        """The members of a cluster that is founded now, with their identities as far as they are known."""
+        return {pid: self.roster.get(pid, 0) for pid in self._members}
+
+    def told_roster(self) -> dict[int, int]:
+        """The identities that this node vouches for: decided ones, or those in the roster on its disk."""
+        return self.stored_roster if self.configuration is None else self.decided
+
+    def configured(self, configuration: Configuration) -> None:
+        """From now on this configuration is in force."""
+        self.configuration = configuration
+        self.decided = {pid: identity for pid, identity in configuration.members.items() if identity}
 
     def heard(self, sender: int, message: Heartbeat) -> None:
         """Takes in what a heartbeat says of identities."""
+        if self.configuration is not None:
+            return
+        self._founded_elsewhere = self._founded_elsewhere or any(state.cluster for state in message.states)
         self._meet(message)
         self._remembered(sender, message.roster, any(each.pid == sender and each.blank for each in message.states))
         for state in message.states:
@@ -53,6 +124,8 @@ class VoterRegistry:
         self.stored_roster = message.roster
 
     def _meet(self, message: Heartbeat) -> None:
+        if self._in_use:
+            return
         before = len(self.roster)
         for pid, identity in (*message.roster.items(), *((state.pid, state.identity) for state in message.states)):
             if pid in self._members:
@@ -78,10 +151,12 @@ class VoterRegistry:
         """A node with a new disk becomes a voter as soon as enough others know it."""
         majority_of_others = len(self._known_by) > self._others // 2
         founding_quorum = len(self._known_while_blank) >= (self._others + 1) // 2
-        if self.voter_status is VoterStatus.NEW and (majority_of_others or founding_quorum):
+        if self._founded_elsewhere:
+            return  # There is a cluster already: it decides whether this node votes.
+        if self._status is VoterStatus.NEW and (majority_of_others or founding_quorum):
             self._become(VoterStatus.VOTER)
 
     def _become(self, status: VoterStatus) -> None:
         """On disk before this node's next vote leaves."""
-        if status is not self.voter_status:
-            self.voter_status = self._effects.to_persist().voter_status = status
+        if status is not self._status:
+            self._status = self._effects.to_persist().voter_status = status

@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from api.base import Event
-from api.node_events import ConnectedEvent, DisconnectedEvent, FailedEvent, LearnerEvent, RefusedEvent
+from api.node_events import (
+    ConnectedEvent,
+    DisconnectedEvent,
+    FailedEvent,
+    LearnerEvent,
+    RefusedEvent,
+    RemovedEvent,
+    StrangerEvent,
+)
 from api.node_results import LlmStatus
 from engine.interface import AppliedOperation, Engine, EngineStatus
 from llm.request_scheduler import RequestScheduler
@@ -34,6 +42,7 @@ class NodeService:
     ) -> None:
         """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds."""
         self.failed = asyncio.Event()
+        self.removed = asyncio.Event()
         """The engine acknowledges nothing any more; the process must leave."""
         self._number = number
         self._members = members
@@ -137,6 +146,13 @@ class NodeService:
 
     def on_refused(self, reason: str) -> None:
         self._emit(RefusedEvent(reason))
+
+    def on_removed(self) -> None:
+        self._emit(RemovedEvent(self._number))
+        self.removed.set()
+
+    def on_stranger(self, reason: str) -> None:
+        self._emit(StrangerEvent(reason))
 
     def on_failed(self, reason: str) -> None:
         self._emit(FailedEvent(reason))

@@ -31,6 +31,7 @@ from api.node_commands import (
     ImportCommand,
     LastCommand,
     LogCommand,
+    MembersCommand,
     QueryCommand,
     RetryCommand,
     ViewallCommand,
@@ -45,6 +46,7 @@ from server.applied_log import KEPT, AppliedLog, seconds
 from server.backup import Backup
 from server.event_feed import EventFeed, Level, Tell
 from server.explain_text import Sentence
+from server.members import members
 from server.records import conversation_record, log_entry, turn_records
 
 R = TypeVar("R", bound=Result)
@@ -164,6 +166,9 @@ class Session:
             **msgspec.structs.asdict(self.node_status()), digest=self._engine.store.digest(),
             llm=self.llm_status or UNSET,
         )
+
+    async def members_of_cluster(self, command: MembersCommand) -> results.MembersResult | Failure:
+        return await members(self._engine, command)
 
     async def view(self, command: ViewCommand) -> results.ViewResult | Failure:
         return await self._view(command.context)

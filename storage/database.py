@@ -61,8 +61,12 @@ class Database:
     """Made by `open`. Used by one thread at a time. After a failed write nothing can be written any more: what the
     disk holds is then uncertain, and only opening it again tells."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, durable: Durable, lock: Lock) -> None:
+    def __init__(
+        self, path: Path, cluster: str, connection: sqlite3.Connection, durable: Durable, lock: Lock
+    ) -> None:
         self.path = path
+        self.cluster = cluster
+        """The name of the cluster whose node's it is."""
         self.durable = durable
         """What was found at open."""
         self.notice: str | None = None
@@ -87,12 +91,12 @@ class Database:
         lock = Lock(path, background)
         try:
             try:
-                return cls(path, *_open(path, cluster, pid, now_us), lock)
+                return cls(path, cluster, *_open(path, cluster, pid, now_us), lock)
             except StorageDamaged as damage:
                 if not replace_damaged or not damage.certain:
                     raise
                 kept = set_aside(path)
-                database = cls(path, *_open(path, cluster, pid, now_us), lock)
+                database = cls(path, cluster, *_open(path, cluster, pid, now_us), lock)
                 database.notice = (
                     f"{path} was damaged ({damage.detail}); it is kept as {kept.name}. This node begins with an empty "
                     "disk, as after the loss of a disk: it gets the conversations from the other nodes"
@@ -138,7 +142,7 @@ class Database:
             state = read_state(self._connection, self.path)
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
-        return Snapshot(state.snapshot_position, state.sessions, rows)
+        return Snapshot(state.snapshot_position, state.sessions, rows, state.configuration)
 
     def close(self) -> None:
         """Lets go of the file. Everything written is durable already. May be called twice."""
@@ -154,7 +158,7 @@ class Database:
         for record in batch:
             if isinstance(record, Compaction):
                 merge_rows(self._connection, record.rows)
-                state.update(snapshot_position=record.position, sessions=record.sessions)
+                state.update(_of_snapshot(record))
                 continue
             entries += record.entries
             state.update(_changes(record))
@@ -162,7 +166,7 @@ class Database:
                 snapshot = record.snapshot
                 self._connection.execute("DELETE FROM snapshot")
                 merge_rows(self._connection, snapshot.rows)
-                state.update(snapshot_position=snapshot.position, sessions=snapshot.sessions)
+                state.update(_of_snapshot(snapshot))
                 compacted = max(compacted, snapshot.position)
             compacted = max(compacted, record.compacted or 0)
         if entries:
@@ -179,8 +183,15 @@ def _changes(persist: Persist) -> dict[str, object]:
         "promised": persist.promised, "decided": persist.decided, "roster": persist.roster,
         "standing": persist.voter_status, "incarnation": persist.incarnation,
         "operations_versions": persist.operations_versions,
+        "identity": persist.identity, "remembered": persist.remembered,
     }
     return {name: value for name, value in changes.items() if value is not None}
+
+
+def _of_snapshot(snapshot: Snapshot | Compaction) -> dict[str, object]:
+    return {
+        "snapshot_position": snapshot.position, "sessions": snapshot.sessions, "configuration": snapshot.configuration,
+    }
 
 
 def _open(path: Path, cluster: str, pid: int, now_us: int) -> tuple[sqlite3.Connection, Durable]:
@@ -246,4 +257,7 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         sessions=state.sessions,
         roster=state.roster,
         operations_versions=state.operations_versions,
+        configuration=state.configuration,
+        remembered=state.remembered,
+        reopened=state.incarnation > 0,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from paxos.messages import Entry, Snapshot
+from paxos.messages import Configuration, Entry, Snapshot
 from paxos.output import Durable
 from storage.records import Compaction, Record
 
@@ -24,7 +24,7 @@ class MemoryDatabase:
         image = self._image
         for record in batch:
             if isinstance(record, Compaction):
-                self._take_snapshot(record.position, record.sessions)
+                self._take_snapshot(record.position, record.sessions, record.configuration)
                 for key, value in record.rows:
                     if value is None:
                         self._rows.pop(key, None)
@@ -33,13 +33,15 @@ class MemoryDatabase:
                 continue
             kept = (entry for entry in record.entries if entry.position > image.compacted)
             self._entries.update((entry.position, entry) for entry in kept)
-            for name in ("promised", "decided", "roster", "voter_status", "incarnation", "operations_versions"):
+            for name in ("promised", "decided", "roster", "voter_status", "incarnation", "identity",
+                         "remembered", "operations_versions"):
                 value = getattr(record, name)
                 if value is not None:
                     setattr(image, name, value)
             compacted = record.compacted or 0
             if record.snapshot is not None:
-                self._take_snapshot(record.snapshot.position, record.snapshot.sessions)
+                snapshot = record.snapshot
+                self._take_snapshot(snapshot.position, snapshot.sessions, snapshot.configuration)
                 self._rows = dict(record.snapshot.rows)
                 compacted = max(compacted, record.snapshot.position)
             if compacted > image.compacted:
@@ -49,19 +51,25 @@ class MemoryDatabase:
     def reopen(self, now_us: int) -> Durable:
         """What the next process of the node finds. `now_us` as in `Database.open`."""
         image = self._image
+        used = image.incarnation > 0
         image.incarnation = max(image.incarnation + 1, now_us)
         entries = [self._entries[position] for position in sorted(self._entries)]
         decided = max(image.decided, image.snapshot_position)
         return msgspec.structs.replace(
-            image, entries=entries, decided=decided, sessions=dict(image.sessions), roster=dict(image.roster)
+            image, entries=entries, decided=decided, sessions=dict(image.sessions), roster=dict(image.roster),
+            remembered=dict(image.remembered), reopened=used,
         )
 
     def rows(self) -> list[tuple[bytes, bytes]]:
         return sorted(self._rows.items())
 
     def load_snapshot(self) -> Snapshot:
-        return Snapshot(self._image.snapshot_position, dict(self._image.sessions), self.rows())
+        image = self._image
+        return Snapshot(image.snapshot_position, dict(image.sessions), self.rows(), image.configuration)
 
-    def _take_snapshot(self, position: int, sessions: dict[int, tuple[int, int]]) -> None:
+    def _take_snapshot(
+        self, position: int, sessions: dict[int, tuple[int, int]], configuration: Configuration | None
+    ) -> None:
         self._image.snapshot_position = position
+        self._image.configuration = configuration
         self._image.sessions = dict(sessions)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from paxos.messages import Configuration
 from paxos.output import Persist
 
 
@@ -19,6 +20,7 @@ class Compaction(msgspec.Struct):
     position: int
     sessions: dict[int, tuple[int, int]]
     rows: list[tuple[bytes, bytes | None]]
+    configuration: Configuration | None = None
 
 
 Record: TypeAlias = Persist | Compaction

@@ -22,7 +22,7 @@ from zlib import crc32
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import Entry
+from paxos.messages import Configuration, Entry, Vouched
 from paxos.output import VoterStatus
 from storage.errors import damaged
 
@@ -49,6 +49,8 @@ class State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
     sessions: dict[int, tuple[int, int]] = {}
     roster: dict[int, int] = {}
     operations_versions: dict[int, int] = {}
+    configuration: Configuration | None = None
+    remembered: dict[int, Vouched] = {}
 
 
 # ---- Reading. All of it raises StorageDamaged, or sqlite3.Error. What is damaged need not be UTF-8, nor even bytes.

@@ -29,8 +29,10 @@ from api.node_events import (
     QueryEvent,
     RankingEvent,
     RefusedEvent,
+    RemovedEvent,
     RestoredEvent,
     RetriedEvent,
+    StrangerEvent,
 )
 from api.safe_text import one_line
 from console import chat
@@ -89,9 +91,14 @@ def node_event_text(event: Event) -> str | None:
             return f"stopping: {error}"
         case LearnerEvent():
             return (
-                "this node's disk is new but the others remember an older one: its earlier promises are lost, so "
-                "it follows as a non-voting learner (it still answers and accepts commands)"
+                "this node's disk is new but the others remember an older one: its earlier promises are lost, so it "
+                "follows as a non-voting learner until it has caught up and the members have decided to count its new "
+                "disk (it still answers and accepts commands)"
             )
+        case RemovedEvent(node=node):
+            return f"node {node} was removed from the cluster: it stops here, its data are left as they are"
+        case StrangerEvent(reason=reason):
+            return one_line(reason)
     return None
 
 

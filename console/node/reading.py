@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
-from api.node_commands import LastCommand, LogCommand, StatusCommand, ViewallCommand, ViewCommand
-from api.node_results import LastResult, LogResult, StatusResult, ViewallResult, ViewResult
+from api.node_commands import LastCommand, LogCommand, MembersCommand, StatusCommand, ViewallCommand, ViewCommand
+from api.node_results import LastResult, LogResult, MembersResult, StatusResult, ViewallResult, ViewResult
 from api.safe_text import one_line
 from console import chat, render
 from console.command_table import Entry, at_once, in_order
@@ -109,6 +110,32 @@ LOG = Entry[NodeExecutor, LogCommand, LogResult](
     in_order(_log),
     _parse_log,
     lambda command, result, layout: render.log(result, layout),
+)
+
+CHANGES: tuple[Literal["add", "remove", "replace"], ...] = ("add", "remove", "replace")
+
+
+def _parse_members(words: list[str]) -> MembersCommand:
+    if not words:
+        return MembersCommand()
+    change = next((change for change in CHANGES if change == words[0].lower()), None)
+    if change is None or len(words) != 2:
+        raise _not_understood(words)
+    return MembersCommand(change, whole(words[1], "number of a node"))
+
+
+MEMBERS = Entry[NodeExecutor, MembersCommand, MembersResult](
+    Usage(
+        "members", "[add|remove|replace N]", "who belongs to the cluster, and changes of that", "members add 4", 0, 2,
+        details="What the members have decided counts, whatever the configuration file says. A node that is added must "
+        "run already; one that is removed is told. `replace N`: the disk of node N, which is stopped, does not count "
+        "any more, until N has come back, with whatever disk, and caught up.",
+    ),
+    MembersCommand,
+    in_order(lambda executor, command: executor.session.members_of_cluster(command)),
+    _parse_members,
+    lambda command, result, layout: render.members(result),
+    lambda executor, words: () if words else CHANGES,
 )
 
 STATUS = Entry[NodeExecutor, StatusCommand, StatusResult](

@@ -25,6 +25,7 @@ from server.responder import Responder
 from storage.errors import StorageError
 from storage.records import Record
 from tests.simulation.disk import Disk
+from tests.simulation.founding import CLUSTER, founded
 
 PIDS = [1, 2, 3, 4, 5]
 TURNS = 30
@@ -93,7 +94,7 @@ class Node:
 
     def receive(self, sender: int, message: AnyMessage) -> None:
         if self.up:
-            self._driver.receive(sender, message)
+            self._driver.receive(sender, message, CLUSTER)
 
     def pump(self) -> None:
         """Lets the driver work through what has gathered."""
@@ -154,6 +155,9 @@ class Node:
     def on_status(self, status: Status) -> None:
         self.answering.see(status.leader, status.links)
 
+    def on_stranger(self, node: int, cluster: int) -> None:
+        raise AssertionError("there is one cluster here")
+
     def on_failed(self, error: Exception) -> None:
         raise error
 
@@ -170,6 +174,8 @@ class World:
         self.too_late: list[int] = []
         """Those asked when an answer was decided already."""
         self.disks = {pid: Disk(pid * 1000 + 7) for pid in PIDS}
+        for disk in self.disks.values():
+            disk.write([founded({pid: pid * 1000 + 7 for pid in PIDS})])
         self.nodes: dict[int, Node] = {}
 
     def start(self, pid: int) -> None:

@@ -28,6 +28,7 @@ from tests.simulation import scenes_around as around
 from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
+from tests.simulation import scenes_membership as joining
 from tests.simulation import scenes_proposing as proposing
 from tests.simulation import scenes_storage as storing
 from tests.simulation import scenes_using as using
@@ -78,8 +79,19 @@ STORIES: dict[str, Callable[[], None]] = {
     "majority-not-needed": leading.leader_in_a_corner,
     "no-routing": leading.end_of_a_chain,
     "routed-by-the-hop": leading.end_of_a_chain,
-    "wiped-node-votes": leading.lost_disk,
-    "new-node-votes-at-once": leading.lost_disk,
+    "wiped-node-votes": joining.lost_before_founding,
+    "new-node-votes-at-once": joining.lost_before_founding,
+    "replaced-disk-votes": leading.lost_disk,
+    "lost-disk-never-decided": joining.disks_lost_in_turn,
+    "old-disk-votes": joining.old_disk,
+    "nobody-remembers": joining.old_disk,
+    "old-disk-votes-at-once": joining.old_disk_asked_at_once,
+    "goes-on-behind-a-stop-sign": joining.dies_while_it_changes_members,
+    "inherited-stop-sign-overrun": joining.dies_while_it_changes_members,
+    "late-change-made-again": joining.leaves_and_comes_back,
+    "any-cluster-counts": joining.speaks_for_another_cluster,
+    "offered-stop-sign-proposed": joining.stop_sign_from_a_user,
+    "snapshot-without-configuration": joining.restarted_behind_a_snapshot,
     "learner-votes": leading.lost_disk,
     "found-outranked-by-its-own-past": leading.outranked_by_its_own_past,
     "found-own-vote-refused": leading.own_vote_refused,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from kvstore.operations import StoreOperation
 from kvstore.store import Store
 from paxos.messages import AnyMessage
-from paxos.output import VoterStatus
+from paxos.output import Persist, VoterStatus
 from paxos.replica import Replica
 from tests.simulation.disk import Disk
 from tests.simulation.process import Answer, Process, kind
@@ -31,6 +32,8 @@ class Node:
         """Grows whenever a process starts or dies."""
         self.wiped = False
         """Its disk was lost once."""
+        self.outdated = 0
+        """The identity of an older copy of its disk that was put back: it has forgotten what it promised."""
         self.drift = 1.0
         """How fast its clock runs."""
         self.offset = float(pid)
@@ -113,7 +116,20 @@ class Node:
         assert not self.up
         self.world.note(f"{self.pid} loses its disk")
         self.disk = self._new_disk()
+        if self.world.founding is not None:
+            self.disk.write([Persist(snapshot=self.world.founding)])
         self.wiped = True
+
+    def backup(self) -> Disk:
+        """A copy of what is on the disk."""
+        return deepcopy(self.disk)
+
+    def restore(self, copy: Disk) -> None:
+        """An older copy is put back in the place of a dead process's disk."""
+        assert not self.up
+        self.world.note(f"{self.pid} gets an older disk back")
+        self.disk = copy
+        self.outdated = copy.image.identity
 
     def pause(self) -> None:
         self.process.paused = True
@@ -172,9 +188,11 @@ class Node:
 
     # ---- Input
 
-    def receive(self, sender: int, message: AnyMessage) -> None:
+    def receive(self, sender: int, message: AnyMessage, cluster: int | None = None) -> None:
+        """`cluster` is the one that its sender had when the message left; as it has now, if None."""
         if self.up:
-            self.process.receive(sender, message)
+            known = self.world.nodes[sender].process.driver.cluster if cluster is None else cluster
+            self.process.receive(sender, message, known)
 
     def suspect(self, peer: int) -> None:
         """A hint that the connection of `peer` closed."""

@@ -100,6 +100,7 @@ class Process:
         finally:
             if self.finding is not None:
                 raise self.finding
+        self.world.configured(self.node)
         for stepped in self.world.hooks["stepped"]:
             stepped(self.world, self.node)
 
@@ -141,11 +142,11 @@ class Process:
 
     # ---- Input
 
-    def receive(self, sender: int, message: AnyMessage) -> None:
-        self.do(partial(self._receive, sender, message), gather=True)
+    def receive(self, sender: int, message: AnyMessage, cluster: int) -> None:
+        self.do(partial(self._receive, sender, message, cluster), gather=True)
 
-    def _receive(self, sender: int, message: AnyMessage) -> None:
-        self.driver.receive(sender, message)
+    def _receive(self, sender: int, message: AnyMessage, cluster: int) -> None:
+        self.driver.receive(sender, message, cluster)
         if self.node.trapped_at is not None and kind(message) == "SnapshotPiece":
             self.passes("piece received")
 
@@ -216,6 +217,9 @@ class Process:
 
     def on_status(self, status: Status) -> None:
         """Everything that matters is looked at from outside."""
+
+    def on_stranger(self, node: int, cluster: int) -> None:
+        self.world.note(f"{self.node.pid} hears that {node} belongs to cluster {cluster:x}")
 
     def on_failed(self, error: Exception) -> None:
         """An error that nobody injected is a finding, of a checker or in itself."""

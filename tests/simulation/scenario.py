@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 
 from paxos.ballot import NOBODY, Leadership
-from paxos.output import VoterStatus
 from tests.simulation.checkers import all_checkers
 from tests.simulation.linearizability import check
 from tests.simulation.plan import (
@@ -94,7 +93,7 @@ class Scenario:
         weather = msgspec.structs.replace(plan.weather, cut=set())
         self.world = World(
             plan.seed, range(1, plan.nodes + 1), limits=plan.limits, observers=[*observers, self.users],
-            weather=weather,
+            weather=weather, founded=False,
         )
         self.record = Run(plan)
         self._cuts: list[tuple[Link, ...]] = []
@@ -210,14 +209,16 @@ class Scenario:
             node.trap(event.point, event.count, sprang)
 
     def _wipe(self, event: Wipe) -> str:
-        """A disk may only be lost once all nodes vote (see paxos/voter_registry.py), and most stay."""
-        node, nodes = self.world.nodes[event.pid], self.world.nodes.values()
-        wiped = sum(other.wiped for other in nodes)
-        allowed = all(other.wiped or other.standing_on_disk is VoterStatus.VOTER for other in nodes)
+        """A disk may only be lost once the cluster is founded, and as long as a quorum of the others votes: however
+        often that is."""
+        world = self.world
+        node = world.nodes[event.pid]
+        others = sum(world.may_vote(other) for other in world.nodes.values() if other is not node)
+        allowed = bool(world.configurations) and others >= world.quorum(world.configurations[-1])
         if not node.up:
             return "wipe (too late)"
         node.crash()
-        if allowed and not node.wiped and wiped < (len(nodes) - 1) // 2:
+        if allowed:
             node.wipe()
             if event.clock_back:
                 node.epoch_us //= 2
@@ -327,7 +328,7 @@ class Scenario:
     def _hub(self, cut: set[Link], down: tuple[int, ...]) -> int | None:
         """A voter that exchanges messages directly with a majority of voters, if there is one."""
         nodes = self.world.nodes
-        voters = [pid for pid, node in nodes.items() if node.standing_on_disk is VoterStatus.VOTER and pid not in down]
+        voters = [pid for pid, node in nodes.items() if self.world.may_vote(node) and pid not in down]
         if not cut and not down:
             return next(iter(voters), 1)
         for pid in voters:

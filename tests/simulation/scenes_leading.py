@@ -108,7 +108,7 @@ def end_of_a_chain() -> None:
 
 def lost_disk() -> None:
     """A node loses its disk. At first it hears no gossip, only what a leader asks of it; then also that another disk
-    was known under its number. It never votes again, and learns all that is decided."""
+    was known under its number. It learns all that is decided, and votes again once its new disk is decided, too."""
     stage = Stage(3)
     leader = stage.leader
     node = stage.others(leader)[0]
@@ -122,6 +122,7 @@ def lost_disk() -> None:
     stage.run(1.0)
     stage.decide(leader, "after")
     stage.read(leader, shows="after")
+    stage.expect("it votes again", lambda: node.replica.registry.votes)
     stage.end()
 
 

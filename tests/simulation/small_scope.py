@@ -25,11 +25,12 @@ from paxos.messages import (
     Promise,
     Snapshot,
 )
-from paxos.output import Applied, Persist, VoterStatus
+from paxos.output import Applied
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.memory import MemoryDatabase
 from storage.records import Record
+from tests.simulation.founding import CLUSTER, founded
 
 NODES = (1, 2, 3)
 QUORUM = 2
@@ -67,6 +68,9 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
+    def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
+        """Nobody tells of it here."""
+
     def receive_own(self, message: AnyMessage) -> None:
         super()._loop_back(message)
         self._wake()
@@ -83,7 +87,7 @@ class NodeState:
         self.pid = pid
         self.mortal = mortal
         self.disk = MemoryDatabase(pid)
-        self.disk.write([Persist(voter_status=VoterStatus.VOTER, roster={node: node for node in NODES})])
+        self.disk.write([founded({node: node for node in NODES})])
         self._writing: list[tuple[Record, list[Callable[[], None]]]] = []
         self._due: list[Callable[[], None]] = []
         self._sent: list[Sent] = []
@@ -91,7 +95,8 @@ class NodeState:
 
     def start(self) -> None:
         durable = self.disk.reopen(1)
-        durable.incarnation = 1  # Plays no part here, and would only tell equal states apart.
+        # Its own lives play no part here, and would only tell equal states apart; its disk is never an old one.
+        durable.incarnation, durable.reopened = 1, False
         self.driver = ScopeDriver(
             self.pid, NODES, durable, timing=Timing(), limits=LIMITS, random=NoDice(), clock=_still, transport=self,
             disk=self, machine=self, listener=self, defer=self.defer,
@@ -175,6 +180,9 @@ class NodeState:
     def on_status(self, status: Status) -> None:
         """Nobody looks."""
 
+    def on_stranger(self, node: int, cluster: int) -> None:
+        raise Violation("there is one cluster here")
+
     def on_failed(self, error: Exception) -> None:
         raise error
 
@@ -202,7 +210,7 @@ def deliver(state: NodeState, sender: int, message: AnyMessage) -> list[Sent]:
     if sender == state.pid:
         state.driver.receive_own(message)
     else:
-        state.driver.receive(sender, message)
+        state.driver.receive(sender, message, CLUSTER)
     return state.turn()
 
 

@@ -74,17 +74,22 @@ def rule(
 class Stage(World):
     """`size` nodes, one of which already leads."""
 
+    founded = True
+    members: int | None = None
+    """The first so many vote; all, if None."""
+
     def __init__(self, nodes: int, **limits: int | float) -> None:
         super().__init__(SEED, range(1, nodes + 1), limits=msgspec.structs.replace(SIM_LIMITS, **limits),
-                         observers=all_checkers())
+                         observers=all_checkers(), founded=self.founded, members=self.members)
         self.held: list[Sent] = []
         self.told: set[str] = set()
         """Conversations of which anything was acknowledged."""
         self._lost: list[Rule] = []
         self._holding: list[Rule] = []
         self.start()
-        self.until(lambda: self.leads)
-        self.run(1.0)
+        if self.founded:
+            self.until(lambda: self.leads)
+            self.run(1.0)
 
     # ---- Who
 
@@ -223,3 +228,15 @@ class Stage(World):
 
     def _states(self) -> str:
         return "; ".join(str(node.replica.status()) for node in self.nodes.values() if node.up)
+
+
+class FirstStart(Stage):
+    """So many nodes that start for the first time."""
+
+    founded = False
+
+
+class ThreeOf(Stage):
+    """So many nodes, the first three of which are the cluster's members."""
+
+    members = 3

@@ -27,12 +27,14 @@ class Stage:
     """A world with a transcript, and what scenes need to say."""
 
     def __init__(
-        self, title: str, about: str, nodes: int, *, delay_ms: float = 5.0, limits: Limits = SIM_LIMITS
+        self, title: str, about: str, nodes: int, *, delay_ms: float = 5.0, limits: Limits = SIM_LIMITS,
+        founded: bool = True,
     ) -> None:
         self.transcript = Transcript(title, about)
         weather = Weather(delay=delay_ms / 1000, jitter=0.0, fsync=0.003)
         self.world = World(
-            SEED, range(1, nodes + 1), observers=[self.transcript], weather=weather, limits=limits
+            SEED, range(1, nodes + 1), observers=[self.transcript], weather=weather, limits=limits,
+            founded=founded,
         )
         self.pids = self.world.pids
 
@@ -91,11 +93,14 @@ def election() -> Stage:
     """
     Three nodes start for the first time. Each stores the identities it has seen; once enough others have stored its
     own, it may vote. Node 1 has the smallest number among equals and campaigns first. Its claim is on its disk before
-    any Prepare is sent, and a promise is on disk before it is sent. With promises of two out of three it leads.
+    any Prepare is sent, and a promise is on disk before it is sent. With promises of two out of three it leads, and
+    has first of all decided which cluster this is and who its members are. That ends the time before the cluster was
+    founded: it asks again, as all that follows is decided by these members.
     """
-    stage = Stage("Election", election.__doc__ or "", 3)
+    stage = Stage("Election", election.__doc__ or "", 3, founded=False)
     stage.transcript.begin(stage.world)
     stage.world.start()
+    stage.until(lambda: all(node.replica.cluster for node in stage.world.nodes.values()))
     stage.until(lambda: stage.leader == 1 and stage.world.nodes[1].replica.leader is not None)
     stage.world.run(0.1)
     return stage
@@ -247,11 +252,11 @@ def one_way_cut() -> Stage:
 
 def wiped_node() -> Stage:
     """
-    Node 3 restarts with an empty disk: its promises are forgotten, so it must not vote. It finds out when it
-    hears that others have stored another identity for its number. It follows as a learner: it catches up, its user's
-    operation gets decided, but it answers no Prepare and no Accept.
+    Node 3 restarts with an empty disk: its promises are forgotten, so it must not vote. It finds out when it hears that
+    others have stored another identity for its number. It follows as a learner: it catches up, and answers no Prepare
+    and no Accept, until the others have decided a configuration with the identity of its new disk.
     """
-    stage = Stage("A wiped node follows without voting", wiped_node.__doc__ or "", 3)
+    stage = Stage("A wiped node votes again once its new disk is decided", wiped_node.__doc__ or "", 3)
     stage.formed()
     stage.submit(1, Create("tea"))
     stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.applied == 1)
@@ -259,9 +264,10 @@ def wiped_node() -> Stage:
     stage.remark("Its disk is lost")
     stage.world.nodes[3].wipe()
     stage.restart(3)
-    stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.status().voter_status is VoterStatus.LEARNER)
+    stage.until(lambda: stage.world.nodes[3].replica.status().voter_status is VoterStatus.LEARNER)
+    stage.until(lambda: stage.world.nodes[3].replica.status().voter_status is VoterStatus.VOTER)
     stage.submit(3, Create("coffee"))
-    stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.applied == 2)
+    stage.until(lambda: stage.quiet and stage.world.nodes[3].replica.applied == 3)
     return stage
 
 

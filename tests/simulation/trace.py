@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from kvstore.store import Outcome
+from paxos.configuration import read_stop_sign
 from paxos.messages import (
     Accept,
     Accepted,
@@ -49,6 +50,9 @@ class Words:
         self._incarnations.setdefault(pid, []).append(incarnation)
 
     def operation(self, op: Operation) -> str:
+        named = read_stop_sign(op)
+        if named is not None:
+            return f"configuration {named.number} of {sorted(named.members)}"
         if op.is_noop:
             return "noop"
         known = self._incarnations.get(op.pid, [])

@@ -12,11 +12,13 @@ import msgspec
 from kvstore.operations import Create, Query, StoreOperation, decode
 from kvstore.store import Outcome
 from paxos.ballot import Leadership
+from paxos.configuration import read_stop_sign
 from paxos.messages import (
     Accept,
     Accepted,
     AnyMessage,
     Behind,
+    Change,
     Confirm,
     Confirmed,
     Decide,
@@ -31,6 +33,7 @@ from paxos.messages import (
     Promise,
     ReadReply,
     ReadRequest,
+    Reconfigure,
     RosterStored,
     Routed,
     Snapshot,
@@ -67,6 +70,9 @@ def command_words(command: StoreOperation | None) -> str:
 
 
 def operation_words(operation: Operation) -> str:
+    configuration = read_stop_sign(operation)
+    if configuration is not None:
+        return f"configuration {configuration.number} of {' '.join(map(str, configuration.members))}"
     if operation.is_noop:
         return "no-op"
     try:
@@ -102,6 +108,8 @@ def message_words(message: AnyMessage) -> str:
             return f"Accepted {ballot}" + (f", {count} operations" if count > 1 else "")
         case Outranked(ballot, promised):
             return f"Outranked {ballot}: promised {leadership_words(promised.leadership)}"
+        case Reconfigure(change, node, _):
+            return f"Reconfigure: {Change(change).name.lower()} {node}"
         case Behind(ballot, decided):
             return f"Behind {ballot}: knows {decided} decided"
         case Forward(operations):

@@ -16,8 +16,10 @@ from random import Random
 import msgspec
 
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Heartbeat, Snapshot
+from paxos.messages import AnyMessage, Configuration, Heartbeat, Snapshot
+from paxos.output import VoterStatus
 from tests.simulation.disk import Disk
+from tests.simulation.founding import founded as founded_disk
 from tests.simulation.node import POINTS, Node, kind
 from tests.simulation.observer import HOOKS, Observer, Violation
 
@@ -53,7 +55,10 @@ class World:
     def __init__(
         self, seed: int, pids: Iterable[int] = (1, 2, 3, 4, 5), *, timing: Timing = SIM_TIMING,
         limits: Limits = SIM_LIMITS, observers: Iterable[Observer] = (), weather: Weather | None = None,
+        founded: bool = True, members: int | None = None,
     ) -> None:
+        """`founded`: the disks are those of a cluster that has its id and configuration 1, and decided nothing else.
+        The first so many nodes are its `members`; all, if None."""
         self.seed = seed
         self.random = Random(seed)
         self.now = 0.0
@@ -63,14 +68,60 @@ class World:
         self.weather = weather if weather is not None else Weather()
         self.observers: list[Observer] = []
         self.hooks: dict[str, list[Callable[..., None]]] = {hook: [] for hook in HOOKS}
+        self.founding: Snapshot | None = None
+        """What all disks begin with, if the cluster was founded before: nobody has that in its log."""
+        self.configurations: list[Configuration] = []
+        """All that were ever decided, in their order."""
         self.trace: Callable[[float, str], None] | None = None
         self.messages = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         self._at_once = 0
         self.nodes = {pid: Node(self, pid) for pid in self.pids}
+        if founded:
+            self._found(self.pids[:members])
         for observer in observers:
             self.observe(observer)
+
+    def _found(self, pids: Iterable[int]) -> None:
+        members = {pid: self.nodes[pid].disk.image.identity for pid in pids}
+        record = founded_disk(members)
+        assert record.snapshot is not None and record.snapshot.configuration is not None
+        self.founding = record.snapshot
+        self.configurations.append(record.snapshot.configuration)
+        for node in self.nodes.values():
+            node.disk.write([record])
+
+    # ---- Who votes
+
+    def configured(self, node: Node) -> None:
+        """Takes note of what the node knows of configurations."""
+        configuration = node.replica.learner.configuration
+        if configuration is None:
+            return
+        known = self.configurations[-1].number if self.configurations else 0
+        if configuration.number > known:
+            self.configurations.append(configuration)
+        elif self.configurations[configuration.number - 1] != configuration:
+            raise Violation(f"{node.pid} knows {configuration}; {self.configurations[configuration.number - 1]} counts")
+
+    def governing(self, position: int) -> Configuration | None:
+        """The configuration that counts at `position`, as far as is known; None before the cluster is founded."""
+        return next((each for each in reversed(self.configurations) if each.since <= position), None)
+
+    def quorum(self, configuration: Configuration | None) -> int:
+        return len(self.pids if configuration is None else configuration.members) // 2 + 1
+
+    def may_vote(self, node: Node) -> bool:
+        """True if the node's disk is one whose votes count, and holds all that was decided before they do."""
+        image = node.disk.image
+        if not self.configurations:
+            return image.voter_status is VoterStatus.VOTER
+        decided = self.configurations[-1].members.get(node.pid)
+        if decided != image.identity:
+            return decided == 0 and image.voter_status is VoterStatus.VOTER
+        first = next(each for each in self.configurations if each.members.get(node.pid) == image.identity)
+        return first.number == 1 or max(image.decided, image.snapshot_position) >= first.since - 1
 
     def observe(self, observer: Observer) -> None:
         """Registers `observer` for the events that it overrides."""
@@ -117,6 +168,7 @@ class World:
 
     def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
         """The network: loses, delays, duplicates and reorders."""
+        self.configured(sender)
         for sent in self.hooks["sent"]:
             sent(self, sender, to, message)
         weather, random = self.weather, self.random
@@ -130,17 +182,17 @@ class World:
             self._note_loss(sender.pid, to, message)
         elif weather.duplicate and random.random() < weather.duplicate:
             copies = 2
-        origin = sender.pid
+        origin, cluster = sender.pid, sender.process.driver.cluster
         for _ in range(copies):
             delay = weather.delay + random.random() * weather.jitter
             if troubled and weather.straggle and random.random() < weather.straggle:
                 delay += random.random() * weather.straggle_s
-            self.at(delay, lambda: self._arrive(origin, to, message))
+            self.at(delay, lambda: self._arrive(origin, to, message, cluster))
 
-    def _arrive(self, origin: int, to: int, message: AnyMessage) -> None:
+    def _arrive(self, origin: int, to: int, message: AnyMessage, cluster: int) -> None:
         if (origin, to) not in self.weather.cut:
             self.messages += 1
-            self.nodes[to].receive(origin, message)
+            self.nodes[to].receive(origin, message, cluster)
 
     def _note_loss(self, origin: int, to: int, message: AnyMessage) -> None:
         if self.trace is not None and not isinstance(message, Heartbeat):

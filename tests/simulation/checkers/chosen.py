@@ -1,7 +1,9 @@
 """Only what a quorum accepted is decided, and what is chosen stays chosen (Lamport, *Paxos Made Simple*, P2).
 
 An operation is chosen at a position as soon as the disks of a quorum of voters hold it as accepted under one and the
-same leadership. From then on no higher leadership may propose anything else there.
+same leadership. From then on no higher leadership may propose anything else there. The voters are those of the
+configuration that governs the position: a stop-sign before it makes what was accepted behind it void, unless it counts
+in the next configuration, too.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ class Chosen(Observer):
         self._voters: dict[int, int] = {}
         """Identities of disks that vote (or once did), and their nodes."""
         self._front = 0
+        self._configurations = 0
 
     def stored(self, world: World, node: Node, item: Persist | Compaction) -> None:
         if isinstance(item, Compaction):
@@ -46,8 +49,14 @@ class Chosen(Observer):
 
     def _count(self, world: World, position: int, leadership: Leadership) -> None:
         operation, disks = self._accepted[position, leadership]
-        voters = {self._voters[disk] for disk in disks if disk in self._voters}
-        if len(voters) <= len(world.pids) // 2:
+        configuration = world.governing(position)
+        if configuration is None:
+            voters = {self._voters[disk] for disk in disks if disk in self._voters}
+        else:
+            admitted = {self._voters[disk] for disk in disks if disk in self._voters}
+            voters = {pid for pid, identity in configuration.members.items()
+                      if identity in disks or (identity == 0 and pid in admitted)}
+        if len(voters) < world.quorum(configuration):
             return
         first, chosen = self.chosen.setdefault(position, (leadership, operation))
         if chosen != operation:
@@ -64,7 +73,18 @@ class Chosen(Observer):
                 raise NotChosen(f"{node.pid} proposes {operation} as {message.ballot} at position {position}, where "
                                 f"{chosen} was chosen under {leadership}")
 
+    def _start(self, world: World) -> None:
+        """Another configuration is in force: what is chosen from its first position on is counted anew."""
+        since = world.configurations[self._configurations].since
+        self._configurations += 1
+        self.chosen = {position: what for position, what in self.chosen.items() if position < since}
+        for position, leadership in list(self._accepted):
+            if position >= since:
+                self._count(world, position, leadership)
+
     def stepped(self, world: World, node: Node) -> None:
+        while self._configurations < len(world.configurations):
+            self._start(world)
         log = node.replica.log
         while self._front < log.decided_upto:
             self._front += 1

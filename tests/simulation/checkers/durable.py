@@ -1,7 +1,7 @@
 """No node vouches for what is not on disk, and what is on disk is never revoked.
 
 A Promise vouches for a promise and shows all that it must show; an Accepted vouches for entries; a Prepare for the
-promise not to claim that leadership again; a Heartbeat for the identities that it shows.
+promise not to claim that leadership again; a Heartbeat for the identities that it shows, unless they are decided.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ class Durability(Observer):
     def started(self, world: World, node: Node, durable: Durable) -> None:
         self._alive[node.pid] = durable.promised.leadership
         self._spoken[node.pid] = NOBODY
+        if durable.identity == node.outdated:
+            self._promised[durable.identity] = durable.promised.leadership
+            self._vouched.pop(durable.identity, None)  # That it never votes again is checked in voters.py.
         if durable.promised.leadership < self._promised.get(durable.identity, NOBODY):
             raise NotDurable(f"{node.pid} has forgotten its promise {self._promised[durable.identity]}")
         held = {entry.position: entry.leadership for entry in durable.entries}
@@ -70,7 +73,8 @@ class Durability(Observer):
         elif isinstance(message, Heartbeat):
             if message.roster is not self._rosters.get(node.pid):
                 self._rosters[node.pid] = message.roster
-                if not message.roster.items() <= node.disk.image.roster.items():
+                decided = any(message.roster.items() <= each.members.items() for each in world.configurations)
+                if not decided and not message.roster.items() <= node.disk.image.roster.items():
                     raise NotDurable(f"{node.pid} tells of {message.roster}, and has {node.disk.image.roster} on disk")
         elif isinstance(message, Prepare) and node.disk.image.promised.leadership < message.ballot.leadership:
             raise NotDurable(f"{node.pid} sends {message}, and has only {node.disk.image.promised} on disk")

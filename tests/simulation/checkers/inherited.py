@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from paxos.ballot import NOBODY, Leadership
-from paxos.messages import Accept, AnyMessage, Operation, Promise
+from paxos.ballot import NOBODY, Ballot, Leadership
+from paxos.messages import NOOP, Accept, AnyMessage, Configuration, Operation, Promise
 from tests.simulation.world import Node, Observer, Violation, World
+
+Term = tuple[Leadership, int]
+"""A leadership, and the number of the configuration in which it asks for promises."""
 
 
 class NotInherited(Violation):
@@ -19,38 +22,44 @@ class NotInherited(Violation):
 
 class Inherited(Observer):
     def __init__(self) -> None:
-        self._promises: dict[Leadership, dict[tuple[int, int], Promise]] = {}
-        """By leadership; then by who promised, and from which position on."""
-        self._last: dict[Leadership, int] = {}
+        self._promises: dict[Term, dict[tuple[int, int], Promise]] = {}
+        """By term; then by who promised, and from which position on."""
+        self._last: dict[Term, int] = {}
         """The highest position that any promise shows."""
-        self._leads: set[Leadership] = set()
-        self._looked: set[tuple[Leadership, int]] = set()
+        self._leads: set[Term] = set()
+        self._looked: set[tuple[Term, int]] = set()
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         if isinstance(message, Promise):
-            leadership = message.ballot.leadership
-            if leadership in self._leads:
+            term = _term(message.ballot, world.governing(message.ballot.op_num))
+            if term in self._leads:
                 return  # A Prepare came late: its sender leads already, by other promises.
-            self._promises.setdefault(leadership, {})[node.pid, message.ballot.op_num] = message
+            self._promises.setdefault(term, {})[node.pid, message.ballot.op_num] = message
             shown = max((entry.position for entry in message.entries), default=0)
-            self._last[leadership] = max(shown, self._last.get(leadership, 0))
+            self._last[term] = max(shown, self._last.get(term, 0))
         elif isinstance(message, Accept):
-            leadership, first = message.ballot.leadership, message.ballot.op_num
-            self._leads.add(leadership)
-            if first <= self._last.get(leadership, 0) and (leadership, first) not in self._looked:
-                self._looked.add((leadership, first))
-                self._look(world, message)
+            configuration = node.replica.learner.configuration
+            term, first = _term(message.ballot, configuration), message.ballot.op_num
+            self._leads.add(term)
+            if first <= self._last.get(term, 0) and (term, first) not in self._looked:
+                self._looked.add((term, first))
+                self._look(world, message, configuration)
 
-    def _look(self, world: World, message: Accept) -> None:
-        promises = self._promises[message.ballot.leadership]
-        quorum = len(world.pids) // 2 + 1
+    def _look(self, world: World, message: Accept, configuration: Configuration | None) -> None:
+        promises = self._promises[_term(message.ballot, configuration)]
+        quorum = world.quorum(configuration)
         starts = {start for _, start in promises}
         quorums = [
             group for start in starts
-            for group in combinations([promise for (_, of), promise in promises.items() if of == start], quorum)
+            for group in combinations([promise for (pid, of), promise in promises.items() if of == start and (
+                configuration is None or pid in configuration.members)], quorum)
         ]
         if not any(_explains(group, message) for group in quorums):
             raise NotInherited(f"no quorum's promises explain {message}: {list(promises.values())}")
+
+
+def _term(ballot: Ballot, configuration: Configuration | None) -> Term:
+    return ballot.leadership, 0 if configuration is None else configuration.number
 
 
 def _explains(quorum: tuple[Promise, ...], message: Accept) -> bool:
@@ -70,6 +79,6 @@ def _explains(quorum: tuple[Promise, ...], message: Accept) -> bool:
         if position in highest:
             if operation != highest[position][1]:
                 return False
-        elif not operation.is_noop:
+        elif operation != NOOP:
             return False
     return True

@@ -1,4 +1,6 @@
-"""Only voters vote; a node that has lost its disk never votes again."""
+"""Only voters vote: before a cluster is founded, by what their disks say; from then on, by a decided configuration that
+names their disks. A node that has lost its disk, or has an older copy of it, votes again only under an identity that
+was decided since."""
 
 from __future__ import annotations
 
@@ -13,8 +15,14 @@ class NoVoter(Violation):
 
 class Voters(Observer):
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
-        if isinstance(message, Promise | Accepted | Confirmed):
-            if node.wiped:
-                raise NoVoter(f"{node.pid} has lost its disk and sends {message}")
-            if node.standing_on_disk is not VoterStatus.VOTER and not isinstance(message, Confirmed):
-                raise NoVoter(f"{node.pid} is {node.standing_on_disk.value} on disk and sends {message}")
+        if not isinstance(message, Promise | Accepted | Confirmed):
+            return
+        image = node.disk.image
+        if image.identity == node.outdated:
+            raise NoVoter(f"{node.pid} has an old copy of its disk, which has forgotten promises, and sends {message}")
+        if any(each.members.get(node.pid) == image.identity for each in world.configurations):
+            return
+        if node.wiped:
+            raise NoVoter(f"{node.pid} has lost its disk, the new one was never decided, and it sends {message}")
+        if image.voter_status is not VoterStatus.VOTER and not isinstance(message, Confirmed):
+            raise NoVoter(f"{node.pid} is {image.voter_status.value} on disk and sends {message}")

@@ -68,6 +68,12 @@ class Listener:
     def on_installed(self) -> None:
         self._tell("installed")
 
+    def on_removed(self) -> None:
+        self.told.append(("removed",))
+
+    def on_stranger(self, reason: str) -> None:
+        self.told.append(("stranger", reason))
+
     def on_status(self, status: EngineStatus) -> None:
         self._tell("status", status.role)
 

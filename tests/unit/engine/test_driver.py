@@ -36,6 +36,8 @@ class ScriptedReplica:
 
     pid = 1
     applied = 0
+    cluster = 0
+    configuration = None
 
     def __init__(self, log: list[Any]) -> None:
         self.outputs: deque[Output] = deque()
@@ -49,8 +51,11 @@ class ScriptedReplica:
     def take_output(self, now: float) -> Output:
         return self.outputs.popleft() if self.outputs else Output()
 
-    def receive(self, sender: int, message: AnyMessage, now: float) -> None:
+    def receive(self, sender: int, message: AnyMessage, now: float, cluster: int) -> None:
         self._log.append(("receive", sender, message))
+
+    def vouched(self, messages: Iterable[AnyMessage]) -> None:
+        """See tests/unit/paxos."""
 
     def suspect(self, node: int, now: float) -> None:
         self._log.append(("suspect", node))
@@ -153,6 +158,9 @@ class Rig:
 
     def on_installed(self, snapshot: Snapshot) -> None:
         self.log.append(("installed", snapshot.position))
+
+    def on_stranger(self, node: int, cluster: int) -> None:
+        raise AssertionError("there is one cluster here")
 
     def on_status(self, status: Status) -> None:
         self.log.append(("status", status.role))

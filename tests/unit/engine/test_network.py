@@ -21,8 +21,10 @@ DECIDE = Decide(Ballot(1, 2, 3))
 class Receiver:
     def __init__(self) -> None:
         self.got: list[Any] = []
+        self.cluster = 7
 
-    def receive(self, sender: int, message: AnyMessage) -> None:
+    def receive(self, sender: int, message: AnyMessage, cluster: int) -> None:
+        assert cluster == 7
         self.got.append((sender, message))
 
     def suspect(self, node: int) -> None:

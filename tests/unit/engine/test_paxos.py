@@ -127,7 +127,7 @@ def test_what_a_member_does_not_know_is_not_proposed(tmp_path: Path, monkeypatch
 
 def test_it_stops_in_words_before_what_a_later_release_decided(tmp_path: Path) -> None:
     stopped = (
-        "failed", "this node's release does not know what was decided at position 1 (operation 99 is of a later "
+        "failed", "this node's release does not know what was decided at position 2 (operation 99 is of a later "
         "release): upgrade this node; its data is as it was before",
     )
 

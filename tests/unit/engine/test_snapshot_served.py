@@ -49,6 +49,8 @@ class Peer:
 
     def on_status(self, status: Status) -> None: ...
 
+    def on_stranger(self, node: int, cluster: int) -> None: ...
+
 
 def serve(path: Path, scenario: Callable[[Database, Peer, ReplicaDriver], asyncio.Future[None]]) -> None:
     """A node whose log begins after its snapshot, and whose peer has nothing."""

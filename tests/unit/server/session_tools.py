@@ -17,7 +17,16 @@ from console import Layout, TypedCommand, UsageError, expectation
 from console.node.event_views import session_event_text
 from console.node.executor import NodeExecutor
 from console.node.table import NODE_TABLE
-from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, NotUnderstood, OperationId
+from engine.interface import (
+    AppliedOperation,
+    Busy,
+    EngineListener,
+    EngineStatus,
+    MemberChange,
+    Membership,
+    NotUnderstood,
+    OperationId,
+)
 from kvstore.operations import Candidate, StoreOperation, encode
 from kvstore.store import Outcome, Store
 from server.applied_log import AppliedLog
@@ -76,6 +85,14 @@ class FakeEngine:
         if self.majority:
             self.reads[-1].set_result(None)
         return self.reads[-1]
+
+    def membership(self) -> Membership | None:
+        return Membership("00c1", 3, dict.fromkeys(MEMBERS, True))
+
+    def change_members(self, change: MemberChange, node: int) -> asyncio.Future[None]:
+        changing = asyncio.get_running_loop().create_future()
+        changing.set_result(None)
+        return changing
 
     def status(self) -> EngineStatus:
         return EngineStatus(ME, "follower", 4, (4, 4, 8), 7, 7, len(self.waiting), "voter", (1, 4, 5))

@@ -18,6 +18,8 @@ from api.node_events import (
     LearnerEvent,
     ProgressEvent,
     RefusedEvent,
+    RemovedEvent,
+    StrangerEvent,
 )
 from api.node_results import CreateResult
 from config.llm_settings import LlmSettings
@@ -174,7 +176,10 @@ def test_what_concerns_the_node_is_told_once() -> None:
             ConnectedEvent(), DisconnectedEvent("gone"), RefusedEvent("another cluster"), LearnerEvent(ME)
         ]
         assert node.told_of(LeaderEvent) == [LeaderEvent(4), LeaderEvent(5), LeaderEvent(None)]
-        assert not node.service.failed.is_set()
+        node.listener.on_stranger("a node of another cluster")
+        node.listener.on_removed()
+        assert node.events[-2:] == [StrangerEvent("a node of another cluster"), RemovedEvent(ME)]
+        assert node.service.removed.is_set() and not node.service.failed.is_set()
         node.listener.on_failed("the disk is full")
         assert node.events[-1] == FailedEvent("the disk is full") and node.service.failed.is_set()
 

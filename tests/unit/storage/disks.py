@@ -78,5 +78,5 @@ def make_old(path: Path) -> tuple[Durable, Snapshot]:
     )
     connection.executemany("INSERT INTO snapshot VALUES (?, ?)", rows)
     connection.close()
-    durable = Durable(77, 6, VoterStatus.VOTER, Ballot(7, 2, 0), entries, 6, 2, 4, {1: (5, 4)}, {1: 77})
+    durable = Durable(77, 6, VoterStatus.VOTER, Ballot(7, 2, 0), entries, 6, 2, 4, {1: (5, 4)}, {1: 77}, reopened=True)
     return durable, Snapshot(4, {1: (5, 4)}, rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from paxos.ballot import Ballot
-from paxos.messages import Entry, Operation, Snapshot
+from paxos.messages import Configuration, Entry, Operation, Snapshot, Vouched
 from paxos.output import Durable, Persist, VoterStatus
 from storage.database import Database
 from storage.errors import StorageError
@@ -67,13 +67,15 @@ def test_incarnations_grow_whatever_the_clock_says(database: Database) -> None:
 def test_everything_is_found_again(database: Database) -> None:
     persist = Persist(
         Ballot(3, 2, 1), [entry(5), entry(6), entry(9)], 6, 4, {1: 10, 2: 2**63 - 1}, VoterStatus.VOTER, 4000,
-        Snapshot(4, {1: (7, 8)}, [(b"b", b"2"), (b"a", b"1")]), {1: 2, 3: 1},
+        Snapshot(4, {1: (7, 8)}, [(b"b", b"2"), (b"a", b"1")], Configuration(2, 2**63 - 1, {1: 10, 2: 0}, 3)),
+        {1: 2, 3: 1}, 77, {2: Vouched(20, (3, 2), 9)},
     )
     database.write([persist])
     assert database.rows() == [(b"a", b"1"), (b"b", b"2")]
     assert reopened(database) == Durable(
-        database.durable.identity, 4001, VoterStatus.VOTER, Ballot(3, 2, 1), [entry(5), entry(6), entry(9)], 6, 4, 4,
-        {1: (7, 8)}, {1: 10, 2: 2**63 - 1}, {1: 2, 3: 1},
+        77, 4001, VoterStatus.VOTER, Ballot(3, 2, 1), [entry(5), entry(6), entry(9)], 6, 4, 4,
+        {1: (7, 8)}, {1: 10, 2: 2**63 - 1}, {1: 2, 3: 1}, Configuration(2, 2**63 - 1, {1: 10, 2: 0}, 3),
+        {2: Vouched(20, (3, 2), 9)}, reopened=True,
     )
 
 

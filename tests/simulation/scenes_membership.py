@@ -1,0 +1,215 @@
+"""Stories of clusters that are founded, meet strangers, and change their members."""
+
+from __future__ import annotations
+
+from kvstore.operations import Create, encode
+from paxos.ballot import Ballot
+from paxos.configuration import stop_sign
+from paxos.messages import Accept, Accepted, Change, Configuration, Forward, Learn, Operation, Prepare
+from paxos.output import VoterStatus
+from tests.simulation.founding import CLUSTER
+from tests.simulation.stage import FirstStart, Stage, ThreeOf
+
+STRANGER = 0xBAD
+"""The id of another cluster."""
+
+
+def lost_before_founding() -> None:
+    """A node loses its disk when the others know it already, and have founded nothing yet."""
+    stage = FirstStart(5)
+    stage.lose(Accept)
+    stage.until(lambda: all(node.disk.image.voter_status is VoterStatus.VOTER for node in stage.nodes.values()))
+    stage.until(lambda: stage.leads)
+    node = stage.others(stage.leader)[0]
+    node.crash()
+    node.wipe()
+    node.start()
+    stage.run(1.0)
+    stage.mend()
+    stage.expect("all vote in the end", lambda: all(
+        each.replica.registry.votes and each.replica.cluster for each in stage.nodes.values()))
+    stage.until(lambda: stage.leads)
+    stage.decide(stage.leader, "after")
+    stage.end()
+
+
+def disks_lost_in_turn() -> None:
+    """Three of three disks are lost, one after the other: each is back before the next one goes."""
+    stage = Stage(3)
+    stage.decide(stage.leader, "before")
+    for node in list(stage.nodes.values()):
+        node.crash()
+        node.wipe()
+        node.start()
+        stage.expect("it votes again", lambda node=node: stage.may_vote(node))  # type: ignore[misc]
+        stage.decide(stage.leader, f"after-{node.pid}")
+    stage.read(stage.leader, shows="before")
+    stage.end()
+
+
+def speaks_for_another_cluster() -> None:
+    """A node of another cluster has taken a member's place, and says what is decided there."""
+    stage = Stage(3)
+    leader = stage.leader
+    stage.decide(leader, "before")
+    node, other = stage.others(leader)
+    position = node.replica.log.decided_upto + 1
+    foreign = Operation(other.pid, 2**60, 1, encode(Create("foreign")))
+    node.receive(other.pid, Learn(position, [foreign], position), STRANGER)
+    stage.decide(leader, "after")
+    stage.end()
+
+
+def stop_sign_from_a_user() -> None:
+    """What ends a configuration comes as if a user had wanted it."""
+    stage = Stage(3)
+    leader = stage.leader
+    other = stage.others(leader)[0]
+    named = Configuration(2, CLUSTER, {other.pid: other.disk.image.identity})
+    stop = stop_sign(named)
+    leader.receive(other.pid, Forward([Operation(0, stop.incarnation, 1, stop.payload)]))
+    stage.run(0.5)
+    stage.expect("nobody believes it", lambda: len(stage.configurations) == 1)
+    stage.decide(leader, "after")
+    stage.end()
+
+
+def restarted_behind_a_snapshot() -> None:
+    """All start again when their logs are cut: who votes they know from their snapshots."""
+    stage = Stage(3, snapshot_every=2, keep=0)
+    for number in range(6):
+        stage.decide(stage.leader, f"c{number}")
+    stage.until(lambda: all(node.disk.image.compacted for node in stage.nodes.values()))
+    for node in stage.nodes.values():
+        node.crash()
+    for node in stage.nodes.values():
+        node.start()
+    stage.expect("they know their cluster", lambda: all(node.replica.cluster for node in stage.nodes.values()))
+    stage.expect("somebody leads", lambda: bool(stage.leads))
+    stage.decide(stage.leader, "after")
+    stage.end()
+
+
+def old_disk() -> None:
+    """A node gets back a copy of its disk that is older than its last vote. It hears what another remembers of it; then
+    it could decide something else, together with a node that knows nothing of that vote."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    copy = node.backup()
+    stage.cut(other)
+    stage.decide(leader, "precious")
+    stage.run(0.5)
+    node.crash()
+    node.restore(copy)
+    stage.lose(Accept, Prepare, Learn, of=leader)
+    node.start()
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(leader)
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def old_disk_asked_at_once() -> None:
+    """The old copy is asked for a promise before anybody could say what he remembers of it."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    copy = node.backup()
+    stage.cut(other)
+    stage.decide(leader, "precious")
+    stage.run(0.5)
+    node.crash()
+    node.restore(copy)
+    node.start()
+    node.receive(other.pid, Prepare(Ballot(99, other.pid, 1)))
+    stage.run(0.5)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def grows_and_shrinks() -> None:
+    """Two nodes are added, two of the first three (the leader among them) are removed; all under load."""
+    stage = ThreeOf(5)
+    stage.decide(stage.leader, "before")
+    for change, pid in ((Change.ADD, 4), (Change.ADD, 5), (Change.REMOVE, stage.leader.pid), (Change.REMOVE, 3)):
+        number = len(stage.configurations)
+        asker = stage.nodes[4]
+        asker.replica.change_members(change, pid)
+        stage.create(stage.nodes[2], f"meanwhile-{number}")
+        stage.expect("it is decided", lambda number=number: len(stage.configurations) > number)  # type: ignore[misc]
+        stage.expect("and known", lambda asker=asker: not asker.replica.changing)  # type: ignore[misc]
+        stage.until(lambda: stage.leads)
+        stage.decide(stage.leader, f"after-{number}")
+    stage.end()
+
+
+def dies_while_it_changes_members() -> None:
+    """The leader dies when a stop-sign is accepted by one other node only; what was offered behind it comes later."""
+    stage = ThreeOf(4)
+    leader = stage.leader
+    stage.decide(leader, "before")
+    stage.lose(Accepted, to=leader)
+    leader.replica.change_members(Change.ADD, 4)
+    stage.run(1.0)
+    stage.create(stage.others(leader)[0], "behind")
+    stage.run(0.5)
+    leader.crash()
+    stage.mend()
+    stage.until(lambda: stage.leads)
+    stage.expect("the next leader decides it", lambda: len(stage.configurations) == 2)
+    leader.start()
+    stage.expect("what was behind it is done", lambda: "behind" in stage.told)
+    stage.end()
+
+
+def stale_leader_of_an_earlier_configuration() -> None:
+    """A leader is cut off with one other node, while the rest, which it has just taken in, goes on and removes both."""
+    stage = ThreeOf(5)
+    old = stage.leader
+    for pid in (4, 5):
+        number = len(stage.configurations)
+        old.replica.change_members(Change.ADD, pid)
+        stage.expect("it is decided", lambda number=number: len(stage.configurations) > number)  # type: ignore[misc]
+        stage.until(lambda: stage.leads)
+    old = stage.leader
+    near = next(node for node in stage.others(old) if node.pid <= 3)
+    rest = stage.others(old, near)
+    for node in (old, near):
+        stage.cut(node, *rest)
+    stage.until(lambda: any(node.pid in stage.leads for node in rest))
+    asker = rest[0]
+    for gone in (old, near):
+        number = len(stage.configurations)
+        asker.replica.change_members(Change.REMOVE, gone.pid)
+        stage.expect("it is decided", lambda number=number: len(stage.configurations) > number)  # type: ignore[misc]
+        stage.until(lambda: any(node.pid in stage.leads for node in rest))
+    stage.create(old, "stale")
+    stage.run(3.0)
+    stage.expect("nothing is decided by those who left", lambda: "stale" not in stage.told)
+    stage.mend()
+    stage.expect("it is done when they are back", lambda: "stale" in stage.told)
+    stage.end()
+
+
+def leaves_and_comes_back() -> None:
+    """A member is removed, and added again soon after: what was asked for first is not made a second time."""
+    stage = Stage(4)
+    leader = stage.leader
+    gone = stage.others(leader)[0]
+    for change in (Change.REMOVE, Change.ADD):
+        number = len(stage.configurations)
+        leader.replica.change_members(change, gone.pid)
+        stage.expect("it is decided", lambda number=number: len(stage.configurations) > number)  # type: ignore[misc]
+        stage.until(lambda: stage.leads)
+    stage.run(3.0)
+    stage.expect("it stays", lambda: len(stage.configurations) == 3)
+    stage.end()
