@@ -12,19 +12,21 @@ from engine.network import Network
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
 from paxos.ballot import Ballot
-from paxos.messages import Accept, AnyMessage, Decide, Operation
+from paxos.messages import Accept, AnyMessage, Decide, Operation, Prepare
+from paxos.reconfiguration import CLUSTER_LEAST
 from tests.unit.engine.engine_tools import FakeLink, Listener
 
 DECIDE = Decide(Ballot(1, 2, 3))
+CLUSTER = CLUSTER_LEAST + 7
 
 
 class Receiver:
     def __init__(self) -> None:
         self.got: list[Any] = []
-        self.cluster = 7
+        self.cluster = CLUSTER
 
     def receive(self, sender: int, message: AnyMessage, cluster: int) -> None:
-        assert cluster == 7
+        assert cluster == self.cluster
         self.got.append((sender, message))
 
     def suspect(self, node: int) -> None:
@@ -52,6 +54,26 @@ def test_a_broadcast_is_encoded_once_and_understood_elsewhere() -> None:
     for _, payload in rig.link.sent:
         other.network.on_message(1, memoryview(payload))
     assert other.receiver.got == [(1, DECIDE), (1, DECIDE), (1, Decide(Ballot(1, 2, 4)))]
+
+
+def test_before_the_cluster_is_founded_release_0_1_0_understands_what_is_sent() -> None:
+    rig, other = Rig(), Rig()
+    rig.receiver.cluster = other.receiver.cluster = 0
+    rig.network.send(2, DECIDE)
+    ((_, payload),) = rig.link.sent
+    assert msgspec.msgpack.decode(payload, type=AnyMessage) == DECIDE
+    other.network.on_message(1, memoryview(payload))
+    assert other.receiver.got == [(1, DECIDE)]
+
+
+@pytest.mark.parametrize("cluster", [CLUSTER_LEAST, 2 * CLUSTER_LEAST - 1])
+def test_every_id_is_told_apart_from_a_message_without_one(cluster: int) -> None:
+    rig, other = Rig(), Rig()
+    rig.receiver.cluster = other.receiver.cluster = cluster
+    for message in (DECIDE, Prepare(Ballot(1, 2, 3))):
+        rig.network.send(2, message)
+        other.network.on_message(1, memoryview(rig.link.sent[-1][1]))
+        assert other.receiver.got[-1] == (1, message)
 
 
 def test_what_is_too_large_is_not_sent_and_not_kept_quiet(caplog: pytest.LogCaptureFixture) -> None:

@@ -110,14 +110,14 @@ def test_an_operation_is_decided_and_applied_again_after_a_restart(tmp_path: Pat
 
 
 def test_what_a_member_does_not_know_is_not_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "_NEEDED", {Create: 2})
-    monkeypatch.setattr(operations, "RELEASES", {1: "0.1.0", 2: "0.2.0"})
+    monkeypatch.setattr(operations, "_NEEDED", {Create: 3})
+    monkeypatch.setattr(operations, "RELEASES", {**operations.RELEASES, 3: "0.3.0"})
 
     async def scenario() -> None:
         rig = Rig(tmp_path, (1, 2, 3))
-        rig.database.write([Persist(operations_versions={2: 2})])
+        rig.database.write([Persist(operations_versions={2: 3})])
         rig.engine.start(rig.listener)
-        with pytest.raises(NotUnderstood, match=r"`create` needs all nodes to run release 0.2.0; node 1 runs 0.1.0"):
+        with pytest.raises(NotUnderstood, match=r"`create` needs all nodes to run release 0.3.0; node 1 runs 0.2.0"):
             rig.engine.submit(Create("a"))
         assert rig.engine.status().queued == 0
         await rig.engine.close()
