@@ -30,6 +30,20 @@ class RefusedEvent(Event, frozen=True, tag="refused"):
     reason: str
 
 
+class MembersEvent(Event, frozen=True, kw_only=True, tag="members"):
+    """The members have changed, or differ from the nodes that the configuration file lists: what was decided counts."""
+
+    node: int
+    cluster: str
+    """Its id."""
+    number: int
+    """Of the configuration."""
+    members: list[int]
+    configured: list[int]
+    """The nodes in the file."""
+    text: str
+
+
 class RemovedEvent(Event, frozen=True, tag="removed"):
     """The members have decided that this node is none of them any more: it leaves."""
 

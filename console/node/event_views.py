@@ -22,6 +22,7 @@ from api.node_events import (
     FailedEvent,
     LeaderEvent,
     LearnerEvent,
+    MembersEvent,
     NoChoiceEvent,
     OperationRefusedEvent,
     PollEvent,
@@ -97,6 +98,8 @@ def node_event_text(event: Event) -> str | None:
             )
         case RemovedEvent(node=node):
             return f"node {node} was removed from the cluster: it stops here, its data are left as they are"
+        case MembersEvent(text=text):
+            return text
         case StrangerEvent(reason=reason):
             return one_line(reason)
     return None
