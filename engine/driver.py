@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Change, Snapshot
+from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot
 from paxos.output import Applied, Durable, Output
 from paxos.replica import Replica, Status
 from storage.errors import StorageDamaged, StorageError
@@ -156,6 +156,8 @@ class ReplicaDriver:
         """Of the last snapshot that was stored, or handed to the disk."""
         self._live = False
         self._deferred = False
+        self._measuring = False
+        """A write is under way of which it is known when it began."""
         self._load_due: float | None = None
         """When the snapshot is to be read again, after that failed."""
         self._told: tuple[Any, ...] = ()
@@ -206,10 +208,10 @@ class ReplicaDriver:
 
     @stop_on_error
     def receive(self, sender: int, message: AnyMessage, cluster: int = 0) -> None:
-        """From another node, with the id of its cluster. Dropped while the disk is far behind: losing a message is
-        legal. What claims to come from this node itself is dropped, too: its own votes count only when they come back
-        from its own disk."""
-        if sender != self.replica.pid and not self._disk.full:
+        """From another node, with the id of its cluster. Dropped while the disk is far behind, except heartbeats:
+        losing a message is legal, but a busy node must not take others for dead. What claims to come from this node
+        itself is dropped, too: its own votes count only when they come back from its own disk."""
+        if sender != self.replica.pid and (isinstance(message, Heartbeat) or not self._disk.full):
             self._take_in(sender, message, cluster)
             self._wake()
 
@@ -254,7 +256,8 @@ class ReplicaDriver:
                 if out.persist is not None:
                     self._transport.flush()
             if out.persist is not None or out.send_after_persist:
-                self._disk.write(out.persist, partial(self._persisted, out.send_after_persist))
+                begun = self._begin_measuring() if out.persist is not None else None
+                self._disk.write(out.persist, partial(self._persisted, begun, out.send_after_persist))
             self._consume(out)
         self._tell_status()
 
@@ -264,9 +267,19 @@ class ReplicaDriver:
         for to, message in messages:
             self._transport.send(to, message)
 
+    def _begin_measuring(self) -> float | None:
+        """When this write began, if it is one to be measured: one at a time is, so that one hang counts once."""
+        if self._measuring:
+            return None
+        self._measuring = True
+        return self._clock()
+
     @stop_on_error
-    def _persisted(self, messages: list[tuple[int, AnyMessage]]) -> None:
+    def _persisted(self, begun: float | None, messages: list[tuple[int, AnyMessage]]) -> None:
         """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
+        if begun is not None:
+            self._measuring = False
+            self.replica.stored(self._clock() - begun)
         self._vouched(messages)
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
