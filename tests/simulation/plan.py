@@ -184,7 +184,8 @@ def draw(seed: int) -> Plan:
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),
-        final=_final(random, nodes), weather=_weather(random), limits=_limits(random),
+        final=_final(random, nodes), weather=_disks(Random(f"disks {seed}"), nodes, _weather(random)),
+        limits=_limits(random),
         drift=tuple(random.uniform(0.8, 1.25) if random.random() < 0.3 else 1.0 for _ in range(nodes)),
         late=tuple(random.uniform(0, 0.6 * safety_s) if random.random() < 0.1 else 0.0 for _ in range(nodes)),
         llm=Llm(_log_uniform(random, 0.01, 2.0), random.choice((0.0, 0.3, 0.9))),
@@ -216,6 +217,17 @@ def _weather(random: Random) -> Weather:
         turn_s=random.choice((0.0, 0.0, 0.005, 0.03)),
         only=frozenset(kinds),
     )
+
+
+def _disks(random: Random, nodes: int, weather: Weather) -> Weather:
+    """In some runs every commit, or every commit of some nodes, takes much longer than any message."""
+    if random.random() < 0.85:
+        return weather
+    slow_s = _log_uniform(random, 0.3, 3.0)
+    if random.random() < 0.5:
+        return msgspec.structs.replace(weather, fsync=slow_s)
+    pids = random.sample(range(1, nodes + 1), random.randint(1, nodes - 1))
+    return msgspec.structs.replace(weather, slow_disks=dict.fromkeys(pids, slow_s))
 
 
 def _limits(random: Random) -> Limits:

@@ -63,6 +63,9 @@ class ScriptedReplica:
     def tick(self, now: float) -> None:
         self._log.append(("tick",))
 
+    def stored(self, seconds: float) -> None:
+        """How long a write took matters to nodes that wait for each other."""
+
     def snapshot_stored(self, position: int) -> None:
         self._log.append(("stored", position))
 
