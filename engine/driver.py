@@ -151,9 +151,11 @@ class ReplicaDriver:
         self._machine = machine
         self._listener = listener
         self._defer = defer
-        self._snapshot_every = limits.snapshot_every
+        self._limits = limits
         self.snapshot_position = durable.snapshot_position
         """Of the last snapshot that was stored, or handed to the disk."""
+        self._applied_bytes = 0
+        """Payload applied since then."""
         self._live = False
         self._deferred = False
         self._measuring = False
@@ -307,12 +309,13 @@ class ReplicaDriver:
             self._listener.on_stranger(node, cluster)
         if out.load_snapshot:
             self._disk.load_snapshot(self._snapshot_loaded)
-        if self.replica.applied - self.snapshot_position >= self._snapshot_every:
+        if self._snapshot_due():
             self._compact()
 
     def _install(self, snapshot: Snapshot) -> None:
         self._machine.load(snapshot.rows)
         self.snapshot_position = snapshot.position
+        self._applied_bytes = 0
         if self.observer is not None:
             self.observer.installed(snapshot.position)
         self._listener.on_installed(snapshot)
@@ -321,6 +324,7 @@ class ReplicaDriver:
         if self.observer is not None:
             self.observer.applied(operations)
         for applied in operations:
+            self._applied_bytes += len(applied.operation.payload)
             outcome = self._machine.apply(applied.position, applied.operation.payload)
             self._listener.on_applied(applied, outcome, self._live)
 
@@ -335,9 +339,14 @@ class ReplicaDriver:
 
     # ---- Snapshots
 
+    def _snapshot_due(self) -> bool:
+        operations = self.replica.applied - self.snapshot_position
+        return operations >= self._limits.snapshot_every or self._applied_bytes >= self._limits.snapshot_bytes
+
     def _compact(self) -> None:
         """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""
         self.snapshot_position = position = self.replica.applied
+        self._applied_bytes = 0
         replica = self.replica
         record = Compaction(position, replica.sessions.table(), self._machine.changed(), replica.configuration)
         self._disk.write(record, partial(self._compaction_stored, position))

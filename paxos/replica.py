@@ -280,13 +280,14 @@ class Replica:
     def snapshot_stored(self, position: int) -> None:
         """The driver has stored a snapshot at `position`: the log may be cut behind it, but for a tail that spares
         a snapshot for nodes that are only slightly behind, and for what a snapshot being sent needs."""
-        upto = position - self.limits.keep
+        log, limits = self.log, self.limits
+        upto = log.tail(position, limits.keep, limits.keep_bytes)
         serving = self.snapshot_source.position
-        if serving is not None and position - serving < self.limits.hold:
+        if serving is not None and position - serving < limits.hold and log.bytes < limits.hold_bytes:
             upto = min(upto, serving)
         upto = min(upto, self.learner.applied)
-        if upto > self.log.compacted:
-            self.log.release(upto)
+        if upto > log.compacted:
+            log.release(upto)
             self._effects.to_persist().compacted = upto
 
     def tick(self, now: float) -> None:
