@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Change, Snapshot
+from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot
 from paxos.output import Applied, Durable, Output
 from paxos.replica import Replica, Status
 from storage.errors import StorageDamaged, StorageError
@@ -151,11 +151,15 @@ class ReplicaDriver:
         self._machine = machine
         self._listener = listener
         self._defer = defer
-        self._snapshot_every = limits.snapshot_every
+        self._limits = limits
         self.snapshot_position = durable.snapshot_position
         """Of the last snapshot that was stored, or handed to the disk."""
+        self._applied_bytes = 0
+        """Payload applied since then."""
         self._live = False
         self._deferred = False
+        self._measuring = False
+        """A write is under way of which it is known when it began."""
         self._load_due: float | None = None
         """When the snapshot is to be read again, after that failed."""
         self._told: tuple[Any, ...] = ()
@@ -206,10 +210,10 @@ class ReplicaDriver:
 
     @stop_on_error
     def receive(self, sender: int, message: AnyMessage, cluster: int = 0) -> None:
-        """From another node, with the id of its cluster. Dropped while the disk is far behind: losing a message is
-        legal. What claims to come from this node itself is dropped, too: its own votes count only when they come back
-        from its own disk."""
-        if sender != self.replica.pid and not self._disk.full:
+        """From another node, with the id of its cluster. Dropped while the disk is far behind, except heartbeats:
+        losing a message is legal, but a busy node must not take others for dead. What claims to come from this node
+        itself is dropped, too: its own votes count only when they come back from its own disk."""
+        if sender != self.replica.pid and (isinstance(message, Heartbeat) or not self._disk.full):
             self._take_in(sender, message, cluster)
             self._wake()
 
@@ -254,7 +258,8 @@ class ReplicaDriver:
                 if out.persist is not None:
                     self._transport.flush()
             if out.persist is not None or out.send_after_persist:
-                self._disk.write(out.persist, partial(self._persisted, out.send_after_persist))
+                begun = self._begin_measuring() if out.persist is not None else None
+                self._disk.write(out.persist, partial(self._persisted, begun, out.send_after_persist))
             self._consume(out)
         self._tell_status()
 
@@ -264,9 +269,19 @@ class ReplicaDriver:
         for to, message in messages:
             self._transport.send(to, message)
 
+    def _begin_measuring(self) -> float | None:
+        """When this write began, if it is one to be measured: one at a time is, so that one hang counts once."""
+        if self._measuring:
+            return None
+        self._measuring = True
+        return self._clock()
+
     @stop_on_error
-    def _persisted(self, messages: list[tuple[int, AnyMessage]]) -> None:
+    def _persisted(self, begun: float | None, messages: list[tuple[int, AnyMessage]]) -> None:
         """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
+        if begun is not None:
+            self._measuring = False
+            self.replica.stored(self._clock() - begun)
         self._vouched(messages)
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
@@ -294,12 +309,13 @@ class ReplicaDriver:
             self._listener.on_stranger(node, cluster)
         if out.load_snapshot:
             self._disk.load_snapshot(self._snapshot_loaded)
-        if self.replica.applied - self.snapshot_position >= self._snapshot_every:
+        if self._snapshot_due():
             self._compact()
 
     def _install(self, snapshot: Snapshot) -> None:
         self._machine.load(snapshot.rows)
         self.snapshot_position = snapshot.position
+        self._applied_bytes = 0
         if self.observer is not None:
             self.observer.installed(snapshot.position)
         self._listener.on_installed(snapshot)
@@ -308,6 +324,7 @@ class ReplicaDriver:
         if self.observer is not None:
             self.observer.applied(operations)
         for applied in operations:
+            self._applied_bytes += len(applied.operation.payload)
             outcome = self._machine.apply(applied.position, applied.operation.payload)
             self._listener.on_applied(applied, outcome, self._live)
 
@@ -322,9 +339,14 @@ class ReplicaDriver:
 
     # ---- Snapshots
 
+    def _snapshot_due(self) -> bool:
+        operations = self.replica.applied - self.snapshot_position
+        return operations >= self._limits.snapshot_every or self._applied_bytes >= self._limits.snapshot_bytes
+
     def _compact(self) -> None:
         """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""
         self.snapshot_position = position = self.replica.applied
+        self._applied_bytes = 0
         replica = self.replica
         record = Compaction(position, replica.sessions.table(), self._machine.changed(), replica.configuration)
         self._disk.write(record, partial(self._compaction_stored, position))

@@ -88,6 +88,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `votes` is false for a node that may not vote; `blank` is true while it has never accepted anything (see
     paxos/voter_registry.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
     `cluster` and `configuration` (a number) are those that it knows as decided.
+    `commit_s` is how long its disk takes to make something durable, as measured of late.
     """
 
     pid: int
@@ -104,6 +105,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     operations_version: int = 1
     cluster: int = 0
     configuration: int = 0
+    commit_s: float = 0.0
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
