@@ -278,3 +278,11 @@ AnyMessage: TypeAlias = (
     | Confirm | Confirmed | Fetch | Learn | SnapshotPiece | Routed | Behind | RosterStored
     | Reconfigure
 )
+
+_DATA = (Accept, Decide, Forward, Learn, SnapshotPiece)
+
+
+def is_urgent(message: AnyMessage) -> bool:
+    """True for what must not wait behind operations wherever messages queue: heartbeats, elections, votes, reads. A
+    Decide speaks of Accepts that were sent before it, and stays behind them."""
+    return not isinstance(message.message if isinstance(message, Routed) else message, _DATA)

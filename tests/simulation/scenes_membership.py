@@ -5,7 +5,18 @@ from __future__ import annotations
 from kvstore.operations import Create, encode
 from paxos.ballot import Ballot
 from paxos.configuration import stop_sign
-from paxos.messages import Accept, Accepted, Change, Configuration, Decide, Forward, Heartbeat, Learn, Operation, Prepare
+from paxos.messages import (
+    Accept,
+    Accepted,
+    Change,
+    Configuration,
+    Decide,
+    Forward,
+    Heartbeat,
+    Learn,
+    Operation,
+    Prepare,
+)
 from paxos.output import VoterStatus
 from tests.simulation.founding import CLUSTER
 from tests.simulation.stage import FirstStart, OffStage, Stage, ThreeOf
