@@ -71,12 +71,15 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     configuration: Configuration | None = None
 
 
+Stamp: TypeAlias = tuple[int, int]
+"""Of a write of promises or entries: (incarnation, number in it). Later writes of one disk have higher stamps."""
+
+
 class Vouched(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a disk is known to have vouched for: the highest promise, and the last position of what it accepted."""
+    """What a disk is known to have vouched for: all that was written on it up to this stamp."""
 
     identity: int
-    promised: Leadership
-    accepted: int
+    stamp: Stamp
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):

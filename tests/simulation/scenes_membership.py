@@ -150,6 +150,40 @@ def old_disk_asked_at_once() -> None:
     stage.end()
 
 
+def old_disk_with_a_gap() -> None:
+    """The copy holds a later position than the one that was accepted last: that came late."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    stage.cut(other)
+    stage.hold(Accept, to=node, where=lambda message: message.ballot.op_num == 2)
+    stage.create(leader, "precious")
+    stage.run(0.05)
+    stage.create(leader, "behind")
+    stage.until(lambda: 3 in node.disk.entries)
+    copy = node.backup()
+    stage.release(first=1)
+    stage.until(lambda: "precious" in stage.told)
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(other, node)
+    stage.lose(Accept, Learn, to=other)
+    stage.run(0.5)
+    node.crash()
+    node.restore(copy)
+    stage.mend()
+    stage.cut(leader)
+    stage.lose(Learn, of=other)
+    node.start()
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
 def older_than_the_founding() -> None:
     """The old copy is from before the cluster had an id. It hears what others remember of it, learns of the founding,
     and is asked for a promise at once."""
