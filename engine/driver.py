@@ -17,12 +17,18 @@ from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Change, Snapshot
-from paxos.output import Applied, Durable, Output
+from paxos.output import Applied, Divergence, Durable, Output
 from paxos.replica import Replica, Status
 from storage.errors import StorageDamaged, StorageError
 from storage.records import Compaction, Record
 
 _log = logging.getLogger(__name__)
+
+REST_S = 1.0
+"""After so long without another operation, the digest is taken where the log ends."""
+
+DIGEST_DIGITS = 16
+"""Of a digest, so many hexadecimal digits are compared."""
 
 LOAD_AGAIN_S = 1.0
 """Until the stored snapshot is read again after that failed."""
@@ -61,6 +67,9 @@ class StateMachine(Protocol):
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Replaces all of it."""
 
+    def digest(self) -> str:
+        """Hexadecimal; equal for equal content, and must not cost more the larger that is."""
+
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         """The rows that changed since the last call, or `load`; None for one that is gone."""
 
@@ -86,8 +95,25 @@ class DriverListener(Protocol):
     def on_stranger(self, node: int, cluster: int) -> None:
         """What came as from `node` belongs to another cluster, of this id, and changes nothing here."""
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        """Other nodes have another state at the same position, and this node is not known to be wrong."""
+
     def on_failed(self, error: Exception) -> None:
         """The node has stopped: it acknowledges nothing any more, and must leave."""
+
+
+class Diverged(Exception):
+    """This node's state is not that of the majority, although it applied the same operations."""
+
+    def __init__(self, divergence: Divergence) -> None:
+        nodes = ", ".join(map(str, divergence.nodes))
+        super().__init__(
+            f"after operation {divergence.position} this node's conversations are not those of nodes {nodes}, which "
+            "agree and are a majority, although all have applied the same operations. It stops, and leaves its data as "
+            "they are, for inspection. Once they are moved away it begins with an empty disk, and gets everything "
+            "from the others"
+        )
+        self.divergence = divergence
 
 
 class DriverObserver(Protocol):
@@ -122,8 +148,8 @@ def stop_on_error(step: Callable[Concatenate[ReplicaDriver, P], None]) -> Callab
             return
         try:
             step(self, *args, **kwargs)
-        except UnknownOperation as unknown:  # applying what follows would make this node diverge
-            self.fail(unknown)
+        except (UnknownOperation, Diverged) as reason:  # by going on, this node would do harm
+            self.fail(reason)
         except Exception as error:  # noqa: BLE001 - whatever it is, continuing would be worse
             _log.error("a processing step of the node failed", exc_info=error)
             self.fail(error)
@@ -154,6 +180,13 @@ class ReplicaDriver:
         self._snapshot_every = limits.snapshot_every
         self.snapshot_position = durable.snapshot_position
         """Of the last snapshot that was stored, or handed to the disk."""
+        self._digest_every = limits.digest_every
+        self._loaded = durable.snapshot_position
+        """The state machine has seen every position from here on."""
+        self._digested = 0
+        """The last position whose digest was handed in."""
+        self._rest = (0, 0.0)
+        """What was applied when it was last looked at, and when to look again."""
         self._live = False
         self._deferred = False
         self._load_due: float | None = None
@@ -228,6 +261,7 @@ class ReplicaDriver:
             self._load_due = None
             self._disk.load_snapshot(self._snapshot_loaded)
         self._work()
+        self._digest_at_rest(now)
 
     def _take_in(self, sender: int, message: AnyMessage, cluster: int) -> None:
         if self.observer is not None:
@@ -292,6 +326,8 @@ class ReplicaDriver:
             self._listener.on_read_ready(ticket)
         for node, cluster in out.strangers:
             self._listener.on_stranger(node, cluster)
+        for divergence in out.diverged:
+            self._diverged(divergence)
         if out.load_snapshot:
             self._disk.load_snapshot(self._snapshot_loaded)
         if self.replica.applied - self.snapshot_position >= self._snapshot_every:
@@ -299,7 +335,7 @@ class ReplicaDriver:
 
     def _install(self, snapshot: Snapshot) -> None:
         self._machine.load(snapshot.rows)
-        self.snapshot_position = snapshot.position
+        self.snapshot_position = self._loaded = snapshot.position
         if self.observer is not None:
             self.observer.installed(snapshot.position)
         self._listener.on_installed(snapshot)
@@ -308,8 +344,33 @@ class ReplicaDriver:
         if self.observer is not None:
             self.observer.applied(operations)
         for applied in operations:
+            self._digest_below(applied.position)
             outcome = self._machine.apply(applied.position, applied.operation.payload)
             self._listener.on_applied(applied, outcome, self._live)
+
+    def _digest_below(self, position: int) -> None:
+        """Hands in the digest at the last round position before this one, whose operation is applied next."""
+        rounded = (position - 1) // self._digest_every * self._digest_every
+        if rounded > self._digested and rounded >= self._loaded:
+            self._hand_in_digest(rounded)
+
+    def _digest_at_rest(self, now: float) -> None:
+        applied, due = self._rest
+        if now < due or self.stopped:
+            return
+        self._rest = self.replica.applied, now + REST_S
+        if applied == self.replica.applied > self._digested:
+            self._hand_in_digest(applied)
+
+    def _hand_in_digest(self, position: int) -> None:
+        self._digested = position
+        self.replica.digest_taken(position, int(self._machine.digest()[:DIGEST_DIGITS], 16), self._clock())
+
+    def _diverged(self, divergence: Divergence) -> None:
+        if divergence.minority:
+            self._transport.flush()
+            raise Diverged(divergence)
+        self._listener.on_diverged(divergence)
 
     def _tell_status(self) -> None:
         status = self.replica.status()

@@ -39,5 +39,7 @@ class Limits(msgspec.Struct, frozen=True):
     """The most operations kept while a snapshot is being sent to a peer."""
     piece_bytes: int = 256 * 1024
     snapshot_every: int = 2_000
+    digest_every: int = 100
+    """At multiples of so many positions the digests of nodes are compared; and where they come to rest."""
     snapshot_idle_s: float = 10.0
     """A loaded snapshot without requests for this time (or many round trips) is dropped from memory."""

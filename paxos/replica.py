@@ -19,6 +19,7 @@ from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
 from paxos.configuration import MOST_PID
 from paxos.connectivity import Connectivity
+from paxos.digests import Digests
 from paxos.effects import Effects
 from paxos.election import Election
 from paxos.heartbeats import Heartbeats
@@ -88,6 +89,8 @@ class Status(msgspec.Struct, frozen=True):
     voter_status: VoterStatus
     links: tuple[int, ...]
     """Peers with messages passing in both directions."""
+    differs: tuple[int, ...] = ()
+    """Nodes that were last seen to have another state after the same operations."""
 
 
 class Replica:
@@ -116,9 +119,10 @@ class Replica:
         self.proposer = Proposer(
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
+        self.digests = Digests(self.net, self.registry, operations_version, effects)
         self._heartbeats = Heartbeats(
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
-            self._versions, timing, effects, now,
+            self._versions, self.digests, timing, effects, now,
         )
         self._admission = Admission(self.registry, self.log, effects)
         self._reconfiguration = Reconfiguration(
@@ -180,7 +184,7 @@ class Replica:
         return Status(
             self.pid, self._role(), self._follows[1] or None, ballot(leadership, self.log.last + 1),
             self.acceptor.promised, self.log.decided_upto, self.applied, len(self.queue), self.registry.voter_status,
-            self.net.links(),
+            self.net.links(), tuple(sorted(self.digests.differing)),
         )
 
     def _role(self) -> str:
@@ -261,6 +265,11 @@ class Replica:
     def vouched(self, messages: Iterable[AnyMessage]) -> None:
         """These were to leave after what they vouch for is on disk, and leave now."""
         self.memory.vouched(messages)
+
+    def digest_taken(self, position: int, digest: int, now: float) -> None:
+        """The state machine has this digest when everything up to `position` is applied, and nothing else."""
+        if self.digests.taken(position, digest):
+            self._heartbeats.send_news(True, now)
 
     def snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
         """The answer to `Output.load_snapshot`."""
@@ -410,6 +419,8 @@ class Replica:
         self._heartbeats.heard(message)
         self._versions.heard(sender, message)
         self.memory.heard(message.remembered)
+        if self.digests.heard(message):
+            self._heartbeats.send_news(True, now)
         voted = self.registry.votes
         self.registry.heard(sender, message)
         if voted and not self.registry.votes:

@@ -25,7 +25,7 @@ from paxos.messages import (
     Promise,
     Snapshot,
 )
-from paxos.output import Applied
+from paxos.output import Applied, Divergence
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.memory import MemoryDatabase
@@ -160,6 +160,9 @@ class NodeState:
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         raise Violation("nobody gets a snapshot here")
 
+    def digest(self) -> str:
+        return "00"
+
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         return []
 
@@ -182,6 +185,9 @@ class NodeState:
 
     def on_stranger(self, node: int, cluster: int) -> None:
         raise Violation("there is one cluster here")
+
+    def on_diverged(self, divergence: Divergence) -> None:
+        raise Violation("all have the same state here")
 
     def on_failed(self, error: Exception) -> None:
         raise error
