@@ -13,22 +13,17 @@ from functools import partial, wraps
 from random import Random
 from typing import Any, Concatenate, ParamSpec, Protocol
 
+from engine.state_digests import StateDigests
 from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Change, Snapshot
+from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot
 from paxos.output import Applied, Divergence, Durable, Output
 from paxos.replica import Replica, Status
 from storage.errors import StorageDamaged, StorageError
 from storage.records import Compaction, Record
 
 _log = logging.getLogger(__name__)
-
-REST_S = 1.0
-"""After so long without another operation, the digest is taken where the log ends."""
-
-DIGEST_DIGITS = 16
-"""Of a digest, so many hexadecimal digits are compared."""
 
 LOAD_AGAIN_S = 1.0
 """Until the stored snapshot is read again after that failed."""
@@ -68,7 +63,7 @@ class StateMachine(Protocol):
         """Replaces all of it."""
 
     def digest(self) -> str:
-        """Hexadecimal; equal for equal content, and must not cost more the larger that is."""
+        """See StateDigests."""
 
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         """The rows that changed since the last call, or `load`; None for one that is gone."""
@@ -177,18 +172,16 @@ class ReplicaDriver:
         self._machine = machine
         self._listener = listener
         self._defer = defer
-        self._snapshot_every = limits.snapshot_every
+        self._limits = limits
         self.snapshot_position = durable.snapshot_position
         """Of the last snapshot that was stored, or handed to the disk."""
-        self._digest_every = limits.digest_every
-        self._loaded = durable.snapshot_position
-        """The state machine has seen every position from here on."""
-        self._digested = 0
-        """The last position whose digest was handed in."""
-        self._rest = (0, 0.0)
-        """What was applied when it was last looked at, and when to look again."""
+        self._applied_bytes = 0
+        """Payload applied since then."""
+        self._digests = StateDigests(machine, self._hand_in_digest, limits.digest_every, durable.snapshot_position)
         self._live = False
         self._deferred = False
+        self._measuring = False
+        """A write is under way of which it is known when it began."""
         self._load_due: float | None = None
         """When the snapshot is to be read again, after that failed."""
         self._told: tuple[Any, ...] = ()
@@ -239,10 +232,10 @@ class ReplicaDriver:
 
     @stop_on_error
     def receive(self, sender: int, message: AnyMessage, cluster: int = 0) -> None:
-        """From another node, with the id of its cluster. Dropped while the disk is far behind: losing a message is
-        legal. What claims to come from this node itself is dropped, too: its own votes count only when they come back
-        from its own disk."""
-        if sender != self.replica.pid and not self._disk.full:
+        """From another node, with the id of its cluster. Dropped while the disk is far behind, except heartbeats:
+        losing a message is legal, but a busy node must not take others for dead. What claims to come from this node
+        itself is dropped, too: its own votes count only when they come back from its own disk."""
+        if sender != self.replica.pid and (isinstance(message, Heartbeat) or not self._disk.full):
             self._take_in(sender, message, cluster)
             self._wake()
 
@@ -261,7 +254,8 @@ class ReplicaDriver:
             self._load_due = None
             self._disk.load_snapshot(self._snapshot_loaded)
         self._work()
-        self._digest_at_rest(now)
+        if not self.stopped:
+            self._digests.look(self.replica.applied, now)
 
     def _take_in(self, sender: int, message: AnyMessage, cluster: int) -> None:
         if self.observer is not None:
@@ -288,7 +282,8 @@ class ReplicaDriver:
                 if out.persist is not None:
                     self._transport.flush()
             if out.persist is not None or out.send_after_persist:
-                self._disk.write(out.persist, partial(self._persisted, out.send_after_persist))
+                begun = self._begin_measuring() if out.persist is not None else None
+                self._disk.write(out.persist, partial(self._persisted, begun, out.send_after_persist))
             self._consume(out)
         self._tell_status()
 
@@ -298,9 +293,19 @@ class ReplicaDriver:
         for to, message in messages:
             self._transport.send(to, message)
 
+    def _begin_measuring(self) -> float | None:
+        """When this write began, if it is one to be measured: one at a time is, so that one hang counts once."""
+        if self._measuring:
+            return None
+        self._measuring = True
+        return self._clock()
+
     @stop_on_error
-    def _persisted(self, messages: list[tuple[int, AnyMessage]]) -> None:
+    def _persisted(self, begun: float | None, messages: list[tuple[int, AnyMessage]]) -> None:
         """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
+        if begun is not None:
+            self._measuring = False
+            self.replica.stored(self._clock() - begun)
         self._vouched(messages)
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
@@ -330,12 +335,14 @@ class ReplicaDriver:
             self._diverged(divergence)
         if out.load_snapshot:
             self._disk.load_snapshot(self._snapshot_loaded)
-        if self.replica.applied - self.snapshot_position >= self._snapshot_every:
+        if self._snapshot_due():
             self._compact()
 
     def _install(self, snapshot: Snapshot) -> None:
         self._machine.load(snapshot.rows)
-        self.snapshot_position = self._loaded = snapshot.position
+        self.snapshot_position = snapshot.position
+        self._applied_bytes = 0
+        self._digests.loaded(snapshot.position)
         if self.observer is not None:
             self.observer.installed(snapshot.position)
         self._listener.on_installed(snapshot)
@@ -344,27 +351,13 @@ class ReplicaDriver:
         if self.observer is not None:
             self.observer.applied(operations)
         for applied in operations:
-            self._digest_below(applied.position)
+            self._digests.before(applied.position)
+            self._applied_bytes += len(applied.operation.payload)
             outcome = self._machine.apply(applied.position, applied.operation.payload)
             self._listener.on_applied(applied, outcome, self._live)
 
-    def _digest_below(self, position: int) -> None:
-        """Hands in the digest at the last round position before this one, whose operation is applied next."""
-        rounded = (position - 1) // self._digest_every * self._digest_every
-        if rounded > self._digested and rounded >= self._loaded:
-            self._hand_in_digest(rounded)
-
-    def _digest_at_rest(self, now: float) -> None:
-        applied, due = self._rest
-        if now < due or self.stopped:
-            return
-        self._rest = self.replica.applied, now + REST_S
-        if applied == self.replica.applied > self._digested:
-            self._hand_in_digest(applied)
-
-    def _hand_in_digest(self, position: int) -> None:
-        self._digested = position
-        self.replica.digest_taken(position, int(self._machine.digest()[:DIGEST_DIGITS], 16), self._clock())
+    def _hand_in_digest(self, position: int, digest: int) -> None:
+        self.replica.digest_taken(position, digest, self._clock())
 
     def _diverged(self, divergence: Divergence) -> None:
         if divergence.minority:
@@ -383,9 +376,14 @@ class ReplicaDriver:
 
     # ---- Snapshots
 
+    def _snapshot_due(self) -> bool:
+        operations = self.replica.applied - self.snapshot_position
+        return operations >= self._limits.snapshot_every or self._applied_bytes >= self._limits.snapshot_bytes
+
     def _compact(self) -> None:
         """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""
         self.snapshot_position = position = self.replica.applied
+        self._applied_bytes = 0
         replica = self.replica
         record = Compaction(position, replica.sessions.table(), self._machine.changed(), replica.configuration)
         self._disk.write(record, partial(self._compaction_stored, position))

@@ -237,9 +237,11 @@ class PaxosEngine:
         """Keeps the operator's table up to date."""
         self._timers["report"] = self._loop.call_later(REPORT_EVERY_S, self._report)
         status = self.status()
+        configuration = self._driver.replica.configuration
+        number, members = (0, []) if configuration is None else (configuration.number, sorted(configuration.members))
         report = Report(
             status.role, status.leader, status.ballot, status.decided, status.applied, status.queued,
-            self._store.digest(),
+            self._store.digest(), self._driver.cluster, number, members,
         )
         if report != self._reported:
             self._reported = report

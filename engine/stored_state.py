@@ -25,8 +25,8 @@ class StoredState(msgspec.Struct, frozen=True):
 
 def stored_state(database: Database, *, accepted: bool = False) -> StoredState:
     """The state after all that the disk says is decided. With `accepted`, also after what follows that without a gap:
-    it was accepted here, and whether it was decided only the other disks knew. Raises StorageError, UnknownOperation, and
-    ValueError if the snapshot makes no sense."""
+    it was accepted here, and whether it was decided only the other disks knew. Raises StorageError, UnknownOperation,
+    and ValueError if the snapshot makes no sense."""
     durable = database.durable
     upto = durable.decided
     if accepted:
@@ -35,8 +35,9 @@ def stored_state(database: Database, *, accepted: bool = False) -> StoredState:
             upto += 1
     store = Store()
     store.load(database.rows())
-    replica = Replica(1, (1,), msgspec.structs.replace(durable, decided=upto), Timing(), Limits(), Random(0), 0.0)
+    durable = msgspec.structs.replace(durable, decided=upto)
+    replica = Replica(1, (1,), durable, Timing(), Limits(), Random(0), 0.0)
     for applied in replica.take_output(0.0).apply:
         store.apply(applied.position, applied.operation.payload)
-    return StoredState(
-        store, replica.applied, replica.sessions.table(), replica.configuration, upto - durable.decided)
+    accepted_only = upto - database.durable.decided
+    return StoredState(store, replica.applied, replica.sessions.table(), replica.configuration, accepted_only)

@@ -38,6 +38,7 @@ class Credentials(msgspec.Struct, frozen=True):
     secret: str | None
     process: int
     incarnation: int
+    cluster_id: int = 0
 
 
 class Owner(Protocol):
@@ -141,7 +142,10 @@ class LinkConnection(asyncio.BufferedProtocol):
             self._give_up(Refusal.CLUSTER, text)
         else:
             proof = auth.node_proof(who.secret, who.cluster, who.node, challenge.nonce, self._nonce)
-            hello = Hello(who.cluster, who.node, who.process, who.incarnation, self._nonce, proof, hints=True)
+            hello = Hello(
+                who.cluster, who.node, who.process, who.incarnation, self._nonce, proof, hints=True,
+                cluster_id=who.cluster_id,
+            )
             self.queue.push(control_frame(who.node, ORCHESTRATOR, hello))
 
     def _enter(self, challenge: Challenge, welcome: Welcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Any, TypeAlias, cast
@@ -18,9 +19,11 @@ from config.config import Config
 from net.relay.faults import Faults
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
+from net.relay.served_cluster import KnownCluster
 from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
 from orchestrator.link_faults import LinkFaults
+from orchestrator.memory import remember, remembered
 from orchestrator.node_client import NodeClient
 from orchestrator.node_faults import NodeFaults
 from orchestrator.node_numbers import NodeNumbers
@@ -32,6 +35,8 @@ from orchestrator.timers import Timers
 from orchestrator.user_commands import UserCommands
 from orchestrator.waiting import Waiting
 from orchestrator.watch import Watch
+
+_log = logging.getLogger(__name__)
 
 SAMPLE_S = 1.0
 
@@ -56,8 +61,10 @@ class Orchestrator:
         self._timers = Timers(self._fault_over)
         self._sampling: asyncio.TimerHandle | None = None
         self.faults = Faults(random if random is not None else Random())
+        self._config = config
         self.relay = Relay(
-            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self
+            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self,
+            known=remembered(config.data_dir, config.cluster),
         )
         client = NodeClient(config.data_dir)
         self._waiting = Waiting(config.node_ids, self.relay, client)
@@ -139,6 +146,12 @@ class Orchestrator:
 
     def on_node_down(self, node: int) -> None:
         self._emit(NodeDownEvent(node))
+
+    def on_cluster(self, known: KnownCluster) -> None:
+        try:
+            remember(self._config.data_dir, self._config.cluster, known)
+        except OSError as error:
+            _log.warning("the cluster's id and members cannot be remembered: %s", error)
 
     def on_refused(self, notice: RefusalNotice) -> None:
         address = UNSET if notice.address is None else notice.address

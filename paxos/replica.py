@@ -17,6 +17,7 @@ from paxos.admission import Admission
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
 from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
+from paxos.commit_time import CommitTime
 from paxos.configuration import MOST_PID
 from paxos.connectivity import Connectivity
 from paxos.digests import Digests
@@ -73,6 +74,9 @@ SAVE_DECIDED_S = 1.0
 REMEMBER_S = 1.0
 """What is remembered of other members' disks is stored this often, with another write."""
 
+PATIENT_COMMITS = 2.0
+"""What is asked for may have to wait for one commit that is under way, and then takes its own."""
+
 
 class Status(msgspec.Struct, frozen=True):
     """A node's status, available at any time."""
@@ -119,10 +123,11 @@ class Replica:
         self.proposer = Proposer(
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
+        self._commit_time = CommitTime()
         self.digests = Digests(self.net, self.registry, operations_version, effects)
         self._heartbeats = Heartbeats(
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
-            self._versions, self.digests, timing, effects, now,
+            self._versions, self._commit_time, self.digests, timing, effects, now,
         )
         self._admission = Admission(self.registry, self.log, effects)
         self._reconfiguration = Reconfiguration(
@@ -195,8 +200,10 @@ class Replica:
         return "follower"
 
     def majority_reachable(self) -> bool:
-        """True while a leader with a majority is known, so that submitted operations will soon be decided."""
-        return self._follows != NOBODY
+        """True while a leader that a majority has promised is known, so that submitted operations will soon be
+        decided."""
+        leading = self.net.states.get(self._follows[1])
+        return leading is not None and leading.established and leading.leading == self._follows != NOBODY
 
     def operations_versions(self) -> Mapping[int, int]:
         """By member, which operations it understands, as far as is known here."""
@@ -266,6 +273,10 @@ class Replica:
         """These were to leave after what they vouch for is on disk, and leave now."""
         self.memory.vouched(messages)
 
+    def stored(self, seconds: float) -> None:
+        """The disk took so long to make one write durable."""
+        self._commit_time.measured(seconds)
+
     def digest_taken(self, position: int, digest: int, now: float) -> None:
         """The state machine has this digest when everything up to `position` is applied, and nothing else."""
         if self.digests.taken(position, digest):
@@ -278,13 +289,14 @@ class Replica:
     def snapshot_stored(self, position: int) -> None:
         """The driver has stored a snapshot at `position`: the log may be cut behind it, but for a tail that spares
         a snapshot for nodes that are only slightly behind, and for what a snapshot being sent needs."""
-        upto = position - self.limits.keep
+        log, limits = self.log, self.limits
+        upto = log.tail(position, limits.keep, limits.keep_bytes)
         serving = self.snapshot_source.position
-        if serving is not None and position - serving < self.limits.hold:
+        if serving is not None and position - serving < limits.hold and log.bytes < limits.hold_bytes:
             upto = min(upto, serving)
         upto = min(upto, self.learner.applied)
-        if upto > self.log.compacted:
-            self.log.release(upto)
+        if upto > log.compacted:
+            log.release(upto)
             self._effects.to_persist().compacted = upto
 
     def tick(self, now: float) -> None:
@@ -320,7 +332,9 @@ class Replica:
         return out
 
     def _patience(self) -> float:
-        return max(self.timing.retry_s, 2 * self.net.round_trip())
+        """How long an answer may take that needs a quorum's disks."""
+        network = max(self.timing.retry_s, 2 * self.net.round_trip())
+        return network + PATIENT_COMMITS * self.net.quorum_commit_time()
 
     # ---- Leadership
 

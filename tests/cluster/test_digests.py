@@ -17,7 +17,9 @@ def tamper(cluster: Cluster, pid: int) -> None:
     """Changes a stored text, as a fault of the memory could before the checksum was made."""
     database = Database.open(leave(cluster, pid), "test", pid, 1)
     state = stored_state(database)
-    rows = [(key, value.replace(SAID, INSTEAD)) for key, value in state.store.snapshot()]
+    rows: list[tuple[bytes, bytes | None]] = [
+        (key, value.replace(SAID, INSTEAD)) for key, value in state.store.snapshot()
+    ]
     assert rows != state.store.snapshot()
     database.write([Compaction(state.position, state.sessions, rows, state.configuration)])
     database.close()

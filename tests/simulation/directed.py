@@ -35,6 +35,14 @@ from tests.simulation import scenes_storage as storing
 from tests.simulation import scenes_using as using
 
 STORIES: dict[str, Callable[[], None]] = {
+    "snapshots-however-large": catching_up.log_of_large_operations,
+    "kept-however-large": catching_up.log_of_large_operations,
+    "held-however-large": catching_up.held_for_long,
+    "queue-however-large": catching_up.log_of_large_operations,
+    "log-bytes-never-given-back": catching_up.log_of_large_operations,
+    "disks-not-counted": leading.slow_disks,
+    "commits-not-measured": leading.slow_disks,
+    "majority-before-its-promises": leading.slow_disks,
     "votes-counted-twice": proposing.all_comes_twice,
     "promises-counted-twice": proposing.all_comes_twice,
     "stale-accepted-counted": proposing.stale_accepted_counted,

@@ -96,7 +96,7 @@ class ProcessDisk:
             self._busy = False
             return
         world = self._process.world
-        delay = world.weather.fsync
+        delay = world.weather.slow_disks.get(self._process.node.pid, world.weather.fsync)
         if isinstance(step, Commit):
             delay *= 0.5 + world.random.random()
             if all(write.record is None for write in step.writes):

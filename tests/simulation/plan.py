@@ -184,7 +184,8 @@ def draw(seed: int) -> Plan:
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),
-        final=_final(random, nodes), weather=_weather(random), limits=_limits(random),
+        final=_final(random, nodes), weather=_disks(Random(f"disks {seed}"), nodes, _weather(random)),
+        limits=_bytes(Random(f"bytes {seed}"), _limits(random)),
         drift=tuple(random.uniform(0.8, 1.25) if random.random() < 0.3 else 1.0 for _ in range(nodes)),
         late=tuple(random.uniform(0, 0.6 * safety_s) if random.random() < 0.1 else 0.0 for _ in range(nodes)),
         llm=Llm(_log_uniform(random, 0.01, 2.0), random.choice((0.0, 0.3, 0.9))),
@@ -218,6 +219,17 @@ def _weather(random: Random) -> Weather:
     )
 
 
+def _disks(random: Random, nodes: int, weather: Weather) -> Weather:
+    """In some runs every commit, or every commit of some nodes, takes much longer than any message."""
+    if random.random() < 0.85:
+        return weather
+    slow_s = _log_uniform(random, 0.3, 3.0)
+    if random.random() < 0.5:
+        return msgspec.structs.replace(weather, fsync=slow_s)
+    pids = random.sample(range(1, nodes + 1), random.randint(1, nodes - 1))
+    return msgspec.structs.replace(weather, slow_disks=dict.fromkeys(pids, slow_s))
+
+
 def _limits(random: Random) -> Limits:
     """Small enough for a short run to reach the bounds."""
     batch, pipeline = random.choice(((1, 4), (2, 2), (8, 1), (8, 4)))
@@ -240,6 +252,18 @@ def _limits(random: Random) -> Limits:
         learn_operations=random.choice((1, 4, 16)),
         piece_bytes=random.choice((40, 150, 512)),
         forward_window=random.choice((4, 64, 64)),
+    )
+
+
+def _bytes(random: Random, limits: Limits) -> Limits:
+    """Some logs are bounded by the size of what is in them before its number counts. What is kept behind a snapshot is
+    at least what a proposer may lack."""
+    return msgspec.structs.replace(
+        limits,
+        keep_bytes=random.choice((0, 1_000, 4 * 1024 * 1024)) + limits.lag_bytes,
+        hold_bytes=random.choice((2_000, 64 * 1024 * 1024)),
+        snapshot_bytes=random.choice((300, 2_000, 16 * 1024 * 1024)),
+        queue_bytes=random.choice((500, 64 * 1024 * 1024, 64 * 1024 * 1024)),
     )
 
 

@@ -15,15 +15,18 @@ STRANGER = 0xBAD
 
 
 def lost_before_founding() -> None:
-    """A node loses its disk when the others know it already, and have founded nothing yet."""
+    """A node loses its disk when the others know it already, and have founded nothing yet. It is asked for a promise
+    before it has heard of that."""
     stage = FirstStart(5)
     stage.lose(Accept)
     stage.until(lambda: all(node.disk.image.voter_status is VoterStatus.VOTER for node in stage.nodes.values()))
     stage.until(lambda: stage.leads)
-    node = stage.others(stage.leader)[0]
+    leader = stage.leader
+    node = stage.others(leader)[0]
     node.crash()
     node.wipe()
     node.start()
+    node.receive(leader.pid, Prepare(leader.replica.acceptor.promised.at(1)))
     stage.run(1.0)
     stage.mend()
     stage.expect("all vote in the end", lambda: all(

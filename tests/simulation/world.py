@@ -45,6 +45,8 @@ class Weather(msgspec.Struct):
     only: frozenset[str] = frozenset()
     """The kinds of messages that are lost and straggle; all, if none is named."""
     fsync: float = 0.002
+    slow_disks: dict[int, float] = {}
+    """The same for single nodes whose disks differ."""
     turn_s: float = 0.0
     """The maximum time for which a node's event loop is busy before it processes all arrived messages at once."""
     cut: set[tuple[int, int]] = msgspec.field(default_factory=set)

@@ -65,6 +65,8 @@ class ScriptedReplica:
 
     def digest_taken(self, position: int, digest: int, now: float) -> None:
         self._log.append(("digest", position))
+    def stored(self, seconds: float) -> None:
+        """How long a write took matters to nodes that wait for each other."""
 
     def snapshot_stored(self, position: int) -> None:
         self._log.append(("stored", position))
@@ -80,7 +82,7 @@ class ScriptedReplica:
 class Rig:
     """A driver, and everything around it; what happens is written down in `log`."""
 
-    def __init__(self, snapshot_every: int = 1000) -> None:
+    def __init__(self, snapshot_every: int = 1000, snapshot_bytes: int = 1000) -> None:
         self.log: list[Any] = []
         self.full = False
         self.now = 0.0
@@ -90,9 +92,9 @@ class Rig:
         self.records: list[Record | None] = []
         self.raising: Exception | None = None
         self.driver = ReplicaDriver(
-            1, (1, 2, 3), Durable(1, 1), timing=Timing(), limits=Limits(snapshot_every=snapshot_every),
-            random=Random(1), clock=lambda: self.now, transport=self, disk=self, machine=self, listener=self,
-            defer=self.due.append,
+            1, (1, 2, 3), Durable(1, 1), timing=Timing(),
+            limits=Limits(snapshot_every=snapshot_every, snapshot_bytes=snapshot_bytes), random=Random(1),
+            clock=lambda: self.now, transport=self, disk=self, machine=self, listener=self, defer=self.due.append,
         )
         self.replica = ScriptedReplica(self.log)
         self.driver.replica = self.replica  # type: ignore[assignment]
@@ -334,6 +336,14 @@ def test_a_snapshot_is_made_every_so_often_and_told_of_when_it_is_stored() -> No
     assert rig.step(Output(reads=[3])) == [("read", 3)]
     rig.writing.pop()()
     assert rig.log[-1] == ("stored", 11)
+
+
+def test_a_snapshot_is_made_of_few_operations_if_they_are_large() -> None:
+    rig = Rig(snapshot_bytes=10)
+    for position, size, made in ((1, 9, 0), (2, 1, 1), (3, 9, 1), (4, 0, 1), (5, 30, 2)):
+        rig.replica.applied = position
+        rig.step(Output(apply=[Applied(position, Operation(1, 1, position, bytes(size)))]))
+        assert len(rig.records) == made
 
 
 def test_a_received_snapshot_counts_as_the_last_one() -> None:
