@@ -200,6 +200,10 @@ class PaxosEngine:
         if self._counted and configuration is not None and self._number not in configuration.members:
             self._listener.on_removed()
         self._counted = status.voter_status is VoterStatus.VOTER
+        if configuration is not None and self._reported is not None and (
+            configuration.number > self._reported.configuration
+        ):
+            self._send_report()  # at once: the orchestrator remembers which cluster it serves, and who belongs to it
         if self._change is not None and not self._change.done() and not self._driver.replica.changing:
             self._change.set_result(None)
         self._listener.on_status(_engine_status(status))
@@ -236,6 +240,9 @@ class PaxosEngine:
     def _report(self) -> None:
         """Keeps the operator's table up to date."""
         self._timers["report"] = self._loop.call_later(REPORT_EVERY_S, self._report)
+        self._send_report()
+
+    def _send_report(self) -> None:
         status = self.status()
         configuration = self._driver.replica.configuration
         number, members = (0, []) if configuration is None else (configuration.number, sorted(configuration.members))

@@ -62,10 +62,12 @@ class Memory:
             self._most[pid] = Vouched(identity, promised, min(accepted, self._log.last))
 
     def heard(self, remembered: Mapping[int, Vouched]) -> None:
-        """What a peer remembers of members' disks."""
+        """What a peer remembers of members' disks. Of this node's own it counts even if the disk is so old that the
+        configuration on it does not name it."""
         decided = self._registry.decided
         for pid, told in remembered.items():
-            if decided.get(pid) != told.identity:
+            own = pid == self._net.pid and told.identity == self._registry.identity
+            if decided.get(pid) != told.identity and not own:
                 continue
             held = self._most.get(pid)
             if held is not None and held.identity == told.identity:

@@ -121,11 +121,13 @@ class Prepare(Message, frozen=True, tag=1):
 
 
 class Promise(Message, frozen=True, tag=2):
-    """Phase 1b: everything accepted *or decided* from `ballot.op_num` on, and how far the acceptor knows decisions."""
+    """Phase 1b: everything accepted *or decided* from `ballot.op_num` on, and how far the acceptor knows decisions.
+    `identity`, in every vote, is that of the disk which vouches for it; 0 while there is no decided configuration."""
 
     ballot: Ballot
     entries: list[Entry]
     decided_upto: int
+    identity: int = 0
 
 
 class Accept(Message, frozen=True, tag=3):
@@ -141,6 +143,7 @@ class Accepted(Message, frozen=True, tag=4):
 
     ballot: Ballot
     count: int
+    identity: int = 0
 
 
 class Outranked(Message, frozen=True, tag=5):
@@ -198,6 +201,7 @@ class Confirm(Message, frozen=True, tag=11):
 class Confirmed(Message, frozen=True, tag=12):
     ballot: Ballot
     count: int
+    identity: int = 0
 
 
 class Fetch(Message, frozen=True, tag=13):

@@ -64,7 +64,7 @@ class Process:
         self.store.load(node.disk.rows())
         self.disk = ProcessDisk(self)
         self.driver = ReplicaDriver(
-            node.pid, world.pids, durable, timing=world.timing, limits=world.limits,
+            node.pid, world.named, durable, timing=world.timing, limits=world.limits,
             random=Random(world.random.random()), clock=self._clock, transport=self, disk=self.disk,
             machine=self.store, listener=self, defer=self._defer,
         )

@@ -13,7 +13,7 @@ import msgspec
 
 from kvstore.operations import Create, Query, encode
 from kvstore.store import Outcome
-from paxos.messages import AnyMessage, Routed
+from paxos.messages import AnyMessage, Change, Routed
 from paxos.output import Applied
 from tests.simulation.checkers import all_checkers
 from tests.simulation.world import SIM_LIMITS, Node, Violation, World
@@ -184,6 +184,13 @@ class Stage(World):
             self.create(node, context)
             self.until(lambda context=context: context in self.told)  # type: ignore[misc]
             self.run(0.05)
+
+    def change(self, change: Change, pid: int, asker: Node | None = None) -> None:
+        """The members are changed, and somebody leads again; at the leader, if no node is named."""
+        number = len(self.configurations)
+        (asker or self.leader).replica.change_members(change, pid)
+        self.expect("it is decided", lambda: len(self.configurations) > number)
+        self.until(lambda: self.leads)
 
     def read(self, node: Node, *, shows: str) -> list[str]:
         """A user looks at what there is, which must contain this conversation by then. What is returned fills when the

@@ -60,11 +60,13 @@ class World:
         founded: bool = True, members: int | None = None,
     ) -> None:
         """`founded`: the disks are those of a cluster that has its id and configuration 1, and decided nothing else.
-        The first so many nodes are its `members`; all, if None."""
+        The first so many nodes are its `members`, and all that configuration files name; all, if None."""
         self.seed = seed
         self.random = Random(seed)
         self.now = 0.0
         self.pids = tuple(pids)
+        self.named = self.pids[:members]
+        """In everybody's configuration file."""
         self.timing = timing
         self.limits = limits
         self.weather = weather if weather is not None else Weather()
@@ -81,7 +83,7 @@ class World:
         self._at_once = 0
         self.nodes = {pid: Node(self, pid) for pid in self.pids}
         if founded:
-            self._found(self.pids[:members])
+            self._found(self.named)
         for observer in observers:
             self.observe(observer)
 
@@ -112,7 +114,13 @@ class World:
         return next((each for each in reversed(self.configurations) if each.since <= position), None)
 
     def quorum(self, configuration: Configuration | None) -> int:
-        return len(self.pids if configuration is None else configuration.members) // 2 + 1
+        return len(self.named if configuration is None else configuration.members) // 2 + 1
+
+    def counts(self, configuration: Configuration | None, pid: int, identity: int) -> bool:
+        """True if a vote that node `pid` gives with this disk is one of that configuration."""
+        if configuration is None:
+            return pid in self.named
+        return configuration.members.get(pid) in (0, identity)
 
     def may_vote(self, node: Node) -> bool:
         """True if the node's disk is one whose votes count, and holds all that was decided before they do."""
