@@ -10,7 +10,7 @@ from __future__ import annotations
 from paxos.ballot import BOTTOM, NOBODY, Ballot, Leadership
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Entry, Operation, Snapshot
-from paxos.output import Applied, Durable, Output, Persist, VoterStatus
+from paxos.output import Applied, Divergence, Durable, Output, Persist, VoterStatus
 from paxos.replica import QueueFull, Replica, Status
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "AnyMessage",
     "Applied",
     "Ballot",
+    "Divergence",
     "Durable",
     "Entry",
     "Leadership",

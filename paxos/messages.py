@@ -92,6 +92,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     paxos/voter_registry.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
     `cluster` and `configuration` (a number) are those that it knows as decided.
     `commit_s` is how long its disk takes to make something durable, as measured of late.
+    `digest` is a position and the digest of its state there (see paxos/digests.py); position 0: none yet.
     """
 
     pid: int
@@ -109,6 +110,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cluster: int = 0
     configuration: int = 0
     commit_s: float = 0.0
+    digest: tuple[int, int] = (0, 0)
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):

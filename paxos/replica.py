@@ -20,6 +20,7 @@ from paxos.catchup import CatchUp
 from paxos.commit_time import CommitTime
 from paxos.configuration import MOST_PID
 from paxos.connectivity import Connectivity
+from paxos.digests import Digests
 from paxos.effects import Effects
 from paxos.election import Election
 from paxos.heartbeats import Heartbeats
@@ -93,6 +94,8 @@ class Status(msgspec.Struct, frozen=True):
     voter_status: VoterStatus
     links: tuple[int, ...]
     """Peers with messages passing in both directions."""
+    differs: tuple[int, ...] = ()
+    """Nodes that were last seen to have another state after the same operations."""
 
 
 class Replica:
@@ -122,9 +125,10 @@ class Replica:
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
         self._commit_time = CommitTime()
+        self.digests = Digests(self.net, self.registry, operations_version, effects)
         self._heartbeats = Heartbeats(
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
-            self._versions, self._commit_time, timing, effects, now,
+            self._versions, self._commit_time, self.digests, timing, effects, now,
         )
         self._admission = Admission(self.registry, self.log, effects)
         self._reconfiguration = Reconfiguration(
@@ -186,7 +190,7 @@ class Replica:
         return Status(
             self.pid, self._role(), self._follows[1] or None, ballot(leadership, self.log.last + 1),
             self.acceptor.promised, self.log.decided_upto, self.applied, len(self.queue), self.registry.voter_status,
-            self.net.links(),
+            self.net.links(), tuple(sorted(self.digests.differing)),
         )
 
     def _role(self) -> str:
@@ -274,6 +278,11 @@ class Replica:
     def stored(self, seconds: float) -> None:
         """The disk took so long to make one write durable."""
         self._commit_time.measured(seconds)
+
+    def digest_taken(self, position: int, digest: int, now: float) -> None:
+        """The state machine has this digest when everything up to `position` is applied, and nothing else."""
+        if self.digests.taken(position, digest):
+            self._heartbeats.send_news(True, now)
 
     def snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
         """The answer to `Output.load_snapshot`."""
@@ -428,6 +437,8 @@ class Replica:
         self._heartbeats.heard(message)
         self._versions.heard(sender, message)
         self.memory.heard(message.remembered)
+        if self.digests.heard(message):
+            self._heartbeats.send_news(True, now)
         voted = self.registry.votes
         self.registry.heard(sender, message)
         if voted and not self.registry.votes:

@@ -26,6 +26,7 @@ from collections.abc import Callable
 
 from tests.simulation import scenes_around as around
 from tests.simulation import scenes_catching_up as catching_up
+from tests.simulation import scenes_digests as comparing
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
 from tests.simulation import scenes_membership as joining
@@ -140,5 +141,14 @@ STORIES: dict[str, Callable[[], None]] = {
     "disk-damaged-file-deleted": storing.damaged_disk_replaced,
     "disk-replacement-may-found": storing.damaged_disk_replaced,
     "restored-without-identities": storing.restored_disks,
+    "digests-not-told": comparing.wrong_state_stops,
+    "wrong-state-goes-on": comparing.wrong_state_stops,
+    "digests-only-at-rest": comparing.never_at_rest,
+    "digest-below-a-snapshot": comparing.right_behind_a_snapshot,
+    "more-than-here-is-a-majority": comparing.wrong_ones_are_more,
+    "tie-stops-both": comparing.one_against_one,
+    "stops-without-a-word": comparing.wrong_state_stops,
+    "tie-not-told": comparing.one_against_one,
+    "digest-of-a-disk-that-is-gone": comparing.disk_that_is_gone,
 }
 """By mutant."""

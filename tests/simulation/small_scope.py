@@ -26,7 +26,7 @@ from paxos.messages import (
     Snapshot,
     Stamp,
 )
-from paxos.output import Applied, Persist
+from paxos.output import Applied, Divergence, Persist
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.memory import MemoryDatabase
@@ -163,6 +163,9 @@ class NodeState:
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         raise Violation("nobody gets a snapshot here")
 
+    def digest(self) -> str:
+        return "00"
+
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         return []
 
@@ -186,6 +189,9 @@ class NodeState:
     def on_stranger(self, node: int, cluster: int) -> None:
         raise Violation("there is one cluster here")
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        raise Violation("all have the same state here")
+
     def on_failed(self, error: Exception) -> None:
         raise error
 
@@ -199,7 +205,7 @@ def _waiting(done: list[Callable[[], None]]) -> list[tuple[int, Carried]]:
     """The messages that leave when these are called: each is the driver's `_persisted` with its messages."""
     messages: list[tuple[int, Carried]] = []
     for call in done:
-        for item in cast(partial[None], call).args[0]:
+        for item in cast(partial[None], call).args[-1]:
             if isinstance(item[1], Carried) and item not in messages:
                 messages.append(item)
     return messages
