@@ -24,7 +24,8 @@ REASONS = (
     ("nothing to choose from", "nothing"), ("has no open question: already chosen", "closed"),
     ("has no open question: turn", "closed"), ("has no open question", "nothing"), ("already chosen", "closed"),
     ("was cancelled", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
-    ("has already responded", "duplicate"), ("has no answer", "no answer"), ("failed;", "failed"),
+    ("has already responded", "duplicate"), ("has been asked again", "again"), ("has not failed", "not failed"),
+    ("has no answer", "no answer"), ("failed;", "failed"),
 )
 """Maps the store's error texts to the model's reasons; the first match counts."""
 
