@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.base import Command, R_co
 from api.operator_results import (
+    BandwidthResult,
     DelayResult,
     DuplicateResult,
     HistoryResult,
@@ -30,6 +31,7 @@ from api.operator_results import (
 )
 
 MAX_DURATION_S = 86_400.0
+MAX_KBPS = 1e9
 MAX_DELAY_MS = 600_000.0
 MAX_LOAD = 1_000_000
 WITHIN_S = 30.0
@@ -44,6 +46,7 @@ LinkEnds: TypeAlias = tuple[NodeName, NodeName]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=MAX_DURATION_S)]
 Milliseconds: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_DELAY_MS)]
 Percent: TypeAlias = Annotated[float, Meta(ge=0, le=100)]
+Kilobits: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_KBPS)]
 
 
 class FaultCommand(Command[R_co], Generic[R_co], frozen=True, kw_only=True):
@@ -134,6 +137,12 @@ class ReorderCommand(LinkQualityCommand[ReorderResult], frozen=True, kw_only=Tru
     """Lets later messages overtake this percentage of the messages."""
 
     percent: Percent
+
+
+class BandwidthCommand(LinkQualityCommand[BandwidthResult], frozen=True, kw_only=True, tag="bandwidth"):
+    """Each direction of a link carries at most so many kilobits a second; 0 is no limit."""
+
+    kbps: Kilobits
 
 
 class SeedCommand(FaultCommand[SeedResult], frozen=True, kw_only=True, tag="seed"):

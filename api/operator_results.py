@@ -88,6 +88,16 @@ class ReorderResult(Result, frozen=True, kw_only=True):
     text: str
 
 
+class BandwidthResult(Result, frozen=True, kw_only=True):
+    bandwidth_kbps: float
+    """Kilobits a second; 0 is no limit."""
+    on: list[Link] | UnsetType = UNSET
+    """The links that are meant; all if it is left out."""
+    for_s: float | UnsetType = UNSET
+    """Seconds until this is taken back."""
+    text: str
+
+
 class SeedResult(Result, frozen=True, kw_only=True):
     seed: int
     text: str

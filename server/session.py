@@ -170,7 +170,7 @@ class Session:
     def status(self) -> results.StatusResult:
         return results.StatusResult(
             **msgspec.structs.asdict(self.node_status()), digest=self._engine.store.digest(),
-            llm=self.llm_status or UNSET,
+            llm=self.llm_status or UNSET, differs=self._engine.status().differs or UNSET,
         )
 
     async def members_of_cluster(self, command: MembersCommand) -> results.MembersResult | Failure:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from msgspec import UNSET, UnsetType
 
 from api import operator_commands as commands
-from api.operator_commands import LEADER, MAX_DELAY_MS, MAX_DURATION_S, MAX_LOAD, LinkEnds, NodeName
+from api.operator_commands import LEADER, MAX_DELAY_MS, MAX_DURATION_S, MAX_KBPS, MAX_LOAD, LinkEnds, NodeName
 
 NODE_MIN, NODE_MAX = 1, 65535
 
@@ -76,6 +76,15 @@ loss: Callable[[list[str]], commands.LossCommand] = partial(_rate, commands.Loss
 duplicate: Callable[[list[str]], commands.DuplicateCommand] = partial(_rate, commands.DuplicateCommand)
 dup: Callable[[list[str]], commands.DupCommand] = partial(_rate, commands.DupCommand)
 reorder: Callable[[list[str]], commands.ReorderCommand] = partial(_rate, commands.ReorderCommand)
+
+
+def bandwidth(words: list[str]) -> commands.BandwidthCommand:
+    found = _Words.of(words, ONE_WAY, FOR)
+    kbps, *ends = found.words or [""]
+    return commands.BandwidthCommand(
+        kbps=_number(kbps, MAX_KBPS, "kilobits a second"), link=_ends(ends) if ends else None,
+        one_way=found.one_way, for_s=found.seconds,
+    )
 
 
 def seed(words: list[str]) -> commands.SeedCommand:

@@ -193,6 +193,15 @@ ENTRIES = [
         commands.ReorderCommand, parsing.reorder,
     ),
     _entry(
+        Usage(
+            "bandwidth", "KBPS [A B]", "limit links to KBPS kilobits a second", "bandwidth 8000", 1, 6,
+            details="The limit holds for each direction of each link; 0 is no limit. What waits too long is lost. With "
+            "two nodes after the number: only the link between them; with --oneway only from the first to the second. "
+            f"A later command about all links overrides those about single ones. {_WHILE}",
+        ),
+        commands.BandwidthCommand, parsing.bandwidth,
+    ),
+    _entry(
         Usage("seed", "NUMBER", "make random faults repeatable", "seed 7", 1, 1),
         commands.SeedCommand, parsing.seed,
     ),

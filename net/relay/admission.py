@@ -58,7 +58,7 @@ class Admission:
     def welcome(self, connection: Connection, hello: Hello, peers: list[int]) -> Welcome:
         """Proves to the node that this orchestrator knows the secret, too."""
         proof = auth.orchestrator_proof(self._secret, self._cluster, hello.node, connection.nonce, hello.nonce)
-        return Welcome(proof, peers, hints=True)
+        return Welcome(proof, peers, hints=True, urgent=True)
 
 
 def _replaces(connection: Connection, hello: Hello, member: Connection) -> bool:

@@ -80,9 +80,28 @@ def test_delay_loss_and_the_rest_are_kept_until_they_are_set_again(tmp_path: Pat
     run(main())
 
 
+def test_bandwidth_of_all_links_and_of_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            result = await at.ok("bandwidth 8000")
+            assert (result["bandwidth_kbps"], "on" in result) == (8000, False)
+            assert "8000 kbit/s" in result["text"]
+            assert (await at.ok("bandwidth 500 1 2 --oneway"))["on"] == [[1, 2]]
+            status = await at.ok("status")
+            assert status["others"] == {"bandwidth_kbps": 8000}
+            assert status["own"][0]["others"] == {"bandwidth_kbps": 500}
+            assert "bandwidth 8000 kbit/s" in at.status_line()
+            await at.ok("bandwidth 0")
+            assert at.orchestrator.faults.quiet
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("bandwidth x", "must be kilobits a second"),
+        ("bandwidth 5 1", ""),
         ("failLink 1 1", "node 1 has no link to itself"),
         ("failLink 1 9", "there is no node 9: the nodes are 1, 2, 3, 4, 5"),
         ("failLink 1 x", "'x' is not the number of a node"),
