@@ -28,6 +28,7 @@ from api.node_events import (
     PollEvent,
     ProgressEvent,
     QueryEvent,
+    QuorumLostEvent,
     RankingEvent,
     RefusedEvent,
     RemovedEvent,
@@ -98,7 +99,7 @@ def node_event_text(event: Event) -> str | None:
             )
         case RemovedEvent(node=node):
             return f"node {node} was removed from the cluster: it stops here, its data are left as they are"
-        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason):
+        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason) | QuorumLostEvent(reason=reason):
             return one_line(reason)
     return None
 

@@ -46,6 +46,8 @@ def status_line(status: Status, script: str | None, width: int | None = None) ->
 
 def _faults(status: Status, links_too: bool = True) -> Iterable[str]:
     general = ", ".join(words(from_status(status)))
+    if status.notice:
+        yield status.notice
     if not (status.links or status.own or general):
         yield "no link faults"
     if status.links and links_too:

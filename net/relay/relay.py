@@ -88,6 +88,10 @@ class Relay:
         """What is known of the cluster."""
         return self._served.known
 
+    def reopen(self) -> None:
+        """Another cluster may be served from now on: which one, the nodes will say."""
+        self._served.reopen()
+
     def want(self, node: int) -> None:
         """Lets a node in that is to become a member."""
         self._served.want(node)
