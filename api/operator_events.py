@@ -47,6 +47,19 @@ class QuorumLostEvent(Event, frozen=True, tag="quorum_lost"):
     reason: str
 
 
+class MembersEvent(Event, frozen=True, tag="members"):
+    """The members have changed, or differ from the nodes that the configuration file lists: what was decided counts."""
+
+    cluster: str
+    """Its id."""
+    number: int
+    """Of the configuration."""
+    members: list[int]
+    configured: list[int]
+    """The nodes in the file."""
+    text: str
+
+
 class FaultOverEvent(Event, frozen=True, tag="fault_over"):
     """A fault for a while has been taken back."""
 

@@ -17,7 +17,7 @@ from engine.state_digests import StateDigests
 from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot
+from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot, Stamp
 from paxos.output import Applied, Divergence, Durable, Output
 from paxos.replica import Replica, Status
 from storage.errors import StorageDamaged, StorageError
@@ -283,7 +283,8 @@ class ReplicaDriver:
                     self._transport.flush()
             if out.persist is not None or out.send_after_persist:
                 begun = self._begin_measuring() if out.persist is not None else None
-                self._disk.write(out.persist, partial(self._persisted, begun, out.send_after_persist))
+                stamp = None if out.persist is None else out.persist.stamp
+                self._disk.write(out.persist, partial(self._persisted, begun, stamp, out.send_after_persist))
             self._consume(out)
         self._tell_status()
 
@@ -301,20 +302,20 @@ class ReplicaDriver:
         return self._clock()
 
     @stop_on_error
-    def _persisted(self, begun: float | None, messages: list[tuple[int, AnyMessage]]) -> None:
+    def _persisted(self, begun: float | None, stamp: Stamp | None, messages: list[tuple[int, AnyMessage]]) -> None:
         """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
         if begun is not None:
             self._measuring = False
             self.replica.stored(self._clock() - begun)
-        self._vouched(messages)
+        self._vouched(messages, stamp)
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
             if to == self.replica.pid:
                 self._loop_back(message)
         self._wake()
 
-    def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
-        self.replica.vouched(message for _, message in messages)
+    def _vouched(self, messages: list[tuple[int, AnyMessage]], stamp: Stamp | None) -> None:
+        self.replica.vouched((message for _, message in messages), stamp)
 
     def _loop_back(self, message: AnyMessage) -> None:
         self._take_in(self.replica.pid, message, self.replica.cluster)

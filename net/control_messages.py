@@ -68,6 +68,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     hints: bool = False
     """The node knows frames of kind HINT. Release 0.1.0 says nothing of them, and does not."""
     cluster_id: ClusterId = 0
+    urgent: bool = False
+    """The same of frames of kind URGENT."""
 
 
 class Welcome(msgspec.Struct, frozen=True, tag=True):
@@ -76,6 +78,7 @@ class Welcome(msgspec.Struct, frozen=True, tag=True):
     proof: Proof
     peers: list[NodeId]
     hints: bool = False
+    urgent: bool = False
     """As in `Hello`, of the orchestrator."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
 from typing import Any, TypeAlias, cast
 
@@ -24,6 +24,8 @@ from net.relay.served_cluster import KnownCluster
 from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
 from orchestrator.link_faults import LinkFaults
+from orchestrator.members_notice import MembersNotice
+from orchestrator.membership import Membership
 from orchestrator.memory import is_remembered, remember, remembered
 from orchestrator.node_client import NodeClient
 from orchestrator.node_faults import NodeFaults
@@ -65,6 +67,7 @@ class Orchestrator:
         """Voters without disks, if no quorum can form."""
         self.faults = Faults(random if random is not None else Random())
         self._config = config
+        self._members_notice = MembersNotice(config.cluster, config.node_ids, emit)
         known = remembered(config.data_dir, config.cluster)
         self._remembers = known.cluster_id != 0
         """The cluster's id is in a file; who founds another cluster here deletes it."""
@@ -73,10 +76,11 @@ class Orchestrator:
             known=known,
         )
         client = NodeClient(config.data_dir)
-        self._waiting = Waiting(config.node_ids, self.relay, client)
-        self.numbers = NodeNumbers(config.node_ids, self._waiting.find_leader)
+        self._waiting = Waiting(self.relay, client)
+        self.numbers = NodeNumbers(lambda: self.relay.nodes, self._waiting.find_leader)
         self._links = LinkFaults(self.numbers, self.faults, self._timers)
         self._nodes = NodeFaults(self.relay, self._supervisor, self._timers, config.data_dir)
+        self._membership = Membership(self.relay, self.numbers, client, self._waiting, self._nodes)
         self._users = UserCommands(self.numbers, client, emit)
         self.scripts = Scripts(self, parse, emit, interactive)
         self.watch = Watch(interactive, self.status, emit)
@@ -89,9 +93,12 @@ class Orchestrator:
             commands.IsolateCommand: links.isolate, commands.PartitionCommand: links.partition,
             commands.HealCommand: links.heal, commands.DelayCommand: links.delay, commands.LossCommand: links.loss,
             commands.DuplicateCommand: links.duplicate, commands.DupCommand: links.duplicate,
-            commands.ReorderCommand: links.reorder, commands.SeedCommand: links.seed,
+            commands.ReorderCommand: links.reorder, commands.BandwidthCommand: links.bandwidth,
+            commands.SeedCommand: links.seed,
             commands.FailNodeCommand: nodes.fail, commands.FixNodeCommand: nodes.fix,
             commands.PauseNodeCommand: nodes.pause, commands.ResumeNodeCommand: nodes.resume,
+            commands.AddNodeCommand: self._membership.add, commands.RemoveNodeCommand: self._membership.remove,
+            commands.ReplaceNodeCommand: self._membership.replace,
             commands.ResetCommand: self._reset, commands.NetworkStatusCommand: self._status,
             commands.WatchCommand: self.watch.switch, commands.HistoryCommand: self._show_history,
             commands.ScriptCommand: self.scripts.run, commands.StopCommand: self.scripts.stop,
@@ -103,6 +110,7 @@ class Orchestrator:
         """Listens, on the configured port if `port` is None; returns the port. Raises OSError."""
         bound = await self.relay.start(self._endpoint.host, self._endpoint.port if port is None else port)
         self._nodes.started()
+        self._members_notice.known(self.relay.known)
         self._sample()
         return bound
 
@@ -132,11 +140,12 @@ class Orchestrator:
         self._history.note(words_of(numbered), by)
         return result
 
-    def check(self, command: Command[Any]) -> None:
-        """Raises InvalidCommand if the command is invalid whichever node leads when it is run."""
+    def check(self, command: Command[Any], added: Iterable[int] = ()) -> None:
+        """Raises InvalidCommand if the command is invalid whichever node leads when it is run, and when these nodes
+        have been added by then."""
         if type(command) not in self._handlers:
             raise InvalidCommand(f"unknown command '{name_of(type(command))}'")
-        self.numbers.check(command)
+        self.numbers.check(command, added)
 
     def status(self) -> NetworkStatusResult:
         """The network and its nodes."""
@@ -159,6 +168,7 @@ class Orchestrator:
             self._remembers = True
         except OSError as error:
             _log.warning("the cluster's id and members cannot be remembered: %s", error)
+        self._members_notice.known(known)
 
     def on_refused(self, notice: RefusalNotice) -> None:
         address = UNSET if notice.address is None else notice.address

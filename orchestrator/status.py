@@ -61,6 +61,7 @@ def _node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> NodeOve
         frames_out_per_s=round(rate.frames_out, 1),
         bytes_in_per_s=round(rate.bytes_in),
         bytes_out_per_s=round(rate.bytes_out),
+        member=UNSET if node in relay.members else False,
         **_reported(node, relay),
     )
 

@@ -71,12 +71,15 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     configuration: Configuration | None = None
 
 
+Stamp: TypeAlias = tuple[int, int]
+"""Of a write of promises or entries: (incarnation, number in it). Later writes of one disk have higher stamps."""
+
+
 class Vouched(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a disk is known to have vouched for: the highest promise, and the last position of what it accepted."""
+    """What a disk is known to have vouched for: all that was written on it up to this stamp."""
 
     identity: int
-    promised: Leadership
-    accepted: int
+    stamp: Stamp
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -280,3 +283,11 @@ AnyMessage: TypeAlias = (
     | Confirm | Confirmed | Fetch | Learn | SnapshotPiece | Routed | Behind | RosterStored
     | Reconfigure
 )
+
+_DATA = (Accept, Decide, Forward, Learn, SnapshotPiece)
+
+
+def is_urgent(message: AnyMessage) -> bool:
+    """True for what must not wait behind operations wherever messages queue: heartbeats, elections, votes, reads. A
+    Decide speaks of Accepts that were sent before it, and stays behind them."""
+    return not isinstance(message.message if isinstance(message, Routed) else message, _DATA)

@@ -17,7 +17,7 @@ from enum import StrEnum
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import AnyMessage, Configuration, Entry, Operation, Snapshot, Vouched
+from paxos.messages import AnyMessage, Configuration, Entry, Operation, Snapshot, Stamp, Vouched
 
 
 class VoterStatus(StrEnum):
@@ -45,6 +45,8 @@ class Persist(msgspec.Struct):
     identity: int | None = None
     remembered: dict[int, Vouched] | None = None
     """What is known of other members' disks."""
+    stamp: Stamp | None = None
+    """Goes with promises and entries; see paxos/memory.py."""
 
 
 class Durable(msgspec.Struct):
@@ -68,6 +70,8 @@ class Durable(msgspec.Struct):
     configuration: Configuration | None = None
     """Of the stored snapshot; None if the cluster was not founded by then."""
     remembered: dict[int, Vouched] = {}
+    stamp: Stamp = (0, 0)
+    """The last one."""
     reopened: bool = False
     """The disk was in use before: it may be an old copy."""
 

@@ -53,6 +53,7 @@ from paxos.messages import (
     Routed,
     Snapshot,
     SnapshotPiece,
+    Stamp,
 )
 from paxos.operations_version import LOWEST, OperationsVersions
 from paxos.output import Durable, Output, VoterStatus
@@ -118,7 +119,7 @@ class Replica:
         self.reads = Reads(durable.incarnation)
         router = Router(self.net, effects)
         self.acceptor = Acceptor(durable.promised, self.log, self.registry, limits, effects)
-        self.memory = Memory(durable, self.registry, self.net, self.acceptor, self.log, random, effects)
+        self.memory = Memory(durable, self.registry, self.net, random, effects)
         self.learner = Learner(pid, self.log, self.queue, durable, random, effects)
         self.catch_up = CatchUp(self.net, self.log, self.learner, router, timing, random, now)
         self.snapshot_source = SnapshotSource(self.log, router, limits, effects, now)
@@ -271,9 +272,10 @@ class Replica:
         self.net.suspect(peer, now)
         self._refresh(now)
 
-    def vouched(self, messages: Iterable[AnyMessage]) -> None:
-        """These were to leave after what they vouch for is on disk, and leave now."""
-        self.memory.vouched(messages)
+    def vouched(self, messages: Iterable[AnyMessage], stamp: Stamp | None) -> None:
+        """These were to leave after what they vouch for is on disk, and leave now; `stamp` is that of the last write,
+        if it has one."""
+        self.memory.vouched(messages, stamp)
 
     def stored(self, seconds: float) -> None:
         """The disk took so long to make one write durable."""
@@ -325,6 +327,8 @@ class Replica:
         self.catch_up.request(now)
         out = self._effects.take()
         out.reads = self.reads.ready(self.learner.applied)
+        if out.persist is not None and (out.persist.promised is not None or out.persist.entries):
+            out.persist.stamp = self.memory.next_stamp()
         if out.persist is not None and self.log.decided_upto > self._saved_decided:
             out.persist.decided = self._saved_decided = self.log.decided_upto
             self._save_due = now + SAVE_DECIDED_S

@@ -29,7 +29,7 @@ def event_text(event: Event) -> Text:
             return f"refused{f' ({event.address})' if event.address else ''}: {event.reason}"
         case events.QuorumLostEvent():
             return event.reason
-        case events.FaultOverEvent():
+        case events.FaultOverEvent() | events.MembersEvent():
             return event.text
         case events.NodeAnswerEvent():
             return str(_key(event, "text"))

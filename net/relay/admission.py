@@ -45,9 +45,11 @@ class Admission:
         if foreign is not None:
             return Refusal.CLUSTER, foreign
         if node not in self._served.admitted:
-            known = ", ".join(map(str, sorted(self._served.admitted)))
-            why = f"node {node} is not in this orchestrator's config: it has {known}"
-            return Refusal.UNKNOWN, f"{why}; addNode {node} makes it a member"
+            members = ", ".join(map(str, self._served.members))
+            why = f"is not in this orchestrator's config: it has {members}"
+            if self._served.known.members:
+                why = f"is no member of this cluster: the members are {members}"
+            return Refusal.UNKNOWN, f"node {node} {why}; addNode {node} makes it one"
         if member is not None and not _replaces(connection, hello, member):
             process = "" if member.hello is None else f" as process {member.hello.process}"
             return Refusal.DUPLICATE, f"node {node} is already running{process} at {member.host}"
@@ -56,7 +58,7 @@ class Admission:
     def welcome(self, connection: Connection, hello: Hello, peers: list[int]) -> Welcome:
         """Proves to the node that this orchestrator knows the secret, too."""
         proof = auth.orchestrator_proof(self._secret, self._cluster, hello.node, connection.nonce, hello.nonce)
-        return Welcome(proof, peers, hints=True)
+        return Welcome(proof, peers, hints=True, urgent=True)
 
 
 def _replaces(connection: Connection, hello: Hello, member: Connection) -> bool:

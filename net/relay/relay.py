@@ -51,6 +51,7 @@ class Relay:
         self._members = self._router.members
         self._reports: dict[int, Report] = {}
         self._hosts: dict[int, str] = {}
+        self._turned_away: set[int] = set()
         self._strangers: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
@@ -84,6 +85,11 @@ class Relay:
         return sorted({*self._served.nodes, *self._members})
 
     @property
+    def members(self) -> list[int]:
+        """As they were decided, or configured if that is not known."""
+        return self._served.members
+
+    @property
     def known(self) -> KnownCluster:
         """What is known of the cluster."""
         return self._served.known
@@ -91,6 +97,10 @@ class Relay:
     def reopen(self) -> None:
         """Another cluster may be served from now on: which one, the nodes will say."""
         self._served.reopen()
+
+    def turned_away(self, node: int) -> bool:
+        """Whether a node of this number runs somewhere, or did, and was refused because it is unknown."""
+        return node in self._turned_away
 
     def want(self, node: int) -> None:
         """Lets a node in that is to become a member."""
@@ -171,6 +181,8 @@ class Relay:
         predecessor = self._members.get(node)
         objection = self._admission.objection(connection, hello, predecessor)
         if objection is not None:
+            if objection[0] is Refusal.UNKNOWN:
+                self._turned_away.add(node)
             connection.refuse(*objection)
             return
         if predecessor is not None:

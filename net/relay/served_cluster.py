@@ -40,9 +40,14 @@ class ServedCluster:
         """Whom connected nodes call members, while it is open which cluster is served."""
 
     @property
+    def members(self) -> list[int]:
+        """As they were decided, or configured if that is not known."""
+        return sorted(self.known.members or self._configured)
+
+    @property
     def nodes(self) -> set[int]:
         """The members and those that are to become members."""
-        return {*(self.known.members or self._configured), *self._wanted}
+        return {*self.members, *self._wanted}
 
     @property
     def admitted(self) -> set[int]:

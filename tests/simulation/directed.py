@@ -96,6 +96,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "old-disk-votes": joining.old_disk,
     "nobody-remembers": joining.old_disk,
     "old-disk-votes-at-once": joining.old_disk_asked_at_once,
+    "found-last-position-remembered": joining.old_disk_with_a_gap,
     "found-older-than-the-founding": joining.older_than_the_founding,
     "goes-on-behind-a-stop-sign": joining.dies_while_it_changes_members,
     "inherited-stop-sign-overrun": joining.dies_while_it_changes_members,

@@ -179,8 +179,9 @@ def draw(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     nodes = random.choices((3, 5, 7), (5, 5, 1))[0]
     safety_s = random.uniform(2.0, 7.0) if nodes < 7 else random.uniform(2.0, 4.0)
-    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *_uses(random, nodes, safety_s),
-                              *_stops(Random(f"stops {seed}"), nodes, safety_s)]
+    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *(uses := _uses(random, nodes, safety_s)),
+                              *_stops(Random(f"stops {seed}"), nodes, safety_s),
+                              *_retries(Random(f"retries {seed}"), nodes, uses)]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),
@@ -368,12 +369,27 @@ def _between(some: list[int], others: list[int]) -> tuple[Link, ...]:
     return tuple(link for one in some for other in others for link in ((one, other), (other, one)))
 
 
-def _uses(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+def _retries(random: Random, nodes: int, uses: list[Use]) -> list[AnyEvent]:
+    """In half of the runs, questions that are asked again while LLMs answer them, and looked at soon after."""
+    share = random.choice((0.0, 0.3))
+    events: list[AnyEvent] = []
+    for use in uses:
+        if use.op not in ("query", "ask") or random.random() >= share:
+            continue
+        at = use.at + _log_uniform(random, 0.02, 1.0)
+        dice = random.randint(0, 9)
+        events.append(Use(at=at, pid=random.randint(1, nodes), user=3, op="retry", context=use.context, dice=dice))
+        later = at + _log_uniform(random, 0.01, 0.5)
+        events.append(Use(at=later, pid=random.randint(1, nodes), user=3, op="view", context=use.context))
+    return events
+
+
+def _uses(random: Random, nodes: int, safety_s: float) -> list[Use]:
     ops = ("create", "query", "ask", "choose", "cancel", "view", "viewall")
     weights = (2, 6, random.choice((0, 2)), 6, 1, random.choice((2, 8)), 1)
     contexts = "abc"[: random.randint(1, 3)]
     count = int(safety_s * random.choice((3, 6, 12)))
-    uses: list[AnyEvent] = [
+    uses = [
         Use(at=random.uniform(0.0, 0.3), pid=random.randint(1, nodes), user=0, op="create", context=context)
         for context in contexts
     ]

@@ -5,7 +5,18 @@ from __future__ import annotations
 from kvstore.operations import Create, encode
 from paxos.ballot import Ballot
 from paxos.configuration import stop_sign
-from paxos.messages import Accept, Accepted, Change, Configuration, Decide, Forward, Heartbeat, Learn, Operation, Prepare
+from paxos.messages import (
+    Accept,
+    Accepted,
+    Change,
+    Configuration,
+    Decide,
+    Forward,
+    Heartbeat,
+    Learn,
+    Operation,
+    Prepare,
+)
 from paxos.output import VoterStatus
 from tests.simulation.founding import CLUSTER
 from tests.simulation.stage import FirstStart, OffStage, Stage, ThreeOf
@@ -134,6 +145,40 @@ def old_disk_asked_at_once() -> None:
     node.start()
     node.receive(other.pid, Prepare(Ballot(99, other.pid, 1)))
     stage.run(0.5)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def old_disk_with_a_gap() -> None:
+    """The copy holds a later position than the one that was accepted last: that came late."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    stage.cut(other)
+    stage.hold(Accept, to=node, where=lambda message: message.ballot.op_num == 2)
+    stage.create(leader, "precious")
+    stage.run(0.05)
+    stage.create(leader, "behind")
+    stage.until(lambda: 3 in node.disk.entries)
+    copy = node.backup()
+    stage.release(first=1)
+    stage.until(lambda: "precious" in stage.told)
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(other, node)
+    stage.lose(Accept, Learn, to=other)
+    stage.run(0.5)
+    node.crash()
+    node.restore(copy)
+    stage.mend()
+    stage.cut(leader)
+    stage.lose(Learn, of=other)
+    node.start()
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
     stage.mend()
     stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
     stage.end()

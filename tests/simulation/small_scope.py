@@ -24,8 +24,9 @@ from paxos.messages import (
     Prepare,
     Promise,
     Snapshot,
+    Stamp,
 )
-from paxos.output import Applied, Divergence
+from paxos.output import Applied, Divergence, Persist
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.memory import MemoryDatabase
@@ -68,7 +69,7 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
-    def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
+    def _vouched(self, messages: list[tuple[int, AnyMessage]], stamp: Stamp | None) -> None:
         """Nobody tells of it here."""
 
     def receive_own(self, message: AnyMessage) -> None:
@@ -144,6 +145,8 @@ class NodeState:
         """There is no time that it could save."""
 
     def write(self, record: Record | None, done: Callable[[], None]) -> None:
+        if isinstance(record, Persist):
+            record.stamp = None  # No disk is an old one here, and stamps would only tell equal states apart.
         if record is not None and self.mortal:
             self._writing.append((record, [done]))
             return
@@ -241,7 +244,7 @@ def crash(state: NodeState) -> list[Sent]:
 
 CONSTANT = {
     "_from_itself", "_from_peers", "timing", "limits", "_limits", "_random", "_timing", "net", "election", "registry",
-    "_version", "reads", "queue", "_follows", "catch_up", "snapshot_source",
+    "_version", "_writes", "_stored", "reads", "queue", "_follows", "catch_up", "snapshot_source",
     "_acceptor", "_catch_up", "_effects", "_learner", "_log", "_net", "_proposer", "_registry", "_router",
 }
 """Attributes that are equal in all states here, or cannot matter while the clock stands still: the elections and who is

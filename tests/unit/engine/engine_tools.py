@@ -22,7 +22,7 @@ class FakeLink:
     def start(self) -> None:
         self.started = True
 
-    def send(self, dst: int, payload: bytes) -> None:
+    def send(self, dst: int, payload: bytes, urgent: bool = False) -> None:
         self.sent.append((dst, payload))
 
     def send_hint(self, dst: int, payload: bytes) -> None:

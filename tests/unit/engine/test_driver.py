@@ -16,7 +16,7 @@ from kvstore.operations import UnknownOperation
 from kvstore.store import Outcome
 from paxos.ballot import Ballot
 from paxos.limits import Limits, Timing
-from paxos.messages import Accepted, AnyMessage, Confirm, Operation, Snapshot
+from paxos.messages import Accepted, AnyMessage, Confirm, Operation, Snapshot, Stamp
 from paxos.output import Applied, Divergence, Durable, Output, Persist
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
@@ -54,7 +54,7 @@ class ScriptedReplica:
     def receive(self, sender: int, message: AnyMessage, now: float, cluster: int) -> None:
         self._log.append(("receive", sender, message))
 
-    def vouched(self, messages: Iterable[AnyMessage]) -> None:
+    def vouched(self, messages: Iterable[AnyMessage], stamp: Stamp | None) -> None:
         """See tests/unit/paxos."""
 
     def suspect(self, node: int, now: float) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
+import msgspec
 import uvloop
 
 from net.auth import new_nonce
@@ -204,11 +205,14 @@ class Raw:
         self.writer.close()
 
 
-async def joined(operator: Operator, number: int, incarnation: int = 1, cluster_id: int = 0) -> Raw:
-    """A connection that has completed the handshake as a node, byte by byte under the test's control."""
+async def joined(
+    operator: Operator, number: int, incarnation: int = 1, cluster_id: int = 0, *, urgent: bool = False
+) -> Raw:
+    """A connection that has completed the handshake as a node, byte by byte under the test's control. It knows no
+    frames that release 0.1.0 did not know, but for `urgent` ones if it says so."""
     raw = await Raw.connect(operator.port)
     assert isinstance(await raw.hear(), Challenge)
-    raw.control(number, hello(number, incarnation, cluster_id=cluster_id))
+    raw.control(number, msgspec.structs.replace(hello(number, incarnation, cluster_id=cluster_id), urgent=urgent))
     assert isinstance(await raw.hear(), Welcome)
     return raw
 
