@@ -62,6 +62,14 @@ class DivergedEvent(Event, frozen=True, tag="diverged"):
     reason: str
 
 
+class QuorumLostEvent(Event, frozen=True, tag="quorum_lost"):
+    """So many voters have lost their disks that nothing can be decided any more."""
+
+    lost: tuple[int, ...]
+    voters: int
+    reason: str
+
+
 class LearnerEvent(Event, frozen=True, tag="learner"):
     """This node's disk is new: it follows without a vote until the members have decided to count it again."""
 

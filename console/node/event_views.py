@@ -29,6 +29,7 @@ from api.node_events import (
     PollEvent,
     ProgressEvent,
     QueryEvent,
+    QuorumLostEvent,
     RankingEvent,
     RefusedEvent,
     RemovedEvent,
@@ -101,7 +102,7 @@ def node_event_text(event: Event) -> str | None:
             return f"node {node} was removed from the cluster: it stops here, its data are left as they are"
         case MembersEvent(text=text):
             return text
-        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason):
+        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason) | QuorumLostEvent(reason=reason):
             return one_line(reason)
     return None
 
