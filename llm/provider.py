@@ -54,8 +54,8 @@ class Prompt(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True):
     """What an LLM answered. Token counts are None where the provider does not report them.
 
-    `complete` is false if the answer was cut off: `cut_s` says after how many seconds, if it was for the time. The LLM
-    saw the last `seen` of `before` earlier turns; both are 0 if it saw all.
+    `complete` is false if the answer was cut off: at `cut_s` seconds, if that is not 0, else at `cut_tokens` tokens, if
+    that is known. The LLM saw the last `seen` of `before` earlier turns; both are 0 if it saw all.
     """
 
     text: str
@@ -69,6 +69,7 @@ class Reply(msgspec.Struct, frozen=True):
     thoughts: str = ""
     """What the LLM thought before it answered, as far as it shows that."""
     cut_s: float = 0.0
+    cut_tokens: int | None = None
 
 
 class ProviderError(Exception):

@@ -38,12 +38,17 @@ def ranking_ballot(
         return hashlib.blake2s(mixed.encode()).digest()
 
     nodes = sorted((node for node in poll.ballot if node in turn.candidates), key=shuffled)
-    return nodes, RankingBallot(turn.text, [answer_of(turn.candidates[node]) for node in nodes])
+    return nodes, RankingBallot(turn.text, [_ranked(turn.candidates[node]) for node in nodes])
 
 
 def answer_of(response: Response) -> str:
     """What a response says, as prompts and ballots have it: without thoughts, which releases up to 0.1.0 left in it."""
     return separate(response.text or "").answer or response.text or ""
+
+
+def _ranked(response: Response) -> str:
+    """An answer on a ballot: that it was cut counts against it, and is not to be guessed."""
+    return answer_of(response) + (f" (cut off: {response.cut.value} ran out)" if response.cut is not None else "")
 
 
 def ranking_prompt(ballot: RankingBallot, excerpt: int = EXCERPT) -> list[Message]:

@@ -364,6 +364,7 @@ def validated(reply: Reply, *, whole: bool = False) -> Reply:
         text = up_to_sentence_end(text)
         if not is_whole(text):
             raise ProviderError("the answer was cut off within its first sentence; raise max_tokens")
+        reply = msgspec.structs.replace(reply, complete=True)
     size = len(text.encode())
     if size > MAX_ANSWER_BYTES:
         raise ProviderError(f"the answer is too long: {size} bytes, at most {MAX_ANSWER_BYTES} are allowed")

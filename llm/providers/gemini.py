@@ -78,7 +78,7 @@ class GeminiProvider:
         seconds = time.monotonic() - began
         return Reply(
             answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete,
-            thoughts=answer.thoughts,
+            thoughts=answer.thoughts, cut_tokens=prompt.max_tokens,
         )
 
     async def close(self) -> None:

@@ -72,7 +72,7 @@ class GoogleGenaiProvider:
         seconds = time.monotonic() - began
         return Reply(
             answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete,
-            thoughts=answer.thoughts,
+            thoughts=answer.thoughts, cut_tokens=prompt.max_tokens,
         )
 
     async def close(self) -> None:

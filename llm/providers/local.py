@@ -83,7 +83,7 @@ class LocalProvider:
         return Reply(
             text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
             complete=not cut_off or is_whole(text), thoughts=completion.thoughts,
-            cut_s=self._timeout_s if completion.late and cut_off else 0.0,
+            cut_s=self._timeout_s if completion.late else 0.0, cut_tokens=max_tokens,
             seen=len(fitting) // 2 if cut else 0, before=len(prompt.messages) // 2 if cut else 0,
         )
 

@@ -71,6 +71,7 @@ class OpenAIProvider:
         return Reply(
             self._without_secrets(completion.text), self.model, time.monotonic() - began, completion.tokens_in,
             completion.tokens_out, complete=not cut_off, thoughts=self._without_secrets(completion.thoughts),
+            cut_tokens=prompt.max_tokens,
         )
 
     def _without_secrets(self, text: str) -> str:
