@@ -42,6 +42,12 @@ class StrangerEvent(Event, frozen=True, tag="stranger"):
     reason: str
 
 
+class DivergedEvent(Event, frozen=True, tag="diverged"):
+    """Nodes that applied the same operations have different conversations. This node is not known to be wrong."""
+
+    reason: str
+
+
 class LearnerEvent(Event, frozen=True, tag="learner"):
     """This node's disk is new: it follows without a vote until the members have decided to count it again."""
 

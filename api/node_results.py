@@ -188,6 +188,8 @@ class StatusResult(NodeStatus, frozen=True, kw_only=True):
     digest: str
     """Equal on two nodes exactly if their conversations are."""
     llm: LlmStatus | UnsetType = UNSET
+    differs: tuple[int, ...] | UnsetType = UNSET
+    """Nodes that applied the same operations, and were last seen to have other conversations."""
 
 
 class MemberRecord(Record, frozen=True):

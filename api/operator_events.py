@@ -39,6 +39,19 @@ class ConnectionRefusedEvent(Event, frozen=True, tag="refused"):
     """The number of further refusals with this code that were not reported one by one."""
 
 
+class MembersEvent(Event, frozen=True, tag="members"):
+    """The members have changed, or differ from the nodes that the configuration file lists: what was decided counts."""
+
+    cluster: str
+    """Its id."""
+    number: int
+    """Of the configuration."""
+    members: list[int]
+    configured: list[int]
+    """The nodes in the file."""
+    text: str
+
+
 class FaultOverEvent(Event, frozen=True, tag="fault_over"):
     """A fault for a while has been taken back."""
 

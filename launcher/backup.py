@@ -13,6 +13,7 @@ from api.node_results import BackupResult
 from api.sockets import socket_path
 from config.config import Config
 from launcher.preconditions import LaunchError
+from orchestrator.memory import forget
 from server import backup as backups
 from storage.errors import StorageError
 from storage.founding import existing_disks, found
@@ -66,6 +67,7 @@ def restore(config: Config, file: Path) -> None:
                 f"there are conversations already: {existing[0]}. A backup is restored only where there are none: set "
                 'another "data_dir", or move these files away'
             )
+        forget(config.data_dir)
         found(config.data_dir, config.cluster, config.node_ids, backup.position, backup.rows)
     except (backups.BackupError, StorageError) as error:
         raise LaunchError(str(error)) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -12,8 +11,9 @@ import time
 
 from config.config import Config
 from launcher.arguments import ROOT
+from launcher.configuration import nodes_to_start
 from launcher.preconditions import LaunchError, port_is_free, require_free_port
-from orchestrator.supervisor import PANE_OPTION
+from orchestrator.panes import OPTION, node_program, pane_command
 
 STOP_WITHIN_S = 8.0
 
@@ -59,7 +59,7 @@ def _make_session(config: Config) -> None:
     size = shutil.get_terminal_size((200, 50))
     network_pane = _tmux(
         "new-session", "-d", "-P", "-F", "#{pane_id}", "-s", session, "-c", str(ROOT), "-x", str(size.columns), "-y",
-        str(size.lines), _pane_command("network", "network_server.py", config),
+        str(size.lines), pane_command("network", ["network_server.py"], config.path),
     )
     for option, value in (("mouse", "on"), ("history-limit", "20000"), ("status-left-length", "40")):
         _tmux("set-option", "-t", session, option, value)
@@ -69,24 +69,18 @@ def _make_session(config: Config) -> None:
     ):
         _quietly("set-option", "-w", "-t", session, option, value)  # older versions do not have all of these
     _tmux("select-pane", "-t", network_pane, "-T", "network (orchestrator)")
-    node_panes = [_add_node(session, number, config) for number in config.node_ids]
+    node_panes = [_add_node(session, number, config) for number in nodes_to_start(config)]
     _tmux("select-pane", "-t", node_panes[0])
 
 
 def _add_node(session: str, number: int, config: Config) -> str:
     """Returns the pane's id."""
-    command = _pane_command(str(number), f"node.py {number}", config)
+    command = pane_command(str(number), node_program(number), config.path)
     pane = _tmux("split-window", "-P", "-F", "#{pane_id}", "-t", session, "-c", str(ROOT), command)
-    _tmux("set-option", "-p", "-t", pane, PANE_OPTION, str(number))
+    _tmux("set-option", "-p", "-t", pane, OPTION, str(number))
     _tmux("select-pane", "-t", pane, "-T", f"node {number}")
     _tmux("select-layout", "-t", session, "tiled")
     return pane
-
-
-def _pane_command(name: str, program: str, config: Config) -> str:
-    return shlex.join(
-        ["sh", "launcher/pane.sh", name, sys.executable, *program.split(), "--config", str(config.path)]
-    )
 
 
 def _attach(session: str) -> None:

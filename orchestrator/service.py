@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
 from typing import Any, TypeAlias, cast
 
@@ -18,9 +19,13 @@ from config.config import Config
 from net.relay.faults import Faults
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
+from net.relay.served_cluster import KnownCluster
 from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
 from orchestrator.link_faults import LinkFaults
+from orchestrator.members_notice import MembersNotice
+from orchestrator.membership import Membership
+from orchestrator.memory import remember, remembered
 from orchestrator.node_client import NodeClient
 from orchestrator.node_faults import NodeFaults
 from orchestrator.node_numbers import NodeNumbers
@@ -32,6 +37,8 @@ from orchestrator.timers import Timers
 from orchestrator.user_commands import UserCommands
 from orchestrator.waiting import Waiting
 from orchestrator.watch import Watch
+
+_log = logging.getLogger(__name__)
 
 SAMPLE_S = 1.0
 
@@ -56,14 +63,18 @@ class Orchestrator:
         self._timers = Timers(self._fault_over)
         self._sampling: asyncio.TimerHandle | None = None
         self.faults = Faults(random if random is not None else Random())
+        self._config = config
+        self._members_notice = MembersNotice(config.cluster, config.node_ids, emit)
         self.relay = Relay(
-            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self
+            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self,
+            known=remembered(config.data_dir, config.cluster),
         )
         client = NodeClient(config.data_dir)
-        self._waiting = Waiting(config.node_ids, self.relay, client)
-        self.numbers = NodeNumbers(config.node_ids, self._waiting.find_leader)
+        self._waiting = Waiting(self.relay, client)
+        self.numbers = NodeNumbers(lambda: self.relay.nodes, self._waiting.find_leader)
         self._links = LinkFaults(self.numbers, self.faults, self._timers)
         self._nodes = NodeFaults(self.relay, self._supervisor, self._timers, config.data_dir)
+        self._membership = Membership(self.relay, self.numbers, client, self._waiting, self._nodes)
         self._users = UserCommands(self.numbers, client, emit)
         self.scripts = Scripts(self, parse, emit, interactive)
         self.watch = Watch(interactive, self.status, emit)
@@ -76,9 +87,12 @@ class Orchestrator:
             commands.IsolateCommand: links.isolate, commands.PartitionCommand: links.partition,
             commands.HealCommand: links.heal, commands.DelayCommand: links.delay, commands.LossCommand: links.loss,
             commands.DuplicateCommand: links.duplicate, commands.DupCommand: links.duplicate,
-            commands.ReorderCommand: links.reorder, commands.SeedCommand: links.seed,
+            commands.ReorderCommand: links.reorder, commands.BandwidthCommand: links.bandwidth,
+            commands.SeedCommand: links.seed,
             commands.FailNodeCommand: nodes.fail, commands.FixNodeCommand: nodes.fix,
             commands.PauseNodeCommand: nodes.pause, commands.ResumeNodeCommand: nodes.resume,
+            commands.AddNodeCommand: self._membership.add, commands.RemoveNodeCommand: self._membership.remove,
+            commands.ReplaceNodeCommand: self._membership.replace,
             commands.ResetCommand: self._reset, commands.NetworkStatusCommand: self._status,
             commands.WatchCommand: self.watch.switch, commands.HistoryCommand: self._show_history,
             commands.ScriptCommand: self.scripts.run, commands.StopCommand: self.scripts.stop,
@@ -90,6 +104,7 @@ class Orchestrator:
         """Listens, on the configured port if `port` is None; returns the port. Raises OSError."""
         bound = await self.relay.start(self._endpoint.host, self._endpoint.port if port is None else port)
         self._nodes.started()
+        self._members_notice.known(self.relay.known)
         self._sample()
         return bound
 
@@ -119,11 +134,12 @@ class Orchestrator:
         self._history.note(words_of(numbered), by)
         return result
 
-    def check(self, command: Command[Any]) -> None:
-        """Raises InvalidCommand if the command is invalid whichever node leads when it is run."""
+    def check(self, command: Command[Any], added: Iterable[int] = ()) -> None:
+        """Raises InvalidCommand if the command is invalid whichever node leads when it is run, and when these nodes
+        have been added by then."""
         if type(command) not in self._handlers:
             raise InvalidCommand(f"unknown command '{name_of(type(command))}'")
-        self.numbers.check(command)
+        self.numbers.check(command, added)
 
     def status(self) -> NetworkStatusResult:
         """The network and its nodes."""
@@ -139,6 +155,13 @@ class Orchestrator:
 
     def on_node_down(self, node: int) -> None:
         self._emit(NodeDownEvent(node))
+
+    def on_cluster(self, known: KnownCluster) -> None:
+        try:
+            remember(self._config.data_dir, self._config.cluster, known)
+        except OSError as error:
+            _log.warning("the cluster's id and members cannot be remembered: %s", error)
+        self._members_notice.known(known)
 
     def on_refused(self, notice: RefusalNotice) -> None:
         address = UNSET if notice.address is None else notice.address

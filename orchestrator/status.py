@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec import UNSET
+
 from api.operator_results import LinkOverview, NetworkStatusResult, NodeOverview, RunningTimer
 from net.relay.relay import Relay
 from orchestrator.link_quality import status_fields
@@ -42,6 +44,7 @@ def _node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> NodeOve
         frames_out_per_s=round(rate.frames_out, 1),
         bytes_in_per_s=round(rate.bytes_in),
         bytes_out_per_s=round(rate.bytes_out),
+        member=UNSET if node in relay.members else False,
         **_reported(node, relay),
     )
 

@@ -76,6 +76,19 @@ class VoterRegistry:
         return self.admitted and not self.doubtful
 
     @property
+    def vouches_as(self) -> int:
+        """What this node's votes say of its disk; 0 before the cluster is founded."""
+        return 0 if self.configuration is None else self.identity
+
+    def counts(self, node: int, identity: int) -> bool:
+        """True if a vote of this node counts, given with this disk. Votes are those of disks, not of nodes: one that
+        was replaced, and comes back, has not seen what its successor promised."""
+        if self.configuration is None:
+            return node in self._members
+        named = self.configuration.members.get(node)
+        return named is not None and (named == 0 or named == identity)
+
+    @property
     def cluster(self) -> int:
         """The id of the cluster; 0 before it is founded."""
         return 0 if self.configuration is None else self.configuration.cluster

@@ -10,6 +10,7 @@ from api.base import Event
 from api.node_events import (
     ConnectedEvent,
     DisconnectedEvent,
+    DivergedEvent,
     FailedEvent,
     LearnerEvent,
     RefusedEvent,
@@ -153,6 +154,9 @@ class NodeService:
 
     def on_stranger(self, reason: str) -> None:
         self._emit(StrangerEvent(reason))
+
+    def on_diverged(self, reason: str) -> None:
+        self._emit(DivergedEvent(reason))
 
     def on_failed(self, reason: str) -> None:
         self._emit(FailedEvent(reason))

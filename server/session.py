@@ -73,17 +73,18 @@ class _Submission(msgspec.Struct, Generic[R]):
 
 
 class Session:
-    """For one user at one of the nodes `members`. `tell` gets what happens elsewhere, as much as `level` says.
-    `llm_status` is what the node asks of its LLM; `too_long` says of a question why the LLM cannot be asked that.
+    """For one user at one of the members, who are the `founders` until it is decided. `tell` gets what happens
+    elsewhere, as much as `level` says. `llm_status` is what the node asks of its LLM; `too_long` says of a question why
+    the LLM cannot be asked that.
     `on_screen`: the user acts on what this node shows them; a program acts on what is decided."""
 
     def __init__(
-        self, engine: Engine, applied_log: AppliedLog, members: Collection[int], tell: Tell, *,
+        self, engine: Engine, applied_log: AppliedLog, founders: Collection[int], tell: Tell, *,
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
         on_screen: bool = False,
     ) -> None:
-        self.members = members
+        self._founders = founders
         self.creating: Counter[str] = Counter()
         """Context ids of conversations whose creation was submitted here and is in progress."""
         self._engine = engine
@@ -92,7 +93,7 @@ class Session:
         self._llm_status = llm_status
         self._too_long = too_long
         self._on_screen = on_screen
-        self._feed = EventFeed(tell, lambda: engine.store, nodes=len(members), level=level)
+        self._feed = EventFeed(tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
         self._unsent: deque[_Submission[Result]] = deque()
         self._under_way: dict[int, _Submission[Result]] = {}
         """By the engine's tickets."""
@@ -139,6 +140,11 @@ class Session:
     # What a prompt looks at.
 
     @property
+    def members(self) -> Collection[int]:
+        membership = self._engine.membership()
+        return self._founders if membership is None else sorted(membership.members)
+
+    @property
     def conversations(self) -> Mapping[str, Conversation]:
         """What has been applied here."""
         return self._engine.store.conversations
@@ -164,7 +170,7 @@ class Session:
     def status(self) -> results.StatusResult:
         return results.StatusResult(
             **msgspec.structs.asdict(self.node_status()), digest=self._engine.store.digest(),
-            llm=self.llm_status or UNSET,
+            llm=self.llm_status or UNSET, differs=self._engine.status().differs or UNSET,
         )
 
     async def members_of_cluster(self, command: MembersCommand) -> results.MembersResult | Failure:

@@ -18,6 +18,7 @@ from api.node_events import (
     ConnectedEvent,
     CreatedEvent,
     DisconnectedEvent,
+    DivergedEvent,
     ExplainEvent,
     FailedEvent,
     LeaderEvent,
@@ -97,7 +98,7 @@ def node_event_text(event: Event) -> str | None:
             )
         case RemovedEvent(node=node):
             return f"node {node} was removed from the cluster: it stops here, its data are left as they are"
-        case StrangerEvent(reason=reason):
+        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason):
             return one_line(reason)
     return None
 
