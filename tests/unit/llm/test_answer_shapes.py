@@ -120,6 +120,10 @@ def test_an_answer_that_the_server_broke_off_is_none(finish: str) -> None:
     assert "broke off in the middle" in reason(stream(chunk("The"), chunk(None, finish)))[0]
 
 
+def test_a_stream_that_stops_is_no_answer() -> None:
+    assert "broke in the middle" in reason(stream(chunk("The"), done=False))[0]
+
+
 FAILURES: list[tuple[object, str, bool]] = [
     ({"error": "out of memory"}, "out of memory", True),
     ({"error": {"message": "worker died", "type": "server_error", "code": None}}, "worker died", True),
