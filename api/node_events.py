@@ -147,6 +147,8 @@ class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
     seconds: float
     seen: int | UnsetType = UNSET
     before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    cut_at: float | UnsetType = UNSET
 
 
 class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
@@ -161,6 +163,8 @@ class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
     seconds: float
     seen: int | UnsetType = UNSET
     before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    cut_at: float | UnsetType = UNSET
 
 
 class ChosenEvent(Event, frozen=True, kw_only=True, tag="chosen"):

@@ -156,7 +156,8 @@ def _answer(event: AnswerEvent, told: SessionEvent) -> Text:
         return None
     if event.error is UNSET:
         said = Response(
-            text=event.text, model=event.model, seconds=event.seconds, seen=event.seen, before=event.before
+            text=event.text, model=event.model, seconds=event.seconds, seen=event.seen, before=event.before,
+            cut=event.cut, cut_at=event.cut_at,
         )
         return partial(chat.answer, event.context, event.node, said)
     asked_next = len(told.turn.candidates) < told.nodes
