@@ -37,7 +37,7 @@ from api.node_events import (
     RetriedEvent,
     StrangerEvent,
 )
-from api.safe_text import one_line
+from api.safe_text import one_line, visible
 from console import chat
 from console.layout import Layout
 from console.node.words import questions
@@ -103,7 +103,7 @@ def node_event_text(event: Event) -> str | None:
         case MembersEvent(text=text):
             return text
         case StrangerEvent(reason=reason) | DivergedEvent(reason=reason) | QuorumLostEvent(reason=reason):
-            return one_line(reason)
+            return visible(reason)
     return None
 
 
