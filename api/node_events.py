@@ -30,6 +30,20 @@ class RefusedEvent(Event, frozen=True, tag="refused"):
     reason: str
 
 
+class MembersEvent(Event, frozen=True, kw_only=True, tag="members"):
+    """The members have changed, or differ from the nodes that the configuration file lists: what was decided counts."""
+
+    node: int
+    cluster: str
+    """Its id."""
+    number: int
+    """Of the configuration."""
+    members: list[int]
+    configured: list[int]
+    """The nodes in the file."""
+    text: str
+
+
 class RemovedEvent(Event, frozen=True, tag="removed"):
     """The members have decided that this node is none of them any more: it leaves."""
 
@@ -133,6 +147,8 @@ class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
     seconds: float
     seen: int | UnsetType = UNSET
     before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    cut_at: float | UnsetType = UNSET
 
 
 class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
@@ -147,6 +163,8 @@ class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
     seconds: float
     seen: int | UnsetType = UNSET
     before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    cut_at: float | UnsetType = UNSET
 
 
 class ChosenEvent(Event, frozen=True, kw_only=True, tag="chosen"):

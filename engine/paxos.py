@@ -199,7 +199,7 @@ class PaxosEngine:
         configuration = self._driver.replica.configuration
         if self._counted and configuration is not None and self._number not in configuration.members:
             self._listener.on_removed()
-        self._counted = status.voter_status is VoterStatus.VOTER
+        self._counted = configuration is not None and status.voter_status is VoterStatus.VOTER
         if configuration is not None and self._reported is not None and (
             configuration.number > self._reported.configuration
         ):

@@ -110,9 +110,12 @@ class Orchestrator:
         """Listens, on the configured port if `port` is None; returns the port. Raises OSError."""
         bound = await self.relay.start(self._endpoint.host, self._endpoint.port if port is None else port)
         self._nodes.started()
-        self._members_notice.known(self.relay.known)
         self._sample()
         return bound
+
+    def announce(self) -> None:
+        """Tells of remembered members that are not those of the configuration file."""
+        self._members_notice.known(self.relay.known)
 
     async def close(self) -> None:
         """Closes the network; nodes started in the background exit with their orchestrator."""

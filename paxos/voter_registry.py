@@ -176,8 +176,8 @@ class VoterRegistry:
         """A node with a new disk becomes a voter as soon as enough others know it."""
         majority_of_others = len(self._known_by) > self._others // 2
         founding_quorum = len(self._known_while_blank) >= (self._others + 1) // 2
-        if self._founded_elsewhere:
-            return  # There is a cluster already: it decides whether this node votes.
+        if self._founded_elsewhere or self._pid not in self._members:
+            return  # There is a cluster already, or others found it: it decides whether this node votes.
         if self._status is VoterStatus.NEW and (majority_of_others or founding_quorum):
             self._become(VoterStatus.VOTER)
 

@@ -39,7 +39,7 @@ from api.node_commands import (
     ViewCommand,
 )
 from engine.interface import AppliedOperation, Busy, Engine, NotUnderstood
-from kvstore.conversation import Conversation
+from kvstore.conversation import Conversation, Cut
 from kvstore.operations import CREATING, Ask, Cancel, Choose, Create, Query, Retry, StartPoll, StoreOperation, check
 from kvstore.store import Outcome
 from server import backup, transfer
@@ -196,7 +196,7 @@ class Session:
         return await members(self._engine, command)
 
     async def view(self, command: ViewCommand) -> results.ViewResult | Failure:
-        return await self._view(command.context)
+        return await self._view(command.context, command.thoughts)
 
     async def last(self, command: LastCommand) -> results.LastResult | Failure:
         found = await self._view(command.context)
@@ -249,7 +249,7 @@ class Session:
             return Failure(error=str(error))
         return results.BackupResult(file=str(path), conversations=count, position=position, stale=stale)
 
-    async def _view(self, context: str) -> results.ViewResult | Failure:
+    async def _view(self, context: str, thoughts: bool = False) -> results.ViewResult | Failure:
         try:
             stale = not await self._caught_up()
         except Busy as busy:
@@ -258,7 +258,7 @@ class Session:
         if found is None:
             error = f"no conversation '{context}': viewall shows all"
             return results.NotFoundResult(error=error, context=context, stale=stale)
-        return results.ViewResult(context=context, turns=turn_records(found), stale=stale)
+        return results.ViewResult(context=context, turns=turn_records(found, thoughts), stale=stale)
 
     async def _caught_up(self) -> bool:
         """Whether the store certainly holds everything acknowledged before now. Raises Busy."""
@@ -307,8 +307,25 @@ class Session:
             return self._submit(
                 StartPoll(context, seen), lambda turn: results.ChooseResult(context=context, turn=turn, auto=True)
             )
+        cut = None if command.cut else self._cut(context, node, seen)
+        if cut is not None:
+            return _done(results.RefusedResult(context=context, node=node, error=cut))
         return self._submit(
             Choose(context, node, seen), lambda turn: results.ChooseResult(context=context, turn=turn, node=node)
+        )
+
+    def _cut(self, context: str, node: int, turn: int | None) -> str | None:
+        """Why the answer of `node` must be chosen explicitly: the time limit cut it. None if it need not be."""
+        conversation = self.conversations.get(context)
+        number = None if conversation is None else turn or conversation.open_turn
+        if conversation is None or number is None:
+            return None
+        response = conversation.turns[number - 1].candidates.get(node)
+        if response is None or response.cut is not Cut.TIME:
+            return None
+        return (
+            f"node {node}'s answer is not whole: it was cut at {response.cut_at:g} s; "
+            f"`choose {context} {node} --cut` chooses it all the same, `retry {context} {node}` asks again"
         )
 
     def cancel(self, command: CancelCommand) -> Answer[results.CancelResult]:

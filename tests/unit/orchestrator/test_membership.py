@@ -215,6 +215,7 @@ def test_a_file_that_differs_is_told_at_once(tmp_path: Path) -> None:
                 known, cluster_id=ID, configuration=4, members=(1, 2, 7)))
             assert at.events == []
         async with operator_of(tmp_path) as at:
+            at.orchestrator.announce()
             assert at.events[0]["event"] == "members" and at.events[0]["configured"] == [1, 2, 3, 4, 5]
             assert "are 1, 2, 7, as they have decided; config.json lists 1, 2, 3, 4, 5" in at.events[0]["text"]
             assert at.relay.nodes == [1, 2, 7]

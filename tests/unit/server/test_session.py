@@ -339,7 +339,7 @@ def test_completion() -> None:
         assert list(NODE_TABLE.complete(user.executor, ["choose", "c1"])) == ["3", "5", "auto"]
         choices = list(NODE_TABLE.complete(user.executor, ["choose"]))
         assert choices == ["c1", "c2", "3", "5", "auto"], "only c1 waits for a choice"
-        assert list(NODE_TABLE.complete(user.executor, ["view", "c1"])) == ["--all-candidates", "--votes"]
+        assert list(NODE_TABLE.complete(user.executor, ["view", "c1"])) == ["--all-candidates", "--votes", "--thoughts"]
         for words in (["create"], ["status"], ["cancel", "c1"], ["choose", "c2"], ["choose", "c9"]):
             assert list(NODE_TABLE.complete(user.executor, words)) == []
 
