@@ -25,9 +25,13 @@ POINTS = (
 
 
 class Node:
-    def __init__(self, world: World, pid: int) -> None:
+    def __init__(self, world: World, pid: int, foreign: bool = False) -> None:
         self.world = world
         self.pid = pid
+        self.foreign = foreign
+        """It belongs to another cluster: nobody looks at what it does there."""
+        self.old = False
+        """It runs release 0.1.0, as far as that matters here: see process.py."""
         self.incarnation = 0
         """Grows whenever a process starts or dies."""
         self.wiped = False
@@ -115,14 +119,17 @@ class Node:
         self.process.alive = False
         self._forget_faults()
 
-    def wipe(self) -> None:
-        """The disk of a dead process is lost."""
+    def wipe(self, damaged: bool = False) -> None:
+        """The disk of a dead process is lost. `damaged`: the new one is there in its place (see storage/set_aside.py),
+        and no founder's."""
         assert not self.up
         self.world.note(f"{self.pid} loses its disk")
         self._removed[self.disk.image.identity] = self.disk
         self.disk = self._new_disk()
         if self.world.founding is not None:
             self.disk.write([Persist(snapshot=self.world.founding)])
+        if damaged:
+            self.disk.write([Persist(voter_status=VoterStatus.LEARNER)])
         self.wiped = True
 
     def backup(self) -> Disk:
