@@ -118,10 +118,11 @@ class Reconfiguration:
         return state
 
     def _reaches_quorum(self, members: Members) -> bool:
-        """True if this node exchanges messages with a quorum of these, who vote now or are the one that comes."""
-        net, current = self._net, self._registry.decided
+        """True if this node exchanges messages with a quorum of these who vote now: what comes may go again at once, so
+        nothing may depend on it (but for the second of two)."""
+        net = self._net
         reached = sum(
-            node == net.pid or (net.linked(net.pid, node) and (net.votes(node) or node not in current))
+            node == net.pid or (net.linked(net.pid, node) and (net.votes(node) or len(members) == 2))
             for node in members
         )
         return reached >= len(members) // 2 + 1

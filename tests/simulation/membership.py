@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from paxos.ballot import NOBODY, Leadership
-from paxos.configuration import read_stop_sign
-from paxos.messages import Accepted, AnyMessage, Change, Configuration, Promise, Stamp
+from paxos.configuration import is_stop_sign, read_stop_sign
+from paxos.messages import Accept, Accepted, AnyMessage, Change, Configuration, Promise, Stamp
+from paxos.output import VoterStatus
+from paxos.reconfiguration import NO_DISK
 from tests.simulation.disk import Disk
 from tests.simulation.events import LEADER, ChangeMembers, Restore, Stranger, Swap, Upgrade, Wipe
 from tests.simulation.founding import founded
@@ -31,18 +33,24 @@ class Membership(Observer):
         """By disk, the stamp of the last write that it vouched for."""
         self._displaced: dict[int, Node] = {}
         """Nodes in whose place a stranger runs."""
-        self._asked: list[Node] = []
+        self._asked: list[tuple[Node, Change, int]] = []
+        self._proposed: list[Configuration] = []
+        """All that were ever named in a stop-sign."""
         world.observe(self)
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         if isinstance(message, Promise | Accepted):
             self._vouched[node.disk.image.identity] = node.disk.image.stamp
+        elif isinstance(message, Accept):
+            named = [read_stop_sign(operation) for operation in message.operations if is_stop_sign(operation)]
+            self._proposed += [each for each in named if each is not None and each not in self._proposed]
 
     # ---- What the cluster can stand
 
     def possible(self) -> Iterator[Configuration]:
         """The configurations that count, or may turn out to: the last that was decided, the one before as long as no
-        majority of the last one has stored its beginning, and all that may be decided yet."""
+        majority of the last one has stored its beginning, and all that may be decided yet, or proposed by who has not
+        noticed yet what happened."""
         decided = self._world.configurations
         if not decided:
             return
@@ -51,11 +59,16 @@ class Membership(Observer):
         begun = [self._holds(pid, last, last.since - 1) for pid in last.members]
         if len(decided) > 1 and sum(begun) < self._world.quorum(last):
             yield decided[-2]
-        for node in self._world.nodes.values():
-            for entry in node.disk.entries.values():
-                named = read_stop_sign(entry.operation)
-                if named is not None and named.number > last.number:
-                    yield named
+        yield from (each for each in self._proposed if each.number > last.number)
+        for _, change, member in self._asked:
+            members = dict(last.members)
+            if change is Change.ADD and member not in members:
+                members[member] = self._world.nodes[member].disk.image.identity
+            elif change is Change.REPLACE and member in members:
+                members[member] = NO_DISK
+            elif change is Change.REMOVE and len(members) > 1:
+                members.pop(member, None)
+            yield Configuration(last.number + 1, last.cluster, members, last.since)
 
     def _holds(self, pid: int, configuration: Configuration, position: int) -> bool:
         node = self._world.nodes.get(pid)
@@ -67,6 +80,8 @@ class Membership(Observer):
         """True if its disk is the one that votes there, and holds all that was decided before it did."""
         image, decided = node.disk.image, self._world.configurations
         if image.identity == node.outdated or not self._world.counts(configuration, node.pid, image.identity):
+            return False
+        if configuration.members[node.pid] == 0 and image.voter_status is not VoterStatus.VOTER:
             return False
         first = next((each for each in decided if each.members.get(node.pid) == image.identity), None)
         return first is None or first.number == 1 or self._holds(node.pid, first, first.since - 1)
@@ -186,7 +201,7 @@ class Membership(Observer):
     def change(self, event: ChangeMembers) -> None:
         node = self.leader() if event.pid == LEADER else self._world.nodes[event.pid]
         if node.up and not node.leaving and not node.foreign:
-            self._asked.append(node)
+            self._asked.append((node, Change(event.change), event.member))
             node.process.change_members(Change(event.change), event.member)
 
     def upgrade(self, event: Upgrade) -> None:
@@ -200,7 +215,7 @@ class Membership(Observer):
         """Nobody asks for anything any more; strangers are gone; all nodes run this release."""
         for pid in list(self._displaced):
             self._leaves(pid)
-        for node in self._asked:
+        for node, _, _ in self._asked:
             if node.up:
                 node.replica.abandon_change()
         for node in self._world.nodes.values():
@@ -220,7 +235,8 @@ class Membership(Observer):
         """True if all of these that are members vote, and (if nobody is missing) there is a cluster."""
         configurations = self._world.configurations
         if not configurations:
-            return len(nodes) < len(self._world.pids)
+            return not all(self._world.nodes[pid] in nodes for pid in self._world.named) or bool(
+                self._world.weather.cut)
         members = configurations[-1].members
         return all(node.replica.registry.votes for node in nodes if node.pid in members)
 

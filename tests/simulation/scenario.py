@@ -318,7 +318,11 @@ class Scenario:
                 node.start()
             else:
                 node.resume()
-        self.connected = connected(world.pids, cut, final.down, self._hub(cut, final.down))
+        hub = self._hub(cut, final.down)
+        known = {*world.named} if hub is None else {*world.named, hub}
+        self.connected = connected(known, cut, final.down, hub)
+        if world.configurations:  # Spare nodes belong to a founded cluster only; not everybody knows them.
+            self.connected += [pid for pid in world.pids if pid not in known]
 
     def _fits(self, cut: set[Link], down: tuple[int, ...]) -> bool:
         return self._hub(cut, down) is not None
