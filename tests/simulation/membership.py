@@ -141,14 +141,10 @@ class Membership(Observer):
         def back() -> None:
             same = copy.image.identity == node.disk.image.identity
             if not node.up and self.may_be_lost(node) and (not same or self._remembered(node)):
-                node.restore(copy)
-                self.restored += 1
+                node.restore(copy, self._vouched.get(copy.image.identity, (0, 0)))
             self._start(node)
 
         self._world.at(event.down, back)
-
-    restored = 0
-    """How many older copies were put back."""
 
     def swap(self, event: Swap) -> str:
         node = self._world.nodes[event.pid]
@@ -167,7 +163,7 @@ class Membership(Observer):
             if node.disk is empty and self._world.nodes[event.pid] is node and self.may_be_lost(node):
                 if node.up:
                     node.crash()
-                node.restore(former)
+                node.restore(former, self._vouched.get(former.image.identity, (0, 0)))
                 self._start(node)
 
         self._world.at(event.seconds, back)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvstore.operations import StoreOperation
 from kvstore.store import Store
-from paxos.messages import AnyMessage
+from paxos.messages import AnyMessage, Stamp
 from paxos.output import Persist, VoterStatus
 from paxos.replica import Replica
 from tests.simulation.disk import Disk
@@ -136,13 +136,14 @@ class Node:
         """A copy of what is on the disk."""
         return deepcopy(self.disk)
 
-    def restore(self, copy: Disk) -> None:
-        """A copy of this disk, or of one that was there before, is put in the place of a dead process's disk."""
+    def restore(self, copy: Disk, vouched: Stamp | None = None) -> None:
+        """A copy of this disk, or of one that was there before, is put in the place of a dead process's disk. It has
+        forgotten something if it lacks the last write that it `vouched` for; the last one of all, if that is None."""
         assert not self.up
         identity = copy.image.identity
         last = self._removed[self.disk.image.identity] = self.disk
         last = self._removed.get(identity, last)
-        older = (last.image, last.entries) != (copy.image, copy.entries)
+        older = copy.image.stamp < (last.image.stamp if vouched is None else vouched)
         self.world.note(f"{self.pid} gets {'an older' if older else 'its former'} disk back")
         self.disk = copy
         if older:
