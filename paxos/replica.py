@@ -132,7 +132,7 @@ class Replica:
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
             self._versions, self._commit_time, self.digests, timing, effects, now,
         )
-        self._admission = Admission(self.registry, self.log, effects)
+        self._admission = Admission(self.registry, self.net, self.log, durable, effects)
         self._reconfiguration = Reconfiguration(
             self.registry, self.net, self.log, self._versions, limits, random)
         self._router = router

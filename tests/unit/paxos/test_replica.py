@@ -228,10 +228,12 @@ def test_no_single_message_takes_the_vote_of_a_founded_node() -> None:
     assert out.persist is None or out.persist.voter_status is None
 
 
-def test_before_it_is_founded_a_node_that_hears_of_another_disk_under_its_number_stops_leading() -> None:
+def test_before_it_is_founded_a_node_stops_leading_when_most_others_know_another_disk_under_its_number() -> None:
     solo = Solo(durable=Durable(101, 7, VoterStatus.VOTER, roster={1: 101, 2: 102, 3: 103}))
     solo.lead()
-    out = solo.hear(2, Heartbeat([], {1: 999}, 0.0, {}))
+    solo.hear(2, Heartbeat([], {1: 999}, 0.0, {}))
+    assert solo.replica.leader is not None
+    out = solo.hear(3, Heartbeat([], {1: 999}, 0.0, {}))
     assert solo.replica.leader is None and solo.replica.status().voter_status is VoterStatus.LEARNER
     assert out.persist is not None and out.persist.voter_status is VoterStatus.LEARNER
 
