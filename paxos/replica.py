@@ -6,7 +6,7 @@ for the order that makes this safe). No handler raises on any well-formed messag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, TypeAlias
 
@@ -272,10 +272,12 @@ class Replica:
         self.net.suspect(peer, now)
         self._refresh(now)
 
-    def vouched(self, messages: Iterable[AnyMessage], stamp: Stamp | None) -> None:
+    def vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
         """These were to leave after what they vouch for is on disk, and leave now; `stamp` is that of the last write,
         if it has one."""
-        self.memory.vouched(messages, stamp)
+        return self.memory.vouched(messages, stamp)
 
     def stored(self, seconds: float) -> None:
         """The disk took so long to make one write durable."""
@@ -406,6 +408,7 @@ class Replica:
             self._refresh(now)
 
     def _promise(self, sender: int, message: Promise, now: float) -> None:
+        self.memory.voted(sender, message)
         if self.proposer.promised(sender, message, now):
             self._refresh(now)
 
@@ -424,6 +427,7 @@ class Replica:
         self._hear_decided(message.ballot.leadership, message.decided_upto, now)
 
     def _accepted(self, sender: int, message: Accepted, now: float) -> None:
+        self.memory.voted(sender, message)
         self.proposer.accepted(sender, message, now)
 
     def _decide(self, sender: int, message: Decide, now: float) -> None:

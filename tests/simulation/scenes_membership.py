@@ -179,6 +179,35 @@ def old_disk() -> None:
     stage.end()
 
 
+def old_disk_killed_at_once() -> None:
+    """The node dies right after the vote that was counted, before any heartbeat can tell of it, and gets back an older
+    copy. Who counted the vote remembers it."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    stage.run(1.0)
+    copy = node.backup()
+    stage.cut(other)
+    stage.lose(Heartbeat, of=node)
+    stage.decide(leader, "precious")
+    node.crash()
+    node.restore(copy)
+    stage.mend()
+    stage.cut(other)
+    stage.lose(Accept, Prepare, Learn, of=leader)
+    node.start()
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(leader)
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
 def old_disk_asked_at_once() -> None:
     """The old copy is asked for a promise before anybody could say what he remembers of it."""
     stage = Stage(3)

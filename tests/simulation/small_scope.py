@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import Random
 from typing import Any, TypeAlias, cast
@@ -74,8 +74,11 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
-    def _vouched(self, messages: list[tuple[int, AnyMessage]], stamp: Stamp | None) -> None:
+    def _vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
         """Nobody tells of it here."""
+        return messages
 
     def receive_own(self, message: AnyMessage) -> None:
         super()._loop_back(message)
