@@ -62,6 +62,14 @@ class DivergedEvent(Event, frozen=True, tag="diverged"):
     reason: str
 
 
+class QuorumLostEvent(Event, frozen=True, tag="quorum_lost"):
+    """So many voters have lost their disks that nothing can be decided any more."""
+
+    lost: tuple[int, ...]
+    voters: int
+    reason: str
+
+
 class LearnerEvent(Event, frozen=True, tag="learner"):
     """This node's disk is new: it follows without a vote until the members have decided to count it again."""
 
@@ -139,6 +147,8 @@ class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
     seconds: float
     seen: int | UnsetType = UNSET
     before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    cut_at: float | UnsetType = UNSET
 
 
 class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
@@ -153,6 +163,8 @@ class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
     seconds: float
     seen: int | UnsetType = UNSET
     before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    cut_at: float | UnsetType = UNSET
 
 
 class ChosenEvent(Event, frozen=True, kw_only=True, tag="chosen"):

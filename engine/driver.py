@@ -374,7 +374,7 @@ class ReplicaDriver:
 
     def _tell_status(self) -> None:
         status = self.replica.status()
-        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration)
+        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration, status.lost)
         if told != self._told:
             self._told = told
             if self.observer is not None:

@@ -120,7 +120,7 @@ class PaxosEngine:
         return reading
 
     def status(self) -> EngineStatus:
-        return _engine_status(self._driver.replica.status())
+        return self._engine_status(self._driver.replica.status())
 
     def membership(self) -> Membership | None:
         configuration = self._driver.replica.configuration
@@ -209,7 +209,7 @@ class PaxosEngine:
             self._send_report()  # at once: the orchestrator remembers which cluster it serves, and who belongs to it
         if self._change is not None and not self._change.done() and not self._driver.replica.changing:
             self._change.set_result(None)
-        self._listener.on_status(_engine_status(status))
+        self._listener.on_status(self._engine_status(status))
 
     def on_stranger(self, node: int, cluster: int) -> None:
         name = self._database.cluster
@@ -250,6 +250,14 @@ class PaxosEngine:
         self._timers["tick"] = self._loop.call_later(self._timing.tick_s, self._tick)
         self._driver.tick()
 
+    def _engine_status(self, status: Status) -> EngineStatus:
+        ballot, configuration = status.ballot, self._driver.replica.configuration
+        return EngineStatus(
+            status.node, status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
+            status.applied, status.queued, str(status.voter_status), status.links, status.differs, status.lost,
+            0 if configuration is None else len(configuration.members),
+        )
+
     def _report(self) -> None:
         """Keeps the operator's table up to date."""
         self._timers["report"] = self._loop.call_later(REPORT_EVERY_S, self._report)
@@ -261,19 +269,11 @@ class PaxosEngine:
         number, members = (0, []) if configuration is None else (configuration.number, sorted(configuration.members))
         report = Report(
             status.role, status.leader, status.ballot, status.decided, status.applied, status.queued,
-            self._store.digest(), self._driver.cluster, number, members,
+            self._store.digest(), self._driver.cluster, number, members, list(status.lost),
         )
         if report != self._reported:
             self._reported = report
             self._network.send_report(report)
-
-
-def _engine_status(status: Status) -> EngineStatus:
-    ballot = status.ballot
-    return EngineStatus(
-        status.node, status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
-        status.applied, status.queued, str(status.voter_status), status.links, status.differs,
-    )
 
 
 def _diverged(divergence: Divergence) -> str:

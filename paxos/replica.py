@@ -96,6 +96,8 @@ class Status(msgspec.Struct, frozen=True):
     """Peers with messages passing in both directions."""
     differs: tuple[int, ...] = ()
     """Nodes that were last seen to have another state after the same operations."""
+    lost: tuple[int, ...] = ()
+    """Voters that have lost their disks, if so many have that no quorum can form."""
 
 
 class Replica:
@@ -190,7 +192,7 @@ class Replica:
         return Status(
             self.pid, self._role(), self._follows[1] or None, ballot(leadership, self.log.last + 1),
             self.acceptor.promised, self.log.decided_upto, self.applied, len(self.queue), self.registry.voter_status,
-            self.net.links(), tuple(sorted(self.digests.differing)),
+            self.net.links(), tuple(sorted(self.digests.differing)), self.registry.lost(self.net.states),
         )
 
     def _role(self) -> str:

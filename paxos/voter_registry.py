@@ -19,10 +19,10 @@ nothing yet, and all nodes that hold anything are unreachable, then that majorit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from paxos.effects import Effects
-from paxos.messages import Configuration, Heartbeat, RosterStored
+from paxos.messages import Configuration, Heartbeat, NodeState, RosterStored
 from paxos.output import Durable, VoterStatus
 
 
@@ -87,6 +87,18 @@ class VoterRegistry:
             return node in self._members
         named = self.configuration.members.get(node)
         return named is not None and (named == 0 or named == identity)
+
+    def lost(self, states: Mapping[int, NodeState]) -> tuple[int, ...]:
+        """The voters whose disks are gone or must not vote any more, from what the nodes say; none as long as the
+        others can form a quorum. New disks count by a quorum's decision: only an old one that turns up changes this."""
+        if self.configuration is None or any(state.configuration > self.number for state in states.values()):
+            return ()  # what is known here of members may be out of date
+        members = self.configuration.members
+        lost = [
+            pid for pid, identity in members.items()
+            if identity and (identity < 0 if (state := states.get(pid)) is None else state.identity != identity)
+        ]
+        return tuple(sorted(lost)) if len(members) - len(lost) < len(members) // 2 + 1 else ()
 
     @property
     def cluster(self) -> int:

@@ -34,9 +34,11 @@ from kvstore.conversation import Turn
 from kvstore.operations import (
     ASKING,
     Answer,
+    AnswerInFull,
     Ask,
     Cancel,
     Candidate,
+    CandidateInFull,
     Choose,
     Create,
     Elect,
@@ -181,9 +183,9 @@ class EventFeed:
                 self._tell_others(QueryEvent(context, turn, origin, operation.text), mine)
             case Ask():
                 self._tell_others(AskEvent(context, turn, origin, operation.text), mine)
-            case Candidate():
+            case Candidate() | CandidateInFull():
                 self._on_candidate(operation)
-            case Answer():
+            case Answer() | AnswerInFull():
                 fields = response_fields(operation)
                 self._tell_turn(AnswerEvent(context=context, turn=turn, node=operation.node, **fields), context, turn)
             case Choose():
@@ -202,7 +204,7 @@ class EventFeed:
             case Elect():
                 self._on_election(context, turn, origin)
 
-    def _on_candidate(self, operation: Candidate) -> None:
+    def _on_candidate(self, operation: Candidate | CandidateInFull) -> None:
         context, turn = operation.context, operation.turn
         have = len(self._store().conversations[context].turns[turn - 1].candidates)
         event = CandidateEvent(

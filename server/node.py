@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from api.base import Event
+from api.lost_quorum import no_quorum
 from api.node_events import (
     ConnectedEvent,
     DisconnectedEvent,
     DivergedEvent,
     FailedEvent,
     LearnerEvent,
+    QuorumLostEvent,
     RefusedEvent,
     RemovedEvent,
     StrangerEvent,
@@ -60,6 +62,8 @@ class NodeService:
             number, engine, lambda done: make_scheduler(done, self._hints.on_progress), poll_s=poll_timeout_s
         )
         self._voter_status = engine.status().voter_status
+        self._lost: tuple[int, ...] = ()
+        """Voters without disks, if no quorum can form."""
         self._responding: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -139,6 +143,13 @@ class NodeService:
             self._voter_status = status.voter_status
             if status.voter_status == VoterStatus.LEARNER:
                 self._emit(LearnerEvent(self._number))
+        if status.lost != self._lost:
+            self._lost = status.lost
+            if status.lost:
+                self._emit(QuorumLostEvent(status.lost, status.voters, no_quorum(status.lost, status.voters)))
+                for session in list(self._sessions):
+                    session.on_quorum_lost()
+                    self._forget_if_over(session)
 
     def _look_at_members(self) -> None:
         told = self._members_notice.look(self._engine.membership())

@@ -29,6 +29,7 @@ from api.node_events import (
     PollEvent,
     ProgressEvent,
     QueryEvent,
+    QuorumLostEvent,
     RankingEvent,
     RefusedEvent,
     RemovedEvent,
@@ -36,7 +37,7 @@ from api.node_events import (
     RetriedEvent,
     StrangerEvent,
 )
-from api.safe_text import one_line
+from api.safe_text import one_line, visible
 from console import chat
 from console.layout import Layout
 from console.node.words import questions
@@ -101,8 +102,8 @@ def node_event_text(event: Event) -> str | None:
             return f"node {node} was removed from the cluster: it stops here, its data are left as they are"
         case MembersEvent(text=text):
             return text
-        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason):
-            return one_line(reason)
+        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason) | QuorumLostEvent(reason=reason):
+            return visible(reason)
     return None
 
 
@@ -155,7 +156,8 @@ def _answer(event: AnswerEvent, told: SessionEvent) -> Text:
         return None
     if event.error is UNSET:
         said = Response(
-            text=event.text, model=event.model, seconds=event.seconds, seen=event.seen, before=event.before
+            text=event.text, model=event.model, seconds=event.seconds, seen=event.seen, before=event.before,
+            cut=event.cut, cut_at=event.cut_at,
         )
         return partial(chat.answer, event.context, event.node, said)
     asked_next = len(told.turn.candidates) < told.nodes

@@ -29,6 +29,7 @@ from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_digests as comparing
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
+from tests.simulation import scenes_lost as losing
 from tests.simulation import scenes_membership as joining
 from tests.simulation import scenes_proposing as proposing
 from tests.simulation import scenes_storage as storing
@@ -132,6 +133,11 @@ STORIES: dict[str, Callable[[], None]] = {
     "asked-out-of-office": around.called_off,
     "ranked-when-over": around.called_off,
     "called-off-at-the-llm": around.called_off,
+    "thoughts-in-the-answer": around.responses_in_full,
+    "cut-answer-chosen": around.responses_in_full,
+    "thoughts-proposed-to-old-members": around.responses_in_full,
+    "key-for-anybody": around.other_servers,
+    "half-a-stream-is-an-answer": around.other_servers,
     "commit-read-overtakes": driving.passes_on_what_it_has_not_stored,
     "disk-checksums-ignored": storing.changed_bytes,
     "disk-index-not-checked": storing.changed_bytes,
@@ -141,6 +147,10 @@ STORIES: dict[str, Callable[[], None]] = {
     "disk-damaged-file-deleted": storing.damaged_disk_replaced,
     "disk-replacement-may-found": storing.damaged_disk_replaced,
     "restored-without-identities": storing.restored_disks,
+    "restored-with-one-id": storing.restored_disks,
+    "lost-quorum-not-told": losing.most_disks_are_gone,
+    "quorum-lost-too-early": losing.most_disks_are_gone,
+    "lost-by-an-older-configuration": losing.away_while_disks_were_replaced,
     "digests-not-told": comparing.wrong_state_stops,
     "wrong-state-goes-on": comparing.wrong_state_stops,
     "digests-only-at-rest": comparing.never_at_rest,
