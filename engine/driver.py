@@ -246,6 +246,12 @@ class ReplicaDriver:
         self._wake()
 
     @stop_on_error
+    def meet(self, node: int) -> None:
+        """A hint that `node` has connected."""
+        self.replica.meet(node, self._clock())
+        self._wake()
+
+    @stop_on_error
     def tick(self) -> None:
         """To be called every `timing.tick_s`."""
         now = self._clock()

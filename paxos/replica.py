@@ -272,6 +272,13 @@ class Replica:
         self.net.suspect(peer, now)
         self._refresh(now)
 
+    def meet(self, peer: int, now: float) -> None:
+        """A hint that there is a node `peer`. Who comes to join, or comes back after long, may know no other member.
+        (Nodes with data of release 0.1.0 keep to those they know until they are founded.)"""
+        if 0 < peer <= MOST_PID and (self.registry.configuration is not None or not self.log.decided_upto):
+            self.net.meet(peer)
+            self._refresh(now)
+
     def vouched(
         self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
     ) -> Sequence[tuple[int, AnyMessage]]:
