@@ -6,7 +6,8 @@ import re
 from html import unescape
 
 _REASON_CHARS = 300
-_PAGE_CHARS = 20_000
+_EXTERNAL_CHARS = 8_000
+_PAGE_CHARS = 8_000
 """Characters of a page that are searched for its title."""
 
 _KEY_SHAPED = re.compile(
@@ -17,11 +18,9 @@ _KEY_SHAPED = re.compile(
 _SENTENCE_END = re.compile(r"""[^\s\d][.!?\u2026]["')\]*\u201d\u2019]*(?=\s|$)""")
 """Not after a digit: that would be the number of a list item."""
 
-_PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE | re.DOTALL)
+_PAGE = re.compile(r"\s*(?:<!--.{0,1000}?-->\s*)?<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<(title|h1)\b[^<>]{0,200}>([^<]{1,300})</", re.IGNORECASE)
-_TAG = re.compile(
-    r"<(?:style|script)\b[^>]{0,500}>.{0,5000}?</(?:style|script)>|<[^<>]{0,500}>", re.IGNORECASE | re.DOTALL
-)
+_TAG = re.compile(r"<(style|script)\b.*?(?:</\1\s*>|\Z)|<[^<>]{0,500}>", re.IGNORECASE | re.DOTALL)
 
 
 def plain(text: str, *secrets: str | None) -> str:
@@ -29,7 +28,7 @@ def plain(text: str, *secrets: str | None) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
-    text = " ".join(_KEY_SHAPED.sub("***", text).split())
+    text = " ".join(_KEY_SHAPED.sub("***", text[:_EXTERNAL_CHARS]).split())
     return text if len(text) <= _REASON_CHARS else text[:_REASON_CHARS] + "..."
 
 
