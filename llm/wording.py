@@ -25,11 +25,16 @@ _TAG = re.compile(r"<(style|script)\b.*?(?:</\1\s*>|\Z)|<[^<>]{0,500}>", re.IGNO
 
 def plain(text: str, *secrets: str | None) -> str:
     """An external error text as a reason: one line, bounded, without `secrets` or anything that looks like one."""
+    text = " ".join(masked(text, *secrets)[:_EXTERNAL_CHARS].split())
+    return text if len(text) <= _REASON_CHARS else text[:_REASON_CHARS] + "..."
+
+
+def masked(text: str, *secrets: str | None) -> str:
+    """A text without `secrets` or anything that looks like one."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
-    text = " ".join(_KEY_SHAPED.sub("***", text[:_EXTERNAL_CHARS]).split())
-    return text if len(text) <= _REASON_CHARS else text[:_REASON_CHARS] + "..."
+    return _KEY_SHAPED.sub("***", text)
 
 
 def valid(text: str) -> str:
