@@ -22,6 +22,8 @@ usage: ./run.sh [COMMAND]
   reset         stop them and delete all conversations (asks first)
   backup FILE   write all conversations of the running cluster to a file (--force overwrites one)
   restore FILE  make a new cluster of a backup, where there are no conversations yet; ./run.sh then starts it
+  rescue [N]    after the loss of a majority of disks: make a new cluster of what node N still has (without N: of the disk
+                that holds most). The nodes must be stopped; all former files are kept
   setup         only install into .venv
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in less than two minutes
@@ -108,7 +110,7 @@ case "${1:-start}" in
         setup
         exec .venv/bin/python -m launcher "$command" ${arguments[@]+"${arguments[@]}"}
         ;;
-    start | stop | reset | --no-tmux)
+    start | stop | reset | rescue | --no-tmux)
         setup
         exec .venv/bin/python -m launcher "${@:-start}"
         ;;

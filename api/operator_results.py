@@ -190,6 +190,10 @@ class NetworkStatusResult(Result, frozen=True, kw_only=True):
     timers: list[RunningTimer]
     others: dict[str, float] | UnsetType = UNSET
     """Parameters of further kinds of faults."""
+    lost: list[int] | UnsetType = UNSET
+    """Voters that have lost their disks, if so many have that no quorum can form."""
+    notice: str | UnsetType = UNSET
+    """What can be done about that."""
 
 
 class WatchResult(Result, frozen=True, kw_only=True):

@@ -63,6 +63,10 @@ class EngineStatus(msgspec.Struct, frozen=True):
     """Peers with messages passing in both directions."""
     differs: tuple[int, ...] = ()
     """Nodes that applied the same operations, and were last seen to have other conversations."""
+    lost: tuple[int, ...] = ()
+    """Voters that have lost their disks, if so many have that no quorum can form."""
+    voters: int = 0
+    """The number of voters, as it was decided last; 0 before the cluster is founded."""
 
 
 class Membership(msgspec.Struct, frozen=True):

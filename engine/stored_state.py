@@ -6,11 +6,13 @@ from random import Random
 
 import msgspec
 
+from kvstore.operations import UnknownOperation
 from kvstore.store import Store
 from paxos.limits import Limits, Timing
 from paxos.messages import Configuration
 from paxos.replica import Replica
 from storage.database import Database
+from storage.errors import StorageError, damaged
 
 
 class StoredState(msgspec.Struct, frozen=True):
@@ -25,8 +27,8 @@ class StoredState(msgspec.Struct, frozen=True):
 
 def stored_state(database: Database, *, accepted: bool = False) -> StoredState:
     """The state after all that the disk says is decided. With `accepted`, also after what follows that without a gap:
-    it was accepted here, and whether it was decided only the other disks knew. Raises StorageError, UnknownOperation,
-    and ValueError if the snapshot makes no sense."""
+    it was accepted here, and whether it was decided only the other disks knew. Raises StorageError, also
+    if any of it makes no sense to this release."""
     durable = database.durable
     upto = durable.decided
     if accepted:
@@ -34,10 +36,16 @@ def stored_state(database: Database, *, accepted: bool = False) -> StoredState:
         while upto + 1 in held:
             upto += 1
     store = Store()
-    store.load(database.rows())
+    try:
+        store.load(database.rows())
+    except ValueError as error:
+        raise damaged(database.path, f"its snapshot: {error}", certain=False) from error
     durable = msgspec.structs.replace(durable, decided=upto)
     replica = Replica(1, (1,), durable, Timing(), Limits(), Random(0), 0.0)
-    for applied in replica.take_output(0.0).apply:
-        store.apply(applied.position, applied.operation.payload)
+    try:
+        for applied in replica.take_output(0.0).apply:
+            store.apply(applied.position, applied.operation.payload)
+    except UnknownOperation as error:
+        raise StorageError(f"cannot use {database.path}: {error}") from error
     accepted_only = upto - database.durable.decided
     return StoredState(store, replica.applied, replica.sessions.table(), replica.configuration, accepted_only)

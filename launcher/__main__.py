@@ -1,4 +1,4 @@
-"""`python -m launcher start|stop|reset|backup|restore|--no-tmux`: what run.sh does once all is installed."""
+"""`python -m launcher start|stop|reset|backup|restore|rescue|--no-tmux`: what run.sh does once all is installed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from launcher.backup import back_up, restore
 from launcher.configuration import configuration
 from launcher.preconditions import LaunchError, require_free_port, require_tmux
+from launcher.rescue import rescue
 from launcher.reset import reset
 
 
@@ -31,6 +32,8 @@ def _run(command: str, options: list[str], config: Config) -> int:
         return foreground.run(config)
     if command in ("backup", "restore"):
         return _backup(command, options, config)
+    if command == "rescue":
+        return _rescue(options, config)
     require_tmux()
     match command:
         case "start":
@@ -55,6 +58,14 @@ def _backup(command: str, options: list[str], config: Config) -> int:
         back_up(config, Path(files[0]).absolute(), force=force)
     else:
         restore(config, Path(files[0]))
+    return 0
+
+
+def _rescue(options: list[str], config: Config) -> int:
+    if len(options) > 1 or not all(option.isascii() and option.isdigit() for option in options):
+        print("run.sh: from which node's data? for example: ./run.sh rescue 4", file=sys.stderr)
+        return EXIT_USAGE
+    rescue(config, int(options[0]) if options else None)
     return 0
 
 

@@ -36,12 +36,14 @@ async def serve(config: Config, form: Form, program: str) -> int:
         return EXIT_FAILED
     restore_logging = route_logging(console.say)
     host = config.orchestrator.host
-    nodes = ", ".join(map(str, config.node_ids))
+    nodes = orchestrator.numbers.all
     console.emit(
-        NetworkReadyEvent(port, host, config.node_ids),
-        f"network of {config.cluster} at {host}:{port}, for the nodes {nodes}; type help, or script failover",
+        NetworkReadyEvent(port, host, nodes),
+        f"network of {config.cluster} at {host}:{port}, for the nodes {', '.join(map(str, nodes))}; type help, or "
+        "script failover",
     )
-    for warning in warnings(len(config.nodes)):
+    orchestrator.announce()
+    for warning in warnings(len(nodes)):
         console.say(f"warning: {warning}")
     prompt = OperatorPrompt(orchestrator)
     running = asyncio.create_task(

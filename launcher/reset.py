@@ -7,7 +7,7 @@ import shutil
 from config.config import Config
 from launcher import tmux
 
-DELETED = ("node-*", "history-*", "llm-*", "local-*", "*.log", ".restore-*", "network.json*")
+DELETED = ("node-*", "history-*", "llm-*", "local-*", "*.log", ".restore-*", "before-rescue-*", "network.json*")
 """What `reset` deletes from the data directory, and nothing else."""
 
 

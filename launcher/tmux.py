@@ -51,7 +51,7 @@ def stop(config: Config) -> None:
         if time.monotonic() > deadline:
             raise LaunchError(f"not all processes exited within {STOP_WITHIN_S:.0f} s; see: ps -ef | grep node.py")
         time.sleep(0.05)  # processes that are not our children provide no event to wait for
-    print("Stopped. The conversations are on disk; ./run.sh continues with them.")
+    print("Stopped; ./run.sh continues with the conversations on disk.")
 
 
 def _make_session(config: Config) -> None:

@@ -120,6 +120,8 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     """The number of the configuration in force."""
     members: Annotated[list[NodeId], msgspec.Meta(max_length=NODE_MAX)] = []
     """As decided by it."""
+    lost: Annotated[list[NodeId], msgspec.Meta(max_length=NODE_MAX)] = []
+    """Those that have lost their disks, if no quorum of the others can form."""
 
 
 FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | PeerUp | PeerDown

@@ -34,6 +34,11 @@ def remembered(data_dir: Path, cluster: str) -> KnownCluster:
     return known if file.cluster == cluster else KnownCluster()
 
 
+def is_remembered(data_dir: Path) -> bool:
+    """Whether there is a file."""
+    return (data_dir / NAME).exists()
+
+
 def remember(data_dir: Path, cluster: str, known: KnownCluster) -> None:
     """Replaces the file as a whole. Raises OSError."""
     file = _File(cluster, f"{known.cluster_id:016x}", known.configuration, list(known.members))

@@ -41,16 +41,19 @@ async def start(node: int, config: Path, *, new: bool) -> str | None:
     if (pane := panes.get(str(node))) is not None:
         await _tmux("respawn-pane", "-k", "-t", pane)
         return pane
-    return await _new_pane(node, here, config) if panes and new else None
+    return await _new_pane(node, list(panes.values())[-1], config) if panes and new else None
 
 
-async def _new_pane(node: int, here: str, config: Path) -> str:
-    command = pane_command(str(node), node_program(node), config)
-    made = await _tmux("split-window", "-d", "-P", "-F", "#{pane_id}", "-t", here, "-c", str(ROOT), command)
-    pane = made.strip()
+async def _new_pane(node: int, beside: str, config: Path) -> str:
+    """In a window of its own if there is no space beside the other pane."""
+    how = ["-d", "-P", "-F", "#{pane_id}", "-c", str(ROOT), pane_command(str(node), node_program(node), config)]
+    try:
+        pane = (await _tmux("split-window", "-t", beside, *how)).strip()
+    except TmuxError:
+        pane = (await _tmux("new-window", *how)).strip()
     await _tmux("set-option", "-p", "-t", pane, OPTION, str(node))
     await _tmux("select-pane", "-t", pane, "-T", f"node {node}")
-    await _tmux("select-layout", "-t", here, "tiled")
+    await _tmux("select-layout", "-t", beside, "tiled")
     return pane
 
 

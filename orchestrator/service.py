@@ -13,7 +13,8 @@ from msgspec import UNSET
 from api import operator_commands as commands
 from api.base import Command, Event, Failure, R_co, name_of
 from api.errors import InvalidCommand
-from api.operator_events import ConnectionRefusedEvent, FaultOverEvent, NodeDownEvent, NodeUpEvent
+from api.lost_quorum import no_quorum
+from api.operator_events import ConnectionRefusedEvent, FaultOverEvent, NodeDownEvent, NodeUpEvent, QuorumLostEvent
 from api.operator_results import HistoryResult, NetworkStatusResult, SleepResult, TextResult
 from config.config import Config
 from net.relay.faults import Faults
@@ -25,13 +26,13 @@ from orchestrator.fault_history import FaultHistory, words_of
 from orchestrator.link_faults import LinkFaults
 from orchestrator.members_notice import MembersNotice
 from orchestrator.membership import Membership
-from orchestrator.memory import remember, remembered
+from orchestrator.memory import is_remembered, remember, remembered
 from orchestrator.node_client import NodeClient
 from orchestrator.node_faults import NodeFaults
 from orchestrator.node_numbers import NodeNumbers
 from orchestrator.rates import Rates
 from orchestrator.script import LineParser, Scripts
-from orchestrator.status import network_status
+from orchestrator.status import SURVIVORS, lost_voters, network_status
 from orchestrator.supervisor import Supervisor
 from orchestrator.timers import Timers
 from orchestrator.user_commands import UserCommands
@@ -62,12 +63,17 @@ class Orchestrator:
         self._history = FaultHistory()
         self._timers = Timers(self._fault_over)
         self._sampling: asyncio.TimerHandle | None = None
+        self._lost: list[int] = []
+        """Voters without disks, if no quorum can form."""
         self.faults = Faults(random if random is not None else Random())
         self._config = config
         self._members_notice = MembersNotice(config.cluster, config.node_ids, emit)
+        known = remembered(config.data_dir, config.cluster)
+        self._remembers = known.cluster_id != 0
+        """The cluster's id is in a file; who founds another cluster here deletes it."""
         self.relay = Relay(
             cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self,
-            known=remembered(config.data_dir, config.cluster),
+            known=known,
         )
         client = NodeClient(config.data_dir)
         self._waiting = Waiting(self.relay, client)
@@ -104,9 +110,12 @@ class Orchestrator:
         """Listens, on the configured port if `port` is None; returns the port. Raises OSError."""
         bound = await self.relay.start(self._endpoint.host, self._endpoint.port if port is None else port)
         self._nodes.started()
-        self._members_notice.known(self.relay.known)
         self._sample()
         return bound
+
+    def announce(self) -> None:
+        """Tells of remembered members that are not those of the configuration file."""
+        self._members_notice.known(self.relay.known)
 
     async def close(self) -> None:
         """Closes the network; nodes started in the background exit with their orchestrator."""
@@ -159,6 +168,7 @@ class Orchestrator:
     def on_cluster(self, known: KnownCluster) -> None:
         try:
             remember(self._config.data_dir, self._config.cluster, known)
+            self._remembers = True
         except OSError as error:
             _log.warning("the cluster's id and members cannot be remembered: %s", error)
         self._members_notice.known(known)
@@ -198,3 +208,11 @@ class Orchestrator:
         loop = asyncio.get_running_loop()
         self._rates.sample({node: self.relay.traffic(node) for node in self.numbers.all}, loop.time())
         self._sampling = loop.call_later(SAMPLE_S, self._sample)
+        if self._remembers and not is_remembered(self._config.data_dir):
+            self._remembers = False
+            self.relay.reopen()
+        lost, voters = lost_voters(self.relay)
+        if lost != self._lost:
+            self._lost = lost
+            if lost:
+                self._emit(QuorumLostEvent(lost, voters, no_quorum(lost, voters, SURVIVORS)))

@@ -8,6 +8,7 @@ paxos/messages.py, `ballot` of paxos/ballot.py, and by tests that look inside.
 from __future__ import annotations
 
 from paxos.ballot import BOTTOM, NOBODY, Ballot, Leadership
+from paxos.configuration import new_cluster
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Entry, Operation, Snapshot
 from paxos.output import Applied, Divergence, Durable, Output, Persist, VoterStatus
@@ -33,4 +34,5 @@ __all__ = [
     "Status",
     "Timing",
     "VoterStatus",
+    "new_cluster",
 ]

@@ -20,6 +20,7 @@ from api import node_results as results
 from api.base import Failure, Result
 from api.conversation import Conversation as ConversationRecord
 from api.errors import BUSY, InvalidCommand
+from api.lost_quorum import no_quorum
 from api.node_commands import (
     AskCommand,
     BackupCommand,
@@ -126,6 +127,16 @@ class Session:
         if not self.closed:
             self._feed.on_leader(leader)
 
+    def on_quorum_lost(self) -> None:
+        """Nothing can be decided any more: whoever waits for a decision is told so."""
+        under_way, self._under_way = self._under_way, {}
+        unsent, self._unsent = self._unsent, deque()
+        reason = self.lost_quorum() or "no quorum"
+        for submission in under_way.values():
+            self._give(submission, Failure(error=f"{reason}. It takes effect only if a lost disk turns up again"))
+        for submission in unsent:
+            self._give(submission, _refused(submission.operation, reason))
+
     def close(self) -> None:
         """The user has disconnected: nothing more is reported. Waiting operations are still submitted, see `idle`."""
         self.closed = True
@@ -153,8 +164,14 @@ class Session:
     def llm_status(self) -> results.LlmStatus | None:
         return None if self._llm_status is None else self._llm_status()
 
-    def majority_reachable(self) -> bool:
-        return self._engine.majority_reachable()
+    def lost_quorum(self) -> str | None:
+        """Why nothing can be decided any more, and what can be done about that; None if it can."""
+        status = self._engine.status()
+        return no_quorum(status.lost, status.voters) if status.lost else None
+
+    def waiting_for(self) -> str:
+        """Why a decision takes long."""
+        return "not decided yet" if self._engine.majority_reachable() else "no majority reachable"
 
     def node_status(self) -> results.NodeStatus:
         """`status` without its expensive parts."""
@@ -168,9 +185,11 @@ class Session:
     # Reading.
 
     def status(self) -> results.StatusResult:
+        status = self._engine.status()
         return results.StatusResult(
             **msgspec.structs.asdict(self.node_status()), digest=self._engine.store.digest(),
-            llm=self.llm_status or UNSET, differs=self._engine.status().differs or UNSET,
+            llm=self.llm_status or UNSET, differs=status.differs or UNSET, lost=status.lost or UNSET,
+            notice=self.lost_quorum() or UNSET,
         )
 
     async def members_of_cluster(self, command: MembersCommand) -> results.MembersResult | Failure:
@@ -243,6 +262,8 @@ class Session:
 
     async def _caught_up(self) -> bool:
         """Whether the store certainly holds everything acknowledged before now. Raises Busy."""
+        if self.lost_quorum() is not None:
+            return False  # nobody can tell, however long one waits
         reading = self._engine.read()
         await asyncio.wait([reading], timeout=self._engine.read_timeout_s())
         if reading.done():
@@ -355,6 +376,9 @@ class Session:
 
     def _submit_checked(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
         """At once, or when the engine accepts more."""
+        reason = self.lost_quorum()
+        if reason is not None:
+            return _done(_refused(operation, reason))
         answer: Answer[R] = asyncio.get_running_loop().create_future()
         if type(operation) in CREATING:
             self.creating[operation.context] += 1

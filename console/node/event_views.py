@@ -23,11 +23,13 @@ from api.node_events import (
     FailedEvent,
     LeaderEvent,
     LearnerEvent,
+    MembersEvent,
     NoChoiceEvent,
     OperationRefusedEvent,
     PollEvent,
     ProgressEvent,
     QueryEvent,
+    QuorumLostEvent,
     RankingEvent,
     RefusedEvent,
     RemovedEvent,
@@ -35,7 +37,7 @@ from api.node_events import (
     RetriedEvent,
     StrangerEvent,
 )
-from api.safe_text import one_line
+from api.safe_text import one_line, visible
 from console import chat
 from console.layout import Layout
 from console.node.words import questions
@@ -98,8 +100,10 @@ def node_event_text(event: Event) -> str | None:
             )
         case RemovedEvent(node=node):
             return f"node {node} was removed from the cluster: it stops here, its data are left as they are"
-        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason):
-            return one_line(reason)
+        case MembersEvent(text=text):
+            return text
+        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason) | QuorumLostEvent(reason=reason):
+            return visible(reason)
     return None
 
 

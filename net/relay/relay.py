@@ -94,6 +94,10 @@ class Relay:
         """What is known of the cluster."""
         return self._served.known
 
+    def reopen(self) -> None:
+        """Another cluster may be served from now on: which one, the nodes will say."""
+        self._served.reopen()
+
     def turned_away(self, node: int) -> bool:
         """Whether a node of this number runs somewhere, or did, and was refused because it is unknown."""
         return node in self._turned_away

@@ -54,6 +54,10 @@ class ServedCluster:
         """The numbers that may connect. A configured node that is no member may, too: it learns so from the others."""
         return {*self._configured, *self._wanted, *self.known.members, *self._named}
 
+    def reopen(self) -> None:
+        """It is open again which cluster is served."""
+        self.known = KnownCluster()
+
     def want(self, node: int) -> None:
         self._wanted.add(node)
 

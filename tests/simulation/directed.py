@@ -29,6 +29,7 @@ from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_digests as comparing
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
+from tests.simulation import scenes_lost as losing
 from tests.simulation import scenes_membership as joining
 from tests.simulation import scenes_proposing as proposing
 from tests.simulation import scenes_storage as storing
@@ -94,6 +95,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "lost-disk-never-decided": joining.disks_lost_in_turn,
     "old-disk-votes": joining.old_disk,
     "nobody-remembers": joining.old_disk,
+    "vote-not-remembered": joining.old_disk_killed_at_once,
     "old-disk-votes-at-once": joining.old_disk_asked_at_once,
     "found-last-position-remembered": joining.old_disk_with_a_gap,
     "found-older-than-the-founding": joining.older_than_the_founding,
@@ -104,6 +106,9 @@ STORIES: dict[str, Callable[[], None]] = {
     "quorum-of-the-founders": joining.two_of_the_first_three,
     "promises-before-a-stop-sign-count": joining.grows_and_shrinks,
     "any-cluster-counts": joining.speaks_for_another_cluster,
+    "found-any-cluster-teaches": joining.stranger_speaks_to_who_has_no_id,
+    "found-strangers-words-passed-on": joining.stranger_speaks_to_who_has_no_id,
+    "found-any-cluster-teaches-old-data": joining.stranger_speaks_to_old_data,
     "offered-stop-sign-proposed": joining.stop_sign_from_a_user,
     "snapshot-without-configuration": joining.restarted_behind_a_snapshot,
     "learner-votes": leading.lost_disk,
@@ -146,6 +151,10 @@ STORIES: dict[str, Callable[[], None]] = {
     "disk-damaged-file-deleted": storing.damaged_disk_replaced,
     "disk-replacement-may-found": storing.damaged_disk_replaced,
     "restored-without-identities": storing.restored_disks,
+    "restored-with-one-id": storing.restored_disks,
+    "lost-quorum-not-told": losing.most_disks_are_gone,
+    "quorum-lost-too-early": losing.most_disks_are_gone,
+    "lost-by-an-older-configuration": losing.away_while_disks_were_replaced,
     "digests-not-told": comparing.wrong_state_stops,
     "wrong-state-goes-on": comparing.wrong_state_stops,
     "digests-only-at-rest": comparing.never_at_rest,

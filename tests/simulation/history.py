@@ -198,12 +198,13 @@ def split(history: Sequence[Call]) -> dict[str, list[Call]]:
     return contexts
 
 
-def infer_candidates(history: Sequence[Call]) -> list[Call]:
+def infer_candidates(history: Sequence[Call], repeating: bool = True) -> list[Call]:
     """The history with open candidate (and answer) calls that nodes may have done, as far as they explain anything.
 
     For recorders that cannot see what nodes do among themselves. The calls may take effect at any time, so what is lost
     is the proof that nobody saw an answer before, or without, an LLM having given it. Node 0 is whichever it was. A
-    node that was asked again may have said the same again, but not more often than it was asked.
+    node that was asked again may have answered again, but not more often than it was asked; with the same text only if
+    its LLM is `repeating`. One that never does proves that an answer that was seen before a retry is gone after it.
     """
     found: list[Call] = []
     for context, calls in split(history).items():
@@ -216,8 +217,8 @@ def infer_candidates(history: Sequence[Call]) -> list[Call]:
                     found.append(Call(f"node {node}", op, args, ALWAYS))
                 elif (op, args) not in known:
                     known.add((op, args))
-                    ends = op == "answer" and text is not None
-                    times = 1 + (0 if ends else sum(_asks_again(retry, node, turn) for retry in retries))
+                    once = text is not None and (op == "answer" or (text != _NEVER_SHOWN and not repeating))
+                    times = 1 + (0 if once else sum(_asks_again(retry, node, turn) for retry in retries))
                     found += [Call(f"node {node}", op, args, ALWAYS)] * times
     return [*history, *found]
 

@@ -150,6 +150,11 @@ def test_what_all_views_show_is_not_repeated() -> None:
     assert "1-1: the same in all | 2: 'R'" in text
 
 
+def test_a_last_turn_that_should_have_changed_is_shown() -> None:
+    seen = (*ASKED, view("b", 4, 5, ONLY_1), call("a", "retry", 6, 7), view("b", 8, 9, ONLY_1))
+    assert str(check(infer_candidates(seen, repeating=False))).count("[1: 'Q' {1: 'A1'}]") == 2
+
+
 def test_giving_up_is_a_failure() -> None:
     verdict = check(CHOSEN, budget=1)
     assert not verdict.ok
@@ -201,6 +206,14 @@ def test_candidates_can_be_inferred_from_what_users_saw() -> None:
     assert check(infer_candidates(users)).ok
     assert check(infer_candidates([*ASKED, call("a", "choose", 6, 7, node=1)])).ok
     assert not check(infer_candidates([*users, call("b", "choose", 10, 11, node=2)])).ok
+
+
+def test_an_llm_that_never_repeats_itself_proves_that_a_retry_was_done() -> None:
+    seen = (*ASKED, view("b", 4, 5, ONLY_1), call("a", "retry", 6, 7))
+    same, other = view("b", 8, 9, ONLY_1), view("b", 8, 9, SeenTurn("Q", {1: "B1"}))
+    assert check(infer_candidates([*seen, other], repeating=False)).ok
+    assert check(infer_candidates([*seen, same])).ok
+    assert not check(infer_candidates([*seen, same], repeating=False)).ok
 
 
 def test_what_nodes_say_again_can_be_inferred_but_not_more_often_than_they_were_asked() -> None:

@@ -10,7 +10,7 @@ from config.config import Config, parse
 from launcher import tmux
 from launcher.reset import reset
 
-OURS = ("node-1.db", "node-1.log", "history-2", "run.log", "local-llm")
+OURS = ("node-1.db", "node-1.log", "history-2", "run.log", "local-llm", "before-rescue-1")
 OTHERS = ("notes.txt", "my-node-1.db")
 
 

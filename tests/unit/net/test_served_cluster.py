@@ -41,6 +41,20 @@ def test_a_node_of_another_cluster_is_refused_in_words_on_both_sides() -> None:
     run(main())
 
 
+def test_another_cluster_may_take_its_place() -> None:
+    """Founded from a backup, or from what a lost one left."""
+
+    async def main() -> None:
+        async with Operator(known=KnownCluster(OURS, 1, (1, 2, 3))) as operator:
+            assert (await refused(operator, 3, THEIRS)).code is Refusal.CLUSTER
+            operator.relay.reopen()
+            there = [await joined(operator, number, cluster_id=THEIRS) for number in (3, 2)]
+            await until(lambda: operator.relay.known.cluster_id == THEIRS)
+            assert (await refused(operator, 1, OURS)).code is Refusal.CLUSTER and len(there) == 2
+
+    run(main())
+
+
 def test_whoever_comes_first_decides_nothing() -> None:
     async def main() -> None:
         async with Operator() as operator:
