@@ -57,10 +57,10 @@ def find(config: Path) -> Session | None:
 def stop(session: Session) -> None:
     """Ends the session and waits until its processes are gone. Raises LaunchError."""
     target = f"={session.name}"
-    panes = [int(pid) for pid in tmux("list-panes", "-s", "-t", target, "-F", "#{pane_pid}").split()]
+    panes = {int(pid) for pid in tmux("list-panes", "-s", "-t", target, "-F", "#{pane_pid}").split()}
     tmux("kill-session", "-t", target)
     deadline = time.monotonic() + STOP_WITHIN_S
-    while any(_is_running(pane) for pane in panes):
+    while _is_running(panes):
         if time.monotonic() > deadline:
             raise LaunchError(f"not all processes exited within {STOP_WITHIN_S:.0f} s; see: ps -ef | grep node.py")
         time.sleep(0.05)  # processes that are not our children provide no event to wait for
@@ -79,10 +79,19 @@ def quietly(*arguments: str) -> bool:
     return subprocess.run(["tmux", *arguments], capture_output=True).returncode == 0
 
 
-def _is_running(pane: int) -> bool:
-    """Whether anything of the pane's process group is left: its shell, or the program in it."""
+def _is_running(panes: set[int]) -> bool:
+    """Whether anything of the panes' process groups is left: a shell, or the program in it. What has exited and is kept
+    because nobody asks for its exit code, as in some containers, is not running."""
+    if shutil.which("ps") is None:
+        return any(_exists(pane) for pane in panes)
+    listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True).stdout
+    left = (line.split() for line in listed.splitlines())
+    return any(int(group) in panes and not state.startswith("Z") for group, state in left)
+
+
+def _exists(group: int) -> bool:
     try:
-        os.killpg(pane, 0)
+        os.killpg(group, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from config.config import Config
+from config.config import Config, ConfigError
 from launcher.configuration import load, write_default
 from launcher.data_directory import claim
 from launcher.errors import LaunchError
@@ -118,6 +119,13 @@ def test_where_a_file_does_not_say(tmp_path: Path) -> None:
 def test_a_renamed_cluster_is_told_whose_the_data_are(config: Config) -> None:
     with pytest.raises(LaunchError, match="belongs to cluster 'demo'"):
         claim(configured(config.path, cluster="renamed"))
+
+
+def test_a_configuration_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "config.json.example", tmp_path)
+    monkeypatch.setattr("os.open", lambda *arguments: os.close(-1))
+    with pytest.raises(ConfigError, match=r"config\.json cannot be written: Bad file descriptor; copy .*\.example to"):
+        write_default(tmp_path / "config.json")
 
 
 @pytest.mark.parametrize("disks", [False, True])
