@@ -45,8 +45,7 @@ class Admission:
             known = ", ".join(map(str, self._nodes))
             return Refusal.UNKNOWN, f"node {node} is not in this orchestrator's config: it has {known}"
         if member is not None and not _replaces(connection, hello, member):
-            process = "" if member.hello is None else f" as process {member.hello.process}"
-            return Refusal.DUPLICATE, f"node {node} is already running{process} at {member.host}"
+            return Refusal.DUPLICATE, f"node {node} is already running at {member.host}"
         return None
 
     def welcome(self, connection: Connection, hello: Hello, peers: list[int]) -> Welcome:
