@@ -27,11 +27,11 @@ usage: ./run.sh [COMMAND]
   --no-tmux     all six in this terminal, each line prefixed with its process; type "2: create c1" for node 2,
                 "net: failNode 3" for the network. Each runs its own lines in order; "net: node 2: create c1"
                 waits for earlier lines of the network. With empty input it runs until SIGTERM (CI, containers)
-  stop          stop them; conversations stay on disk
-  reset         stop them and delete all conversations (asks first)
+  stop          stop them, whatever the configuration says now; conversations stay on disk
+  reset         stop them and delete all conversations of this cluster (asks first)
   backup FILE   write all conversations of the running cluster to a file (--force overwrites one)
   restore FILE  make a new cluster of a backup, where there are no conversations yet; ./run.sh then starts it
-  setup         only install into .venv
+  setup         only install into .venv, with uv or pip, exactly what requirements.lock names
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in less than two minutes
   test ARGS     the checks, then pytest with ARGS: ./run.sh test tests/unit
@@ -40,7 +40,7 @@ usage: ./run.sh [COMMAND]
   help          print this text
   --version     print the version
 
-environment: CONFIG=FILE  a configuration other than config.json (clusters can run side by side)
+environment: CONFIG=FILE  a configuration other than config.json (clusters can run side by side, each with its own data)
              PYTHON=FILE  a Python other than the first of python3.13, 3.12, 3.11, python3
              NO_COLOR=1   no colours
 exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted (Ctrl-C)
