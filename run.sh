@@ -31,6 +31,8 @@ usage: ./run.sh [COMMAND]
   reset         stop them and delete all conversations of this cluster (asks first)
   backup FILE   write all conversations of the running cluster to a file (--force overwrites one)
   restore FILE  make a new cluster of a backup, where there are no conversations yet; ./run.sh then starts it
+  rescue [N]    after the loss of a majority of disks: make a new cluster of what node N still has (without N: of the disk
+                that holds most). The nodes must be stopped; all former files are kept
   setup         only install into .venv, with uv or pip, exactly what requirements.lock names
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in less than two minutes
@@ -112,7 +114,7 @@ case "${1:-start}" in
         [ -x "$python" ] || python=$(find_python) || exit 1
         exec "$python" -m launcher.stop
         ;;
-    start | reset | --no-tmux)
+    start | reset | rescue | --no-tmux)
         require_config
         setup
         exec .venv/bin/python -m launcher "${@:-start}"

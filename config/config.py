@@ -67,17 +67,21 @@ class Config(msgspec.Struct, frozen=True):
     nodes: tuple[NodeConfig, ...]
     """At least one, in the order of the file."""
     timing: TimingConfig
+    llm: LlmSettings
+    """The common settings."""
 
     @property
     def node_ids(self) -> list[int]:
         return sorted(node.id for node in self.nodes)
 
     def node(self, number: int) -> NodeConfig:
-        """Raises ConfigError if there is no such node."""
-        for node in self.nodes:
-            if node.id == number:
-                return node
-        raise ConfigError(f"there is no node {number} in {self.path}: it has {', '.join(map(str, self.node_ids))}")
+        """One that the file does not list, because it became a member later, has the common settings."""
+        return next((node for node in self.nodes if node.id == number), NodeConfig(number, self.llm))
+
+    def require(self, number: int) -> None:
+        """Raises ConfigError if the file lists no such node."""
+        if number not in self.node_ids:
+            raise ConfigError(f"there is no node {number} in {self.path}: it has {', '.join(map(str, self.node_ids))}")
 
 
 class _NodeSection(msgspec.Struct, forbid_unknown_fields=True):
@@ -197,6 +201,7 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
         orchestrator=file.orchestrator,
         nodes=nodes,
         timing=timing,
+        llm=_located(common, path.parent),
     )
 
 

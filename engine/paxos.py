@@ -10,7 +10,7 @@ from random import Random
 
 import msgspec
 
-from engine.driver import DriverObserver, ReplicaDriver
+from engine.driver import Diverged, DriverObserver, ReplicaDriver
 from engine.interface import (
     AppliedOperation,
     Busy,
@@ -28,7 +28,7 @@ from net.control_messages import Report
 from paxos.ballot import NOBODY
 from paxos.limits import Limits, Timing
 from paxos.messages import Change, Snapshot
-from paxos.output import Applied, VoterStatus
+from paxos.output import Applied, Divergence, VoterStatus
 from paxos.replica import QueueFull, Status
 from storage.database import Database
 from storage.errors import StorageError, damaged
@@ -117,7 +117,7 @@ class PaxosEngine:
         return reading
 
     def status(self) -> EngineStatus:
-        return _engine_status(self._driver.replica.status())
+        return self._engine_status(self._driver.replica.status())
 
     def membership(self) -> Membership | None:
         configuration = self._driver.replica.configuration
@@ -199,10 +199,14 @@ class PaxosEngine:
         configuration = self._driver.replica.configuration
         if self._counted and configuration is not None and self._number not in configuration.members:
             self._listener.on_removed()
-        self._counted = status.voter_status is VoterStatus.VOTER
+        self._counted = configuration is not None and status.voter_status is VoterStatus.VOTER
+        if configuration is not None and self._reported is not None and (
+            configuration.number > self._reported.configuration
+        ):
+            self._send_report()  # at once: the orchestrator remembers which cluster it serves, and who belongs to it
         if self._change is not None and not self._change.done() and not self._driver.replica.changing:
             self._change.set_result(None)
-        self._listener.on_status(_engine_status(status))
+        self._listener.on_status(self._engine_status(status))
 
     def on_stranger(self, node: int, cluster: int) -> None:
         name = self._database.cluster
@@ -211,8 +215,11 @@ class PaxosEngine:
             f"this is cluster {name} {own:016x}, node {node} belongs to cluster {cluster:016x}: what it says is ignored"
         )
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        self._listener.on_diverged(_diverged(divergence))
+
     def on_failed(self, error: Exception) -> None:
-        if isinstance(error, (StorageError, UnknownOperation)):
+        if isinstance(error, (StorageError, UnknownOperation, Diverged)):
             self._listener.on_failed(str(error))
         else:
             self._listener.on_failed(f"internal error ({error!r}); the node stops to stay safe")
@@ -230,22 +237,42 @@ class PaxosEngine:
         self._timers["tick"] = self._loop.call_later(self._timing.tick_s, self._tick)
         self._driver.tick()
 
+    def _engine_status(self, status: Status) -> EngineStatus:
+        ballot, configuration = status.ballot, self._driver.replica.configuration
+        return EngineStatus(
+            status.node, status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
+            status.applied, status.queued, str(status.voter_status), status.links, status.differs, status.lost,
+            0 if configuration is None else len(configuration.members),
+        )
+
     def _report(self) -> None:
         """Keeps the operator's table up to date."""
         self._timers["report"] = self._loop.call_later(REPORT_EVERY_S, self._report)
+        self._send_report()
+
+    def _send_report(self) -> None:
         status = self.status()
+        configuration = self._driver.replica.configuration
+        number, members = (0, []) if configuration is None else (configuration.number, sorted(configuration.members))
         report = Report(
             status.role, status.leader, status.ballot, status.decided, status.applied, status.queued,
-            self._store.digest(),
+            self._store.digest(), self._driver.cluster, number, members, list(status.lost),
         )
         if report != self._reported:
             self._reported = report
             self._network.send_report(report)
 
 
-def _engine_status(status: Status) -> EngineStatus:
-    ballot = status.ballot
-    return EngineStatus(
-        status.node, status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
-        status.applied, status.queued, str(status.voter_status), status.links,
+def _diverged(divergence: Divergence) -> str:
+    """For users of a node that is not known to be wrong."""
+    nodes = f"node{'s' if len(divergence.nodes) > 1 else ''} {', '.join(map(str, divergence.nodes))}"
+    found = (
+        f"after operation {divergence.position} the conversations of {nodes} are not those of this node, although all "
+        "have applied the same operations"
+    )
+    if divergence.majority:
+        return f"{found}. This node agrees with a majority; whoever does not is wrong, and stops"
+    return (
+        f"{found}. No majority agrees, so that it is not known who is wrong, and nobody stops: start the nodes that "
+        "are down. Until then, trust no conversation that differs"
     )

@@ -1,4 +1,4 @@
-"""`python -m launcher start|reset|backup|restore|--no-tmux`: what run.sh does once all is installed."""
+"""`python -m launcher start|reset|backup|restore|rescue|--no-tmux`: what run.sh does once all is installed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from launcher.data_directory import claim
 from launcher.errors import LaunchError
 from launcher.paths import config_path
 from launcher.preconditions import require_free_port
+from launcher.rescue import rescue
 from launcher.reset import reset
 
 
@@ -42,6 +43,8 @@ def _run(command: str, options: list[str]) -> int:
             reset(configuration(), confirmed="--yes" in options)
         case "backup" | "restore":
             return _backup(command, options, configuration())
+        case "rescue":
+            return _rescue(options, configuration())
         case _:
             print(__doc__, file=sys.stderr)
             return EXIT_USAGE
@@ -72,6 +75,14 @@ def _backup(command: str, options: list[str], config: Config) -> int:
         back_up(config, Path(files[0]).absolute(), force=force)
     else:
         restore(config, Path(files[0]))
+    return 0
+
+
+def _rescue(options: list[str], config: Config) -> int:
+    if len(options) > 1 or not all(option.isascii() and option.isdigit() for option in options):
+        print("run.sh: from which node's data? for example: ./run.sh rescue 4", file=sys.stderr)
+        return EXIT_USAGE
+    rescue(config, int(options[0]) if options else None)
     return 0
 
 

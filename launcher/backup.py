@@ -14,6 +14,7 @@ from api.sockets import socket_path
 from config.config import Config
 from launcher.data_directory import claim
 from launcher.errors import LaunchError
+from orchestrator.memory import forget
 from server import backup as backups
 from storage.errors import StorageError
 from storage.founding import existing_disks, found
@@ -68,6 +69,7 @@ def restore(config: Config, file: Path) -> None:
                 'another "data_dir", or move these files away'
             )
         claim(config)
+        forget(config.data_dir)
         found(config.data_dir, config.cluster, config.node_ids, backup.position, backup.rows)
     except (backups.BackupError, StorageError) as error:
         raise LaunchError(str(error)) from error

@@ -12,6 +12,7 @@ from config.config import Config, ConfigError
 from launcher import data_directory
 from launcher.paths import DEFAULT_CONFIG, config_path
 from llm import registry
+from orchestrator.memory import remembered
 from storage import ownership
 
 SECRET_BYTES = 24
@@ -20,6 +21,18 @@ SECRET_BYTES = 24
 def load(path: Path | str) -> Config:
     """Reads and checks a configuration file. Raises ConfigError."""
     return config.config.load(path, registry.registrations().keys(), data_directory.default)
+
+
+def require_node(config: Config, number: int) -> None:
+    """Raises ConfigError if there is no such node: none that the file lists, none that has a disk, and no member."""
+    members = remembered(config.data_dir, config.cluster).members
+    if number not in members and not (config.data_dir / f"node-{number}.db").exists():
+        config.require(number)
+
+
+def nodes_to_start(config: Config) -> list[int]:
+    """The members, as far as they are known here, or else the nodes that the file lists."""
+    return list(remembered(config.data_dir, config.cluster).members) or config.node_ids
 
 
 def configuration() -> Config:

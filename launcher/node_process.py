@@ -27,6 +27,7 @@ from console.node.table import NODE_TABLE
 from engine.paxos import PaxosEngine
 from launcher import check_config
 from launcher.arguments import EXIT_FAILED, PRIVATE
+from launcher.configuration import nodes_to_start
 from llm.budget import too_long
 from llm.request_scheduler import RequestScheduler
 from llm.requests import Request
@@ -75,7 +76,8 @@ def open_database(config: Config, number: int, background: bool) -> Database:
         try:
             return Database.open(
                 path, config.cluster, number, time.time_ns() // 1000, background=background,
-                replace_damaged=len(config.nodes) > 1,  # with one node, there is nobody to get the conversations from
+                # With one node, there is nobody to get the conversations from.
+                replace_damaged=len(nodes_to_start(config)) > 1,
             )
         except StorageLocked as locked:
             if background or not locked.background or locked.os_pid is None or time.monotonic() > deadline:

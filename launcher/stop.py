@@ -20,7 +20,7 @@ def main() -> int:
     except LaunchError as error:
         print(f"run.sh: {error}", file=sys.stderr)
         return 1
-    print("Stopped. The conversations are on disk; ./run.sh continues with them.")
+    print("Stopped; ./run.sh continues with the conversations on disk.")
     return 0
 
 

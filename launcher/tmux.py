@@ -8,13 +8,10 @@ import shutil
 import sys
 
 from config.config import Config
+from launcher.configuration import nodes_to_start
 from launcher.errors import LaunchError
-from launcher.paths import ROOT
 from launcher.sessions import CONFIG_OPTION, DATA_OPTION, digest, quietly, tmux
-from orchestrator.supervisor import PANE_OPTION
-
-_HERE = str(ROOT).replace("#", "##")
-"""The folder of the program, where tmux expects a format."""
+from orchestrator.panes import HERE, OPTION, node_program, pane_command
 
 
 def session_name(config: Config) -> str:
@@ -48,8 +45,8 @@ def _make_session(session: str, config: Config) -> str:
     if not quietly("list-sessions"):
         settings += [";", "set-option", "-s", "exit-unattached", "off"]  # this starts the server, with only this in it
     return tmux(
-        "new-session", "-d", "-P", "-F", "#{pane_id}", "-s", session, "-c", _HERE, "-x", str(size.columns), "-y",
-        str(size.lines), *_pane_command("network", ["network_server.py"], config), *settings,
+        "new-session", "-d", "-P", "-F", "#{pane_id}", "-s", session, "-c", HERE, "-x", str(size.columns), "-y",
+        str(size.lines), *pane_command("network", ["network_server.py"], config.path), *settings,
     )
 
 
@@ -60,22 +57,18 @@ def _fill_window(network_pane: str, config: Config) -> None:
     ):
         quietly("set-option", "-w", "-t", network_pane, option, value)  # older versions do not have all of these
     tmux("select-pane", "-t", network_pane, "-T", "network (orchestrator)")
-    node_panes = [_add_node(network_pane, number, config) for number in config.node_ids]
+    node_panes = [_add_node(network_pane, number, config) for number in nodes_to_start(config)]
     tmux("select-pane", "-t", node_panes[0])
 
 
 def _add_node(beside: str, number: int, config: Config) -> str:
     """In the window of the pane `beside`. Returns the new pane's id."""
-    command = _pane_command(str(number), ["node.py", str(number)], config)
-    pane = tmux("split-window", "-P", "-F", "#{pane_id}", "-t", beside, "-c", _HERE, *command)
-    tmux("set-option", "-p", "-t", pane, PANE_OPTION, str(number))
+    command = pane_command(str(number), node_program(number), config.path)
+    pane = tmux("split-window", "-P", "-F", "#{pane_id}", "-t", beside, "-c", HERE, *command)
+    tmux("set-option", "-p", "-t", pane, OPTION, str(number))
     tmux("select-pane", "-t", pane, "-T", f"node {number}")
     tmux("select-layout", "-t", pane, "tiled")
     return pane
-
-
-def _pane_command(name: str, program: list[str], config: Config) -> list[str]:
-    return ["sh", "launcher/pane.sh", name, sys.executable, *program, "--config", str(config.path)]
 
 
 def attach(session: str) -> None:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 _REASON_CHARS = 300
+_PAGE_CHARS = 20_000
+"""Characters of a page that are searched for its title."""
 
-_KEY_SHAPED = re.compile(r"AIza[\w-]{20,}|\bsk-[\w-]{8,}|(?<=[?&]key=)[^&\s]+|(?<=Bearer )\S+")
+_KEY_SHAPED = re.compile(
+    r"AIza[\w-]{20,}|\bsk-[\w-]{8,}|\bgsk_\w{8,}|\bhf_\w{8,}|(?<=[?&]key=)[^&\s]+|(?<=Bearer )[^\s\"',;]+"
+    r"|(?<=://)[^/\s@\"']+(?=@)"
+)
 
 _SENTENCE_END = re.compile(r"""[^\s\d][.!?\u2026]["')\]*\u201d\u2019]*(?=\s|$)""")
 """Not after a digit: that would be the number of a list item."""
+
+_PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<(title|h1)\b[^<>]{0,200}>([^<]{1,300})</", re.IGNORECASE)
+_TAG = re.compile(
+    r"<(?:style|script)\b[^>]{0,500}>.{0,5000}?</(?:style|script)>|<[^<>]{0,500}>", re.IGNORECASE | re.DOTALL
+)
 
 
 def plain(text: str, *secrets: str | None) -> str:
@@ -22,8 +34,25 @@ def plain(text: str, *secrets: str | None) -> str:
 
 
 def valid(text: str) -> str:
-    """Without lone surrogates and surrounding white space."""
-    return text.encode(errors="replace").decode().strip()
+    """Without lone surrogates and surrounding white space. Two halves of a pair that came apart are joined."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        text = joined.encode(errors="replace").decode()
+    return text.strip()
+
+
+def is_page(text: str) -> bool:
+    """Whether this is a web page rather than an answer to a program."""
+    return _PAGE.match(text[:_PAGE_CHARS]) is not None
+
+
+def said_by_page(text: str) -> str:
+    """The title of a page, else the beginning of its text."""
+    text = text[:_PAGE_CHARS]
+    title = _TITLE.search(text)
+    return unescape(title[2] if title is not None else _TAG.sub(" ", text)).strip()
 
 
 def is_whole(text: str) -> bool:

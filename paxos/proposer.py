@@ -103,7 +103,7 @@ class Proposer:
     def promised(self, sender: int, message: Promise, now: float) -> bool:
         """Takes in a Promise; true if this node leads from now on."""
         candidate = self.candidate
-        if sender not in self._net.members:
+        if not self._registry.counts(sender, message.identity):
             return False
         inheritance = candidate.promised(sender, message) if candidate is not None else None
         if candidate is None or inheritance is None:
@@ -173,7 +173,7 @@ class Proposer:
 
     def accepted(self, sender: int, message: Accepted, now: float) -> None:
         leader = self.leader
-        if leader is not None and sender in self._net.members and leader.accepted(sender, message):
+        if leader is not None and self._registry.counts(sender, message.identity) and leader.accepted(sender, message):
             self._learner.decide(leader.leadership, leader.decided_upto, now)
 
     # ---- Reads
@@ -188,7 +188,7 @@ class Proposer:
 
     def confirmed(self, sender: int, message: Confirmed) -> None:
         leader = self.leader
-        if leader is None or sender not in self._net.members:
+        if leader is None or not self._registry.counts(sender, message.identity):
             return
         if message.ballot.leadership == leader.leadership:
             for node, ticket, position in leader.read_index.confirmed(sender, message):

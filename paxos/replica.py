@@ -17,8 +17,10 @@ from paxos.admission import Admission
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
 from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
+from paxos.commit_time import CommitTime
 from paxos.configuration import MOST_PID
 from paxos.connectivity import Connectivity
+from paxos.digests import Digests
 from paxos.effects import Effects
 from paxos.election import Election
 from paxos.heartbeats import Heartbeats
@@ -51,6 +53,7 @@ from paxos.messages import (
     Routed,
     Snapshot,
     SnapshotPiece,
+    Stamp,
 )
 from paxos.operations_version import LOWEST, OperationsVersions
 from paxos.output import Durable, Output, VoterStatus
@@ -72,6 +75,9 @@ SAVE_DECIDED_S = 1.0
 REMEMBER_S = 1.0
 """What is remembered of other members' disks is stored this often, with another write."""
 
+PATIENT_COMMITS = 2.0
+"""What is asked for may have to wait for one commit that is under way, and then takes its own."""
+
 
 class Status(msgspec.Struct, frozen=True):
     """A node's status, available at any time."""
@@ -88,6 +94,10 @@ class Status(msgspec.Struct, frozen=True):
     voter_status: VoterStatus
     links: tuple[int, ...]
     """Peers with messages passing in both directions."""
+    differs: tuple[int, ...] = ()
+    """Nodes that were last seen to have another state after the same operations."""
+    lost: tuple[int, ...] = ()
+    """Voters that have lost their disks, if so many have that no quorum can form."""
 
 
 class Replica:
@@ -109,16 +119,18 @@ class Replica:
         self.reads = Reads(durable.incarnation)
         router = Router(self.net, effects)
         self.acceptor = Acceptor(durable.promised, self.log, self.registry, limits, effects)
-        self.memory = Memory(durable, self.registry, self.net, self.acceptor, self.log, random, effects)
+        self.memory = Memory(durable, self.registry, self.net, random, effects)
         self.learner = Learner(pid, self.log, self.queue, durable, random, effects)
         self.catch_up = CatchUp(self.net, self.log, self.learner, router, timing, random, now)
         self.snapshot_source = SnapshotSource(self.log, router, limits, effects, now)
         self.proposer = Proposer(
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
+        self._commit_time = CommitTime()
+        self.digests = Digests(self.net, self.registry, operations_version, effects)
         self._heartbeats = Heartbeats(
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
-            self._versions, timing, effects, now,
+            self._versions, self._commit_time, self.digests, timing, effects, now,
         )
         self._admission = Admission(self.registry, self.log, effects)
         self._reconfiguration = Reconfiguration(
@@ -180,7 +192,7 @@ class Replica:
         return Status(
             self.pid, self._role(), self._follows[1] or None, ballot(leadership, self.log.last + 1),
             self.acceptor.promised, self.log.decided_upto, self.applied, len(self.queue), self.registry.voter_status,
-            self.net.links(),
+            self.net.links(), tuple(sorted(self.digests.differing)), self.registry.lost(self.net.states),
         )
 
     def _role(self) -> str:
@@ -191,8 +203,10 @@ class Replica:
         return "follower"
 
     def majority_reachable(self) -> bool:
-        """True while a leader with a majority is known, so that submitted operations will soon be decided."""
-        return self._follows != NOBODY
+        """True while a leader that a majority has promised is known, so that submitted operations will soon be
+        decided."""
+        leading = self.net.states.get(self._follows[1])
+        return leading is not None and leading.established and leading.leading == self._follows != NOBODY
 
     def operations_versions(self) -> Mapping[int, int]:
         """By member, which operations it understands, as far as is known here."""
@@ -258,9 +272,19 @@ class Replica:
         self.net.suspect(peer, now)
         self._refresh(now)
 
-    def vouched(self, messages: Iterable[AnyMessage]) -> None:
-        """These were to leave after what they vouch for is on disk, and leave now."""
-        self.memory.vouched(messages)
+    def vouched(self, messages: Iterable[AnyMessage], stamp: Stamp | None) -> None:
+        """These were to leave after what they vouch for is on disk, and leave now; `stamp` is that of the last write,
+        if it has one."""
+        self.memory.vouched(messages, stamp)
+
+    def stored(self, seconds: float) -> None:
+        """The disk took so long to make one write durable."""
+        self._commit_time.measured(seconds)
+
+    def digest_taken(self, position: int, digest: int, now: float) -> None:
+        """The state machine has this digest when everything up to `position` is applied, and nothing else."""
+        if self.digests.taken(position, digest):
+            self._heartbeats.send_news(True, now)
 
     def snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
         """The answer to `Output.load_snapshot`."""
@@ -269,13 +293,14 @@ class Replica:
     def snapshot_stored(self, position: int) -> None:
         """The driver has stored a snapshot at `position`: the log may be cut behind it, but for a tail that spares
         a snapshot for nodes that are only slightly behind, and for what a snapshot being sent needs."""
-        upto = position - self.limits.keep
+        log, limits = self.log, self.limits
+        upto = log.tail(position, limits.keep, limits.keep_bytes)
         serving = self.snapshot_source.position
-        if serving is not None and position - serving < self.limits.hold:
+        if serving is not None and position - serving < limits.hold and log.bytes < limits.hold_bytes:
             upto = min(upto, serving)
         upto = min(upto, self.learner.applied)
-        if upto > self.log.compacted:
-            self.log.release(upto)
+        if upto > log.compacted:
+            log.release(upto)
             self._effects.to_persist().compacted = upto
 
     def tick(self, now: float) -> None:
@@ -302,6 +327,8 @@ class Replica:
         self.catch_up.request(now)
         out = self._effects.take()
         out.reads = self.reads.ready(self.learner.applied)
+        if out.persist is not None and (out.persist.promised is not None or out.persist.entries):
+            out.persist.stamp = self.memory.next_stamp()
         if out.persist is not None and self.log.decided_upto > self._saved_decided:
             out.persist.decided = self._saved_decided = self.log.decided_upto
             self._save_due = now + SAVE_DECIDED_S
@@ -311,7 +338,9 @@ class Replica:
         return out
 
     def _patience(self) -> float:
-        return max(self.timing.retry_s, 2 * self.net.round_trip())
+        """How long an answer may take that needs a quorum's disks."""
+        network = max(self.timing.retry_s, 2 * self.net.round_trip())
+        return network + PATIENT_COMMITS * self.net.quorum_commit_time()
 
     # ---- Leadership
 
@@ -410,6 +439,8 @@ class Replica:
         self._heartbeats.heard(message)
         self._versions.heard(sender, message)
         self.memory.heard(message.remembered)
+        if self.digests.heard(message):
+            self._heartbeats.send_news(True, now)
         voted = self.registry.votes
         self.registry.heard(sender, message)
         if voted and not self.registry.votes:

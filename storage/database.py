@@ -184,7 +184,7 @@ def _changes(persist: Persist) -> dict[str, object]:
         "promised": persist.promised, "decided": persist.decided, "roster": persist.roster,
         "standing": persist.voter_status, "incarnation": persist.incarnation,
         "operations_versions": persist.operations_versions,
-        "identity": persist.identity, "remembered": persist.remembered,
+        "identity": persist.identity, "stamp": persist.stamp, "remembered": persist.remembered,
     }
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -262,5 +262,6 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         operations_versions=state.operations_versions,
         configuration=state.configuration,
         remembered=state.remembered,
+        stamp=state.stamp,
         reopened=state.incarnation > 0,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from storage.errors import StorageError, damaged, explain
+from storage.full_sync import full_sync
 from storage.migration import OLD_VERSION
 from storage.tables import check_rows, check_schema
 from storage.wal import check_log
@@ -58,7 +59,7 @@ def sync_folder(folder: Path) -> None:
     """Makes the names in a folder durable. Raises OSError."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(file)
+        full_sync(file)
     finally:
         os.close(file)
 

@@ -20,7 +20,9 @@ from storage.inspection import make_folder, sync_folder
 from storage.lock import Lock
 
 _FILE = "owner.json"
-_OURS = re.compile(r"node-\d+\.(db.*|sock|log)|history-(\d+|network)|owner\.json.*|local-llm|\.restore-.+")
+_OURS = re.compile(
+    r"node-\d+\.(db.*|sock|log)|history-(\d+|network)|(owner|network)\.json(\..+)?|local-llm|\.restore-.+|before-rescue-\d+"
+)
 _DISK = re.compile(r"(node-\d+\.db)(-.+|\..+)?")
 
 
@@ -50,10 +52,11 @@ def owner_of(folder: Path) -> Owner | None:
     return next((Owner(cluster, None) for cluster in clusters if cluster is not None), None)
 
 
-def require_owner(folder: Path, cluster: str, config: Path) -> None:
-    """Raises StorageError if the directory is another cluster's, or that of another configuration."""
+def require_owner(folder: Path, cluster: str, config: Path, *, any_config: bool = False) -> None:
+    """Raises StorageError if the directory is another cluster's, or that of another configuration. With `any_config` it
+    may be that of another configuration of the same cluster."""
     owner = owner_of(folder)
-    if owner is None or (owner.cluster == cluster and owner.uses(folder, config)):
+    if owner is None or (owner.cluster == cluster and (any_config or owner.uses(folder, config))):
         return
     whose = "" if owner.config is None else f" of {os.path.normpath(folder / owner.config)}"
     raise StorageError(
@@ -63,15 +66,14 @@ def require_owner(folder: Path, cluster: str, config: Path) -> None:
 
 
 def claim(folder: Path, cluster: str, config: Path, *, any_config: bool = False) -> None:
-    """Makes the directory this cluster's, and private. With `any_config` it may have been that of another configuration
-    of the same cluster, and remains so: for a single node, whose disk is its own. Raises StorageError."""
+    """Makes the directory this cluster's, and private. With `any_config` one of another configuration of the same
+    cluster remains that one's: for a single node, whose disk is its own. Raises StorageError."""
     make_folder(folder)
+    require_owner(folder, cluster, config, any_config=any_config)
     owner = owner_of(folder)
-    if not (any_config and owner is not None and owner.cluster == cluster and owner.config is not None):
-        require_owner(folder, cluster, config)
-        nearby = os.path.relpath(config, folder) if config.parent in folder.parents else str(config)
-        if owner != Owner(cluster, nearby):
-            _write(folder, Owner(cluster, nearby))
+    nearby = os.path.relpath(config, folder) if config.parent in folder.parents else str(config)
+    if owner is None or owner.config is None or (not any_config and owner.config != nearby):
+        _write(folder, Owner(cluster, nearby))
     make_private(folder, config)
 
 

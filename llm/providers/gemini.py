@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ from config.llm_settings import LlmSettings
 from llm.gemini_responses import (
     CONTEXT_TOKENS,
     DEFAULT_MODEL,
+    GOOGLE_HOST,
     KEY_VARIABLES,
     Answer,
     ResponseCollector,
     explain_status,
+    no_key,
+    secrets_of,
 )
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.registry import register
@@ -44,13 +47,14 @@ class GeminiProvider:
     parallel = 4
 
     def __init__(self, settings: LlmSettings) -> None:
-        key = find_key(settings, KEY_VARIABLES)
+        key = find_key(settings, KEY_VARIABLES, GOOGLE_HOST)
         if key is None:
-            raise ProviderError(f"no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
+            raise ProviderError(no_key(settings))
         if not _is_installed():
             raise ProviderError("the package google-generativeai is not installed")
         self.model = settings.model or DEFAULT_MODEL
         self._key = key
+        self._secrets = secrets_of(key, settings)
         self._endpoint = None if settings.base_url is None else settings.base_url.rstrip("/")
         self._timeout_s = settings.timeout_s
         self._limits = {"timeout": self._timeout_s, "retry": None}
@@ -72,7 +76,10 @@ class GeminiProvider:
         finally:
             call.abandon()
         seconds = time.monotonic() - began
-        return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
+        return Reply(
+            answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete,
+            thoughts=answer.thoughts, cut_tokens=prompt.max_tokens,
+        )
 
     async def close(self) -> None:
         """Nothing to release: a thread that still waits for Google ends with its request, or with the process."""
@@ -85,7 +92,7 @@ class GeminiProvider:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
             # Not chained: a printed traceback must not show the key either.
-            raise explain(error, self.model, self._key) from None
+            raise explain(error, self.model, self._secrets) from None
 
     def _generate(self, call: _Call, prompt: Prompt) -> Answer:
         model, contents = self._prepared(prompt)
@@ -148,11 +155,11 @@ class _Call:
                 self._stream._response.raw.shutdown()
 
 
-def explain(error: Exception, model: str, key: str) -> ProviderError:
+def explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderError:
     """Translates an exception of the SDK, or of the libraries below it, for users."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "GoogleAPICallError" in kinds:
-        return _explain_status(error, model, key)
+        return _explain_status(error, model, secrets)
     if "Timeout" in kinds:
         return ProviderError(f"{model} gave no answer in time", retryable=True)
     if "ConnectionError" in kinds:
@@ -161,14 +168,14 @@ def explain(error: Exception, model: str, key: str) -> ProviderError:
         return ProviderError("the base_url of Gemini is invalid")
     if kinds & {"ParseError", "ValueError", "AttributeError", "ContentDecodingError", "ChunkedEncodingError"}:
         return ProviderError("Gemini sent something that is not an answer", retryable=True)
-    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', key)}")
+    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', *secrets)}")
 
 
-def _explain_status(error: Any, model: str, key: str) -> ProviderError:
+def _explain_status(error: Any, model: str, secrets: Sequence[str]) -> ProviderError:
     # The SDK puts "POST <address>: " in front of what Google said.
     said = str(error.message).split(": ", 1)[-1]
     details = [detail for detail in error.details or () if isinstance(detail, dict)]
-    return explain_status(int(error.code or 0), said, details, model, key)
+    return explain_status(int(error.code or 0), said, details, model, secrets)
 
 
 _configuring = threading.Lock()

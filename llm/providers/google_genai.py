@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import time
 import warnings
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from config.llm_settings import LlmSettings
 from llm.gemini_responses import (
     CONTEXT_TOKENS,
     DEFAULT_MODEL,
+    GOOGLE_HOST,
     KEY_VARIABLES,
     Answer,
     ResponseCollector,
     explain_status,
+    no_key,
+    secrets_of,
 )
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.registry import register
@@ -33,7 +36,7 @@ from llm.wording import plain
 from llm.workers import Workers
 
 _SDK = "google.genai"
-_GOOGLE = "https://generativelanguage.googleapis.com"
+_GOOGLE = f"https://{GOOGLE_HOST}"
 _SPARE_S = 1.0
 """Added to the time limit, which stops the SDK from outside."""
 
@@ -45,15 +48,16 @@ class GoogleGenaiProvider:
     parallel = 4
 
     def __init__(self, settings: LlmSettings) -> None:
-        key = find_key(settings, KEY_VARIABLES)
+        key = find_key(settings, KEY_VARIABLES, GOOGLE_HOST)
         if key is None:
-            raise ProviderError(f"there is no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
+            raise ProviderError(no_key(settings))
         if not is_installed():
             raise ProviderError(
                 "the package google-genai is not installed: pip install -r requirements-google-genai.txt"
             )
         self.model = settings.model or DEFAULT_MODEL
         self._key = key
+        self._secrets = secrets_of(key, settings)
         self._base_url = (settings.base_url or _GOOGLE).rstrip("/")
         self._timeout_s = settings.timeout_s
         self._workers = Workers("google-genai")
@@ -66,7 +70,10 @@ class GoogleGenaiProvider:
         async with within(self._timeout_s, self.model):
             answer = await self._answer(prompt, on_progress)
         seconds = time.monotonic() - began
-        return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
+        return Reply(
+            answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete,
+            thoughts=answer.thoughts, cut_tokens=prompt.max_tokens,
+        )
 
     async def close(self) -> None:
         if self._client is not None:
@@ -100,7 +107,7 @@ class GoogleGenaiProvider:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
             # Not chained: a printed traceback must not show the key either.
-            raise _explain(error, self.model, self._key) from None
+            raise _explain(error, self.model, self._secrets) from None
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         config: dict[str, Any] = {
@@ -139,11 +146,11 @@ def is_installed() -> bool:
         return False
 
 
-def _explain(error: Exception, model: str, key: str) -> ProviderError:
+def _explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderError:
     """Translates an exception of the SDK, or of the libraries below it, for users."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "APIError" in kinds:
-        return _explain_refusal(error, model, key)
+        return _explain_refusal(error, model, secrets)
     # The SDK uses aiohttp if installed, else httpx or httpx2.
     if kinds & {"ConnectTimeout", "ConnectError", "ClientConnectorError"}:
         return ProviderError("Gemini cannot be reached: no connection", retryable=True)
@@ -155,15 +162,15 @@ def _explain(error: Exception, model: str, key: str) -> ProviderError:
         return ProviderError("the connection to Gemini broke", retryable=True)
     if kinds & {"ValueError", "DecodingError", "UnknownApiResponseError", "AttributeError", "TypeError"}:
         return ProviderError("Gemini sent something that is not an answer", retryable=True)
-    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', key)}")
+    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', *secrets)}")
 
 
-def _explain_refusal(error: Any, model: str, key: str) -> ProviderError:
+def _explain_refusal(error: Any, model: str, secrets: Sequence[str]) -> ProviderError:
     said = error.details if isinstance(error.details, dict) else {}
     inner = said.get("error")
     inner = inner if isinstance(inner, dict) else {}
     details = [detail for detail in inner.get("details") or () if isinstance(detail, dict)]
-    return explain_status(int(error.code or 0), str(error.message or ""), details, model, key)
+    return explain_status(int(error.code or 0), str(error.message or ""), details, model, secrets)
 
 
 @register("google-genai", key_variables=KEY_VARIABLES, context_tokens=CONTEXT_TOKENS, imports=(_SDK,))

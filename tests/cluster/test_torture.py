@@ -42,3 +42,4 @@ def test_under_attack_nothing_acknowledged_is_lost_and_histories_are_linearizabl
     assert not outcome.problems, outcome.folder
     assert len(outcome.injected) > 4
     assert sum(outcome.counts[op] for op in ("create", "query", "choose", "view")) > 100
+    assert outcome.counts["retry"]

@@ -30,7 +30,7 @@ TYPE_AHEAD = 0.2
 SHOWN_BY_VIEWALLS = 4
 """The maximum average number of conversations shown by viewalls per call: conversations keep growing."""
 
-_WEIGHTS: dict[Op, int] = {"query": 20, "choose": 25, "view": 35, "cancel": 4, "create": 4, "ask": 4}
+_WEIGHTS: dict[Op, int] = {"query": 20, "choose": 25, "view": 35, "retry": 4, "cancel": 4, "create": 4, "ask": 4}
 _BEGINNING: dict[Op, int] = {"create": 60, "view": 20, "query": 15, "choose": 5}
 _READING: dict[Op, int] = {"view": 30, "create": 1}
 
@@ -121,6 +121,8 @@ class Crowd:
         if op == "choose":
             informed = topic.choices and self.random.random() < 0.9
             node = self.random.choice(topic.choices if informed else [*self._fleet.members])
+        elif op == "retry" and self.random.random() < 0.5:
+            node = self.random.choice([*self._fleet.members])
         words = [op, topic.name, *([text] if text else []), *([str(node)] if node else [])]
         pending = Pending(Call(process, op, Args(topic.name or None, text, node), time.monotonic()))
         self.calls.append(pending)
@@ -157,7 +159,7 @@ class Crowd:
         else:
             said.pending.returned(answer.at, Result(True, turn=record.get("turn")))
             topic.created = True
-            if said.op in ("query", "choose", "cancel"):
+            if said.op in ("query", "choose", "retry", "cancel"):
                 topic.choices = []
 
 

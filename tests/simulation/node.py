@@ -34,6 +34,10 @@ class Node:
         """Its disk was lost once."""
         self.outdated = 0
         """The identity of an older copy of its disk that was put back: it has forgotten what it promised."""
+        self.outdated_since = 0
+        """The number of the last configuration by then."""
+        self._removed: dict[int, Disk] = {}
+        """Disks that were taken out, by their identities."""
         self.drift = 1.0
         """How fast its clock runs."""
         self.offset = float(pid)
@@ -115,6 +119,7 @@ class Node:
         """The disk of a dead process is lost."""
         assert not self.up
         self.world.note(f"{self.pid} loses its disk")
+        self._removed[self.disk.image.identity] = self.disk
         self.disk = self._new_disk()
         if self.world.founding is not None:
             self.disk.write([Persist(snapshot=self.world.founding)])
@@ -125,11 +130,17 @@ class Node:
         return deepcopy(self.disk)
 
     def restore(self, copy: Disk) -> None:
-        """An older copy is put back in the place of a dead process's disk."""
+        """A copy of this disk, or of one that was there before, is put in the place of a dead process's disk."""
         assert not self.up
-        self.world.note(f"{self.pid} gets an older disk back")
+        identity = copy.image.identity
+        last = self._removed[self.disk.image.identity] = self.disk
+        last = self._removed.get(identity, last)
+        older = (last.image, last.entries) != (copy.image, copy.entries)
+        self.world.note(f"{self.pid} gets {'an older' if older else 'its former'} disk back")
         self.disk = copy
-        self.outdated = copy.image.identity
+        if older:
+            self.outdated = identity
+            self.outdated_since = len(self.world.configurations)
 
     def pause(self) -> None:
         self.process.paused = True

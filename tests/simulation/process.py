@@ -8,11 +8,11 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
-from engine.driver import ReplicaDriver
+from engine.driver import Diverged, ReplicaDriver
 from kvstore.operations import StoreOperation, encode
 from kvstore.store import Outcome, Store
 from paxos.messages import AnyMessage, Routed, Snapshot
-from paxos.output import Applied
+from paxos.output import Applied, Divergence
 from paxos.replica import QueueFull, Status
 from storage.errors import StorageError
 from tests.simulation.disk import InjectedDamage, InjectedFailure, ProcessDisk
@@ -47,6 +47,8 @@ class Process:
         self.paused = False
         self.leaving = False
         """It was told to stop, or its disk failed: nothing may move any more."""
+        self.differs: list[Divergence] = []
+        """What it was told of nodes with another state."""
         self.finding: BaseException | None = None
         """An error that nobody injected, which driver and group commit would keep from going further up."""
         self._deferred: Callable[[], None] | None = None
@@ -62,7 +64,7 @@ class Process:
         self.store.load(node.disk.rows())
         self.disk = ProcessDisk(self)
         self.driver = ReplicaDriver(
-            node.pid, world.pids, durable, timing=world.timing, limits=world.limits,
+            node.pid, world.named, durable, timing=world.timing, limits=world.limits,
             random=Random(world.random.random()), clock=self._clock, transport=self, disk=self.disk,
             machine=self.store, listener=self, defer=self._defer,
         )
@@ -221,10 +223,18 @@ class Process:
     def on_stranger(self, node: int, cluster: int) -> None:
         self.world.note(f"{self.node.pid} hears that {node} belongs to cluster {cluster:x}")
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        self.differs.append(divergence)
+        for told in self.world.hooks["diverged"]:
+            told(self.world, self.node, divergence)
+
     def on_failed(self, error: Exception) -> None:
         """An error that nobody injected is a finding, of a checker or in itself."""
         self.leaving = True
-        if isinstance(error, (InjectedFailure, InjectedDamage)):
+        if isinstance(error, Diverged):
+            for told in self.world.hooks["diverged"]:
+                told(self.world, self.node, error.divergence)
+        if isinstance(error, (InjectedFailure, InjectedDamage, Diverged)):
             self.world.note(f"{self.node.pid} stops: {error}")
             self.node.failed()
         else:

@@ -5,25 +5,39 @@ from __future__ import annotations
 from kvstore.operations import Create, encode
 from paxos.ballot import Ballot
 from paxos.configuration import stop_sign
-from paxos.messages import Accept, Accepted, Change, Configuration, Forward, Learn, Operation, Prepare
+from paxos.messages import (
+    Accept,
+    Accepted,
+    Change,
+    Configuration,
+    Decide,
+    Forward,
+    Heartbeat,
+    Learn,
+    Operation,
+    Prepare,
+)
 from paxos.output import VoterStatus
 from tests.simulation.founding import CLUSTER
-from tests.simulation.stage import FirstStart, Stage, ThreeOf
+from tests.simulation.stage import FirstStart, OffStage, Stage, ThreeOf
 
 STRANGER = 0xBAD
 """The id of another cluster."""
 
 
 def lost_before_founding() -> None:
-    """A node loses its disk when the others know it already, and have founded nothing yet."""
+    """A node loses its disk when the others know it already, and have founded nothing yet. It is asked for a promise
+    before it has heard of that."""
     stage = FirstStart(5)
     stage.lose(Accept)
     stage.until(lambda: all(node.disk.image.voter_status is VoterStatus.VOTER for node in stage.nodes.values()))
     stage.until(lambda: stage.leads)
-    node = stage.others(stage.leader)[0]
+    leader = stage.leader
+    node = stage.others(leader)[0]
     node.crash()
     node.wipe()
     node.start()
+    node.receive(leader.pid, Prepare(leader.replica.acceptor.promised.at(1)))
     stage.run(1.0)
     stage.mend()
     stage.expect("all vote in the end", lambda: all(
@@ -136,6 +150,67 @@ def old_disk_asked_at_once() -> None:
     stage.end()
 
 
+def old_disk_with_a_gap() -> None:
+    """The copy holds a later position than the one that was accepted last: that came late."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    stage.cut(other)
+    stage.hold(Accept, to=node, where=lambda message: message.ballot.op_num == 2)
+    stage.create(leader, "precious")
+    stage.run(0.05)
+    stage.create(leader, "behind")
+    stage.until(lambda: 3 in node.disk.entries)
+    copy = node.backup()
+    stage.release(first=1)
+    stage.until(lambda: "precious" in stage.told)
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(other, node)
+    stage.lose(Accept, Learn, to=other)
+    stage.run(0.5)
+    node.crash()
+    node.restore(copy)
+    stage.mend()
+    stage.cut(leader)
+    stage.lose(Learn, of=other)
+    node.start()
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def older_than_the_founding() -> None:
+    """The old copy is from before the cluster had an id. It hears what others remember of it, learns of the founding,
+    and is asked for a promise at once."""
+    stage = FirstStart(3)
+    node = stage.nodes[3]
+    stage.lose(Accept)
+    stage.until(lambda: node.disk.image.voter_status is VoterStatus.VOTER)
+    copy = node.backup()
+    stage.mend()
+    stage.until(lambda: stage.leads and all(each.replica.cluster for each in stage.nodes.values()))
+    stage.decide(stage.leader, "before")
+    stage.run(1.0)
+    node.crash()
+    node.restore(copy)
+    stage.lose(Learn, Accept, Decide, Prepare, to=node)
+    node.start()
+    stage.run(1.0)
+    stage.mend()
+    stage.lose(Heartbeat, Prepare, Accept, to=node)
+    stage.until(lambda: node.replica.cluster)
+    node.receive(1, Prepare(Ballot(99, 1, 2)))
+    stage.run(0.5)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
 def grows_and_shrinks() -> None:
     """Two nodes are added, two of the first three (the leader among them) are removed; all under load."""
     stage = ThreeOf(5)
@@ -149,6 +224,21 @@ def grows_and_shrinks() -> None:
         stage.expect("and known", lambda asker=asker: not asker.replica.changing)  # type: ignore[misc]
         stage.until(lambda: stage.leads)
         stage.decide(stage.leader, f"after-{number}")
+    stage.end()
+
+
+def two_of_the_first_three() -> None:
+    """When there are five members, two of the first three are left alone: they were a majority once."""
+    stage = ThreeOf(5)
+    for pid in (4, 5):
+        stage.change(Change.ADD, pid)
+    leader = stage.leader
+    other = next(node for node in stage.others(leader) if node.pid <= 3)
+    for node in stage.others(leader, other):
+        stage.cut(node)
+    stage.create(leader, "alone")
+    stage.run(3.0)
+    stage.expect("two are no majority", lambda: "alone" not in stage.told)
     stage.end()
 
 
@@ -212,4 +302,36 @@ def leaves_and_comes_back() -> None:
         stage.until(lambda: stage.leads)
     stage.run(3.0)
     stage.expect("it stays", lambda: len(stage.configurations) == 3)
+    stage.end()
+
+
+def replaced_disk_put_back() -> None:
+    """A node's disk is replaced, and the new one votes; then it gets its former disk back, which knows nothing of that,
+    and is asked by a node that does not know yet either which disk counts."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    node.crash()
+    former = node.backup()
+    node.wipe()
+    stage.lose(Decide, Learn, to=other)
+    node.start()
+    stage.until(lambda: stage.may_vote(node) and stage.leads)
+    stage.cut(other)
+    stage.decide(stage.leader, "precious")
+    for each in (node, leader):
+        each.crash()
+    node.restore(former)
+    stage.mend()
+    stage.lose(Decide, to=node)
+    node.start()
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    if len(stage.configurations) != 2 or other.replica.registry.number != 2:
+        raise OffStage("the second configuration is not known")
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    leader.start()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.expect("it goes on", lambda: "otherwise" in stage.told)
     stage.end()

@@ -24,8 +24,9 @@ from paxos.messages import (
     Prepare,
     Promise,
     Snapshot,
+    Stamp,
 )
-from paxos.output import Applied
+from paxos.output import Applied, Divergence, Persist
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.memory import MemoryDatabase
@@ -68,7 +69,7 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
-    def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
+    def _vouched(self, messages: list[tuple[int, AnyMessage]], stamp: Stamp | None) -> None:
         """Nobody tells of it here."""
 
     def receive_own(self, message: AnyMessage) -> None:
@@ -144,6 +145,8 @@ class NodeState:
         """There is no time that it could save."""
 
     def write(self, record: Record | None, done: Callable[[], None]) -> None:
+        if isinstance(record, Persist):
+            record.stamp = None  # No disk is an old one here, and stamps would only tell equal states apart.
         if record is not None and self.mortal:
             self._writing.append((record, [done]))
             return
@@ -159,6 +162,9 @@ class NodeState:
 
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         raise Violation("nobody gets a snapshot here")
+
+    def digest(self) -> str:
+        return "00"
 
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         return []
@@ -183,6 +189,9 @@ class NodeState:
     def on_stranger(self, node: int, cluster: int) -> None:
         raise Violation("there is one cluster here")
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        raise Violation("all have the same state here")
+
     def on_failed(self, error: Exception) -> None:
         raise error
 
@@ -196,7 +205,7 @@ def _waiting(done: list[Callable[[], None]]) -> list[tuple[int, Carried]]:
     """The messages that leave when these are called: each is the driver's `_persisted` with its messages."""
     messages: list[tuple[int, Carried]] = []
     for call in done:
-        for item in cast(partial[None], call).args[0]:
+        for item in cast(partial[None], call).args[-1]:
             if isinstance(item[1], Carried) and item not in messages:
                 messages.append(item)
     return messages
@@ -235,7 +244,7 @@ def crash(state: NodeState) -> list[Sent]:
 
 CONSTANT = {
     "_from_itself", "_from_peers", "timing", "limits", "_limits", "_random", "_timing", "net", "election", "registry",
-    "_version", "reads", "queue", "_follows", "catch_up", "snapshot_source",
+    "_version", "_writes", "_stored", "reads", "queue", "_follows", "catch_up", "snapshot_source",
     "_acceptor", "_catch_up", "_effects", "_learner", "_log", "_net", "_proposer", "_registry", "_router",
 }
 """Attributes that are equal in all states here, or cannot matter while the clock stands still: the elections and who is

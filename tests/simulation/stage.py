@@ -13,7 +13,7 @@ import msgspec
 
 from kvstore.operations import Create, Query, encode
 from kvstore.store import Outcome
-from paxos.messages import AnyMessage, Routed
+from paxos.messages import AnyMessage, Change, Routed
 from paxos.output import Applied
 from tests.simulation.checkers import all_checkers
 from tests.simulation.world import SIM_LIMITS, Node, Violation, World
@@ -161,17 +161,22 @@ class Stage(World):
     def create(self, node: Node, context: str) -> None:
         self._submit(node, Create(context))
 
-    def query(self, node: Node, context: str) -> None:
-        self._submit(node, Query(context, "why?"))
+    def query(self, node: Node, context: str, text: str = "why?") -> None:
+        self._submit(node, Query(context, text))
 
     def _submit(self, node: Node, command: Create | Query) -> None:
+        if not self.takes(node, command):
+            raise OffStage(f"{node.pid} takes no more")
+
+    def takes(self, node: Node, command: Create | Query) -> bool:
+        """A user asks for this; false if too much waits at the node."""
+
         def answer(applied: Applied | None, outcome: Outcome | None) -> None:
             if applied is not None and applied.operation.payload != encode(command):
                 raise Misled(f"{node.pid} tells its user, who wanted {command}, the outcome of {applied}")
             self.told.add(command.context)
 
-        if not node.submit(command, answer):
-            raise OffStage(f"{node.pid} takes no more")
+        return node.submit(command, answer)
 
     def decide(self, node: Node, *contexts: str) -> None:
         """Creates one conversation after the other, each acknowledged before the next."""
@@ -179,6 +184,13 @@ class Stage(World):
             self.create(node, context)
             self.until(lambda context=context: context in self.told)  # type: ignore[misc]
             self.run(0.05)
+
+    def change(self, change: Change, pid: int, asker: Node | None = None) -> None:
+        """The members are changed, and somebody leads again; at the leader, if no node is named."""
+        number = len(self.configurations)
+        (asker or self.leader).replica.change_members(change, pid)
+        self.expect("it is decided", lambda: len(self.configurations) > number)
+        self.until(lambda: self.leads)
 
     def read(self, node: Node, *, shows: str) -> list[str]:
         """A user looks at what there is, which must contain this conversation by then. What is returned fills when the

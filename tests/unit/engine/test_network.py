@@ -12,8 +12,8 @@ from engine.network import Network
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
 from paxos.ballot import Ballot
+from paxos.configuration import CLUSTER_LEAST
 from paxos.messages import Accept, AnyMessage, Decide, Operation, Prepare
-from paxos.reconfiguration import CLUSTER_LEAST
 from tests.unit.engine.engine_tools import FakeLink, Listener
 
 DECIDE = Decide(Ballot(1, 2, 3))

@@ -15,7 +15,10 @@ from launcher.errors import LaunchError
 from launcher.reset import reset
 from storage.database import Database
 
-OURS = ("node-1.log", "history-2", "history-network", "node-2.db.damaged-1", "local-llm")
+OURS = (
+    "node-1.log", "history-2", "history-network", "node-2.db.damaged-1", "local-llm", "before-rescue-1", "network.json",
+    "network.json.new",
+)
 OTHERS = ("notes.txt", "my-node-1.db", "run.log", "node-1.txt", "history-of-rome")
 
 

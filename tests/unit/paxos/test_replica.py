@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
@@ -75,6 +76,9 @@ class Solo:
         return self.replica.take_output(self.now)
 
     def hear(self, sender: int, message: AnyMessage) -> Output:
+        """A peer's vote is one of its disk."""
+        if isinstance(message, Promise | Accepted | Confirmed):
+            message = msgspec.structs.replace(message, identity=100 + sender)
         self.replica.receive(sender, message, self.now)
         return self.take()
 
@@ -100,7 +104,8 @@ class Solo:
     def lead(self, entries: list[Entry] | None = None, decided: int = 0) -> Leadership:
         asked = self.campaign()
         self.written(self.take())
-        self.replica.receive(self.peers[0], Promise(asked, entries or [], decided), self.now)
+        promise = Promise(asked, entries or [], decided, 100 + self.peers[0])
+        self.replica.receive(self.peers[0], promise, self.now)
         assert self.replica.status().role == "leader"
         return asked.leadership
 
@@ -113,10 +118,12 @@ def test_nothing_that_vouches_for_the_disk_leaves_before_the_disk_has_it() -> No
     solo = Solo()
     promise = solo.hear(2, Prepare(Ballot(5, 2, 1)))
     assert promise.persist is not None and promise.persist.promised == Ballot(5, 2, 1)
-    assert (2, Promise(Ballot(5, 2, 1), [], 0)) in promise.send_after_persist and Promise not in kinds(promise.send_now)
+    assert (2, Promise(Ballot(5, 2, 1), [], 0, 101)) in promise.send_after_persist
+    assert Promise not in kinds(promise.send_now)
     accepted = solo.hear(2, Accept(Ballot(5, 2, 1), [op(1)], 0))
     assert accepted.persist is not None and accepted.persist.entries == [Entry(1, (5, 2), op(1))]
-    assert (2, Accepted(Ballot(5, 2, 1), 1)) in accepted.send_after_persist and Accepted not in kinds(accepted.send_now)
+    assert (2, Accepted(Ballot(5, 2, 1), 1, 101)) in accepted.send_after_persist
+    assert Accepted not in kinds(accepted.send_now)
 
 
 def test_a_claim_is_on_disk_before_any_prepare_leaves() -> None:
@@ -137,7 +144,7 @@ def test_a_leader_votes_for_itself_only_when_its_own_disk_has_the_operation() ->
     solo.replica.submit(b"x")
     out = solo.take()
     assert (2, Accept(ballot(leadership, 1), [Operation(1, 7, 1, b"x")], 0)) in out.send_now
-    assert (1, Accepted(ballot(leadership, 1), 1)) in out.send_after_persist
+    assert (1, Accepted(ballot(leadership, 1), 1, 101)) in out.send_after_persist
     assert not solo.hear(2, Accepted(ballot(leadership, 1), 1)).apply, "one vote of three"
     solo.written(out)
     assert [applied.operation.payload for applied in solo.take().apply] == [b"x"]
@@ -197,7 +204,7 @@ def test_operations_forwarded_to_a_candidate_wait_until_it_leads() -> None:
     solo = Solo()
     asked = solo.campaign()
     solo.written(solo.hear(3, Forward([op(1, pid=3)])))
-    solo.replica.receive(2, Promise(asked, [], 0), solo.now)
+    solo.replica.receive(2, Promise(asked, [], 0, 102), solo.now)
     accepts = [message for _, message in solo.take().send_now if isinstance(message, Accept)]
     assert accepts[0].operations == [op(1, pid=3)]
 
