@@ -57,12 +57,14 @@ def _fill_window(network_pane: str, config: Config) -> None:
     ):
         quietly("set-option", "-w", "-t", network_pane, option, value)  # older versions do not have all of these
     tmux("select-pane", "-t", network_pane, "-T", "network (orchestrator)")
-    node_panes = [_add_node(network_pane, number, config) for number in nodes_to_start(config)]
-    tmux("select-pane", "-t", node_panes[0])
+    panes = [network_pane]
+    for number in nodes_to_start(config):
+        panes.append(_add_node(panes[-1], number, config))
+    tmux("select-pane", "-t", panes[1])
 
 
 def _add_node(beside: str, number: int, config: Config) -> str:
-    """In the window of the pane `beside`. Returns the new pane's id."""
+    """After the pane `beside`. Returns the new pane's id."""
     command = pane_command(str(number), node_program(number), config.path)
     pane = tmux("split-window", "-P", "-F", "#{pane_id}", "-t", beside, "-c", HERE, *command)
     tmux("set-option", "-p", "-t", pane, OPTION, str(number))

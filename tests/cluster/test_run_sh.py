@@ -64,7 +64,7 @@ def copy_of_the_program(folder: Path) -> Path:
 
 
 @needs_tmux
-@pytest.mark.parametrize("what", ["renamed", "other port", "broken", "deleted"])
+@pytest.mark.parametrize("what", ["renamed", "other port", "broken", "deleted", "release 0.1.0"])
 def test_what_was_started_is_stopped_whatever_the_file_says_now(desktop: Desktop, what: str) -> None:
     started(desktop)
     match what:
@@ -74,13 +74,17 @@ def test_what_was_started_is_stopped_whatever_the_file_says_now(desktop: Desktop
             settings(desktop, orchestrator={"port": free_port()}, data_dir="elsewhere")
         case "broken":
             desktop.config.write_text("{")
-        case _:
+        case "deleted":
             desktop.config.unlink()
+        case _:
+            session = desktop.tmux("list-sessions", "-F", "#{session_name}").strip()
+            for option in ("@consensus_config", "@consensus_data"):  # which it does not set
+                desktop.tmux("set-option", "-u", "-t", session, option)
     if what != "deleted":
         again = desktop.run()
         assert again.returncode == 0 and "already running" in again.stdout and len(desktop.panes()) == 6
     stopped = desktop.run("stop")
-    assert (stopped.returncode, stopped.stderr) == (0, "") and "Stopped." in stopped.stdout
+    assert (stopped.returncode, stopped.stderr) == (0, "") and "Stopped;" in stopped.stdout
     assert subprocess.run(["tmux", "ls"], env=desktop.environment, capture_output=True).returncode != 0
     assert "not running" in desktop.run("stop").stdout
 
