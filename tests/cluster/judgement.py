@@ -72,4 +72,6 @@ async def settled(fleet: Fleet, crowd: Crowd) -> list[str]:
 
 
 def _equal(seen: list[dict[str, object]]) -> bool:
-    return len({(one["applied"], one["decided"], one["digest"]) for one in seen}) == 1
+    """All know the same, and vote with the disks that they have."""
+    same = len({(one["applied"], one["decided"], one["digest"]) for one in seen}) == 1
+    return same and all(one["standing"] == "voter" for one in seen)
