@@ -77,7 +77,7 @@ test_setup() { installed test .venv requirements-test.lock; }
 
 # Before anything is installed.
 require_config() {
-    [ -z "${CONFIG:-}" ] || [ -r "$CONFIG" ] && return
+    [ -z "${CONFIG:-}" ] || { [ -r "$CONFIG" ] && [ ! -d "$CONFIG" ]; } && return
     printf 'run.sh: %s does not exist or cannot be read: copy config.json.example there\n' "$CONFIG" >&2
     exit 2
 }
@@ -92,7 +92,7 @@ bench_setup() { installed bench .venv-bench bench/requirements.lock; }
 
 case "${CONFIG:-/}" in
     /*) ;;
-    *) [ ! -e "$here/$CONFIG" ] || export CONFIG=$here/$CONFIG ;;  # named from where the user is
+    *) [ ! -e "$here/$CONFIG" ] && [ -e "$CONFIG" ] || export CONFIG=$here/$CONFIG ;;  # named from where the user is
 esac
 
 case "${1:-start}" in
@@ -123,8 +123,8 @@ case "${1:-start}" in
     test)
         shift
         test_setup
-        .venv/bin/ruff check .
-        .venv/bin/mypy .
+        .venv/bin/python -m ruff check .
+        .venv/bin/python -m mypy .
         case "$*" in
             "")
                 # Simulations share the cores; clusters of real processes and a real model need them exclusively.

@@ -39,7 +39,6 @@ def _run(command: str, options: list[str]) -> int:
             claim(config)
             return foreground.run(config)
         case "reset":
-            sessions.require_tmux()
             reset(configuration(), confirmed="--yes" in options)
         case "backup" | "restore":
             return _backup(command, options, configuration())

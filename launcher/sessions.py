@@ -44,6 +44,8 @@ def digest(config: Path) -> str:
 
 def find(config: Path) -> Session | None:
     """The session that was started with this configuration file, if it is running."""
+    if shutil.which("tmux") is None:
+        return None
     old_name = re.compile(f"consensus-.*-{hashlib.sha256(os.fsencode(config)).hexdigest()[:4]}")
     listing = ["tmux", "list-sessions", "-F", f"#{{session_name}} #{{{CONFIG_OPTION}}} #{{{DATA_OPTION}}}"]
     listed = subprocess.run(listing, capture_output=True, text=True)  # fails if there is no session at all

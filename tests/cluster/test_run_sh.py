@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import subprocess
 import tempfile
@@ -176,6 +178,30 @@ def test_a_configuration_that_is_not_there_is_told_before_anything_is_installed(
         )
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "missing.json" in done.stderr
     assert {path.name for path in folder.iterdir()} == {"launcher", "run.sh"}
+
+
+def test_ctrl_c_during_the_set_up_leaves_nothing(tmp_path: Path) -> None:
+    folder = copy_of_the_program(tmp_path / "program")
+    (folder / ".venv").unlink()
+    tools, reached = tmp_path / "tools", tmp_path / "reached"
+    tools.mkdir()
+    os.mkfifo(reached)
+    (tools / "uv").write_text(f"#!/bin/sh\necho >'{reached}'\nexec tail -f /dev/null\n")
+    (tools / "uv").chmod(0o755)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
+        os.execv(folder / "run.sh", ["run.sh", "setup"])
+    reached.read_text()
+    os.write(terminal, b"\x03")
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while chunk := os.read(terminal, 1000):
+            shown += chunk
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert shown.decode().splitlines()[-1].endswith("run.sh: interrupted; nothing was installed")
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".venv")] == [".venv.lock"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
