@@ -13,7 +13,8 @@ from api.node_results import BackupResult
 from api.sockets import socket_path
 from config.config import Config
 from launcher.configuration import nodes_to_start
-from launcher.preconditions import LaunchError
+from launcher.data_directory import claim
+from launcher.errors import LaunchError
 from orchestrator.memory import forget
 from server import backup as backups
 from storage.errors import StorageError
@@ -68,6 +69,7 @@ def restore(config: Config, file: Path) -> None:
                 f"there are conversations already: {existing[0]}. A backup is restored only where there are none: set "
                 'another "data_dir", or move these files away'
             )
+        claim(config)
         forget(config.data_dir)
         found(config.data_dir, config.cluster, config.node_ids, backup.position, backup.rows)
     except (backups.BackupError, StorageError) as error:
