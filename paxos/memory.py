@@ -2,10 +2,12 @@
 
 Every write of promises or entries gets a stamp, which goes to the disk with it, and grows. A node tells the last stamp
 that it vouched for in the vote itself and in its heartbeats; everybody remembers the highest that it heard of each
-member's disk, passes it on, and stores it now and then. So whoever has counted a vote remembers it. A node that starts
-with a used disk votes only after it has heard from a quorum (itself included; whoever votes needs one anyway). When
-others remember a later write on its disk than the disk holds, it draws a new identity, and comes back like a node that
-has lost its disk (see paxos/configuration.py).
+member's disk, passes it on, and stores it within a moment. So whoever has counted a vote remembers it. The start of a
+process counts as a write, too: a disk that served a later process is known even if that one never voted.
+
+A node that starts with a used disk votes only after it has heard from a quorum (itself included; whoever votes needs
+one anyway). When others remember a later write on its disk than the disk holds, it draws a new identity, and comes back
+like a node that has lost its disk (see paxos/configuration.py).
 
 What nobody remembers who can be reached is not noticed.
 """
@@ -94,6 +96,11 @@ class Memory:
         if told.identity == self._registry.identity and (told.stamp[0] < self._incarnation or told.stamp > said):
             self._earlier = max(self._earlier, told.stamp)
 
+    @property
+    def unsaved(self) -> bool:
+        """Others are remembered for something that is not stored."""
+        return self._unsaved
+
     def to_store(self) -> dict[int, Vouched] | None:
         """What others are remembered for, if any of it is new since the last call."""
         if not self._unsaved:
@@ -109,5 +116,7 @@ class Memory:
             self._effects.to_persist().identity = registry.identity = self._random.getrandbits(IDENTITY_BITS) | 1
         if registry.doubtful and len(self._net.fresh.intersection(self._net.members)) >= self._net.quorum:
             registry.doubtful = False
+            # Not before: the others would forget what they remember of this disk.
+            self._most[self._net.pid] = Vouched(registry.identity, (self._incarnation, 0))
             return True
         return False

@@ -73,6 +73,7 @@ class Durable(msgspec.Struct):
     """Of the stored snapshot; None if the cluster was not founded by then."""
     remembered: dict[int, Vouched] = {}
     stamp: Stamp = (0, 0)
+    """Of the last write that it shows; the start of the last process counts as one."""
     """The last one."""
     joins: int = 0
     reopened: bool = False

@@ -321,6 +321,8 @@ class Replica:
         self._heartbeats.send_if_due(now)
         if self.log.decided_upto > self._saved_decided and now >= self._save_due:
             self._effects.to_persist()
+        if self.memory.unsaved and now >= self._remember_due:
+            self._effects.to_persist()
 
     def take_output(self, now: float) -> Output:
         """Everything that gathered since the last call: the driver calls it once per turn of its event loop, so that

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import time
 from pathlib import Path
 
-from tests.cluster.harness import Cluster, Event, Process, until
+from tests.cluster.harness import Cluster, Event, until
 from tests.cluster.test_backup import run_sh
 from tests.cluster.test_damaged_disks import leave
 
@@ -16,8 +15,6 @@ SENTENCE = (
     "3 of 5 voters have lost their disks (nodes 1, 2, 3): no quorum of voters can form; export works; "
     "`./run.sh rescue` founds a new cluster from "
 )
-HEARTBEATS_S = 0.5
-"""Ten of them."""
 AT_ONCE_S = 1.5
 """Reads that wait for a majority take two seconds."""
 
@@ -30,12 +27,6 @@ def lose_disk(cluster: Cluster, pid: int) -> None:
 
 def says(event: Event) -> bool:
     return bool(event["event"] == "quorum_lost")
-
-
-def until_heartbeats(node: Process) -> None:
-    """What a node remembers of another one's disk comes with that one's next heartbeat; no event tells of it."""
-    began = time.monotonic()
-    until(lambda: node.ok("view early")["turns"] == [] and time.monotonic() - began > HEARTBEATS_S)
 
 
 def all_vote(cluster: Cluster) -> None:
@@ -164,7 +155,6 @@ def test_an_older_copy_of_a_disk_is_put_back(tmp_path: Path) -> None:
         cluster.converged()
         leave(cluster, 1)
         cluster.nodes[2].ok("create acknowledged", within=60)
-        until_heartbeats(cluster.nodes[2])
         cluster.nodes[3].kill()
         lose_disk(cluster, 3)
         for part in copy.iterdir():

@@ -95,6 +95,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "lost-disk-never-decided": joining.disks_lost_in_turn,
     "old-disk-votes": joining.old_disk,
     "nobody-remembers": joining.old_disk,
+    "start-not-remembered": joining.old_disk_restarted_since,
+    "memory-not-stored-at-rest": joining.old_disk_restarted_since,
     "vote-not-remembered": joining.old_disk_killed_at_once,
     "old-disk-votes-at-once": joining.old_disk_asked_at_once,
     "found-last-position-remembered": joining.old_disk_with_a_gap,
