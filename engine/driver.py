@@ -254,8 +254,7 @@ class ReplicaDriver:
                 if out.persist is not None:
                     self._transport.flush()
             if out.persist is not None or out.send_after_persist:
-                self._disk.write(out.persist, partial(
-                    self._persisted, out.send_after_persist, None if out.persist is None else out.persist.stamp))
+                self._disk.write(out.persist, partial(self._persisted, out.send_after_persist, out.stamp))
             self._consume(out)
         self._tell_status()
 
