@@ -121,6 +121,11 @@ class Output(msgspec.Struct):
     load_snapshot: bool = False
     """A peer needs the stored snapshot: the driver answers with `Replica.snapshot_loaded`."""
 
+    @property
+    def stamp(self) -> Stamp | None:
+        """Of what it persists, if that gets one."""
+        return None if self.persist is None else self.persist.stamp
+
     def __bool__(self) -> bool:
         return bool(
             self.send_now or self.persist or self.send_after_persist or self.install or self.apply

@@ -52,7 +52,7 @@ class Reconfiguration:
             return
         current = self._registry.configuration
         if current is None:
-            if leader.next == 1 or self._versions.all_speak():
+            if (leader.next == 1 and self._versions.living_speak()) or self._versions.all_speak():
                 leader.stop(stop_sign(self._founding()))
             return
         self._asked = {what: at for what, at in self._asked.items()
@@ -62,7 +62,8 @@ class Reconfiguration:
 
     def _founding(self) -> Configuration:
         """The log's first entry: the cluster gets its id and its members. With data of release 0.1.0 it is the next one
-        once no member runs that release any more, which takes a stop-sign for a no-op."""
+        once no member runs that release any more, which takes a stop-sign for a no-op. (A log may be empty there, too:
+        hence the look at who lives.)"""
         return Configuration(1, new_cluster(self._random), self._registry.founders())
 
     def _next(self, current: Configuration) -> Members | None:

@@ -1,4 +1,5 @@
-"""Small-scope exhaustion: every state that three nodes can get into with two competing proposers and two operations.
+"""Small-scope exhaustion: every state that three nodes can get into with two competing proposers and two operations; or
+with one change of the members, or one lost disk, in the midst of that.
 
     python -m tests.simulation.exhaustive            the scopes that the test asserts, about 1.3 million states
     python -m tests.simulation.exhaustive --all      larger ones too: about 15 million, some 10 minutes and 2.5 GB
@@ -122,11 +123,13 @@ EACH_AT_BOTH = ((1, 1), (1, 2), (2, 1), (2, 2))
 
 SCOPES = (Scope(DUEL, mortal=1), Scope(DUEL, mortal=2), Scope(DUEL, mortal=3), Scope(COUNTER))
 LARGE_SCOPES = (Scope(DUEL, EACH_AT_BOTH), Scope(COUNTER, mortal=2))
-MEMBERS_SCOPES = (
-    Scope(DUEL, ((2, 2),), following=(1, 2)), Scope(DUEL, ((2, 2),), members=(1, 2), following=(1, 2, 3)),
-    Scope(DUEL, (), losable=3),
-)
+SHRINKING = Scope(DUEL, (), following=(1, 2))
+GROWING = Scope(DUEL, ((2, 2),), members=(1, 2), following=(1, 2, 3))
+RECOVERING = Scope(DUEL, (), losable=3)
+MEMBERS_SCOPES = (SHRINKING, GROWING, RECOVERING)
 """One reconfiguration; one recovery of a lost disk."""
+LARGE_MEMBERS_SCOPES = (Scope(DUEL, ((2, 2),), following=(1, 2)), Scope(COUNTER, (), following=(1, 2)),
+                        Scope(DUEL, ((2, 2),), losable=3))
 
 
 # ---- The search
@@ -393,7 +396,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="larger scopes too")
     options = parser.parse_args()
     total = 0
-    for scope in SCOPES + MEMBERS_SCOPES + (LARGE_SCOPES if options.all else ()):
+    for scope in SCOPES + MEMBERS_SCOPES + ((*LARGE_MEMBERS_SCOPES, *LARGE_SCOPES) if options.all else ()):
         began = time.perf_counter()
         search = Search(scope)
         try:
