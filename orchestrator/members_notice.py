@@ -31,7 +31,8 @@ class MembersNotice:
                 f"the members of {name} are {_listed(members)}, as they have decided; config.json lists "
                 f"{_listed(self._configured)}: that founds a cluster, and is not obeyed later (addNode, removeNode)"
             )
-        self._emit(ClusterMembersEvent(f"{known.cluster_id:016x}", known.configuration, members, self._configured, text))
+        cluster = f"{known.cluster_id:016x}"
+        self._emit(ClusterMembersEvent(cluster, known.configuration, members, self._configured, text))
 
 
 def _listed(numbers: Collection[int]) -> str:
