@@ -39,7 +39,7 @@ class ConnectionRefusedEvent(Event, frozen=True, tag="refused"):
     """The number of further refusals with this code that were not reported one by one."""
 
 
-class QuorumLostEvent(Event, frozen=True, tag="quorum_lost"):
+class ClusterQuorumLostEvent(Event, frozen=True, tag="quorum_lost"):
     """So many voters have lost their disks that nothing can be decided any more."""
 
     lost: list[int]
@@ -47,7 +47,7 @@ class QuorumLostEvent(Event, frozen=True, tag="quorum_lost"):
     reason: str
 
 
-class MembersEvent(Event, frozen=True, tag="members"):
+class ClusterMembersEvent(Event, frozen=True, tag="members"):
     """The members have changed, or differ from the nodes that the configuration file lists: what was decided counts."""
 
     cluster: str

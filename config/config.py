@@ -94,15 +94,23 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
     nodes: Annotated[list[_NodeSection], msgspec.Meta(min_length=1)]
     cluster: Annotated[str, msgspec.Meta(pattern=_NAME)] = "demo"
-    data_dir: Annotated[str, msgspec.Meta(min_length=1)] = "data"
+    data_dir: Annotated[str, msgspec.Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
     secret: Annotated[str, msgspec.Meta(min_length=MIN_SECRET)] | None = None
     orchestrator: Endpoint = Endpoint()
     llm: Json = {}
     timing: TimingConfig = TimingConfig()
 
 
-def load(path: Path | str, providers: Collection[str]) -> Config:
-    """Reads and checks a configuration file. `providers` are the LLM providers that there are, by name.
+def default_data_dir(path: Path, cluster: str) -> Path:
+    """Where a cluster's data are if its file `path` does not say."""
+    return path.parent / "data"
+
+
+def load(
+    path: Path | str, providers: Collection[str], default: Callable[[Path, str], Path] = default_data_dir
+) -> Config:
+    """Reads and checks a configuration file. `providers` are the LLM providers that there are, by name; `default` gives
+    the data directory if the file does not say.
 
     Raises ConfigError.
     """
@@ -114,14 +122,16 @@ def load(path: Path | str, providers: Collection[str]) -> Config:
         raise ConfigError(f"{path} does not exist: {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    return parse(text, path, providers)
+    return parse(text, path, providers, default)
 
 
-def parse(text: str, path: Path, providers: Collection[str]) -> Config:
+def parse(
+    text: str, path: Path, providers: Collection[str], default: Callable[[Path, str], Path] = default_data_dir
+) -> Config:
     """Like `load`, for the text of the file `path`. Raises ConfigError."""
     raw = _json(text, path)
     try:
-        return _checked(raw, path, providers)
+        return _checked(raw, path, providers, default)
     except _Invalid as invalid:
         raise ConfigError(f"{path}: {invalid}") from None
 
@@ -155,7 +165,7 @@ def _json(text: str, path: Path) -> Any:
         raise ConfigError(f"{path} is not valid JSON: too deeply nested") from None
 
 
-def _checked(raw: Any, path: Path, providers: Collection[str]) -> Config:
+def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable[[Path, str], Path]) -> Config:
     if not isinstance(raw, dict):
         raise _Invalid(f'the file is {shown(raw)}; it must be an object with at least the key "nodes"')
     file = _convert(lambda: msgspec.convert(raw, _File), _File, "", raw)
@@ -182,10 +192,11 @@ def _checked(raw: Any, path: Path, providers: Collection[str]) -> Config:
             f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
             f"it must be a string of at least {MIN_SECRET} characters shared by all nodes"
         )
+    given = file.data_dir
     return Config(
         path=path,
         cluster=file.cluster,
-        data_dir=path.parent / Path(file.data_dir).expanduser(),
+        data_dir=default(path, file.cluster) if given is msgspec.UNSET else path.parent / Path(given).expanduser(),
         secret=file.secret,
         orchestrator=file.orchestrator,
         nodes=nodes,

@@ -246,6 +246,12 @@ class ReplicaDriver:
         self._wake()
 
     @stop_on_error
+    def meet(self, node: int) -> None:
+        """A hint that `node` has connected."""
+        self.replica.meet(node, self._clock())
+        self._wake()
+
+    @stop_on_error
     def tick(self) -> None:
         """To be called every `timing.tick_s`."""
         now = self._clock()
@@ -283,8 +289,7 @@ class ReplicaDriver:
                     self._transport.flush()
             if out.persist is not None or out.send_after_persist:
                 begun = self._begin_measuring() if out.persist is not None else None
-                stamp = None if out.persist is None else out.persist.stamp
-                self._disk.write(out.persist, partial(self._persisted, begun, stamp, out.send_after_persist))
+                self._disk.write(out.persist, partial(self._persisted, begun, out.stamp, out.send_after_persist))
             self._consume(out)
         self._tell_status()
 

@@ -16,13 +16,21 @@ from console.operator.events import event_text
 from console.operator.prompt import OperatorPrompt
 from console.operator.table import OPERATOR_TABLE, parse_line
 from console.run import Console, Form
-from launcher.arguments import EXIT_FAILED
+from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.check_config import warnings
 from orchestrator.service import Orchestrator
+from storage.errors import StorageError
+from storage.ownership import require_owner
 
 
 async def serve(config: Config, form: Form, program: str) -> int:
     """Relays until the operator leaves or a signal arrives; returns the exit code of the process."""
+    os.umask(PRIVATE)
+    try:
+        require_owner(config.data_dir, config.cluster, config.path, any_config=True)
+    except StorageError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return EXIT_FAILED
     console = Console(form, title="network", history_path=config.data_dir / "history-network")
 
     def emit(event: Event) -> None:

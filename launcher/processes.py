@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from launcher.arguments import ROOT
+from launcher.paths import ROOT
 from orchestrator.panes import node_program
 from orchestrator.supervisor import LAUNCHER
 

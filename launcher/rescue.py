@@ -14,7 +14,8 @@ import msgspec
 
 from config.config import Config
 from engine.stored_state import StoredState, stored_state
-from launcher.preconditions import LaunchError
+from launcher.data_directory import claim
+from launcher.errors import LaunchError
 from orchestrator.memory import forget
 from storage.database import Database
 from storage.errors import StorageError, StorageLocked
@@ -40,6 +41,7 @@ class _Survivor(msgspec.Struct, frozen=True):
 def rescue(config: Config, node: int | None) -> None:
     """Founds the cluster anew from the disk of `node`; from the one that holds most, if None. Nothing is deleted.
     Raises LaunchError."""
+    claim(config)
     folder = config.data_dir
     with ExitStack() as held:
         survivors, unusable = _survivors(config, held)

@@ -112,6 +112,7 @@ class ChatClient:
         return f"{self._address.url}/{path}{query}"
 
     async def _chunks(self, body: dict[str, Any]) -> AsyncGenerator[Chunk, None]:
+        begun = False
         with self._plain_errors():
             async with self._http.stream("POST", self._url("chat/completions"), json=body) as response:
                 await self._check(response)
@@ -124,15 +125,15 @@ class ChatClient:
                         for chunk in self._whole(rest.decode("utf-8-sig", "replace")):
                             yield chunk
                         return
-                    stream = EventStream(_MAX_EVENT)
-                    for event in stream.feed(head):
-                        yield self._event(event)
-                    async for piece in pieces:
-                        for event in stream.feed(piece):
+                    async with aclosing(_events(head, pieces)) as events:
+                        async for event in events:
                             yield self._event(event)
-                    last = stream.end()
-                    if last is not None:
-                        yield self._event(last)
+                            begun = True
+                    if not begun:
+                        said = self._clean(head.decode(errors="replace"))
+                        raise ProviderError(
+                            f"{self.who} sent something that is not a chat completion: {said}", retryable=True
+                        )
 
     def _whole(self, text: str) -> Iterator[Chunk]:
         """An answer that is not an event stream, whatever its content type says: one JSON value, or one a line."""
@@ -273,6 +274,19 @@ async def _head(pieces: AsyncGenerator[bytes, None]) -> bytes:
         if len(head) > _MAX_EVENT or (head.strip(_BLANK) and len(head) >= 4):
             break
     return head
+
+
+async def _events(head: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[Event, None]:
+    """The events of a stream that begins with `head`."""
+    stream = EventStream(_MAX_EVENT)
+    for event in stream.feed(head):
+        yield event
+    async for piece in pieces:
+        for event in stream.feed(piece):
+            yield event
+    last = stream.end()
+    if last is not None:
+        yield last
 
 
 async def _rest(head: bytes, pieces: AsyncGenerator[bytes, None]) -> bytes:

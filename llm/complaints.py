@@ -12,7 +12,8 @@ from llm.wording import is_page, said_by_page
 
 _MAX_DEPTH = 8
 _MAX_PARTS = 3
-_MAX_CHARS = 20_000
+_MAX_CHARS = 8_000
+"""Characters that are searched. The patterns below take time in proportion to a text, however hostile it is."""
 
 _REASON_KEYS = (
     "error", "message", "detail", "msg", "errors", "error_message", "error_msg", "error_description", "reason",
@@ -35,11 +36,11 @@ _UNCLEAR_ABOUT = re.compile(
 
 _TOO_LONG = re.compile(
     r"context.?(?:length|window|size)|n_ctx|num_ctx"
-    r"|max(?:imum)?.(?:model.|sequence.|input.|prompt.|context.)+(?:length|len|tokens?|size)"
+    r"|max(?:imum)?.(?:(?:model|sequence|input|prompt|context).){1,3}(?:length|len|tokens?|size)"
     r"|(?:prompt|input|inputs|messages?|request|conversation|history)\b.{0,40}\btoo (?:long|large|big|many)"
     r"|too many (?:input |prompt |total |messages|tokens)|reduce (?:the |your )?(?:length|message|prompt|input|number)"
     r"|(?:request|payload|content|body|entity) (?:entity |body )?(?:is )?too (?:large|long|big)"
-    r"|tokens?\b.{0,60}\bexceed|exceed\w*\b.{0,60}\b(?:context|tokens?\b|input)|inputs?. tokens|token.?limit"
+    r"|tokens?\b.{0,60}\bexceed|exceed(?:s|ed|ing)?\b.{0,60}\b(?:context|tokens?\b|input)|inputs?. tokens|token.?limit"
     r"|(?:prompt|input|conversation)\b.{0,30}\b(?:length|size)\b.{0,30}\bexceed|must have less than \d+ tokens",
     re.IGNORECASE | re.DOTALL,
 )
@@ -52,7 +53,7 @@ _OUTPUT_BOUND = re.compile(
 _CONTEXT = re.compile(r"context|messages|prompt|input", re.IGNORECASE)
 _NUMBER = r"(?<![\w.\-])(\d{1,3}(?:[,_]\d{3})+|\d{2,9})(k?)(?![\w\-]|\.\d)"
 _LIMIT = re.compile(
-    r"(?:max\w*|limit\w*|window|context\w*|n_ctx|num_ctx|at most|up to|less than|allowed|supports?|<=?|>)"
+    r"(?:max(?:imum)?|limit|window|context|n_ctx|num_ctx|at most|up to|less than|allowed|supports?|<=?|>)"
     rf"[^\d]{{0,60}}{_NUMBER}|{_NUMBER}\s*(?:tokens?\s*)?max",
     re.IGNORECASE,
 )
@@ -115,7 +116,8 @@ def _number(match: re.Match[str]) -> int:
 def complaint(body: Any, status: int | None = None) -> Complaint:
     """What a decoded body complains about."""
     everything = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=str)
-    return Complaint(message_of(body), everything[:_MAX_CHARS], " ".join(_fields(body)), status)
+    said, fields = message_of(body), " ".join(_fields(body))
+    return Complaint(said[:_MAX_CHARS], everything[:_MAX_CHARS], fields[:_MAX_CHARS], status)
 
 
 def complaint_of_text(text: str, status: int | None = None) -> Complaint:

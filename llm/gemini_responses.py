@@ -34,6 +34,8 @@ _NAME = re.compile(r"None|[0-9]{1,4}|[A-Z][A-Z_]{0,60}")
 
 _MAX_CHARS = 200_000
 """No answer is collected beyond this: it is too long anyway, and whoever sent so much may never end."""
+MAX_BODY = 4_000_000
+"""Bytes of a response that are read at most."""
 _CHARS_PER_TOKEN = 4
 """To guess how far an answer is where Gemini does not say."""
 
@@ -69,6 +71,14 @@ class ResponseCollector:
     @property
     def too_much(self) -> bool:
         return self._chars > _MAX_CHARS
+
+    def take_thoughts(self, chunk: Any) -> None:
+        """Takes the thoughts out of a decoded chunk: the older SDK does not know them, and takes them for text."""
+        for candidate in _dicts(chunk, "candidates"):
+            for part in _dicts(candidate.get("content"), "parts"):
+                if part.get("thought") is True and isinstance(part.get("text"), str):
+                    self._thoughts.append(part["text"])
+                    part["text"] = ""
 
     def add(self, response: Any) -> None:
         """Adds a response of one of the SDKs. Raises ProviderError if it says that there will be no answer."""
@@ -116,10 +126,12 @@ class ResponseCollector:
 
 def secrets_of(key: str, settings: LlmSettings) -> tuple[str, ...]:
     """What must not appear in reasons."""
-    base_url = settings.base_url or f"https://{GOOGLE_HOST}"
-    if "://" not in base_url:  # the older SDK takes a host alone
-        base_url = f"https://{base_url}"
-    return (*written_forms(key), *server_address(base_url).secrets)
+    return (*written_forms(key), *server_address(with_scheme(settings.base_url or GOOGLE_HOST)).secrets)
+
+
+def with_scheme(base_url: str) -> str:
+    """The older SDK takes a host alone, too."""
+    return base_url if "://" in base_url else f"https://{base_url}"
 
 
 def no_key(settings: LlmSettings) -> str:
@@ -152,6 +164,12 @@ def explain_status(
     if status >= 500 or status == 408:
         return ProviderError(f"Gemini is overloaded or failing (HTTP {status}): {said}", retryable=True)
     return ProviderError(f"Gemini refused the request (HTTP {status}): {said}")
+
+
+def _dicts(value: Any, name: str) -> list[dict[str, Any]]:
+    """The objects in the list `name` of an object; none if there is no such list."""
+    inner = value.get(name) if isinstance(value, dict) else None
+    return [one for one in inner if isinstance(one, dict)] if isinstance(inner, list) else []
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random as random_module
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from llm.provider import ContextExceeded, Prompt, Provider, ProviderError, Reply
 from llm.rate_limiter import RateLimiter
 from llm.requests import Fate, Request, RequestKey, RequestKind
 from llm.thoughts import separate
-from llm.wording import is_whole, plain, up_to_sentence_end, valid
+from llm.wording import is_whole, masked, plain, up_to_sentence_end, valid
 from llm.workers import Workers
 
 MAX_ANSWER_BYTES = 65_536
@@ -201,7 +202,7 @@ class RequestScheduler:
         except ProviderError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - a bug here is a failed answer too: else its question stays open forever
-            _log.exception("the request %s failed", request.key)
+            _log.error("the request %s failed\n%s", request.key, self._traceback(error))
             outcome = ProviderError(f"this node could not ask its LLM: {type(error).__name__}")
         if isinstance(outcome, ProviderError):
             self._metering.failures += 1
@@ -256,7 +257,7 @@ class RequestScheduler:
         except ProviderError:
             raise
         except Exception as error:  # an SDK may raise anything on import: a failed answer, not a dead node
-            _log.warning("the LLM provider cannot start", exc_info=True)
+            _log.warning("the LLM provider cannot start\n%s", self._traceback(error))
             said = plain(f"{type(error).__name__}: {error}", self._settings.api_key)
             raise ProviderError(f"the LLM provider cannot start: {said}") from error
 
@@ -337,11 +338,15 @@ class RequestScheduler:
         except ProviderError:
             raise
         except Exception as error:  # a provider's bug fails the answer, not the node
-            _log.exception("the provider %s crashed", provider.name)
+            _log.error("the provider %s crashed\n%s", provider.name, self._traceback(error))
             raise ProviderError(f"the provider {provider.name} crashed: {type(error).__name__}") from error
         finally:
             if self._at_llm.get(key) is request:
                 del self._at_llm[key]
+
+    def _traceback(self, error: Exception) -> str:
+        """For the log: what failed may have put a key into its words."""
+        return masked("".join(traceback.format_exception(error)), self._settings.api_key, self._settings.base_url)
 
     def _pause(self, error: ProviderError, tries: int) -> float:
         pause = FIRST_PAUSE_S * 2.0 ** (tries - 1) * self._random.uniform(0.5, 1)

@@ -6,7 +6,8 @@ import re
 from html import unescape
 
 _REASON_CHARS = 300
-_PAGE_CHARS = 20_000
+_EXTERNAL_CHARS = 8_000
+_PAGE_CHARS = 8_000
 """Characters of a page that are searched for its title."""
 
 _KEY_SHAPED = re.compile(
@@ -17,20 +18,23 @@ _KEY_SHAPED = re.compile(
 _SENTENCE_END = re.compile(r"""[^\s\d][.!?\u2026]["')\]*\u201d\u2019]*(?=\s|$)""")
 """Not after a digit: that would be the number of a list item."""
 
-_PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE | re.DOTALL)
+_PAGE = re.compile(r"\s*(?:<!--.{0,1000}?-->\s*)?<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<(title|h1)\b[^<>]{0,200}>([^<]{1,300})</", re.IGNORECASE)
-_TAG = re.compile(
-    r"<(?:style|script)\b[^>]{0,500}>.{0,5000}?</(?:style|script)>|<[^<>]{0,500}>", re.IGNORECASE | re.DOTALL
-)
+_TAG = re.compile(r"<(style|script)\b.*?(?:</\1\s*>|\Z)|<[^<>]{0,500}>", re.IGNORECASE | re.DOTALL)
 
 
 def plain(text: str, *secrets: str | None) -> str:
     """An external error text as a reason: one line, bounded, without `secrets` or anything that looks like one."""
+    text = " ".join(masked(text, *secrets)[:_EXTERNAL_CHARS].split())
+    return text if len(text) <= _REASON_CHARS else text[:_REASON_CHARS] + "..."
+
+
+def masked(text: str, *secrets: str | None) -> str:
+    """A text without `secrets` or anything that looks like one."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
-    text = " ".join(_KEY_SHAPED.sub("***", text).split())
-    return text if len(text) <= _REASON_CHARS else text[:_REASON_CHARS] + "..."
+    return _KEY_SHAPED.sub("***", text)
 
 
 def valid(text: str) -> str:

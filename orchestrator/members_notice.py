@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from api.operator_events import MembersEvent
+from api.operator_events import ClusterMembersEvent
 from net.relay.served_cluster import KnownCluster
 
 
 class MembersNotice:
-    def __init__(self, cluster: str, configured: Collection[int], emit: Callable[[MembersEvent], None]) -> None:
+    def __init__(self, cluster: str, configured: Collection[int], emit: Callable[[ClusterMembersEvent], None]) -> None:
         self._cluster = cluster
         self._configured = sorted(configured)
         self._emit = emit
@@ -31,7 +31,8 @@ class MembersNotice:
                 f"the members of {name} are {_listed(members)}, as they have decided; config.json lists "
                 f"{_listed(self._configured)}: that founds a cluster, and is not obeyed later (addNode, removeNode)"
             )
-        self._emit(MembersEvent(f"{known.cluster_id:016x}", known.configuration, members, self._configured, text))
+        cluster = f"{known.cluster_id:016x}"
+        self._emit(ClusterMembersEvent(cluster, known.configuration, members, self._configured, text))
 
 
 def _listed(numbers: Collection[int]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from pathlib import Path
 from orchestrator.errors import CommandError
 
 ROOT = Path(__file__).resolve().parent.parent
+HERE = str(ROOT).replace("#", "##")
+"""The folder of the program, where tmux expects a format."""
 OPTION = "@consensus_node"
 """A tmux pane with this option set to a number belongs to that node; its start command runs the node."""
 
@@ -22,9 +23,10 @@ class TmuxError(CommandError):
     """tmux did not do it; a sentence for the operator."""
 
 
-def pane_command(name: str, program: Sequence[str], config: Path) -> str:
-    """The command of a pane that runs a program of this project, and stays when it ends."""
-    return shlex.join(["sh", "launcher/pane.sh", name, sys.executable, *program, "--config", str(config)])
+def pane_command(name: str, program: Sequence[str], config: Path) -> list[str]:
+    """The command of a pane that runs a program of this project, and stays when it ends. As several words, so that tmux
+    runs it without the user's shell."""
+    return ["sh", "launcher/pane.sh", name, sys.executable, *program, "--config", str(config)]
 
 
 def node_program(node: int) -> list[str]:
@@ -46,7 +48,7 @@ async def start(node: int, config: Path, *, new: bool) -> str | None:
 
 async def _new_pane(node: int, beside: str, config: Path) -> str:
     """In a window of its own if there is no space beside the other pane."""
-    how = ["-d", "-P", "-F", "#{pane_id}", "-c", str(ROOT), pane_command(str(node), node_program(node), config)]
+    how = ["-d", "-P", "-F", "#{pane_id}", "-c", HERE, *pane_command(str(node), node_program(node), config)]
     try:
         pane = (await _tmux("split-window", "-t", beside, *how)).strip()
     except TmuxError:

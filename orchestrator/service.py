@@ -14,7 +14,13 @@ from api import operator_commands as commands
 from api.base import Command, Event, Failure, R_co, name_of
 from api.errors import InvalidCommand
 from api.lost_quorum import no_quorum
-from api.operator_events import ConnectionRefusedEvent, FaultOverEvent, NodeDownEvent, NodeUpEvent, QuorumLostEvent
+from api.operator_events import (
+    ClusterQuorumLostEvent,
+    ConnectionRefusedEvent,
+    FaultOverEvent,
+    NodeDownEvent,
+    NodeUpEvent,
+)
 from api.operator_results import HistoryResult, NetworkStatusResult, SleepResult, TextResult
 from config.config import Config
 from net.relay.faults import Faults
@@ -215,4 +221,4 @@ class Orchestrator:
         if lost != self._lost:
             self._lost = lost
             if lost:
-                self._emit(QuorumLostEvent(lost, voters, no_quorum(lost, voters, SURVIVORS)))
+                self._emit(ClusterQuorumLostEvent(lost, voters, no_quorum(lost, voters, SURVIVORS)))

@@ -47,6 +47,8 @@ class Persist(msgspec.Struct):
     """What is known of other members' disks."""
     stamp: Stamp | None = None
     """Goes with promises and entries; see paxos/memory.py."""
+    joins: int | None = None
+    """See paxos/admission.py."""
 
 
 class Durable(msgspec.Struct):
@@ -73,6 +75,7 @@ class Durable(msgspec.Struct):
     stamp: Stamp = (0, 0)
     """Of the last write that it shows; the start of the last process counts as one."""
     """The last one."""
+    joins: int = 0
     reopened: bool = False
     """The disk was in use before: it may be an old copy."""
 
@@ -117,6 +120,11 @@ class Output(msgspec.Struct):
     diverged: list[Divergence] = []
     load_snapshot: bool = False
     """A peer needs the stored snapshot: the driver answers with `Replica.snapshot_loaded`."""
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """Of what it persists, if that gets one."""
+        return None if self.persist is None else self.persist.stamp
 
     def __bool__(self) -> bool:
         return bool(

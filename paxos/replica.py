@@ -132,7 +132,7 @@ class Replica:
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
             self._versions, self._commit_time, self.digests, timing, effects, now,
         )
-        self._admission = Admission(self.registry, self.log, effects)
+        self._admission = Admission(self.registry, self.net, self.log, durable, effects)
         self._reconfiguration = Reconfiguration(
             self.registry, self.net, self.log, self._versions, limits, random)
         self._router = router
@@ -271,6 +271,13 @@ class Replica:
         """A hint, never a truth: the connection of `peer` was seen to close."""
         self.net.suspect(peer, now)
         self._refresh(now)
+
+    def meet(self, peer: int, now: float) -> None:
+        """A hint that there is a node `peer`. Who comes to join, or comes back after long, may know no other member.
+        (Nodes with data of release 0.1.0 keep to those they know until they are founded.)"""
+        if 0 < peer <= MOST_PID and (self.registry.configuration is not None or not self.log.decided_upto):
+            self.net.meet(peer)
+            self._refresh(now)
 
     def vouched(
         self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None

@@ -161,6 +161,11 @@ class Session:
         return self._engine.store.conversations
 
     @property
+    def _knows_members(self) -> bool:
+        """False at a node that has come to join, and has not learned of the cluster yet."""
+        return self._engine.membership() is not None or self._engine.status().node in self._founders
+
+    @property
     def llm_status(self) -> results.LlmStatus | None:
         return None if self._llm_status is None else self._llm_status()
 
@@ -337,7 +342,7 @@ class Session:
         context, node = command.context, command.node
         operation = Retry(context, self._turn_seen(context), node)
         _check(operation)
-        if node is not None and node not in self.members:
+        if node is not None and node not in self.members and self._knows_members:
             error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
             return _done(results.RefusedResult(context=context, error=error))
         named = UNSET if node is None else node

@@ -45,10 +45,10 @@ def is_new(path: Path) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder whose name survives a power failure. Raises StorageError."""
+    """Makes a folder for this user alone, whose name survives a power failure. Raises StorageError."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for one in missing:
             sync_folder(one.parent)
     except OSError as error:

@@ -1,8 +1,7 @@
 """Google's Gemini, through the SDK google-generativeai.
 
 The SDK blocks and takes a third of a second to import, so all its calls run in worker threads. Its own retries are off:
-the scheduler has the only retry loop. It streams as one JSON array that it reads byte by byte: some milliseconds of a
-thread for a typical answer.
+the scheduler has the only retry loop. What it reads is bounded, and a stream taken apart, by llm/bounded_session.py.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import json
 import sys
 import threading
 import time
@@ -20,19 +20,23 @@ from pathlib import Path
 from typing import Any
 
 from config.llm_settings import LlmSettings
+from llm.bounded_session import bound, elements
 from llm.gemini_responses import (
     CONTEXT_TOKENS,
     DEFAULT_MODEL,
     GOOGLE_HOST,
     KEY_VARIABLES,
+    MAX_BODY,
     Answer,
     ResponseCollector,
     explain_status,
     no_key,
     secrets_of,
+    with_scheme,
 )
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.registry import register
+from llm.server_address import is_loopback, server_address
 from llm.settings import find_key
 from llm.wording import plain
 from llm.workers import Workers
@@ -137,8 +141,10 @@ class _Call:
         """Blocks until all has come, or it is abandoned."""
         self._stream = stream
         try:
-            for chunk in stream:
-                self._collector.add(chunk)
+            for chunk in elements(stream._response):
+                self._collector.take_thoughts(chunk)
+                known = stream._response_message_cls.from_json(json.dumps(chunk), ignore_unknown_fields=True)
+                self._collector.add(known)
                 if self._collector.too_much or self.abandoned:
                     break
                 with suppress(RuntimeError):  # the loop is closed: nothing waits any more
@@ -160,13 +166,20 @@ def explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderErr
     kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "GoogleAPICallError" in kinds:
         return _explain_status(error, model, secrets)
-    if "Timeout" in kinds:
+    if kinds & {"Timeout", "ReadTimeoutError"}:
         return ProviderError(f"{model} gave no answer in time", retryable=True)
     if "ConnectionError" in kinds:
         return ProviderError("Gemini cannot be reached: no connection", retryable=True)
+    if "ProtocolError" in kinds:
+        return ProviderError("the connection to Gemini broke", retryable=True)
     if kinds & {"InvalidURL", "InvalidSchema"}:
         return ProviderError("the base_url of Gemini is invalid")
-    if kinds & {"ParseError", "ValueError", "AttributeError", "ContentDecodingError", "ChunkedEncodingError"}:
+    if "ResponseTooLarge" in kinds:
+        return ProviderError(f"Gemini sent more than {MAX_BODY} bytes in one answer")
+    if kinds & {
+        "ResponseCompressed", "ParseError", "ValueError", "AttributeError", "ContentDecodingError",
+        "ChunkedEncodingError",
+    }:
         return ProviderError("Gemini sent something that is not an answer", retryable=True)
     return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', *secrets)}")
 
@@ -194,6 +207,9 @@ def _configured_sdk(key: str, endpoint: str | None) -> Any:
         if _configuration != (key, endpoint):
             options = None if endpoint is None else {"api_endpoint": endpoint}
             sdk.configure(api_key=key, transport="rest", client_options=options)
+            client = importlib.import_module(f"{_SDK}.client").get_default_generative_client()
+            host = "" if endpoint is None else server_address(with_scheme(endpoint)).host
+            bound(client.transport._session, MAX_BODY, direct=is_loopback(host))
             _configuration = key, endpoint
         return sdk
 

@@ -23,14 +23,17 @@ from llm.gemini_responses import (
     DEFAULT_MODEL,
     GOOGLE_HOST,
     KEY_VARIABLES,
+    MAX_BODY,
     Answer,
     ResponseCollector,
     explain_status,
     no_key,
     secrets_of,
+    with_scheme,
 )
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.registry import register
+from llm.server_address import is_loopback, server_address
 from llm.settings import find_key
 from llm.wording import plain
 from llm.workers import Workers
@@ -63,6 +66,8 @@ class GoogleGenaiProvider:
         self._workers = Workers("google-genai")
         self._building = asyncio.Lock()
         self._client: Any = None
+        self._http: Any = None
+        """The client that the SDK uses, which does not close it."""
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
         """Streams if progress is requested."""
@@ -78,6 +83,7 @@ class GoogleGenaiProvider:
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aio.aclose()
+            await self._http.aclose()
 
     async def _answer(self, prompt: Prompt, on_progress: Progress | None) -> Answer:
         collector = ResponseCollector(self.model)
@@ -129,12 +135,16 @@ class GoogleGenaiProvider:
         # It warns about every unknown word and repeats its text, which must not appear on a node's screen.
         warnings.filterwarnings("ignore", module=r"google\.genai\b")
         sdk = importlib.import_module(_SDK)
+        from llm.response_body import bounded_client  # not above: httpx is slow to import
+
+        self._http = bounded_client(MAX_BODY, direct=is_loopback(server_address(with_scheme(self._base_url)).host))
         return sdk.Client(
             enterprise=False,
             api_key=self._key,
             http_options={
                 "base_url": self._base_url, "api_version": "v1beta",
                 "timeout": int((self._timeout_s + _SPARE_S) * 1000), "retry_options": {"attempts": 1},
+                "httpx_async_client": self._http,
             },
         )
 
@@ -151,7 +161,8 @@ def _explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderEr
     kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "APIError" in kinds:
         return _explain_refusal(error, model, secrets)
-    # The SDK uses aiohttp if installed, else httpx or httpx2.
+    if "BodyError" in kinds:
+        return ProviderError(f"Gemini {error}")
     if kinds & {"ConnectTimeout", "ConnectError", "ClientConnectorError"}:
         return ProviderError("Gemini cannot be reached: no connection", retryable=True)
     if kinds & {"TimeoutException", "TimeoutError"}:

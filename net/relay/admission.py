@@ -51,8 +51,7 @@ class Admission:
                 why = f"is no member of this cluster: the members are {members}"
             return Refusal.UNKNOWN, f"node {node} {why}; addNode {node} makes it one"
         if member is not None and not _replaces(connection, hello, member):
-            process = "" if member.hello is None else f" as process {member.hello.process}"
-            return Refusal.DUPLICATE, f"node {node} is already running{process} at {member.host}"
+            return Refusal.DUPLICATE, f"node {node} is already running at {member.host}"
         return None
 
     def welcome(self, connection: Connection, hello: Hello, peers: list[int]) -> Welcome:

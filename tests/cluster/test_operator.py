@@ -177,9 +177,11 @@ def test_a_node_is_added_in_the_same_terminal(in_one: Terminal, config: Path) ->
     stdin.write("net: wait leader\nnet: addNode 4\n")
     stdin.flush()
     in_one.see("node 4 is up, in the foreground; the members are 1, 2, 3, 4")
-    stdin.write("4: create c4\nnet: removeNode 1\n")
+    stdin.write("4: create c4\n")
     stdin.flush()
     in_one.see("4   | c4: created")
+    stdin.write("net: removeNode 1\n")
+    stdin.flush()
     in_one.see("node 1 is no member any more; the members are 2, 3, 4")
     stdin.close()
     assert in_one.popen.wait(PATIENCE_S) == 0

@@ -149,7 +149,7 @@ def test_nodes_come_and_go_in_panes_of_their_own(desktop: Desktop) -> None:
     assert desktop.run("stop").returncode == 0
     assert desktop.run().returncode == 0
     assert sorted(desktop.panes()) == ["", "1", "3", "4", "5", "6"], "the members as they were decided"
-    desktop.see("", "config.json lists 1, 2, 3, 4, 5")
+    desktop.see("", "that founds a cluster, and is not obeyed later")
     desktop.type("6", "viewall")
     desktop.see("6", "c1")
 

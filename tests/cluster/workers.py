@@ -61,7 +61,7 @@ class Crowd:
     def __init__(self, fleet: Fleet, seed: int) -> None:
         self.calls: list[Pending] = []
         self.counts: Counter[str] = Counter()
-        """Calls answered, by operation; and "stale", "busy", "unanswered"."""
+        """Calls answered, by operation; and "stale", "busy", "no such node", "unanswered"."""
         self.stopping = asyncio.Event()
         self.random = Random(seed)
         self._fleet = fleet
@@ -134,8 +134,8 @@ class Crowd:
         error = answer.said.get("error", "") if answer is not None else ""
         if answer is None or error.startswith("the node stopped before"):
             self.counts["unanswered"] += 1
-        elif error.startswith("busy"):
-            self.counts["busy"] += 1
+        elif error.startswith(("busy", "there is no node")):
+            self.counts["busy" if error.startswith("busy") else "no such node"] += 1
             self.calls.remove(said.pending)  # it was not even submitted
         else:
             self.counts[said.op] += 1

@@ -26,6 +26,7 @@ from collections.abc import Callable
 
 from tests.simulation import scenes_around as around
 from tests.simulation import scenes_catching_up as catching_up
+from tests.simulation import scenes_changing as changing
 from tests.simulation import scenes_digests as comparing
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
@@ -108,6 +109,11 @@ STORIES: dict[str, Callable[[], None]] = {
     "quorum-of-the-founders": joining.two_of_the_first_three,
     "promises-before-a-stop-sign-count": joining.grows_and_shrinks,
     "any-cluster-counts": joining.speaks_for_another_cluster,
+    "found-any-cluster-teaches": joining.stranger_speaks_to_who_has_no_id,
+    "found-strangers-words-passed-on": joining.stranger_speaks_to_who_has_no_id,
+    "found-any-cluster-teaches-old-data": joining.stranger_speaks_to_old_data,
+    "found-founded-among-older": changing.first_start_among_older,
+    "founded-without-the-missing": changing.founding_waits_for_the_missing,
     "offered-stop-sign-proposed": joining.stop_sign_from_a_user,
     "snapshot-without-configuration": joining.restarted_behind_a_snapshot,
     "learner-votes": leading.lost_disk,
@@ -165,3 +171,9 @@ STORIES: dict[str, Callable[[], None]] = {
     "digest-of-a-disk-that-is-gone": comparing.disk_that_is_gone,
 }
 """By mutant."""
+
+MORE: tuple[Callable[[], None], ...] = (
+    changing.stop_sign_of_the_dead, changing.removed_with_its_old_disk, changing.added_and_removed_in_one_leadership,
+    changing.missed_two_configurations, changing.promised_before_the_configuration,
+)
+"""Stories that no single mistake belongs to: attacks that the core withstood."""

@@ -162,7 +162,7 @@ def test_failures_within_an_answer(failure: object, words: str, retryable: bool)
         (Response(200, (b"\n <html><body><h1>Hi</h1></body></html>",)), "web page instead of an answer (Hi)", False),
         (Response(200, (b"",)), "sent an empty response", True),
         (Response(200, (b"\n\n  \n",)), "sent an empty response", True),
-        (Response(200, (b"sign in first\n",)), "broke in the middle", True),
+        (Response(200, (b"sign in first\n",)), "not a chat completion: sign in first", True),
         (Response(502, (b"<html><title>502 Bad Gateway</title></html>",)), "(HTTP 502): 502 Bad Gateway", True),
         (Response(400, (b"no",)), "refused the request (HTTP 400): no", False),
         (Response(400, (b"[" * 100_000,)), "refused the request (HTTP 400): [[[", False),
