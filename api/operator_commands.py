@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.base import Command, R_co
 from api.operator_results import (
+    BandwidthResult,
     DelayResult,
     DuplicateResult,
     HistoryResult,
@@ -15,6 +16,7 @@ from api.operator_results import (
     LinksResult,
     LoadResult,
     LossResult,
+    MembershipResult,
     NetworkStatusResult,
     NodeAnswerResult,
     NodeResult,
@@ -29,6 +31,7 @@ from api.operator_results import (
 )
 
 MAX_DURATION_S = 86_400.0
+MAX_KBPS = 1e9
 MAX_DELAY_MS = 600_000.0
 MAX_LOAD = 1_000_000
 WITHIN_S = 30.0
@@ -43,6 +46,7 @@ LinkEnds: TypeAlias = tuple[NodeName, NodeName]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=MAX_DURATION_S)]
 Milliseconds: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_DELAY_MS)]
 Percent: TypeAlias = Annotated[float, Meta(ge=0, le=100)]
+Kilobits: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_KBPS)]
 
 
 class FaultCommand(Command[R_co], Generic[R_co], frozen=True, kw_only=True):
@@ -135,6 +139,12 @@ class ReorderCommand(LinkQualityCommand[ReorderResult], frozen=True, kw_only=Tru
     percent: Percent
 
 
+class BandwidthCommand(LinkQualityCommand[BandwidthResult], frozen=True, kw_only=True, tag="bandwidth"):
+    """Each direction of a link carries at most so many kilobits a second; 0 is no limit."""
+
+    kbps: Kilobits
+
+
 class SeedCommand(FaultCommand[SeedResult], frozen=True, kw_only=True, tag="seed"):
     """Restarts random faults from this seed."""
 
@@ -170,6 +180,25 @@ class ResumeNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag
     """Lets a paused node continue."""
 
     node: NodeName
+
+
+class AddNodeCommand(Command[MembershipResult], frozen=True, kw_only=True, tag="addNode"):
+    """Makes a node a member: starts it, unless it runs, and has the members decide it once it has caught up."""
+
+    node: Annotated[int, Meta(ge=1, le=65535)]
+
+
+class RemoveNodeCommand(Command[MembershipResult], frozen=True, kw_only=True, tag="removeNode"):
+    """Has the members decide that a node is none of them any more; it is told, and leaves."""
+
+    node: NodeName
+
+
+class ReplaceNodeCommand(Command[MembershipResult], frozen=True, kw_only=True, tag="replaceNode"):
+    """Has the members decide that the disk of a node, which is down, does not count any more, and starts the node: it
+    counts again as soon as it has caught up, with whatever disk."""
+
+    node: NodeNumber
 
 
 class ResetCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="reset"):

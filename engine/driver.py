@@ -13,11 +13,12 @@ from functools import partial, wraps
 from random import Random
 from typing import Any, Concatenate, ParamSpec, Protocol
 
+from engine.state_digests import StateDigests
 from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Change, Snapshot, Stamp
-from paxos.output import Applied, Durable, Output
+from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot, Stamp
+from paxos.output import Applied, Divergence, Durable, Output
 from paxos.replica import Replica, Status
 from storage.errors import StorageDamaged, StorageError
 from storage.records import Compaction, Record
@@ -61,6 +62,9 @@ class StateMachine(Protocol):
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Replaces all of it."""
 
+    def digest(self) -> str:
+        """See StateDigests."""
+
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         """The rows that changed since the last call, or `load`; None for one that is gone."""
 
@@ -86,8 +90,25 @@ class DriverListener(Protocol):
     def on_stranger(self, node: int, cluster: int) -> None:
         """What came as from `node` belongs to another cluster, of this id, and changes nothing here."""
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        """Other nodes have another state at the same position, and this node is not known to be wrong."""
+
     def on_failed(self, error: Exception) -> None:
         """The node has stopped: it acknowledges nothing any more, and must leave."""
+
+
+class Diverged(Exception):
+    """This node's state is not that of the majority, although it applied the same operations."""
+
+    def __init__(self, divergence: Divergence) -> None:
+        nodes = ", ".join(map(str, divergence.nodes))
+        super().__init__(
+            f"after operation {divergence.position} this node's conversations are not those of nodes {nodes}, which "
+            "agree and are a majority, although all have applied the same operations. It stops, and leaves its data as "
+            "they are, for inspection. Once they are moved away it begins with an empty disk, and gets everything "
+            "from the others"
+        )
+        self.divergence = divergence
 
 
 class DriverObserver(Protocol):
@@ -122,8 +143,8 @@ def stop_on_error(step: Callable[Concatenate[ReplicaDriver, P], None]) -> Callab
             return
         try:
             step(self, *args, **kwargs)
-        except UnknownOperation as unknown:  # applying what follows would make this node diverge
-            self.fail(unknown)
+        except (UnknownOperation, Diverged) as reason:  # by going on, this node would do harm
+            self.fail(reason)
         except Exception as error:  # noqa: BLE001 - whatever it is, continuing would be worse
             _log.error("a processing step of the node failed", exc_info=error)
             self.fail(error)
@@ -151,11 +172,16 @@ class ReplicaDriver:
         self._machine = machine
         self._listener = listener
         self._defer = defer
-        self._snapshot_every = limits.snapshot_every
+        self._limits = limits
         self.snapshot_position = durable.snapshot_position
         """Of the last snapshot that was stored, or handed to the disk."""
+        self._applied_bytes = 0
+        """Payload applied since then."""
+        self._digests = StateDigests(machine, self._hand_in_digest, limits.digest_every, durable.snapshot_position)
         self._live = False
         self._deferred = False
+        self._measuring = False
+        """A write is under way of which it is known when it began."""
         self._load_due: float | None = None
         """When the snapshot is to be read again, after that failed."""
         self._told: tuple[Any, ...] = ()
@@ -206,10 +232,10 @@ class ReplicaDriver:
 
     @stop_on_error
     def receive(self, sender: int, message: AnyMessage, cluster: int = 0) -> None:
-        """From another node, with the id of its cluster. Dropped while the disk is far behind: losing a message is
-        legal. What claims to come from this node itself is dropped, too: its own votes count only when they come back
-        from its own disk."""
-        if sender != self.replica.pid and not self._disk.full:
+        """From another node, with the id of its cluster. Dropped while the disk is far behind, except heartbeats:
+        losing a message is legal, but a busy node must not take others for dead. What claims to come from this node
+        itself is dropped, too: its own votes count only when they come back from its own disk."""
+        if sender != self.replica.pid and (isinstance(message, Heartbeat) or not self._disk.full):
             self._take_in(sender, message, cluster)
             self._wake()
 
@@ -217,6 +243,12 @@ class ReplicaDriver:
     def suspect(self, node: int) -> None:
         """A hint that the connection of `node` has closed."""
         self.replica.suspect(node, self._clock())
+        self._wake()
+
+    @stop_on_error
+    def meet(self, node: int) -> None:
+        """A hint that `node` has connected."""
+        self.replica.meet(node, self._clock())
         self._wake()
 
     @stop_on_error
@@ -228,6 +260,8 @@ class ReplicaDriver:
             self._load_due = None
             self._disk.load_snapshot(self._snapshot_loaded)
         self._work()
+        if not self.stopped:
+            self._digests.look(self.replica.applied, now)
 
     def _take_in(self, sender: int, message: AnyMessage, cluster: int) -> None:
         if self.observer is not None:
@@ -254,7 +288,8 @@ class ReplicaDriver:
                 if out.persist is not None:
                     self._transport.flush()
             if out.persist is not None or out.send_after_persist:
-                self._disk.write(out.persist, partial(self._persisted, out.send_after_persist, out.stamp))
+                begun = self._begin_measuring() if out.persist is not None else None
+                self._disk.write(out.persist, partial(self._persisted, begun, out.stamp, out.send_after_persist))
             self._consume(out)
         self._tell_status()
 
@@ -264,18 +299,30 @@ class ReplicaDriver:
         for to, message in messages:
             self._transport.send(to, message)
 
+    def _begin_measuring(self) -> float | None:
+        """When this write began, if it is one to be measured: one at a time is, so that one hang counts once."""
+        if self._measuring:
+            return None
+        self._measuring = True
+        return self._clock()
+
     @stop_on_error
-    def _persisted(self, messages: list[tuple[int, AnyMessage]], stamp: Stamp | None) -> None:
+    def _persisted(self, begun: float | None, stamp: Stamp | None, messages: Sequence[tuple[int, AnyMessage]]) -> None:
         """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
-        self._vouched(messages, stamp)
+        if begun is not None:
+            self._measuring = False
+            self.replica.stored(self._clock() - begun)
+        messages = self._vouched(messages, stamp)
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
             if to == self.replica.pid:
                 self._loop_back(message)
         self._wake()
 
-    def _vouched(self, messages: list[tuple[int, AnyMessage]], stamp: Stamp | None) -> None:
-        self.replica.vouched((message for _, message in messages), stamp)
+    def _vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
+        return self.replica.vouched(messages, stamp)
 
     def _loop_back(self, message: AnyMessage) -> None:
         self._take_in(self.replica.pid, message, self.replica.cluster)
@@ -292,14 +339,18 @@ class ReplicaDriver:
             self._listener.on_read_ready(ticket)
         for node, cluster in out.strangers:
             self._listener.on_stranger(node, cluster)
+        for divergence in out.diverged:
+            self._diverged(divergence)
         if out.load_snapshot:
             self._disk.load_snapshot(self._snapshot_loaded)
-        if self.replica.applied - self.snapshot_position >= self._snapshot_every:
+        if self._snapshot_due():
             self._compact()
 
     def _install(self, snapshot: Snapshot) -> None:
         self._machine.load(snapshot.rows)
         self.snapshot_position = snapshot.position
+        self._applied_bytes = 0
+        self._digests.loaded(snapshot.position)
         if self.observer is not None:
             self.observer.installed(snapshot.position)
         self._listener.on_installed(snapshot)
@@ -308,12 +359,23 @@ class ReplicaDriver:
         if self.observer is not None:
             self.observer.applied(operations)
         for applied in operations:
+            self._digests.before(applied.position)
+            self._applied_bytes += len(applied.operation.payload)
             outcome = self._machine.apply(applied.position, applied.operation.payload)
             self._listener.on_applied(applied, outcome, self._live)
 
+    def _hand_in_digest(self, position: int, digest: int) -> None:
+        self.replica.digest_taken(position, digest, self._clock())
+
+    def _diverged(self, divergence: Divergence) -> None:
+        if divergence.minority:
+            self._transport.flush()
+            raise Diverged(divergence)
+        self._listener.on_diverged(divergence)
+
     def _tell_status(self) -> None:
         status = self.replica.status()
-        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration)
+        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration, status.lost)
         if told != self._told:
             self._told = told
             if self.observer is not None:
@@ -322,9 +384,14 @@ class ReplicaDriver:
 
     # ---- Snapshots
 
+    def _snapshot_due(self) -> bool:
+        operations = self.replica.applied - self.snapshot_position
+        return operations >= self._limits.snapshot_every or self._applied_bytes >= self._limits.snapshot_bytes
+
     def _compact(self) -> None:
         """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""
         self.snapshot_position = position = self.replica.applied
+        self._applied_bytes = 0
         replica = self.replica
         record = Compaction(position, replica.sessions.table(), self._machine.changed(), replica.configuration)
         self._disk.write(record, partial(self._compaction_stored, position))

@@ -11,7 +11,7 @@ from engine.interface import EngineListener
 from net.control_messages import Report
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
-from paxos.messages import AnyMessage
+from paxos.messages import AnyMessage, is_urgent
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Link(Protocol):
 
     def start(self) -> None: ...
 
-    def send(self, dst: int, payload: bytes) -> None: ...
+    def send(self, dst: int, payload: bytes, urgent: bool = False) -> None: ...
 
     def send_hint(self, dst: int, payload: bytes) -> None: ...
 
@@ -51,6 +51,8 @@ class Receiver(Protocol):
 
     def receive(self, sender: int, message: AnyMessage, cluster: int) -> None: ...
 
+    def meet(self, node: int) -> None: ...
+
     def suspect(self, node: int) -> None: ...
 
 
@@ -69,6 +71,7 @@ class Network:
         """Of the last message sent."""
         self._last: AnyMessage | None = None
         self._payload = b""
+        self._urgent = False
         """The last message sent, encoded: a broadcast is encoded once."""
         self._odd_senders: set[int] = set()
 
@@ -85,8 +88,9 @@ class Network:
         if message is not self._last or cluster != self._cluster:
             self._last, self._cluster = message, cluster
             self._payload = self._encoder.encode((cluster, message) if cluster else message)
+            self._urgent = is_urgent(message)
         if len(self._payload) <= MAX_PAYLOAD:
-            self._link.send(to, self._payload)
+            self._link.send(to, self._payload, self._urgent)
         else:
             _log.error("a %s of %s bytes is too large to send", type(message).__name__, len(self._payload))
 
@@ -126,7 +130,8 @@ class Network:
         self._listener.on_disconnected(reason)
 
     def on_peer_up(self, node: int) -> None:
-        """Ignored: heartbeats carry the same information, and more."""
+        """Of those that this node knows, heartbeats carry the same information, and more."""
+        self._receiver.meet(node)
 
     def on_peer_down(self, node: int) -> None:
         self._receiver.suspect(node)

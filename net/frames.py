@@ -24,6 +24,9 @@ NODE = 1
 HINT = 2
 """From node to node beside the protocol: nothing depends on its arrival. Sent only to those who said that they know
 this kind (`hints` in net/control_messages.py): release 0.1.0 hangs up on it."""
+URGENT = 3
+"""As NODE, but it overtakes NODE and HINT frames wherever they wait: for what is small and must not be late. Sent only
+to those who said that they know this kind (`urgent` in net/control_messages.py)."""
 
 ORCHESTRATOR = 0
 """The address of the orchestrator in `src` and `dst`; nodes count from 1."""
@@ -61,6 +64,16 @@ def encode_frame(kind: int, src: int, dst: int, payload: bytes | bytearray | mem
     if len(payload) > MAX_PAYLOAD:
         raise FrameError(f"a message of {len(payload)} bytes does not fit in a frame: at most {MAX_PAYLOAD}")
     return HEADER.pack(HEADER_SIZE - LENGTH_SIZE + len(payload), kind, src, dst) + payload
+
+
+def is_urgent(raw: bytes) -> bool:
+    """Whether this whole frame is of the kind URGENT."""
+    return raw[LENGTH_SIZE] == URGENT
+
+
+def as_node_frame(raw: bytes) -> bytes:
+    """This whole frame as one of the kind NODE."""
+    return raw[:LENGTH_SIZE] + bytes((NODE,)) + raw[LENGTH_SIZE + 1 :]
 
 
 class FrameParser:
@@ -112,7 +125,7 @@ class FrameParser:
         while (pending := self._end - self._start) >= HEADER_SIZE:
             start = self._start
             length, kind, src, dst = HEADER.unpack_from(self._buffer, start)
-            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > HINT:
+            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > URGENT:
                 raise FrameError(self._problem(length, kind))
             size = LENGTH_SIZE + length
             if pending < size:

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
+import msgspec
+
 from net.control_messages import Refusal, Report, control_frame
-from net.frames import HINT, MAX_PAYLOAD, NODE, ORCHESTRATOR, FrameError, encode_frame
+from net.frames import HINT, MAX_PAYLOAD, NODE, ORCHESTRATOR, URGENT, FrameError, encode_frame
 from net.link_connection import Credentials, LinkConnection
 
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
@@ -89,6 +91,7 @@ class NodeLink:
         """Why there is no connection, for people; None while connected."""
         self._host, self._port = host, port
         self._credentials = Credentials(cluster, node, secret, os.getpid(), incarnation)
+        """With the id of the cluster that the last report named."""
         self._events = events
         self._random = random if random is not None else Random()
         self._crash = crash
@@ -120,12 +123,13 @@ class NodeLink:
             task.cancel()
             await asyncio.wait([task])
 
-    def send(self, dst: int, payload: bytes) -> None:
-        """Sends to node `dst`; dropped and counted if not connected or the queue is full.
+    def send(self, dst: int, payload: bytes, urgent: bool = False) -> None:
+        """Sends to node `dst`; dropped and counted if not connected or the queue is full. What is urgent overtakes the
+        rest wherever it waits, if the orchestrator knows such frames; else in this node's queue alone.
 
         Sent in the next turn of the event loop, or by `flush`. Raises FrameError beyond MAX_PAYLOAD bytes.
         """
-        self._send(NODE, dst, payload)
+        self._send(NODE, dst, payload, urgent)
 
     def send_hint(self, dst: int, payload: bytes) -> None:
         """As `send`, for what is no message of the protocol and may as well be lost: node `dst` gets an `on_hint`, if
@@ -134,10 +138,12 @@ class NodeLink:
             self._send(HINT, dst, payload)
 
     def send_report(self, report: Report) -> None:
-        """Sends a report for the operator's `status`. The newest one is resent after a reconnect."""
+        """Sends a report for the operator's `status`. The newest one is resent after a reconnect, and what it says of
+        the cluster's id goes with the next handshake."""
+        self._credentials = msgspec.structs.replace(self._credentials, cluster_id=report.cluster_id)
         self._report = control_frame(self.node, ORCHESTRATOR, report)
         if self._connection is not None:
-            self._connection.queue.push(self._report)
+            self._connection.queue.push(self._report, urgent=True)
 
     def flush(self) -> None:
         """Sends the queued frames now, in one system call."""
@@ -152,7 +158,7 @@ class NodeLink:
         self._refusals.clear()
         self._duplicate_since = None
         if self._report is not None:
-            connection.queue.push(self._report)
+            connection.queue.push(self._report, urgent=True)
         self._events.on_up()
         for peer in peers:
             if peer != self.node:
@@ -183,11 +189,13 @@ class NodeLink:
     def crash(self) -> None:
         self._crash()
 
-    def _send(self, kind: int, dst: int, payload: bytes) -> None:
+    def _send(self, kind: int, dst: int, payload: bytes, urgent: bool = False) -> None:
         if len(payload) > MAX_PAYLOAD:
             raise FrameError(f"a message of {len(payload)} bytes to node {dst}: at most {MAX_PAYLOAD}")
         connection = self._connection
-        if connection is None or not connection.queue.push(encode_frame(kind, self.node, dst, payload)):
+        if connection is not None and urgent and connection.urgent:
+            kind = URGENT
+        if connection is None or not connection.queue.push(encode_frame(kind, self.node, dst, payload), urgent=urgent):
             self.traffic.dropped += 1
             return
         self.traffic.frames_out += 1

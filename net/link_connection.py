@@ -22,7 +22,7 @@ from net.control_messages import (
     control_frame,
     from_orchestrator,
 )
-from net.frames import CONTROL, NODE, ORCHESTRATOR, FrameError, FrameParser
+from net.frames import CONTROL, NODE, ORCHESTRATOR, URGENT, FrameError, FrameParser
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
@@ -38,6 +38,7 @@ class Credentials(msgspec.Struct, frozen=True):
     secret: str | None
     process: int
     incarnation: int
+    cluster_id: int = 0
 
 
 class Owner(Protocol):
@@ -64,7 +65,8 @@ class LinkConnection(asyncio.BufferedProtocol):
         self.refusal: Refusal | None = None
         self.was_up = False
         self.hints = False
-        """The orchestrator knows frames of kind HINT."""
+        self.urgent = False
+        """Whether the orchestrator knows frames of the kinds HINT and URGENT."""
         self._owner = owner
         self._who = credentials
         self._parser = FrameParser()
@@ -92,7 +94,7 @@ class LinkConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         try:
             for frame in self._parser.received(nbytes):
-                if frame.kind == NODE and self.was_up:
+                if frame.kind in (NODE, URGENT) and self.was_up:
                     self._owner.message(frame.src, frame.payload)
                 elif frame.kind == CONTROL:
                     self._control(from_orchestrator(frame.payload))
@@ -104,6 +106,12 @@ class LinkConnection(asyncio.BufferedProtocol):
                     return
         except FrameError as error:
             self._give_up(Refusal.PROTOCOL, f"the orchestrator sent {error}")
+
+    def pause_writing(self) -> None:
+        self.queue.pause()
+
+    def resume_writing(self) -> None:
+        self.queue.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
@@ -141,7 +149,10 @@ class LinkConnection(asyncio.BufferedProtocol):
             self._give_up(Refusal.CLUSTER, text)
         else:
             proof = auth.node_proof(who.secret, who.cluster, who.node, challenge.nonce, self._nonce)
-            hello = Hello(who.cluster, who.node, who.process, who.incarnation, self._nonce, proof, hints=True)
+            hello = Hello(
+                who.cluster, who.node, who.process, who.incarnation, self._nonce, proof, hints=True,
+                cluster_id=who.cluster_id, urgent=True,
+            )
             self.queue.push(control_frame(who.node, ORCHESTRATOR, hello))
 
     def _enter(self, challenge: Challenge, welcome: Welcome) -> None:
@@ -153,7 +164,7 @@ class LinkConnection(asyncio.BufferedProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
         self._parser.trust()
-        self.hints = welcome.hints
+        self.hints, self.urgent = welcome.hints, welcome.urgent
         self.was_up = True
         self._owner.connected(self, welcome.peers)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 from msgspec import UNSET, UnsetType
 
 from api.operator_commands import (
+    BandwidthCommand,
     DelayCommand,
     DupCommand,
     DuplicateCommand,
@@ -24,6 +25,7 @@ from api.operator_commands import (
     SeedCommand,
 )
 from api.operator_results import (
+    BandwidthResult,
     DelayResult,
     DuplicateResult,
     IsolateResult,
@@ -34,6 +36,7 @@ from api.operator_results import (
     SeedResult,
 )
 from net.relay.faults import ALL, Faults, Link
+from net.relay.faults.bandwidth import Bandwidth
 from net.relay.faults.cut import Cut, partition
 from net.relay.faults.delay import Delay
 from net.relay.faults.duplicate import Duplicate
@@ -111,6 +114,12 @@ class LinkFaults:
         on = self._disturb(command, Reorder(command.percent))
         text = _rate_text(command, command.percent, on, "may arrive out of order")
         return ReorderResult(reorder_percent=command.percent, on=on, for_s=command.for_s, text=text)
+
+    async def bandwidth(self, command: BandwidthCommand) -> BandwidthResult:
+        on = self._disturb(command, Bandwidth(command.kbps))
+        most = f"{command.kbps:g} kbit/s at most" if command.kbps else "as much as comes"
+        text = _for_a_while(f"{_link_words(on) if on else 'every link'} carries {most}", command.for_s)
+        return BandwidthResult(bandwidth_kbps=command.kbps, on=on, for_s=command.for_s, text=text)
 
     async def seed(self, command: SeedCommand) -> SeedResult:
         self.last_seed = command.seed

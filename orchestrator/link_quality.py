@@ -26,8 +26,9 @@ def parameters(faults: Faults, link: Link = ALL) -> dict[str, float]:
 
 def status_fields(faults: Faults, link: Link = ALL) -> dict[str, Any]:
     """The fields of a LinkOverview or a NetworkStatusResult that hold the parameters."""
-    others = parameters(faults, link)
-    return {**{key: others.pop(key) for key in KEYS}, "others": others or UNSET}
+    known = parameters(faults, link)
+    others = {key: value for key, value in known.items() if key not in KEYS and value}
+    return {**{key: known[key] for key in KEYS}, "others": others or UNSET}
 
 
 def from_status(status: LinkOverview | NetworkStatusResult | NetworkStatusEvent) -> dict[str, float]:

@@ -47,6 +47,7 @@ class Candidate:
         self.promises: dict[int, Promise] = {}
         self.held: list[Operation] = []
         """Operations forwarded to this node, for when it leads."""
+        self._held_bytes = 0
         self.retry = Retry(now)
         """Of its Prepare."""
         self._quorum = quorum
@@ -54,8 +55,12 @@ class Candidate:
 
     def offer(self, operations: Iterable[Operation]) -> None:
         """What does not fit is left out: its node sends it again until it is applied."""
-        if len(self.held) < self._limits.queue:
-            self.held.extend(operations)
+        limits = self._limits
+        for operation in operations:
+            if len(self.held) >= limits.queue or self._held_bytes + len(operation.payload) > limits.queue_bytes:
+                return
+            self.held.append(operation)
+            self._held_bytes += len(operation.payload)
 
     def restart(self, op_num: int) -> None:
         """Prepares again from a later position after catching up: earlier promises were for another position."""

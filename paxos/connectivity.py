@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from paxos.commit_time import bounded
 from paxos.detector import Detector
 from paxos.limits import Timing
 from paxos.messages import Heartbeat, NodeState
@@ -197,6 +198,16 @@ class Connectivity:
         """True if this node recently heard from a majority of voters that hear it: it is not just being cut off."""
         lately = [peer for peer in self.links() if self.votes(peer) and self._direct[peer].lately(now)]
         return self.votes(self.pid) and len(lately) + 1 >= self.quorum
+
+    def commit_time(self, node: int) -> float:
+        """Seconds that the disk of `node` takes to make something durable, as it says."""
+        state = self.states.get(node)
+        return 0.0 if state is None else bounded(state.commit_s)
+
+    def quorum_commit_time(self) -> float:
+        """Seconds in which a quorum of voters makes something durable: the slowest disks are not waited for."""
+        times = sorted(self.commit_time(node) for node in self.members if self.votes(node))
+        return times[min(self.quorum, len(times)) - 1] if times else 0.0
 
     def next_hop(self, target: int) -> int | None:
         """The next hop of a message to `target`: `target` itself when it can be reached directly, else the

@@ -24,8 +24,12 @@ ROUND_TRIPS_BETWEEN_RANKS = 2.0
 TICKS_BETWEEN_RANKS = 2.0
 CALM = 2.0
 """A node that has not campaigned for this many election times may do so at once again."""
-GRACE_ELECTIONS, GRACE_ROUND_TRIPS = 2.0, 8.0
-"""How long (the sum of both) a claim counts before a quorum has promised it; for its own claimer, indefinitely."""
+GRACE_ELECTIONS, GRACE_ROUND_TRIPS, GRACE_COMMITS = 2.0, 8.0, 3.0
+"""How long (the sum of all) a claim counts before a quorum has promised it; for its own claimer, indefinitely. The
+commits are those of the claimer, which stores its claim first, and those of a quorum, which then stores promises: each
+may have to wait for one that is under way."""
+SLOW_DISK = 2.0
+"""A disk that takes this many times as long as a quorum's (and an election time more) is a reason not to campaign."""
 
 
 class Election:
@@ -62,14 +66,19 @@ class Election:
 
         A claim that comes to nothing (its claimer's disk hangs, say) must not keep others from campaigning for ever.
         """
-        grace = GRACE_ELECTIONS * self._timing.election_s + GRACE_ROUND_TRIPS * self._net.round_trip()
         claims = (
             each.leading for each in self._net.states.values()
             if each.leading != NOBODY
-            and (each.pid == self._net.pid or now - self._claims.get(each.leading, now) <= grace)
+            and (each.pid == self._net.pid or now - self._claims.get(each.leading, now) <= self._grace(each.pid))
             and self._net.reaches_majority(each.pid)
         )
         return max(claims, default=NOBODY)
+
+    def _grace(self, claimer: int) -> float:
+        net = self._net
+        commits = net.commit_time(claimer) + net.quorum_commit_time()
+        return (GRACE_ELECTIONS * self._timing.election_s + GRACE_ROUND_TRIPS * net.round_trip()
+                + GRACE_COMMITS * commits)
 
     def try_campaign(self, now: float, random: Random) -> Leadership | None:
         """Waits for this node's turn while there is a reason to campaign; when it has come, returns the leadership to
@@ -99,18 +108,23 @@ class Election:
 
     def _back_off(self, now: float, step: float) -> float:
         """Two nodes with temporarily different views of the links (each believes that the other has lost its
-        majority) would outbid each other repeatedly: so each doubles its wait after every attempt."""
-        if now - self._last_campaign > CALM * self._timing.election_s:
+        majority) would outbid each other repeatedly: so each doubles its wait after every attempt, up to about the time
+        that a campaign takes."""
+        election_s = self._timing.election_s
+        commits = self._net.commit_time(self._net.pid) + self._net.quorum_commit_time()
+        if now - self._last_campaign > CALM * election_s + GRACE_COMMITS * commits:
             self._tries = 0
-        return min(step * (2.0 ** min(self._tries, 16) - 1), self._timing.election_s)
+        return min((step + commits) * (2.0 ** min(self._tries, 16) - 1), election_s + GRACE_COMMITS * commits)
 
     def _rank(self) -> int:
         """How many nodes should campaign before this one."""
         order = sorted((node for node in self._net.fresh if self._net.reaches_majority(node)), key=self._preference)
         return order.index(self._net.pid)
 
-    def _preference(self, node: int) -> tuple[bool, bool, int, int]:
+    def _preference(self, node: int) -> tuple[bool, bool, bool, int, int]:
         states = self._net.states
         front = max(states[other].decided_upto for other in self._net.fresh if other in states)
         behind = front - states[node].decided_upto > self._limits.lag
-        return (states[node].leading == NOBODY, behind, -self._net.degree(node), node)
+        usual = SLOW_DISK * self._net.quorum_commit_time() + self._timing.election_s
+        slow = self._net.commit_time(node) > usual
+        return (states[node].leading == NOBODY, behind, slow, -self._net.degree(node), node)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from paxos.acceptor import Acceptor
 from paxos.ballot import NOBODY, Leadership
+from paxos.commit_time import CommitTime
 from paxos.connectivity import Connectivity
+from paxos.digests import Digests
 from paxos.effects import Effects
 from paxos.limits import Timing
 from paxos.log import Log
@@ -18,8 +20,8 @@ from paxos.voter_registry import VoterRegistry
 class Heartbeats:
     def __init__(
         self, incarnation: int, net: Connectivity, proposer: Proposer, acceptor: Acceptor, log: Log,
-        registry: VoterRegistry, memory: Memory, versions: OperationsVersions, timing: Timing, effects: Effects,
-        now: float,
+        registry: VoterRegistry, memory: Memory, versions: OperationsVersions, commit_time: CommitTime,
+        digests: Digests, timing: Timing, effects: Effects, now: float,
     ) -> None:
         self._net = net
         self._proposer = proposer
@@ -28,6 +30,8 @@ class Heartbeats:
         self._registry = registry
         self._operations_version = versions.own
         self._memory = memory
+        self._commit_time = commit_time
+        self._digests = digests
         self._timing = timing
         self._effects = effects
         self._version = (incarnation, 0)
@@ -45,6 +49,8 @@ class Heartbeats:
             promised=self._acceptor.promised.leadership, decided_upto=log.decided_upto, votes=registry.votes,
             blank=log.blank, roster={} if self._net.all_vote() else registry.told_roster(),
             operations_version=self._operations_version, cluster=registry.cluster, configuration=registry.number,
+            commit_s=self._commit_time.seconds,
+            digest=self._digests.latest,
         ))
 
     def heard(self, message: Heartbeat) -> None:

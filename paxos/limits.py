@@ -20,7 +20,8 @@ class Limits(msgspec.Struct, frozen=True):
     pipeline: int = 8
     """The maximum number of Accepts in flight."""
     queue: int = 10_000
-    """The maximum number of a node's own waiting operations."""
+    queue_bytes: int = 64 * 1024 * 1024
+    """The maximum of a node's own waiting operations, and of those that wait at a candidate, in number and size."""
     operation_bytes: int = 256 * 1024
     forward_window: int = 2_048
     forward_bytes: int = 1024 * 1024
@@ -33,11 +34,17 @@ class Limits(msgspec.Struct, frozen=True):
     """A proposer further behind than this must catch up before it may lead: with the horizon, this bounds a Promise."""
     learn_operations: int = 2_000
     keep: int = 2_000
+    keep_bytes: int = 4 * 1024 * 1024
     """Decided operations kept below a snapshot, so that a node only slightly behind needs no snapshot; at least
     `lag`, so that a node that may lead at once finds what it lacks in the others' logs."""
     hold: int = 200_000
-    """The most operations kept while a snapshot is being sent to a peer."""
+    hold_bytes: int = 64 * 1024 * 1024
+    """The most operations kept while a snapshot is being sent to a peer, and the most bytes in the log then."""
     piece_bytes: int = 256 * 1024
     snapshot_every: int = 2_000
+    snapshot_bytes: int = 16 * 1024 * 1024
+    """A node makes a snapshot of its own after so many applied operations, or fewer of so many bytes."""
+    digest_every: int = 100
+    """At multiples of so many positions the digests of nodes are compared; and where they come to rest."""
     snapshot_idle_s: float = 10.0
     """A loaded snapshot without requests for this time (or many round trips) is dropped from memory."""

@@ -27,6 +27,8 @@ class Log:
         """The highest position with an entry."""
         self.open_bytes = sum(_size(entry) for entry in self._entries.values() if entry.position > decided_upto)
         """What is held above `decided_upto`."""
+        self.bytes = sum(_size(entry) for entry in self._entries.values())
+        """What is held in all."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -51,7 +53,9 @@ class Log:
             if held is not None and held.leadership == leadership:
                 continue
             entry = Entry(position, leadership, operation)
-            self.open_bytes += _size(entry) - (0 if held is None else _size(held))
+            more = _size(entry) - (0 if held is None else _size(held))
+            self.open_bytes += more
+            self.bytes += more
             entries[position] = entry
             fresh.append(entry)
         self.last = max(self.last, first + len(operations) - 1)
@@ -88,7 +92,9 @@ class Log:
                 held = self._entries.get(position)
                 if held is not None:
                     self.open_bytes -= _size(held)
+                    self.bytes -= _size(held)
                 entry = Entry(position, NOBODY, operation)
+                self.bytes += _size(entry)
                 self._entries[position] = entry
                 fresh.append(entry)
         self.decided_upto = max(self.decided_upto, start + len(operations) - 1)
@@ -114,10 +120,23 @@ class Log:
         """The size of the decided operations from `start` on."""
         return sum(_size(self._entries[position]) for position in range(start, self.decided_upto + 1))
 
+    def tail(self, position: int, operations: int, size: int) -> int:
+        """The position up to which the log may be deleted: of what is at or below `position`, so many operations are
+        kept, or fewer if they exceed `size` bytes."""
+        upto = position
+        while upto > max(self.compacted, position - operations):
+            size -= _size(self._entries[upto])
+            if size < 0:
+                break
+            upto -= 1
+        return upto
+
     def release(self, upto: int) -> None:
         """Deletes everything up to `upto`, which a stored snapshot covers."""
-        for position in range(self.compacted + 1, upto + 1):
-            self._entries.pop(position, None)
+        for position in range(self.compacted + 1, min(upto, self.last) + 1):
+            entry = self._entries.pop(position, None)
+            if entry is not None:
+                self.bytes -= _size(entry)
         self.compacted = max(self.compacted, upto)
 
     def jump(self, position: int) -> None:

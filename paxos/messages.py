@@ -91,6 +91,8 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `votes` is false for a node that may not vote; `blank` is true while it has never accepted anything (see
     paxos/voter_registry.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
     `cluster` and `configuration` (a number) are those that it knows as decided.
+    `commit_s` is how long its disk takes to make something durable, as measured of late.
+    `digest` is a position and the digest of its state there (see paxos/digests.py); position 0: none yet.
     """
 
     pid: int
@@ -107,6 +109,8 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     operations_version: int = 1
     cluster: int = 0
     configuration: int = 0
+    commit_s: float = 0.0
+    digest: tuple[int, int] = (0, 0)
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -121,12 +125,14 @@ class Prepare(Message, frozen=True, tag=1):
 
 class Promise(Message, frozen=True, tag=2):
     """Phase 1b: everything accepted *or decided* from `ballot.op_num` on, and how far the acceptor knows decisions.
-    `identity`, in every vote, is that of the disk which vouches for it; 0 while there is no decided configuration."""
+    `identity`, in every vote, is that of the disk which vouches for it; 0 while there is no decided configuration.
+    `stamp` is that of the write which it rests on, at the latest."""
 
     ballot: Ballot
     entries: list[Entry]
     decided_upto: int
     identity: int = 0
+    stamp: Stamp = (0, 0)
 
 
 class Accept(Message, frozen=True, tag=3):
@@ -143,6 +149,7 @@ class Accepted(Message, frozen=True, tag=4):
     ballot: Ballot
     count: int
     identity: int = 0
+    stamp: Stamp = (0, 0)
 
 
 class Outranked(Message, frozen=True, tag=5):
@@ -279,3 +286,11 @@ AnyMessage: TypeAlias = (
     | Confirm | Confirmed | Fetch | Learn | SnapshotPiece | Routed | Behind | RosterStored
     | Reconfigure
 )
+
+_DATA = (Accept, Decide, Forward, Learn, SnapshotPiece)
+
+
+def is_urgent(message: AnyMessage) -> bool:
+    """True for what must not wait behind operations wherever messages queue: heartbeats, elections, votes, reads. A
+    Decide speaks of Accepts that were sent before it, and stays behind them."""
+    return not isinstance(message.message if isinstance(message, Routed) else message, _DATA)

@@ -73,6 +73,7 @@ class Durable(msgspec.Struct):
     """Of the stored snapshot; None if the cluster was not founded by then."""
     remembered: dict[int, Vouched] = {}
     stamp: Stamp = (0, 0)
+    """Of the last write that it shows; the start of the last process counts as one."""
     """The last one."""
     joins: int = 0
     reopened: bool = False
@@ -90,6 +91,18 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     ticket: int = 0
 
 
+class Divergence(msgspec.Struct, frozen=True):
+    """Nodes that applied the same operations have different states. See paxos/digests.py."""
+
+    position: int
+    nodes: tuple[int, ...]
+    """Those that differ from this one."""
+    minority: bool
+    """They are a quorum, and agree: this node is wrong."""
+    majority: bool = False
+    """This node and those that agree with it are a quorum."""
+
+
 class Output(msgspec.Struct):
     """See the module's docstring for the order."""
 
@@ -104,6 +117,7 @@ class Output(msgspec.Struct):
     """Tickets of `Replica.read` that can now be answered from the applied state."""
     strangers: list[tuple[int, int]] = []
     """Nodes that belong to another cluster, and its id: what they say changes nothing here."""
+    diverged: list[Divergence] = []
     load_snapshot: bool = False
     """A peer needs the stored snapshot: the driver answers with `Replica.snapshot_loaded`."""
 
@@ -115,5 +129,6 @@ class Output(msgspec.Struct):
     def __bool__(self) -> bool:
         return bool(
             self.send_now or self.persist or self.send_after_persist or self.install or self.apply
-            or self.outcome_unknown or self.reads or self.strangers or self.load_snapshot
+            or self.outcome_unknown or self.reads or self.strangers or self.diverged
+            or self.load_snapshot
         )

@@ -25,6 +25,7 @@ class OperationQueue:
         self.incarnation = incarnation
         self._limits = limits
         self._waiting: deque[Operation] = deque()
+        self.waiting_bytes = 0
         self._first_ticket = 1
         """Tickets of the waiting operations are consecutive from here on; unlike numbers they outlive `restart`."""
         self._number = 0
@@ -41,6 +42,9 @@ class OperationQueue:
         """Returns the operation's ticket. Raises QueueFull."""
         if len(self._waiting) >= self._limits.queue:
             raise QueueFull(f"{len(self._waiting)} operations are already waiting")
+        if self.waiting_bytes + len(payload) > self._limits.queue_bytes:
+            raise QueueFull(f"operations of {self.waiting_bytes} bytes are already waiting")
+        self.waiting_bytes += len(payload)
         self._number += 1
         self._waiting.append(Operation(self.pid, self.incarnation, self._number, payload))
         return self._first_ticket + len(self._waiting) - 1
@@ -52,6 +56,7 @@ class OperationQueue:
             return tickets
         while self._waiting and self._waiting[0].number <= number:
             operation = self._waiting.popleft()
+            self.waiting_bytes -= len(operation.payload)
             tickets.append(self._first_ticket)
             self._first_ticket += 1
             if self._sent:
@@ -65,6 +70,7 @@ class OperationQueue:
         tickets = list(range(self._first_ticket, self._first_ticket + len(self._waiting)))
         self._first_ticket += len(self._waiting)
         self._waiting.clear()
+        self.waiting_bytes = 0
         self._send_again()
         return tickets
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from random import Random
 
-from paxos.configuration import MOST_PID, stop_sign
+from paxos.configuration import MOST_PID, new_cluster, stop_sign
 from paxos.connectivity import Connectivity
 from paxos.leader import Leader
 from paxos.limits import Limits
@@ -18,9 +18,6 @@ from paxos.messages import Change, Configuration, NodeState, Reconfigure
 from paxos.operations_version import OperationsVersions
 from paxos.voter_registry import VoterRegistry
 
-CLUSTER_BITS = 62
-CLUSTER_LEAST = 1 << CLUSTER_BITS
-"""Ids are of equal length on the wire, and never 0."""
 ASKED_S = 5.0
 """A change that nobody has asked for again in this time is not wanted any more."""
 MOST_ASKED = 16
@@ -67,7 +64,7 @@ class Reconfiguration:
         """The log's first entry: the cluster gets its id and its members. With data of release 0.1.0 it is the next one
         once no member runs that release any more, which takes a stop-sign for a no-op. (A log may be empty there, too:
         hence the look at who lives.)"""
-        return Configuration(1, CLUSTER_LEAST + self._random.getrandbits(CLUSTER_BITS), self._registry.founders())
+        return Configuration(1, new_cluster(self._random), self._registry.founders())
 
     def _next(self, current: Configuration) -> Members | None:
         """The members of the next configuration; None if there is no reason to change any."""

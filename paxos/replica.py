@@ -6,7 +6,7 @@ for the order that makes this safe). No handler raises on any well-formed messag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, TypeAlias
 
@@ -17,8 +17,10 @@ from paxos.admission import Admission
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
 from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
+from paxos.commit_time import CommitTime
 from paxos.configuration import MOST_PID
 from paxos.connectivity import Connectivity
+from paxos.digests import Digests
 from paxos.effects import Effects
 from paxos.election import Election
 from paxos.heartbeats import Heartbeats
@@ -73,6 +75,9 @@ SAVE_DECIDED_S = 1.0
 REMEMBER_S = 1.0
 """What is remembered of other members' disks is stored this often, with another write."""
 
+PATIENT_COMMITS = 2.0
+"""What is asked for may have to wait for one commit that is under way, and then takes its own."""
+
 
 class Status(msgspec.Struct, frozen=True):
     """A node's status, available at any time."""
@@ -89,6 +94,10 @@ class Status(msgspec.Struct, frozen=True):
     voter_status: VoterStatus
     links: tuple[int, ...]
     """Peers with messages passing in both directions."""
+    differs: tuple[int, ...] = ()
+    """Nodes that were last seen to have another state after the same operations."""
+    lost: tuple[int, ...] = ()
+    """Voters that have lost their disks, if so many have that no quorum can form."""
 
 
 class Replica:
@@ -117,9 +126,11 @@ class Replica:
         self.proposer = Proposer(
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
+        self._commit_time = CommitTime()
+        self.digests = Digests(self.net, self.registry, operations_version, effects)
         self._heartbeats = Heartbeats(
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
-            self._versions, timing, effects, now,
+            self._versions, self._commit_time, self.digests, timing, effects, now,
         )
         self._admission = Admission(self.registry, self.net, self.log, durable, effects)
         self._reconfiguration = Reconfiguration(
@@ -181,7 +192,7 @@ class Replica:
         return Status(
             self.pid, self._role(), self._follows[1] or None, ballot(leadership, self.log.last + 1),
             self.acceptor.promised, self.log.decided_upto, self.applied, len(self.queue), self.registry.voter_status,
-            self.net.links(),
+            self.net.links(), tuple(sorted(self.digests.differing)), self.registry.lost(self.net.states),
         )
 
     def _role(self) -> str:
@@ -192,8 +203,10 @@ class Replica:
         return "follower"
 
     def majority_reachable(self) -> bool:
-        """True while a leader with a majority is known, so that submitted operations will soon be decided."""
-        return self._follows != NOBODY
+        """True while a leader that a majority has promised is known, so that submitted operations will soon be
+        decided."""
+        leading = self.net.states.get(self._follows[1])
+        return leading is not None and leading.established and leading.leading == self._follows != NOBODY
 
     def operations_versions(self) -> Mapping[int, int]:
         """By member, which operations it understands, as far as is known here."""
@@ -259,10 +272,28 @@ class Replica:
         self.net.suspect(peer, now)
         self._refresh(now)
 
-    def vouched(self, messages: Iterable[AnyMessage], stamp: Stamp | None) -> None:
+    def meet(self, peer: int, now: float) -> None:
+        """A hint that there is a node `peer`. Who comes to join, or comes back after long, may know no other member.
+        (Nodes with data of release 0.1.0 keep to those they know until they are founded.)"""
+        if 0 < peer <= MOST_PID and (self.registry.configuration is not None or not self.log.decided_upto):
+            self.net.meet(peer)
+            self._refresh(now)
+
+    def vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
         """These were to leave after what they vouch for is on disk, and leave now; `stamp` is that of the last write,
         if it has one."""
-        self.memory.vouched(messages, stamp)
+        return self.memory.vouched(messages, stamp)
+
+    def stored(self, seconds: float) -> None:
+        """The disk took so long to make one write durable."""
+        self._commit_time.measured(seconds)
+
+    def digest_taken(self, position: int, digest: int, now: float) -> None:
+        """The state machine has this digest when everything up to `position` is applied, and nothing else."""
+        if self.digests.taken(position, digest):
+            self._heartbeats.send_news(True, now)
 
     def snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
         """The answer to `Output.load_snapshot`."""
@@ -271,13 +302,14 @@ class Replica:
     def snapshot_stored(self, position: int) -> None:
         """The driver has stored a snapshot at `position`: the log may be cut behind it, but for a tail that spares
         a snapshot for nodes that are only slightly behind, and for what a snapshot being sent needs."""
-        upto = position - self.limits.keep
+        log, limits = self.log, self.limits
+        upto = log.tail(position, limits.keep, limits.keep_bytes)
         serving = self.snapshot_source.position
-        if serving is not None and position - serving < self.limits.hold:
+        if serving is not None and position - serving < limits.hold and log.bytes < limits.hold_bytes:
             upto = min(upto, serving)
         upto = min(upto, self.learner.applied)
-        if upto > self.log.compacted:
-            self.log.release(upto)
+        if upto > log.compacted:
+            log.release(upto)
             self._effects.to_persist().compacted = upto
 
     def tick(self, now: float) -> None:
@@ -288,6 +320,8 @@ class Replica:
         self.snapshot_source.expire(now, self.net.round_trip())
         self._heartbeats.send_if_due(now)
         if self.log.decided_upto > self._saved_decided and now >= self._save_due:
+            self._effects.to_persist()
+        if self.memory.unsaved and now >= self._remember_due:
             self._effects.to_persist()
 
     def take_output(self, now: float) -> Output:
@@ -315,7 +349,9 @@ class Replica:
         return out
 
     def _patience(self) -> float:
-        return max(self.timing.retry_s, 2 * self.net.round_trip())
+        """How long an answer may take that needs a quorum's disks."""
+        network = max(self.timing.retry_s, 2 * self.net.round_trip())
+        return network + PATIENT_COMMITS * self.net.quorum_commit_time()
 
     # ---- Leadership
 
@@ -381,6 +417,7 @@ class Replica:
             self._refresh(now)
 
     def _promise(self, sender: int, message: Promise, now: float) -> None:
+        self.memory.voted(sender, message)
         if self.proposer.promised(sender, message, now):
             self._refresh(now)
 
@@ -399,6 +436,7 @@ class Replica:
         self._hear_decided(message.ballot.leadership, message.decided_upto, now)
 
     def _accepted(self, sender: int, message: Accepted, now: float) -> None:
+        self.memory.voted(sender, message)
         self.proposer.accepted(sender, message, now)
 
     def _decide(self, sender: int, message: Decide, now: float) -> None:
@@ -414,6 +452,8 @@ class Replica:
         self._heartbeats.heard(message)
         self._versions.heard(sender, message)
         self.memory.heard(message.remembered)
+        if self.digests.heard(message):
+            self._heartbeats.send_news(True, now)
         voted = self.registry.votes
         self.registry.heard(sender, message)
         if voted and not self.registry.votes:

@@ -19,10 +19,10 @@ nothing yet, and all nodes that hold anything are unreachable, then that majorit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from paxos.effects import Effects
-from paxos.messages import Configuration, Heartbeat, RosterStored
+from paxos.messages import Configuration, Heartbeat, NodeState, RosterStored
 from paxos.output import Durable, VoterStatus
 
 
@@ -90,6 +90,18 @@ class VoterRegistry:
             return node in self._members
         named = self.configuration.members.get(node)
         return named is not None and (named == 0 or named == identity)
+
+    def lost(self, states: Mapping[int, NodeState]) -> tuple[int, ...]:
+        """The voters whose disks are gone or must not vote any more, from what the nodes say; none as long as the
+        others can form a quorum. New disks count by a quorum's decision: only an old one that turns up changes this."""
+        if self.configuration is None or any(state.configuration > self.number for state in states.values()):
+            return ()  # what is known here of members may be out of date
+        members = self.configuration.members
+        lost = [
+            pid for pid, identity in members.items()
+            if identity and (identity < 0 if (state := states.get(pid)) is None else state.identity != identity)
+        ]
+        return tuple(sorted(lost)) if len(members) - len(lost) < len(members) // 2 + 1 else ()
 
     @property
     def cluster(self) -> int:
@@ -176,8 +188,8 @@ class VoterRegistry:
         """A node with a new disk becomes a voter as soon as enough others know it."""
         majority_of_others = len(self._known_by) > self._others // 2
         founding_quorum = len(self._known_while_blank) >= (self._others + 1) // 2
-        if self._founded:
-            return  # There is a cluster already: it decides whether this node votes.
+        if self._founded or self._pid not in self._members:
+            return  # There is a cluster already, or others found it: it decides whether this node votes.
         if self._status is VoterStatus.NEW and (majority_of_others or founding_quorum):
             self._become(VoterStatus.VOTER)
 

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from msgspec import UNSET, UnsetType
 
 from api import operator_commands as commands
-from api.operator_commands import LEADER, MAX_DELAY_MS, MAX_DURATION_S, MAX_LOAD, LinkEnds, NodeName
+from api.operator_commands import LEADER, MAX_DELAY_MS, MAX_DURATION_S, MAX_KBPS, MAX_LOAD, LinkEnds, NodeName
+
+NODE_MIN, NODE_MAX = 1, 65535
 
 ONE_WAY = "--oneway"
 FOR = "--for"
@@ -76,6 +78,15 @@ dup: Callable[[list[str]], commands.DupCommand] = partial(_rate, commands.DupCom
 reorder: Callable[[list[str]], commands.ReorderCommand] = partial(_rate, commands.ReorderCommand)
 
 
+def bandwidth(words: list[str]) -> commands.BandwidthCommand:
+    found = _Words.of(words, ONE_WAY, FOR)
+    kbps, *ends = found.words or [""]
+    return commands.BandwidthCommand(
+        kbps=_number(kbps, MAX_KBPS, "kilobits a second"), link=_ends(ends) if ends else None,
+        one_way=found.one_way, for_s=found.seconds,
+    )
+
+
 def seed(words: list[str]) -> commands.SeedCommand:
     return commands.SeedCommand(seed=_whole(words[0], 0, "the seed"))
 
@@ -99,6 +110,18 @@ def pause_node(words: list[str]) -> commands.PauseNodeCommand:
 
 def resume_node(words: list[str]) -> commands.ResumeNodeCommand:
     return commands.ResumeNodeCommand(node=_only_node(words))
+
+
+def add_node(words: list[str]) -> commands.AddNodeCommand:
+    return commands.AddNodeCommand(node=_whole(words[0], NODE_MIN, "N", NODE_MAX))
+
+
+def remove_node(words: list[str]) -> commands.RemoveNodeCommand:
+    return commands.RemoveNodeCommand(node=_only_node(words))
+
+
+def replace_node(words: list[str]) -> commands.ReplaceNodeCommand:
+    return commands.ReplaceNodeCommand(node=_number_of_node(words[0]))
 
 
 # ---- The rest

@@ -18,7 +18,7 @@ from net.control_messages import (
     control_frame,
     from_node,
 )
-from net.frames import CONTROL, ORCHESTRATOR, Frame, FrameError, FrameParser
+from net.frames import CONTROL, ORCHESTRATOR, Frame, FrameError, FrameParser, as_node_frame, is_urgent
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
@@ -91,8 +91,12 @@ class Connection(asyncio.BufferedProtocol):
         self._cancel_deadline()
 
     def push(self, raw: bytes) -> bool:
-        """Queues one frame; it leaves when the router calls `flush`. False if the queue is full."""
-        return self._queue.push(raw)
+        """Queues one frame; it leaves when the router calls `flush`. False if the queue is full. A node that does not
+        know URGENT frames would hang up: it gets the same as a NODE frame."""
+        if not is_urgent(raw):
+            return self._queue.push(raw)
+        known = self.hello is not None and self.hello.urgent
+        return self._queue.push(raw if known else as_node_frame(raw), urgent=True)
 
     def send(self, message: FromOrchestrator) -> None:
         """Queues a control message even if the queue is full: these are few and small."""
@@ -107,8 +111,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._discard = bytearray(16 * 1024)
         self._owner.refused(self, code, reason)
-        self.send(Refused(code, reason[:500]))
-        self.flush()
+        self._queue.end(control_frame(ORCHESTRATOR, max(self.node, 0), Refused(code, reason[:500])))
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self._set_deadline(LINGER_S, self.abort)
@@ -149,6 +152,12 @@ class Connection(asyncio.BufferedProtocol):
                 node = self.node
         except FrameError as error:
             self.refuse(Refusal.PROTOCOL, f"{self._name()} sent {error}")
+
+    def pause_writing(self) -> None:
+        self._queue.pause()
+
+    def resume_writing(self) -> None:
+        self._queue.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()

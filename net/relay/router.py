@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from net.frames import HINT, Frame
+from net.frames import HINT, URGENT, Frame
 from net.relay.connection import Connection, Traffic
 from net.relay.delay_line import DelayLine
 from net.relay.faults import Faults
@@ -27,6 +27,10 @@ class Router:
         self._unknown = unknown
         self._unflushed: list[Connection] = []
 
+    def traffic_of(self, node: int) -> Traffic:
+        """Its counters since the relay's start."""
+        return self.traffic.setdefault(node, Traffic())
+
     def route(self, source: Connection, frame: Frame) -> None:
         raw = frame.raw
         traffic = source.traffic
@@ -37,7 +41,8 @@ class Router:
         if self._faults.quiet:
             self._deliver(source.node, frame.dst, raw)
             return
-        copies = self._faults.decide(source.node, frame.dst, len(raw), asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        copies = self._faults.decide(source.node, frame.dst, len(raw), now, frame.kind == URGENT)
         if not copies:
             self._drop(source.node, frame.dst)
         for late in copies:

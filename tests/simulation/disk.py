@@ -27,6 +27,15 @@ class Disk(MemoryDatabase):
     damaged = False
     """The snapshot is not what was written."""
 
+    tampered = False
+    """What is in the snapshot was changed, checksums and all."""
+
+    def tamper(self, written: bytes, instead: bytes) -> None:
+        """Changes a text in the snapshot, so that no checksum tells."""
+        changed = {key: value.replace(written, instead) for key, value in self._rows.items()}
+        assert changed != self._rows, "it is not in the snapshot"
+        self._rows, self.tampered = changed, True
+
     @property
     def image(self) -> Durable:
         """Without the entries."""
@@ -87,7 +96,7 @@ class ProcessDisk:
             self._busy = False
             return
         world = self._process.world
-        delay = world.weather.fsync
+        delay = world.weather.slow_disks.get(self._process.node.pid, world.weather.fsync)
         if isinstance(step, Commit):
             delay *= 0.5 + world.random.random()
             if all(write.record is None for write in step.writes):

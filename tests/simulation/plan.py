@@ -81,15 +81,17 @@ def draw(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     nodes = random.choices((3, 5, 7), (5, 5, 1))[0]
     safety_s = random.uniform(2.0, 7.0) if nodes < 7 else random.uniform(2.0, 4.0)
-    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *_uses(random, nodes, safety_s),
-                              *_stops(Random(f"stops {seed}"), nodes, safety_s)]
+    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *(uses := _uses(random, nodes, safety_s)),
+                              *_stops(Random(f"stops {seed}"), nodes, safety_s),
+                              *_retries(Random(f"retries {seed}"), nodes, uses)]
     spares, changes = members_events(Random(f"members {seed}"), nodes, safety_s)
     upgrades = release_events(Random(f"release {seed}"), nodes, safety_s)
     events += [*changes, *upgrades]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),
-        final=_final(random, nodes), weather=_weather(random), limits=_limits(random),
+        final=_final(random, nodes), weather=_disks(Random(f"disks {seed}"), nodes, _weather(random)),
+        limits=_bytes(Random(f"bytes {seed}"), _limits(random)),
         drift=tuple(random.uniform(0.8, 1.25) if random.random() < 0.3 else 1.0 for _ in range(nodes)),
         late=tuple(random.uniform(0, 0.6 * safety_s) if random.random() < 0.1 else 0.0 for _ in range(nodes)),
         llm=Llm(_log_uniform(random, 0.01, 2.0), random.choice((0.0, 0.3, 0.9))),
@@ -124,6 +126,17 @@ def _weather(random: Random) -> Weather:
     )
 
 
+def _disks(random: Random, nodes: int, weather: Weather) -> Weather:
+    """In some runs every commit, or every commit of some nodes, takes much longer than any message."""
+    if random.random() < 0.85:
+        return weather
+    slow_s = _log_uniform(random, 0.3, 3.0)
+    if random.random() < 0.5:
+        return msgspec.structs.replace(weather, fsync=slow_s)
+    pids = random.sample(range(1, nodes + 1), random.randint(1, nodes - 1))
+    return msgspec.structs.replace(weather, slow_disks=dict.fromkeys(pids, slow_s))
+
+
 def _limits(random: Random) -> Limits:
     """Small enough for a short run to reach the bounds."""
     batch, pipeline = random.choice(((1, 4), (2, 2), (8, 1), (8, 4)))
@@ -146,6 +159,18 @@ def _limits(random: Random) -> Limits:
         learn_operations=random.choice((1, 4, 16)),
         piece_bytes=random.choice((40, 150, 512)),
         forward_window=random.choice((4, 64, 64)),
+    )
+
+
+def _bytes(random: Random, limits: Limits) -> Limits:
+    """Some logs are bounded by the size of what is in them before its number counts. What is kept behind a snapshot is
+    at least what a proposer may lack."""
+    return msgspec.structs.replace(
+        limits,
+        keep_bytes=random.choice((0, 1_000, 4 * 1024 * 1024)) + limits.lag_bytes,
+        hold_bytes=random.choice((2_000, 64 * 1024 * 1024)),
+        snapshot_bytes=random.choice((300, 2_000, 16 * 1024 * 1024)),
+        queue_bytes=random.choice((500, 64 * 1024 * 1024, 64 * 1024 * 1024)),
     )
 
 
@@ -250,12 +275,27 @@ def _between(some: list[int], others: list[int]) -> tuple[Link, ...]:
     return tuple(link for one in some for other in others for link in ((one, other), (other, one)))
 
 
-def _uses(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+def _retries(random: Random, nodes: int, uses: list[Use]) -> list[AnyEvent]:
+    """In half of the runs, questions that are asked again while LLMs answer them, and looked at soon after."""
+    share = random.choice((0.0, 0.3))
+    events: list[AnyEvent] = []
+    for use in uses:
+        if use.op not in ("query", "ask") or random.random() >= share:
+            continue
+        at = use.at + _log_uniform(random, 0.02, 1.0)
+        dice = random.randint(0, 9)
+        events.append(Use(at=at, pid=random.randint(1, nodes), user=3, op="retry", context=use.context, dice=dice))
+        later = at + _log_uniform(random, 0.01, 0.5)
+        events.append(Use(at=later, pid=random.randint(1, nodes), user=3, op="view", context=use.context))
+    return events
+
+
+def _uses(random: Random, nodes: int, safety_s: float) -> list[Use]:
     ops = ("create", "query", "ask", "choose", "cancel", "view", "viewall")
     weights = (2, 6, random.choice((0, 2)), 6, 1, random.choice((2, 8)), 1)
     contexts = "abc"[: random.randint(1, 3)]
     count = int(safety_s * random.choice((3, 6, 12)))
-    uses: list[AnyEvent] = [
+    uses = [
         Use(at=random.uniform(0.0, 0.3), pid=random.randint(1, nodes), user=0, op="create", context=context)
         for context in contexts
     ]

@@ -8,13 +8,13 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
-from engine.driver import ReplicaDriver
+from engine.driver import Diverged, ReplicaDriver
 from kvstore.operations import StoreOperation, encode
 from kvstore.store import Outcome, Store
 from paxos.leader import Leader
 from paxos.messages import AnyMessage, Change, Routed, Snapshot
 from paxos.operations_version import LOWEST
-from paxos.output import Applied
+from paxos.output import Applied, Divergence
 from paxos.replica import QueueFull, Replica, Status
 from storage.errors import StorageError
 from tests.simulation.disk import InjectedDamage, InjectedFailure, ProcessDisk
@@ -49,6 +49,8 @@ class Process:
         self.paused = False
         self.leaving = False
         """It was told to stop, or its disk failed: nothing may move any more."""
+        self.differs: list[Divergence] = []
+        """What it was told of nodes with another state."""
         self.finding: BaseException | None = None
         """An error that nobody injected, which driver and group commit would keep from going further up."""
         self._deferred: Callable[[], None] | None = None
@@ -228,10 +230,18 @@ class Process:
     def on_stranger(self, node: int, cluster: int) -> None:
         self.world.note(f"{self.node.pid} hears that {node} belongs to cluster {cluster:x}")
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        self.differs.append(divergence)
+        for told in self.world.hooks["diverged"]:
+            told(self.world, self.node, divergence)
+
     def on_failed(self, error: Exception) -> None:
         """An error that nobody injected is a finding, of a checker or in itself."""
         self.leaving = True
-        if isinstance(error, (InjectedFailure, InjectedDamage)):
+        if isinstance(error, Diverged):
+            for told in self.world.hooks["diverged"]:
+                told(self.world, self.node, error.divergence)
+        if isinstance(error, (InjectedFailure, InjectedDamage, Diverged)):
             self.world.note(f"{self.node.pid} stops: {error}")
             self.node.failed()
         else:

@@ -81,7 +81,8 @@ def settle_bound(plan: Plan, pending: int) -> float:
 
     Pending operations may have to go one by one, if batches and the pipeline are as small as that.
     """
-    way = plan.final.delay + plan.final.jitter + 1.5 * plan.weather.fsync + plan.weather.turn_s
+    commit_s = 1.5 * max([plan.weather.fsync, *plan.weather.slow_disks.values()])
+    way = plan.final.delay + plan.final.jitter + commit_s + plan.weather.turn_s
     remembered = 10 * SIM_TIMING.election_s + 50 * SIM_TIMING.heartbeat_s
     return 2 * remembered + (100 + 3 * pending) * way + plan.llm.seconds + 10.0
 
@@ -304,7 +305,7 @@ class Scenario:
         world.note(f"calm: cut {sorted(cut)}, down {final.down}")
         world.weather = Weather(
             delay=final.delay, jitter=final.jitter, fsync=self.plan.weather.fsync, turn_s=self.plan.weather.turn_s,
-            cut=cut,
+            slow_disks=self.plan.weather.slow_disks, cut=cut,
         )
         for node in world.nodes.values():
             node.disarm()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from kvstore.operations import Query
 from paxos.messages import Accept, Behind, Decide, Learn, SnapshotPiece
-from tests.simulation.stage import OffStage, Stage
+from tests.simulation.stage import OffStage, Overdue, Stage
 from tests.simulation.world import Node
 
 NAMES = tuple("abcdefghijklmnopqrstuvwxyz")
+LARGE = "x" * 5_000
 TURN_S = 0.4
 """How long only one of two refuses. Four pieces of a snapshot can arrive in that time."""
 
@@ -182,6 +184,55 @@ def log_never_cut() -> None:
     for number in range(120):
         stage.create(stage.leader, f"c{number}")
         stage.run(0.02)
+    stage.end()
+
+
+def log_of_large_operations() -> None:
+    """A few large operations fill the log as many small ones do; so do those that a node's own users ask for while
+    nobody decides them. Then every node starts again, and a node that was away catches up."""
+    stage = Stage(3, keep=200, snapshot_bytes=20_000, keep_bytes=10_000, lag_bytes=10_000, hold_bytes=10_000,
+                  horizon_bytes=60_000, batch_bytes=10_000, queue_bytes=100_000)
+    leader = stage.leader
+    away = stage.others(leader)[0]
+    stage.cut(away)
+    stage.decide(leader, "large")
+    for number in range(120):
+        stage.query(leader, "large", LARGE + str(number))
+        stage.run(0.02)
+    stage.mend()
+    stage.run(1.0)
+    if not leader.replica.log.compacted:
+        raise Overdue(f"{leader.replica.applied} large operations are applied, and nothing was cut")
+    stage.cut(leader)
+    for number in range(40):
+        if not stage.takes(leader, Query("large", LARGE + str(number))):
+            break
+    for node in stage.nodes.values():
+        node.crash()
+        node.start()
+    stage.end()
+
+
+def held_for_long() -> None:
+    """A node asks for a snapshot piece by piece, and no piece arrives, while large operations go on being decided: what
+    is kept for it is bounded, and it gets a later snapshot."""
+    stage = Stage(3, keep=2, lag=2, hold=1_000, snapshot_bytes=20_000, keep_bytes=20_000, lag_bytes=10_000,
+                  hold_bytes=20_000, horizon_bytes=60_000, batch_bytes=10_000)
+    leader = stage.leader
+    away = stage.others(leader)[0]
+    stage.cut(away)
+    stage.decide(leader, "large")
+    for number in range(20):
+        stage.query(leader, "large", LARGE + str(number))
+        stage.run(0.02)
+    stage.mend()
+    stage.hold(SnapshotPiece, to=away)
+    stage.until(lambda: stage.held)
+    stage.lose(of=leader, to=away)
+    for number in range(20, 120):
+        stage.query(leader, "large", LARGE + str(number))
+        stage.run(0.02)
+    stage.mend()
     stage.end()
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from paxos.messages import Heartbeat, Learn, Prepare, SnapshotPiece
 from tests.simulation.scenes_proposing import hub_campaigns_again
-from tests.simulation.stage import Stage, Upset
+from tests.simulation.stage import Misled, Stage, Upset
+from tests.simulation.world import SIM_TIMING
+
+SLOW_COMMIT_S = 2.0
 
 
 def prepares_not_repeated() -> None:
@@ -52,6 +55,36 @@ def hanging_disk() -> None:
     stage.expect("somebody else leads", lambda: stage.leads)
     stage.create(others[0], "after")
     stage.expect("a user's wish is done", lambda: "after" in stage.told)
+    stage.end()
+
+
+def slow_disks() -> None:
+    """Every commit comes to take two seconds, and the leader dies. A new one is there within a bounded number of
+    commits, though asking for promises takes longer than any silence of the network does; until then nobody says that
+    a majority is reachable; and then the ballots stand still."""
+    stage = Stage(5)
+    leader = stage.leader
+    stage.weather.fsync = SLOW_COMMIT_S
+    for context in "abc":
+        stage.create(leader, context)
+        stage.until(lambda context=context: context in stage.told, 4 * SLOW_COMMIT_S)  # type: ignore[misc]
+    stage.run(4 * SLOW_COMMIT_S)
+    leader.crash()
+    stage.run(2 * SIM_TIMING.election_s)
+    others = stage.others(leader)
+    end = stage.now + 12 * SLOW_COMMIT_S
+    while not stage.leads and stage.now < end:
+        if any(node.replica.majority_reachable() for node in others):
+            raise Misled("a majority is said to be reachable, and nobody leads")
+        stage.run(0.1)
+    stage.expect("somebody leads", lambda: stage.leads, within=0.0)
+    claims = [node.replica.acceptor.promised.leadership for node in others]
+    stage.run(6 * SLOW_COMMIT_S)
+    if [node.replica.acceptor.promised.leadership for node in others] != claims:
+        raise Upset("ballots move although a leader is there")
+    stage.create(others[0], "after")
+    stage.expect("a user's wish is done", lambda: "after" in stage.told, 4 * SLOW_COMMIT_S)
+    stage.weather.fsync = 0.002
     stage.end()
 
 

@@ -179,6 +179,62 @@ def old_disk() -> None:
     stage.end()
 
 
+def old_disk_killed_at_once() -> None:
+    """The node dies right after the vote that was counted, before any heartbeat can tell of it, and gets back an older
+    copy. Who counted the vote remembers it."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    stage.run(1.0)
+    copy = node.backup()
+    stage.cut(other)
+    stage.lose(Heartbeat, of=node)
+    stage.decide(leader, "precious")
+    node.crash()
+    node.restore(copy)
+    stage.mend()
+    stage.cut(other)
+    stage.lose(Accept, Prepare, Learn, of=leader)
+    node.start()
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(leader)
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def old_disk_restarted_since() -> None:
+    """After the copy was made the node was started again, and voted for nothing while `other` was there. That one still
+    knows a copy when it sees one, although it was down when the vote was given that the copy does not show."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    node.crash()
+    copy = node.backup()
+    node.start()
+    stage.run(2.5)
+    other.crash()
+    stage.decide(leader, "precious")
+    node.crash()
+    node.restore(copy)
+    leader.crash()
+    other.start()
+    node.start()
+    stage.run(1.0)
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    leader.start()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
 def old_disk_asked_at_once() -> None:
     """The old copy is asked for a promise before anybody could say what he remembers of it."""
     stage = Stage(3)

@@ -92,6 +92,7 @@ class Shrinker:
             yield replace(self.run.plan, weather=replace(self.run.plan.weather, **{name: 0.0}))
         for name in ("delay", "fsync"):
             yield replace(self.run.plan, weather=replace(self.run.plan.weather, **{name: 0.002}))
+        yield replace(self.run.plan, weather=replace(self.run.plan.weather, slow_disks={}))
         yield replace(self.run.plan, safety_s=self.run.plan.safety_s / 2)
 
 

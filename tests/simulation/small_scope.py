@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import Random
 from typing import Any, TypeAlias, cast
@@ -30,7 +30,7 @@ from paxos.messages import (
     Snapshot,
     Stamp,
 )
-from paxos.output import Applied, Persist
+from paxos.output import Applied, Divergence, Persist
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.memory import MemoryDatabase
@@ -74,8 +74,11 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
-    def _vouched(self, messages: list[tuple[int, AnyMessage]], stamp: Stamp | None) -> None:
+    def _vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
         """Nobody tells of it here."""
+        return messages
 
     def receive_own(self, message: AnyMessage) -> None:
         super()._loop_back(message)
@@ -194,6 +197,9 @@ class NodeState:
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         raise Violation("nobody gets a snapshot here")
 
+    def digest(self) -> str:
+        return "00"
+
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         return []
 
@@ -217,6 +223,9 @@ class NodeState:
     def on_stranger(self, node: int, cluster: int) -> None:
         raise Violation("there is one cluster here")
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        raise Violation("all have the same state here")
+
     def on_failed(self, error: Exception) -> None:
         raise error
 
@@ -230,7 +239,7 @@ def _waiting(done: list[Callable[[], None]]) -> list[tuple[int, Carried]]:
     """The messages that leave when these are called: each is the driver's `_persisted` with its messages."""
     messages: list[tuple[int, Carried]] = []
     for call in done:
-        for item in cast(partial[None], call).args[0]:
+        for item in cast(partial[None], call).args[-1]:
             if isinstance(item[1], Carried) and item not in messages:
                 messages.append(item)
     return messages

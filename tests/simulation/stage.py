@@ -165,17 +165,22 @@ class Stage(World):
     def create(self, node: Node, context: str) -> None:
         self._submit(node, Create(context))
 
-    def query(self, node: Node, context: str) -> None:
-        self._submit(node, Query(context, "why?"))
+    def query(self, node: Node, context: str, text: str = "why?") -> None:
+        self._submit(node, Query(context, text))
 
     def _submit(self, node: Node, command: Create | Query) -> None:
+        if not self.takes(node, command):
+            raise OffStage(f"{node.pid} takes no more")
+
+    def takes(self, node: Node, command: Create | Query) -> bool:
+        """A user asks for this; false if too much waits at the node."""
+
         def answer(applied: Applied | None, outcome: Outcome | None) -> None:
             if applied is not None and applied.operation.payload != encode(command):
                 raise Misled(f"{node.pid} tells its user, who wanted {command}, the outcome of {applied}")
             self.told.add(command.context)
 
-        if not node.submit(command, answer):
-            raise OffStage(f"{node.pid} takes no more")
+        return node.submit(command, answer)
 
     def decide(self, node: Node, *contexts: str) -> None:
         """Creates one conversation after the other, each acknowledged before the next."""

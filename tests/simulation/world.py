@@ -22,13 +22,14 @@ from tests.simulation.disk import Disk
 from tests.simulation.founding import founded as founded_disk
 from tests.simulation.node import POINTS, Node, kind
 from tests.simulation.observer import HOOKS, Observer, Violation
+from tests.simulation.thin_links import ThinLinks
 
 SIM_TIMING = Timing(heartbeat_s=0.1, election_s=0.5, tick_s=0.04, retry_s=0.2)
 AT_ONCE = 100_000
 """Events that may happen at one moment."""
 SIM_LIMITS = Limits(
     batch_operations=8, pipeline=4, queue=200, forward_window=64, horizon=400, lag=8, learn_operations=16, keep=8,
-    hold=400, piece_bytes=512, snapshot_every=40,
+    hold=400, piece_bytes=512, snapshot_every=40, digest_every=10,
 )
 
 
@@ -45,6 +46,10 @@ class Weather(msgspec.Struct):
     only: frozenset[str] = frozenset()
     """The kinds of messages that are lost and straggle; all, if none is named."""
     fsync: float = 0.002
+    slow_disks: dict[int, float] = {}
+    """The same for single nodes whose disks differ."""
+    bandwidth: float = 0.0
+    """Bytes a second that each node's connection to the relay carries in each direction; 0 is no limit."""
     turn_s: float = 0.0
     """The maximum time for which a node's event loop is busy before it processes all arrived messages at once."""
     cut: set[tuple[int, int]] = msgspec.field(default_factory=set)
@@ -79,6 +84,7 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         self._at_once = 0
+        self.thin_links = ThinLinks(self)
         self.nodes = {pid: Node(self, pid) for pid in self.pids}
         if founded:
             self._found(self.named)
@@ -199,7 +205,16 @@ class World:
             delay = weather.delay + random.random() * weather.jitter
             if troubled and weather.straggle and random.random() < weather.straggle:
                 delay += random.random() * weather.straggle_s
+            self._travel(origin, to, message, cluster, delay)
+
+    def _travel(self, origin: int, to: int, message: AnyMessage, cluster: int, delay: float) -> None:
+        def arrives() -> None:
             self.at(delay, lambda: self._arrive(origin, to, message, cluster))
+
+        if self.weather.bandwidth:
+            self.thin_links.carry(origin, to, message, arrives)
+        else:
+            arrives()
 
     def _arrive(self, origin: int, to: int, message: AnyMessage, cluster: int) -> None:
         if (origin, to) not in self.weather.cut:

@@ -18,7 +18,7 @@ class Cut(Fault, frozen=True):
     stage: ClassVar[int] = 0
 
     def decider(self, random: Random) -> Decider:
-        return lambda late, size, now: DROP
+        return lambda late, size, now, urgent: DROP
 
     def words(self) -> str:
         return "cut"

@@ -19,7 +19,7 @@ class Delay(Fault, frozen=True):
     def decider(self, random: Random) -> Decider:
         delay_s, jitter_s = self.delay_ms / 1000, self.jitter_ms / 1000
 
-        def decide(late: float, size: int, now: float) -> Copies:
+        def decide(late: float, size: int, now: float, urgent: bool) -> Copies:
             late += delay_s
             return (late + random.uniform(0, jitter_s),) if jitter_s else (late,)
 

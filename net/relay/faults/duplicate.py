@@ -14,7 +14,7 @@ class Duplicate(Fault, frozen=True):
     stage: ClassVar[int] = 20
 
     def decider(self, random: Random) -> Decider:
-        return lambda late, size, now: (late, late) if happens(self.duplicate_percent, random) else (late,)
+        return lambda late, size, now, urgent: (late, late) if happens(self.duplicate_percent, random) else (late,)
 
     def words(self) -> str:
         return f"duplicate {self.duplicate_percent:g} %"

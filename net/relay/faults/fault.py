@@ -13,9 +13,9 @@ Copies: TypeAlias = tuple[float, ...]
 
 DROP: Copies = ()
 
-Decider: TypeAlias = Callable[[float, int, float], Copies]
-"""Decides about one copy of a frame: gets by how many seconds it is late already, its size in bytes and the time in
-seconds; returns the copies that go on instead of it."""
+Decider: TypeAlias = Callable[[float, int, float, bool], Copies]
+"""Decides about one copy of a frame: gets by how many seconds it is late already, its size in bytes, the time in
+seconds and whether it is urgent; returns the copies that go on instead of it."""
 
 
 class Fault(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ class Loss(Fault, frozen=True):
     stage: ClassVar[int] = 10
 
     def decider(self, random: Random) -> Decider:
-        return lambda late, size, now: DROP if happens(self.loss_percent, random) else (late,)
+        return lambda late, size, now, urgent: DROP if happens(self.loss_percent, random) else (late,)
 
     def words(self) -> str:
         return f"loss {self.loss_percent:g} %"

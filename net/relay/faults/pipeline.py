@@ -77,7 +77,7 @@ class Faults:
             layers.set({ALL: kind()})
         self._changed()
 
-    def decide(self, src: int, dst: int, size: int = 0, now: float = 0.0) -> Copies:
+    def decide(self, src: int, dst: int, size: int = 0, now: float = 0.0, urgent: bool = False) -> Copies:
         """For each copy that arrives of a frame of so many bytes, by how many seconds it is late; empty if none does.
         `now` is in seconds, from any moment on."""
         if self.quiet:
@@ -85,7 +85,7 @@ class Faults:
         chain = self._chains.get((src, dst))
         if chain is None:
             chain = self._chain((src, dst))
-        return _through(chain, 0.0, size, now)
+        return _through(chain, 0.0, size, now, urgent)
 
     def _chain(self, link: Link) -> tuple[Decider, ...]:
         known = self._deciders.get(link, {})
@@ -99,13 +99,13 @@ class Faults:
         self.quiet = all(not layers.own and layers.general == kind() for kind, layers in self._layers.items())
 
 
-def _through(chain: Sequence[Decider], late: float, size: int, now: float) -> Copies:
+def _through(chain: Sequence[Decider], late: float, size: int, now: float, urgent: bool) -> Copies:
     """What comes out of one copy. One copy after the other passes what is left of the chain, so that random decisions
     are made in an order that depends on nothing else."""
     for index, decide in enumerate(chain):
-        copies = decide(late, size, now)
+        copies = decide(late, size, now, urgent)
         if len(copies) != 1:
             rest = chain[index + 1 :]
-            return tuple(final for copy in copies for final in _through(rest, copy, size, now))
+            return tuple(final for copy in copies for final in _through(rest, copy, size, now, urgent))
         late = copies[0]
     return (late,)

@@ -17,7 +17,7 @@ class Reorder(Fault, frozen=True):
     stage: ClassVar[int] = 40
 
     def decider(self, random: Random) -> Decider:
-        def decide(late: float, size: int, now: float) -> Copies:
+        def decide(late: float, size: int, now: float, urgent: bool) -> Copies:
             return (late + random.uniform(0, REORDER_S),) if happens(self.reorder_percent, random) else (late,)
 
         return decide

@@ -9,6 +9,8 @@ LOOK_EVERY = 8
 """Steps; the bounds are not so narrow that every one would matter."""
 WHILE_STORING = 50
 """Operations that may get decided while a slow disk stores a snapshot."""
+BYTES_WHILE_STORING = 32 * 1024
+"""The same in bytes."""
 WINDOW_S = 0.1
 IN_A_WINDOW = 100
 """Messages that may be sent in that time, for each pair of nodes."""
@@ -53,6 +55,10 @@ class Bounds(Observer):
         # While a snapshot is being sent or stored, more is kept; the rest accumulates until the next one.
         kept = limits.keep + limits.hold + 3 * limits.snapshot_every + limits.horizon + WHILE_STORING
         self._check(node, "decided and kept", log.decided_upto - log.compacted, kept)
+        kept = (limits.keep_bytes + limits.hold_bytes + 3 * limits.snapshot_bytes + limits.horizon_bytes
+                + limits.batch_bytes + BYTES_WHILE_STORING)
+        self._check(node, "bytes in the log", log.bytes, kept)
+        self._check(node, "bytes of own operations", replica.queue.waiting_bytes, limits.queue_bytes)
         if leader is not None:
             inherited = limits.horizon + limits.lag
             self._check(node, "batches in flight", len(leader._flying), limits.pipeline)

@@ -22,7 +22,7 @@ class FakeLink:
     def start(self) -> None:
         self.started = True
 
-    def send(self, dst: int, payload: bytes) -> None:
+    def send(self, dst: int, payload: bytes, urgent: bool = False) -> None:
         self.sent.append((dst, payload))
 
     def send_hint(self, dst: int, payload: bytes) -> None:
@@ -73,6 +73,9 @@ class Listener:
 
     def on_stranger(self, reason: str) -> None:
         self.told.append(("stranger", reason))
+
+    def on_diverged(self, reason: str) -> None:
+        self.told.append(("diverged", reason))
 
     def on_status(self, status: EngineStatus) -> None:
         self._tell("status", status.role)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -17,7 +17,7 @@ from kvstore.store import Outcome
 from paxos.ballot import Ballot
 from paxos.limits import Limits, Timing
 from paxos.messages import Accepted, AnyMessage, Confirm, Operation, Snapshot, Stamp
-from paxos.output import Applied, Durable, Output, Persist
+from paxos.output import Applied, Divergence, Durable, Output, Persist
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.records import Compaction, Record
@@ -54,14 +54,22 @@ class ScriptedReplica:
     def receive(self, sender: int, message: AnyMessage, now: float, cluster: int) -> None:
         self._log.append(("receive", sender, message))
 
-    def vouched(self, messages: Iterable[AnyMessage], stamp: Stamp | None) -> None:
+    def vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
         """See tests/unit/paxos."""
+        return messages
 
     def suspect(self, node: int, now: float) -> None:
         self._log.append(("suspect", node))
 
     def tick(self, now: float) -> None:
         self._log.append(("tick",))
+
+    def digest_taken(self, position: int, digest: int, now: float) -> None:
+        self._log.append(("digest", position))
+    def stored(self, seconds: float) -> None:
+        """How long a write took matters to nodes that wait for each other."""
 
     def snapshot_stored(self, position: int) -> None:
         self._log.append(("stored", position))
@@ -77,7 +85,7 @@ class ScriptedReplica:
 class Rig:
     """A driver, and everything around it; what happens is written down in `log`."""
 
-    def __init__(self, snapshot_every: int = 1000) -> None:
+    def __init__(self, snapshot_every: int = 1000, snapshot_bytes: int = 1000) -> None:
         self.log: list[Any] = []
         self.full = False
         self.now = 0.0
@@ -87,9 +95,9 @@ class Rig:
         self.records: list[Record | None] = []
         self.raising: Exception | None = None
         self.driver = ReplicaDriver(
-            1, (1, 2, 3), Durable(1, 1), timing=Timing(), limits=Limits(snapshot_every=snapshot_every),
-            random=Random(1), clock=lambda: self.now, transport=self, disk=self, machine=self, listener=self,
-            defer=self.due.append,
+            1, (1, 2, 3), Durable(1, 1), timing=Timing(),
+            limits=Limits(snapshot_every=snapshot_every, snapshot_bytes=snapshot_bytes), random=Random(1),
+            clock=lambda: self.now, transport=self, disk=self, machine=self, listener=self, defer=self.due.append,
         )
         self.replica = ScriptedReplica(self.log)
         self.driver.replica = self.replica  # type: ignore[assignment]
@@ -140,6 +148,9 @@ class Rig:
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         self.log.append(("rows", list(rows)))
 
+    def digest(self) -> str:
+        return "d" * 64
+
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         return [(b"changed", b"row")]
 
@@ -161,6 +172,9 @@ class Rig:
 
     def on_stranger(self, node: int, cluster: int) -> None:
         raise AssertionError("there is one cluster here")
+
+    def on_diverged(self, divergence: Divergence) -> None:
+        self.log.append(("diverged", divergence.nodes))
 
     def on_status(self, status: Status) -> None:
         self.log.append(("status", status.role))
@@ -327,6 +341,14 @@ def test_a_snapshot_is_made_every_so_often_and_told_of_when_it_is_stored() -> No
     assert rig.log[-1] == ("stored", 11)
 
 
+def test_a_snapshot_is_made_of_few_operations_if_they_are_large() -> None:
+    rig = Rig(snapshot_bytes=10)
+    for position, size, made in ((1, 9, 0), (2, 1, 1), (3, 9, 1), (4, 0, 1), (5, 30, 2)):
+        rig.replica.applied = position
+        rig.step(Output(apply=[Applied(position, Operation(1, 1, position, bytes(size)))]))
+        assert len(rig.records) == made
+
+
 def test_a_received_snapshot_counts_as_the_last_one() -> None:
     rig = Rig(snapshot_every=10)
     rig.replica.applied = 15
@@ -396,3 +418,46 @@ def test_it_stops_before_a_decided_operation_that_it_does_not_know() -> None:
     rig.driver.receive(2, VOTE)
     rig.driver.tick()
     assert rig.kinds() == ["apply", "applied", "failed"], "nothing beyond, and no snapshot that covers it"
+
+
+# ---- Digests
+
+
+def _operations(*positions: int) -> Output:
+    return Output(apply=[Applied(position, Operation(1, 1, position, b"x")) for position in positions])
+
+
+def test_a_digest_is_taken_between_what_comes_before_a_round_position_and_what_comes_behind() -> None:
+    rig = Rig()
+    rig.step(_operations(99, 100))
+    assert "digest" not in rig.kinds(), "the next one may come at the same position: a no-op is not applied"
+    assert [what for what in rig.step(_operations(101, 102)) if what[0] in ("digest", "apply")] == [
+        ("digest", 100), ("apply", 101, b"x"), ("apply", 102, b"x")]
+    rig.step(_operations(250, 404))
+    assert [what for what in rig.log if what[0] == "digest"] == [("digest", 200), ("digest", 400)]
+
+
+def test_of_positions_before_a_snapshot_there_is_no_digest() -> None:
+    rig = Rig()
+    rig.step(Output(install=Snapshot(150, {}, [])))
+    assert "digest" not in [what[0] for what in rig.step(_operations(151))]
+    assert ("digest", 200) in rig.step(_operations(201))
+
+
+def test_a_digest_is_taken_where_the_log_comes_to_rest() -> None:
+    rig = Rig()
+    rig.replica.applied = 7
+    for now, expected in ((10.0, []), (10.5, []), (11.0, [("digest", 7)]), (12.0, []), (13.0, [])):
+        rig.now = now
+        assert rig.step() == expected, now
+
+
+@pytest.mark.parametrize("minority", [False, True])
+def test_only_who_is_wrong_stops(minority: bool) -> None:
+    rig = Rig()
+    rig.step(Output(diverged=[Divergence(5, (2, 3), minority)]))
+    if minority:
+        assert rig.kinds() == ["flush", "failed"] and rig.driver.stopped
+        assert "not those of nodes 2, 3" in str(rig.log[-1][1])
+    else:
+        assert rig.log == [("diverged", (2, 3))] and not rig.driver.stopped

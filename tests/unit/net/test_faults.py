@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 
 from net.relay.faults import ALL, DROP, NOW, Faults, Link
+from net.relay.faults.bandwidth import MAX_QUEUED, Bandwidth
 from net.relay.faults.cut import Cut, partition
 from net.relay.faults.delay import Delay
 from net.relay.faults.duplicate import Duplicate
@@ -115,7 +116,7 @@ def test_a_single_link_has_its_own_delay_until_all_links_are_set() -> None:
     assert slow.decide(2, 1) == (0.1,)
     assert slow.decide(2, 3) == DROP
     assert slow.different == [(1, 2), (2, 3)]
-    assert slow.in_force((2, 3)) == [Cut(), Loss(100), Duplicate(), Delay(100), Reorder()]
+    assert slow.in_force((2, 3)) == [Cut(), Loss(100), Duplicate(), Bandwidth(), Delay(100), Reorder()]
     slow.put(Delay())
     assert slow.decide(1, 2) == NOW
     slow.put(Loss(), [(2, 3)])
@@ -193,22 +194,22 @@ def test_what_a_seed_decides_is_the_same_in_every_release() -> None:
 def test_the_modules_of_the_package_are_found_by_themselves() -> None:
     program = "from net.relay.faults.fault import KINDS; print(*(kind.__name__ for kind in KINDS))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["Cut", "Loss", "Duplicate", "Delay", "Reorder"]
+    assert done.stdout.split() == ["Cut", "Loss", "Duplicate", "Bandwidth", "Delay", "Reorder"]
 
 
 @pytest.fixture
-def bandwidth() -> Iterator[type[Fault]]:
+def throttle() -> Iterator[type[Fault]]:
     """A further kind of fault, as it would stand in a module of its own: no more than so many bytes a second."""
 
     @register
-    class Bandwidth(Fault, frozen=True):
+    class Throttle(Fault, frozen=True):
         bytes_per_s: float = 0.0
         stage: ClassVar[int] = 25
 
         def decider(self, random: Random) -> Decider:
             free_at = 0.0
 
-            def decide(late: float, size: int, now: float) -> Copies:
+            def decide(late: float, size: int, now: float, urgent: bool) -> Copies:
                 nonlocal free_at
                 free_at = max(free_at, now + late) + size / self.bytes_per_s
                 return (free_at - now,)
@@ -216,23 +217,38 @@ def bandwidth() -> Iterator[type[Fault]]:
             return decide
 
         def words(self) -> str:
-            return f"bandwidth {self.bytes_per_s:g} bytes/s"
+            return f"throttle {self.bytes_per_s:g} bytes/s"
 
-    yield Bandwidth
-    KINDS.remove(Bandwidth)
+    yield Throttle
+    KINDS.remove(Throttle)
 
 
-def test_a_further_kind_needs_nothing_but_its_module(bandwidth: type[Fault]) -> None:
+def test_a_further_kind_needs_nothing_but_its_module(throttle: type[Fault]) -> None:
     thin = Network()
     assert thin.quiet
-    thin.put(bandwidth(1000.0))
+    thin.put(throttle(1000.0))
     assert [thin.decide(1, 2, 100, now=5.0) for _ in range(3)] == [pytest.approx((n / 10,)) for n in (1, 2, 3)]
     assert thin.decide(2, 1, 100, now=5.0) == pytest.approx((0.1,)), "each link has a line of its own"
     thin.put(Duplicate(100))
     thin.put(Delay(1000))
     assert thin.decide(1, 2, 100, now=5.0) == pytest.approx((1.4, 1.5)), "changes elsewhere leave its queue alone"
-    thin.put(bandwidth(), [(1, 2)])
+    thin.put(throttle(), [(1, 2)])
     assert thin.decide(1, 2, 100, now=5.0) == pytest.approx((1.0, 1.0))
     assert thin.different == [(1, 2)]
     thin.reset()
+    assert thin.quiet
+
+
+def test_a_thin_link_carries_so_much_in_a_second_and_urgent_frames_first() -> None:
+    thin = Network()
+    thin.put(Bandwidth(8.0))
+    assert [thin.decide(1, 2, 100, now=5.0) for _ in range(3)] == [pytest.approx((n / 10,)) for n in (1, 2, 3)]
+    assert thin.decide(1, 2, 10, now=5.0, urgent=True) == pytest.approx((0.01,)), "it waits for none of these"
+    assert thin.decide(1, 2, 10, now=5.0, urgent=True) == pytest.approx((0.02,)), "but for what is urgent, too"
+    assert thin.decide(1, 2, 100, now=5.0) == pytest.approx((0.42,)), "and takes its share"
+    assert thin.decide(1, 2, MAX_QUEUED, now=5.0) != DROP
+    assert thin.decide(1, 2, 100, now=5.0) == DROP, "what waits is bounded"
+    assert thin.decide(1, 2, MAX_QUEUED, now=5.0, urgent=True) != DROP
+    assert thin.decide(1, 2, 10, now=5.0, urgent=True) == DROP, "of either kind"
+    thin.put(Bandwidth(0.0))
     assert thin.quiet

@@ -5,15 +5,18 @@ import os
 import signal
 import sys
 import textwrap
+from typing import Any
 
+import msgspec
 import pytest
 
 import net.link
 import net.link_connection
-from net.control_messages import Challenge, Crash, Refusal, Report, control_frame
+from net.control_messages import Challenge, Crash, Refusal, Report, Welcome, control_frame
 from net.frames import CONTROL, MAX_PAYLOAD, FrameError, encode_frame
 from net.frames import NODE as KIND_NODE
 from net.link_connection import Credentials, LinkConnection, Owner
+from net.relay.admission import Admission
 from net.relay.faults.cut import Cut
 from tests.unit.net.net_tools import HOST, LIMIT_S, Node, Operator, joined, run, until
 
@@ -41,6 +44,25 @@ def test_comes_back_after_the_orchestrator_did() -> None:
                 assert two.payloads(1) == [b"hello again"]
                 await until(lambda: again.relay.report_of(1) == REPORT)
                 assert [kind for kind, _ in one.heard if kind in ("up", "down")] == ["up", "down", "up"]
+
+    run(main())
+
+
+def test_an_orchestrator_that_does_not_know_urgent_frames_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    welcome = Admission.welcome
+
+    def of_old(*of: Any) -> Welcome:
+        return msgspec.structs.replace(welcome(*of), urgent=False, hints=False)
+
+    monkeypatch.setattr(Admission, "welcome", of_old)
+
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one:
+            await one.up()
+            two = await joined(operator, 2, urgent=True)
+            one.link.send(2, b"vote", urgent=True)
+            assert (await two.frame()).kind == KIND_NODE
+            two.close()
 
     run(main())
 

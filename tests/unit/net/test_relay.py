@@ -11,7 +11,7 @@ import pytest
 import net.relay.connection
 import net.relay.relay
 from net.control_messages import Report
-from net.frames import NODE, encode_frame
+from net.frames import NODE, URGENT, encode_frame
 from net.relay.faults import ALL
 from net.relay.faults.cut import Cut
 from net.relay.faults.delay import Delay
@@ -75,6 +75,42 @@ def test_a_cut_link_carries_nothing_in_its_direction() -> None:
             one.link.send(2, b"again")
             await until(lambda: two.got)
             assert two.payloads(1) == [b"again"]
+
+    run(main())
+
+
+def test_urgent_frames_overtake_what_waits_for_a_node_that_does_not_read() -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one:
+            await one.up()
+            slow = await joined(operator, 2, urgent=True)
+            for _ in range(60):
+                one.link.send(2, b"x" * 100_000)
+            await until(lambda: operator.relay.traffic(2).frames_out == 60)
+            one.link.send(2, b"vote", urgent=True)
+            await until(lambda: operator.relay.traffic(2).frames_out == 61)
+            kinds = [(await slow.frame()).kind for _ in range(61)]
+            assert kinds.count(URGENT) == 1 and kinds.index(URGENT) < 50, "it waited only for what the sockets held"
+            slow.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("late", [0.0, 20.0])
+def test_a_node_that_does_not_know_urgent_frames_gets_others(late: float) -> None:
+    async def main() -> None:
+        async with Operator() as operator, Node(operator.port, 1) as one, Node(operator.port, 3) as three:
+            await one.up()
+            await three.up()
+            operator.faults.set(Delay, {ALL: Delay(late)})
+            old = await joined(operator, 2)
+            one.link.send(2, b"vote", urgent=True)
+            frame = await old.frame()
+            assert (frame.kind, frame.src, frame.dst, bytes(frame.payload)) == (NODE, 1, 2, b"vote")
+            one.link.send(3, b"vote", urgent=True)
+            await three.count(1)
+            assert three.got == [(1, b"vote")]
+            old.close()
 
     run(main())
 

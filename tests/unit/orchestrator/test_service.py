@@ -19,7 +19,7 @@ from console.layout import Layout
 from console.operator.events import event_text
 from console.operator.views import status_text
 from net.control_messages import Report
-from orchestrator import supervisor
+from orchestrator import panes, supervisor
 from tests.unit.net.net_tools import HOST, Node, run, until
 from tests.unit.orchestrator.operator_tools import ROOT, Operator, operator_of
 
@@ -80,9 +80,28 @@ def test_delay_loss_and_the_rest_are_kept_until_they_are_set_again(tmp_path: Pat
     run(main())
 
 
+def test_bandwidth_of_all_links_and_of_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            result = await at.ok("bandwidth 8000")
+            assert (result["bandwidth_kbps"], "on" in result) == (8000, False)
+            assert "8000 kbit/s" in result["text"]
+            assert (await at.ok("bandwidth 500 1 2 --oneway"))["on"] == [[1, 2]]
+            status = await at.ok("status")
+            assert status["others"] == {"bandwidth_kbps": 8000}
+            assert status["own"][0]["others"] == {"bandwidth_kbps": 500}
+            assert "bandwidth 8000 kbit/s" in at.status_line()
+            await at.ok("bandwidth 0")
+            assert at.orchestrator.faults.quiet
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("bandwidth x", "must be kilobits a second"),
+        ("bandwidth 5 1", ""),
         ("failLink 1 1", "node 1 has no link to itself"),
         ("failLink 1 9", "there is no node 9: the nodes are 1, 2, 3, 4, 5"),
         ("failLink 1 x", "'x' is not the number of a node"),
@@ -282,7 +301,7 @@ def test_fix_node_uses_the_nodes_own_pane(tmp_path: Path, monkeypatch: pytest.Mo
             tmux("set-option", "-w", "-t", here, "remain-on-exit", "on")
             command = f"{sys.executable} {at.program} 3 --config {at.config.path}"
             pane = tmux("split-window", "-P", "-F", "#{pane_id}", "-t", here, command)
-            tmux("set-option", "-p", "-t", pane, supervisor.PANE_OPTION, "3")
+            tmux("set-option", "-p", "-t", pane, panes.OPTION, "3")
             monkeypatch.setenv("TMUX", f"{server},0,0")
             monkeypatch.setenv("TMUX_PANE", here)
             await until(lambda: at.relay.is_up(3))

@@ -158,36 +158,36 @@ async def _nothing() -> None:
 
 
 @pytest.fixture
-def bandwidth() -> Iterator[type[Fault]]:
+def throttle() -> Iterator[type[Fault]]:
     @register
-    class Bandwidth(Fault, frozen=True):
+    class Throttle(Fault, frozen=True):
         bytes_per_s: float = 0.0
         stage: ClassVar[int] = 25
 
         def decider(self, random: Random) -> Decider:
-            return lambda late, size, now: (late + size / self.bytes_per_s,)
+            return lambda late, size, now, urgent: (late + size / self.bytes_per_s,)
 
         def words(self) -> str:
-            return f"bandwidth {self.bytes_per_s:g} bytes/s"
+            return f"throttle {self.bytes_per_s:g} bytes/s"
 
-    yield Bandwidth
-    KINDS.remove(Bandwidth)
+    yield Throttle
+    KINDS.remove(Throttle)
 
 
-def test_a_further_kind_of_fault_is_seen_in_the_status(tmp_path: Path, bandwidth: type[Fault]) -> None:
+def test_a_further_kind_of_fault_is_seen_in_the_status(tmp_path: Path, throttle: type[Fault]) -> None:
     async def main() -> None:
         async with operator_of(tmp_path) as at:
-            assert (await at.ok("status"))["others"] == {"bytes_per_s": 0}
-            at.orchestrator.faults.set(bandwidth, {ALL: bandwidth(1000.0), (1, 2): bandwidth(500.0)})
+            assert "others" not in await at.ok("status"), "it does nothing"
+            at.orchestrator.faults.set(throttle, {ALL: throttle(1000.0), (1, 2): throttle(500.0)})
             await at.ok("loss 5")
             status = await at.ok("status")
             assert status["others"] == {"bytes_per_s": 1000}
             assert status["own"][0]["others"] == {"bytes_per_s": 500}
             shown = status_text(at.orchestrator.status(), Layout())
-            assert "the other links: loss 5 %, bandwidth 1000 bytes/s" in shown
-            assert "1 -> 2: loss 5 %, bandwidth 500 bytes/s" in shown
-            assert "bandwidth 1000 bytes/s" in at.status_line()
-            assert "still on: loss 5 %, bandwidth 1000 bytes/s, single links: 1" in (await at.ok("heal"))["text"]
+            assert "the other links: loss 5 %, throttle 1000 bytes/s" in shown
+            assert "1 -> 2: loss 5 %, throttle 500 bytes/s" in shown
+            assert "throttle 1000 bytes/s" in at.status_line()
+            assert "still on: loss 5 %, throttle 1000 bytes/s, single links: 1" in (await at.ok("heal"))["text"]
             await at.ok("reset")
             assert at.orchestrator.faults.quiet
 

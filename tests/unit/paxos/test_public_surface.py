@@ -12,7 +12,7 @@ import paxos
 import paxos.messages
 
 ROOT = Path(__file__).resolve().parents[3]
-PUBLIC = {*paxos.__all__, "ballot", *(name for name in vars(paxos.messages) if name[0].isupper())}
+PUBLIC = {*paxos.__all__, "ballot", "is_urgent", *(name for name in vars(paxos.messages) if name[0].isupper())}
 INSIDE = {"paxos", "tests", ".venv"}
 
 

@@ -128,6 +128,14 @@ def test_a_node_that_does_not_know_it_yet_does_not_count() -> None:
     assert not new.votes
 
 
+def test_a_node_that_is_not_among_the_founders_founds_nothing() -> None:
+    """One is started to join a cluster of one, of which it has not heard yet."""
+    effects = Effects(2)
+    joining = VoterRegistry(2, (1,), Durable(102, 1, VoterStatus.NEW), effects)
+    joining.heard(1, Heartbeat([state(1, 1, (), blank=True)], {1: 101, 2: 102}, 0.0, {}))
+    assert joining.voter_status is VoterStatus.NEW and not joining.votes
+
+
 def test_a_roster_keeps_the_first_identity_of_each_number_and_no_strangers() -> None:
     """The first identity is the one that may have voted; a number of a non-member is ignored."""
     node = Registry()

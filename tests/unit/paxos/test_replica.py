@@ -358,3 +358,15 @@ def test_a_log_is_cut_behind_a_snapshot_but_not_the_tail_and_not_what_a_peer_is_
     solo.replica.snapshot_loaded(Snapshot(10, {}, []), solo.now)
     solo.replica.snapshot_stored(20)
     assert solo.replica.log.compacted == 10, "node 3 will go on from the snapshot at 10"
+
+
+def test_a_node_that_comes_to_join_knocks_at_whoever_is_connected() -> None:
+    """The members that it knows from its file may all be gone."""
+    joining = Replica(7, (1,), Durable(7, 1), Timing(), Limits(), Random(1), 0.0)
+    joining.meet(3, 0.0)
+    joining.meet(0, 0.0)
+    assert joining.net.peers == (1, 3) and joining.net.members == (1,), "who founds is not changed by that"
+    old = Durable(7, 1, entries=[Entry(1, (1, 1), NOOP)], decided=1)
+    unfounded = Replica(7, (1, 7), old, Timing(), Limits(), Random(1), 0.0)
+    unfounded.meet(3, 0.0)
+    assert unfounded.net.peers == (1,), "with data of release 0.1.0 it keeps to those that it knows"
