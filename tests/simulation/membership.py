@@ -165,7 +165,8 @@ class Membership(Observer):
         empty = node.disk
 
         def back() -> None:
-            if not self._over and node.disk is empty and self._world.nodes[event.pid] is node and self.may_be_lost(node):
+            there = node.disk is empty and self._world.nodes[event.pid] is node
+            if there and not self._over and self.may_be_lost(node):
                 if node.up:
                     node.crash()
                 node.restore(former, self._vouched.get(former.image.identity, (0, 0)))
