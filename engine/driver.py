@@ -246,6 +246,12 @@ class ReplicaDriver:
         self._wake()
 
     @stop_on_error
+    def meet(self, node: int) -> None:
+        """A hint that `node` has connected."""
+        self.replica.meet(node, self._clock())
+        self._wake()
+
+    @stop_on_error
     def tick(self) -> None:
         """To be called every `timing.tick_s`."""
         now = self._clock()
@@ -302,20 +308,22 @@ class ReplicaDriver:
         return self._clock()
 
     @stop_on_error
-    def _persisted(self, begun: float | None, stamp: Stamp | None, messages: list[tuple[int, AnyMessage]]) -> None:
+    def _persisted(self, begun: float | None, stamp: Stamp | None, messages: Sequence[tuple[int, AnyMessage]]) -> None:
         """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
         if begun is not None:
             self._measuring = False
             self.replica.stored(self._clock() - begun)
-        self._vouched(messages, stamp)
+        messages = self._vouched(messages, stamp)
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
             if to == self.replica.pid:
                 self._loop_back(message)
         self._wake()
 
-    def _vouched(self, messages: list[tuple[int, AnyMessage]], stamp: Stamp | None) -> None:
-        self.replica.vouched((message for _, message in messages), stamp)
+    def _vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
+        return self.replica.vouched(messages, stamp)
 
     def _loop_back(self, message: AnyMessage) -> None:
         self._take_in(self.replica.pid, message, self.replica.cluster)

@@ -28,7 +28,7 @@ from net.control_messages import Report
 from paxos.ballot import NOBODY
 from paxos.limits import Limits, Timing
 from paxos.messages import Change, Snapshot
-from paxos.output import Applied, Divergence, VoterStatus
+from paxos.output import Applied, Divergence
 from paxos.replica import QueueFull, Status
 from storage.database import Database
 from storage.errors import StorageError, damaged
@@ -37,6 +37,9 @@ from storage.writer import DiskWriter
 READ_TIMEOUT_S = 2.0
 READ_ROUND_TRIPS = 8.0
 """A linearizable read at a follower takes up to four round trips; the timeout is twice that."""
+
+LEAVE_AFTER_S = 1.0
+"""A node that learns that it was removed catches up with the rest before it leaves."""
 
 REPORT_EVERY_S = 0.5
 """The operator's table shows this node as it was at most so long ago."""
@@ -59,8 +62,8 @@ class PaxosEngine:
         self._tickets: set[int] = set()
         """Of operations that were submitted here and have no outcome yet."""
         self._reads: dict[int, asyncio.Future[None]] = {}
-        self._counted = False
-        """This node's disk was one of the members' when it looked last."""
+        self._was_member = False
+        """This node was a member when it looked last."""
         self._change: asyncio.Future[None] | None = None
         """A change of the members that is asked for here."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -197,9 +200,9 @@ class PaxosEngine:
 
     def on_status(self, status: Status) -> None:
         configuration = self._driver.replica.configuration
-        if self._counted and configuration is not None and self._number not in configuration.members:
-            self._listener.on_removed()
-        self._counted = configuration is not None and status.voter_status is VoterStatus.VOTER
+        if self._was_member and not self._is_member() and "leave" not in self._timers:
+            self._timers["leave"] = self._loop.call_later(LEAVE_AFTER_S, self._leave)
+        self._was_member = configuration is not None and self._is_member()
         if configuration is not None and self._reported is not None and (
             configuration.number > self._reported.configuration
         ):
@@ -225,6 +228,16 @@ class PaxosEngine:
             self._listener.on_failed(f"internal error ({error!r}); the node stops to stay safe")
 
     # ---- Within
+
+    def _is_member(self) -> bool:
+        configuration = self._driver.replica.configuration
+        return configuration is None or self._number in configuration.members
+
+    def _leave(self) -> None:
+        """What is decided now may be what it has caught up with: it may have been added again since."""
+        del self._timers["leave"]
+        if not self._is_member():
+            self._listener.on_removed()
 
     def _disk_failed(self, error: StorageError) -> None:
         self._driver.fail(error)

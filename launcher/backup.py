@@ -12,6 +12,7 @@ from api.node_commands import BackupCommand, StatusCommand
 from api.node_results import BackupResult
 from api.sockets import socket_path
 from config.config import Config
+from launcher.configuration import nodes_to_start
 from launcher.data_directory import claim
 from launcher.errors import LaunchError
 from orchestrator.memory import forget
@@ -39,7 +40,7 @@ async def _back_up(config: Config, file: Path, force: bool) -> BackupResult:
     """By a node that knows a leader, if there is one."""
     reachable: list[Client] = []
     try:
-        for number in config.node_ids:
+        for number in nodes_to_start(config):
             try:
                 client = await Client.connect(socket_path(config.data_dir, number))
             except Unreachable:

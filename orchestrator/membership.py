@@ -71,9 +71,9 @@ class Membership:
                 self._relay.forget(node)
                 raise
             try:
-                members = await self._change("add", node)
+                members = await self._added(node)
             except CommandError as error:
-                raise CommandError(f"{error}; node {node} runs, but is no member: addNode {node} tries again") from None
+                raise CommandError(f"{error}; node {node} is no member: addNode {node} tries again") from None
             self._relay.forget(node)
             return self._result(node, members, f"node {node} is a member now{where}")
 
@@ -110,6 +110,21 @@ class Membership:
             return ""
         return f"; {await self._nodes.start(node, new=True)}"
 
+    async def _added(self, node: int) -> Members:
+        """Has the members add it. One with the disk of a member that was removed while it was down learns of that now,
+        and leaves: it is started once more. Raises CommandError."""
+        change = asyncio.ensure_future(self._change("add", node))
+        gone = asyncio.ensure_future(self._relay.wait_down(node, WITHIN_S))
+        try:
+            await asyncio.wait([change, gone], return_when=asyncio.FIRST_COMPLETED)
+            if not change.done() and not self._relay.is_up(node):
+                await self._nodes.start(node)
+            return await change
+        finally:
+            for each in (change, gone):
+                each.cancel()
+            await asyncio.wait([change, gone])
+
     # ---- What the members decide
 
     async def _change(self, change: Change, node: int) -> Members:
@@ -134,11 +149,11 @@ class Membership:
             if not answer.get("ok"):
                 raise CommandError(f"node {asked}: {answer.get('error')}")
             return _members(answer)
-        raise CommandError(lost or "no other node is up")
+        raise CommandError(lost or "no member is up")
 
     async def _current(self, node: int) -> Members:
         """The members now, as a node other than this one knows them. Raises CommandError."""
-        lost = "no other node is up"
+        lost = "no member is up"
         for asked in self._to_ask(node):
             try:
                 return await self._members(asked)
@@ -154,8 +169,8 @@ class Membership:
         return _members(answer)
 
     def _to_ask(self, change_in: int) -> Iterator[int]:
-        """Connected nodes: the leader first, and the one that the change is about only if there is no other."""
-        up = [node for node in self._relay.members if self._relay.is_up(node)]
+        """Members that run: the leader first, and the one that the change is about only if there is no other."""
+        up = [node for node in self._relay.members if self._relay.is_up(node) and not self._nodes.is_paused(node)]
         leader = self._waiting.leader()
         yield from sorted(up, key=lambda node: (node == change_in, node != leader, node))
 

@@ -1,18 +1,21 @@
 """Notices a disk that went back in time: a copy put back from a backup has forgotten promises, and must not vote.
 
-Every write of promises or entries gets a stamp, which goes to the disk with it, and grows. A node tells in its
-heartbeats the last stamp that it vouched for; everybody remembers the highest that it heard of each member's disk,
-passes it on, and stores it now and then. A node that starts with a used disk votes only after it has heard from a
-quorum (itself included; whoever votes needs one anyway). When others remember a later write on its disk than the disk
-holds, it draws a new identity, and comes back like a node that has lost its disk (see paxos/configuration.py).
+Every write of promises or entries gets a stamp, which goes to the disk with it, and grows. A node tells the last stamp
+that it vouched for in the vote itself and in its heartbeats; everybody remembers the highest that it heard of each
+member's disk, passes it on, and stores it now and then. So whoever has counted a vote remembers it. A node that starts
+with a used disk votes only after it has heard from a quorum (itself included; whoever votes needs one anyway). When
+others remember a later write on its disk than the disk holds, it draws a new identity, and comes back like a node that
+has lost its disk (see paxos/configuration.py).
 
 What nobody remembers who can be reached is not noticed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
+
+from msgspec.structs import replace
 
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
@@ -53,11 +56,23 @@ class Memory:
         decided = self._registry.decided
         return {pid: most for pid, most in self._most.items() if decided.get(pid) == most.identity}
 
-    def vouched(self, messages: Iterable[AnyMessage], stamp: Stamp | None) -> None:
-        """These leave now, and what they vouch for is on disk, up to the last `stamp`."""
-        self._stored = self._stored if stamp is None else stamp
-        if any(isinstance(message, Promise | Accepted) for message in messages):
-            self._most[self._net.pid] = Vouched(self._registry.identity, self._stored)
+    def vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
+        """These leave now, and what they vouch for is on disk, up to the last `stamp`. Returns them with it."""
+        self._stored = stored = self._stored if stamp is None else stamp
+        if not any(isinstance(message, Promise | Accepted) for _, message in messages):
+            return messages
+        self._most[self._net.pid] = Vouched(self._registry.identity, stored)
+        return [
+            (to, replace(message, stamp=stored) if isinstance(message, Promise | Accepted) else message)
+            for to, message in messages
+        ]
+
+    def voted(self, sender: int, vote: Promise | Accepted) -> None:
+        """Another node's vote has come."""
+        if sender != self._net.pid and vote.stamp > NO_STAMP:
+            self.heard({sender: Vouched(vote.identity, vote.stamp)})
 
     def heard(self, remembered: Mapping[int, Vouched]) -> None:
         """What a peer remembers of members' disks. Of this node's own it counts even if the disk is so old that the

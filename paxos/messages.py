@@ -125,12 +125,14 @@ class Prepare(Message, frozen=True, tag=1):
 
 class Promise(Message, frozen=True, tag=2):
     """Phase 1b: everything accepted *or decided* from `ballot.op_num` on, and how far the acceptor knows decisions.
-    `identity`, in every vote, is that of the disk which vouches for it; 0 while there is no decided configuration."""
+    `identity`, in every vote, is that of the disk which vouches for it; 0 while there is no decided configuration.
+    `stamp` is that of the write which it rests on, at the latest."""
 
     ballot: Ballot
     entries: list[Entry]
     decided_upto: int
     identity: int = 0
+    stamp: Stamp = (0, 0)
 
 
 class Accept(Message, frozen=True, tag=3):
@@ -147,6 +149,7 @@ class Accepted(Message, frozen=True, tag=4):
     ballot: Ballot
     count: int
     identity: int = 0
+    stamp: Stamp = (0, 0)
 
 
 class Outranked(Message, frozen=True, tag=5):

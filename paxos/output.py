@@ -47,6 +47,8 @@ class Persist(msgspec.Struct):
     """What is known of other members' disks."""
     stamp: Stamp | None = None
     """Goes with promises and entries; see paxos/memory.py."""
+    joins: int | None = None
+    """See paxos/admission.py."""
 
 
 class Durable(msgspec.Struct):
@@ -72,6 +74,7 @@ class Durable(msgspec.Struct):
     remembered: dict[int, Vouched] = {}
     stamp: Stamp = (0, 0)
     """The last one."""
+    joins: int = 0
     reopened: bool = False
     """The disk was in use before: it may be an old copy."""
 

@@ -74,7 +74,7 @@ class Reconfiguration:
             if asked.number != current.number:
                 continue
             changed = self._changed(current, asked)
-            if changed is not None and changed != current.members and self._reaches_quorum(changed):
+            if changed is not None and changed != current.members and self._reaches_quorum(changed, current):
                 return changed
         return None
 
@@ -114,11 +114,13 @@ class Reconfiguration:
             return None
         return state
 
-    def _reaches_quorum(self, members: Members) -> bool:
-        """True if this node exchanges messages with a quorum of these, who vote now or are the one that comes."""
-        net, current = self._net, self._registry.decided
+    def _reaches_quorum(self, members: Members, current: Configuration) -> bool:
+        """True if this node exchanges messages with a quorum of these who vote now: what comes may go again at once, so
+        nothing may depend on it (but for the second of two)."""
+        net, second = self._net, len(current.members) == 1
         reached = sum(
-            node == net.pid or (net.linked(net.pid, node) and (net.votes(node) or node not in current))
+            node == net.pid or (
+                net.linked(net.pid, node) and (net.votes(node) or (second and node not in current.members)))
             for node in members
         )
         return reached >= len(members) // 2 + 1

@@ -6,7 +6,7 @@ for the order that makes this safe). No handler raises on any well-formed messag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, TypeAlias
 
@@ -132,7 +132,7 @@ class Replica:
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
             self._versions, self._commit_time, self.digests, timing, effects, now,
         )
-        self._admission = Admission(self.registry, self.log, effects)
+        self._admission = Admission(self.registry, self.net, self.log, durable, effects)
         self._reconfiguration = Reconfiguration(
             self.registry, self.net, self.log, self._versions, limits, random)
         self._router = router
@@ -272,10 +272,19 @@ class Replica:
         self.net.suspect(peer, now)
         self._refresh(now)
 
-    def vouched(self, messages: Iterable[AnyMessage], stamp: Stamp | None) -> None:
+    def meet(self, peer: int, now: float) -> None:
+        """A hint that there is a node `peer`. Who comes to join, or comes back after long, may know no other member.
+        (Nodes with data of release 0.1.0 keep to those they know until they are founded.)"""
+        if 0 < peer <= MOST_PID and (self.registry.configuration is not None or not self.log.decided_upto):
+            self.net.meet(peer)
+            self._refresh(now)
+
+    def vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
         """These were to leave after what they vouch for is on disk, and leave now; `stamp` is that of the last write,
         if it has one."""
-        self.memory.vouched(messages, stamp)
+        return self.memory.vouched(messages, stamp)
 
     def stored(self, seconds: float) -> None:
         """The disk took so long to make one write durable."""
@@ -406,6 +415,7 @@ class Replica:
             self._refresh(now)
 
     def _promise(self, sender: int, message: Promise, now: float) -> None:
+        self.memory.voted(sender, message)
         if self.proposer.promised(sender, message, now):
             self._refresh(now)
 
@@ -424,6 +434,7 @@ class Replica:
         self._hear_decided(message.ballot.leadership, message.decided_upto, now)
 
     def _accepted(self, sender: int, message: Accepted, now: float) -> None:
+        self.memory.voted(sender, message)
         self.proposer.accepted(sender, message, now)
 
     def _decide(self, sender: int, message: Decide, now: float) -> None:

@@ -184,7 +184,8 @@ def _changes(persist: Persist) -> dict[str, object]:
         "promised": persist.promised, "decided": persist.decided, "roster": persist.roster,
         "standing": persist.voter_status, "incarnation": persist.incarnation,
         "operations_versions": persist.operations_versions,
-        "identity": persist.identity, "stamp": persist.stamp, "remembered": persist.remembered,
+        "identity": persist.identity, "stamp": persist.stamp, "joins": persist.joins,
+        "remembered": persist.remembered,
     }
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -263,5 +264,6 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         configuration=state.configuration,
         remembered=state.remembered,
         stamp=state.stamp,
+        joins=state.joins,
         reopened=state.incarnation > 0,
     )

@@ -34,7 +34,7 @@ class MemoryDatabase:
             kept = (entry for entry in record.entries if entry.position > image.compacted)
             self._entries.update((entry.position, entry) for entry in kept)
             for name in ("promised", "decided", "roster", "voter_status", "incarnation", "identity",
-                         "stamp", "remembered", "operations_versions"):
+                         "stamp", "joins", "remembered", "operations_versions"):
                 value = getattr(record, name)
                 if value is not None:
                     setattr(image, name, value)

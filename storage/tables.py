@@ -52,6 +52,7 @@ class State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
     configuration: Configuration | None = None
     remembered: dict[int, Vouched] = {}
     stamp: Stamp = (0, 0)
+    joins: int = 0
 
 
 # ---- Reading. All of it raises StorageDamaged, or sqlite3.Error. What is damaged need not be UTF-8, nor even bytes.

@@ -151,7 +151,7 @@ class _Contents:
         return snapshot
 
     def _tell(self, hook: str, *what: object) -> None:
-        for told in self._process.world.hooks[hook]:
+        for told in self._process.world.watching(hook, self._process.node):
             try:
                 told(self._process.world, self._process.node, *what)
             except Exception as error:

@@ -7,16 +7,29 @@ are only the dice of single messages and disk writes.
 from __future__ import annotations
 
 from random import Random
-from typing import TypeAlias
 
 import msgspec
 
 from paxos.limits import Limits
+from tests.simulation.events import (
+    LEADER,
+    AnyEvent,
+    Crash,
+    CrashAll,
+    Cut,
+    Depose,
+    Fail,
+    Hint,
+    Leave,
+    Link,
+    Pause,
+    Stall,
+    Storm,
+    Use,
+    Wipe,
+)
+from tests.simulation.plan_members import members_events, release_events
 from tests.simulation.world import POINTS, SIM_LIMITS, Weather
-
-Link: TypeAlias = tuple[int, int]
-"""Directed: (from, to)."""
-
 
 KINDS = (
     "Prepare", "Promise", "Accept", "Accept", "Accepted", "Accepted", "Outranked", "Behind", "Decide", "Forward",
@@ -24,121 +37,6 @@ KINDS = (
 )
 """Of messages. A run in which only some of them are lost goes further in the wrong direction than one in which every
 message may be."""
-
-LEADER = 0
-"""Instead of a node's number: the leader at that time."""
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
-    """Something that is done to the cluster `at` this time (virtual seconds)."""
-
-    at: float
-
-
-class Crash(Event, frozen=True, tag="crash"):
-    """Node `pid` (or LEADER) dies: at once, or when it next passes `point` for the `count`th time. `down` seconds later
-    it starts again. `hinted`: its peers are told at once that its connection closed."""
-
-    pid: int
-    down: float
-    point: str | None = None
-    count: int = 1
-    hinted: bool = False
-    rebooted: bool = False
-    """Its clock counts from the beginning again."""
-
-
-class CrashAll(Event, frozen=True, tag="crash all"):
-    """The power fails; nodes start again one after the other, `apart` seconds between them."""
-
-    down: float
-    apart: float
-
-
-class Wipe(Event, frozen=True, tag="wipe"):
-    """Node `pid` dies and loses its disk; only if all nodes vote and most of them have kept theirs, else it only
-    crashes. `clock_back`: the new machine's calendar is far behind, and its clock counts from elsewhere."""
-
-    pid: int
-    down: float
-    clock_back: bool = False
-
-
-class Pause(Event, frozen=True, tag="pause"):
-    """Node `pid` (or LEADER) is paused for `seconds`; its sockets and its clock are not."""
-
-    pid: int
-    seconds: float
-
-
-class Stall(Event, frozen=True, tag="stall"):
-    """The disk of node `pid` (or LEADER) completes nothing for `seconds`."""
-
-    pid: int
-    seconds: float
-
-
-class Fail(Event, frozen=True, tag="fail"):
-    """The next commit of node `pid` (or LEADER) fails, and may be on disk in part: the process must stop. It is gone
-    after `lingers` seconds, and starts again after `down` more."""
-
-    pid: int
-    lingers: float
-    down: float
-
-
-class Leave(Event, frozen=True, tag="leave"):
-    """The user of node `pid` (or LEADER) types `exit`. What is waiting for the disk is still written; for the rest see
-    Fail."""
-
-    pid: int
-    lingers: float
-    down: float
-
-
-class Cut(Event, frozen=True, tag="cut"):
-    """These links carry nothing for `seconds`."""
-
-    links: tuple[Link, ...]
-    seconds: float
-
-
-class Depose(Event, frozen=True, tag="depose"):
-    """All nodes get a hint that the leader is gone; for `cut_s` most nodes cannot hear it either."""
-
-    cut_s: float
-    spared: tuple[int, ...]
-
-
-class Storm(Event, frozen=True, tag="storm"):
-    """The network behaves like this for `seconds`."""
-
-    loss: float
-    delay: float
-    straggle: float
-    straggle_s: float
-    seconds: float
-
-
-class Hint(Event, frozen=True, tag="hint"):
-    """Node `pid` gets a hint, right or wrong, that `peer` is gone."""
-
-    pid: int
-    peer: int
-
-
-class Use(Event, frozen=True, tag="use"):
-    """A user of node `pid` types a command. `dice` decides what is chosen among what the user sees."""
-
-    pid: int
-    user: int
-    op: str
-    context: str = ""
-    dice: int = 0
-
-
-AnyEvent: TypeAlias = Crash | CrashAll | Wipe | Pause | Stall | Fail | Leave | Cut | Depose | Storm | Hint | Use
-
 
 class Llm(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the LLMs answer: within `seconds`, and how often they fail."""
@@ -172,6 +70,10 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     late: tuple[float, ...] = ()
     """When each node is first started."""
     llm: Llm = Llm()
+    spares: int = 0
+    """Nodes that are no members at first, with the next numbers."""
+    old: bool = False
+    """All begin as nodes of release 0.1.0."""
 
 
 def draw(seed: int) -> Plan:
@@ -182,6 +84,9 @@ def draw(seed: int) -> Plan:
     events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *(uses := _uses(random, nodes, safety_s)),
                               *_stops(Random(f"stops {seed}"), nodes, safety_s),
                               *_retries(Random(f"retries {seed}"), nodes, uses)]
+    spares, changes = members_events(Random(f"members {seed}"), nodes, safety_s)
+    upgrades = release_events(Random(f"release {seed}"), nodes, safety_s)
+    events += [*changes, *upgrades]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),
@@ -190,6 +95,7 @@ def draw(seed: int) -> Plan:
         drift=tuple(random.uniform(0.8, 1.25) if random.random() < 0.3 else 1.0 for _ in range(nodes)),
         late=tuple(random.uniform(0, 0.6 * safety_s) if random.random() < 0.1 else 0.0 for _ in range(nodes)),
         llm=Llm(_log_uniform(random, 0.01, 2.0), random.choice((0.0, 0.3, 0.9))),
+        spares=spares, old=bool(upgrades),
     )
 
 

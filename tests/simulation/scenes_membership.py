@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kvstore.operations import Create, encode
 from paxos.ballot import Ballot
 from paxos.configuration import stop_sign
@@ -16,10 +18,12 @@ from paxos.messages import (
     Learn,
     Operation,
     Prepare,
+    Routed,
 )
 from paxos.output import VoterStatus
 from tests.simulation.founding import CLUSTER
-from tests.simulation.stage import FirstStart, OffStage, Stage, ThreeOf
+from tests.simulation.stage import FirstStart, OffStage, OldRelease, Stage, ThreeOf
+from tests.simulation.world import Node
 
 STRANGER = 0xBAD
 """The id of another cluster."""
@@ -74,6 +78,51 @@ def speaks_for_another_cluster() -> None:
     stage.end()
 
 
+def stranger_speaks_to_who_has_no_id() -> None:
+    """A node of another cluster tells one that has lost its disk what is decided, and what to pass on to another."""
+    stage = FirstStart(3)
+    stage.until(lambda: stage.leads and all(node.replica.cluster for node in stage.nodes.values()))
+    leader = stage.leader
+    stage.decide(leader, "before")
+    node, other = stage.others(leader)
+    node.crash()
+    node.wipe()
+    stage.lose(Learn, to=node)
+    node.start()
+    stage.run(0.3)
+    told = _of_another_cluster(other, 1)
+    node.receive(other.pid, told, STRANGER)
+    node.receive(other.pid, Routed(other.pid, node.pid, 4, told), STRANGER)
+    behind = _of_another_cluster(other, leader.replica.log.decided_upto + 1)
+    node.receive(other.pid, Routed(other.pid, leader.pid, 4, behind), STRANGER)
+    stage.run(0.3)
+    stage.mend()
+    stage.decide(stage.leader, "after")
+    stage.end()
+
+
+def stranger_speaks_to_old_data() -> None:
+    """A cluster with data of release 0.1.0 has no id yet; another cluster tells one of its nodes what is decided."""
+    stage = OldRelease(3)
+    stage.until(lambda: stage.leads)
+    stage.decide(stage.leader, "before")
+    node, other = stage.others(stage.leader)
+    node.receive(other.pid, Heartbeat([msgspec.structs.replace(
+        other.replica.net.states[other.pid], identity=7, cluster=STRANGER, version=(2**60, 1))], {}, 0.0, {}), STRANGER)
+    node.receive(other.pid, _of_another_cluster(other, node.replica.log.decided_upto + 1), STRANGER)
+    stage.decide(stage.leader, "after")
+    for each in stage.nodes.values():
+        each.old = False
+        each.crash()
+        each.start()
+    stage.expect("it is founded", lambda: all(each.replica.cluster for each in stage.nodes.values()))
+    stage.end()
+
+
+def _of_another_cluster(node: Node, position: int) -> Learn:
+    return Learn(position, [Operation(node.pid, 2**60, 1, encode(Create("foreign")))], position)
+
+
 def stop_sign_from_a_user() -> None:
     """What ends a configuration comes as if a user had wanted it."""
     stage = Stage(3)
@@ -117,6 +166,35 @@ def old_disk() -> None:
     stage.run(0.5)
     node.crash()
     node.restore(copy)
+    stage.lose(Accept, Prepare, Learn, of=leader)
+    node.start()
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(leader)
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def old_disk_killed_at_once() -> None:
+    """The node dies right after the vote that was counted, before any heartbeat can tell of it, and gets back an older
+    copy. Who counted the vote remembers it."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    stage.run(1.0)
+    copy = node.backup()
+    stage.cut(other)
+    stage.lose(Heartbeat, of=node)
+    stage.decide(leader, "precious")
+    node.crash()
+    node.restore(copy)
+    stage.mend()
+    stage.cut(other)
     stage.lose(Accept, Prepare, Learn, of=leader)
     node.start()
     stage.run(0.5)

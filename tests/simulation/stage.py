@@ -77,6 +77,8 @@ class Stage(World):
     founded = True
     members: int | None = None
     """The first so many vote; all, if None."""
+    old = False
+    """All run release 0.1.0 at first."""
 
     def __init__(self, nodes: int, **limits: int | float) -> None:
         super().__init__(SEED, range(1, nodes + 1), limits=msgspec.structs.replace(SIM_LIMITS, **limits),
@@ -86,6 +88,8 @@ class Stage(World):
         """Conversations of which anything was acknowledged."""
         self._lost: list[Rule] = []
         self._holding: list[Rule] = []
+        for node in self.nodes.values():
+            node.old = self.old
         self.start()
         if self.founded:
             self.until(lambda: self.leads)
@@ -246,6 +250,12 @@ class FirstStart(Stage):
     """So many nodes that start for the first time."""
 
     founded = False
+
+
+class OldRelease(FirstStart):
+    """So many nodes of release 0.1.0 that start for the first time."""
+
+    old = True
 
 
 class ThreeOf(Stage):

@@ -15,8 +15,9 @@ from kvstore.operations import Answer, Ask, Cancel, Candidate, Choose, Create, Q
 from kvstore.store import Outcome
 from paxos.messages import Snapshot
 from paxos.output import Applied, Durable
+from tests.simulation.events import Use
 from tests.simulation.history import Args, Op, Pending, Recorder, Result, SeenTurn
-from tests.simulation.plan import Llm, Use
+from tests.simulation.plan import Llm
 from tests.simulation.world import Node, Observer, World
 
 REASONS = (
@@ -72,7 +73,7 @@ class Users(Observer):
     def type(self, world: World, use: Use) -> None:
         """One command of one user, if the node is up."""
         node = world.nodes[use.pid]
-        if not node.up:
+        if not node.up or node.foreign:
             return
         self._typed += 1
         if use.op in ("view", "viewall"):

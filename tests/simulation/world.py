@@ -105,7 +105,7 @@ class World:
     def configured(self, node: Node) -> None:
         """Takes note of what the node knows of configurations."""
         configuration = node.replica.learner.configuration
-        if configuration is None:
+        if configuration is None or node.foreign:
             return
         known = self.configurations[-1].number if self.configurations else 0
         if configuration.number > known:
@@ -143,6 +143,10 @@ class World:
         for hook, listeners in self.hooks.items():
             if getattr(type(observer), hook) is not getattr(Observer, hook):
                 listeners.append(getattr(observer, hook))
+
+    def watching(self, hook: str, node: Node) -> list[Callable[..., None]]:
+        """Who is to be told of this step of `node`."""
+        return [] if node.foreign else self.hooks[hook]
 
     def at(self, delay: float, action: Callable[[], None]) -> None:
         """Schedules `action` in `delay` seconds."""
@@ -183,7 +187,7 @@ class World:
     def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
         """The network: loses, delays, duplicates and reorders."""
         self.configured(sender)
-        for sent in self.hooks["sent"]:
+        for sent in self.watching("sent", sender):
             sent(self, sender, to, message)
         weather, random = self.weather, self.random
         if (sender.pid, to) in weather.cut or to not in self.nodes:

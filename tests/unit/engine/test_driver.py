@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -54,8 +54,11 @@ class ScriptedReplica:
     def receive(self, sender: int, message: AnyMessage, now: float, cluster: int) -> None:
         self._log.append(("receive", sender, message))
 
-    def vouched(self, messages: Iterable[AnyMessage], stamp: Stamp | None) -> None:
+    def vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
         """See tests/unit/paxos."""
+        return messages
 
     def suspect(self, node: int, now: float) -> None:
         self._log.append(("suspect", node))

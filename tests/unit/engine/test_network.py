@@ -29,6 +29,9 @@ class Receiver:
         assert cluster == self.cluster
         self.got.append((sender, message))
 
+    def meet(self, node: int) -> None:
+        self.got.append(("meet", node))
+
     def suspect(self, node: int) -> None:
         self.got.append(("suspect", node))
 
@@ -111,4 +114,4 @@ def test_what_the_link_tells_is_passed_on() -> None:
     rig.network.on_down("gone")
     rig.network.on_refused("wrong secret")
     assert rig.listener.told == [("connected",), ("disconnected", "gone"), ("refused", "wrong secret")]
-    assert rig.receiver.got == [("suspect", 2)]
+    assert rig.receiver.got == [("meet", 2), ("suspect", 2)]

@@ -110,8 +110,15 @@ def test_a_known_number_on_another_disk_never_votes_again() -> None:
     for peer in (3, 4, 5):
         assert new.hears(peer, (1, 101), blank=True).voter_status is None
     assert new.voter_status is VoterStatus.LEARNER and not new.votes
+
+
+def test_an_established_voter_is_demoted_only_by_most_of_the_others() -> None:
+    """One that is wrong, or of another cluster, must not stop a node."""
     voter = Registry(VoterStatus.VOTER)
-    assert voter.hears(2, (1, 999)).voter_status is VoterStatus.LEARNER and not voter.votes
+    assert voter.hears(2, (1, 999)).voter_status is None
+    assert voter.hears(3, (1, 101)).voter_status is None
+    assert voter.hears(4, (1, 999)).voter_status is None and voter.votes
+    assert voter.hears(5, (1, 999)).voter_status is VoterStatus.LEARNER and not voter.votes
 
 
 def test_a_node_that_does_not_know_it_yet_does_not_count() -> None:

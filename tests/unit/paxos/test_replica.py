@@ -228,10 +228,12 @@ def test_no_single_message_takes_the_vote_of_a_founded_node() -> None:
     assert out.persist is None or out.persist.voter_status is None
 
 
-def test_before_it_is_founded_a_node_that_hears_of_another_disk_under_its_number_stops_leading() -> None:
+def test_before_it_is_founded_a_node_stops_leading_when_most_others_know_another_disk_under_its_number() -> None:
     solo = Solo(durable=Durable(101, 7, VoterStatus.VOTER, roster={1: 101, 2: 102, 3: 103}))
     solo.lead()
-    out = solo.hear(2, Heartbeat([], {1: 999}, 0.0, {}))
+    solo.hear(2, Heartbeat([], {1: 999}, 0.0, {}))
+    assert solo.replica.leader is not None
+    out = solo.hear(3, Heartbeat([], {1: 999}, 0.0, {}))
     assert solo.replica.leader is None and solo.replica.status().voter_status is VoterStatus.LEARNER
     assert out.persist is not None and out.persist.voter_status is VoterStatus.LEARNER
 
@@ -356,3 +358,15 @@ def test_a_log_is_cut_behind_a_snapshot_but_not_the_tail_and_not_what_a_peer_is_
     solo.replica.snapshot_loaded(Snapshot(10, {}, []), solo.now)
     solo.replica.snapshot_stored(20)
     assert solo.replica.log.compacted == 10, "node 3 will go on from the snapshot at 10"
+
+
+def test_a_node_that_comes_to_join_knocks_at_whoever_is_connected() -> None:
+    """The members that it knows from its file may all be gone."""
+    joining = Replica(7, (1,), Durable(7, 1), Timing(), Limits(), Random(1), 0.0)
+    joining.meet(3, 0.0)
+    joining.meet(0, 0.0)
+    assert joining.net.peers == (1, 3) and joining.net.members == (1,), "who founds is not changed by that"
+    old = Durable(7, 1, entries=[Entry(1, (1, 1), NOOP)], decided=1)
+    unfounded = Replica(7, (1, 7), old, Timing(), Limits(), Random(1), 0.0)
+    unfounded.meet(3, 0.0)
+    assert unfounded.net.peers == (1,), "with data of release 0.1.0 it keeps to those that it knows"
