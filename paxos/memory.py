@@ -3,7 +3,8 @@
 Every write of promises or entries gets a stamp, which goes to the disk with it, and grows. A node tells the last stamp
 that it vouched for in the vote itself and in its heartbeats; everybody remembers the highest that it heard of each
 member's disk, passes it on, and stores it within a moment. So whoever has counted a vote remembers it. The start of a
-process counts as a write, too: a disk that served a later process is known even if that one never voted.
+process is written with a stamp, too, once its disk is not in doubt: one that served a later process is known even if
+that one never voted.
 
 A node that starts with a used disk votes only after it has heard from a quorum (itself included; whoever votes needs
 one anyway). When others remember a later write on its disk than the disk holds, it draws a new identity, and comes back
@@ -50,10 +51,16 @@ class Memory:
         self._urgent = False
         """It is about a disk with another process: that is rare, and not forgotten even for a moment."""
 
-    def next_stamp(self) -> Stamp:
-        """For a write that is about to go to the disk."""
+    def next_stamp(self) -> Stamp | None:
+        """For a write that is about to go to the disk. A disk that may be an old copy gets none: it would look newer
+        than what others remember of it."""
+        if self._registry.doubtful or self._is_old():
+            return None
         self._writes += 1
         return self._incarnation, self._writes
+
+    def _is_old(self) -> bool:
+        return self._earlier > self._found
 
     def told(self) -> dict[int, Vouched]:
         """For the next heartbeat: of the disks that the configuration in force names."""
@@ -65,9 +72,11 @@ class Memory:
     ) -> Sequence[tuple[int, AnyMessage]]:
         """These leave now, and what they vouch for is on disk, up to the last `stamp`. Returns them with it."""
         self._stored = stored = self._stored if stamp is None else stamp
-        if not any(isinstance(message, Promise | Accepted) for _, message in messages):
+        votes = any(isinstance(message, Promise | Accepted) for _, message in messages)
+        if votes or stamp is not None:
+            self._most[self._net.pid] = Vouched(self._registry.identity, stored)
+        if not votes:
             return messages
-        self._most[self._net.pid] = Vouched(self._registry.identity, stored)
         return [
             (to, replace(message, stamp=stored) if isinstance(message, Promise | Accepted) else message)
             for to, message in messages
@@ -113,12 +122,12 @@ class Memory:
     def settle(self) -> bool:
         """Decides whether this node's disk is what the others remember; true if that ends its doubts."""
         registry = self._registry
-        if registry.admitted and self._earlier > self._found:
+        if registry.admitted and self._is_old():
             self._earlier = NO_STAMP
             self._effects.to_persist().identity = registry.identity = self._random.getrandbits(IDENTITY_BITS) | 1
         if registry.doubtful and len(self._net.fresh.intersection(self._net.members)) >= self._net.quorum:
             registry.doubtful = False
-            # Not before: the others would forget what they remember of this disk.
-            self._most[self._net.pid] = Vouched(registry.identity, (self._incarnation, 0))
+            if not self._is_old():  # This process is remembered of its disk, too, even if it never writes to it.
+                self._effects.to_persist().stamp = (self._incarnation, 0)
             return True
         return False

@@ -339,7 +339,7 @@ class Replica:
         out = self._effects.take()
         out.reads = self.reads.ready(self.learner.applied)
         if out.persist is not None and (out.persist.promised is not None or out.persist.entries):
-            out.persist.stamp = self.memory.next_stamp()
+            out.persist.stamp = self.memory.next_stamp() or out.persist.stamp
         if out.persist is not None and self.log.decided_upto > self._saved_decided:
             out.persist.decided = self._saved_decided = self.log.decided_upto
             self._save_due = now + SAVE_DECIDED_S

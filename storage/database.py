@@ -263,7 +263,7 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         operations_versions=state.operations_versions,
         configuration=state.configuration,
         remembered=state.remembered,
-        stamp=max(state.stamp, (state.incarnation, 0)),
+        stamp=state.stamp,
         joins=state.joins,
         reopened=state.incarnation > 0,
     )

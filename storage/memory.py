@@ -51,13 +51,13 @@ class MemoryDatabase:
     def reopen(self, now_us: int) -> Durable:
         """What the next process of the node finds. `now_us` as in `Database.open`."""
         image = self._image
-        used, stamp = image.incarnation > 0, max(image.stamp, (image.incarnation, 0))
+        used = image.incarnation > 0
         image.incarnation = max(image.incarnation + 1, now_us)
         entries = [self._entries[position] for position in sorted(self._entries)]
         decided = max(image.decided, image.snapshot_position)
         return msgspec.structs.replace(
             image, entries=entries, decided=decided, sessions=dict(image.sessions), roster=dict(image.roster),
-            remembered=dict(image.remembered), reopened=used, stamp=stamp,
+            remembered=dict(image.remembered), reopened=used,
         )
 
     def rows(self) -> list[tuple[bytes, bytes]]:

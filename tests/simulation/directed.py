@@ -97,6 +97,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "old-disk-votes": joining.old_disk,
     "nobody-remembers": joining.old_disk,
     "start-not-remembered": joining.old_disk_restarted_since,
+    "found-old-disk-looks-newer": joining.old_disk_started_twice,
     "memory-not-stored-at-rest": joining.old_disk_restarted_since,
     "vote-not-remembered": joining.old_disk_killed_at_once,
     "old-disk-votes-at-once": joining.old_disk_asked_at_once,
@@ -175,5 +176,6 @@ STORIES: dict[str, Callable[[], None]] = {
 MORE: tuple[Callable[[], None], ...] = (
     changing.stop_sign_of_the_dead, changing.removed_with_its_old_disk, changing.added_and_removed_in_one_leadership,
     changing.missed_two_configurations, changing.promised_before_the_configuration,
+    joining.votes_for_what_was_stored_before,
 )
 """Stories that no single mistake belongs to: attacks that the core withstood."""

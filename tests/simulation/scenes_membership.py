@@ -179,6 +179,32 @@ def old_disk() -> None:
     stage.end()
 
 
+def old_disk_started_twice() -> None:
+    """An older copy takes in operations before it hears what others remember of it, and is started again. What was
+    written on it by then does not make it a newer one."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    copy = node.backup()
+    stage.cut(other)
+    stage.decide(leader, "precious")
+    stage.run(0.5)
+    node.crash()
+    node.restore(copy)
+    stage.mend()
+    stage.lose(Heartbeat, Learn, to=node)
+    node.start()
+    stage.decide(leader, "later")
+    stage.run(0.5)
+    stage.mend()
+    node.crash()
+    node.start()
+    stage.decide(leader, "last")
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
 def old_disk_killed_at_once() -> None:
     """The node dies right after the vote that was counted, before any heartbeat can tell of it, and gets back an older
     copy. Who counted the vote remembers it."""
@@ -232,6 +258,32 @@ def old_disk_restarted_since() -> None:
     stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
     leader.start()
     stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def votes_for_what_was_stored_before() -> None:
+    """After a restart it votes again for what an earlier process has stored, and stores nothing for that. Its start is
+    later than that write all the same: nobody may take its disk for an old one."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    identity = node.disk.image.identity
+    stage.cut(other)
+    stage.lose(Accepted, of=node)
+    stage.create(leader, "precious")
+    stage.until(lambda: node.replica.log.last == leader.replica.log.last > leader.replica.log.decided_upto)
+    stage.run(0.5)
+    stage.lose(Accept, to=node)
+    node.crash()
+    node.start()
+    stage.until(lambda: node.replica.registry.votes)
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(other)
+    stage.expect("its vote counts", lambda: "precious" in stage.told)
+    stage.run(2.0)
+    stage.expect("its disk is the one that it was", lambda: node.disk.image.identity == identity, 0.1)
     stage.end()
 
 
