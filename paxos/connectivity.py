@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from paxos.ballot import NOBODY, Leadership
 from paxos.commit_time import bounded
 from paxos.detector import Detector
 from paxos.limits import Timing
@@ -21,6 +22,8 @@ from paxos.messages import Heartbeat, NodeState
 RTT_DECAY = 0.1
 HINT_HOLDS = 4.0
 """For this many election times a hint that a node died overrides gossip about it (but never its own heartbeats)."""
+MOST_BUSY = 1.0
+"""The longest time in seconds for which one message is believed to keep a link busy."""
 
 
 class Connectivity:
@@ -52,6 +55,8 @@ class Connectivity:
         self._changed = True
         """Somebody said something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
+        self._underway: dict[int, tuple[int, float]] = {}
+        """What each peer said last of what it is sending to this node (see Heartbeat)."""
         self._meet(self.members)
 
     # Who belongs to the cluster
@@ -87,6 +92,9 @@ class Connectivity:
         self._direct[sender].beat(now)
         self._hinted.pop(sender, None)
         self._echoes[sender] = (message.sent, now)
+        self._underway.pop(sender, None)
+        if self.pid in message.underway:
+            self._underway[sender] = message.underway[self.pid]
         echo = message.echoes.get(self.pid)
         if echo is not None:
             sample = max(0.0, now - echo[0] - echo[1])
@@ -128,8 +136,9 @@ class Connectivity:
 
     def refresh(self, now: float) -> bool:
         """Updates timeouts; true if the set of peers heard directly has changed."""
-        hears = frozenset(peer for peer in self.peers if self._direct[peer].alive(now))
-        alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(now))
+        patient = now - self._busy() if self._underway else now
+        hears = frozenset(peer for peer in self.peers if self._direct[peer].alive(patient))
+        alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(patient))
         fresh = frozenset((self.pid, *alive))
         changed = hears != self.hears
         if changed or fresh != self.fresh or self._changed:
@@ -139,6 +148,11 @@ class Connectivity:
             self._links = None
             self._changed = False
         return changed
+
+    def _busy(self) -> float:
+        """Seconds of silence that mean nothing: what is just being sent on a thin link cannot be overtaken."""
+        heard = (bounded(seconds) for peer, (_, seconds) in self._underway.items() if peer in self.hears)
+        return min(max(heard, default=0.0), MOST_BUSY)
 
     def echoes(self, now: float) -> dict[int, tuple[float, float]]:
         """For the next heartbeat: each peer's last clock reading, and how long it was held here.
@@ -208,6 +222,18 @@ class Connectivity:
         """Seconds in which a quorum of voters makes something durable: the slowest disks are not waited for."""
         times = sorted(self.commit_time(node) for node in self.members if self.votes(node))
         return times[min(self.quorum, len(times)) - 1] if times else 0.0
+
+    def underway(self) -> list[tuple[Leadership, int]]:
+        """Of the leader, if it is heard: from which position on it is sending Accepts to this node. One that was
+        outranked goes on sending what is never decided."""
+        if not self._underway:
+            return []
+        highest = max((state.promised for state in self.states.values()), default=NOBODY)
+        return [
+            (self.states[peer].leading, first) for peer, (first, _) in self._underway.items()
+            if peer in self.hears and peer in self.states
+            and self.states[peer].established and self.states[peer].leading >= highest
+        ]
 
     def next_hop(self, target: int) -> int | None:
         """The next hop of a message to `target`: `target` itself when it can be reached directly, else the

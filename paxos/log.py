@@ -141,7 +141,7 @@ class Log:
 
     def jump(self, position: int) -> None:
         """A snapshot at `position` was installed: the log continues from there."""
-        for open_position in range(self.decided_upto + 1, position + 1):
+        for open_position in range(self.decided_upto + 1, min(position, self.last) + 1):
             held = self._entries.get(open_position)
             if held is not None:
                 self.open_bytes -= _size(held)

@@ -116,7 +116,7 @@ class Replica:
         self.memory = Memory(durable, self.registry, self.net, self.acceptor, self.log, random, effects)
         self.learner = Learner(pid, self.log, self.queue, durable, random, effects)
         self.catch_up = CatchUp(self.net, self.log, self.learner, router, timing, random, now)
-        self.snapshot_source = SnapshotSource(self.log, router, limits, effects, now)
+        self.snapshot_source = SnapshotSource(self.net, self.log, router, limits, effects, now)
         self.proposer = Proposer(
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
@@ -134,6 +134,8 @@ class Replica:
         """A change of the members that is asked for here, in which node, and the configuration by then."""
         self._change_retry = Retry(now)
         self._follows: Leadership = NOBODY
+        self._told_decided: tuple[Leadership, int] = NOBODY, 0
+        """The highest leadership that told what is decided, and the most that it told."""
         self._saved_decided = self.log.decided_upto
         self._save_due = now + SAVE_DECIDED_S
         self._remember_due = now + REMEMBER_S
@@ -415,7 +417,13 @@ class Replica:
         self._hear_decided(message.ballot.leadership, message.ballot.op_num, now)
 
     def _hear_decided(self, leadership: Leadership, upto: int, now: float) -> None:
-        """A past or present leader reports what is decided. That stays true whichever node leads now."""
+        """A past or present leader reports what is decided. That stays true whichever node leads now, also of Accepts
+        that a Decide has overtaken."""
+        told, most = self._told_decided
+        if leadership == told:
+            upto = max(upto, most)
+        if leadership >= told:
+            self._told_decided = leadership, upto
         self.catch_up.heard_of(upto)
         self.learner.decide(leadership, upto, now)
 

@@ -1,0 +1,177 @@
+"""Flow control of one leadership: a Progress for each member, as in raft's leaders.
+
+What is on its way to a member is bounded in bytes, by what its link was seen to carry; the rest waits here, where it
+costs nothing. A batch is sent again only when it is surely lost: the member was silent for longer than all that is on
+its way can take, or has answered what was sent later. A decided batch is not sent again: whoever lacks it asks for it
+(see catchup.py), and learns from heartbeats what need not be asked for.
+
+Members come and go with configurations: each begins with a Flow of its own, as a leadership does. What is known of the
+links outlasts both.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from paxos.leader import Batch
+from paxos.pace import Pace
+from paxos.retry import Retry
+
+PATIENT_PACES = 3.0
+"""Silence for this many times as long as all that is on its way should take means that it is lost."""
+MOST_UNSENT = 4 * 1024 * 1024
+"""A member that is further behind gets what is new, and asks for the rest."""
+OVERHEAD = 32
+"""The approximate overhead in bytes of an operation besides its payload."""
+
+
+class _Sent:
+    __slots__ = ("at", "batch", "overtaken", "size")
+
+    def __init__(self, batch: Batch, size: int, now: float) -> None:
+        self.batch = batch
+        self.size = size
+        self.at = now
+        self.overtaken = False
+
+
+class Progress:
+    """What is on its way to one member, and what waits for its turn."""
+
+    def __init__(self, pace: Pace, now: float) -> None:
+        self.in_flight = 0
+        """Bytes on their way."""
+        self._pace = pace
+        self._flying: dict[int, _Sent] = {}
+        self._unsent: deque[tuple[Batch, int]] = deque()
+        self._unsent_size = 0
+        self._retry = Retry(now)
+
+    @property
+    def first(self) -> int | None:
+        """The first position that is on its way or will be; None if there is none."""
+        first = next(iter(self._flying), None)
+        waiting = self._unsent[0][0].first if self._unsent else None
+        return waiting if first is None else first
+
+    @property
+    def busy_s(self) -> float:
+        """How long what is on its way keeps the link busy."""
+        return self.in_flight * self._pace.seconds
+
+    @property
+    def waits(self) -> bool:
+        """Something waits for its turn."""
+        return bool(self._unsent)
+
+    def queue(self, batch: Batch, size: int) -> None:
+        self._unsent.append((batch, size))
+        self._unsent_size += size
+        while self._unsent_size > MOST_UNSENT and len(self._unsent) > 1:
+            self._unsent_size -= self._unsent.popleft()[1]
+
+    def has_room(self, round_s: float) -> bool:
+        return not self._flying or (not self._unsent and self.in_flight < self._pace.window(round_s))
+
+    def next(self, round_s: float, now: float) -> Batch | None:
+        """What may be sent now."""
+        if not self._unsent or (self._flying and self.in_flight >= self._pace.window(round_s)):
+            return None
+        batch, size = self._unsent.popleft()
+        self._unsent_size -= size
+        if not self._flying:
+            self._retry.reset(now)
+        self._flying[batch.first] = _Sent(batch, size, now)
+        self.in_flight += size
+        return batch
+
+    def answered(self, first: int, now: float) -> None:
+        """The member has accepted the batch that begins at `first`."""
+        sent = self._flying.pop(first, None)
+        if sent is None:
+            return
+        self.in_flight -= sent.size
+        self._pace.answered(sent.size, sent.at, now)
+        self._retry.reset(now)
+        for earlier in self._flying.values():
+            if earlier.at > sent.at or earlier.batch.first > first:
+                break
+            earlier.overtaken = True
+
+    def overdue(self, patience_s: float, decided_upto: int, now: float) -> list[Batch]:
+        """What is surely lost and must be sent again."""
+        if not self._flying:
+            return []
+        silent = self._retry.due(now, patience_s + PATIENT_PACES * self.busy_s)
+        lost = [sent for sent in self._flying.values()
+                if silent or (sent.overtaken and now - sent.at >= patience_s)]
+        for sent in lost:
+            sent.at, sent.overtaken = now, False
+            if sent.batch.last <= decided_upto:
+                del self._flying[sent.batch.first]
+                self.in_flight -= sent.size
+        return [sent.batch for sent in lost if sent.batch.last > decided_upto]
+
+
+class Flow:
+    """Of all members; the own acceptor is one of them. `paces` are those of all links known so far."""
+
+    def __init__(self, members: Iterable[int], quorum: int, paces: dict[int, Pace], now: float) -> None:
+        self._paces = {member: paces.setdefault(member, Pace()) for member in members}
+        self.progress = {member: Progress(pace, now) for member, pace in self._paces.items()}
+        self._told: dict[int, int] = {}
+        """The watermark that each node was last told, by an Accept or a Decide."""
+        self._quorum = quorum
+
+    def has_room(self, round_s: Callable[[int], float]) -> bool:
+        """True if a quorum takes more."""
+        return sum(each.has_room(round_s(member)) for member, each in self.progress.items()) >= self._quorum
+
+    def batch_bytes(self) -> float:
+        """How large a batch should be at most, for the links of a quorum."""
+        return sorted([pace.piece() for pace in self._paces.values()], reverse=True)[self._quorum - 1]
+
+    def queue(self, batch: Batch) -> None:
+        """To all members, each in its turn."""
+        size = sum([len(operation.payload) for operation in batch.operations]) + OVERHEAD * len(batch.operations)
+        for progress in self.progress.values():
+            progress.queue(batch, size)
+
+    def due(self, round_s: Callable[[int], float], decided_upto: int, now: float) -> list[tuple[Batch, list[int]]]:
+        """What may be sent now, in order, and to whom; `decided_upto` goes with it."""
+        sends: dict[int, tuple[Batch, list[int]]] = {}
+        for member, progress in self.progress.items():
+            if progress.waits:
+                takes_s = round_s(member)
+                while (batch := progress.next(takes_s, now)) is not None:
+                    sends.setdefault(batch.first, (batch, []))[1].append(member)
+                    self._told[member] = decided_upto
+        return [sends[first] for first in sorted(sends)]
+
+    def untold(self, nodes: Iterable[int], decided_upto: int) -> list[int]:
+        """Those that are to be told now that everything up to here is decided."""
+        untold = [node for node in nodes if self._told.get(node, 0) < decided_upto]
+        for node in untold:
+            self._told[node] = decided_upto
+        return untold
+
+    def answered(self, member: int, first: int, now: float) -> None:
+        if member in self.progress:
+            self.progress[member].answered(first, now)
+
+    def overdue(
+        self, patience_s: Callable[[int], float], decided_upto: int, now: float
+    ) -> list[tuple[Batch, list[int]]]:
+        """What is to be sent again, and to whom."""
+        lost: dict[int, tuple[Batch, list[int]]] = {}
+        for member, progress in self.progress.items():
+            for batch in progress.overdue(patience_s(member), decided_upto, now):
+                lost.setdefault(batch.first, (batch, []))[1].append(member)
+        return list(lost.values())
+
+    def underway(self) -> dict[int, tuple[int, float]]:
+        """For each member the first position that it need not ask for, and for how many seconds its link is busy."""
+        return {
+            member: (first, each.busy_s) for member, each in self.progress.items() if (first := each.first) is not None
+        }
