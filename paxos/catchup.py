@@ -19,6 +19,8 @@ from paxos.routing import Router
 
 PATIENCE = 8
 """In the middle of a snapshot, requests to its source may fail this often before another source is tried afresh."""
+FIRST_S = 1.0
+"""A first piece may take so long, before anything was measured."""
 PATIENT_GAPS = 3.0
 GAP_DECAY = 1 / 8
 MOST_EARLY = 32
@@ -49,7 +51,7 @@ class CatchUp:
         """How many requests to the source were not answered."""
         self._waiting = False
         self._asked = now
-        self._gap = 0.0
+        self._gap = FIRST_S / PATIENT_GAPS
         """Seconds that a piece usually takes: on a thin link much longer than a round trip."""
         self._eager = False
         self._stream = 0
@@ -177,7 +179,10 @@ class CatchUp:
         return False
 
     def _choose(self) -> int | None:
-        """Keeps the same source: another has a different snapshot, and the pieces received so far would be wasted."""
+        """Keeps the same source: another has a different snapshot, and the pieces received so far would be wasted. As
+        long as it answers it need not be heard otherwise: on a thin link a piece may hold up its heartbeats."""
+        if not self._broken:
+            return self._source
         net, decided_upto = self._net, self._log.decided_upto
         ahead = [node for node in net.peers if node in net.fresh and node in net.states
                  and (net.states[node].decided_upto > decided_upto or node == self._source)

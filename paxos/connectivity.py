@@ -235,6 +235,10 @@ class Connectivity:
             and self.states[peer].established and self.states[peer].leading >= highest
         ]
 
+    def incarnations(self) -> dict[int, int]:
+        """Of this node and those that it hears."""
+        return {node: self.states[node].version[0] for node in (self.pid, *self.hears) if node in self.states}
+
     def next_hop(self, target: int) -> int | None:
         """The next hop of a message to `target`: `target` itself when it can be reached directly, else the
         first on a shortest path, else None."""

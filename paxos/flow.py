@@ -12,7 +12,7 @@ links outlasts both.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from paxos.leader import Batch
 from paxos.pace import Pace
@@ -99,6 +99,26 @@ class Progress:
                 break
             earlier.overtaken = True
 
+    def unheard(self, decided_upto: int) -> None:
+        """Nothing comes from the member: what is decided is not sent to it any more, and need not be waited for."""
+        while self._unsent and self._unsent[0][0].last <= decided_upto:
+            self._unsent_size -= self._unsent.popleft()[1]
+        for sent in [sent for sent in self._flying.values() if sent.batch.last <= decided_upto]:
+            self._drop(sent)
+
+    def restarted(self, decided_upto: int) -> None:
+        """The member is another process now: what was on its way to it is lost."""
+        self.unheard(decided_upto)
+        for sent in reversed(self._flying.values()):
+            self._unsent.appendleft((sent.batch, sent.size))
+            self._unsent_size += sent.size
+        self._flying.clear()
+        self.in_flight = 0
+
+    def _drop(self, sent: _Sent) -> None:
+        del self._flying[sent.batch.first]
+        self.in_flight -= sent.size
+
     def overdue(self, patience_s: float, decided_upto: int, now: float) -> list[Batch]:
         """What is surely lost and must be sent again."""
         if not self._flying:
@@ -109,8 +129,7 @@ class Progress:
         for sent in lost:
             sent.at, sent.overtaken = now, False
             if sent.batch.last <= decided_upto:
-                del self._flying[sent.batch.first]
-                self.in_flight -= sent.size
+                self._drop(sent)
         return [sent.batch for sent in lost if sent.batch.last > decided_upto]
 
 
@@ -123,6 +142,16 @@ class Flow:
         self._told: dict[int, int] = {}
         """The watermark that each node was last told, by an Accept or a Decide."""
         self._quorum = quorum
+        self._incarnations: dict[int, int] = {}
+
+    def heard(self, incarnations: Mapping[int, int], decided_upto: int) -> None:
+        """The incarnation of each member from which anything comes."""
+        for member, progress in self.progress.items():
+            if member not in incarnations:
+                progress.unheard(decided_upto)
+            elif self._incarnations.setdefault(member, incarnations[member]) != incarnations[member]:
+                self._incarnations[member] = incarnations[member]
+                progress.restarted(decided_upto)
 
     def has_room(self, round_s: Callable[[int], float]) -> bool:
         """True if a quorum takes more."""

@@ -22,18 +22,21 @@ SMOOTHING = 0.25
 
 
 class Pace:
-    __slots__ = ("_answered", "seconds")
+    __slots__ = ("_answered", "_measured", "seconds")
 
     def __init__(self) -> None:
         self.seconds = 1 / SLOWEST
         """That a byte takes. Answers that come at once, after one that took long, make up for it."""
+        self._measured = False
         self._answered = 0.0
 
     def answered(self, size: int, sent: float, now: float) -> None:
         """What was sent at `sent` is answered."""
         if size >= LEAST_SAMPLE:
             sample = (now - max(sent, self._answered)) / size
-            self.seconds = max(self.seconds + (sample - self.seconds) * SMOOTHING, 1 / FASTEST)
+            weight = SMOOTHING if self._measured else 1.0
+            self.seconds = max(self.seconds + (sample - self.seconds) * weight, 1 / FASTEST)
+            self._measured = True
         self._answered = now
 
     def window(self, round_s: float) -> float:

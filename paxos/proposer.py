@@ -81,6 +81,7 @@ class Proposer:
                 candidate.restart(self._log.decided_upto + 1)
             self._ask_promises(candidate)
         if leader is not None:
+            self.flow.heard(self._net.incarnations(), leader.decided_upto)
             for batch, members in self.flow.overdue(
                 lambda member: patience_s + self._round_s(member), leader.decided_upto, now
             ):

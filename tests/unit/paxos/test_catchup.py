@@ -7,7 +7,7 @@ from random import Random
 import msgspec
 import pytest
 
-from paxos.catchup import MOST_EARLY, MOST_EARLY_BYTES, PATIENCE, CatchUp
+from paxos.catchup import FIRST_S, MOST_EARLY, MOST_EARLY_BYTES, PATIENCE, CatchUp
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.learner import Learner
@@ -22,6 +22,8 @@ from tests.unit.paxos.roles import op
 from tests.unit.paxos.test_replica import Solo, state
 
 TIMING = Timing()
+SILENT_S = 5 * (TIMING.retry_s + FIRST_S)
+"""Longer than any patience in these tests."""
 
 
 class Behind:
@@ -80,7 +82,7 @@ def test_it_asks_one_source_once_and_again_only_after_a_while() -> None:
     behind = Behind()
     _, fetch = behind.first()
     assert fetch == Fetch(1, 0, 0) and behind.request() is None
-    behind.wait(TIMING.retry_s / 2)
+    behind.wait(FIRST_S)
     assert behind.request() is None
     behind.wait(TIMING.retry_s)
     assert behind.request() is not None
@@ -119,7 +121,7 @@ def test_a_lost_piece_does_not_begin_the_snapshot_anew() -> None:
     behind.piece(0)
     assert behind.request() == (source, Fetch(1, 50, 1))
     for _ in range(PATIENCE):
-        behind.wait(5 * TIMING.retry_s)
+        behind.wait(SILENT_S)
         assert behind.request() == (source, Fetch(1, 50, 1)), "the same piece of the same source"
     assert behind.piece(2) is None, "not the one that is missing"
     assert behind.request() is None
@@ -130,7 +132,7 @@ def test_a_lost_piece_does_not_begin_the_snapshot_anew() -> None:
 def test_a_source_that_stays_silent_is_left() -> None:
     behind = Behind()
     source, _ = behind.first()
-    behind.wait(2 * TIMING.retry_s)
+    behind.wait(FIRST_S + TIMING.retry_s)
     asked = behind.request()
     assert asked is not None and asked[0] != source
     behind.piece(0)
@@ -138,7 +140,7 @@ def test_a_source_that_stays_silent_is_left() -> None:
     assert asked is not None
     asks = []
     for _ in range(PATIENCE + 1):
-        behind.wait(5 * TIMING.retry_s)
+        behind.wait(SILENT_S)
         asks.append(behind.request())
     assert asks == [(asked[0], Fetch(1, 50, 1))] * PATIENCE + [(source, Fetch(1, 0, 0))], "another has other pieces"
 
@@ -173,7 +175,7 @@ def test_a_request_goes_on_with_its_stream_until_something_is_lost() -> None:
     behind.piece(0)
     behind.request()
     assert behind.stream == first != 0
-    behind.wait(5 * TIMING.retry_s)
+    behind.wait(SILENT_S)
     assert behind.request() is not None and behind.stream != first
 
 
