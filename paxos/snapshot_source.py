@@ -17,14 +17,12 @@ from paxos.pace import Pace
 from paxos.routing import Router
 
 SNAPSHOT_ROUND_TRIPS = 10.0
-MOST_AHEAD = 32
-"""Pieces on their way to one node."""
 
 
 class _Stream:
     """What is on its way to one node: positions of the log (`snapshot` is 0), or pieces of a snapshot."""
 
-    def __init__(self, number: int, snapshot: int, first: int, pace: Pace) -> None:
+    def __init__(self, number: int, snapshot: int, first: int, most: int, pace: Pace) -> None:
         self.number = number
         self.snapshot = snapshot
         self.pace = pace
@@ -33,6 +31,7 @@ class _Stream:
         self._flying: deque[tuple[int, int, float]] = deque()
         """Of each piece where the next one begins, its size, and when it was sent."""
         self._in_flight = 0
+        self._most = most
 
     def acknowledged(self, upto: int, now: float) -> None:
         """Everything before `upto` has arrived."""
@@ -47,7 +46,7 @@ class _Stream:
         return not self._flying
 
     def has_room(self, round_s: float) -> bool:
-        return not self._flying or (len(self._flying) < MOST_AHEAD and self._in_flight < self.pace.window(round_s))
+        return not self._flying or (len(self._flying) < self._most and self._in_flight < self.pace.window(round_s))
 
     def sent(self, upto: int, size: int, now: float) -> None:
         self._flying.append((upto, size, now))
@@ -128,7 +127,7 @@ class SnapshotSource:
             or first > stream.next
         ):
             pace = stream.pace if stream is not None else Pace()
-            stream = self._streams[sender] = _Stream(message.stream, snapshot, first, pace)
+            stream = self._streams[sender] = _Stream(message.stream, snapshot, first, self._limits.pieces, pace)
         else:
             stream.acknowledged(first, now)
         return stream

@@ -270,6 +270,7 @@ def _bytes(random: Random, limits: Limits) -> Limits:
         keep_bytes=random.choice((0, 1_000, 4 * 1024 * 1024)) + limits.lag_bytes,
         hold_bytes=random.choice((2_000, 64 * 1024 * 1024)),
         snapshot_bytes=random.choice((300, 2_000, 16 * 1024 * 1024)),
+        pieces=random.choice((1, 4, 32)),
         queue_bytes=random.choice((500, 64 * 1024 * 1024, 64 * 1024 * 1024)),
     )
 

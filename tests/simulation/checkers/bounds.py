@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from paxos.messages import AnyMessage, Promise
 from paxos.pace import MOST_WINDOW
-from paxos.snapshot_source import MOST_AHEAD
 from tests.simulation.world import Node, Observer, Violation, World
 
 LOOK_EVERY = 8
@@ -62,7 +61,7 @@ class Bounds(Observer):
         self._check(node, "bytes in the log", log.bytes, kept)
         self._check(node, "bytes of own operations", replica.queue.waiting_bytes, limits.queue_bytes)
         for peer, stream in replica.snapshot_source._streams.items():
-            self._check(node, f"pieces on their way to {peer}", len(stream._flying), MOST_AHEAD)
+            self._check(node, f"pieces on their way to {peer}", len(stream._flying), limits.pieces)
         if leader is not None:
             inherited = limits.horizon + limits.lag
             self._check(node, "batches in flight", len(leader._flying), limits.pipeline)

@@ -17,7 +17,7 @@ from paxos.messages import AnyMessage, Fetch, Heartbeat, Learn, Operation, Snaps
 from paxos.output import Durable
 from paxos.queue import OperationQueue
 from paxos.routing import Router
-from paxos.snapshot_source import MOST_AHEAD, SnapshotSource
+from paxos.snapshot_source import SnapshotSource
 from tests.unit.paxos.roles import op
 from tests.unit.paxos.test_replica import Solo, state
 
@@ -268,10 +268,10 @@ def test_within_a_stream_pieces_are_sent_ahead_and_each_once() -> None:
 
 
 def test_pieces_on_their_way_are_bounded_in_number_and_in_bytes() -> None:
-    ahead = Ahead(compacted=0, learn_operations=1)
+    ahead = Ahead(compacted=0, learn_operations=1, pieces=32)
     ahead.log.learn(21, [op(number) for number in range(21, 200)])
-    assert ahead.ahead(Fetch(1, 0, 0, 1)) == list(range(1, 1 + MOST_AHEAD))
-    assert ahead.ahead(Fetch(3, 0, 0, 1)) == [MOST_AHEAD + 1, MOST_AHEAD + 2]
+    assert ahead.ahead(Fetch(1, 0, 0, 1)) == list(range(1, 33))
+    assert ahead.ahead(Fetch(3, 0, 0, 1)) == [33, 34]
     ahead = Ahead(compacted=0)
     ahead.log.learn(21, [Operation(2, 1, number, b"x" * 100_000) for number in range(21, 200)])
     assert ahead.ahead(Fetch(21, 0, 0, 1)) == [21, 22, 23], "as much as an unknown link takes"
