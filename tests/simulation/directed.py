@@ -40,7 +40,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "asks-for-what-is-coming": load.slow_load,
     "nothing-urgent": load.slow_load,
     "busy-links-suspected": load.slow_load,
-    "batches-however-large": load.slow_load,
+    "batches-however-large": load.small_operations,
     "forwards-repeated-early": load.slow_load,
     "pieces-one-by-one": load.behind_the_log,
     "pieces-repeated": load.behind_the_log,

@@ -20,6 +20,8 @@ BYTES = 1.5
 SHARE = 0.8
 """Of what the leader's link carries, while operations are decided."""
 
+LONGEST_S = 0.5
+"""For which one message may keep a link busy."""
 BEHIND = 80
 """Operations that a node lacks which was away."""
 LOOK_S = 1.5
@@ -45,10 +47,19 @@ class BytesNeeded(Observer):
             raise TooManyBytes(f"{self._sent} bytes, and {self._bound:.0f} should do; the last: {type(message)}")
 
 
+class HeldUp(Observer):
+    """What is urgent waits for at most one message at each link, and that is a short one."""
+
+    def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
+        takes_s = world.thin_links.size(message) / world.weather.bandwidth
+        if to != node.pid and takes_s > LONGEST_S:
+            raise Overdue(f"a {type(message).__name__} keeps a link busy for {takes_s:.2f} s")
+
+
 class Load:
     """Large operations that one node's users ask for, on links that carry so many bytes a second."""
 
-    def __init__(self, bandwidth: float, operations: int, members: int = NODES) -> None:
+    def __init__(self, bandwidth: float, operations: int, members: int = NODES, size: int = SIZE) -> None:
         """The first so many nodes are `members`."""
         weather = Weather(delay=0.005, jitter=0.0, fsync=0.002, bandwidth=bandwidth)
         self.world = World(1, range(1, NODES + 1), timing=Timing(), limits=Limits(), observers=all_checkers(),
@@ -56,11 +67,12 @@ class Load:
         self.world.start()
         self.world.run(2.0)
         self.claim = self._claim()
-        self.world.observe(BytesNeeded(NODES * operations * SIZE + 100_000))
-        self.ideal_s = (NODES - 1) * operations * SIZE / bandwidth
+        self.world.observe(HeldUp())
+        self.world.observe(BytesNeeded(NODES * operations * size + 100_000))
+        self.ideal_s = (NODES - 1) * operations * size / bandwidth
         self.pending = 2 * operations
         for number in range(operations):
-            for command in (Create(f"c{number}"), Query(f"c{number}", "x" * SIZE + str(number))):
+            for command in (Create(f"c{number}"), Query(f"c{number}", "x" * size + str(number))):
                 self.world.nodes[2].submit(command, lambda _, __: self._done())
 
     def _done(self) -> None:
@@ -123,6 +135,11 @@ def behind(bandwidth: float, round_trip_s: float, limits: Limits) -> None:
 def slow_load() -> None:
     """As much as takes some seconds on the thinnest links."""
     Load(0.3e6, 10).is_carried()
+
+
+def small_operations() -> None:
+    """Many operations that would fit into one batch, on the thinnest links."""
+    Load(0.3e6, 200, size=5_000).is_carried()
 
 
 def silent_member() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paxos.limits import Limits
-from tests.simulation.load import Load, behind, members_change
+from tests.simulation.load import Load, behind, members_change, small_operations
 
 SNAPSHOTS = Limits(snapshot_bytes=1_000_000, keep_bytes=100_000, lag_bytes=100_000)
 
@@ -13,6 +13,10 @@ SNAPSHOTS = Limits(snapshot_bytes=1_000_000, keep_bytes=100_000, lag_bytes=100_0
 @pytest.mark.parametrize(("megabytes", "operations"), [(0.3, 20), (1.25, 50), (2.5, 100), (10.0, 200), (100.0, 500)])
 def test_a_load_of_large_operations(megabytes: float, operations: int) -> None:
     Load(megabytes * 1e6, operations).is_carried()
+
+
+def test_a_load_of_small_operations() -> None:
+    small_operations()
 
 
 def test_members_that_come_and_go() -> None:
