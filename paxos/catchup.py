@@ -145,7 +145,7 @@ class CatchUp:
 
     def _is_time(self, now: float) -> bool:
         net, decided_upto = self._net, self._log.decided_upto
-        front = max([self._front, *(net.states[node].decided_upto for node in net.fresh if node in net.states)])
+        front = max(self._front, net.front())
         if decided_upto > self._decided_upto or decided_upto >= front:
             self._decided_upto, self._since = decided_upto, now
         if decided_upto >= front:

@@ -52,6 +52,10 @@ class Connectivity:
         self._degrees: dict[int, int] = {}
         self._links: tuple[int, ...] | None = None
         """These three are computed lazily after a change."""
+        self._front: int | None = None
+        self._quorum_commit_time: float | None = None
+        """These two, too, after anything that a node says of itself."""
+        self._commit_times: dict[int, float] = {}
         self._changed = True
         """Somebody said something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
@@ -121,6 +125,8 @@ class Connectivity:
 
     def _put(self, state: NodeState, held: NodeState | None) -> None:
         self.states[state.pid] = state
+        self._commit_times[state.pid] = bounded(state.commit_s)
+        self._front = self._quorum_commit_time = None
         if (
             held is None or state.hears != held.hears or state.votes != held.votes
             or state.configuration != held.configuration
@@ -146,6 +152,7 @@ class Connectivity:
             self._slowest = None
             self._degrees = {}
             self._links = None
+            self._front = self._quorum_commit_time = None
             self._changed = False
         return changed
 
@@ -215,13 +222,20 @@ class Connectivity:
 
     def commit_time(self, node: int) -> float:
         """Seconds that the disk of `node` takes to make something durable, as it says."""
-        state = self.states.get(node)
-        return 0.0 if state is None else bounded(state.commit_s)
+        return self._commit_times.get(node, 0.0)
 
     def quorum_commit_time(self) -> float:
         """Seconds in which a quorum of voters makes something durable: the slowest disks are not waited for."""
-        times = sorted(self.commit_time(node) for node in self.members if self.votes(node))
-        return times[min(self.quorum, len(times)) - 1] if times else 0.0
+        if self._quorum_commit_time is None:
+            times = sorted([self.commit_time(node) for node in self.members if self.votes(node)])
+            self._quorum_commit_time = times[min(self.quorum, len(times)) - 1] if times else 0.0
+        return self._quorum_commit_time
+
+    def front(self) -> int:
+        """How far any live node knows decisions, as they say."""
+        if self._front is None:
+            self._front = max([self.states[node].decided_upto for node in self.fresh if node in self.states], default=0)
+        return self._front
 
     def underway(self) -> list[tuple[Leadership, int]]:
         """Of the leader, if it is heard: from which position on it is sending Accepts to this node. One that was

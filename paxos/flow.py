@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from paxos.leader import Batch
-from paxos.pace import Pace
+from paxos.pace import LEAST_WINDOW, Pace
 from paxos.retry import Retry
 
 PATIENT_PACES = 3.0
@@ -39,7 +39,9 @@ class _Sent:
 class Progress:
     """What is on its way to one member, and what waits for its turn."""
 
-    def __init__(self, pace: Pace, now: float) -> None:
+    def __init__(self, member: int, pace: Pace, round_s: Callable[[int], float], now: float) -> None:
+        self._member = member
+        self._round_s = round_s
         self.in_flight = 0
         """Bytes on their way."""
         self._pace = pace
@@ -71,12 +73,16 @@ class Progress:
         while self._unsent_size > MOST_UNSENT and len(self._unsent) > 1:
             self._unsent_size -= self._unsent.popleft()[1]
 
-    def has_room(self, round_s: float) -> bool:
-        return not self._flying or (not self._unsent and self.in_flight < self._pace.window(round_s))
+    def has_room(self) -> bool:
+        return not self._flying or (not self._unsent and self._window_is_open())
 
-    def next(self, round_s: float, now: float) -> Batch | None:
+    def _window_is_open(self) -> bool:
+        in_flight = self.in_flight
+        return in_flight < LEAST_WINDOW or in_flight < self._pace.window(self._round_s(self._member))
+
+    def next(self, now: float) -> Batch | None:
         """What may be sent now."""
-        if not self._unsent or (self._flying and self.in_flight >= self._pace.window(round_s)):
+        if not self._unsent or (self._flying and not self._window_is_open()):
             return None
         batch, size = self._unsent.popleft()
         self._unsent_size -= size
@@ -134,11 +140,14 @@ class Progress:
 
 
 class Flow:
-    """Of all members; the own acceptor is one of them. `paces` are those of all links known so far."""
+    """Of all members; the own acceptor is one of them. `paces` are those of all links known so far; `round_s` tells how
+    long a message to a member and its answer take."""
 
-    def __init__(self, members: Iterable[int], quorum: int, paces: dict[int, Pace], now: float) -> None:
+    def __init__(
+        self, members: Iterable[int], quorum: int, paces: dict[int, Pace], round_s: Callable[[int], float], now: float
+    ) -> None:
         self._paces = {member: paces.setdefault(member, Pace()) for member in members}
-        self.progress = {member: Progress(pace, now) for member, pace in self._paces.items()}
+        self.progress = {member: Progress(member, pace, round_s, now) for member, pace in self._paces.items()}
         self._told: dict[int, int] = {}
         """The watermark that each node was last told, by an Accept or a Decide."""
         self._quorum = quorum
@@ -153,9 +162,9 @@ class Flow:
                 self._incarnations[member] = incarnations[member]
                 progress.restarted(decided_upto)
 
-    def has_room(self, round_s: Callable[[int], float]) -> bool:
+    def has_room(self) -> bool:
         """True if a quorum takes more."""
-        return sum(each.has_room(round_s(member)) for member, each in self.progress.items()) >= self._quorum
+        return sum([each.has_room() for each in self.progress.values()]) >= self._quorum
 
     def batch_bytes(self) -> float:
         """How large a batch should be at most, for the links of a quorum."""
@@ -167,16 +176,14 @@ class Flow:
         for progress in self.progress.values():
             progress.queue(batch, size)
 
-    def due(self, round_s: Callable[[int], float], decided_upto: int, now: float) -> list[tuple[Batch, list[int]]]:
+    def due(self, decided_upto: int, now: float) -> list[tuple[Batch, list[int]]]:
         """What may be sent now, in order, and to whom; `decided_upto` goes with it."""
         sends: dict[int, tuple[Batch, list[int]]] = {}
         for member, progress in self.progress.items():
-            if progress.waits:
-                takes_s = round_s(member)
-                while (batch := progress.next(takes_s, now)) is not None:
-                    sends.setdefault(batch.first, (batch, []))[1].append(member)
-                    self._told[member] = decided_upto
-        return [sends[first] for first in sorted(sends)]
+            while progress.waits and (batch := progress.next(now)) is not None:
+                sends.setdefault(batch.first, (batch, []))[1].append(member)
+                self._told[member] = decided_upto
+        return [sends[first] for first in sorted(sends)] if len(sends) > 1 else list(sends.values())
 
     def untold(self, nodes: Iterable[int], decided_upto: int) -> list[int]:
         """Those that are to be told now that everything up to here is decided."""

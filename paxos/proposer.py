@@ -127,7 +127,7 @@ class Proposer:
             candidate.ballot.leadership, self._net.quorum, self._limits, decided_upto, inheritance.open[known:],
             self._learner.sessions,
         )
-        self.flow = Flow(self._net.members, self._net.quorum, self._paces, now)
+        self.flow = Flow(self._net.members, self._net.quorum, self._paces, self._round_s, now)
         self.leader.offer(candidate.held)
         self.candidate = None
         return True
@@ -161,10 +161,10 @@ class Proposer:
         if leader is None:
             return
         flow, decided_upto = self.flow, leader.decided_upto
-        if leader.pending and flow.has_room(self._round_s):
+        if leader.pending and flow.has_room():
             for batch in leader.propose(flow.batch_bytes()):
                 flow.queue(batch)
-        for batch, members in flow.due(self._round_s, decided_upto, now):
+        for batch, members in flow.due(decided_upto, now):
             self._effects.broadcast(members, leader.accept_message(batch))
         self._announce(leader)
         if leader.settled and leader.read_index.start(leader.decided_upto, now):

@@ -196,7 +196,7 @@ def _waiting(done: list[Callable[[], None]]) -> list[tuple[int, Carried]]:
     """The messages that leave when these are called: each is the driver's `_persisted` with its messages."""
     messages: list[tuple[int, Carried]] = []
     for call in done:
-        for item in cast(partial[None], call).args[0]:
+        for item in cast(partial[None], call).args[-1]:
             if isinstance(item[1], Carried) and item not in messages:
                 messages.append(item)
     return messages
