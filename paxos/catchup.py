@@ -151,8 +151,9 @@ class CatchUp:
         if decided_upto >= front:
             self._waiting = self._eager = False
             self._broken = True
-            self._early = {}
-            self._drop_pieces()
+            if self._pieces or self._early:
+                self._early = {}
+                self._drop_pieces()
             return False
         if self._waiting:
             late = self._retry.due(now, max(self._timing.retry_s, 2 * net.round_trip()) + PATIENT_GAPS * self._gap)

@@ -46,7 +46,7 @@ class Progress:
         """Bytes on their way."""
         self._pace = pace
         self._flying: dict[int, _Sent] = {}
-        self._unsent: deque[tuple[Batch, int]] = deque()
+        self.unsent: deque[tuple[Batch, int]] = deque()
         self._unsent_size = 0
         self._retry = Retry(now)
 
@@ -54,7 +54,7 @@ class Progress:
     def first(self) -> int | None:
         """The first position that is on its way or will be; None if there is none."""
         first = next(iter(self._flying), None)
-        waiting = self._unsent[0][0].first if self._unsent else None
+        waiting = self.unsent[0][0].first if self.unsent else None
         return waiting if first is None else first
 
     @property
@@ -62,19 +62,14 @@ class Progress:
         """How long what is on its way keeps the link busy."""
         return self.in_flight * self._pace.seconds
 
-    @property
-    def waits(self) -> bool:
-        """Something waits for its turn."""
-        return bool(self._unsent)
-
     def queue(self, batch: Batch, size: int) -> None:
-        self._unsent.append((batch, size))
+        self.unsent.append((batch, size))
         self._unsent_size += size
-        while self._unsent_size > MOST_UNSENT and len(self._unsent) > 1:
-            self._unsent_size -= self._unsent.popleft()[1]
+        while self._unsent_size > MOST_UNSENT and len(self.unsent) > 1:
+            self._unsent_size -= self.unsent.popleft()[1]
 
     def has_room(self) -> bool:
-        return not self._flying or (not self._unsent and self._window_is_open())
+        return not self._flying or (not self.unsent and self._window_is_open())
 
     def _window_is_open(self) -> bool:
         in_flight = self.in_flight
@@ -82,9 +77,9 @@ class Progress:
 
     def next(self, now: float) -> Batch | None:
         """What may be sent now."""
-        if not self._unsent or (self._flying and not self._window_is_open()):
+        if not self.unsent or (self._flying and not self._window_is_open()):
             return None
-        batch, size = self._unsent.popleft()
+        batch, size = self.unsent.popleft()
         self._unsent_size -= size
         if not self._flying:
             self._retry.reset(now)
@@ -107,8 +102,8 @@ class Progress:
 
     def unheard(self, decided_upto: int) -> None:
         """Nothing comes from the member: what is decided is not sent to it any more, and need not be waited for."""
-        while self._unsent and self._unsent[0][0].last <= decided_upto:
-            self._unsent_size -= self._unsent.popleft()[1]
+        while self.unsent and self.unsent[0][0].last <= decided_upto:
+            self._unsent_size -= self.unsent.popleft()[1]
         for sent in [sent for sent in self._flying.values() if sent.batch.last <= decided_upto]:
             self._drop(sent)
 
@@ -116,7 +111,7 @@ class Progress:
         """The member is another process now: what was on its way to it is lost."""
         self.unheard(decided_upto)
         for sent in reversed(self._flying.values()):
-            self._unsent.appendleft((sent.batch, sent.size))
+            self.unsent.appendleft((sent.batch, sent.size))
             self._unsent_size += sent.size
         self._flying.clear()
         self.in_flight = 0
@@ -180,7 +175,7 @@ class Flow:
         """What may be sent now, in order, and to whom; `decided_upto` goes with it."""
         sends: dict[int, tuple[Batch, list[int]]] = {}
         for member, progress in self.progress.items():
-            while progress.waits and (batch := progress.next(now)) is not None:
+            while progress.unsent and (batch := progress.next(now)) is not None:
                 sends.setdefault(batch.first, (batch, []))[1].append(member)
                 self._told[member] = decided_upto
         return [sends[first] for first in sorted(sends)] if len(sends) > 1 else list(sends.values())

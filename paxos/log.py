@@ -136,7 +136,7 @@ class Log:
         for position in range(self.compacted + 1, min(upto, self.last) + 1):
             entry = self._entries.pop(position, None)
             if entry is not None:
-                self.bytes -= _size(entry)
+                self.bytes -= len(entry.operation.payload) + OVERHEAD
         self.compacted = max(self.compacted, upto)
 
     def jump(self, position: int) -> None:
