@@ -281,9 +281,10 @@ AnyMessage: TypeAlias = (
     | Reconfigure
 )
 
-_DATA = (Accept, Forward, Learn, SnapshotPiece)
+_DATA = (Accept, Decide, Forward, Learn, SnapshotPiece)
 
 
 def is_urgent(message: AnyMessage) -> bool:
-    """True for what must not wait behind operations wherever messages queue: heartbeats, elections, votes, reads."""
+    """True for what must not wait behind operations wherever messages queue: heartbeats, elections, votes, reads. A
+    Decide tells of Accepts that were sent before it, and stays behind them."""
     return not isinstance(message.message if isinstance(message, Routed) else message, _DATA)

@@ -134,8 +134,6 @@ class Replica:
         """A change of the members that is asked for here, in which node, and the configuration by then."""
         self._change_retry = Retry(now)
         self._follows: Leadership = NOBODY
-        self._told_decided: tuple[Leadership, int] = NOBODY, 0
-        """The highest leadership that told what is decided, and the most that it told."""
         self._saved_decided = self.log.decided_upto
         self._save_due = now + SAVE_DECIDED_S
         self._remember_due = now + REMEMBER_S
@@ -417,13 +415,7 @@ class Replica:
         self._hear_decided(message.ballot.leadership, message.ballot.op_num, now)
 
     def _hear_decided(self, leadership: Leadership, upto: int, now: float) -> None:
-        """A past or present leader reports what is decided. That stays true whichever node leads now, also of Accepts
-        that a Decide has overtaken."""
-        told, most = self._told_decided
-        if leadership == told:
-            upto = max(upto, most)
-        if leadership >= told:
-            self._told_decided = leadership, upto
+        """A past or present leader reports what is decided. That stays true whichever node leads now."""
         self.catch_up.heard_of(upto)
         self.learner.decide(leadership, upto, now)
 
