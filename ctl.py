@@ -20,7 +20,7 @@ from console import Layout, Usage
 from console.basic_views import error
 from console.node.table import NODE_TABLE
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
-from launcher.configuration import load
+from launcher.configuration import load, require_node
 
 DEFAULT_TIMEOUT_S = 30.0
 
@@ -102,7 +102,7 @@ def main() -> int:
     wanted = arguments()
     try:
         config = load(wanted.config)
-        config.node(wanted.node)
+        require_node(config, wanted.node)
     except ConfigError as mistake:
         print(f"ctl.py: {mistake}", file=sys.stderr)
         return EXIT_USAGE

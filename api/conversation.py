@@ -20,6 +20,19 @@ class Response(Record, frozen=True, kw_only=True):
     seen: int | UnsetType = UNSET
     """How many of the `before` earlier turns the LLM saw; both keys are omitted if it saw all."""
     before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    """Which limit the answer reached before it was whole; omitted if it is."""
+    cut_at: float | UnsetType = UNSET
+    """That limit, in seconds or tokens, if it is known."""
+    thoughts: str | UnsetType = UNSET
+    """What the LLM thought before it answered; only where asked for."""
+
+
+def cut_words(cut: str, cut_at: float | UnsetType) -> str:
+    """Why an answer is not whole, as everybody is told."""
+    if cut_at is UNSET or not cut_at:
+        return "cut"
+    return f"cut at {cut_at:g} {'s' if cut == 'time' else 'tokens'}"
 
 
 class Vote(Record, frozen=True, kw_only=True):

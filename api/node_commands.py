@@ -47,10 +47,11 @@ class AskCommand(Command[QueryResult], frozen=True, tag="ask"):
 
 
 class ChooseCommand(Command[ChooseResult], frozen=True, tag="choose"):
-    """Takes the answer of a node, or has the nodes choose."""
+    """Takes the answer of a node, or has the nodes choose. One that the time limit cut is taken only with `cut`."""
 
     context: str
     node: int | Literal["auto"]
+    cut: bool = False
 
 
 class CancelCommand(Command[CancelResult], frozen=True, tag="cancel"):
@@ -67,11 +68,13 @@ class RetryCommand(Command[RetryResult], frozen=True, tag="retry"):
 
 
 class ViewCommand(Command[ViewResult], frozen=True, tag="view"):
-    """A conversation, up to date. `all_candidates` and `votes` are about what people are shown."""
+    """A conversation, up to date, with what the LLMs thought if `thoughts`. `all_candidates` and `votes` are about what
+    people are shown."""
 
     context: str
     all_candidates: bool = False
     votes: bool = False
+    thoughts: bool = False
 
 
 class LastCommand(Command[LastResult], frozen=True, tag="last"):

@@ -30,6 +30,20 @@ class RefusedEvent(Event, frozen=True, tag="refused"):
     reason: str
 
 
+class MembersEvent(Event, frozen=True, kw_only=True, tag="members"):
+    """The members have changed, or differ from the nodes that the configuration file lists: what was decided counts."""
+
+    node: int
+    cluster: str
+    """Its id."""
+    number: int
+    """Of the configuration."""
+    members: list[int]
+    configured: list[int]
+    """The nodes in the file."""
+    text: str
+
+
 class RemovedEvent(Event, frozen=True, tag="removed"):
     """The members have decided that this node is none of them any more: it leaves."""
 
@@ -39,6 +53,20 @@ class RemovedEvent(Event, frozen=True, tag="removed"):
 class StrangerEvent(Event, frozen=True, tag="stranger"):
     """A node of another cluster speaks as one of this cluster's; nothing that it says counts."""
 
+    reason: str
+
+
+class DivergedEvent(Event, frozen=True, tag="diverged"):
+    """Nodes that applied the same operations have different conversations. This node is not known to be wrong."""
+
+    reason: str
+
+
+class QuorumLostEvent(Event, frozen=True, tag="quorum_lost"):
+    """So many voters have lost their disks that nothing can be decided any more."""
+
+    lost: tuple[int, ...]
+    voters: int
     reason: str
 
 
@@ -119,6 +147,8 @@ class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
     seconds: float
     seen: int | UnsetType = UNSET
     before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    cut_at: float | UnsetType = UNSET
 
 
 class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
@@ -133,6 +163,8 @@ class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
     seconds: float
     seen: int | UnsetType = UNSET
     before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    cut_at: float | UnsetType = UNSET
 
 
 class ChosenEvent(Event, frozen=True, kw_only=True, tag="chosen"):

@@ -188,6 +188,12 @@ class StatusResult(NodeStatus, frozen=True, kw_only=True):
     digest: str
     """Equal on two nodes exactly if their conversations are."""
     llm: LlmStatus | UnsetType = UNSET
+    differs: tuple[int, ...] | UnsetType = UNSET
+    """Nodes that applied the same operations, and were last seen to have other conversations."""
+    lost: tuple[int, ...] | UnsetType = UNSET
+    """Voters that have lost their disks, if so many have that no quorum can form."""
+    notice: str | UnsetType = UNSET
+    """What can be done about that."""
 
 
 class MemberRecord(Record, frozen=True):

@@ -16,6 +16,7 @@ from api.operator_results import (
     LinksResult,
     LoadResult,
     LossResult,
+    MembershipResult,
     NetworkStatusResult,
     NodeAnswerResult,
     NodeResult,
@@ -179,6 +180,25 @@ class ResumeNodeCommand(FaultCommand[NodeResult], frozen=True, kw_only=True, tag
     """Lets a paused node continue."""
 
     node: NodeName
+
+
+class AddNodeCommand(Command[MembershipResult], frozen=True, kw_only=True, tag="addNode"):
+    """Makes a node a member: starts it, unless it runs, and has the members decide it once it has caught up."""
+
+    node: Annotated[int, Meta(ge=1, le=65535)]
+
+
+class RemoveNodeCommand(Command[MembershipResult], frozen=True, kw_only=True, tag="removeNode"):
+    """Has the members decide that a node is none of them any more; it is told, and leaves."""
+
+    node: NodeName
+
+
+class ReplaceNodeCommand(Command[MembershipResult], frozen=True, kw_only=True, tag="replaceNode"):
+    """Has the members decide that the disk of a node, which is down, does not count any more, and starts the node: it
+    counts again as soon as it has caught up, with whatever disk."""
+
+    node: NodeNumber
 
 
 class ResetCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="reset"):

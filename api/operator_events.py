@@ -39,6 +39,27 @@ class ConnectionRefusedEvent(Event, frozen=True, tag="refused"):
     """The number of further refusals with this code that were not reported one by one."""
 
 
+class ClusterQuorumLostEvent(Event, frozen=True, tag="quorum_lost"):
+    """So many voters have lost their disks that nothing can be decided any more."""
+
+    lost: list[int]
+    voters: int
+    reason: str
+
+
+class ClusterMembersEvent(Event, frozen=True, tag="members"):
+    """The members have changed, or differ from the nodes that the configuration file lists: what was decided counts."""
+
+    cluster: str
+    """Its id."""
+    number: int
+    """Of the configuration."""
+    members: list[int]
+    configured: list[int]
+    """The nodes in the file."""
+    text: str
+
+
 class FaultOverEvent(Event, frozen=True, tag="fault_over"):
     """A fault for a while has been taken back."""
 
@@ -60,6 +81,8 @@ class NetworkStatusEvent(Event, frozen=True, tag="status", kw_only=True):
     seed: int | None
     timers: list[RunningTimer]
     others: dict[str, float] | UnsetType = UNSET
+    lost: list[int] | UnsetType = UNSET
+    notice: str | UnsetType = UNSET
 
 
 class StepEvent(Event, frozen=True, tag="step"):

@@ -112,6 +112,18 @@ class NodeResult(Result, frozen=True, kw_only=True):
     """Seconds until this is taken back."""
 
 
+class MembershipResult(Result, frozen=True, kw_only=True):
+    """The members as they are decided now, after a change in `node`."""
+
+    node: int
+    cluster: str
+    """Its id."""
+    number: int
+    """Of the configuration."""
+    members: list[int]
+    text: str
+
+
 class NodeOverview(Record, frozen=True, kw_only=True):
     """Counters are the relay's since its start: `in` is from the node, `out` to it. What may be null is what a
     connected node last said of itself."""
@@ -136,6 +148,8 @@ class NodeOverview(Record, frozen=True, kw_only=True):
     frames_out_per_s: float
     bytes_in_per_s: int
     bytes_out_per_s: int
+    member: bool | UnsetType = UNSET
+    """False for one that runs, but is not among the members that were decided; else left out."""
 
 
 class LinkOverview(Record, frozen=True, kw_only=True):
@@ -176,6 +190,10 @@ class NetworkStatusResult(Result, frozen=True, kw_only=True):
     timers: list[RunningTimer]
     others: dict[str, float] | UnsetType = UNSET
     """Parameters of further kinds of faults."""
+    lost: list[int] | UnsetType = UNSET
+    """Voters that have lost their disks, if so many have that no quorum can form."""
+    notice: str | UnsetType = UNSET
+    """What can be done about that."""
 
 
 class WatchResult(Result, frozen=True, kw_only=True):

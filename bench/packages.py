@@ -28,7 +28,7 @@ from net.frames import NODE, FrameParser, encode_frame
 from paxos.ballot import Ballot
 from paxos.limits import Limits, Timing
 from paxos.messages import Accept, AnyMessage, Configuration, Entry, Operation, Snapshot
-from paxos.output import Applied, Durable, Persist
+from paxos.output import Applied, Divergence, Durable, Persist
 from paxos.replica import Status
 from server.applied_log import AppliedLog
 from storage.database import Database
@@ -133,6 +133,9 @@ class Node:
         self.applied += 1
         return NOTHING
 
+    def digest(self) -> str:
+        return "00"
+
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         return []
 
@@ -148,6 +151,7 @@ class Node:
     def on_status(self, status: Status) -> None: ...
 
     def on_stranger(self, node: int, cluster: int) -> None: ...
+    def on_diverged(self, divergence: Divergence) -> None: ...
 
 
 def engine(payloads: list[bytes], size: int) -> Costs:

@@ -67,17 +67,21 @@ class Config(msgspec.Struct, frozen=True):
     nodes: tuple[NodeConfig, ...]
     """At least one, in the order of the file."""
     timing: TimingConfig
+    llm: LlmSettings
+    """The common settings."""
 
     @property
     def node_ids(self) -> list[int]:
         return sorted(node.id for node in self.nodes)
 
     def node(self, number: int) -> NodeConfig:
-        """Raises ConfigError if there is no such node."""
-        for node in self.nodes:
-            if node.id == number:
-                return node
-        raise ConfigError(f"there is no node {number} in {self.path}: it has {', '.join(map(str, self.node_ids))}")
+        """One that the file does not list, because it became a member later, has the common settings."""
+        return next((node for node in self.nodes if node.id == number), NodeConfig(number, self.llm))
+
+    def require(self, number: int) -> None:
+        """Raises ConfigError if the file lists no such node."""
+        if number not in self.node_ids:
+            raise ConfigError(f"there is no node {number} in {self.path}: it has {', '.join(map(str, self.node_ids))}")
 
 
 class _NodeSection(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,15 +94,23 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
     nodes: Annotated[list[_NodeSection], msgspec.Meta(min_length=1)]
     cluster: Annotated[str, msgspec.Meta(pattern=_NAME)] = "demo"
-    data_dir: Annotated[str, msgspec.Meta(min_length=1)] = "data"
+    data_dir: Annotated[str, msgspec.Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
     secret: Annotated[str, msgspec.Meta(min_length=MIN_SECRET)] | None = None
     orchestrator: Endpoint = Endpoint()
     llm: Json = {}
     timing: TimingConfig = TimingConfig()
 
 
-def load(path: Path | str, providers: Collection[str]) -> Config:
-    """Reads and checks a configuration file. `providers` are the LLM providers that there are, by name.
+def default_data_dir(path: Path, cluster: str) -> Path:
+    """Where a cluster's data are if its file `path` does not say."""
+    return path.parent / "data"
+
+
+def load(
+    path: Path | str, providers: Collection[str], default: Callable[[Path, str], Path] = default_data_dir
+) -> Config:
+    """Reads and checks a configuration file. `providers` are the LLM providers that there are, by name; `default` gives
+    the data directory if the file does not say.
 
     Raises ConfigError.
     """
@@ -110,14 +122,16 @@ def load(path: Path | str, providers: Collection[str]) -> Config:
         raise ConfigError(f"{path} does not exist: {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    return parse(text, path, providers)
+    return parse(text, path, providers, default)
 
 
-def parse(text: str, path: Path, providers: Collection[str]) -> Config:
+def parse(
+    text: str, path: Path, providers: Collection[str], default: Callable[[Path, str], Path] = default_data_dir
+) -> Config:
     """Like `load`, for the text of the file `path`. Raises ConfigError."""
     raw = _json(text, path)
     try:
-        return _checked(raw, path, providers)
+        return _checked(raw, path, providers, default)
     except _Invalid as invalid:
         raise ConfigError(f"{path}: {invalid}") from None
 
@@ -151,7 +165,7 @@ def _json(text: str, path: Path) -> Any:
         raise ConfigError(f"{path} is not valid JSON: too deeply nested") from None
 
 
-def _checked(raw: Any, path: Path, providers: Collection[str]) -> Config:
+def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable[[Path, str], Path]) -> Config:
     if not isinstance(raw, dict):
         raise _Invalid(f'the file is {shown(raw)}; it must be an object with at least the key "nodes"')
     file = _convert(lambda: msgspec.convert(raw, _File), _File, "", raw)
@@ -178,14 +192,16 @@ def _checked(raw: Any, path: Path, providers: Collection[str]) -> Config:
             f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
             f"it must be a string of at least {MIN_SECRET} characters shared by all nodes"
         )
+    given = file.data_dir
     return Config(
         path=path,
         cluster=file.cluster,
-        data_dir=path.parent / Path(file.data_dir).expanduser(),
+        data_dir=default(path, file.cluster) if given is msgspec.UNSET else path.parent / Path(given).expanduser(),
         secret=file.secret,
         orchestrator=file.orchestrator,
         nodes=nodes,
         timing=timing,
+        llm=_located(common, path.parent),
     )
 
 

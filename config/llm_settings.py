@@ -8,8 +8,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-_PROVIDER_BOUND = ("model", "base_url", "api_key", "delay_s", "fail", "context_tokens")
+_PROVIDER_BOUND = ("model", "base_url", "api_key", "api_key_env", "delay_s", "fail", "context_tokens")
 """Settings that do not apply to another provider."""
+_HOST_BOUND = ("api_key", "api_key_env")
+"""Settings that do not apply to another host."""
 
 
 class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +37,8 @@ class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A server other than the provider's default."""
     api_key: str | None = None
     """None means from the environment."""
+    api_key_env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")] | None = None
+    """The environment variable that holds the key for `base_url`; the usual ones are for the provider's own host."""
     delay_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     """For `fake`: how long an answer takes."""
     fail: str | None = None
@@ -44,6 +48,8 @@ class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
         if self.api_key is not None:
             shown["api_key"] = "***"
+        if self.base_url is not None:
+            shown["base_url"] = "***"  # it may hold a password
         return f"LlmSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
@@ -51,9 +57,12 @@ def overlay(common: LlmSettings, own: Mapping[str, object]) -> LlmSettings:
     """One node's settings over the common ones: `own` holds the keys that this node sets, as in its part of the file.
 
     A node with another provider does not inherit the common model, key or address: they belong to a different provider.
+    Nor does a node with another address inherit the key: it is meant for one host.
     Raises msgspec.ValidationError for an unknown key or an impossible value.
     """
     inherited = msgspec.structs.asdict(common)
     if "provider" in own and own["provider"] != common.provider:
         inherited = {name: value for name, value in inherited.items() if name not in _PROVIDER_BOUND}
+    if "base_url" in own and own["base_url"] != common.base_url:
+        inherited = {name: value for name, value in inherited.items() if name not in _HOST_BOUND}
     return msgspec.convert({**inherited, **own}, LlmSettings)

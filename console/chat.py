@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from api.conversation import Conversation, Poll, Response, Turn, Vote
+from api.conversation import Conversation, Poll, Response, Turn, Vote, cut_words
 from api.node_results import LastResult, ViewallResult, ViewResult
 from api.safe_text import one_line
 from console.basic_views import STALE
@@ -181,12 +181,16 @@ def _response(
         yield " " * _INDENT + (layout.green if mark else layout.dim)(line[_INDENT:])
     if response.text is UNSET:
         yield layout.red(layout.text(f"no answer: {response.error}", 2 * _INDENT, most))
-    else:
-        yield layout.markdown(response.text, 2 * _INDENT, most)
+        return
+    if response.thoughts is not UNSET:
+        yield layout.dim(layout.text(f"thought: {response.thoughts}", 2 * _INDENT, most))
+    yield layout.markdown(response.text, 2 * _INDENT, most)
 
 
 def _label(node: int, response: Response) -> str:
     parts = [f"[{node}]", one_line(response.model, 40), f"{response.seconds:.1f} s"]
     if response.before is not UNSET:
         parts.append(f"(the model saw the last {response.seen} of {response.before} turns)")
+    if response.cut is not UNSET:
+        parts.append(f"({cut_words(response.cut, response.cut_at)})")
     return " ".join(part for part in parts if part)

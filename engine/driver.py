@@ -13,11 +13,12 @@ from functools import partial, wraps
 from random import Random
 from typing import Any, Concatenate, ParamSpec, Protocol
 
+from engine.state_digests import StateDigests
 from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
-from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot
-from paxos.output import Applied, Durable, Output
+from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot, Stamp
+from paxos.output import Applied, Divergence, Durable, Output
 from paxos.replica import Replica, Status
 from storage.errors import StorageDamaged, StorageError
 from storage.records import Compaction, Record
@@ -61,6 +62,9 @@ class StateMachine(Protocol):
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Replaces all of it."""
 
+    def digest(self) -> str:
+        """See StateDigests."""
+
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         """The rows that changed since the last call, or `load`; None for one that is gone."""
 
@@ -86,8 +90,25 @@ class DriverListener(Protocol):
     def on_stranger(self, node: int, cluster: int) -> None:
         """What came as from `node` belongs to another cluster, of this id, and changes nothing here."""
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        """Other nodes have another state at the same position, and this node is not known to be wrong."""
+
     def on_failed(self, error: Exception) -> None:
         """The node has stopped: it acknowledges nothing any more, and must leave."""
+
+
+class Diverged(Exception):
+    """This node's state is not that of the majority, although it applied the same operations."""
+
+    def __init__(self, divergence: Divergence) -> None:
+        nodes = ", ".join(map(str, divergence.nodes))
+        super().__init__(
+            f"after operation {divergence.position} this node's conversations are not those of nodes {nodes}, which "
+            "agree and are a majority, although all have applied the same operations. It stops, and leaves its data as "
+            "they are, for inspection. Once they are moved away it begins with an empty disk, and gets everything "
+            "from the others"
+        )
+        self.divergence = divergence
 
 
 class DriverObserver(Protocol):
@@ -122,8 +143,8 @@ def stop_on_error(step: Callable[Concatenate[ReplicaDriver, P], None]) -> Callab
             return
         try:
             step(self, *args, **kwargs)
-        except UnknownOperation as unknown:  # applying what follows would make this node diverge
-            self.fail(unknown)
+        except (UnknownOperation, Diverged) as reason:  # by going on, this node would do harm
+            self.fail(reason)
         except Exception as error:  # noqa: BLE001 - whatever it is, continuing would be worse
             _log.error("a processing step of the node failed", exc_info=error)
             self.fail(error)
@@ -156,6 +177,7 @@ class ReplicaDriver:
         """Of the last snapshot that was stored, or handed to the disk."""
         self._applied_bytes = 0
         """Payload applied since then."""
+        self._digests = StateDigests(machine, self._hand_in_digest, limits.digest_every, durable.snapshot_position)
         self._live = False
         self._deferred = False
         self._measuring = False
@@ -224,6 +246,12 @@ class ReplicaDriver:
         self._wake()
 
     @stop_on_error
+    def meet(self, node: int) -> None:
+        """A hint that `node` has connected."""
+        self.replica.meet(node, self._clock())
+        self._wake()
+
+    @stop_on_error
     def tick(self) -> None:
         """To be called every `timing.tick_s`."""
         now = self._clock()
@@ -232,6 +260,8 @@ class ReplicaDriver:
             self._load_due = None
             self._disk.load_snapshot(self._snapshot_loaded)
         self._work()
+        if not self.stopped:
+            self._digests.look(self.replica.applied, now)
 
     def _take_in(self, sender: int, message: AnyMessage, cluster: int) -> None:
         if self.observer is not None:
@@ -259,7 +289,7 @@ class ReplicaDriver:
                     self._transport.flush()
             if out.persist is not None or out.send_after_persist:
                 begun = self._begin_measuring() if out.persist is not None else None
-                self._disk.write(out.persist, partial(self._persisted, begun, out.send_after_persist))
+                self._disk.write(out.persist, partial(self._persisted, begun, out.stamp, out.send_after_persist))
             self._consume(out)
         self._tell_status()
 
@@ -277,20 +307,22 @@ class ReplicaDriver:
         return self._clock()
 
     @stop_on_error
-    def _persisted(self, begun: float | None, messages: list[tuple[int, AnyMessage]]) -> None:
+    def _persisted(self, begun: float | None, stamp: Stamp | None, messages: Sequence[tuple[int, AnyMessage]]) -> None:
         """What these messages vouch for is on disk. Those to this node itself, its own votes, count from now on."""
         if begun is not None:
             self._measuring = False
             self.replica.stored(self._clock() - begun)
-        self._vouched(messages)
+        messages = self._vouched(messages, stamp)
         self._send([(to, message) for to, message in messages if to != self.replica.pid])
         for to, message in messages:
             if to == self.replica.pid:
                 self._loop_back(message)
         self._wake()
 
-    def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
-        self.replica.vouched(message for _, message in messages)
+    def _vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
+        return self.replica.vouched(messages, stamp)
 
     def _loop_back(self, message: AnyMessage) -> None:
         self._take_in(self.replica.pid, message, self.replica.cluster)
@@ -307,6 +339,8 @@ class ReplicaDriver:
             self._listener.on_read_ready(ticket)
         for node, cluster in out.strangers:
             self._listener.on_stranger(node, cluster)
+        for divergence in out.diverged:
+            self._diverged(divergence)
         if out.load_snapshot:
             self._disk.load_snapshot(self._snapshot_loaded)
         if self._snapshot_due():
@@ -316,6 +350,7 @@ class ReplicaDriver:
         self._machine.load(snapshot.rows)
         self.snapshot_position = snapshot.position
         self._applied_bytes = 0
+        self._digests.loaded(snapshot.position)
         if self.observer is not None:
             self.observer.installed(snapshot.position)
         self._listener.on_installed(snapshot)
@@ -324,13 +359,23 @@ class ReplicaDriver:
         if self.observer is not None:
             self.observer.applied(operations)
         for applied in operations:
+            self._digests.before(applied.position)
             self._applied_bytes += len(applied.operation.payload)
             outcome = self._machine.apply(applied.position, applied.operation.payload)
             self._listener.on_applied(applied, outcome, self._live)
 
+    def _hand_in_digest(self, position: int, digest: int) -> None:
+        self.replica.digest_taken(position, digest, self._clock())
+
+    def _diverged(self, divergence: Divergence) -> None:
+        if divergence.minority:
+            self._transport.flush()
+            raise Diverged(divergence)
+        self._listener.on_diverged(divergence)
+
     def _tell_status(self) -> None:
         status = self.replica.status()
-        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration)
+        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration, status.lost)
         if told != self._told:
             self._told = told
             if self.observer is not None:

@@ -61,6 +61,12 @@ class EngineStatus(msgspec.Struct, frozen=True):
     voter_status: str
     links: tuple[int, ...]
     """Peers with messages passing in both directions."""
+    differs: tuple[int, ...] = ()
+    """Nodes that applied the same operations, and were last seen to have other conversations."""
+    lost: tuple[int, ...] = ()
+    """Voters that have lost their disks, if so many have that no quorum can form."""
+    voters: int = 0
+    """The number of voters, as it was decided last; 0 before the cluster is founded."""
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -106,6 +112,9 @@ class EngineListener(Protocol):
 
     def on_stranger(self, reason: str) -> None:
         """Another cluster's node speaks as one of this cluster's; nothing that it says counts."""
+
+    def on_diverged(self, reason: str) -> None:
+        """Nodes have different conversations after the same operations, and this one is not known to be wrong."""
 
     def on_hint(self, node: int, payload: bytes) -> None:
         """Another node sent a hint."""

@@ -51,6 +51,8 @@ class Receiver(Protocol):
 
     def receive(self, sender: int, message: AnyMessage, cluster: int) -> None: ...
 
+    def meet(self, node: int) -> None: ...
+
     def suspect(self, node: int) -> None: ...
 
 
@@ -128,7 +130,8 @@ class Network:
         self._listener.on_disconnected(reason)
 
     def on_peer_up(self, node: int) -> None:
-        """Ignored: heartbeats carry the same information, and more."""
+        """Of those that this node knows, heartbeats carry the same information, and more."""
+        self._receiver.meet(node)
 
     def on_peer_down(self, node: int) -> None:
         self._receiver.suspect(node)

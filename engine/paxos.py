@@ -10,7 +10,7 @@ from random import Random
 
 import msgspec
 
-from engine.driver import DriverObserver, ReplicaDriver
+from engine.driver import Diverged, DriverObserver, ReplicaDriver
 from engine.interface import (
     AppliedOperation,
     Busy,
@@ -28,7 +28,7 @@ from net.control_messages import Report
 from paxos.ballot import NOBODY
 from paxos.limits import Limits, Timing
 from paxos.messages import Change, Snapshot
-from paxos.output import Applied, VoterStatus
+from paxos.output import Applied, Divergence
 from paxos.replica import QueueFull, Status
 from storage.database import Database
 from storage.errors import StorageError, damaged
@@ -37,6 +37,9 @@ from storage.writer import DiskWriter
 READ_TIMEOUT_S = 2.0
 READ_ROUND_TRIPS = 8.0
 """A linearizable read at a follower takes up to four round trips; the timeout is twice that."""
+
+LEAVE_AFTER_S = 1.0
+"""A node that learns that it was removed catches up with the rest before it leaves."""
 
 REPORT_EVERY_S = 0.5
 """The operator's table shows this node as it was at most so long ago."""
@@ -59,8 +62,8 @@ class PaxosEngine:
         self._tickets: set[int] = set()
         """Of operations that were submitted here and have no outcome yet."""
         self._reads: dict[int, asyncio.Future[None]] = {}
-        self._counted = False
-        """This node's disk was one of the members' when it looked last."""
+        self._was_member = False
+        """This node was a member when it looked last."""
         self._change: asyncio.Future[None] | None = None
         """A change of the members that is asked for here."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -117,7 +120,7 @@ class PaxosEngine:
         return reading
 
     def status(self) -> EngineStatus:
-        return _engine_status(self._driver.replica.status())
+        return self._engine_status(self._driver.replica.status())
 
     def membership(self) -> Membership | None:
         configuration = self._driver.replica.configuration
@@ -197,12 +200,16 @@ class PaxosEngine:
 
     def on_status(self, status: Status) -> None:
         configuration = self._driver.replica.configuration
-        if self._counted and configuration is not None and self._number not in configuration.members:
-            self._listener.on_removed()
-        self._counted = status.voter_status is VoterStatus.VOTER
+        if self._was_member and not self._is_member() and "leave" not in self._timers:
+            self._timers["leave"] = self._loop.call_later(LEAVE_AFTER_S, self._leave)
+        self._was_member = configuration is not None and self._is_member()
+        if configuration is not None and self._reported is not None and (
+            configuration.number > self._reported.configuration
+        ):
+            self._send_report()  # at once: the orchestrator remembers which cluster it serves, and who belongs to it
         if self._change is not None and not self._change.done() and not self._driver.replica.changing:
             self._change.set_result(None)
-        self._listener.on_status(_engine_status(status))
+        self._listener.on_status(self._engine_status(status))
 
     def on_stranger(self, node: int, cluster: int) -> None:
         name = self._database.cluster
@@ -211,13 +218,26 @@ class PaxosEngine:
             f"this is cluster {name} {own:016x}, node {node} belongs to cluster {cluster:016x}: what it says is ignored"
         )
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        self._listener.on_diverged(_diverged(divergence))
+
     def on_failed(self, error: Exception) -> None:
-        if isinstance(error, (StorageError, UnknownOperation)):
+        if isinstance(error, (StorageError, UnknownOperation, Diverged)):
             self._listener.on_failed(str(error))
         else:
             self._listener.on_failed(f"internal error ({error!r}); the node stops to stay safe")
 
     # ---- Within
+
+    def _is_member(self) -> bool:
+        configuration = self._driver.replica.configuration
+        return configuration is None or self._number in configuration.members
+
+    def _leave(self) -> None:
+        """What is decided now may be what it has caught up with: it may have been added again since."""
+        del self._timers["leave"]
+        if not self._is_member():
+            self._listener.on_removed()
 
     def _disk_failed(self, error: StorageError) -> None:
         self._driver.fail(error)
@@ -230,22 +250,42 @@ class PaxosEngine:
         self._timers["tick"] = self._loop.call_later(self._timing.tick_s, self._tick)
         self._driver.tick()
 
+    def _engine_status(self, status: Status) -> EngineStatus:
+        ballot, configuration = status.ballot, self._driver.replica.configuration
+        return EngineStatus(
+            status.node, status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
+            status.applied, status.queued, str(status.voter_status), status.links, status.differs, status.lost,
+            0 if configuration is None else len(configuration.members),
+        )
+
     def _report(self) -> None:
         """Keeps the operator's table up to date."""
         self._timers["report"] = self._loop.call_later(REPORT_EVERY_S, self._report)
+        self._send_report()
+
+    def _send_report(self) -> None:
         status = self.status()
+        configuration = self._driver.replica.configuration
+        number, members = (0, []) if configuration is None else (configuration.number, sorted(configuration.members))
         report = Report(
             status.role, status.leader, status.ballot, status.decided, status.applied, status.queued,
-            self._store.digest(),
+            self._store.digest(), self._driver.cluster, number, members, list(status.lost),
         )
         if report != self._reported:
             self._reported = report
             self._network.send_report(report)
 
 
-def _engine_status(status: Status) -> EngineStatus:
-    ballot = status.ballot
-    return EngineStatus(
-        status.node, status.role, status.leader, (ballot.seq_num, ballot.pid, ballot.op_num), status.decided,
-        status.applied, status.queued, str(status.voter_status), status.links,
+def _diverged(divergence: Divergence) -> str:
+    """For users of a node that is not known to be wrong."""
+    nodes = f"node{'s' if len(divergence.nodes) > 1 else ''} {', '.join(map(str, divergence.nodes))}"
+    found = (
+        f"after operation {divergence.position} the conversations of {nodes} are not those of this node, although all "
+        "have applied the same operations"
+    )
+    if divergence.majority:
+        return f"{found}. This node agrees with a majority; whoever does not is wrong, and stops"
+    return (
+        f"{found}. No majority agrees, so that it is not known who is wrong, and nobody stops: start the nodes that "
+        "are down. Until then, trust no conversation that differs"
     )

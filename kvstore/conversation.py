@@ -28,9 +28,19 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Cut(StrEnum):
+    """Why an answer is not whole."""
+
+    TIME = "time"
+    TOKENS = "tokens"
+
+
 class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """One node's LLM response: exactly one of `text` and `error` is set. `seconds` is how long it took. It saw the
-    last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in operations."""
+    last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in operations.
+
+    `thoughts` is what the LLM thought before it answered. If the answer is `cut`, `cut_at` is the limit that it
+    reached, in seconds or tokens; 0 if that is not known."""
 
     text: str | None
     error: str | None
@@ -39,6 +49,14 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     seen: int = 0
     before: int = 0
     at: int = 0
+    thoughts: str = ""
+    cut: Cut | None = None
+    cut_at: float = 0.0
+
+    @property
+    def is_plain(self) -> bool:
+        """It has nothing that release 0.1.0 does not know."""
+        return not self.thoughts and self.cut is None
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):

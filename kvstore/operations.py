@@ -14,9 +14,12 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
+from kvstore.conversation import Cut
+
 MAX_CONTEXT_CHARS: Final = 64
 MAX_TEXT_BYTES: Final = 131_072
 MAX_MODEL_BYTES: Final = 1024
+MAX_THOUGHTS_BYTES: Final = 65_536
 MAX_NODE: Final = 65_535
 MAX_PACKED_BYTES: Final = 240 * 1024
 """Compressed size of the turns in an import, which is a single operation."""
@@ -88,6 +91,22 @@ class Answer(_Said, frozen=True, tag=6):
     """The LLM's response to an `Ask`. A text is chosen at once; an error leaves the turn open for a later answer."""
 
 
+class _InFull(_Said, frozen=True):
+    """With all that is known of a response; see `kvstore.conversation.Response`."""
+
+    thoughts: str = ""
+    cut: Cut | None = None
+    cut_at: float = 0.0
+
+
+class CandidateInFull(_InFull, frozen=True, tag=14):
+    """A `Candidate` with thoughts, or one that was cut."""
+
+
+class AnswerInFull(_InFull, frozen=True, tag=15):
+    """An `Answer` with thoughts, or one that was cut."""
+
+
 class Cancel(_StoreOperation, frozen=True, tag=7):
     """Cancels the open turn. `turn` as in `Choose`."""
 
@@ -154,27 +173,31 @@ class Elect(_StoreOperation, frozen=True, tag=12):
 
 StoreOperation: TypeAlias = (
     Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
+    | CandidateInFull | AnswerInFull
 )
+
+Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
 
 ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry))
 """Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
 another kind takes isinstance 0.2 us to find out, and a look-up a tenth of that."""
 CREATING: Final[frozenset[type]] = frozenset((Create, Import))
 """Kinds that make a conversation."""
-RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer))
+RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFull, AnswerInFull))
 """Kinds that bring what an LLM said."""
 _NAMES: Final[dict[type, str]] = {
-    **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll"
+    **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll",
+    CandidateInFull: "candidate", AnswerInFull: "answer",
 }
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
-With 2 came decided configurations (see paxos/configuration.py)."""
+With 2 came decided configurations (see paxos/configuration.py), and responses in full."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
-_NEEDED: Final[dict[type, int]] = {}
+_NEEDED: Final[dict[type, int]] = {CandidateInFull: 2, AnswerInFull: 2}
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
 
@@ -390,6 +413,18 @@ def _check_retry(operation: Retry) -> str | None:
     return (None if operation.node is None else _check_node(operation.node)) or _check_turn(operation.turn)
 
 
+def _check_in_full(operation: _InFull) -> str | None:
+    try:
+        fits = len(operation.thoughts.encode()) <= MAX_THOUGHTS_BYTES
+    except UnicodeEncodeError:
+        return "the thoughts are not valid Unicode"
+    if not fits:
+        return f"the thoughts are longer than {MAX_THOUGHTS_BYTES} bytes"
+    if not (math.isfinite(operation.cut_at) and operation.cut_at >= 0):
+        return "an answer cannot be cut at a negative limit"
+    return _check_said(operation)
+
+
 def _check_said(operation: _Said) -> str | None:
     return _check_turn(operation.turn) or _check_response(operation) or _check_counts(operation)
 
@@ -399,6 +434,8 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Ask: lambda operation: check_text(operation.text),
     Candidate: _check_said,
     Answer: _check_said,
+    CandidateInFull: _check_in_full,
+    AnswerInFull: _check_in_full,
     Choose: _check_choose,
     Cancel: lambda operation: _check_turn(operation.turn),
     StartPoll: lambda operation: _check_turn(operation.turn),

@@ -46,6 +46,9 @@ _turns = msgspec.msgpack.Decoder(_TurnRow)
 _responses = msgspec.msgpack.Decoder(Response)
 
 
+_PLAIN_FIELDS = 7
+"""Of a response, in release 0.1.0."""
+
 _KEYS = (Struct(">Q"), Struct(">QI"), Struct(">QII"))
 
 
@@ -64,7 +67,10 @@ def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
             turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll, turn.at
         ))
     response = turn.candidates.get(row_key[2])
-    return None if response is None else _encoder.encode(response)
+    if response is None:
+        return None
+    # As in release 0.1.0 wherever possible: its nodes read these rows, and digests must agree.
+    return _encoder.encode(msgspec.structs.astuple(response)[:_PLAIN_FIELDS] if response.is_plain else response)
 
 
 def row_keys(conversation: Conversation) -> Iterable[RowKey]:

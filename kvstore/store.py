@@ -9,19 +9,22 @@ from typing import Any
 import msgspec
 
 from kvstore import rows
-from kvstore.conversation import MAX_BALLOT, Conversation, Kind, Poll, Response, State, Turn, Vote
+from kvstore.conversation import MAX_BALLOT, Conversation, Cut, Kind, Poll, Response, State, Turn, Vote
 from kvstore.operations import (
     RESPONDING,
     Answer,
+    AnswerInFull,
     Ask,
     Cancel,
     Candidate,
+    CandidateInFull,
     Choose,
     Create,
     Elect,
     Import,
     Query,
     Ranking,
+    Responding,
     Retry,
     StartPoll,
     StoreOperation,
@@ -65,8 +68,9 @@ class Store:
         """The position of the operation being applied."""
         self._changes: dict[type, Callable[[Any], int | None]] = {
             Create: self._created, Query: self._asked, Ask: self._asked, Candidate: self._candidate,
-            Answer: self._answer, Choose: self._choose, Cancel: self._cancel, Import: self._import,
-            Retry: self._retry, StartPoll: self._poll, Ranking: self._ranking, Elect: self._elect,
+            Answer: self._answer, CandidateInFull: self._candidate, AnswerInFull: self._answer, Choose: self._choose,
+            Cancel: self._cancel, Import: self._import, Retry: self._retry, StartPoll: self._poll,
+            Ranking: self._ranking, Elect: self._elect,
         }
         """What each operation does: returns the number of the turn that it added or changed; raises _Refused."""
 
@@ -204,7 +208,7 @@ class Store:
         self._touch(conversation.index, number)
         return number
 
-    def _candidate(self, operation: Candidate) -> int:
+    def _candidate(self, operation: Candidate | CandidateInFull) -> int:
         conversation, turn = self._turn_for(operation, Kind.QUERY)
         if operation.node in turn.candidates:
             turn_words = f"turn {operation.turn} of '{operation.context}'"
@@ -212,7 +216,7 @@ class Store:
         self._record(conversation, turn, operation)
         return operation.turn
 
-    def _answer(self, operation: Answer) -> int:
+    def _answer(self, operation: Answer | AnswerInFull) -> int:
         conversation, turn = self._turn_for(operation, Kind.ASK)
         self._record(conversation, turn, operation)
         if operation.text is not None:
@@ -220,7 +224,7 @@ class Store:
             self._touch(conversation.index, operation.turn)
         return operation.turn
 
-    def _turn_for(self, operation: Candidate | Answer, kind: Kind) -> tuple[Conversation, Turn]:
+    def _turn_for(self, operation: Responding, kind: Kind) -> tuple[Conversation, Turn]:
         """The open turn of an LLM's response."""
         conversation = self._find(operation.context)
         if operation.turn > len(conversation.turns):
@@ -234,10 +238,13 @@ class Store:
             raise _Refused(f"node {operation.node} has been asked again since, in turn {operation.turn}")
         return conversation, turn
 
-    def _record(self, conversation: Conversation, turn: Turn, operation: Candidate | Answer) -> None:
+    def _record(self, conversation: Conversation, turn: Turn, operation: Responding) -> None:
+        more: tuple[str, Cut | None, float] = ("", None, 0.0)
+        if isinstance(operation, CandidateInFull | AnswerInFull):
+            more = operation.thoughts, operation.cut, operation.cut_at
         turn.candidates[operation.node] = Response(
             operation.text, operation.error, operation.model, operation.seconds, operation.seen, operation.before,
-            operation.at,
+            operation.at, *more,
         )
         turn.candidates = dict(sorted(turn.candidates.items()))
         self._touch(conversation.index, operation.turn, operation.node)

@@ -1,4 +1,4 @@
-"""`python -m launcher start|stop|reset|backup|restore|--no-tmux`: what run.sh does once all is installed."""
+"""`python -m launcher start|reset|backup|restore|rescue|--no-tmux`: what run.sh does once all is installed."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import sys
 from pathlib import Path
 
 from config.config import Config, ConfigError
-from launcher import foreground, tmux
+from launcher import foreground, sessions, tmux
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from launcher.backup import back_up, restore
 from launcher.configuration import configuration
-from launcher.preconditions import LaunchError, require_free_port, require_tmux
+from launcher.data_directory import claim
+from launcher.errors import LaunchError
+from launcher.paths import config_path
+from launcher.preconditions import require_free_port
+from launcher.rescue import rescue
 from launcher.reset import reset
 
 
 def main(arguments: list[str]) -> int:
     try:
-        return _run(arguments[0] if arguments else "start", arguments[1:], configuration())
+        return _run(arguments[0] if arguments else "start", arguments[1:])
     except (LaunchError, ConfigError) as error:
         print(f"run.sh: {error}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
@@ -25,24 +29,39 @@ def main(arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
 
 
-def _run(command: str, options: list[str], config: Config) -> int:
-    if command == "--no-tmux":
-        require_free_port(config)
-        return foreground.run(config)
-    if command in ("backup", "restore"):
-        return _backup(command, options, config)
-    require_tmux()
+def _run(command: str, options: list[str]) -> int:
     match command:
         case "start":
-            tmux.start(config)
-        case "stop":
-            tmux.stop(config)
+            _start()
+        case "--no-tmux":
+            config = configuration()
+            require_free_port(config)
+            claim(config)
+            return foreground.run(config)
         case "reset":
-            reset(config, confirmed="--yes" in options)
+            reset(configuration(), confirmed="--yes" in options)
+        case "backup" | "restore":
+            return _backup(command, options, configuration())
+        case "rescue":
+            return _rescue(options, configuration())
         case _:
             print(__doc__, file=sys.stderr)
             return EXIT_USAGE
     return 0
+
+
+def _start() -> None:
+    """Whatever the configuration says now, what is running is shown."""
+    sessions.require_tmux()
+    session = sessions.find(config_path())
+    if session is not None:
+        print("The cluster is already running.")
+        tmux.attach(session.name)
+        return
+    config = configuration()
+    require_free_port(config)
+    claim(config)
+    tmux.start(config)
 
 
 def _backup(command: str, options: list[str], config: Config) -> int:
@@ -55,6 +74,14 @@ def _backup(command: str, options: list[str], config: Config) -> int:
         back_up(config, Path(files[0]).absolute(), force=force)
     else:
         restore(config, Path(files[0]))
+    return 0
+
+
+def _rescue(options: list[str], config: Config) -> int:
+    if len(options) > 1 or not all(option.isascii() and option.isdigit() for option in options):
+        print("run.sh: from which node's data? for example: ./run.sh rescue 4", file=sys.stderr)
+        return EXIT_USAGE
+    rescue(config, int(options[0]) if options else None)
     return 0
 
 

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from config.config import DEFAULT_PATH
+from launcher.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+PRIVATE = 0o077
+"""The umask of nodes and orchestrator: what they write is for this user alone, whatever the shell's umask is."""
 EXIT_CODES = "exit codes: 0 done, 1 failed or refused, 2 wrong command line or configuration, 130 interrupted (Ctrl-C)"
 
 

@@ -12,7 +12,10 @@ from api.node_commands import BackupCommand, StatusCommand
 from api.node_results import BackupResult
 from api.sockets import socket_path
 from config.config import Config
-from launcher.preconditions import LaunchError
+from launcher.configuration import nodes_to_start
+from launcher.data_directory import claim
+from launcher.errors import LaunchError
+from orchestrator.memory import forget
 from server import backup as backups
 from storage.errors import StorageError
 from storage.founding import existing_disks, found
@@ -37,7 +40,7 @@ async def _back_up(config: Config, file: Path, force: bool) -> BackupResult:
     """By a node that knows a leader, if there is one."""
     reachable: list[Client] = []
     try:
-        for number in config.node_ids:
+        for number in nodes_to_start(config):
             try:
                 client = await Client.connect(socket_path(config.data_dir, number))
             except Unreachable:
@@ -66,6 +69,8 @@ def restore(config: Config, file: Path) -> None:
                 f"there are conversations already: {existing[0]}. A backup is restored only where there are none: set "
                 'another "data_dir", or move these files away'
             )
+        claim(config)
+        forget(config.data_dir)
         found(config.data_dir, config.cluster, config.node_ids, backup.position, backup.rows)
     except (backups.BackupError, StorageError) as error:
         raise LaunchError(str(error)) from error

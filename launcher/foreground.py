@@ -15,6 +15,7 @@ import sys
 from config.config import Config
 from console.lines import PipeInput
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED
+from launcher.configuration import nodes_to_start
 from launcher.processes import NETWORK, Processes
 
 ALL = "all"
@@ -35,7 +36,7 @@ class Foreground:
 
     def __init__(self, config: Config, colour: bool) -> None:
         self._colour = colour
-        self._nodes = [str(number) for number in config.node_ids]
+        self._nodes = [str(number) for number in nodes_to_start(config)]
         self._names = [NETWORK, *self._nodes]
         self._width = max(len(name) for name in self._names)
         self._processes = Processes(config.path, self)
@@ -59,6 +60,12 @@ class Foreground:
         finally:
             await self._processes.stop()
         return self._code
+
+    def on_new(self, name: str) -> None:
+        if name not in self._names:
+            self._nodes.append(name)
+            self._names.append(name)
+            self._finished[name] = asyncio.Event()
 
     def on_line(self, name: str, text: str) -> None:
         if name == NETWORK:
@@ -90,7 +97,7 @@ class Foreground:
 
     async def _read_input(self) -> None:
         await self._network_ready.wait()
-        for name in self._nodes:
+        for name in list(self._nodes):
             await self._processes.start(name)
         typed = False
         async for line in PipeInput(0).lines():

@@ -16,13 +16,21 @@ from console.operator.events import event_text
 from console.operator.prompt import OperatorPrompt
 from console.operator.table import OPERATOR_TABLE, parse_line
 from console.run import Console, Form
-from launcher.arguments import EXIT_FAILED
+from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.check_config import warnings
 from orchestrator.service import Orchestrator
+from storage.errors import StorageError
+from storage.ownership import require_owner
 
 
 async def serve(config: Config, form: Form, program: str) -> int:
     """Relays until the operator leaves or a signal arrives; returns the exit code of the process."""
+    os.umask(PRIVATE)
+    try:
+        require_owner(config.data_dir, config.cluster, config.path, any_config=True)
+    except StorageError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return EXIT_FAILED
     console = Console(form, title="network", history_path=config.data_dir / "history-network")
 
     def emit(event: Event) -> None:
@@ -36,12 +44,14 @@ async def serve(config: Config, form: Form, program: str) -> int:
         return EXIT_FAILED
     restore_logging = route_logging(console.say)
     host = config.orchestrator.host
-    nodes = ", ".join(map(str, config.node_ids))
+    nodes = orchestrator.numbers.all
     console.emit(
-        NetworkReadyEvent(port, host, config.node_ids),
-        f"network of {config.cluster} at {host}:{port}, for the nodes {nodes}; type help, or script failover",
+        NetworkReadyEvent(port, host, nodes),
+        f"network of {config.cluster} at {host}:{port}, for the nodes {', '.join(map(str, nodes))}; type help, or "
+        "script failover",
     )
-    for warning in warnings(len(config.nodes)):
+    orchestrator.announce()
+    for warning in warnings(len(nodes)):
         console.say(f"warning: {warning}")
     prompt = OperatorPrompt(orchestrator)
     running = asyncio.create_task(

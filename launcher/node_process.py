@@ -26,7 +26,8 @@ from console.node.executor import NodeExecutor
 from console.node.table import NODE_TABLE
 from engine.paxos import PaxosEngine
 from launcher import check_config
-from launcher.arguments import EXIT_FAILED
+from launcher.arguments import EXIT_FAILED, PRIVATE
+from launcher.configuration import nodes_to_start
 from llm.budget import too_long
 from llm.request_scheduler import RequestScheduler
 from llm.requests import Request
@@ -40,6 +41,7 @@ from server.node import NodeService
 from server.responder import Done
 from storage.database import Database
 from storage.errors import StorageError, StorageLocked
+from storage.ownership import claim
 
 GARBAGE = 50_000
 """Garbage collection threshold in new objects: a node has very many objects and few reference cycles."""
@@ -51,6 +53,7 @@ HAND_OVER_S = 5.0
 
 def run(config: Config, number: int, *, as_json: bool, background: bool) -> int:
     """Runs until the user leaves or a signal arrives; in the background, until a signal. Returns the exit code."""
+    os.umask(PRIVATE)
     try:
         database = open_database(config, number, background)
     except StorageError as error:
@@ -66,13 +69,15 @@ def open_database(config: Config, number: int, background: bool) -> Database:
     """Opens the node's disk. A background process that holds it is asked to exit, unless this one is one too. Raises
     StorageError."""
     path = config.data_dir / f"node-{number}.db"
+    claim(config.data_dir, config.cluster, config.path, any_config=True)
     deadline = time.monotonic() + HAND_OVER_S
     asked: int | None = None
     while True:
         try:
             return Database.open(
                 path, config.cluster, number, time.time_ns() // 1000, background=background,
-                replace_damaged=len(config.nodes) > 1,  # with one node, there is nobody to get the conversations from
+                # With one node, there is nobody to get the conversations from.
+                replace_damaged=len(nodes_to_start(config)) > 1,
             )
         except StorageLocked as locked:
             if background or not locked.background or locked.os_pid is None or time.monotonic() > deadline:

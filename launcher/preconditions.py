@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 
 from config.config import Config
-
-
-class LaunchError(Exception):
-    """One line for the user: what is wrong and what to do."""
+from launcher.errors import LaunchError
 
 
 def port_is_free(config: Config) -> bool:
@@ -28,13 +24,4 @@ def require_free_port(config: Config) -> None:
         raise LaunchError(
             f"port {config.orchestrator.port} is in use by another program: stop it, or set another "
             f'"orchestrator": {{"port": ...}} in {config.path}'
-        )
-
-
-def require_tmux() -> None:
-    """Raises LaunchError if tmux is not installed."""
-    if shutil.which("tmux") is None:
-        raise LaunchError(
-            "tmux is needed: install it (Debian: apt install tmux; macOS: brew install tmux), or run without it: "
-            "./run.sh --no-tmux"
         )

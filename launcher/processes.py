@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from launcher.arguments import ROOT
+from launcher.paths import ROOT
+from orchestrator.panes import node_program
 from orchestrator.supervisor import LAUNCHER
 
 NETWORK = "net"
@@ -23,6 +24,9 @@ MAX_LINE = 16 * 1024 * 1024
 
 class ProcessEvents(Protocol):
     """What happens to the processes."""
+
+    def on_new(self, name: str) -> None:
+        """The network starts a node that was not started here before."""
 
     def on_line(self, name: str, text: str) -> None:
         """The process has printed a line."""
@@ -50,7 +54,7 @@ class Processes:
         return process is not None and process.returncode is None
 
     async def start(self, name: str) -> None:
-        program = ["network_server.py"] if name == NETWORK else ["node.py", name]
+        program = ["network_server.py"] if name == NETWORK else node_program(int(name))
         # Whoever is inside tmux would have the orchestrator look for the nodes' panes.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
         inherited: tuple[int, ...] = ()
@@ -113,13 +117,17 @@ class Processes:
         return not waiting or not (await asyncio.wait(waiting, timeout=STOP_WITHIN_S))[1]
 
     def _on_restarts(self) -> None:
-        """Requests of the network to restart nodes, one number per line."""
+        """Requests of the network to start nodes, one number per line."""
         for name in os.read(self._restarts, 4096).decode().split():
-            if name in self._processes and not self._stopping:
-                self._readers[name] = asyncio.ensure_future(self._restart(name, self._readers[name]))
+            if self._stopping:
+                return
+            if name not in self._processes:
+                self._events.on_new(name)
+            self._readers[name] = asyncio.ensure_future(self._restart(name, self._readers.get(name)))
 
-    async def _restart(self, name: str, before: asyncio.Task[None]) -> None:
-        await asyncio.wait([before])
+    async def _restart(self, name: str, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
         await self.start(name)
 
     async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 from config.llm_settings import LlmSettings
@@ -17,6 +18,9 @@ _OVERHEAD = 8
 """Overhead in tokens per message."""
 
 
+_log = logging.getLogger(__name__)
+
+
 class Trimmed(NamedTuple):
     """`seen` of `before` earlier turns remain."""
 
@@ -25,10 +29,10 @@ class Trimmed(NamedTuple):
     before: int
 
 
-def prompt_tokens(settings: LlmSettings) -> int | None:
-    """Tokens of a prompt; None if there is no limit."""
+def prompt_tokens(settings: LlmSettings, context: int | None = None) -> int | None:
+    """Tokens of a prompt in a context of `context` tokens, by default as configured; None if there is no limit."""
     provider = registry.find(choose(settings).provider)
-    context = settings.context_tokens or provider.context_tokens
+    context = context or settings.context_tokens or provider.context_tokens
     if context is None:
         return None
     return context - min(settings.max_tokens or provider.answer_tokens, context // 2)
@@ -39,6 +43,39 @@ def trim_limit(settings: LlmSettings) -> int | None:
     if settings.context_tokens is None and registry.find(choose(settings).provider).trims_history:
         return None
     return prompt_tokens(settings)
+
+
+class LearnedLimit:
+    """The limit for `trim` as configured, until the LLM's server says, or shows, that it takes less."""
+
+    def __init__(self, settings: LlmSettings) -> None:
+        self._settings = settings
+        self._learned: int | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        return self._learned or trim_limit(self._settings)
+
+    def after_refusal(self, context: int | None, sent: Trimmed, system: str | None) -> int:
+        """The limit for the next attempt, which has at least one turn less. `context` is what the server says that it
+        takes, if it does; that counts for what is asked later, too."""
+        # Its tokens may be shorter than estimated, so what it says is not enough to go by.
+        shorter = (_tokens(system or "") + sum(_tokens(message.text) for message in sent.messages)) * 2 // 3
+        limit = None if context is None else prompt_tokens(self._settings, context)
+        if limit is None:
+            return shorter
+        self._learn(limit, f"takes {context} tokens")
+        return min(shorter, limit)
+
+    def succeeded(self, limit: int | None) -> None:
+        """What was shortened to `limit` was answered."""
+        if limit is not None and limit != self.tokens:
+            self._learn(limit, f"takes about {limit} tokens of a conversation")
+
+    def _learn(self, limit: int, what: str) -> None:
+        if self.tokens is None or limit < self.tokens:
+            self._learned = limit
+            _log.warning("the LLM %s, less than assumed: older turns are left out (context_tokens says how many)", what)
 
 
 def trim(messages: list[Message], system: str | None, limit: int | None) -> Trimmed:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from llm.provider import ProviderError
+from config.llm_settings import LlmSettings
+from llm.complaints import Complaint
+from llm.provider import ContextExceeded, ProviderError
+from llm.server_address import server_address, written_forms
+from llm.settings import held_back
 from llm.wording import plain
 
 DEFAULT_MODEL = "gemini-flash-latest"
 KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+GOOGLE_HOST = "generativelanguage.googleapis.com"
 CONTEXT_TOKENS = 1_000_000
 
 _BLOCKED = {
@@ -28,6 +34,8 @@ _NAME = re.compile(r"None|[0-9]{1,4}|[A-Z][A-Z_]{0,60}")
 
 _MAX_CHARS = 200_000
 """No answer is collected beyond this: it is too long anyway, and whoever sent so much may never end."""
+MAX_BODY = 4_000_000
+"""Bytes of a response that are read at most."""
 _CHARS_PER_TOKEN = 4
 """To guess how far an answer is where Gemini does not say."""
 
@@ -39,6 +47,7 @@ class Answer(NamedTuple):
     tokens_in: int | None
     tokens_out: int | None
     complete: bool
+    thoughts: str
 
 
 class ResponseCollector:
@@ -52,6 +61,7 @@ class ResponseCollector:
         """The estimated number of tokens received so far."""
         self._model = model
         self._texts: list[str] = []
+        self._thoughts: list[str] = []
         self._chars = 0
         self._candidates = False
         self._finish: str | None = None
@@ -61,6 +71,14 @@ class ResponseCollector:
     @property
     def too_much(self) -> bool:
         return self._chars > _MAX_CHARS
+
+    def take_thoughts(self, chunk: Any) -> None:
+        """Takes the thoughts out of a decoded chunk: the older SDK does not know them, and takes them for text."""
+        for candidate in _dicts(chunk, "candidates"):
+            for part in _dicts(candidate.get("content"), "parts"):
+                if part.get("thought") is True and isinstance(part.get("text"), str):
+                    self._thoughts.append(part["text"])
+                    part["text"] = ""
 
     def add(self, response: Any) -> None:
         """Adds a response of one of the SDKs. Raises ProviderError if it says that there will be no answer."""
@@ -86,8 +104,8 @@ class ResponseCollector:
             self._finish = finish
         parts = [] if candidate.content is None else candidate.content.parts or []
         for part in parts:
-            if part.text and not getattr(part, "thought", False):
-                self._texts.append(part.text)
+            if part.text:
+                (self._thoughts if getattr(part, "thought", False) else self._texts).append(part.text)
                 self._chars += len(part.text)
 
     def answer(self, *, streamed: bool) -> Answer:
@@ -103,12 +121,34 @@ class ResponseCollector:
                 raise ProviderError(f"{model} used up its tokens before it wrote anything; raise max_tokens")
             raise ProviderError(f"{model} returned an empty answer", retryable=True)
         complete = self._finish != "MAX_TOKENS" and not self.too_much
-        return Answer(text, self._tokens_in, self._tokens_out, complete)
+        return Answer(text, self._tokens_in, self._tokens_out, complete, "".join(self._thoughts))
 
 
-def explain_status(status: int, message: str, details: list[dict[str, Any]], model: str, key: str) -> ProviderError:
+def secrets_of(key: str, settings: LlmSettings) -> tuple[str, ...]:
+    """What must not appear in reasons."""
+    return (*written_forms(key), *server_address(with_scheme(settings.base_url or GOOGLE_HOST)).secrets)
+
+
+def with_scheme(base_url: str) -> str:
+    """The older SDK takes a host alone, too."""
+    return base_url if "://" in base_url else f"https://{base_url}"
+
+
+def no_key(settings: LlmSettings) -> str:
+    """Why there is no key for the configured address, as a sentence."""
+    if held_back(settings, KEY_VARIABLES):
+        return "no API key for this base_url: say which with api_key or api_key_env; that of Google goes to Google only"
+    return f"no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local"
+
+
+def explain_status(
+    status: int, message: str, details: list[dict[str, Any]], model: str, secrets: Sequence[str]
+) -> ProviderError:
     """Translates an error response for users. `details` are those of Google's error model."""
-    said = plain(message, key)
+    said = plain(message, *secrets)
+    complaint = Complaint(said, message, "", status)
+    if status in (400, 413) and complaint.is_too_long:
+        return ContextExceeded(f"Gemini finds the conversation too long: {said}", complaint.limit)
     if status in (401, 403) or "API_KEY_INVALID" in str(details) or "api key not valid" in said.lower():
         return ProviderError(f"Gemini does not accept the API key: {said}")
     if status == 429:
@@ -124,6 +164,12 @@ def explain_status(status: int, message: str, details: list[dict[str, Any]], mod
     if status >= 500 or status == 408:
         return ProviderError(f"Gemini is overloaded or failing (HTTP {status}): {said}", retryable=True)
     return ProviderError(f"Gemini refused the request (HTTP {status}): {said}")
+
+
+def _dicts(value: Any, name: str) -> list[dict[str, Any]]:
+    """The objects in the list `name` of an object; none if there is no such list."""
+    inner = value.get(name) if isinstance(value, dict) else None
+    return [one for one in inner if isinstance(one, dict)] if isinstance(inner, list) else []
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:

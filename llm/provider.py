@@ -54,8 +54,8 @@ class Prompt(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True):
     """What an LLM answered. Token counts are None where the provider does not report them.
 
-    `complete` is false if the answer was cut off. The LLM saw the last `seen` of `before` earlier turns; both are 0 if
-    it saw all.
+    `complete` is false if the answer was cut off: at `cut_s` seconds, if that is not 0, else at `cut_tokens` tokens, if
+    that is known. The LLM saw the last `seen` of `before` earlier turns; both are 0 if it saw all.
     """
 
     text: str
@@ -66,6 +66,10 @@ class Reply(msgspec.Struct, frozen=True):
     complete: bool = True
     seen: int = 0
     before: int = 0
+    thoughts: str = ""
+    """What the LLM thought before it answered, as far as it shows that."""
+    cut_s: float = 0.0
+    cut_tokens: int | None = None
 
 
 class ProviderError(Exception):
@@ -82,6 +86,15 @@ class ProviderError(Exception):
         self.retry_after_s = retry_after_s
         self.model = ""
         self.seconds = 0.0
+
+
+class ContextExceeded(ProviderError):
+    """The messages are too long for the LLM. `tokens`: how many its server takes, answer included; None if it does not
+    say."""
+
+    def __init__(self, reason: str, tokens: int | None) -> None:
+        super().__init__(reason)
+        self.tokens = tokens
 
 
 Progress = Callable[[int], None]

@@ -6,14 +6,16 @@ import hashlib
 import re
 from string import ascii_uppercase
 
-from kvstore.conversation import Conversation, Poll
+from kvstore.conversation import Conversation, Poll, Response
 from llm.provider import Message, RankingBallot
+from llm.thoughts import separate
 
-MAX_TOKENS = 200
-"""For a ranking: some models reason in the answer before they write it."""
+MIN_TOKENS = 4096
+"""The least bound on a ranking's tokens, where answers have one: models that think count their thoughts, too."""
 
-_EXCERPT = 1500
+EXCERPT = 1500
 """Characters of an answer in the prompt: small models have short contexts."""
+MIN_EXCERPT = 200
 
 _TASK = "Rank these answers to the question below from best to worst."
 _READ = 4000
@@ -36,18 +38,28 @@ def ranking_ballot(
         return hashlib.blake2s(mixed.encode()).digest()
 
     nodes = sorted((node for node in poll.ballot if node in turn.candidates), key=shuffled)
-    return nodes, RankingBallot(turn.text, [turn.candidates[node].text or "" for node in nodes])
+    return nodes, RankingBallot(turn.text, [_ranked(turn.candidates[node]) for node in nodes])
 
 
-def ranking_prompt(ballot: RankingBallot) -> list[Message]:
-    """The messages that ask for a ranking."""
+def answer_of(response: Response) -> str:
+    """What a response says, as prompts and ballots have it: without thoughts, which releases up to 0.1.0 left in it."""
+    return separate(response.text or "").answer or response.text or ""
+
+
+def _ranked(response: Response) -> str:
+    """An answer on a ballot: that it was cut counts against it, and is not to be guessed."""
+    return answer_of(response) + (f" (cut off: {response.cut.value} ran out)" if response.cut is not None else "")
+
+
+def ranking_prompt(ballot: RankingBallot, excerpt: int = EXCERPT) -> list[Message]:
+    """The messages that ask for a ranking, by the first `excerpt` characters of each answer."""
     labels = ascii_uppercase[: len(ballot.answers)]
     answers = [
-        f"Answer {label}:\n{text[:_EXCERPT]}{'...' if len(text) > _EXCERPT else ''}"
+        f"Answer {label}:\n{text[:excerpt]}{'...' if len(text) > excerpt else ''}"
         for label, text in zip(labels, ballot.answers, strict=False)
     ]
     text = (
-        f"{_TASK}\n\nQuestion: {ballot.question[:_EXCERPT]}\n\n"
+        f"{_TASK}\n\nQuestion: {ballot.question[:excerpt]}\n\n"
         + "\n\n".join(answers)
         + f"\n\nReply with nothing but all the letters, best first, like this: {' > '.join(reversed(labels))}"
     )

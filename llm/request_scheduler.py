@@ -6,23 +6,27 @@ import asyncio
 import logging
 import random as random_module
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from config.llm_settings import LlmSettings
 from kvstore.operations import check_text
 from llm import ranking
-from llm.budget import trim, trim_limit
-from llm.provider import Prompt, Provider, ProviderError, Reply, within
+from llm.budget import LearnedLimit, Trimmed, trim
+from llm.provider import ContextExceeded, Prompt, Provider, ProviderError, Reply, within
 from llm.rate_limiter import RateLimiter
 from llm.requests import Fate, Request, RequestKey, RequestKind
-from llm.wording import is_whole, plain, up_to_sentence_end, valid
+from llm.thoughts import separate
+from llm.wording import is_whole, masked, plain, up_to_sentence_end, valid
 from llm.workers import Workers
 
 MAX_ANSWER_BYTES = 65_536
+MAX_THOUGHTS = 16_384
+"""Characters of thoughts that are kept."""
 MAX_TRIES = 3
 FIRST_PAUSE_S = 0.5
 """The pause before the second try; doubled before the third. The actual pause is 50 to 100 % of it."""
@@ -55,6 +59,16 @@ class Metering(msgspec.Struct):
         return self.seconds / finished if finished > 0 else None
 
 
+class _Attempt(NamedTuple):
+    """What is put to the LLM: `prompt` has the last `seen` of `before` earlier turns. `limit` is what it was made for:
+    tokens of a conversation, or characters of each answer to rank."""
+
+    prompt: Prompt
+    seen: int
+    before: int
+    limit: int | None
+
+
 class RequestScheduler:
     """Runs requests. Everything but `build` runs in the event loop that `start` is called in.
 
@@ -78,6 +92,7 @@ class RequestScheduler:
         self._settings = settings
         self._build = build
         self._done = done
+        self._limit = LearnedLimit(settings)
         self._rate = RateLimiter(settings.max_per_minute)
         self._on_progress = on_progress
         self._random = random or random_module.Random()
@@ -187,7 +202,7 @@ class RequestScheduler:
         except ProviderError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - a bug here is a failed answer too: else its question stays open forever
-            _log.exception("the request %s failed", request.key)
+            _log.error("the request %s failed\n%s", request.key, self._traceback(error))
             outcome = ProviderError(f"this node could not ask its LLM: {type(error).__name__}")
         if isinstance(outcome, ProviderError):
             self._metering.failures += 1
@@ -242,7 +257,7 @@ class RequestScheduler:
         except ProviderError:
             raise
         except Exception as error:  # an SDK may raise anything on import: a failed answer, not a dead node
-            _log.warning("the LLM provider cannot start", exc_info=True)
+            _log.warning("the LLM provider cannot start\n%s", self._traceback(error))
             said = plain(f"{type(error).__name__}: {error}", self._settings.api_key)
             raise ProviderError(f"the LLM provider cannot start: {said}") from error
 
@@ -252,40 +267,67 @@ class RequestScheduler:
             self._provider = building.result()
 
     async def _ask(self, provider: Provider, request: Request) -> Reply:
-        """Tries up to MAX_TRIES times, within `timeout_s` in total."""
+        """Tries up to MAX_TRIES times, within `timeout_s` in total. Not counted is what the LLM finds too long: it gets
+        less of the conversation."""
         settings = self._settings
-        prompt, seen, before = self._prompt(request)
+        attempt = self._first_attempt(request)
         deadline = time.monotonic() + settings.timeout_s
         tries = 1
         async with within(settings.timeout_s, provider.model):
             while True:
                 try:
-                    reply = validated(await self._try(provider, request, prompt), whole=request.kind == "answer")
-                    if seen < before:
-                        reply = msgspec.structs.replace(reply, seen=reply.seen if reply.before else seen, before=before)
-                    return reply
+                    reply = await self._try(provider, request, attempt.prompt)
+                    return self._finished(attempt, validated(reply, whole=request.kind == "answer"))
+                except ContextExceeded as error:
+                    attempt = self._shorter(request, attempt, error)
                 except ProviderError as error:
                     pause = self._pause(error, tries)
                     if not error.retryable or tries == MAX_TRIES or time.monotonic() + pause >= deadline:
                         if tries == 1:
                             raise
                         raise ProviderError(f"{error.reason} (tried {tries} times)") from error
+                    tries += 1
+                    await asyncio.sleep(pause)
                 self._metering.retries += 1
-                tries += 1
-                await asyncio.sleep(pause)
                 await self._rate.acquire()
 
-    def _prompt(self, request: Request) -> tuple[Prompt, int, int]:
-        """The messages, with how many earlier turns fitted and how many there were."""
+    def _finished(self, attempt: _Attempt, reply: Reply) -> Reply:
+        """The reply, with how many of the earlier turns the LLM saw; what it took of them is remembered."""
+        seen, before = attempt.seen, attempt.before
+        if seen == before:
+            return reply
+        self._limit.succeeded(attempt.limit)
+        return msgspec.structs.replace(reply, seen=reply.seen if reply.before else seen, before=before)
+
+    def _first_attempt(self, request: Request) -> _Attempt:
         settings = self._settings
         if request.kind == "ranking":
-            tokens = min(settings.max_tokens or ranking.MAX_TOKENS, ranking.MAX_TOKENS)
-            return Prompt(request.messages, None, 0.0, settings.seed, tokens, ballot=request.ballot), 0, 0
-        messages, seen, before = trim(request.messages, settings.system_prompt, trim_limit(settings))
+            tokens = None if settings.max_tokens is None else max(settings.max_tokens, ranking.MIN_TOKENS)
+            prompt = Prompt(request.messages, None, 0.0, settings.seed, tokens, ballot=request.ballot)
+            return _Attempt(prompt, 0, 0, ranking.EXCERPT)
         prompt = Prompt(
-            messages, settings.system_prompt, settings.temperature, settings.seed, settings.max_tokens, request.round
+            request.messages, settings.system_prompt, settings.temperature, settings.seed, settings.max_tokens,
+            request.round,
         )
-        return prompt, seen, before
+        return self._fitting(prompt, self._limit.tokens)
+
+    def _fitting(self, prompt: Prompt, limit: int | None) -> _Attempt:
+        fitting = trim(prompt.messages, prompt.system, limit)
+        return _Attempt(msgspec.structs.replace(prompt, messages=fitting.messages), fitting.seen, fitting.before, limit)
+
+    def _shorter(self, request: Request, attempt: _Attempt, error: ContextExceeded) -> _Attempt:
+        """With less of the conversation, or of the answers to rank. Raises ProviderError if there is nothing more to
+        leave out."""
+        prompt, limit = attempt.prompt, attempt.limit
+        if prompt.ballot is not None and limit is not None and limit > ranking.MIN_EXCERPT:
+            messages = ranking.ranking_prompt(prompt.ballot, limit // 2)
+            return attempt._replace(prompt=msgspec.structs.replace(prompt, messages=messages), limit=limit // 2)
+        sent = Trimmed(prompt.messages, attempt.seen, attempt.before)
+        limit = self._limit.after_refusal(error.tokens, sent, prompt.system)
+        if prompt.ballot is not None or len(prompt.messages) == 1:
+            raise ProviderError(f"{error.reason} (nothing more can be left out; context_tokens is the model's context)")
+        fitting = self._fitting(prompt, limit)
+        return fitting._replace(before=attempt.before)
 
     async def _try(self, provider: Provider, request: Request, prompt: Prompt) -> Reply:
         report = None if request.kind == "ranking" else self._on_progress
@@ -296,11 +338,15 @@ class RequestScheduler:
         except ProviderError:
             raise
         except Exception as error:  # a provider's bug fails the answer, not the node
-            _log.exception("the provider %s crashed", provider.name)
+            _log.error("the provider %s crashed\n%s", provider.name, self._traceback(error))
             raise ProviderError(f"the provider {provider.name} crashed: {type(error).__name__}") from error
         finally:
             if self._at_llm.get(key) is request:
                 del self._at_llm[key]
+
+    def _traceback(self, error: Exception) -> str:
+        """For the log: what failed may have put a key into its words."""
+        return masked("".join(traceback.format_exception(error)), self._settings.api_key, self._settings.base_url)
 
     def _pause(self, error: ProviderError, tries: int) -> float:
         pause = FIRST_PAUSE_S * 2.0 ** (tries - 1) * self._random.uniform(0.5, 1)
@@ -308,19 +354,25 @@ class RequestScheduler:
 
 
 def validated(reply: Reply, *, whole: bool = False) -> Reply:
-    """The reply with its text ready to be proposed: stripped, valid Unicode, not blank, within MAX_ANSWER_BYTES; if
-    it must be `whole`, without an incomplete last sentence.
+    """The reply with its text ready to be proposed: stripped, without thoughts, valid Unicode, not blank, within
+    MAX_ANSWER_BYTES; if it must be `whole`, without an incomplete last sentence.
 
     Raises ProviderError if it cannot be.
     """
-    text = valid(reply.text)
+    text, within = separate(valid(reply.text))
+    thoughts = valid(f"{reply.thoughts}\n\n{within}")[:MAX_THOUGHTS]
+    if thoughts and check_text(text) is not None:
+        if reply.complete:
+            raise ProviderError("the LLM only thought, and gave no answer", retryable=True)
+        raise ProviderError("the LLM used up its tokens thinking before it wrote anything; raise max_tokens")
     if whole and not reply.complete:
         text = up_to_sentence_end(text)
         if not is_whole(text):
             raise ProviderError("the answer was cut off within its first sentence; raise max_tokens")
+        reply = msgspec.structs.replace(reply, complete=True)
     size = len(text.encode())
     if size > MAX_ANSWER_BYTES:
         raise ProviderError(f"the answer is too long: {size} bytes, at most {MAX_ANSWER_BYTES} are allowed")
     if check_text(text) is not None:
         raise ProviderError("the LLM gave an empty answer", retryable=True)
-    return msgspec.structs.replace(reply, text=text)
+    return msgspec.structs.replace(reply, text=text, thoughts=thoughts)

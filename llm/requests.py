@@ -11,7 +11,7 @@ import msgspec
 
 from kvstore.conversation import Conversation, Kind, Turn
 from llm.provider import Message, RankingBallot
-from llm.ranking import ranking_ballot, ranking_prompt
+from llm.ranking import answer_of, ranking_ballot, ranking_prompt
 
 RequestKind: TypeAlias = Literal["candidate", "answer", "ranking"]
 RequestKey: TypeAlias = tuple[str, int, RequestKind]
@@ -118,6 +118,6 @@ def chat(conversation: Conversation, number: int) -> list[Message]:
     for turn in conversation.turns[: number - 1]:
         answer = turn.answer
         if answer is not None and answer.text is not None:
-            messages += Message("user", turn.text), Message("assistant", answer.text)
+            messages += Message("user", turn.text), Message("assistant", answer_of(answer))
     messages.append(Message("user", conversation.turns[number - 1].text))
     return messages

@@ -28,6 +28,8 @@ Nonce: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=NONCE_SIZE, max_leng
 Proof: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=64)]
 ShortText: TypeAlias = Annotated[str, msgspec.Meta(max_length=80)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+ClusterId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""0: none yet, or not told. Release 0.1.0 knows of none."""
 
 
 class Refusal(StrEnum):
@@ -65,6 +67,7 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     version: int = VERSION
     hints: bool = False
     """The node knows frames of kind HINT. Release 0.1.0 says nothing of them, and does not."""
+    cluster_id: ClusterId = 0
     urgent: bool = False
     """The same of frames of kind URGENT."""
 
@@ -103,7 +106,7 @@ class PeerDown(msgspec.Struct, frozen=True, tag=True):
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
-    """A node's status for the operator; never used for a decision."""
+    """A node's status for the operator."""
 
     role: ShortText
     leader: NodeId | None
@@ -112,6 +115,13 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     applied: Count
     queued: Count
     digest: ShortText
+    cluster_id: ClusterId = 0
+    configuration: Count = 0
+    """The number of the configuration in force."""
+    members: Annotated[list[NodeId], msgspec.Meta(max_length=NODE_MAX)] = []
+    """As decided by it."""
+    lost: Annotated[list[NodeId], msgspec.Meta(max_length=NODE_MAX)] = []
+    """Those that have lost their disks, if no quorum of the others can form."""
 
 
 FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | PeerUp | PeerDown

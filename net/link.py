@@ -9,6 +9,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
+import msgspec
+
 from net.control_messages import Refusal, Report, control_frame
 from net.frames import HINT, MAX_PAYLOAD, NODE, ORCHESTRATOR, URGENT, FrameError, encode_frame
 from net.link_connection import Credentials, LinkConnection
@@ -89,6 +91,7 @@ class NodeLink:
         """Why there is no connection, for people; None while connected."""
         self._host, self._port = host, port
         self._credentials = Credentials(cluster, node, secret, os.getpid(), incarnation)
+        """With the id of the cluster that the last report named."""
         self._events = events
         self._random = random if random is not None else Random()
         self._crash = crash
@@ -135,7 +138,9 @@ class NodeLink:
             self._send(HINT, dst, payload)
 
     def send_report(self, report: Report) -> None:
-        """Sends a report for the operator's `status`. The newest one is resent after a reconnect."""
+        """Sends a report for the operator's `status`. The newest one is resent after a reconnect, and what it says of
+        the cluster's id goes with the next handshake."""
+        self._credentials = msgspec.structs.replace(self._credentials, cluster_id=report.cluster_id)
         self._report = control_frame(self.node, ORCHESTRATOR, report)
         if self._connection is not None:
             self._connection.queue.push(self._report, urgent=True)

@@ -38,6 +38,7 @@ class Credentials(msgspec.Struct, frozen=True):
     secret: str | None
     process: int
     incarnation: int
+    cluster_id: int = 0
 
 
 class Owner(Protocol):
@@ -149,7 +150,8 @@ class LinkConnection(asyncio.BufferedProtocol):
         else:
             proof = auth.node_proof(who.secret, who.cluster, who.node, challenge.nonce, self._nonce)
             hello = Hello(
-                who.cluster, who.node, who.process, who.incarnation, self._nonce, proof, hints=True, urgent=True
+                who.cluster, who.node, who.process, who.incarnation, self._nonce, proof, hints=True,
+                cluster_id=who.cluster_id, urgent=True,
             )
             self.queue.push(control_frame(who.node, ORCHESTRATOR, hello))
 

@@ -62,7 +62,7 @@ class NodeFaults:
         words = [f"{nodes_are(paused)} running again"] if paused else []
         crashed = sorted(node for node in self._crashed if not self._relay.is_up(node))
         self._crashed.clear()
-        results = await asyncio.gather(*(self._start(node) for node in crashed), return_exceptions=True)
+        results = await asyncio.gather(*(self.start(node) for node in crashed), return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
         for failure in failures:
             if not isinstance(failure, CommandError):
@@ -70,6 +70,12 @@ class NodeFaults:
         if failures:
             raise CommandError("all link faults are removed, but: " + "; ".join(map(str, failures)))
         return [*words, f"{nodes_are(crashed)} up again"] if crashed else words
+
+    def forget(self, node: int) -> None:
+        """It is no member any more: whatever was done to it is over, and it is not started again."""
+        self._cancel_timer(node)
+        self._crashed.discard(node)
+        self._continue(node)
 
     def close(self) -> None:
         """Resumes paused nodes: nothing else would resume them later."""
@@ -106,7 +112,7 @@ class NodeFaults:
         elif self._relay.is_up(node):
             text = f"node {node} is already up"
         else:
-            text = await self._start(node)
+            text = await self.start(node)
         return NodeResult(node=node, text=text)
 
     async def _crash(self, node: int, process: LocalProcess | None) -> None:
@@ -125,12 +131,12 @@ class NodeFaults:
                 f"kill -9 on its process"
             )
 
-    async def _start(self, node: int) -> str:
-        """Returns when the node has connected. Raises CommandError."""
+    async def start(self, node: int, *, new: bool = False) -> str:
+        """Returns when the node has connected. `new` as in `Supervisor.start`. Raises CommandError."""
         host = self._relay.last_host(node)
         if host is not None and not is_loopback(host):
             raise CommandError(f"node {node} ran on {host}, where its disk is: start it there")
-        where = await self._supervisor.start(node)
+        where = await self._supervisor.start(node, new=new)
         await self._connected(node, where)
         self._crashed.discard(node)
         return f"node {node} is up, {where}"
@@ -139,7 +145,7 @@ class NodeFaults:
         if self._relay.is_up(node):
             return None
         try:
-            return await self._start(node)
+            return await self.start(node)
         except CommandError as error:
             return str(error)
 

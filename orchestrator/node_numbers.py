@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,6 +25,8 @@ from api.operator_commands import (
     NodeName,
     PartitionCommand,
     PauseNodeCommand,
+    RemoveNodeCommand,
+    ReplaceNodeCommand,
     ResumeNodeCommand,
     WaitCommand,
 )
@@ -34,13 +36,29 @@ F = TypeVar("F", bound=FaultCommand[Any])
 
 
 class NodeNumbers:
-    def __init__(self, numbers: Sequence[int], find_leader: Callable[[], Awaitable[int | None]]) -> None:
+    def __init__(
+        self, numbers: Callable[[], Sequence[int]], find_leader: Callable[[], Awaitable[int | None]]
+    ) -> None:
         """`find_leader` may wait a moment for the end of an election."""
-        self.all = list(numbers)
+        self._numbers = numbers
         self._find_leader = find_leader
+        self._added: frozenset[int] = frozenset()
 
-    def check(self, command: object) -> None:
-        """Raises InvalidCommand if the command is invalid for these nodes, whichever leads."""
+    @property
+    def all(self) -> list[int]:
+        """The members, and whoever else runs."""
+        return sorted({*self._numbers(), *self._added})
+
+    def check(self, command: object, added: Iterable[int] = ()) -> None:
+        """Raises InvalidCommand if the command is invalid for these nodes, and those that will have been `added` by
+        then, whichever leads."""
+        self._added = frozenset(added)
+        try:
+            self._check(command)
+        finally:
+            self._added = frozenset()
+
+    def _check(self, command: object) -> None:
         match command:
             case FailLinkCommand() | FixLinkCommand():
                 self._check_link(command.link)
@@ -50,7 +68,7 @@ class NodeNumbers:
                 raise InvalidCommand("--oneway needs a link: two nodes first")
             case (
                 IsolateCommand() | FailNodeCommand() | FixNodeCommand() | PauseNodeCommand() | ResumeNodeCommand()
-                | NodeCommand() | LoadCommand()
+                | NodeCommand() | LoadCommand() | RemoveNodeCommand() | ReplaceNodeCommand()
             ):
                 self._check_node(command.node)
             case PartitionCommand():

@@ -40,6 +40,6 @@ class Rates:
             passed = now - self._at
             self._rates = {
                 node: Rate(*((new - old) / passed for new, old in zip(count, self._counts[node], strict=True)))
-                for node, count in counts.items()
+                for node, count in counts.items() if node in self._counts
             }
         self._at, self._counts = now, counts

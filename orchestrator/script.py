@@ -13,7 +13,7 @@ import msgspec
 from api.base import Command, Failure, Result, keys, name_of
 from api.errors import InvalidCommand
 from api.open_records import extended
-from api.operator_commands import SayCommand, ScriptCommand, StopCommand
+from api.operator_commands import AddNodeCommand, SayCommand, ScriptCommand, StopCommand
 from api.operator_events import StepEvent, StepResultEvent
 from api.operator_results import ScriptResult, TextResult
 from orchestrator.errors import CommandError
@@ -36,8 +36,8 @@ LineParser: TypeAlias = Callable[[str], Command[Any]]
 class Interpreter(Protocol):
     """Runs single commands."""
 
-    def check(self, command: Command[Any]) -> None:
-        """Raises InvalidCommand if the command is invalid. Changes nothing."""
+    def check(self, command: Command[Any], added: Iterable[int] = ()) -> None:
+        """Raises InvalidCommand if the command is invalid once these nodes have been added. Changes nothing."""
 
     async def execute(self, command: Command[Any], by: str) -> Result:
         """Raises InvalidCommand."""
@@ -106,17 +106,20 @@ class Scripts:
 
     def _lines(self, path: Path) -> Iterable[ScriptLine]:
         fresh = _fresh(time.time())
+        added: set[int] = set()
         for number, line in enumerate(_read(path).splitlines(), 1):
             text = line.strip().replace(FRESH, fresh)
             if not text or text.startswith("#"):
                 continue
             try:
                 command = self._parse(text)
-                self._interpreter.check(command)
+                self._interpreter.check(command, added)
                 if isinstance(command, (ScriptCommand, StopCommand)):
                     raise InvalidCommand(f"unknown command '{name_of(type(command))}' in a script")
             except InvalidCommand as error:
                 raise CommandError(f"{path.name}, line {number}: {error}; no command was run") from None
+            if isinstance(command, AddNodeCommand):
+                added.add(command.node)
             yield ScriptLine(number, text, command)
 
     async def _step(self, file: str, line: ScriptLine, stop: asyncio.Event) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
 from typing import Any, TypeAlias, cast
 
@@ -12,26 +13,39 @@ from msgspec import UNSET
 from api import operator_commands as commands
 from api.base import Command, Event, Failure, R_co, name_of
 from api.errors import InvalidCommand
-from api.operator_events import ConnectionRefusedEvent, FaultOverEvent, NodeDownEvent, NodeUpEvent
+from api.lost_quorum import no_quorum
+from api.operator_events import (
+    ClusterQuorumLostEvent,
+    ConnectionRefusedEvent,
+    FaultOverEvent,
+    NodeDownEvent,
+    NodeUpEvent,
+)
 from api.operator_results import HistoryResult, NetworkStatusResult, SleepResult, TextResult
 from config.config import Config
 from net.relay.faults import Faults
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
+from net.relay.served_cluster import KnownCluster
 from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
 from orchestrator.link_faults import LinkFaults
+from orchestrator.members_notice import MembersNotice
+from orchestrator.membership import Membership
+from orchestrator.memory import is_remembered, remember, remembered
 from orchestrator.node_client import NodeClient
 from orchestrator.node_faults import NodeFaults
 from orchestrator.node_numbers import NodeNumbers
 from orchestrator.rates import Rates
 from orchestrator.script import LineParser, Scripts
-from orchestrator.status import network_status
+from orchestrator.status import SURVIVORS, lost_voters, network_status
 from orchestrator.supervisor import Supervisor
 from orchestrator.timers import Timers
 from orchestrator.user_commands import UserCommands
 from orchestrator.waiting import Waiting
 from orchestrator.watch import Watch
+
+_log = logging.getLogger(__name__)
 
 SAMPLE_S = 1.0
 
@@ -55,15 +69,24 @@ class Orchestrator:
         self._history = FaultHistory()
         self._timers = Timers(self._fault_over)
         self._sampling: asyncio.TimerHandle | None = None
+        self._lost: list[int] = []
+        """Voters without disks, if no quorum can form."""
         self.faults = Faults(random if random is not None else Random())
+        self._config = config
+        self._members_notice = MembersNotice(config.cluster, config.node_ids, emit)
+        known = remembered(config.data_dir, config.cluster)
+        self._remembers = known.cluster_id != 0
+        """The cluster's id is in a file; who founds another cluster here deletes it."""
         self.relay = Relay(
-            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self
+            cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self,
+            known=known,
         )
         client = NodeClient(config.data_dir)
-        self._waiting = Waiting(config.node_ids, self.relay, client)
-        self.numbers = NodeNumbers(config.node_ids, self._waiting.find_leader)
+        self._waiting = Waiting(self.relay, client)
+        self.numbers = NodeNumbers(lambda: self.relay.nodes, self._waiting.find_leader)
         self._links = LinkFaults(self.numbers, self.faults, self._timers)
         self._nodes = NodeFaults(self.relay, self._supervisor, self._timers, config.data_dir)
+        self._membership = Membership(self.relay, self.numbers, client, self._waiting, self._nodes)
         self._users = UserCommands(self.numbers, client, emit)
         self.scripts = Scripts(self, parse, emit, interactive)
         self.watch = Watch(interactive, self.status, emit)
@@ -80,6 +103,8 @@ class Orchestrator:
             commands.SeedCommand: links.seed,
             commands.FailNodeCommand: nodes.fail, commands.FixNodeCommand: nodes.fix,
             commands.PauseNodeCommand: nodes.pause, commands.ResumeNodeCommand: nodes.resume,
+            commands.AddNodeCommand: self._membership.add, commands.RemoveNodeCommand: self._membership.remove,
+            commands.ReplaceNodeCommand: self._membership.replace,
             commands.ResetCommand: self._reset, commands.NetworkStatusCommand: self._status,
             commands.WatchCommand: self.watch.switch, commands.HistoryCommand: self._show_history,
             commands.ScriptCommand: self.scripts.run, commands.StopCommand: self.scripts.stop,
@@ -93,6 +118,10 @@ class Orchestrator:
         self._nodes.started()
         self._sample()
         return bound
+
+    def announce(self) -> None:
+        """Tells of remembered members that are not those of the configuration file."""
+        self._members_notice.known(self.relay.known)
 
     async def close(self) -> None:
         """Closes the network; nodes started in the background exit with their orchestrator."""
@@ -120,11 +149,12 @@ class Orchestrator:
         self._history.note(words_of(numbered), by)
         return result
 
-    def check(self, command: Command[Any]) -> None:
-        """Raises InvalidCommand if the command is invalid whichever node leads when it is run."""
+    def check(self, command: Command[Any], added: Iterable[int] = ()) -> None:
+        """Raises InvalidCommand if the command is invalid whichever node leads when it is run, and when these nodes
+        have been added by then."""
         if type(command) not in self._handlers:
             raise InvalidCommand(f"unknown command '{name_of(type(command))}'")
-        self.numbers.check(command)
+        self.numbers.check(command, added)
 
     def status(self) -> NetworkStatusResult:
         """The network and its nodes."""
@@ -140,6 +170,14 @@ class Orchestrator:
 
     def on_node_down(self, node: int) -> None:
         self._emit(NodeDownEvent(node))
+
+    def on_cluster(self, known: KnownCluster) -> None:
+        try:
+            remember(self._config.data_dir, self._config.cluster, known)
+            self._remembers = True
+        except OSError as error:
+            _log.warning("the cluster's id and members cannot be remembered: %s", error)
+        self._members_notice.known(known)
 
     def on_refused(self, notice: RefusalNotice) -> None:
         address = UNSET if notice.address is None else notice.address
@@ -176,3 +214,11 @@ class Orchestrator:
         loop = asyncio.get_running_loop()
         self._rates.sample({node: self.relay.traffic(node) for node in self.numbers.all}, loop.time())
         self._sampling = loop.call_later(SAMPLE_S, self._sample)
+        if self._remembers and not is_remembered(self._config.data_dir):
+            self._remembers = False
+            self.relay.reopen()
+        lost, voters = lost_voters(self.relay)
+        if lost != self._lost:
+            self._lost = lost
+            if lost:
+                self._emit(ClusterQuorumLostEvent(lost, voters, no_quorum(lost, voters, SURVIVORS)))

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec import UNSET
+
+from api.lost_quorum import no_quorum
 from api.operator_results import LinkOverview, NetworkStatusResult, NodeOverview, RunningTimer
 from net.relay.relay import Relay
 from orchestrator.link_quality import status_fields
 from orchestrator.rates import Rates
+
+SURVIVORS = "a node's"
+"""Whose data may be rescued."""
 
 
 def network_status(
@@ -16,14 +22,27 @@ def network_status(
     timers: list[RunningTimer],
 ) -> NetworkStatusResult:
     faults = relay.faults
+    lost, voters = lost_voters(relay)
     return NetworkStatusResult(
         nodes=[_node_status(node, relay, rates, node in paused) for node in nodes],
         links=faults.cut,
         own=[LinkOverview(src=src, dst=dst, **status_fields(faults, (src, dst))) for src, dst in faults.different],
         seed=seed,
         timers=timers,
+        lost=lost or UNSET,
+        notice=no_quorum(lost, voters, SURVIVORS) if lost else UNSET,
         **status_fields(faults),
     )
+
+
+def lost_voters(relay: Relay) -> tuple[list[int], int]:
+    """Those that have lost their disks, if no quorum can form without them, and the number of all voters; as the node
+    says that knows most of it."""
+    reports = [report for report in map(relay.report_of, relay.nodes) if report is not None and report.lost]
+    if not reports:
+        return [], 0
+    report = max(reports, key=lambda each: (each.configuration, len(each.lost)))
+    return report.lost, len(report.members)
 
 
 def _node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> NodeOverview:
@@ -42,6 +61,7 @@ def _node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> NodeOve
         frames_out_per_s=round(rate.frames_out, 1),
         bytes_in_per_s=round(rate.bytes_in),
         bytes_out_per_s=round(rate.bytes_out),
+        member=UNSET if node in relay.members else False,
         **_reported(node, relay),
     )
 

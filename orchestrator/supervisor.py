@@ -1,4 +1,4 @@
-"""Restarts a node: in its own tmux pane, through the process that started the cluster, or in the background."""
+"""Starts a node: in its own tmux pane, through the process that started the cluster, or in the background."""
 
 from __future__ import annotations
 
@@ -10,23 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from orchestrator import panes
 from orchestrator.errors import CommandError
-
-PANE_OPTION = "@consensus_node"
-"""A tmux pane with this option set to a number belongs to that node; its start command runs the node."""
 
 LAUNCHER = "CONSENSUS_LAUNCHER"
 """An environment variable: the descriptor of a pipe to the launcher (launcher/foreground.py), which starts
 the nodes whose numbers are written to it, one per line."""
 
-TMUX_S = 5.0
 LEAVE_S = 5.0
 """How long a background node may take to exit with the orchestrator."""
 
 MAX_LOG = 1024 * 1024
 """Bytes; a larger log of a background node is truncated at its next start."""
 
-NODE_PROGRAM = Path(__file__).resolve().parent.parent / "node.py"
 
 
 class SupervisorError(CommandError):
@@ -34,7 +30,8 @@ class SupervisorError(CommandError):
 
 
 def background_command(node: int, config: Path) -> list[str]:
-    return [sys.executable, str(NODE_PROGRAM), str(node), "--config", str(config), "--background"]
+    program, *arguments = panes.node_program(node)
+    return [sys.executable, str(panes.ROOT / program), *arguments, "--config", str(config), "--background"]
 
 
 class Supervisor:
@@ -56,12 +53,12 @@ class Supervisor:
         child = self._children.get(node)
         return child if child is not None and child.returncode is None else None
 
-    async def start(self, node: int) -> str:
-        """Starts the node; returns where. Does not wait for it to connect. Raises SupervisorError."""
-        pane = await _pane_of(node)
+    async def start(self, node: int, *, new: bool = False) -> str:
+        """Starts the node, one that is `new` in a pane of its own where others have one; returns where. Does not wait
+        for it to connect. Raises CommandError."""
+        pane = await panes.start(node, self._config, new=new)
         if pane is not None:
             self._children.pop(node, None)
-            await _tmux("respawn-pane", "-k", "-t", pane)
             return f"in its pane {pane}"
         if launcher := os.environ.get(LAUNCHER):
             _ask_launcher(int(launcher), node)
@@ -124,39 +121,6 @@ def _ask_launcher(launcher: int, node: int) -> None:
         os.write(launcher, f"{node}\n".encode())
     except OSError as error:
         raise SupervisorError(f"node {node} cannot be started: its launcher is gone ({error})") from error
-
-
-async def _pane_of(node: int) -> str | None:
-    """The node's pane in the tmux session that this process runs in."""
-    here = os.environ.get("TMUX_PANE")
-    if here is None or "TMUX" not in os.environ:
-        return None
-    listed = await _tmux("list-panes", "-s", "-t", here, "-F", f"#{{pane_id}} #{{{PANE_OPTION}}}")
-    for line in listed.splitlines():
-        pane, _, number = line.partition(" ")
-        if number.strip() == str(node):
-            return pane
-    return None
-
-
-async def _tmux(*arguments: str) -> str:
-    """What a tmux command prints. Raises SupervisorError."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            "tmux", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        raise SupervisorError(f"tmux cannot be run: {error}") from error
-    try:
-        async with asyncio.timeout(TMUX_S):
-            output, errors = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        raise SupervisorError(f"tmux {arguments[0]} did not answer within {TMUX_S:g} s") from None
-    if process.returncode != 0:
-        raise SupervisorError(f"tmux {arguments[0]} failed: {errors.decode(errors='replace').strip()}")
-    return output.decode(errors="replace")
 
 
 def _last_line(path: Path) -> str:

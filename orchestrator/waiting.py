@@ -25,8 +25,7 @@ VIEW_S = 5.0
 class Waiting:
     """What the cluster does by itself, waited for within bounds."""
 
-    def __init__(self, nodes: Sequence[int], relay: Relay, client: NodeClient) -> None:
-        self._nodes = nodes
+    def __init__(self, relay: Relay, client: NodeClient) -> None:
         self._relay = relay
         self._client = client
         self._last_leader: int | None = None
@@ -36,7 +35,7 @@ class Waiting:
         """The node that reports that it leads and has a majority; of several, that of the newest leadership."""
         reports = {node: report for node in self._up() if (report := self._relay.report_of(node)) is not None}
         following = [report.leader for report in reports.values()]
-        quorum = len(self._nodes) // 2 + 1
+        quorum = len(self._relay.members) // 2 + 1
         claims = [
             (report.ballot, node) for node, report in reports.items()
             if report.role == "leader" and following.count(node) >= quorum
@@ -45,7 +44,7 @@ class Waiting:
 
     async def find_leader(self) -> int | None:
         """The leader, with a short wait; remembered, so that `wait leader new` waits for another one."""
-        return await self._found(self._nodes, ELECTION_S)
+        return await self._found(self._relay.nodes, ELECTION_S)
 
     async def wait(self, command: WaitCommand) -> WaitResult:
         """Raises CommandError if `condition` does not hold in time."""
@@ -60,9 +59,10 @@ class Waiting:
                 return await self._wait_for_answers(command.within_s, command.context)
 
     async def _wait_for_leader(self, command: WaitCommand) -> WaitResult:
-        among, otherwise = self._nodes, "no node leads"
+        among: Sequence[int] = self._relay.nodes
+        otherwise = "no node leads"
         if command.new:
-            among = [node for node in self._nodes if node != self._last_leader]
+            among = [node for node in self._relay.nodes if node != self._last_leader]
             otherwise = f"no node other than {self._last_leader} leads"
         elif command.among:
             among, otherwise = command.among, f"none of the nodes {','.join(map(str, command.among))} leads"
@@ -147,7 +147,7 @@ class Waiting:
             raise _too_late(within_s, otherwise)
 
     def _up(self) -> list[int]:
-        return [node for node in self._nodes if self._relay.is_up(node)]
+        return [node for node in self._relay.nodes if self._relay.is_up(node)]
 
     def _reports(self) -> list[Report | None]:
         """Of the nodes that are up."""

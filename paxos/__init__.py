@@ -8,9 +8,10 @@ paxos/messages.py, `ballot` of paxos/ballot.py, and by tests that look inside.
 from __future__ import annotations
 
 from paxos.ballot import BOTTOM, NOBODY, Ballot, Leadership
+from paxos.configuration import new_cluster
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Entry, Operation, Snapshot
-from paxos.output import Applied, Durable, Output, Persist, VoterStatus
+from paxos.output import Applied, Divergence, Durable, Output, Persist, VoterStatus
 from paxos.replica import QueueFull, Replica, Status
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "AnyMessage",
     "Applied",
     "Ballot",
+    "Divergence",
     "Durable",
     "Entry",
     "Leadership",
@@ -32,4 +34,5 @@ __all__ = [
     "Status",
     "Timing",
     "VoterStatus",
+    "new_cluster",
 ]

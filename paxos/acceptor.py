@@ -47,7 +47,7 @@ class Acceptor:
         if self._cannot_show_all_from(ballot.op_num):
             self._effects.send_after_persist(sender, Behind(ballot, log.decided_upto))
         else:
-            promise = Promise(ballot, log.entries_from(ballot.op_num), log.decided_upto)
+            promise = Promise(ballot, log.entries_from(ballot.op_num), log.decided_upto, self._registry.vouches_as)
             self._effects.send_after_persist(sender, promise)
         return rose
 
@@ -77,7 +77,7 @@ class Acceptor:
         entries = log.accept(ballot.leadership, ballot.op_num, operations)
         if entries:
             self._effects.to_persist().entries.extend(entries)
-        self._answer(sender, Accepted(ballot, len(operations)))
+        self._answer(sender, Accepted(ballot, len(operations), self._registry.vouches_as))
         return rose
 
     def _answer(self, sender: int, reply: Accepted | Outranked) -> None:
@@ -91,4 +91,4 @@ class Acceptor:
         if message.ballot.leadership < self.promised.leadership:
             self._effects.send(sender, Outranked(message.ballot, self.promised))
         else:
-            self._effects.send(sender, Confirmed(message.ballot, message.count))
+            self._effects.send(sender, Confirmed(message.ballot, message.count, self._registry.vouches_as))

@@ -1,13 +1,18 @@
 """Whose messages count: each comes with the id of its sender's cluster, and one of another cluster changes nothing.
 
-A node without an id (0) is not founded yet, or has lost its disk. It may ask and follow; it takes the id from the log,
-or from a snapshot. Messages that tell what was accepted or decided it takes only from a cluster whose founding it holds
-itself: an equal leadership in another cluster would otherwise vouch for what was never decided here.
+A node without an id (0) is not founded yet, or has lost its disk. It may ask and follow, and gets the id from the log,
+or from a snapshot. Until then it takes what is decided from one cluster only, and keeps on disk from which: with an
+empty log, from that which most of those it hears belong to; else from disks that it met before they had an id.
+Messages that tell what was accepted it takes only from a cluster whose founding it holds itself: an equal leadership in
+another cluster would otherwise vouch for what was never decided here.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+
 from paxos.configuration import read_stop_sign
+from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.log import Log
 from paxos.messages import (
@@ -23,32 +28,64 @@ from paxos.messages import (
     Routed,
     SnapshotPiece,
 )
+from paxos.output import Durable
 from paxos.voter_registry import VoterRegistry
 
-FROM_UNFOUNDED = Heartbeat | Fetch | Forward | ReadRequest | Routed
-"""What a founded node takes from one without an id."""
-TO_UNFOUNDED = Heartbeat | Learn | SnapshotPiece | Outranked | Behind | ReadReply | Routed
-"""What a node without an id takes from a founded one."""
+FROM_UNFOUNDED = Heartbeat | Fetch | Forward | ReadRequest
+"""What a founded node takes from one without an id, and passes on."""
+TO_UNFOUNDED = Heartbeat | Outranked | Behind | ReadReply
+"""What a node without an id takes from any founded one."""
 
 
 class Admission:
-    def __init__(self, registry: VoterRegistry, log: Log, effects: Effects) -> None:
+    def __init__(
+        self, registry: VoterRegistry, net: Connectivity, log: Log, durable: Durable, effects: Effects
+    ) -> None:
         self._registry = registry
+        self._net = net
         self._log = log
         self._effects = effects
+        self._joins = durable.joins
+        """The cluster from which this node, without an id, takes what is decided; 0 if it does from none yet."""
+        self._disks: dict[int, int] = {}
+        """Of peers, as they said last themselves, while this node has no id."""
         self._strangers: dict[int, int] = {}
 
     def admits(self, sender: int, message: AnyMessage, cluster: int) -> bool:
         """`cluster` is the id that came with the message."""
-        own = self._registry.cluster
+        founded = self._registry.cluster
+        own = founded or self._joins
+        if not founded and isinstance(message, Heartbeat):
+            self._disks.update((state.pid, state.identity) for state in message.states if state.pid == sender)
+            return True
         if cluster == own:
             return True
-        if own and cluster:
+        inner = message.message if isinstance(message, Routed) else message
+        if not cluster:
+            return isinstance(inner, FROM_UNFOUNDED)
+        if own:
             self._tell(sender, cluster)
             return False
-        if own:
-            return isinstance(message, FROM_UNFOUNDED)
-        return isinstance(message, TO_UNFOUNDED) or cluster == self._founding()
+        if isinstance(message, Routed):
+            sender = message.origin
+            if message.target != self._net.pid:
+                return False  # It would lose its id here.
+        if isinstance(inner, Learn | SnapshotPiece):
+            return self._may_join(sender, cluster)
+        return isinstance(inner, TO_UNFOUNDED) or cluster == self._founding()
+
+    def _may_join(self, teacher: int, cluster: int) -> bool:
+        """Whether to take what is decided from this cluster, from now on and from no other."""
+        if self._log.blank:
+            states = self._net.states
+            claims = Counter(states[node].cluster for node in self._net.fresh if node in states)
+            joins = claims[cluster] >= max((claims[other] for other in claims if other), default=0)
+        else:
+            met = self._registry.roster.get(teacher)
+            joins = (met is not None and met == self._disks.get(teacher)) or cluster == self._founding()
+        if joins:
+            self._joins = self._effects.to_persist().joins = cluster
+        return joins
 
     def _founding(self) -> int:
         """The cluster in whose founding this node takes part: the id in what it accepted at its first open position."""

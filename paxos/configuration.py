@@ -16,16 +16,25 @@ release 0.1.0 works on in configuration 0 until no member runs that release any 
 
 from __future__ import annotations
 
+from random import Random
+
 import msgspec
 
 from paxos.messages import Configuration, Operation
 
 MOST_PID = 65_535
+CLUSTER_BITS = 62
+CLUSTER_LEAST = 1 << CLUSTER_BITS
 _STOP_SIGN = 1
 """The incarnation of a stop-sign, where a no-op has 0."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Configuration)
+
+
+def new_cluster(random: Random) -> int:
+    """The id of a cluster that is being founded. Ids are of equal length on the wire, and never 0."""
+    return CLUSTER_LEAST + random.getrandbits(CLUSTER_BITS)
 
 
 def stop_sign(following: Configuration) -> Operation:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from paxos.messages import AnyMessage, Snapshot
-from paxos.output import Applied, Output, Persist
+from paxos.output import Applied, Divergence, Output, Persist
 
 
 class Effects:
@@ -63,6 +63,9 @@ class Effects:
 
     def stranger(self, node: int, cluster: int) -> None:
         self._output.strangers.append((node, cluster))
+
+    def diverged(self, divergence: Divergence) -> None:
+        self._output.diverged.append(divergence)
 
     def load_snapshot(self) -> None:
         self._output.load_snapshot = True

@@ -6,6 +6,7 @@ from paxos.acceptor import Acceptor
 from paxos.ballot import NOBODY, Leadership
 from paxos.commit_time import CommitTime
 from paxos.connectivity import Connectivity
+from paxos.digests import Digests
 from paxos.effects import Effects
 from paxos.limits import Timing
 from paxos.log import Log
@@ -19,8 +20,8 @@ from paxos.voter_registry import VoterRegistry
 class Heartbeats:
     def __init__(
         self, incarnation: int, net: Connectivity, proposer: Proposer, acceptor: Acceptor, log: Log,
-        registry: VoterRegistry, memory: Memory, versions: OperationsVersions, commit_time: CommitTime, timing: Timing,
-        effects: Effects, now: float,
+        registry: VoterRegistry, memory: Memory, versions: OperationsVersions, commit_time: CommitTime,
+        digests: Digests, timing: Timing, effects: Effects, now: float,
     ) -> None:
         self._net = net
         self._proposer = proposer
@@ -30,6 +31,7 @@ class Heartbeats:
         self._operations_version = versions.own
         self._memory = memory
         self._commit_time = commit_time
+        self._digests = digests
         self._timing = timing
         self._effects = effects
         self._version = (incarnation, 0)
@@ -48,6 +50,7 @@ class Heartbeats:
             blank=log.blank, roster={} if self._net.all_vote() else registry.told_roster(),
             operations_version=self._operations_version, cluster=registry.cluster, configuration=registry.number,
             commit_s=self._commit_time.seconds,
+            digest=self._digests.latest,
         ))
 
     def heard(self, message: Heartbeat) -> None:

@@ -47,5 +47,7 @@ class Limits(msgspec.Struct, frozen=True):
     snapshot_every: int = 2_000
     snapshot_bytes: int = 16 * 1024 * 1024
     """A node makes a snapshot of its own after so many applied operations, or fewer of so many bytes."""
+    digest_every: int = 100
+    """At multiples of so many positions the digests of nodes are compared; and where they come to rest."""
     snapshot_idle_s: float = 10.0
     """A loaded snapshot without requests for this time (or many round trips) is dropped from memory."""

@@ -1,80 +1,105 @@
 """Notices a disk that went back in time: a copy put back from a backup has forgotten promises, and must not vote.
 
-Every node tells in its heartbeats what it last vouched for to others (the highest promise, the last position accepted),
-and everybody remembers the most that it heard of each member's disk, passes it on, and stores it now and then. A node
-that starts with a used disk votes only after it has heard from a quorum (itself included; whoever votes needs one
-anyway). When others remember more of its disk than the disk itself does, it draws a new identity, and comes back like a
-node that has lost its disk (see paxos/configuration.py).
+Every write of promises or entries gets a stamp, which goes to the disk with it, and grows. A node tells the last stamp
+that it vouched for in the vote itself and in its heartbeats; everybody remembers the highest that it heard of each
+member's disk, passes it on, and stores it within a moment. So whoever has counted a vote remembers it. The start of a
+process counts as a write, too: a disk that served a later process is known even if that one never voted.
+
+A node that starts with a used disk votes only after it has heard from a quorum (itself included; whoever votes needs
+one anyway). When others remember a later write on its disk than the disk holds, it draws a new identity, and comes back
+like a node that has lost its disk (see paxos/configuration.py).
 
 What nobody remembers who can be reached is not noticed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 
-from paxos.acceptor import Acceptor
-from paxos.ballot import NOBODY
+from msgspec.structs import replace
+
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
-from paxos.log import Log
-from paxos.messages import Accepted, AnyMessage, Promise, Vouched
+from paxos.messages import Accepted, AnyMessage, Promise, Stamp, Vouched
 from paxos.output import Durable
 from paxos.voter_registry import VoterRegistry
 
 IDENTITY_BITS = 62
+NO_STAMP: Stamp = (0, 0)
 
 
 class Memory:
     def __init__(
-        self, durable: Durable, registry: VoterRegistry, net: Connectivity, acceptor: Acceptor, log: Log,
-        random: Random, effects: Effects,
+        self, durable: Durable, registry: VoterRegistry, net: Connectivity, random: Random, effects: Effects
     ) -> None:
         self._registry = registry
         self._net = net
-        self._acceptor = acceptor
-        self._log = log
         self._random = random
         self._effects = effects
+        self._found = self._stored = durable.stamp
+        """The last stamp on the disk: when this node started, and now."""
+        self._incarnation = durable.incarnation
+        self._writes = 0
+        self._earlier = NO_STAMP
+        """The highest that others remember of this very disk, from before this node started."""
         self._most: dict[int, Vouched] = dict(durable.remembered)
         """The most that is known of each member's disk."""
         self._unsaved = False
         """Something is remembered of others that is not stored."""
+
+    def next_stamp(self) -> Stamp:
+        """For a write that is about to go to the disk."""
+        self._writes += 1
+        return self._incarnation, self._writes
 
     def told(self) -> dict[int, Vouched]:
         """For the next heartbeat: of the disks that the configuration in force names."""
         decided = self._registry.decided
         return {pid: most for pid, most in self._most.items() if decided.get(pid) == most.identity}
 
-    def vouched(self, messages: Iterable[AnyMessage]) -> None:
-        """These leave now, and what they vouch for is on disk."""
-        pid, identity = self._net.pid, self._registry.identity
-        held = self._most.get(pid)
-        promised, accepted = (NOBODY, 0) if held is None or held.identity != identity else (
-            held.promised, held.accepted)
-        for message in messages:
-            if isinstance(message, Promise | Accepted):
-                promised = max(promised, message.ballot.leadership)
-                if isinstance(message, Accepted):
-                    accepted = max(accepted, message.ballot.op_num + message.count - 1)
-        if promised != NOBODY:
-            self._most[pid] = Vouched(identity, promised, min(accepted, self._log.last))
+    def vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
+        """These leave now, and what they vouch for is on disk, up to the last `stamp`. Returns them with it."""
+        self._stored = stored = self._stored if stamp is None else stamp
+        if not any(isinstance(message, Promise | Accepted) for _, message in messages):
+            return messages
+        self._most[self._net.pid] = Vouched(self._registry.identity, stored)
+        return [
+            (to, replace(message, stamp=stored) if isinstance(message, Promise | Accepted) else message)
+            for to, message in messages
+        ]
+
+    def voted(self, sender: int, vote: Promise | Accepted) -> None:
+        """Another node's vote has come."""
+        if sender != self._net.pid and vote.stamp > NO_STAMP:
+            self.heard({sender: Vouched(vote.identity, vote.stamp)})
 
     def heard(self, remembered: Mapping[int, Vouched]) -> None:
-        """What a peer remembers of members' disks."""
+        """What a peer remembers of members' disks. Of this node's own it counts even if the disk is so old that the
+        configuration on it does not name it."""
         decided = self._registry.decided
         for pid, told in remembered.items():
-            if decided.get(pid) != told.identity:
-                continue
-            held = self._most.get(pid)
-            if held is not None and held.identity == told.identity:
-                promised, accepted = max(held.promised, told.promised), max(held.accepted, told.accepted)
-                if (promised, accepted) == (held.promised, held.accepted):
-                    continue
-                told = Vouched(told.identity, promised, accepted)
-            self._most[pid] = told
-            self._unsaved = self._unsaved or pid != self._net.pid
+            if pid == self._net.pid:
+                self._heard_of_own(told)
+            elif decided.get(pid) == told.identity:
+                held = self._most.get(pid)
+                if held is None or held.identity != told.identity or held.stamp < told.stamp:
+                    self._most[pid] = told
+                    self._unsaved = True
+
+    def _heard_of_own(self, told: Vouched) -> None:
+        """What this process itself has said comes back, too: never more than that."""
+        own = self._most.get(self._net.pid)
+        said = own.stamp if own is not None and own.identity == told.identity else NO_STAMP
+        if told.identity == self._registry.identity and (told.stamp[0] < self._incarnation or told.stamp > said):
+            self._earlier = max(self._earlier, told.stamp)
+
+    @property
+    def unsaved(self) -> bool:
+        """Others are remembered for something that is not stored."""
+        return self._unsaved
 
     def to_store(self) -> dict[int, Vouched] | None:
         """What others are remembered for, if any of it is new since the last call."""
@@ -86,13 +111,12 @@ class Memory:
     def settle(self) -> bool:
         """Decides whether this node's disk is what the others remember; true if that ends its doubts."""
         registry = self._registry
-        most = self._most.get(self._net.pid)
-        if most is not None and most.identity == registry.identity and registry.admitted and (
-            most.promised > self._acceptor.promised.leadership or most.accepted > self._log.last
-        ):
-            identity = self._random.getrandbits(IDENTITY_BITS) | 1
-            self._effects.to_persist().identity = registry.identity = identity
+        if registry.admitted and self._earlier > self._found:
+            self._earlier = NO_STAMP
+            self._effects.to_persist().identity = registry.identity = self._random.getrandbits(IDENTITY_BITS) | 1
         if registry.doubtful and len(self._net.fresh.intersection(self._net.members)) >= self._net.quorum:
             registry.doubtful = False
+            # Not before: the others would forget what they remember of this disk.
+            self._most[self._net.pid] = Vouched(registry.identity, (self._incarnation, 0))
             return True
         return False

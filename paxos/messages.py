@@ -71,12 +71,15 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     configuration: Configuration | None = None
 
 
+Stamp: TypeAlias = tuple[int, int]
+"""Of a write of promises or entries: (incarnation, number in it). Later writes of one disk have higher stamps."""
+
+
 class Vouched(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a disk is known to have vouched for: the highest promise, and the last position of what it accepted."""
+    """What a disk is known to have vouched for: all that was written on it up to this stamp."""
 
     identity: int
-    promised: Leadership
-    accepted: int
+    stamp: Stamp
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -89,6 +92,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     paxos/voter_registry.py). `roster` holds the identities that it remembers on disk, as long as not everybody votes.
     `cluster` and `configuration` (a number) are those that it knows as decided.
     `commit_s` is how long its disk takes to make something durable, as measured of late.
+    `digest` is a position and the digest of its state there (see paxos/digests.py); position 0: none yet.
     """
 
     pid: int
@@ -106,6 +110,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cluster: int = 0
     configuration: int = 0
     commit_s: float = 0.0
+    digest: tuple[int, int] = (0, 0)
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -119,11 +124,15 @@ class Prepare(Message, frozen=True, tag=1):
 
 
 class Promise(Message, frozen=True, tag=2):
-    """Phase 1b: everything accepted *or decided* from `ballot.op_num` on, and how far the acceptor knows decisions."""
+    """Phase 1b: everything accepted *or decided* from `ballot.op_num` on, and how far the acceptor knows decisions.
+    `identity`, in every vote, is that of the disk which vouches for it; 0 while there is no decided configuration.
+    `stamp` is that of the write which it rests on, at the latest."""
 
     ballot: Ballot
     entries: list[Entry]
     decided_upto: int
+    identity: int = 0
+    stamp: Stamp = (0, 0)
 
 
 class Accept(Message, frozen=True, tag=3):
@@ -139,6 +148,8 @@ class Accepted(Message, frozen=True, tag=4):
 
     ballot: Ballot
     count: int
+    identity: int = 0
+    stamp: Stamp = (0, 0)
 
 
 class Outranked(Message, frozen=True, tag=5):
@@ -199,6 +210,7 @@ class Confirm(Message, frozen=True, tag=11):
 class Confirmed(Message, frozen=True, tag=12):
     ballot: Ballot
     count: int
+    identity: int = 0
 
 
 class Fetch(Message, frozen=True, tag=13):

@@ -43,6 +43,11 @@ class OperationsVersions:
         known = {member: self._known.get(member, LOWEST) for member in self._net.members}
         return known | {self._net.pid: self.own}
 
+    def living_speak(self) -> bool:
+        """True if no live member is known to run release 0.1.0, or may do so."""
+        known = self.of_members()
+        return all(known.get(node, self.own) > LOWEST for node in self._net.fresh)
+
     def all_speak(self) -> bool:
         """True if no member is known to run release 0.1.0, or may do so: it has never said a version."""
         return all(version > LOWEST for version in self.of_members().values())

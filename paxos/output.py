@@ -17,7 +17,7 @@ from enum import StrEnum
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import AnyMessage, Configuration, Entry, Operation, Snapshot, Vouched
+from paxos.messages import AnyMessage, Configuration, Entry, Operation, Snapshot, Stamp, Vouched
 
 
 class VoterStatus(StrEnum):
@@ -45,6 +45,10 @@ class Persist(msgspec.Struct):
     identity: int | None = None
     remembered: dict[int, Vouched] | None = None
     """What is known of other members' disks."""
+    stamp: Stamp | None = None
+    """Goes with promises and entries; see paxos/memory.py."""
+    joins: int | None = None
+    """See paxos/admission.py."""
 
 
 class Durable(msgspec.Struct):
@@ -68,6 +72,10 @@ class Durable(msgspec.Struct):
     configuration: Configuration | None = None
     """Of the stored snapshot; None if the cluster was not founded by then."""
     remembered: dict[int, Vouched] = {}
+    stamp: Stamp = (0, 0)
+    """Of the last write that it shows; the start of the last process counts as one."""
+    """The last one."""
+    joins: int = 0
     reopened: bool = False
     """The disk was in use before: it may be an old copy."""
 
@@ -81,6 +89,18 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     position: int
     operation: Operation
     ticket: int = 0
+
+
+class Divergence(msgspec.Struct, frozen=True):
+    """Nodes that applied the same operations have different states. See paxos/digests.py."""
+
+    position: int
+    nodes: tuple[int, ...]
+    """Those that differ from this one."""
+    minority: bool
+    """They are a quorum, and agree: this node is wrong."""
+    majority: bool = False
+    """This node and those that agree with it are a quorum."""
 
 
 class Output(msgspec.Struct):
@@ -97,11 +117,18 @@ class Output(msgspec.Struct):
     """Tickets of `Replica.read` that can now be answered from the applied state."""
     strangers: list[tuple[int, int]] = []
     """Nodes that belong to another cluster, and its id: what they say changes nothing here."""
+    diverged: list[Divergence] = []
     load_snapshot: bool = False
     """A peer needs the stored snapshot: the driver answers with `Replica.snapshot_loaded`."""
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """Of what it persists, if that gets one."""
+        return None if self.persist is None else self.persist.stamp
 
     def __bool__(self) -> bool:
         return bool(
             self.send_now or self.persist or self.send_after_persist or self.install or self.apply
-            or self.outcome_unknown or self.reads or self.strangers or self.load_snapshot
+            or self.outcome_unknown or self.reads or self.strangers or self.diverged
+            or self.load_snapshot
         )

@@ -111,7 +111,7 @@ class Proposer:
     def promised(self, sender: int, message: Promise, now: float) -> bool:
         """Takes in a Promise; true if this node leads from now on."""
         candidate = self.candidate
-        if sender not in self._net.members:
+        if not self._registry.counts(sender, message.identity):
             return False
         inheritance = candidate.promised(sender, message) if candidate is not None else None
         if candidate is None or inheritance is None:
@@ -189,7 +189,7 @@ class Proposer:
 
     def accepted(self, sender: int, message: Accepted, now: float) -> None:
         leader = self.leader
-        if leader is None or sender not in self._net.members:
+        if leader is None or not self._registry.counts(sender, message.identity):
             return
         if message.ballot.leadership == leader.leadership:
             self.flow.answered(sender, message.ballot.op_num, now)
@@ -208,7 +208,7 @@ class Proposer:
 
     def confirmed(self, sender: int, message: Confirmed) -> None:
         leader = self.leader
-        if leader is None or sender not in self._net.members:
+        if leader is None or not self._registry.counts(sender, message.identity):
             return
         if message.ballot.leadership == leader.leadership:
             for node, ticket, position in leader.read_index.confirmed(sender, message):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from random import Random
 
-from paxos.configuration import MOST_PID, stop_sign
+from paxos.configuration import MOST_PID, new_cluster, stop_sign
 from paxos.connectivity import Connectivity
 from paxos.leader import Leader
 from paxos.limits import Limits
@@ -18,9 +18,6 @@ from paxos.messages import Change, Configuration, NodeState, Reconfigure
 from paxos.operations_version import OperationsVersions
 from paxos.voter_registry import VoterRegistry
 
-CLUSTER_BITS = 62
-CLUSTER_LEAST = 1 << CLUSTER_BITS
-"""Ids are of equal length on the wire, and never 0."""
 ASKED_S = 5.0
 """A change that nobody has asked for again in this time is not wanted any more."""
 MOST_ASKED = 16
@@ -55,7 +52,7 @@ class Reconfiguration:
             return
         current = self._registry.configuration
         if current is None:
-            if leader.next == 1 or self._versions.all_speak():
+            if (leader.next == 1 and self._versions.living_speak()) or self._versions.all_speak():
                 leader.stop(stop_sign(self._founding()))
             return
         self._asked = {what: at for what, at in self._asked.items()
@@ -65,8 +62,9 @@ class Reconfiguration:
 
     def _founding(self) -> Configuration:
         """The log's first entry: the cluster gets its id and its members. With data of release 0.1.0 it is the next one
-        once no member runs that release any more, which takes a stop-sign for a no-op."""
-        return Configuration(1, CLUSTER_LEAST + self._random.getrandbits(CLUSTER_BITS), self._registry.founders())
+        once no member runs that release any more, which takes a stop-sign for a no-op. (A log may be empty there, too:
+        hence the look at who lives.)"""
+        return Configuration(1, new_cluster(self._random), self._registry.founders())
 
     def _next(self, current: Configuration) -> Members | None:
         """The members of the next configuration; None if there is no reason to change any."""
@@ -77,7 +75,7 @@ class Reconfiguration:
             if asked.number != current.number:
                 continue
             changed = self._changed(current, asked)
-            if changed is not None and changed != current.members and self._reaches_quorum(changed):
+            if changed is not None and changed != current.members and self._reaches_quorum(changed, current):
                 return changed
         return None
 
@@ -117,11 +115,13 @@ class Reconfiguration:
             return None
         return state
 
-    def _reaches_quorum(self, members: Members) -> bool:
-        """True if this node exchanges messages with a quorum of these, who vote now or are the one that comes."""
-        net, current = self._net, self._registry.decided
+    def _reaches_quorum(self, members: Members, current: Configuration) -> bool:
+        """True if this node exchanges messages with a quorum of these who vote now: what comes may go again at once, so
+        nothing may depend on it (but for the second of two)."""
+        net, second = self._net, len(current.members) == 1
         reached = sum(
-            node == net.pid or (net.linked(net.pid, node) and (net.votes(node) or node not in current))
+            node == net.pid or (
+                net.linked(net.pid, node) and (net.votes(node) or (second and node not in current.members)))
             for node in members
         )
         return reached >= len(members) // 2 + 1

@@ -6,7 +6,7 @@ for the order that makes this safe). No handler raises on any well-formed messag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from paxos.catchup import CatchUp
 from paxos.commit_time import CommitTime
 from paxos.configuration import MOST_PID
 from paxos.connectivity import Connectivity
+from paxos.digests import Digests
 from paxos.effects import Effects
 from paxos.election import Election
 from paxos.heartbeats import Heartbeats
@@ -52,6 +53,7 @@ from paxos.messages import (
     Routed,
     Snapshot,
     SnapshotPiece,
+    Stamp,
 )
 from paxos.operations_version import LOWEST, OperationsVersions
 from paxos.output import Durable, Output, VoterStatus
@@ -92,6 +94,10 @@ class Status(msgspec.Struct, frozen=True):
     voter_status: VoterStatus
     links: tuple[int, ...]
     """Peers with messages passing in both directions."""
+    differs: tuple[int, ...] = ()
+    """Nodes that were last seen to have another state after the same operations."""
+    lost: tuple[int, ...] = ()
+    """Voters that have lost their disks, if so many have that no quorum can form."""
 
 
 class Replica:
@@ -113,7 +119,7 @@ class Replica:
         self.reads = Reads(durable.incarnation)
         router = Router(self.net, effects)
         self.acceptor = Acceptor(durable.promised, self.log, self.registry, limits, effects)
-        self.memory = Memory(durable, self.registry, self.net, self.acceptor, self.log, random, effects)
+        self.memory = Memory(durable, self.registry, self.net, random, effects)
         self.learner = Learner(pid, self.log, self.queue, durable, random, effects)
         self.catch_up = CatchUp(self.net, self.log, self.learner, router, timing, random, now)
         self.snapshot_source = SnapshotSource(self.net, self.log, router, limits, effects, now)
@@ -121,11 +127,12 @@ class Replica:
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )
         self._commit_time = CommitTime()
+        self.digests = Digests(self.net, self.registry, operations_version, effects)
         self._heartbeats = Heartbeats(
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
-            self._versions, self._commit_time, timing, effects, now,
+            self._versions, self._commit_time, self.digests, timing, effects, now,
         )
-        self._admission = Admission(self.registry, self.log, effects)
+        self._admission = Admission(self.registry, self.net, self.log, durable, effects)
         self._reconfiguration = Reconfiguration(
             self.registry, self.net, self.log, self._versions, limits, random)
         self._router = router
@@ -185,7 +192,7 @@ class Replica:
         return Status(
             self.pid, self._role(), self._follows[1] or None, ballot(leadership, self.log.last + 1),
             self.acceptor.promised, self.log.decided_upto, self.applied, len(self.queue), self.registry.voter_status,
-            self.net.links(),
+            self.net.links(), tuple(sorted(self.digests.differing)), self.registry.lost(self.net.states),
         )
 
     def _role(self) -> str:
@@ -265,13 +272,28 @@ class Replica:
         self.net.suspect(peer, now)
         self._refresh(now)
 
-    def vouched(self, messages: Iterable[AnyMessage]) -> None:
-        """These were to leave after what they vouch for is on disk, and leave now."""
-        self.memory.vouched(messages)
+    def meet(self, peer: int, now: float) -> None:
+        """A hint that there is a node `peer`. Who comes to join, or comes back after long, may know no other member.
+        (Nodes with data of release 0.1.0 keep to those they know until they are founded.)"""
+        if 0 < peer <= MOST_PID and (self.registry.configuration is not None or not self.log.decided_upto):
+            self.net.meet(peer)
+            self._refresh(now)
+
+    def vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
+        """These were to leave after what they vouch for is on disk, and leave now; `stamp` is that of the last write,
+        if it has one."""
+        return self.memory.vouched(messages, stamp)
 
     def stored(self, seconds: float) -> None:
         """The disk took so long to make one write durable."""
         self._commit_time.measured(seconds)
+
+    def digest_taken(self, position: int, digest: int, now: float) -> None:
+        """The state machine has this digest when everything up to `position` is applied, and nothing else."""
+        if self.digests.taken(position, digest):
+            self._heartbeats.send_news(True, now)
 
     def snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
         """The answer to `Output.load_snapshot`."""
@@ -299,6 +321,8 @@ class Replica:
         self._heartbeats.send_if_due(now)
         if self.log.decided_upto > self._saved_decided and now >= self._save_due:
             self._effects.to_persist()
+        if self.memory.unsaved and now >= self._remember_due:
+            self._effects.to_persist()
 
     def take_output(self, now: float) -> Output:
         """Everything that gathered since the last call: the driver calls it once per turn of its event loop, so that
@@ -314,6 +338,8 @@ class Replica:
         self.catch_up.request(now)
         out = self._effects.take()
         out.reads = self.reads.ready(self.learner.applied)
+        if out.persist is not None and (out.persist.promised is not None or out.persist.entries):
+            out.persist.stamp = self.memory.next_stamp()
         if out.persist is not None and self.log.decided_upto > self._saved_decided:
             out.persist.decided = self._saved_decided = self.log.decided_upto
             self._save_due = now + SAVE_DECIDED_S
@@ -391,6 +417,7 @@ class Replica:
             self._refresh(now)
 
     def _promise(self, sender: int, message: Promise, now: float) -> None:
+        self.memory.voted(sender, message)
         if self.proposer.promised(sender, message, now):
             self._refresh(now)
 
@@ -409,6 +436,7 @@ class Replica:
         self._hear_decided(message.ballot.leadership, message.decided_upto, now)
 
     def _accepted(self, sender: int, message: Accepted, now: float) -> None:
+        self.memory.voted(sender, message)
         self.proposer.accepted(sender, message, now)
 
     def _decide(self, sender: int, message: Decide, now: float) -> None:
@@ -424,6 +452,8 @@ class Replica:
         self._heartbeats.heard(message)
         self._versions.heard(sender, message)
         self.memory.heard(message.remembered)
+        if self.digests.heard(message):
+            self._heartbeats.send_news(True, now)
         voted = self.registry.votes
         self.registry.heard(sender, message)
         if voted and not self.registry.votes:

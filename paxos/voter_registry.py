@@ -19,10 +19,10 @@ nothing yet, and all nodes that hold anything are unreachable, then that majorit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from paxos.effects import Effects
-from paxos.messages import Configuration, Heartbeat, RosterStored
+from paxos.messages import Configuration, Heartbeat, NodeState, RosterStored
 from paxos.output import Durable, VoterStatus
 
 
@@ -48,9 +48,12 @@ class VoterRegistry:
         """The identities that the configuration in force names."""
         if durable.configuration is not None:
             self.configured(durable.configuration)
-        self._founded_elsewhere = False
+        self._founded: set[int] = set()
+        """Who says that there is a cluster."""
         self._known_by: set[int] = set()
         self._known_while_blank: set[int] = set()
+        self._denied_by: set[int] = set()
+        """Who remembers another disk of this node."""
         if self._status is VoterStatus.NEW and not durable.roster:
             effects.to_persist().roster = dict(self.roster)
         self._admit()
@@ -74,6 +77,31 @@ class VoterRegistry:
     @property
     def votes(self) -> bool:
         return self.admitted and not self.doubtful
+
+    @property
+    def vouches_as(self) -> int:
+        """What this node's votes say of its disk; 0 before the cluster is founded."""
+        return 0 if self.configuration is None else self.identity
+
+    def counts(self, node: int, identity: int) -> bool:
+        """True if a vote of this node counts, given with this disk. Votes are those of disks, not of nodes: one that
+        was replaced, and comes back, has not seen what its successor promised."""
+        if self.configuration is None:
+            return node in self._members
+        named = self.configuration.members.get(node)
+        return named is not None and (named == 0 or named == identity)
+
+    def lost(self, states: Mapping[int, NodeState]) -> tuple[int, ...]:
+        """The voters whose disks are gone or must not vote any more, from what the nodes say; none as long as the
+        others can form a quorum. New disks count by a quorum's decision: only an old one that turns up changes this."""
+        if self.configuration is None or any(state.configuration > self.number for state in states.values()):
+            return ()  # what is known here of members may be out of date
+        members = self.configuration.members
+        lost = [
+            pid for pid, identity in members.items()
+            if identity and (identity < 0 if (state := states.get(pid)) is None else state.identity != identity)
+        ]
+        return tuple(sorted(lost)) if len(members) - len(lost) < len(members) // 2 + 1 else ()
 
     @property
     def cluster(self) -> int:
@@ -109,13 +137,18 @@ class VoterRegistry:
         self.decided = {pid: identity for pid, identity in configuration.members.items() if identity}
 
     def heard(self, sender: int, message: Heartbeat) -> None:
-        """Takes in what a heartbeat says of identities."""
+        """Takes in what a heartbeat says of identities. What those say who have a cluster (it may be another one) is
+        not for this node to judge, until it has got a decided configuration itself."""
         if self.configuration is not None:
             return
-        self._founded_elsewhere = self._founded_elsewhere or any(state.cluster for state in message.states)
-        self._meet(message)
-        self._remembered(sender, message.roster, any(each.pid == sender and each.blank for each in message.states))
         for state in message.states:
+            (self._founded.add if state.cluster else self._founded.discard)(state.pid)
+        unfounded = [state for state in message.states if not state.cluster]
+        if sender not in self._founded:
+            self._meet(message.roster.items())
+            self._remembered(sender, message.roster, any(each.pid == sender and each.blank for each in unfounded))
+        self._meet((state.pid, state.identity) for state in unfounded)
+        for state in unfounded:
             # Rows of other nodes count even if relayed: a node with only one link must become a voter as well.
             self._remembered(state.pid, state.roster, state.blank)
         self._admit()
@@ -123,11 +156,11 @@ class VoterRegistry:
     def roster_stored(self, message: RosterStored) -> None:
         self.stored_roster = message.roster
 
-    def _meet(self, message: Heartbeat) -> None:
+    def _meet(self, disks: Iterable[tuple[int, int]]) -> None:
         if self._in_use:
             return
         before = len(self.roster)
-        for pid, identity in (*message.roster.items(), *((state.pid, state.identity) for state in message.states)):
+        for pid, identity in disks:
             if pid in self._members:
                 self.roster.setdefault(pid, identity)
         if len(self.roster) > before:
@@ -136,13 +169,17 @@ class VoterRegistry:
             self._effects.send_after_persist(self._pid, RosterStored(roster))
 
     def _remembered(self, by: int, roster: dict[int, int], blank: bool) -> None:
-        """Node `by` has this roster on its disk."""
+        """Node `by` has this roster on its disk. One that knows another disk is enough to keep this one from becoming
+        a voter; an established voter is demoted only by most of the others."""
         remembered = roster.get(self._pid)
         if remembered is None or by not in self._members or by == self._pid:
             return
         if remembered != self.identity:
-            self._become(VoterStatus.LEARNER)
+            self._denied_by.add(by)
+            if self._status is not VoterStatus.VOTER or len(self._denied_by) > self._others // 2:
+                self._become(VoterStatus.LEARNER)
         else:
+            self._denied_by.discard(by)
             self._known_by.add(by)
             if blank:
                 self._known_while_blank.add(by)
@@ -151,8 +188,8 @@ class VoterRegistry:
         """A node with a new disk becomes a voter as soon as enough others know it."""
         majority_of_others = len(self._known_by) > self._others // 2
         founding_quorum = len(self._known_while_blank) >= (self._others + 1) // 2
-        if self._founded_elsewhere:
-            return  # There is a cluster already: it decides whether this node votes.
+        if self._founded or self._pid not in self._members:
+            return  # There is a cluster already, or others found it: it decides whether this node votes.
         if self._status is VoterStatus.NEW and (majority_of_others or founding_quorum):
             self._become(VoterStatus.VOTER)
 

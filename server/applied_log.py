@@ -12,7 +12,19 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from engine.interface import AppliedOperation, OperationId
-from kvstore.operations import MAX_AT, Answer, Ask, Candidate, Choose, Query, Ranking, Retry
+from kvstore.operations import (
+    MAX_AT,
+    Answer,
+    AnswerInFull,
+    Ask,
+    Candidate,
+    CandidateInFull,
+    Choose,
+    Query,
+    Ranking,
+    Responding,
+    Retry,
+)
 from kvstore.operations import name as operation_name
 
 KEPT = 1000
@@ -52,7 +64,7 @@ def _question(operation: Query | Ask) -> _Details:
     return None, operation.text
 
 
-def _response(operation: Candidate | Answer) -> _Details:
+def _response(operation: Responding) -> _Details:
     return operation.node, operation.text or operation.error or ""
 
 
@@ -61,8 +73,8 @@ def _about_node(operation: Choose | Ranking | Retry) -> _Details:
 
 
 _DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
-    Query: _question, Ask: _question, Candidate: _response, Answer: _response, Choose: _about_node,
-    Ranking: _about_node, Retry: _about_node,
+    Query: _question, Ask: _question, Candidate: _response, Answer: _response, CandidateInFull: _response,
+    AnswerInFull: _response, Choose: _about_node, Ranking: _about_node, Retry: _about_node,
 }
 
 

@@ -5,6 +5,8 @@ The file: a line that names the format and its version, the SHA-256 of what foll
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -45,18 +47,27 @@ def write(path: Path, backup: Backup, force: bool) -> None:
             with open(descriptor, "wb") as file:
                 file.write(HEAD + hashlib.sha256(body).digest() + body)
                 file.flush()
-                os.fsync(file.fileno())
+                _sync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            _sync(folder)
         finally:
             os.close(folder)
     except OSError as error:
         raise BackupError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _sync(file: int) -> None:
+    """On macOS, fsync alone stops short of the disk's own cache."""
+    os.fsync(file)
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        with contextlib.suppress(OSError):  # a file system that can do no more
+            fcntl.fcntl(file, full)
 
 
 def read(path: Path) -> Backup:

@@ -34,9 +34,11 @@ from kvstore.conversation import Turn
 from kvstore.operations import (
     ASKING,
     Answer,
+    AnswerInFull,
     Ask,
     Cancel,
     Candidate,
+    CandidateInFull,
     Choose,
     Create,
     Elect,
@@ -102,10 +104,10 @@ class _Question(msgspec.Struct):
 
 
 class EventFeed:
-    """For one user at one of `nodes` nodes. `tell` gets the events."""
+    """For one user at one of `nodes` nodes, as many as there are now. `tell` gets the events."""
 
     def __init__(
-        self, tell: Tell, store: Callable[[], Store], *, nodes: int, level: Level,
+        self, tell: Tell, store: Callable[[], Store], *, nodes: Callable[[], int], level: Level,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.level = level
@@ -152,24 +154,24 @@ class EventFeed:
         if due:
             question.reported_at = self._clock()
         progress = question.progress if due else None
-        self._tell(SessionEvent(event, self._nodes, self.level, False, True, found.turns[turn - 1], progress))
+        self._tell(SessionEvent(event, self._nodes(), self.level, False, True, found.turns[turn - 1], progress))
 
     def on_leader(self, leader: int | None) -> None:
         """The node sees a new leader, or none; calls without a change are harmless."""
         if leader != self._leader:
             self._leader = leader
-            self._tell(SessionEvent(LeaderEvent(leader), self._nodes, self.level))
+            self._tell(SessionEvent(LeaderEvent(leader), self._nodes(), self.level))
 
     def on_explained(self, sentences: Sequence[Sentence]) -> None:
         """Sentences of the running commentary."""
         for said in sentences:
             ballot = None if said.ballot is None else (said.ballot.seq_num, said.ballot.pid, said.ballot.op_num)
-            self._tell(SessionEvent(ExplainEvent(said.phase.value, ballot, said.text), self._nodes, self.level))
+            self._tell(SessionEvent(ExplainEvent(said.phase.value, ballot, said.text), self._nodes(), self.level))
 
     def _on_refused(self, operation: StoreOperation, error: str, origin: int, mine: bool) -> None:
         if self.level is Level.VERBOSE and not mine:
             event = OperationRefusedEvent(operation_name(operation), operation.context, origin, error)
-            self._tell(SessionEvent(event, self._nodes, self.level))
+            self._tell(SessionEvent(event, self._nodes(), self.level))
 
     def _on_turn(self, operation: StoreOperation, turn: int, origin: int, mine: bool) -> None:
         """Something happened in a turn."""
@@ -181,9 +183,9 @@ class EventFeed:
                 self._tell_others(QueryEvent(context, turn, origin, operation.text), mine)
             case Ask():
                 self._tell_others(AskEvent(context, turn, origin, operation.text), mine)
-            case Candidate():
+            case Candidate() | CandidateInFull():
                 self._on_candidate(operation)
-            case Answer():
+            case Answer() | AnswerInFull():
                 fields = response_fields(operation)
                 self._tell_turn(AnswerEvent(context=context, turn=turn, node=operation.node, **fields), context, turn)
             case Choose():
@@ -202,11 +204,11 @@ class EventFeed:
             case Elect():
                 self._on_election(context, turn, origin)
 
-    def _on_candidate(self, operation: Candidate) -> None:
+    def _on_candidate(self, operation: Candidate | CandidateInFull) -> None:
         context, turn = operation.context, operation.turn
         have = len(self._store().conversations[context].turns[turn - 1].candidates)
         event = CandidateEvent(
-            context=context, turn=turn, node=operation.node, have=have, of=self._nodes, **response_fields(operation)
+            context=context, turn=turn, node=operation.node, have=have, of=self._nodes(), **response_fields(operation)
         )
         self._tell_turn(event, context, turn)
 
@@ -223,10 +225,10 @@ class EventFeed:
     def _tell_others(self, event: Event, mine: bool) -> None:
         """Events only for users who want to see the activity on other nodes."""
         if not self.level.reserved:
-            self._tell(SessionEvent(event, self._nodes, self.level, mine))
+            self._tell(SessionEvent(event, self._nodes(), self.level, mine))
 
     def _tell_turn(self, event: Event, context: str, turn: int) -> None:
         question = self._questions.get(context)
         asked_here = question is not None and question.turn == turn
         found = self._store().conversations[context].turns[turn - 1]
-        self._tell(SessionEvent(event, self._nodes, self.level, False, asked_here, found))
+        self._tell(SessionEvent(event, self._nodes(), self.level, False, asked_here, found))

@@ -6,6 +6,7 @@ import asyncio
 
 from api.base import Failure
 from api.errors import BUSY
+from api.lost_quorum import no_quorum
 from api.node_commands import MembersCommand
 from api.node_results import MemberRecord, MembersResult
 from engine.interface import Busy, Engine, Membership
@@ -20,6 +21,9 @@ async def members(engine: Engine, command: MembersCommand) -> MembersResult | Fa
         return Failure(error="the cluster is not founded yet: that takes a majority of its nodes")
     if command.change is None or command.node is None:
         return _shown(membership)
+    status = engine.status()
+    if status.lost:
+        return Failure(error=no_quorum(status.lost, status.voters))
     why_not = _refusal(membership, command.change, command.node)
     if why_not is not None:
         return Failure(error=why_not)

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from api.base import Event
+from api.lost_quorum import no_quorum
 from api.node_events import (
     ConnectedEvent,
     DisconnectedEvent,
+    DivergedEvent,
     FailedEvent,
     LearnerEvent,
+    QuorumLostEvent,
     RefusedEvent,
     RemovedEvent,
     StrangerEvent,
@@ -23,6 +26,7 @@ from llm.requests import Request
 from paxos.output import VoterStatus
 from server.applied_log import AppliedLog
 from server.event_feed import Level, Tell
+from server.members_notice import MembersNotice
 from server.progress_hints import Hint, ProgressHints
 from server.responder import Done, Responder
 from server.session import Explanations, Session
@@ -52,15 +56,19 @@ class NodeService:
         self._too_long = too_long
         self._applied_log = AppliedLog()
         self._sessions: set[Session] = set()
+        self._members_notice = MembersNotice(number, members)
         self._hints = ProgressHints(number, engine.send_hint, self._on_progress)
         self._responder = Responder(
             number, engine, lambda done: make_scheduler(done, self._hints.on_progress), poll_s=poll_timeout_s
         )
         self._voter_status = engine.status().voter_status
+        self._lost: tuple[int, ...] = ()
+        """Voters without disks, if no quorum can form."""
         self._responding: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._engine.start(self)
+        self._look_at_members()
         self._responding = asyncio.create_task(self._responder.run())
 
     async def close(self) -> None:
@@ -130,10 +138,23 @@ class NodeService:
         for session in self._sessions:
             session.on_leader(status.leader)
         self._responder.see(status.leader, status.links)
+        self._look_at_members()
         if status.voter_status != self._voter_status:
             self._voter_status = status.voter_status
             if status.voter_status == VoterStatus.LEARNER:
                 self._emit(LearnerEvent(self._number))
+        if status.lost != self._lost:
+            self._lost = status.lost
+            if status.lost:
+                self._emit(QuorumLostEvent(status.lost, status.voters, no_quorum(status.lost, status.voters)))
+                for session in list(self._sessions):
+                    session.on_quorum_lost()
+                    self._forget_if_over(session)
+
+    def _look_at_members(self) -> None:
+        told = self._members_notice.look(self._engine.membership())
+        if told is not None and not self.removed.is_set():
+            self._emit(told)
 
     def on_hint(self, node: int, payload: bytes) -> None:
         self._hints.on_hint(node, payload)
@@ -153,6 +174,9 @@ class NodeService:
 
     def on_stranger(self, reason: str) -> None:
         self._emit(StrangerEvent(reason))
+
+    def on_diverged(self, reason: str) -> None:
+        self._emit(DivergedEvent(reason))
 
     def on_failed(self, reason: str) -> None:
         self._emit(FailedEvent(reason))

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from api import conversation as api
 from api.node_results import LogEntry
 from kvstore.conversation import Conversation, Poll, Response, Turn, Vote
-from kvstore.operations import Answer, Candidate, Ranking
+from kvstore.operations import Answer, Candidate, Ranking, Responding
 from server.applied_log import LoggedOperation
 
 
@@ -17,19 +17,24 @@ def conversation_record(conversation: Conversation) -> api.Conversation:
     return api.Conversation(context=conversation.context, turns=turn_records(conversation))
 
 
-def turn_records(conversation: Conversation) -> list[api.Turn]:
-    return [turn_record(turn) for turn in conversation.turns]
+def turn_records(conversation: Conversation, thoughts: bool = False) -> list[api.Turn]:
+    return [turn_record(turn, thoughts) for turn in conversation.turns]
 
 
-def turn_record(turn: Turn) -> api.Turn:
+def turn_record(turn: Turn, thoughts: bool = False) -> api.Turn:
     return api.Turn(
         query=turn.text,
         kind=turn.kind.value,
-        candidates={node: api.Response(**response_fields(said)) for node, said in turn.candidates.items()},
+        candidates={node: _response_record(said, thoughts) for node, said in turn.candidates.items()},
         chosen=turn.chosen,
         cancelled=turn.cancelled,
         poll=UNSET if turn.poll is None else poll_record(turn.poll),
     )
+
+
+def _response_record(response: Response, thoughts: bool) -> api.Response:
+    thought = response.thoughts if thoughts and response.thoughts else UNSET
+    return api.Response(**response_fields(response), thoughts=thought)
 
 
 def poll_record(poll: Poll) -> api.Poll:
@@ -43,11 +48,18 @@ def vote_fields(vote: Vote | Ranking) -> dict[str, Any]:
     return {**said, "model": vote.model}
 
 
-def response_fields(response: Response | Candidate | Answer) -> dict[str, Any]:
+def response_fields(response: Response | Responding) -> dict[str, Any]:
     """Of a response, or of an event about one. `seen` of `before` earlier turns fitted, unless all did."""
     said = {"text": response.text} if response.error is None else {"error": response.error}
     saw = {"seen": response.seen, "before": response.before} if response.seen < response.before else {}
-    return {**said, "model": response.model, "seconds": round(response.seconds, 3), **saw}
+    return {**said, "model": response.model, "seconds": round(response.seconds, 3), **saw, **_cut(response)}
+
+
+def _cut(response: Response | Responding) -> dict[str, Any]:
+    if isinstance(response, Candidate | Answer) or response.cut is None:
+        return {}
+    limit = {"cut_at": response.cut_at} if response.cut_at else {}
+    return {"cut": response.cut.value, **limit}
 
 
 def log_entry(logged: LoggedOperation) -> LogEntry:

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
-from engine.interface import Busy
-from kvstore.conversation import Conversation
-from kvstore.operations import Answer, Candidate, Ranking, StoreOperation
+from engine.interface import Busy, NotUnderstood
+from kvstore.conversation import Conversation, Cut
+from kvstore.operations import Answer, AnswerInFull, Candidate, CandidateInFull, Ranking, StoreOperation
 from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
@@ -158,6 +158,9 @@ class Responder:
         while self._unsent:
             try:
                 self._engine.submit(self._unsent[0])
+            except NotUnderstood:
+                self._unsent[0] = _plain(self._unsent[0])  # some member runs a release that knows no more than this
+                continue
             except Busy:
                 return  # the next applied operation frees capacity
             self._unsent.popleft()
@@ -178,7 +181,26 @@ def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> S
             error = "its ranking cannot be parsed"
         return Ranking(request.context, request.turn, node, request.round, order or [], error, outcome.model)
     seen, before = (0, 0) if isinstance(outcome, ProviderError) else (outcome.seen, outcome.before)
-    make = Candidate if request.kind == "candidate" else Answer
-    return make(
+    said = (
         request.context, request.turn, node, text, error, outcome.model, outcome.seconds, request.round, seen, before
     )
+    is_candidate = request.kind == "candidate"
+    if isinstance(outcome, ProviderError) or (outcome.complete and not outcome.thoughts):
+        return Candidate(*said) if is_candidate else Answer(*said)
+    cut, cut_at = _cut(outcome)
+    return (CandidateInFull if is_candidate else AnswerInFull)(*said, outcome.thoughts, cut, cut_at)
+
+
+def _cut(reply: Reply) -> tuple[Cut | None, float]:
+    """Which limit the answer reached before it was whole."""
+    if reply.complete:
+        return None, 0.0
+    return (Cut.TIME, reply.cut_s) if reply.cut_s else (Cut.TOKENS, float(reply.cut_tokens or 0))
+
+
+def _plain(operation: StoreOperation) -> StoreOperation:
+    """As release 0.1.0 knows it: without thoughts, and without saying that the answer was cut."""
+    if not isinstance(operation, CandidateInFull | AnswerInFull):
+        return operation
+    make = Candidate if isinstance(operation, CandidateInFull) else Answer
+    return make(**{name: getattr(operation, name) for name in make.__struct_fields__})

@@ -20,6 +20,7 @@ from api import node_results as results
 from api.base import Failure, Result
 from api.conversation import Conversation as ConversationRecord
 from api.errors import BUSY, InvalidCommand
+from api.lost_quorum import no_quorum
 from api.node_commands import (
     AskCommand,
     BackupCommand,
@@ -38,7 +39,7 @@ from api.node_commands import (
     ViewCommand,
 )
 from engine.interface import AppliedOperation, Busy, Engine, NotUnderstood
-from kvstore.conversation import Conversation
+from kvstore.conversation import Conversation, Cut
 from kvstore.operations import CREATING, Ask, Cancel, Choose, Create, Query, Retry, StartPoll, StoreOperation, check
 from kvstore.store import Outcome
 from server import backup, transfer
@@ -73,17 +74,18 @@ class _Submission(msgspec.Struct, Generic[R]):
 
 
 class Session:
-    """For one user at one of the nodes `members`. `tell` gets what happens elsewhere, as much as `level` says.
-    `llm_status` is what the node asks of its LLM; `too_long` says of a question why the LLM cannot be asked that.
+    """For one user at one of the members, who are the `founders` until it is decided. `tell` gets what happens
+    elsewhere, as much as `level` says. `llm_status` is what the node asks of its LLM; `too_long` says of a question why
+    the LLM cannot be asked that.
     `on_screen`: the user acts on what this node shows them; a program acts on what is decided."""
 
     def __init__(
-        self, engine: Engine, applied_log: AppliedLog, members: Collection[int], tell: Tell, *,
+        self, engine: Engine, applied_log: AppliedLog, founders: Collection[int], tell: Tell, *,
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
         on_screen: bool = False,
     ) -> None:
-        self.members = members
+        self._founders = founders
         self.creating: Counter[str] = Counter()
         """Context ids of conversations whose creation was submitted here and is in progress."""
         self._engine = engine
@@ -92,7 +94,7 @@ class Session:
         self._llm_status = llm_status
         self._too_long = too_long
         self._on_screen = on_screen
-        self._feed = EventFeed(tell, lambda: engine.store, nodes=len(members), level=level)
+        self._feed = EventFeed(tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
         self._unsent: deque[_Submission[Result]] = deque()
         self._under_way: dict[int, _Submission[Result]] = {}
         """By the engine's tickets."""
@@ -125,6 +127,16 @@ class Session:
         if not self.closed:
             self._feed.on_leader(leader)
 
+    def on_quorum_lost(self) -> None:
+        """Nothing can be decided any more: whoever waits for a decision is told so."""
+        under_way, self._under_way = self._under_way, {}
+        unsent, self._unsent = self._unsent, deque()
+        reason = self.lost_quorum() or "no quorum"
+        for submission in under_way.values():
+            self._give(submission, Failure(error=f"{reason}. It takes effect only if a lost disk turns up again"))
+        for submission in unsent:
+            self._give(submission, _refused(submission.operation, reason))
+
     def close(self) -> None:
         """The user has disconnected: nothing more is reported. Waiting operations are still submitted, see `idle`."""
         self.closed = True
@@ -139,16 +151,32 @@ class Session:
     # What a prompt looks at.
 
     @property
+    def members(self) -> Collection[int]:
+        membership = self._engine.membership()
+        return self._founders if membership is None else sorted(membership.members)
+
+    @property
     def conversations(self) -> Mapping[str, Conversation]:
         """What has been applied here."""
         return self._engine.store.conversations
 
     @property
+    def _knows_members(self) -> bool:
+        """False at a node that has come to join, and has not learned of the cluster yet."""
+        return self._engine.membership() is not None or self._engine.status().node in self._founders
+
+    @property
     def llm_status(self) -> results.LlmStatus | None:
         return None if self._llm_status is None else self._llm_status()
 
-    def majority_reachable(self) -> bool:
-        return self._engine.majority_reachable()
+    def lost_quorum(self) -> str | None:
+        """Why nothing can be decided any more, and what can be done about that; None if it can."""
+        status = self._engine.status()
+        return no_quorum(status.lost, status.voters) if status.lost else None
+
+    def waiting_for(self) -> str:
+        """Why a decision takes long."""
+        return "not decided yet" if self._engine.majority_reachable() else "no majority reachable"
 
     def node_status(self) -> results.NodeStatus:
         """`status` without its expensive parts."""
@@ -162,16 +190,18 @@ class Session:
     # Reading.
 
     def status(self) -> results.StatusResult:
+        status = self._engine.status()
         return results.StatusResult(
             **msgspec.structs.asdict(self.node_status()), digest=self._engine.store.digest(),
-            llm=self.llm_status or UNSET,
+            llm=self.llm_status or UNSET, differs=status.differs or UNSET, lost=status.lost or UNSET,
+            notice=self.lost_quorum() or UNSET,
         )
 
     async def members_of_cluster(self, command: MembersCommand) -> results.MembersResult | Failure:
         return await members(self._engine, command)
 
     async def view(self, command: ViewCommand) -> results.ViewResult | Failure:
-        return await self._view(command.context)
+        return await self._view(command.context, command.thoughts)
 
     async def last(self, command: LastCommand) -> results.LastResult | Failure:
         found = await self._view(command.context)
@@ -224,7 +254,7 @@ class Session:
             return Failure(error=str(error))
         return results.BackupResult(file=str(path), conversations=count, position=position, stale=stale)
 
-    async def _view(self, context: str) -> results.ViewResult | Failure:
+    async def _view(self, context: str, thoughts: bool = False) -> results.ViewResult | Failure:
         try:
             stale = not await self._caught_up()
         except Busy as busy:
@@ -233,10 +263,12 @@ class Session:
         if found is None:
             error = f"no conversation '{context}': viewall shows all"
             return results.NotFoundResult(error=error, context=context, stale=stale)
-        return results.ViewResult(context=context, turns=turn_records(found), stale=stale)
+        return results.ViewResult(context=context, turns=turn_records(found, thoughts), stale=stale)
 
     async def _caught_up(self) -> bool:
         """Whether the store certainly holds everything acknowledged before now. Raises Busy."""
+        if self.lost_quorum() is not None:
+            return False  # nobody can tell, however long one waits
         reading = self._engine.read()
         await asyncio.wait([reading], timeout=self._engine.read_timeout_s())
         if reading.done():
@@ -280,8 +312,25 @@ class Session:
             return self._submit(
                 StartPoll(context, seen), lambda turn: results.ChooseResult(context=context, turn=turn, auto=True)
             )
+        cut = None if command.cut else self._cut(context, node, seen)
+        if cut is not None:
+            return _done(results.RefusedResult(context=context, node=node, error=cut))
         return self._submit(
             Choose(context, node, seen), lambda turn: results.ChooseResult(context=context, turn=turn, node=node)
+        )
+
+    def _cut(self, context: str, node: int, turn: int | None) -> str | None:
+        """Why the answer of `node` must be chosen explicitly: the time limit cut it. None if it need not be."""
+        conversation = self.conversations.get(context)
+        number = None if conversation is None else turn or conversation.open_turn
+        if conversation is None or number is None:
+            return None
+        response = conversation.turns[number - 1].candidates.get(node)
+        if response is None or response.cut is not Cut.TIME:
+            return None
+        return (
+            f"node {node}'s answer is not whole: it was cut at {response.cut_at:g} s; "
+            f"`choose {context} {node} --cut` chooses it all the same, `retry {context} {node}` asks again"
         )
 
     def cancel(self, command: CancelCommand) -> Answer[results.CancelResult]:
@@ -293,7 +342,7 @@ class Session:
         context, node = command.context, command.node
         operation = Retry(context, self._turn_seen(context), node)
         _check(operation)
-        if node is not None and node not in self.members:
+        if node is not None and node not in self.members and self._knows_members:
             error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
             return _done(results.RefusedResult(context=context, error=error))
         named = UNSET if node is None else node
@@ -332,6 +381,9 @@ class Session:
 
     def _submit_checked(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
         """At once, or when the engine accepts more."""
+        reason = self.lost_quorum()
+        if reason is not None:
+            return _done(_refused(operation, reason))
         answer: Answer[R] = asyncio.get_running_loop().create_future()
         if type(operation) in CREATING:
             self.creating[operation.context] += 1

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from api.base import builtins
-from api.conversation import Conversation, Response
+from api.conversation import Conversation, Response, cut_words
 from api.safe_text import DANGEROUS, one_line, visible
 from kvstore.operations import MAX_PACKED_BYTES, Import, Restored, RestoredTurn, check, check_context, check_turn, pack
 
@@ -168,7 +168,9 @@ def to_markdown(conversation: Conversation) -> str:
 
 def _body(said: Response) -> str:
     text = f"*No answer: {one_line(said.error, 300)}*" if said.error is not UNSET else said.text
-    return "" if text is UNSET else visible(text).strip()
+    if text is UNSET:
+        return ""
+    return visible(text).strip() + ("" if said.cut is UNSET else f" *({cut_words(said.cut, said.cut_at)})*")
 
 
 def _who(node: int, said: Response) -> str:

@@ -8,6 +8,7 @@ SQLite however much it holds: each call gives up the interpreter, and getting it
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -183,7 +184,8 @@ def _changes(persist: Persist) -> dict[str, object]:
         "promised": persist.promised, "decided": persist.decided, "roster": persist.roster,
         "standing": persist.voter_status, "incarnation": persist.incarnation,
         "operations_versions": persist.operations_versions,
-        "identity": persist.identity, "remembered": persist.remembered,
+        "identity": persist.identity, "stamp": persist.stamp, "joins": persist.joins,
+        "remembered": persist.remembered,
     }
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -212,6 +214,8 @@ def _create(path: Path, cluster: str, pid: int) -> None:
     making = path.with_name(path.name + ".new")
     for suffix in ("", "-journal", "-wal", "-shm"):
         making.with_name(making.name + suffix).unlink(missing_ok=True)
+    # SQLite gives what it puts beside a file the mode of the file.
+    os.close(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with contextlib.closing(sqlite3.connect(making, isolation_level=None)) as connection:
         _run(connection, _SCHEMA)
         status = VoterStatus.LEARNER if had_damage(path) else VoterStatus.NEW
@@ -259,5 +263,7 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         operations_versions=state.operations_versions,
         configuration=state.configuration,
         remembered=state.remembered,
+        stamp=max(state.stamp, (state.incarnation, 0)),
+        joins=state.joins,
         reopened=state.incarnation > 0,
     )

@@ -1,13 +1,15 @@
-"""The disks of a new cluster that begins with conversations of another one: `./run.sh restore`."""
+"""The disks of a new cluster that begins with conversations of another one: `./run.sh restore`, `./run.sh rescue`."""
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from paxos.messages import Snapshot
+from paxos.configuration import new_cluster
+from paxos.messages import Configuration, Snapshot
 from paxos.output import Persist, VoterStatus
 from storage.database import Database
 from storage.errors import explain
@@ -19,19 +21,25 @@ def existing_disks(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("node-*.db*") if path.suffix != ".lock")
 
 
-def found(folder: Path, cluster: str, pids: Iterable[int], position: int, rows: list[tuple[bytes, bytes]]) -> None:
+def found(
+    folder: Path, cluster: str, pids: Iterable[int], position: int, rows: list[tuple[bytes, bytes]],
+    clear: Callable[[], None] = lambda: None,
+) -> None:
     """Makes the disks of nodes `pids` in `folder`, where there must be none. All begin with the same snapshot, of these
-    rows at this position, and know each other's identities, so all may vote: none of them has ever promised anything,
-    and a disk that takes the place of one of them later is known as another.
+    rows at this position. It founds a cluster with an id of its own, the members of which are these disks: none of
+    them has ever promised anything, one that takes the place of one of them later is known as another, and the cluster
+    that the rows are from refuses them, as they refuse it.
 
-    A failure leaves nothing; a crash may leave some of the disks: the nodes without one then wait as for lost disks.
-    Raises StorageError.
+    `clear` is called when all is made and only has to be put in place: it makes room. A failure leaves nothing; a crash
+    may leave some of the disks: the nodes without one then wait as for lost disks. Raises StorageError.
     """
     make_folder(folder)
     placed: list[Path] = []
     making = Path(tempfile.mkdtemp(prefix=".restore-", dir=folder))
     try:
-        for path in _make(making, cluster, pids, position, rows):
+        made = _make(making, cluster, pids, position, rows)
+        clear()
+        for path in made:
             target = folder / path.name
             path.rename(target)
             placed.append(target)
@@ -51,7 +59,9 @@ def _make(
 ) -> list[Path]:
     databases = {pid: Database.open(making / f"node-{pid}.db", cluster, pid, 0) for pid in pids}
     identities = {pid: database.durable.identity for pid, database in databases.items()}
-    founded = Persist(voter_status=VoterStatus.VOTER, roster=identities, snapshot=Snapshot(position, {}, rows))
+    configuration = Configuration(1, new_cluster(secrets.SystemRandom()), identities, position + 1)
+    snapshot = Snapshot(position, {}, rows, configuration)
+    founded = Persist(voter_status=VoterStatus.VOTER, roster=identities, snapshot=snapshot)
     try:
         for database in databases.values():
             database.write([founded])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from storage.errors import StorageError, damaged, explain
+from storage.full_sync import full_sync
 from storage.migration import OLD_VERSION
 from storage.tables import check_rows, check_schema
 from storage.wal import check_log
@@ -44,10 +45,10 @@ def is_new(path: Path) -> bool:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder whose name survives a power failure. Raises StorageError."""
+    """Makes a folder for this user alone, whose name survives a power failure. Raises StorageError."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for one in missing:
             sync_folder(one.parent)
     except OSError as error:
@@ -58,7 +59,7 @@ def sync_folder(folder: Path) -> None:
     """Makes the names in a folder durable. Raises OSError."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(file)
+        full_sync(file)
     finally:
         os.close(file)
 

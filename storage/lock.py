@@ -1,6 +1,7 @@
 """One process at a time: an flock on `<path>.lock`, which the operating system releases when its holder dies.
 
-The lock file remains when it is not held; its content only identifies the holder.
+The lock file remains when it is not held; its content only identifies the holder. Other users cannot hold it, because
+they cannot open it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -15,7 +17,7 @@ from storage.errors import StorageError, StorageLocked, explain
 
 
 class _Holder(msgspec.Struct):
-    os_pid: int
+    os_pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     background: bool
 
 
@@ -24,17 +26,12 @@ class Lock:
         """Takes the lock of the database at `path`. Raises StorageLocked if another process has it."""
         lock_path = path.with_name(path.name + ".lock")
         try:
-            file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = _take(path, lock_path)
         except OSError as error:
             raise explain(error, lock_path) from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(file, 0)
             os.pwrite(file, msgspec.json.encode(_Holder(os.getpid(), background)), 0)
-        except BlockingIOError:
-            locked = _locked(path, file)
-            os.close(file)
-            raise locked from None
         except OSError as error:
             os.close(file)
             raise explain(error, lock_path) from error
@@ -46,11 +43,46 @@ class Lock:
             self._file = None
 
 
+def _take(path: Path, lock_path: Path) -> int:
+    """Raises StorageError, OSError."""
+    while True:
+        file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            _restrict(file, lock_path)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(file, lock_path):
+                return file
+        except BlockingIOError:
+            locked = _locked(path, file)
+            os.close(file)
+            raise locked from None
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # who had it has deleted it meanwhile: this is the lock of nothing
+
+
+def _restrict(file: int, lock_path: Path) -> None:
+    """Whoever can open a file can lock it; earlier releases let everybody read it."""
+    owner = os.fstat(file).st_uid
+    if owner == os.geteuid():
+        os.fchmod(file, 0o600)
+    elif os.geteuid() != 0:
+        raise StorageError(f"{lock_path} belongs to another user, who could keep this node from starting: delete it")
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _locked(path: Path, file: int) -> StorageError:
     try:
         holder = msgspec.json.decode(os.pread(file, 1000, 0), type=_Holder)
         os.kill(holder.os_pid, 0)
-    except (msgspec.MsgspecError, ProcessLookupError, OverflowError):
+    except (msgspec.MsgspecError, ProcessLookupError):
         # The holder has just taken the lock and has not written its id yet.
         return StorageLocked(f"{path} is in use by another process", None, False)
     except PermissionError:

@@ -34,7 +34,7 @@ class MemoryDatabase:
             kept = (entry for entry in record.entries if entry.position > image.compacted)
             self._entries.update((entry.position, entry) for entry in kept)
             for name in ("promised", "decided", "roster", "voter_status", "incarnation", "identity",
-                         "remembered", "operations_versions"):
+                         "stamp", "joins", "remembered", "operations_versions"):
                 value = getattr(record, name)
                 if value is not None:
                     setattr(image, name, value)
@@ -51,13 +51,13 @@ class MemoryDatabase:
     def reopen(self, now_us: int) -> Durable:
         """What the next process of the node finds. `now_us` as in `Database.open`."""
         image = self._image
-        used = image.incarnation > 0
+        used, stamp = image.incarnation > 0, max(image.stamp, (image.incarnation, 0))
         image.incarnation = max(image.incarnation + 1, now_us)
         entries = [self._entries[position] for position in sorted(self._entries)]
         decided = max(image.decided, image.snapshot_position)
         return msgspec.structs.replace(
             image, entries=entries, decided=decided, sessions=dict(image.sessions), roster=dict(image.roster),
-            remembered=dict(image.remembered), reopened=used,
+            remembered=dict(image.remembered), reopened=used, stamp=stamp,
         )
 
     def rows(self) -> list[tuple[bytes, bytes]]:

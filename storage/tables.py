@@ -22,7 +22,7 @@ from zlib import crc32
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import Configuration, Entry, Vouched
+from paxos.messages import Configuration, Entry, Stamp, Vouched
 from paxos.output import VoterStatus
 from storage.errors import damaged
 
@@ -51,6 +51,8 @@ class State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
     operations_versions: dict[int, int] = {}
     configuration: Configuration | None = None
     remembered: dict[int, Vouched] = {}
+    stamp: Stamp = (0, 0)
+    joins: int = 0
 
 
 # ---- Reading. All of it raises StorageDamaged, or sqlite3.Error. What is damaged need not be UTF-8, nor even bytes.

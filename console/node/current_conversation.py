@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.node.words import AUTO
+from console.node.words import AUTO, CUT
 from console.usage import Usage, UsageError, expectation
 from kvstore.conversation import Kind
 from server.session import Session
@@ -45,7 +45,7 @@ class CurrentConversation:
         ]
 
     def _fill_choice(self, usage: Usage, rest: str) -> str:
-        words = rest.split()
+        words = [word for word in rest.split() if word != CUT]
         if len(words) != 1 or not (words[0].isdigit() or words[0].lower() == AUTO):
             return rest
         meant = self.for_choice()

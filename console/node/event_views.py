@@ -18,15 +18,18 @@ from api.node_events import (
     ConnectedEvent,
     CreatedEvent,
     DisconnectedEvent,
+    DivergedEvent,
     ExplainEvent,
     FailedEvent,
     LeaderEvent,
     LearnerEvent,
+    MembersEvent,
     NoChoiceEvent,
     OperationRefusedEvent,
     PollEvent,
     ProgressEvent,
     QueryEvent,
+    QuorumLostEvent,
     RankingEvent,
     RefusedEvent,
     RemovedEvent,
@@ -34,7 +37,7 @@ from api.node_events import (
     RetriedEvent,
     StrangerEvent,
 )
-from api.safe_text import one_line
+from api.safe_text import one_line, visible
 from console import chat
 from console.layout import Layout
 from console.node.words import questions
@@ -97,8 +100,10 @@ def node_event_text(event: Event) -> str | None:
             )
         case RemovedEvent(node=node):
             return f"node {node} was removed from the cluster: it stops here, its data are left as they are"
-        case StrangerEvent(reason=reason):
-            return one_line(reason)
+        case MembersEvent(text=text):
+            return text
+        case StrangerEvent(reason=reason) | DivergedEvent(reason=reason) | QuorumLostEvent(reason=reason):
+            return visible(reason)
     return None
 
 
@@ -151,7 +156,8 @@ def _answer(event: AnswerEvent, told: SessionEvent) -> Text:
         return None
     if event.error is UNSET:
         said = Response(
-            text=event.text, model=event.model, seconds=event.seconds, seen=event.seen, before=event.before
+            text=event.text, model=event.model, seconds=event.seconds, seen=event.seen, before=event.before,
+            cut=event.cut, cut_at=event.cut_at,
         )
         return partial(chat.answer, event.context, event.node, said)
     asked_next = len(told.turn.candidates) < told.nodes

@@ -28,7 +28,7 @@ class NodeExecutor(Executor):
         return self.current.fill(usage, rest)
 
     def waiting_for(self, typed: TypedCommand) -> str:
-        return "not decided yet" if self.session.majority_reachable() else "no majority reachable"
+        return self.session.waiting_for()
 
     def prompt(self) -> str:
         """What the prompt adds to the node's name: the current conversation."""

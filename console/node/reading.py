@@ -11,7 +11,7 @@ from api.safe_text import one_line
 from console import chat, render
 from console.command_table import Entry, at_once, in_order
 from console.node.executor import NodeExecutor, conversations, ready
-from console.node.words import ALL_CANDIDATES, FULL, VOTES, whole
+from console.node.words import ALL_CANDIDATES, FULL, THOUGHTS, VOTES, whole
 from console.usage import Usage
 
 
@@ -29,21 +29,23 @@ def _not_understood(words: list[str]) -> ValueError:
 
 
 def _parse_view(words: list[str]) -> ViewCommand:
-    plain, options = _options(words, ALL_CANDIDATES, VOTES)
+    plain, options = _options(words, ALL_CANDIDATES, VOTES, THOUGHTS)
     if len(plain) != 1:
         raise _not_understood(words)
-    return ViewCommand(plain[0], ALL_CANDIDATES in options, VOTES in options)
+    return ViewCommand(plain[0], ALL_CANDIDATES in options, VOTES in options, THOUGHTS in options)
 
 
 def _complete_view(executor: NodeExecutor, words: Sequence[str]) -> Iterable[str]:
-    return [ALL_CANDIDATES, VOTES] if len(words) == 1 else conversations(executor, words)
+    return [ALL_CANDIDATES, VOTES, THOUGHTS] if len(words) == 1 else conversations(executor, words)
 
 
 VIEW = Entry[NodeExecutor, ViewCommand, ViewResult](
     Usage(
-        "view", f"C [{ALL_CANDIDATES}] [{VOTES}]", "show a conversation", "view c1", 1, 3, large=True, current=True,
+        "view", f"C [{ALL_CANDIDATES}] [{VOTES}] [{THOUGHTS}]", "show a conversation", "view c1", 1, 4, large=True,
+        current=True,
         details="Shows the chosen answers, and every answer to an open question. After `use C`, C may be omitted.\n"
-        f"{VOTES} shows how the nodes ranked the answers after `choose C auto`.",
+        f"{VOTES} shows how the nodes ranked the answers after `choose C auto`.\n"
+        f"{THOUGHTS} shows what the LLMs thought before they answered, as far as they show it.",
     ),
     ViewCommand,
     in_order(lambda executor, command: executor.session.view(command)),

@@ -8,6 +8,8 @@ AUTO = "auto"
 FULL = "--full"
 ALL_CANDIDATES = "--all-candidates"
 VOTES = "--votes"
+THOUGHTS = "--thoughts"
+CUT = "--cut"
 CHOSEN = "--chosen"
 FORCE = "--force"
 

@@ -6,10 +6,11 @@ from msgspec import UNSET
 
 from api.node_commands import AskCommand, CancelCommand, ChooseCommand, CreateCommand, QueryCommand, RetryCommand
 from api.node_results import CancelResult, ChooseResult, CreateResult, QueryResult, RetryResult
+from api.safe_text import one_line
 from console.command_table import Entry
 from console.layout import Layout
 from console.node.executor import NodeExecutor, choices, conversations, submitted
-from console.node.words import AUTO, VOTES, whole
+from console.node.words import AUTO, CUT, VOTES, whole
 from console.usage import Usage
 from server.session import Session
 
@@ -53,8 +54,11 @@ ASK = Entry[NodeExecutor, AskCommand, QueryResult](
 
 
 def _parse_choose(words: list[str]) -> ChooseCommand:
-    context, node = words
-    return ChooseCommand(context, "auto" if node.lower() == AUTO else whole(node, "number of a node"))
+    plain = [word for word in words if word != CUT]
+    if len(plain) != 2:
+        raise ValueError(f"not understood: {one_line(' '.join(words))}")
+    context, node = plain
+    return ChooseCommand(context, "auto" if node.lower() == AUTO else whole(node, "number of a node"), CUT in words)
 
 
 def _view_choose(command: ChooseCommand, result: ChooseResult, layout: Layout) -> str:
@@ -65,10 +69,11 @@ def _view_choose(command: ChooseCommand, result: ChooseResult, layout: Layout) -
 
 CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
     Usage(
-        "choose", f"C N|{AUTO}", "choose node N's answer, or let the nodes choose", "choose c1 3", 2, 2,
+        "choose", f"C N|{AUTO} [{CUT}]", "choose node N's answer, or let the nodes choose", "choose c1 3", 2, 3,
         current=True, details="`choose N` is enough after `use C`, or when only one conversation awaits a choice.\n"
         f"With `{AUTO}` every node's LLM ranks the answers anonymously. Of n answers, the best "
-        f"gets n - 1 points, the last none; the highest sum wins, then the lowest node. `view C {VOTES}` shows it.",
+        f"gets n - 1 points, the last none; the highest sum wins, then the lowest node. `view C {VOTES}` shows it.\n"
+        f"An answer that the time limit cut is chosen only with {CUT}.",
     ),
     ChooseCommand,
     submitted(Session.choose),

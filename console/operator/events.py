@@ -27,7 +27,9 @@ def event_text(event: Event) -> Text:
             return f"node {event.node} is down"
         case events.ConnectionRefusedEvent():
             return f"refused{f' ({event.address})' if event.address else ''}: {event.reason}"
-        case events.FaultOverEvent():
+        case events.ClusterQuorumLostEvent():
+            return event.reason
+        case events.FaultOverEvent() | events.ClusterMembersEvent():
             return event.text
         case events.NodeAnswerEvent():
             return str(_key(event, "text"))

@@ -14,6 +14,8 @@ from msgspec import UNSET, UnsetType
 from api import operator_commands as commands
 from api.operator_commands import LEADER, MAX_DELAY_MS, MAX_DURATION_S, MAX_KBPS, MAX_LOAD, LinkEnds, NodeName
 
+NODE_MIN, NODE_MAX = 1, 65535
+
 ONE_WAY = "--oneway"
 FOR = "--for"
 WITHIN = "--within"
@@ -108,6 +110,18 @@ def pause_node(words: list[str]) -> commands.PauseNodeCommand:
 
 def resume_node(words: list[str]) -> commands.ResumeNodeCommand:
     return commands.ResumeNodeCommand(node=_only_node(words))
+
+
+def add_node(words: list[str]) -> commands.AddNodeCommand:
+    return commands.AddNodeCommand(node=_whole(words[0], NODE_MIN, "N", NODE_MAX))
+
+
+def remove_node(words: list[str]) -> commands.RemoveNodeCommand:
+    return commands.RemoveNodeCommand(node=_only_node(words))
+
+
+def replace_node(words: list[str]) -> commands.ReplaceNodeCommand:
+    return commands.ReplaceNodeCommand(node=_number_of_node(words[0]))
 
 
 # ---- The rest

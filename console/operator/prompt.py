@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from api.operator_commands import FailNodeCommand, FixNodeCommand, ScriptCommand
+from api.operator_commands import (
+    AddNodeCommand,
+    FailNodeCommand,
+    FixNodeCommand,
+    RemoveNodeCommand,
+    ReplaceNodeCommand,
+    ScriptCommand,
+)
 from api.prompt import HelpCommand
 from console.command_table import Executor, TypedCommand
 from console.layout import Layout
@@ -24,6 +31,10 @@ class OperatorPrompt(Executor):
         match typed.command:
             case FixNodeCommand():
                 return f"node {typed.command.node} has not connected yet"
+            case AddNodeCommand():
+                return f"node {typed.command.node} has not connected, or not caught up yet"
+            case RemoveNodeCommand() | ReplaceNodeCommand():
+                return "the members have not decided it yet"
             case FailNodeCommand():
                 return f"node {typed.command.node} is still running"
         scripts = self.orchestrator.scripts

@@ -134,6 +134,30 @@ ENTRIES = [
         commands.ResumeNodeCommand, parsing.resume_node, complete=_node_completion,
     ),
     _entry(
+        Usage(
+            "addNode", "N", "make node N a member, and start it", "addNode 6", 1, 1,
+            details="Node N is started like the others, unless it runs already, and becomes a member as soon as it has "
+            "caught up. One that config.json does not list asks the LLM of the common settings. One change at a time.",
+        ),
+        commands.AddNodeCommand, parsing.add_node,
+    ),
+    _entry(
+        Usage(
+            "removeNode", "N", "node N leaves the members, and exits", "removeNode 2", 1, 1,
+            details="N is a node's number, or the word leader. The other members must be a majority without it. A node "
+            "that is down, or cut off, leaves when it learns of it; nothing starts it again.",
+        ),
+        commands.RemoveNodeCommand, parsing.remove_node, complete=_node_completion,
+    ),
+    _entry(
+        Usage(
+            "replaceNode", "N", "the disk of node N, which is down, does not count any more", "replaceNode 3", 1, 1,
+            details="For a disk that is lost, or not to be trusted: it does not count any more, until node N has come "
+            "back, with whatever disk, and caught up.",
+        ),
+        commands.ReplaceNodeCommand, parsing.replace_node, complete=_node_completion,
+    ),
+    _entry(
         Usage("isolate", "N", "cut all links of node N", "isolate 3", 1, 3, details=f"{_NODE} heal restores links."),
         commands.IsolateCommand, parsing.isolate, complete=_crash_completion,
     ),

@@ -45,7 +45,11 @@ def status_line(status: Status, script: str | None, width: int | None = None) ->
 
 
 def _faults(status: Status, links_too: bool = True) -> Iterable[str]:
+    if others := [str(node.node) for node in status.nodes if node.member is False]:
+        yield f"no member: {', '.join(others)}"
     general = ", ".join(words(from_status(status)))
+    if status.notice:
+        yield status.notice
     if not (status.links or status.own or general):
         yield "no link faults"
     if status.links and links_too:

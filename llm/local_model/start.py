@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +14,8 @@ from llm.provider import ProviderError
 from llm.wording import plain
 
 _ROOT = Path(__file__).resolve().parents[2]
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:_|\b)PASS\b", re.IGNORECASE)
+"""Environment variables that the server has no use for, and therefore does not get."""
 _MAX_LOG_BYTES = 1_000_000
 
 
@@ -41,6 +45,7 @@ def _start(rendezvous: ServerRendezvous, model: Path, lock: int) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "llm.local_model.server", str(rendezvous.directory), str(model), str(lock)],
             cwd=_ROOT,
+            env={name: value for name, value in os.environ.items() if _SECRET.search(name) is None},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

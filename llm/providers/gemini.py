@@ -1,8 +1,7 @@
 """Google's Gemini, through the SDK google-generativeai.
 
 The SDK blocks and takes a third of a second to import, so all its calls run in worker threads. Its own retries are off:
-the scheduler has the only retry loop. It streams as one JSON array that it reads byte by byte: some milliseconds of a
-thread for a typical answer.
+the scheduler has the only retry loop. What it reads is bounded, and a stream taken apart, by llm/bounded_session.py.
 """
 
 from __future__ import annotations
@@ -10,26 +9,34 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import json
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from config.llm_settings import LlmSettings
+from llm.bounded_session import bound, elements
 from llm.gemini_responses import (
     CONTEXT_TOKENS,
     DEFAULT_MODEL,
+    GOOGLE_HOST,
     KEY_VARIABLES,
+    MAX_BODY,
     Answer,
     ResponseCollector,
     explain_status,
+    no_key,
+    secrets_of,
+    with_scheme,
 )
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.registry import register
+from llm.server_address import is_loopback, server_address
 from llm.settings import find_key
 from llm.wording import plain
 from llm.workers import Workers
@@ -44,13 +51,14 @@ class GeminiProvider:
     parallel = 4
 
     def __init__(self, settings: LlmSettings) -> None:
-        key = find_key(settings, KEY_VARIABLES)
+        key = find_key(settings, KEY_VARIABLES, GOOGLE_HOST)
         if key is None:
-            raise ProviderError(f"no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
+            raise ProviderError(no_key(settings))
         if not _is_installed():
             raise ProviderError("the package google-generativeai is not installed")
         self.model = settings.model or DEFAULT_MODEL
         self._key = key
+        self._secrets = secrets_of(key, settings)
         self._endpoint = None if settings.base_url is None else settings.base_url.rstrip("/")
         self._timeout_s = settings.timeout_s
         self._limits = {"timeout": self._timeout_s, "retry": None}
@@ -72,7 +80,10 @@ class GeminiProvider:
         finally:
             call.abandon()
         seconds = time.monotonic() - began
-        return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
+        return Reply(
+            answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete,
+            thoughts=answer.thoughts, cut_tokens=prompt.max_tokens,
+        )
 
     async def close(self) -> None:
         """Nothing to release: a thread that still waits for Google ends with its request, or with the process."""
@@ -85,7 +96,7 @@ class GeminiProvider:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
             # Not chained: a printed traceback must not show the key either.
-            raise explain(error, self.model, self._key) from None
+            raise explain(error, self.model, self._secrets) from None
 
     def _generate(self, call: _Call, prompt: Prompt) -> Answer:
         model, contents = self._prepared(prompt)
@@ -130,8 +141,10 @@ class _Call:
         """Blocks until all has come, or it is abandoned."""
         self._stream = stream
         try:
-            for chunk in stream:
-                self._collector.add(chunk)
+            for chunk in elements(stream._response):
+                self._collector.take_thoughts(chunk)
+                known = stream._response_message_cls.from_json(json.dumps(chunk), ignore_unknown_fields=True)
+                self._collector.add(known)
                 if self._collector.too_much or self.abandoned:
                     break
                 with suppress(RuntimeError):  # the loop is closed: nothing waits any more
@@ -148,27 +161,34 @@ class _Call:
                 self._stream._response.raw.shutdown()
 
 
-def explain(error: Exception, model: str, key: str) -> ProviderError:
+def explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderError:
     """Translates an exception of the SDK, or of the libraries below it, for users."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "GoogleAPICallError" in kinds:
-        return _explain_status(error, model, key)
-    if "Timeout" in kinds:
+        return _explain_status(error, model, secrets)
+    if kinds & {"Timeout", "ReadTimeoutError"}:
         return ProviderError(f"{model} gave no answer in time", retryable=True)
     if "ConnectionError" in kinds:
         return ProviderError("Gemini cannot be reached: no connection", retryable=True)
+    if "ProtocolError" in kinds:
+        return ProviderError("the connection to Gemini broke", retryable=True)
     if kinds & {"InvalidURL", "InvalidSchema"}:
         return ProviderError("the base_url of Gemini is invalid")
-    if kinds & {"ParseError", "ValueError", "AttributeError", "ContentDecodingError", "ChunkedEncodingError"}:
+    if "ResponseTooLarge" in kinds:
+        return ProviderError(f"Gemini sent more than {MAX_BODY} bytes in one answer")
+    if kinds & {
+        "ResponseCompressed", "ParseError", "ValueError", "AttributeError", "ContentDecodingError",
+        "ChunkedEncodingError",
+    }:
         return ProviderError("Gemini sent something that is not an answer", retryable=True)
-    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', key)}")
+    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', *secrets)}")
 
 
-def _explain_status(error: Any, model: str, key: str) -> ProviderError:
+def _explain_status(error: Any, model: str, secrets: Sequence[str]) -> ProviderError:
     # The SDK puts "POST <address>: " in front of what Google said.
     said = str(error.message).split(": ", 1)[-1]
     details = [detail for detail in error.details or () if isinstance(detail, dict)]
-    return explain_status(int(error.code or 0), said, details, model, key)
+    return explain_status(int(error.code or 0), said, details, model, secrets)
 
 
 _configuring = threading.Lock()
@@ -187,6 +207,9 @@ def _configured_sdk(key: str, endpoint: str | None) -> Any:
         if _configuration != (key, endpoint):
             options = None if endpoint is None else {"api_endpoint": endpoint}
             sdk.configure(api_key=key, transport="rest", client_options=options)
+            client = importlib.import_module(f"{_SDK}.client").get_default_generative_client()
+            host = "" if endpoint is None else server_address(with_scheme(endpoint)).host
+            bound(client.transport._session, MAX_BODY, direct=is_loopback(host))
             _configuration = key, endpoint
         return sdk
 

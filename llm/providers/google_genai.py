@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import time
 import warnings
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,25 @@ from config.llm_settings import LlmSettings
 from llm.gemini_responses import (
     CONTEXT_TOKENS,
     DEFAULT_MODEL,
+    GOOGLE_HOST,
     KEY_VARIABLES,
+    MAX_BODY,
     Answer,
     ResponseCollector,
     explain_status,
+    no_key,
+    secrets_of,
+    with_scheme,
 )
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.registry import register
+from llm.server_address import is_loopback, server_address
 from llm.settings import find_key
 from llm.wording import plain
 from llm.workers import Workers
 
 _SDK = "google.genai"
-_GOOGLE = "https://generativelanguage.googleapis.com"
+_GOOGLE = f"https://{GOOGLE_HOST}"
 _SPARE_S = 1.0
 """Added to the time limit, which stops the SDK from outside."""
 
@@ -45,20 +51,23 @@ class GoogleGenaiProvider:
     parallel = 4
 
     def __init__(self, settings: LlmSettings) -> None:
-        key = find_key(settings, KEY_VARIABLES)
+        key = find_key(settings, KEY_VARIABLES, GOOGLE_HOST)
         if key is None:
-            raise ProviderError(f"there is no Gemini API key: set {KEY_VARIABLES[0]}, or choose the provider local")
+            raise ProviderError(no_key(settings))
         if not is_installed():
             raise ProviderError(
                 "the package google-genai is not installed: pip install -r requirements-google-genai.txt"
             )
         self.model = settings.model or DEFAULT_MODEL
         self._key = key
+        self._secrets = secrets_of(key, settings)
         self._base_url = (settings.base_url or _GOOGLE).rstrip("/")
         self._timeout_s = settings.timeout_s
         self._workers = Workers("google-genai")
         self._building = asyncio.Lock()
         self._client: Any = None
+        self._http: Any = None
+        """The client that the SDK uses, which does not close it."""
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
         """Streams if progress is requested."""
@@ -66,11 +75,15 @@ class GoogleGenaiProvider:
         async with within(self._timeout_s, self.model):
             answer = await self._answer(prompt, on_progress)
         seconds = time.monotonic() - began
-        return Reply(answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete)
+        return Reply(
+            answer.text, self.model, seconds, answer.tokens_in, answer.tokens_out, answer.complete,
+            thoughts=answer.thoughts, cut_tokens=prompt.max_tokens,
+        )
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aio.aclose()
+            await self._http.aclose()
 
     async def _answer(self, prompt: Prompt, on_progress: Progress | None) -> Answer:
         collector = ResponseCollector(self.model)
@@ -100,7 +113,7 @@ class GoogleGenaiProvider:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
             # Not chained: a printed traceback must not show the key either.
-            raise _explain(error, self.model, self._key) from None
+            raise _explain(error, self.model, self._secrets) from None
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         config: dict[str, Any] = {
@@ -122,12 +135,16 @@ class GoogleGenaiProvider:
         # It warns about every unknown word and repeats its text, which must not appear on a node's screen.
         warnings.filterwarnings("ignore", module=r"google\.genai\b")
         sdk = importlib.import_module(_SDK)
+        from llm.response_body import bounded_client  # not above: httpx is slow to import
+
+        self._http = bounded_client(MAX_BODY, direct=is_loopback(server_address(with_scheme(self._base_url)).host))
         return sdk.Client(
             enterprise=False,
             api_key=self._key,
             http_options={
                 "base_url": self._base_url, "api_version": "v1beta",
                 "timeout": int((self._timeout_s + _SPARE_S) * 1000), "retry_options": {"attempts": 1},
+                "httpx_async_client": self._http,
             },
         )
 
@@ -139,12 +156,13 @@ def is_installed() -> bool:
         return False
 
 
-def _explain(error: Exception, model: str, key: str) -> ProviderError:
+def _explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderError:
     """Translates an exception of the SDK, or of the libraries below it, for users."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "APIError" in kinds:
-        return _explain_refusal(error, model, key)
-    # The SDK uses aiohttp if installed, else httpx or httpx2.
+        return _explain_refusal(error, model, secrets)
+    if "BodyError" in kinds:
+        return ProviderError(f"Gemini {error}")
     if kinds & {"ConnectTimeout", "ConnectError", "ClientConnectorError"}:
         return ProviderError("Gemini cannot be reached: no connection", retryable=True)
     if kinds & {"TimeoutException", "TimeoutError"}:
@@ -155,15 +173,15 @@ def _explain(error: Exception, model: str, key: str) -> ProviderError:
         return ProviderError("the connection to Gemini broke", retryable=True)
     if kinds & {"ValueError", "DecodingError", "UnknownApiResponseError", "AttributeError", "TypeError"}:
         return ProviderError("Gemini sent something that is not an answer", retryable=True)
-    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', key)}")
+    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', *secrets)}")
 
 
-def _explain_refusal(error: Any, model: str, key: str) -> ProviderError:
+def _explain_refusal(error: Any, model: str, secrets: Sequence[str]) -> ProviderError:
     said = error.details if isinstance(error.details, dict) else {}
     inner = said.get("error")
     inner = inner if isinstance(inner, dict) else {}
     details = [detail for detail in inner.get("details") or () if isinstance(detail, dict)]
-    return explain_status(int(error.code or 0), str(error.message or ""), details, model, key)
+    return explain_status(int(error.code or 0), str(error.message or ""), details, model, secrets)
 
 
 @register("google-genai", key_variables=KEY_VARIABLES, context_tokens=CONTEXT_TOKENS, imports=(_SDK,))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from config.llm_settings import LlmSettings
-from llm.chat_protocol import CLIENT_IMPORTS, chat_messages
+from llm.chat_protocol import CLIENT_IMPORTS, CUT_OFF, chat_messages, streamed
 from llm.local_model.ranking import rank
 from llm.local_model.rendezvous import Address, ServerRendezvous
 from llm.local_model.server import CONTEXT_TOKENS, threads
@@ -69,20 +69,21 @@ class LocalProvider:
                 return Reply(ranked.text, self.model, time.monotonic() - began, ranked.tokens_in)
             max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, CONTEXT_TOKENS // 2)
             fitting = await self._fitting(client, prompt, max_tokens)
-            body: dict[str, Any] = {
+            body: dict[str, Any] = streamed({
                 "messages": chat_messages(prompt.system, fitting),
                 "temperature": prompt.temperature,
                 "seed": prompt.seed_or(self._node),
                 "max_tokens": max_tokens,
-            }
+            })
             stop_after_s = self._timeout_s * _STOP_AFTER - (time.monotonic() - began)
             completion = await client.complete(body, on_progress, stop_after_s=stop_after_s)
-        cut_off = completion.finish_reason == "length"
+        cut_off = completion.finish_reason == CUT_OFF
         text = up_to_sentence_end(completion.text) if cut_off else completion.text
         cut = len(fitting) < len(prompt.messages)
         return Reply(
             text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
-            complete=not cut_off or is_whole(text),
+            complete=not cut_off or is_whole(text), thoughts=completion.thoughts,
+            cut_s=self._timeout_s if completion.late else 0.0, cut_tokens=max_tokens,
             seen=len(fitting) // 2 if cut else 0, before=len(prompt.messages) // 2 if cut else 0,
         )
 
@@ -112,8 +113,7 @@ class LocalProvider:
         if self._client is None or address != self._address:
             if self._client is not None:
                 await self._client.close()
-            # No proxies, whatever the environment says: this is loopback.
-            self._client = ChatClient("the local model's server", address.url, address.token, use_proxies=False)
+            self._client = ChatClient("the local model's server", address.url, address.token)
             self._address = address
         return self._client
 

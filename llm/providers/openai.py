@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from config.llm_settings import LlmSettings
-from llm.chat_protocol import CLIENT_IMPORTS, Completion, chat_messages
-from llm.provider import Progress, Prompt, ProviderError, Reply, within
+from llm.accommodation import Accommodation
+from llm.chat_protocol import CLIENT_IMPORTS, CUT_OFF, FILTERED, Completion, chat_messages, streamed
+from llm.complaints import Complaint
+from llm.provider import ContextExceeded, Progress, Prompt, ProviderError, Reply, within
 from llm.registry import register
 from llm.settings import find_key
+from llm.wording import plain
 
 KEY_VARIABLES = ("OPENAI_API_KEY",)
-OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_HOST = "api.openai.com"
+OPENAI_URL = f"https://{OPENAI_HOST}/v1"
+
+_MAX_LESSONS = 16
+"""Requests for one answer, most of them refused: each refusal teaches something, but a server may contradict itself."""
+_LONG_SECRET = 8
+"""Shorter ones may be words of an answer."""
+_CALLS = ("tool_calls", "function_call", "tool_use")
 
 
 class OpenAIProvider:
@@ -29,48 +39,87 @@ class OpenAIProvider:
     def __init__(self, settings: LlmSettings, node: int) -> None:
         if settings.model is None:
             raise ProviderError("the provider openai needs a model in the settings")
-        key = find_key(settings, KEY_VARIABLES)
+        key = find_key(settings, KEY_VARIABLES, OPENAI_HOST)
         if key is None and settings.base_url is None:
             raise ProviderError(f"no OpenAI API key: set {KEY_VARIABLES[0]}, or a base_url for another server")
         self.model = settings.model
-        self._own_seed: int | None = node
-        """None once the server has said that it does not support seeds."""
+        self._node = node
         self._timeout_s = settings.timeout_s
         from llm.chat_client import ChatClient  # not above: see CLIENT_IMPORTS
 
-        self._client = ChatClient(settings.base_url or "OpenAI", settings.base_url or OPENAI_URL, key)
+        who = None if settings.base_url else "OpenAI"
+        self._client = ChatClient(who, settings.base_url or OPENAI_URL, key)
+        self._accommodation = Accommodation(self._client.who)
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
         began = time.monotonic()
-        body: dict[str, Any] = {
+        body: dict[str, Any] = streamed({
             "model": self.model,
             "messages": chat_messages(prompt.system, prompt.messages),
             "temperature": prompt.temperature,
-        }
+            "seed": prompt.seed_or(self._node),
+        })
         if prompt.max_tokens is not None:
             body["max_tokens"] = prompt.max_tokens
         async with within(self._timeout_s, self.model):
-            completion = await self._complete(body, prompt, on_progress)
-        if completion.finish_reason == "content_filter":
+            completion = await self._complete(body, on_progress)
+        if completion.finish_reason == FILTERED:
             raise ProviderError(f"{self.model} stopped: its content filter does not allow the answer")
-        if not completion.text.strip() and completion.finish_reason == "length":
-            raise ProviderError(f"{self.model} used up its tokens before it wrote anything; raise max_tokens")
+        cut_off = completion.finish_reason == CUT_OFF
         if not completion.text.strip():
-            raise ProviderError(f"{self.model} returned an empty answer", retryable=True)
+            raise self._without_text(completion, cut_off)
         return Reply(
-            completion.text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
-            complete=completion.finish_reason != "length",
+            self._without_secrets(completion.text), self.model, time.monotonic() - began, completion.tokens_in,
+            completion.tokens_out, complete=not cut_off, thoughts=self._without_secrets(completion.thoughts),
+            cut_tokens=prompt.max_tokens,
         )
 
-    async def _complete(self, body: dict[str, Any], prompt: Prompt, on_progress: Progress | None) -> Completion:
-        seed = prompt.seed_or(self._own_seed)
-        try:
-            return await self._client.complete(body if seed is None else {**body, "seed": seed}, on_progress)
-        except ProviderError as error:
-            if prompt.seed is not None or self._own_seed is None or error.retryable or "seed" not in error.reason:
-                raise
-        self._own_seed = None  # the configuration requires none
-        return await self._client.complete(body, on_progress)
+    def _without_secrets(self, text: str) -> str:
+        """A server may repeat what it was sent; an answer goes to all nodes, and to their disks."""
+        for secret in self._client.secrets:
+            if len(secret) >= _LONG_SECRET:
+                text = text.replace(secret, "***")
+        return text
+
+    async def _complete(self, body: dict[str, Any], on_progress: Progress | None) -> Completion:
+        """Asks again as long as there is something new to learn from a refusal."""
+        from llm.chat_client import Refused
+
+        taken, bare = self._accommodation, False
+        for _ in range(_MAX_LESSONS):
+            sent = taken.adapt(body, bare=bare)
+            try:
+                completion = await self._client.complete(sent, on_progress)
+            except Refused as refused:
+                if bare or not self._learns(refused.complaint, sent):
+                    if bare or not taken.may_be_any(refused.complaint, sent):
+                        raise
+                    bare = True
+                continue
+            if bare:
+                taken.take_bare()
+            return completion
+        raise ProviderError(f"{self._client.who} refuses each form of the request")
+
+    def _learns(self, complaint: Complaint, sent: dict[str, Any]) -> bool:
+        """Raises ContextExceeded if only a shorter conversation would help."""
+        if not complaint.is_too_long:
+            return self._accommodation.learn(complaint, sent)
+        limit = complaint.limit
+        if limit is not None and self._accommodation.shorten(limit // 2, sent):
+            return True
+        said = plain(complaint.said, *self._client.secrets)
+        raise ContextExceeded(f"{self._client.who} finds the conversation too long: {said}", limit)
+
+    def _without_text(self, completion: Completion, cut_off: bool) -> ProviderError:
+        thought = " thinking" if completion.thoughts else ""
+        if cut_off:
+            return ProviderError(f"{self.model} used up its tokens{thought} before it wrote anything; raise max_tokens")
+        if completion.thoughts:
+            return ProviderError(f"{self.model} returned an empty answer: it only thought", retryable=True)
+        if completion.finish_reason in _CALLS:
+            return ProviderError(f"{self.model} wants to call a tool instead of answering")
+        return ProviderError(f"{self.model} returned an empty answer", retryable=True)
 
     async def close(self) -> None:
         await self._client.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 from net import auth
 from net.control_messages import VERSION, Challenge, Hello, Refusal, Welcome
 from net.relay.connection import Connection
+from net.relay.served_cluster import ServedCluster
 from net.sockets import is_loopback
 
 SILENT_S = 15.0
@@ -16,12 +16,12 @@ its machine may have vanished without closing anything."""
 
 
 class Admission:
-    """Knows the cluster's name, its secret if it has one, and the numbers of its nodes."""
+    """Knows the cluster's name, its secret if it has one, its id and the numbers of its nodes."""
 
-    def __init__(self, cluster: str, secret: str | None, nodes: Iterable[int]) -> None:
+    def __init__(self, cluster: str, secret: str | None, served: ServedCluster) -> None:
         self._cluster = cluster
         self._secret = secret
-        self._nodes = list(nodes)
+        self._served = served
 
     def challenge(self, nonce: bytes) -> Challenge:
         """The first message to a new connection."""
@@ -41,12 +41,17 @@ class Admission:
         proof = auth.node_proof(self._secret, self._cluster, node, connection.nonce, hello.nonce)
         if not auth.same(hello.proof, proof):
             return Refusal.SECRET, f'node {node} does not know this cluster\'s secret ("secret" in its config)'
-        if node not in self._nodes:
-            known = ", ".join(map(str, self._nodes))
-            return Refusal.UNKNOWN, f"node {node} is not in this orchestrator's config: it has {known}"
+        foreign = self._served.objection(node, hello.cluster_id)
+        if foreign is not None:
+            return Refusal.CLUSTER, foreign
+        if node not in self._served.admitted:
+            members = ", ".join(map(str, self._served.members))
+            why = f"is not in this orchestrator's config: it has {members}"
+            if self._served.known.members:
+                why = f"is no member of this cluster: the members are {members}"
+            return Refusal.UNKNOWN, f"node {node} {why}; addNode {node} makes it one"
         if member is not None and not _replaces(connection, hello, member):
-            process = "" if member.hello is None else f" as process {member.hello.process}"
-            return Refusal.DUPLICATE, f"node {node} is already running{process} at {member.host}"
+            return Refusal.DUPLICATE, f"node {node} is already running at {member.host}"
         return None
 
     def welcome(self, connection: Connection, hello: Hello, peers: list[int]) -> Welcome:

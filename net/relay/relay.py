@@ -16,6 +16,7 @@ from net.relay.connection import Connection, Traffic
 from net.relay.faults import Faults
 from net.relay.refusals import RefusalNotice, Refusals
 from net.relay.router import Router
+from net.relay.served_cluster import KnownCluster, ServedCluster
 from net.sockets import is_loopback
 
 MAX_STRANGERS = 64
@@ -29,23 +30,28 @@ class RelayListener(Protocol):
     def on_node_up(self, node: int) -> None: ...
     def on_node_down(self, node: int) -> None: ...
     def on_refused(self, notice: RefusalNotice) -> None: ...
+    def on_cluster(self, known: KnownCluster) -> None: ...
 
 
 class Relay:
     """Accepts nodes, routes their frames, and knows who is connected and what they last reported of themselves."""
 
     def __init__(
-        self, *, cluster: str, nodes: Iterable[int], secret: str | None, faults: Faults, listener: RelayListener
+        self, *, cluster: str, nodes: Iterable[int], secret: str | None, faults: Faults, listener: RelayListener,
+        known: KnownCluster | None = None,
     ) -> None:
-        self.nodes = sorted(nodes)
+        """`nodes` are those of the configuration file; `known` is what is remembered of the cluster."""
         self.faults = faults
         self._listener = listener
         self._refusals = Refusals(listener.on_refused)
-        self._admission = Admission(cluster, secret, self.nodes)
-        self._router = Router(self.nodes, faults, self._unknown_receiver)
+        configured = sorted(nodes)
+        self._served = ServedCluster(cluster, configured, known or KnownCluster())
+        self._admission = Admission(cluster, secret, self._served)
+        self._router = Router(configured, faults, self._unknown_receiver)
         self._members = self._router.members
         self._reports: dict[int, Report] = {}
         self._hosts: dict[int, str] = {}
+        self._turned_away: set[int] = set()
         self._strangers: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
@@ -73,6 +79,37 @@ class Relay:
 
     # ---- State of the nodes
 
+    @property
+    def nodes(self) -> list[int]:
+        """The cluster's members, those that are to become members, and whoever else is connected."""
+        return sorted({*self._served.nodes, *self._members})
+
+    @property
+    def members(self) -> list[int]:
+        """As they were decided, or configured if that is not known."""
+        return self._served.members
+
+    @property
+    def known(self) -> KnownCluster:
+        """What is known of the cluster."""
+        return self._served.known
+
+    def reopen(self) -> None:
+        """Another cluster may be served from now on: which one, the nodes will say."""
+        self._served.reopen()
+
+    def turned_away(self, node: int) -> bool:
+        """Whether a node of this number runs somewhere, or did, and was refused because it is unknown."""
+        return node in self._turned_away
+
+    def want(self, node: int) -> None:
+        """Lets a node in that is to become a member."""
+        self._served.want(node)
+
+    def forget(self, node: int) -> None:
+        """It is let in only as a member from now on, or if it is configured."""
+        self._served.forget(node)
+
     def is_up(self, node: int) -> bool:
         return node in self._members
 
@@ -96,7 +133,7 @@ class Relay:
         return self._reports.get(node)
 
     def traffic(self, node: int) -> Traffic:
-        return self._router.traffic[node]
+        return self._router.traffic_of(node)
 
     async def wait_up(self, node: int, timeout_s: float) -> bool:
         """False if the node has not connected in time."""
@@ -144,23 +181,27 @@ class Relay:
         predecessor = self._members.get(node)
         objection = self._admission.objection(connection, hello, predecessor)
         if objection is not None:
+            if objection[0] is Refusal.UNKNOWN:
+                self._turned_away.add(node)
             connection.refuse(*objection)
             return
         if predecessor is not None:
             self._remove(predecessor)
             predecessor.abort()
         self._strangers.pop(connection, None)
-        connection.admit(hello, self._router.traffic[node])
+        connection.admit(hello, self._router.traffic_of(node))
         peers = [peer for peer in self._members if not self.faults.is_cut(peer, node)]
         connection.send(self._admission.welcome(connection, hello, peers))
         self._members[node] = connection
         self._hosts[node] = connection.host
         self._listener.on_node_up(node)
         self._tell_peers(node, PeerUp(node), lambda: node in self._members)
+        self._review()
         self._notify()
 
     def reported(self, connection: Connection, report: Report) -> None:
         self._reports[connection.node] = report
+        self._review()
         self._notify()
 
     def refused(self, connection: Connection, code: Refusal, reason: str) -> None:
@@ -173,6 +214,14 @@ class Relay:
         self._strangers.pop(connection, None)
         self._remove(connection)
         self._notify()
+
+    def _review(self) -> None:
+        """Draws conclusions from what the nodes say of their cluster."""
+        hellos = {node: member.hello for node, member in self._members.items() if member.hello is not None}
+        if self._served.review(hellos, self._reports):
+            self._listener.on_cluster(self._served.known)
+            for node, reason in self._served.strangers(hellos).items():
+                self._members[node].refuse(Refusal.CLUSTER, reason)
 
     def _remove(self, connection: Connection) -> None:
         """From the members, if it is one."""

@@ -27,6 +27,10 @@ class Router:
         self._unknown = unknown
         self._unflushed: list[Connection] = []
 
+    def traffic_of(self, node: int) -> Traffic:
+        """Its counters since the relay's start."""
+        return self.traffic.setdefault(node, Traffic())
+
     def route(self, source: Connection, frame: Frame) -> None:
         raw = frame.raw
         traffic = source.traffic

@@ -8,6 +8,8 @@ from random import Random
 
 import msgspec
 
+from tests.cluster.disk_faults import CHANGED, LOST, OLDER, REPLACED
+
 LEADER = 0
 """Stands for the number of the node that leads when the fault begins."""
 
@@ -97,11 +99,15 @@ KINDS: dict[str, Draw] = {
     "kill network": lambda random: ((), ()),
     "full disk": lambda random: ((), ()),
     "frozen files": lambda random: (_one(random), ()),
+    LOST: lambda random: (_some(random, 1, 2), ()),
+    OLDER: lambda random: (_one(random), ()),
+    CHANGED: lambda random: (_one(random), ()),
+    REPLACED: lambda random: (_one(random), ()),
 }
-LOST_DISK = "lost disk"
 
-_UNDISTURBED = ("leader in minority", "isolate leader", "deaf leader", "mute leader")
-"""These reveal the worst bugs, but only with a leader and possible successors: no other fault is active meanwhile."""
+_UNDISTURBED = ("leader in minority", "isolate leader", "deaf leader", "mute leader", OLDER)
+"""These reveal the worst bugs, but only with a leader and possible successors: no other fault is active meanwhile. (For
+an older disk, the others must have heard of the last that was on it.)"""
 _RECOVERED_S = 2.5
 """After most faults there is a leader again by then."""
 
@@ -109,8 +115,6 @@ PAUSE_S = 1.5
 """The average time between the starts of two faults."""
 CALM_S = 4.0
 """The pause after each kind of fault has occurred."""
-_LOST_AFTER = 0.6
-"""The fraction of the run after which one node loses its disk, and its vote with it."""
 
 
 def draw_plan(seed: int, seconds: float) -> list[Fault]:
@@ -131,8 +135,7 @@ def draw_plan(seed: int, seconds: float) -> list[Fault]:
         nodes, commands = KINDS[kind](random)
         plan.append(Fault(now, kind, lasts, nodes, commands))
         now += random.expovariate(1 / PAUSE_S) + (lasts if kind in _UNDISTURBED else 0)
-    plan.append(Fault(seconds * _LOST_AFTER, LOST_DISK, random.uniform(0.1, 1.5), (random.choice(NODES),)))
-    return sorted(plan, key=lambda fault: fault.at)
+    return plan
 
 
 def _decks(random: Random) -> Iterator[str | None]:

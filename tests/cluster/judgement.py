@@ -42,9 +42,10 @@ def waits(history: Sequence[Call]) -> Waits:
 
 
 def linearizable(history: Sequence[Call]) -> Verdict:
-    """The LLMs' actions are not in the history: they are inferred from what users saw. A view that is marked as
-    possibly stale is not judged as a linearizable read, but it must still show a state that once existed."""
-    return check(infer_candidates(history))
+    """The LLMs' actions are not in the history: they are inferred from what users saw. The fake LLM never says the same
+    again when a node is asked again. A view that is marked as possibly stale is not judged as a linearizable read, but
+    it must still show a state that once existed."""
+    return check(infer_candidates(history, repeating=False))
 
 
 async def settled(fleet: Fleet, crowd: Crowd) -> list[str]:
@@ -71,4 +72,6 @@ async def settled(fleet: Fleet, crowd: Crowd) -> list[str]:
 
 
 def _equal(seen: list[dict[str, object]]) -> bool:
-    return len({(one["applied"], one["decided"], one["digest"]) for one in seen}) == 1
+    """All know the same, and vote with the disks that they have."""
+    same = len({(one["applied"], one["decided"], one["digest"]) for one in seen}) == 1
+    return same and all(one["standing"] == "voter" for one in seen)

@@ -8,7 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.cluster.fault_plan import LEADER, LOST_DISK, Fault
+from tests.cluster.disk_faults import CHANGED, LOST, OLDER, REPLACED, DiskFaults
+from tests.cluster.fault_plan import LEADER, Fault
 from tests.cluster.fleet import Child, Fleet, Member
 from tests.cluster.full_disk import FrozenFiles, FullDisk, SmallDisk
 
@@ -37,6 +38,7 @@ class Nemesis:
         self._taken: set[Child] = set()
         """Nodes that are down, or about to be, and will be restarted."""
         self._paused: set[Member] = set()
+        self._disks = DiskFaults(fleet, self._claim, self._release)
 
     async def run(self, plan: Sequence[Fault]) -> None:
         """Returns when the last fault is over."""
@@ -72,8 +74,8 @@ class Nemesis:
                 done = await self._fill(self._fleet.members[self._its_node], self._small, fault.seconds)
             case "frozen files":
                 done = bool(members) and await self._fill(members[0], FrozenFiles(), fault.seconds)
-            case kind if kind == LOST_DISK:
-                done = await self._lose_disk(self._fleet.members[fault.nodes[0]], fault.seconds)
+            case kind if kind in (LOST, OLDER, CHANGED, REPLACED):
+                done = await self._disks.inject(kind, members, fault.seconds)
             case _:
                 done = await self._operate(fault)
         (self.injected if done else self.left_out)[fault.kind] += 1
@@ -154,14 +156,10 @@ class Nemesis:
         await self._release(member)
         return stopped
 
-    async def _lose_disk(self, member: Member, seconds: float) -> bool:
-        if not await self._free(member):
+    async def _claim(self, member: Member) -> bool:
+        if not await self._free(member) or member in self._paused:
             return False
         self._taken.add(member)
-        member.kill()
-        await member.gone(NOTICED_S)
-        member.lose_disk()
-        await self._start_again(member, seconds)
         return True
 
     async def _operate(self, fault: Fault) -> bool:

@@ -85,6 +85,29 @@ def test_backup_and_restore(tmp_path: Path, size: int) -> None:
         assert refused.returncode == 1 and "there are conversations already" in refused.stderr
 
 
+def test_a_restored_cluster_and_its_origin_refuse_each_other(tmp_path: Path) -> None:
+    """They have the same name, the same nodes, and all of each other's conversations."""
+    file = tmp_path / "backup"
+    with Cluster(tmp_path / "first", 3) as first:
+        first.leader()
+        first.nodes[1].ok("create c1")
+        assert run_sh("backup", first, str(file)).returncode == 0
+        second = Cluster(tmp_path / "second", 3, orchestrator=first.settings["orchestrator"])
+        assert run_sh("restore", second, str(file)).returncode == 0
+        origin = first.nodes[1].ok("members")["cluster"]
+        first.nodes[3].kill()
+        second.start([3])
+        guest = second.nodes[3]
+        try:
+            refused = guest.wait(lambda event: event["event"] == "refused")
+            assert f"this is cluster test {origin}, node 3 belongs to cluster test " in refused["reason"]
+            first.nodes[2].ok("create c2", within=60)
+            assert guest.ok("members")["cluster"] != origin
+            assert [each["context"] for each in guest.ok("viewall")["conversations"]] == ["c1"]
+        finally:
+            guest.close()
+
+
 def test_nobody_runs(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path / "cluster")
     done = run_sh("backup", cluster, str(tmp_path / "backup"))

@@ -171,6 +171,31 @@ def test_all_in_one_terminal(in_one: Terminal, config: Path) -> None:
     assert not [line for line in in_one.seen if "c1: created" in line], "nobody at the other nodes has asked for that"
 
 
+def test_a_node_is_added_in_the_same_terminal(in_one: Terminal, config: Path) -> None:
+    stdin = in_one.popen.stdin
+    assert stdin is not None
+    stdin.write("net: wait leader\nnet: addNode 4\n")
+    stdin.flush()
+    in_one.see("node 4 is up, in the foreground; the members are 1, 2, 3, 4")
+    stdin.write("4: create c4\n")
+    stdin.flush()
+    in_one.see("4   | c4: created")
+    stdin.write("net: removeNode 1\n")
+    stdin.flush()
+    in_one.see("node 1 is no member any more; the members are 2, 3, 4")
+    stdin.close()
+    assert in_one.popen.wait(PATIENCE_S) == 0
+    again = Terminal(config, subprocess.DEVNULL)
+    try:
+        starting = {"2", "3", "4"}
+        while starting:
+            starting.discard(again.see("| leader: node").split()[0])
+    finally:
+        again.popen.send_signal(signal.SIGTERM)
+        again.popen.wait(PATIENCE_S)
+        again.lines.close()
+
+
 def test_nodes_leave_when_all_have_answered(config: Path) -> None:
     """The first idle process must not break the majority of the others, nor a paused one block all."""
     typed = "1: create c1\n2: create c2\nnet: wait leader\nnet: pauseNode 3\n"

@@ -7,7 +7,7 @@ import socket
 import struct
 from pathlib import Path
 
-from tests.cluster.harness import Cluster, Event, Process
+from tests.cluster.harness import Cluster, Event, Process, free_port, until
 
 
 def knock(cluster: Cluster, payload: bytes) -> bytes:
@@ -69,3 +69,58 @@ def test_a_wrong_secret_is_refused_and_the_right_one_works(tmp_path: Path) -> No
         cluster.nodes[5].ok("create c1")
         for path in tmp_path.rglob("*"):
             assert path.suffix == ".json" or not path.is_file() or b"correct horse battery" not in path.read_bytes()
+
+
+def conversations(process: Process) -> set[str]:
+    return {each["context"] for each in process.ok("viewall", within=60)["conversations"]}
+
+
+def founded(folder: Path, port: int, name: str) -> str:
+    """Runs a cluster of three that has one conversation, and stops it; returns its id."""
+    with Cluster(folder, 3, orchestrator={"port": port}) as cluster:
+        cluster.nodes[1].ok(f"create {name}", within=60)
+        cluster_id: str = cluster.nodes[1].ok("members")["cluster"]
+        until(lambda: all(cluster.nodes[pid].do("members").get("cluster") == cluster_id for pid in cluster.pids))
+        cluster.converged()
+        until((folder / "data" / "network.json").exists)
+        return cluster_id
+
+
+def test_a_node_of_another_cluster_of_the_same_name_is_refused_in_words(cluster: Cluster, tmp_path: Path) -> None:
+    """The wrong folder, or a port copied by mistake: its node 3 comes while ours is down."""
+    theirs = founded(tmp_path / "theirs", free_port(), "only-theirs")
+    cluster.nodes[1].ok("create only-ours", within=60)
+    cluster.converged()
+    ours = cluster.nodes[1].ok("members")["cluster"]
+    cluster.nodes[3].kill()
+    path = tmp_path / "theirs" / "mixed.json"
+    path.write_text(json.dumps(dict(cluster.settings, nodes=[{"id": pid} for pid in (1, 2, 3)])))
+    stranger = Process(["node.py", "3", "--config", str(path), "--json"], tmp_path / "stranger.err")
+    cluster.started.append(stranger)
+    reason = stranger.wait(refused)["reason"]
+    assert reason == f"this is cluster test {ours}, node 3 belongs to cluster test {theirs}"
+    assert cluster.network.wait(refused)["reason"] == reason
+    cluster.nodes[2].ok("create during", within=60)
+    assert stranger.do("viewall")["stale"] is True
+    stranger.kill()
+    cluster.start([3])
+    assert conversations(cluster.nodes[3]) == {"only-ours", "during"}
+
+
+def test_nodes_that_reconnect_to_the_network_of_another_cluster_are_refused(tmp_path: Path) -> None:
+    """`exit` at our network, while our nodes go on; then another checkout is started with the same name and port."""
+    port = free_port()
+    theirs = founded(tmp_path / "theirs", port, "only-theirs")
+    with Cluster(tmp_path / "ours", 3, orchestrator={"port": port}) as ours:
+        ours.nodes[1].ok("create only-ours", within=60)
+        ours.converged()
+        ours.network.kill()
+        with Cluster(tmp_path / "theirs", 3, orchestrator={"port": port}) as others:
+            others.nodes[2].ok("create theirs-too", within=60)
+            assert others.nodes[2].ok("members")["cluster"] == theirs
+            for pid in ours.pids:
+                assert f"this is cluster test {theirs}" in ours.nodes[pid].wait(refused)["reason"]
+            assert conversations(others.nodes[1]) == {"only-theirs", "theirs-too"}
+        ours.start_network()
+        ours.nodes[2].ok("create ours-too", within=60)
+        assert conversations(ours.nodes[1]) == {"only-ours", "ours-too"}

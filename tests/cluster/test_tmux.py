@@ -127,6 +127,33 @@ def test_a_conversation_in_six_panes_survives_a_crashed_node(desktop: Desktop) -
     assert not list((desktop.config.parent / "data").glob("node-*"))
 
 
+def test_nodes_come_and_go_in_panes_of_their_own(desktop: Desktop) -> None:
+    assert desktop.run().returncode == 0
+    for number in "12345":
+        desktop.see(number, "leader: node")
+    desktop.type("", "addNode 6")
+    until(lambda: "6" in desktop.panes(), PATIENCE_S)
+    desktop.see("6", "leader: node")
+    desktop.see("", "up: 1 2 3 4 5 6")
+    desktop.type("6", "create c1")
+    desktop.see("6", "c1: created")
+    desktop.type("", "removeNode 2")
+    desktop.see("2", "node 2 was removed from the cluster")
+    desktop.see("2", "Node 2 has exited (exit code 0)")
+    desktop.see("", "up: 1 3 4 5 6")
+    desktop.type("", "failNode 6")
+    desktop.see("6", "has crashed")
+    desktop.type("", "fixNode 6")
+    until(lambda: "has crashed" not in desktop.screen("6") and "leader: node" in desktop.screen("6"), PATIENCE_S)
+
+    assert desktop.run("stop").returncode == 0
+    assert desktop.run().returncode == 0
+    assert sorted(desktop.panes()) == ["", "1", "3", "4", "5", "6"], "the members as they were decided"
+    desktop.see("", "that founds a cluster, and is not obeyed later")
+    desktop.type("6", "viewall")
+    desktop.see("6", "c1")
+
+
 def test_mistakes_in_the_set_up_are_told_in_one_line(desktop: Desktop) -> None:
     settings = json.loads(desktop.config.read_text())
     desktop.config.write_text(json.dumps({**settings, "nodez": []}))

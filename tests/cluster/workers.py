@@ -30,7 +30,7 @@ TYPE_AHEAD = 0.2
 SHOWN_BY_VIEWALLS = 4
 """The maximum average number of conversations shown by viewalls per call: conversations keep growing."""
 
-_WEIGHTS: dict[Op, int] = {"query": 20, "choose": 25, "view": 35, "cancel": 4, "create": 4, "ask": 4}
+_WEIGHTS: dict[Op, int] = {"query": 20, "choose": 25, "view": 35, "retry": 4, "cancel": 4, "create": 4, "ask": 4}
 _BEGINNING: dict[Op, int] = {"create": 60, "view": 20, "query": 15, "choose": 5}
 _READING: dict[Op, int] = {"view": 30, "create": 1}
 
@@ -61,7 +61,7 @@ class Crowd:
     def __init__(self, fleet: Fleet, seed: int) -> None:
         self.calls: list[Pending] = []
         self.counts: Counter[str] = Counter()
-        """Calls answered, by operation; and "stale", "busy", "unanswered"."""
+        """Calls answered, by operation; and "stale", "busy", "no such node", "unanswered"."""
         self.stopping = asyncio.Event()
         self.random = Random(seed)
         self._fleet = fleet
@@ -121,6 +121,8 @@ class Crowd:
         if op == "choose":
             informed = topic.choices and self.random.random() < 0.9
             node = self.random.choice(topic.choices if informed else [*self._fleet.members])
+        elif op == "retry" and self.random.random() < 0.5:
+            node = self.random.choice([*self._fleet.members])
         words = [op, topic.name, *([text] if text else []), *([str(node)] if node else [])]
         pending = Pending(Call(process, op, Args(topic.name or None, text, node), time.monotonic()))
         self.calls.append(pending)
@@ -132,8 +134,8 @@ class Crowd:
         error = answer.said.get("error", "") if answer is not None else ""
         if answer is None or error.startswith("the node stopped before"):
             self.counts["unanswered"] += 1
-        elif error.startswith("busy"):
-            self.counts["busy"] += 1
+        elif error.startswith(("busy", "there is no node")):
+            self.counts["busy" if error.startswith("busy") else "no such node"] += 1
             self.calls.remove(said.pending)  # it was not even submitted
         else:
             self.counts[said.op] += 1
@@ -157,7 +159,7 @@ class Crowd:
         else:
             said.pending.returned(answer.at, Result(True, turn=record.get("turn")))
             topic.created = True
-            if said.op in ("query", "choose", "cancel"):
+            if said.op in ("query", "choose", "retry", "cancel"):
                 topic.choices = []
 
 

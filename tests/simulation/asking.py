@@ -19,7 +19,7 @@ from llm.provider import Progress, Prompt, Reply
 from llm.request_scheduler import RequestScheduler
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Snapshot
-from paxos.output import Applied
+from paxos.output import Applied, Divergence
 from paxos.replica import Replica, Status
 from server.responder import Responder
 from storage.errors import StorageError
@@ -157,6 +157,9 @@ class Node:
 
     def on_stranger(self, node: int, cluster: int) -> None:
         raise AssertionError("there is one cluster here")
+
+    def on_diverged(self, divergence: Divergence) -> None:
+        raise AssertionError("all have the same conversations here")
 
     def on_failed(self, error: Exception) -> None:
         raise error

@@ -43,7 +43,8 @@ class Failure(msgspec.Struct, frozen=True):
         marked.sort(key=lambda item: item[0].invoked_at)
         views = [call.result.turns for call in self.contradiction if call.result and call.result.turns is not None]
         in_all = takewhile(lambda turns: turns.count(turns[0]) == len(turns), zip(*views, strict=False))
-        same = len(list(in_all)) if len(views) > 1 else 0
+        # The last turns are shown even if they are the same: that they are may be what is wrong, after a retry.
+        same = min(len(list(in_all)), max(map(len, views)) - 1) if len(views) > 1 else 0
         lines += [f"  {call.describe(same)}{remark}" for call, remark in marked]
         if self.fifo:
             lines.append("  (given that the calls of one process take effect in the order of their invocation)")

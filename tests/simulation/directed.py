@@ -27,8 +27,11 @@ from collections.abc import Callable
 from tests.simulation import load
 from tests.simulation import scenes_around as around
 from tests.simulation import scenes_catching_up as catching_up
+from tests.simulation import scenes_changing as changing
+from tests.simulation import scenes_digests as comparing
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_leading as leading
+from tests.simulation import scenes_lost as losing
 from tests.simulation import scenes_membership as joining
 from tests.simulation import scenes_proposing as proposing
 from tests.simulation import scenes_storage as storing
@@ -104,11 +107,24 @@ STORIES: dict[str, Callable[[], None]] = {
     "lost-disk-never-decided": joining.disks_lost_in_turn,
     "old-disk-votes": joining.old_disk,
     "nobody-remembers": joining.old_disk,
+    "start-not-remembered": joining.old_disk_restarted_since,
+    "memory-not-stored-at-rest": joining.old_disk_restarted_since,
+    "vote-not-remembered": joining.old_disk_killed_at_once,
     "old-disk-votes-at-once": joining.old_disk_asked_at_once,
+    "found-last-position-remembered": joining.old_disk_with_a_gap,
+    "found-older-than-the-founding": joining.older_than_the_founding,
     "goes-on-behind-a-stop-sign": joining.dies_while_it_changes_members,
     "inherited-stop-sign-overrun": joining.dies_while_it_changes_members,
     "late-change-made-again": joining.leaves_and_comes_back,
+    "votes-of-strangers-count": joining.replaced_disk_put_back,
+    "quorum-of-the-founders": joining.two_of_the_first_three,
+    "promises-before-a-stop-sign-count": joining.grows_and_shrinks,
     "any-cluster-counts": joining.speaks_for_another_cluster,
+    "found-any-cluster-teaches": joining.stranger_speaks_to_who_has_no_id,
+    "found-strangers-words-passed-on": joining.stranger_speaks_to_who_has_no_id,
+    "found-any-cluster-teaches-old-data": joining.stranger_speaks_to_old_data,
+    "found-founded-among-older": changing.first_start_among_older,
+    "founded-without-the-missing": changing.founding_waits_for_the_missing,
     "offered-stop-sign-proposed": joining.stop_sign_from_a_user,
     "snapshot-without-configuration": joining.restarted_behind_a_snapshot,
     "learner-votes": leading.lost_disk,
@@ -137,6 +153,11 @@ STORIES: dict[str, Callable[[], None]] = {
     "asked-out-of-office": around.called_off,
     "ranked-when-over": around.called_off,
     "called-off-at-the-llm": around.called_off,
+    "thoughts-in-the-answer": around.responses_in_full,
+    "cut-answer-chosen": around.responses_in_full,
+    "thoughts-proposed-to-old-members": around.responses_in_full,
+    "key-for-anybody": around.other_servers,
+    "half-a-stream-is-an-answer": around.other_servers,
     "commit-read-overtakes": driving.passes_on_what_it_has_not_stored,
     "disk-checksums-ignored": storing.changed_bytes,
     "disk-index-not-checked": storing.changed_bytes,
@@ -146,5 +167,24 @@ STORIES: dict[str, Callable[[], None]] = {
     "disk-damaged-file-deleted": storing.damaged_disk_replaced,
     "disk-replacement-may-found": storing.damaged_disk_replaced,
     "restored-without-identities": storing.restored_disks,
+    "restored-with-one-id": storing.restored_disks,
+    "lost-quorum-not-told": losing.most_disks_are_gone,
+    "quorum-lost-too-early": losing.most_disks_are_gone,
+    "lost-by-an-older-configuration": losing.away_while_disks_were_replaced,
+    "digests-not-told": comparing.wrong_state_stops,
+    "wrong-state-goes-on": comparing.wrong_state_stops,
+    "digests-only-at-rest": comparing.never_at_rest,
+    "digest-below-a-snapshot": comparing.right_behind_a_snapshot,
+    "more-than-here-is-a-majority": comparing.wrong_ones_are_more,
+    "tie-stops-both": comparing.one_against_one,
+    "stops-without-a-word": comparing.wrong_state_stops,
+    "tie-not-told": comparing.one_against_one,
+    "digest-of-a-disk-that-is-gone": comparing.disk_that_is_gone,
 }
 """By mutant."""
+
+MORE: tuple[Callable[[], None], ...] = (
+    changing.stop_sign_of_the_dead, changing.removed_with_its_old_disk, changing.added_and_removed_in_one_leadership,
+    changing.missed_two_configurations, changing.promised_before_the_configuration,
+)
+"""Stories that no single mistake belongs to: attacks that the core withstood."""

@@ -27,6 +27,15 @@ class Disk(MemoryDatabase):
     damaged = False
     """The snapshot is not what was written."""
 
+    tampered = False
+    """What is in the snapshot was changed, checksums and all."""
+
+    def tamper(self, written: bytes, instead: bytes) -> None:
+        """Changes a text in the snapshot, so that no checksum tells."""
+        changed = {key: value.replace(written, instead) for key, value in self._rows.items()}
+        assert changed != self._rows, "it is not in the snapshot"
+        self._rows, self.tampered = changed, True
+
     @property
     def image(self) -> Durable:
         """Without the entries."""
@@ -142,7 +151,7 @@ class _Contents:
         return snapshot
 
     def _tell(self, hook: str, *what: object) -> None:
-        for told in self._process.world.hooks[hook]:
+        for told in self._process.world.watching(hook, self._process.node):
             try:
                 told(self._process.world, self._process.node, *what)
             except Exception as error:

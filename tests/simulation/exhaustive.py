@@ -1,4 +1,5 @@
-"""Small-scope exhaustion: every state that three nodes can get into with two competing proposers and two operations.
+"""Small-scope exhaustion: every state that three nodes can get into with two competing proposers and two operations; or
+with one change of the members, or one lost disk, in the midst of that.
 
     python -m tests.simulation.exhaustive            the scopes that the test asserts, about 1.3 million states
     python -m tests.simulation.exhaustive --all      larger ones too: about 15 million, some 10 minutes and 2.5 GB
@@ -11,6 +12,10 @@ these steps is tried until nothing new is found:
 - a proposer campaigns for one of the leaderships that the scope allows it, if its own promise is lower;
 - a proposer that campaigns or leads is handed one of its operations;
 - the mortal node's oldest pending write reaches its disk, and only then the messages that vouch for it are sent;
+- a leader proposes another configuration, where the scope has one: at any time, or once it has heard that a node has
+  lost its disk;
+- the losable node dies and loses its disk, once; it starts with an empty one, and any node may tell it, whenever it
+  knows more, all that it knows to be decided;
 - the mortal node dies, once, with all its writes that have not reached the disk yet, and starts again from its disk.
 
 States are distinguished by everything that a node knows, in memory, on disk and on the way to it, and by the messages
@@ -44,13 +49,18 @@ from paxos.ballot import Leadership
 from paxos.messages import (
     Accept,
     Accepted,
+    Configuration,
     Decide,
+    Fetch,
     Forward,
+    Learn,
     Operation,
     Prepare,
     Promise,
 )
+from tests.simulation.founding import CLUSTER
 from tests.simulation.small_scope import (
+    NEW_DISK,
     NODES,
     Carried,
     Facts,
@@ -65,8 +75,9 @@ from tests.simulation.small_scope import (
     crash,
     deliver,
     facts,
-    first_state,
+    lose_disk,
     stand,
+    stop,
     write,
 )
 from tests.simulation.transcript import message_words
@@ -80,11 +91,29 @@ class Scope(msgspec.Struct, frozen=True):
     """(proposer, operation) pairs: which operation is handed to which proposer."""
     mortal: int | None = None
     """The node that may die, once, at any moment."""
+    members: tuple[int, ...] = NODES
+    """Of the first configuration."""
+    following: tuple[int, ...] = ()
+    """The members of the next one, if any is proposed."""
+    losable: int | None = None
+    """The node that may lose its disk, once, at any moment; the next configuration names its new one."""
+
+    @property
+    def first(self) -> Configuration:
+        return Configuration(1, CLUSTER, {pid: pid for pid in self.members}, 1)
+
+    @property
+    def second(self) -> Configuration:
+        members = {pid: NEW_DISK if pid == self.losable else pid for pid in self.following or self.members}
+        return Configuration(2, CLUSTER, members)
 
     def __str__(self) -> str:
         leaderships = " ".join(f"<{seq},{pid}>" for seq, pid in self.leaderships)
         operations = " ".join(f"{name} at {proposer}" for proposer, name in self.operations)
-        return f"leaderships {leaderships}; operations {operations}; {self.mortal or 'nobody'} may die"
+        told = f"leaderships {leaderships}; operations {operations}; {self.mortal or 'nobody'} may die"
+        if self.following:
+            told += f"; members {self.members} become {self.following}"
+        return told + (f"; {self.losable} may lose its disk" if self.losable else "")
 
 
 DUEL: tuple[Leadership, ...] = ((1, 1), (1, 2))
@@ -94,6 +123,13 @@ EACH_AT_BOTH = ((1, 1), (1, 2), (2, 1), (2, 2))
 
 SCOPES = (Scope(DUEL, mortal=1), Scope(DUEL, mortal=2), Scope(DUEL, mortal=3), Scope(COUNTER))
 LARGE_SCOPES = (Scope(DUEL, EACH_AT_BOTH), Scope(COUNTER, mortal=2))
+SHRINKING = Scope(DUEL, (), following=(1, 2))
+GROWING = Scope(DUEL, ((2, 2),), members=(1, 2), following=(1, 2, 3))
+RECOVERING = Scope(DUEL, (), losable=3)
+MEMBERS_SCOPES = (SHRINKING, GROWING, RECOVERING)
+"""One reconfiguration; one recovery of a lost disk."""
+LARGE_MEMBERS_SCOPES = (Scope(DUEL, ((2, 2),), following=(1, 2)), Scope(COUNTER, (), following=(1, 2)),
+                        Scope(DUEL, ((2, 2),), losable=3))
 
 
 # ---- The search
@@ -120,13 +156,14 @@ class StateTable:
         self._deliveries: dict[tuple[int, int], tuple[int, int]] = {}
         self._memo: dict[tuple[int, int], tuple[tuple[int, int, int], ...]] = {}
         self._dead: dict[tuple[int, int], int] = {}
-        self.add(first_state(pid, pid == search.scope.mortal))
+        scope = search.scope
+        self.add(NodeState(pid, pid == scope.mortal, scope.losable, scope.members))
 
     def __len__(self) -> int:
         return len(self._stored)
 
     def add(self, state: NodeState) -> int:
-        key = canonical([state.replica, state.disk, state.mortal, state.pending])
+        key = canonical([state.replica, state.disk, state.mortal, state.losable, state.pending])
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self._stored)
@@ -163,11 +200,15 @@ class StateTable:
     def _is_dead(self, number: int, message: Carried) -> bool:
         """What is on disk only grows, so that what follows from it alone, stays so."""
         now = self.facts[number]
+        if isinstance(message, Learn):
+            return message.decided_upto <= now.surely_decided
+        if isinstance(message, Fetch):
+            return False
         leadership = message.ballot.leadership
         if isinstance(message, Prepare):
-            return now.stored_promise > leadership
+            return now.sure_promise > leadership
         if isinstance(message, Promise):
-            return now.stored_promise >= leadership and now.candidate != message.ballot
+            return now.sure_promise >= leadership and now.candidate != message.ballot
         if isinstance(message, Decide):
             return message.ballot.op_num <= now.surely_decided
         return False
@@ -192,7 +233,8 @@ class StateTable:
         if known is None:
             sender, _, message = self._search.messages[bit.bit_length() - 1]
             state = self._load(number)
-            known = self._deliveries[number, bit] = self._done(number, state, deliver(state, sender, message))
+            known = self._deliveries[number, bit] = self._done(
+                number, state, deliver(state, sender, message, self._search.scope.second))
         return known
 
     def _own_moves(self, number: int) -> tuple[tuple[int, int], ...]:
@@ -208,8 +250,15 @@ class StateTable:
         if state.mortal:
             state = self._load(number)
             yield self._done(number, state, crash(state), died=True)
+        now = self.facts[number]
+        if now.losable:
+            state = self._load(number)
+            yield self._done(number, state, lose_disk(state), died=True)
+        if self._search.scope.following and now.leads and not now.stopping:
+            state = self._load(number)
+            yield self._done(number, state, stop(state, self._search.scope.second))
         for leadership in self._search.scope.leaderships:
-            if leadership[1] == self.pid and leadership > self.facts[number].promised:
+            if leadership[1] == self.pid and leadership > now.promised and now.votes:
                 state = self._load(number)
                 yield self._done(number, state, stand(state, leadership))
         for proposer, name in self._search.scope.operations:
@@ -309,7 +358,7 @@ class Search:
         votes = network & self._votes
         choice = self._chosen.get(votes)
         if choice is None:
-            choice = self._chosen[votes] = chosen(self.named(votes))
+            choice = self._chosen[votes] = chosen(self.named(votes), self.scope.first)
         for index, table in enumerate(self.tables):
             number = state >> index * WIDTH & NODE_MASK
             now = table.facts[number]
@@ -347,7 +396,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="larger scopes too")
     options = parser.parse_args()
     total = 0
-    for scope in SCOPES + (LARGE_SCOPES if options.all else ()):
+    for scope in SCOPES + MEMBERS_SCOPES + ((*LARGE_MEMBERS_SCOPES, *LARGE_SCOPES) if options.all else ()):
         began = time.perf_counter()
         search = Search(scope)
         try:

@@ -11,9 +11,9 @@ CLUSTER = 0xC1
 """Its id."""
 
 
-def founded(identities: Mapping[int, int]) -> Persist:
+def founded(identities: Mapping[int, int], cluster: int = CLUSTER) -> Persist:
     """To be written to each of the members' empty disks, which have these identities."""
-    configuration = Configuration(1, CLUSTER, dict(identities), 1)
+    configuration = Configuration(1, cluster, dict(identities), 1)
     return Persist(
         voter_status=VoterStatus.VOTER, roster=dict(identities), snapshot=Snapshot(0, {}, [], configuration),
     )

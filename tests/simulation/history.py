@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Op: TypeAlias = Literal[
-    "create", "query", "ask", "choose", "cancel", "view", "viewall",
+    "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall",
     "candidate", "answer",  # done by nodes, not by users
 ]  # fmt: skip
 
@@ -27,6 +27,7 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
     "query": ("context", "text"),
     "ask": ("context", "text"),
     "choose": ("context", "node"),
+    "retry": ("context",),
     "cancel": ("context",),
     "view": ("context",),
     "viewall": (),
@@ -42,12 +43,15 @@ _NEVER_SHOWN = "(never shown)"
 
 class Args(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a call is about. `text` is the question, or an LLM's answer (None: it failed); any short name of the text
-    serves as well, as long as views use the same one. `turn` counts from 1; None means the last one."""
+    serves as well, as long as views use the same one. `turn` counts from 1; None means the last one. A retry without
+    `node` is about all of them. `round` is how often the LLM's node had been asked again when it began; None if nobody
+    knows."""
 
     context: str | None = None
     text: str | None = None
     node: int | None = None
     turn: int | None = None
+    round: int | None = None
 
 
 class SeenTurn(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -194,22 +198,38 @@ def split(history: Sequence[Call]) -> dict[str, list[Call]]:
     return contexts
 
 
-def infer_candidates(history: Sequence[Call]) -> list[Call]:
+def infer_candidates(history: Sequence[Call], repeating: bool = True) -> list[Call]:
     """The history with open candidate (and answer) calls that nodes may have done, as far as they explain anything.
 
     For recorders that cannot see what nodes do among themselves. The calls may take effect at any time, so what is lost
-    is the proof that nobody saw an answer before, or without, an LLM having given it. Node 0 is whichever it was.
+    is the proof that nobody saw an answer before, or without, an LLM having given it. Node 0 is whichever it was. A
+    node that was asked again may have answered again, but not more often than it was asked; with the same text only if
+    its LLM is `repeating`. One that never does proves that an answer that was seen before a retry is gone after it.
     """
     found: list[Call] = []
     for context, calls in split(history).items():
+        retries = [call for call in calls if call.op == "retry" and (call.result is None or call.result.ok)]
         known: set[tuple[Op, Args]] = set()
         for call in calls:
             for op, node, text, turn in _hints(call):
                 args = Args(context, text, node, turn)
-                if turn is None or (op, args) not in known:  # without a turn, each may be about another one
-                    known.add((op, args))
+                if turn is None:  # each may be about another one
                     found.append(Call(f"node {node}", op, args, ALWAYS))
+                elif (op, args) not in known:
+                    known.add((op, args))
+                    once = text is not None and (op == "answer" or (text != _NEVER_SHOWN and not repeating))
+                    times = 1 + (0 if once else sum(_asks_again(retry, node, turn) for retry in retries))
+                    found += [Call(f"node {node}", op, args, ALWAYS)] * times
     return [*history, *found]
+
+
+def changed_turn(call: Call) -> int | None:
+    """The turn that the call adds or changes if it takes effect, where that is known."""
+    return (call.result and call.result.turn) or call.args.turn
+
+
+def _asks_again(retry: Call, node: int | None, turn: int) -> bool:
+    return changed_turn(retry) in (None, turn) and retry.args.node in (None, node)
 
 
 def until(calls: Sequence[Call], now: float) -> list[Call]:
@@ -246,23 +266,25 @@ def with_freed(calls: Sequence[Call], freed: set[int]) -> list[Call]:
 
 def _hints(call: Call) -> Iterator[tuple[Op, int | None, str | None, int | None]]:
     """What nodes must have done if this answer is right, or may have done because of this call."""
-    result = call.result
-    turn = (result and result.turn) or call.args.turn
-    if call.op == "query" and (result is None or result.ok):
+    result, node, turn = call.result, call.args.node, changed_turn(call)
+    may_be_done = result is None or result.ok
+    if call.op in ("query", "retry") and may_be_done:
         yield "candidate", 0, _NEVER_SHOWN, turn
-    elif call.op == "ask" and (result is None or result.ok):
+    if call.op in ("ask", "retry") and may_be_done:
         yield "answer", 0, _NEVER_SHOWN, turn
         yield "answer", 0, None, turn
-    elif call.op == "choose":
-        yield "candidate", call.args.node, _NEVER_SHOWN, turn
+    if call.op == "retry" and may_be_done and node is not None:
+        yield "answer", node, None, turn  # or it would not be asked again, if it was an ask
+    if call.op == "choose":
+        yield "candidate", node, _NEVER_SHOWN, turn
         if result is not None and result.reason == "failed":
-            yield "candidate", call.args.node, None, turn
-            yield "answer", call.args.node, None, turn
+            yield "candidate", node, None, turn
+            yield "answer", node, None, turn
     for number, shown in enumerate((result and result.turns) or (), 1):
-        for node, text in shown.candidates.items():
-            yield "candidate" if shown.kind == "query" else "answer", node, text, number
+        for responder, text in shown.candidates.items():
+            yield "candidate" if shown.kind == "query" else "answer", responder, text, number
             if shown.kind == "ask":
-                yield "answer", node, None, number  # before the answer that took its place
+                yield "answer", responder, None, number  # before the answer that took its place
 
 
 def _view_of(viewall: Call, context: str) -> Call:
@@ -274,7 +296,8 @@ def _view_of(viewall: Call, context: str) -> Call:
 
 
 def _command(op: Op, args: Args) -> str:
-    words = [op, args.context, args.node and f"node {args.node}", args.turn and f"turn {args.turn}"]
+    words = [op, args.context, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
+             args.round and f"round {args.round}"]
     if op in ("query", "ask", "candidate", "answer"):
         words.append("failed" if args.text is None else repr(args.text))
     return " ".join(word for word in words if word)

@@ -5,10 +5,14 @@
     python -m tests.simulation.links --one-way            one-way patterns in which one node alone can lead: a sample
     python -m tests.simulation.links --one-way --all      all of those, up to renaming, from every kind of start
     python -m tests.simulation.links --any                a random sample of all 2^20 one-way patterns
+    python -m tests.simulation.links --members            the symmetric patterns, right after a change of the members
 
 A run forms a healthy cluster with a given leader, applies a pattern at once, and lets every node's user submit an
 operation. If some node still reaches a majority directly, then one such node must come to lead, everything submitted
 at a node with a path to it and back must be decided and applied there, and from then on the ballots must be stable.
+
+After a change of the members a pattern strikes as soon as so many nodes know of it that each majority has one of them.
+(Before that, a majority of the new members may be left alone that neither knows of the change nor can decide it.)
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ import msgspec
 
 from kvstore.operations import Create
 from paxos.ballot import Leadership
-from paxos.messages import AnyMessage, Prepare
+from paxos.messages import AnyMessage, Change, Prepare
 from tests.simulation.patterns import (
     ARROWS,
     NODES,
@@ -51,6 +55,7 @@ STARTS = (FIRST, RESTART, *NODES)
 
 TIMING = msgspec.structs.replace(SIM_TIMING, tick_s=0.05)
 """Ticks half as often as other simulations do: there are many runs."""
+ADDED, RECOVERED = "added", "recovered"
 SETTLES_WITHIN_S = 8.0
 """Virtual seconds; the detectors need 0.5 to 5 of them to believe that a link is gone."""
 OBSERVED_S = 3.0
@@ -83,6 +88,13 @@ class Case(msgspec.Struct, frozen=True):
     delay_s: float = 0.002
     shaken: bool = False
     """Random one-way patterns come and go before the pattern that stays."""
+    change: str = ""
+    """Of the members, right before the pattern: one was ADDED, or has RECOVERED with a new disk."""
+
+    @property
+    def newcomer(self) -> int:
+        """The node that this is about."""
+        return self.leader % len(NODES) + 1
 
     def __str__(self) -> str:
         links = " ".join(
@@ -91,7 +103,8 @@ class Case(msgspec.Struct, frozen=True):
         )
         shaken = " shaken" if self.shaken else ""
         leader = {RESTART: "none", FIRST: "none yet"}.get(self.leader, str(self.leader))
-        return f"links [{links}] leader {leader} delay {self.delay_s * 1000:g} ms seed {self.seed}{shaken}"
+        delay = f"{self.delay_s * 1000:g}"
+        return f"links [{links}] leader {leader} delay {delay} ms seed {self.seed}{shaken} {self.change}"
 
 
 class Result(msgspec.Struct):
@@ -113,7 +126,10 @@ class Run:
         self.case = case
         self.standings = Standings()
         weather = Weather(delay=case.delay_s, jitter=case.delay_s)
-        self.world = World(case.seed, NODES, timing=TIMING, observers=[self.standings], weather=weather)
+        added = case.change == ADDED
+        pids = sorted(NODES, key=lambda pid: (added and pid == case.newcomer, pid))
+        self.world = World(case.seed, pids, timing=TIMING, observers=[self.standings], weather=weather,
+                           members=len(NODES) - added)
         self._number = 0
         self._pending: set[tuple[int, int]] = set()
 
@@ -124,6 +140,8 @@ class Run:
                 self._form()
             if self.case.shaken:
                 self._shake()
+            if self.case.change:
+                self._change()
             self._observe(result)
         except _Unsettled as problem:
             result.settled, result.problem = False, str(problem)
@@ -147,6 +165,21 @@ class Run:
         if self.case.leader == RESTART:
             for process in self.world.nodes.values():
                 process.crash()
+
+    def _change(self) -> None:
+        world, newcomer = self.world, self.world.nodes[self.case.newcomer]
+        if self.case.change == ADDED:
+            world.nodes[self.case.leader].process.change_members(Change.ADD, newcomer.pid)
+        else:
+            newcomer.crash()
+            newcomer.wipe()
+            newcomer.start()
+
+        def known() -> bool:
+            return sum(node.replica.registry.number == 2 for node in world.nodes.values()) > len(NODES) // 2
+
+        if not world.run_until(known, SETTLES_WITHIN_S):
+            raise _Unsettled("the members do not change")
 
     def _shake(self) -> None:
         random = Random(self.case.seed)
@@ -180,7 +213,11 @@ class Run:
 
     def _stand_still(self, leaders: list[int]) -> None:
         world = self.world
-        ballots = [node.replica.acceptor.promised for node in world.nodes.values()]
+        nodes = list(world.nodes.values())
+        if self.case.change and leaders:
+            # Elsewhere a newcomer may yet promise the claim of who is left alone with it.
+            nodes = [world.nodes[pid] for pid in connected(self.case.pattern, self._leader() or leaders[0])]
+        ballots = [node.replica.acceptor.promised for node in nodes]
         claims = len(self.standings.claims)
         world.run(self._slow(OBSERVED_S) / 2)
         if leaders:
@@ -190,7 +227,7 @@ class Run:
         world.run(self._slow(OBSERVED_S) / 2)
         if len(self.standings.claims) != claims:
             raise _Unsettled(f"{len(self.standings.claims) - claims} elections after all was settled")
-        if leaders and [node.replica.acceptor.promised for node in world.nodes.values()] != ballots:
+        if leaders and [node.replica.acceptor.promised for node in nodes] != ballots:
             raise _Unsettled("ballots moved after all was settled")
 
     def _heal(self) -> None:
@@ -297,6 +334,15 @@ def symmetric_cases(every_start: bool, seed: int = 1, delay_s: float = 0.002, sh
     return [Case(symmetric(number), start, seed * 10_000 + number, delay_s, shaken) for number, start in picked]
 
 
+def members_cases(every_change: bool, seed: int = 1, delay_s: float = 0.002) -> list[Case]:
+    """Each symmetric pattern after one change or the other, or after both; each with some node as the leader."""
+    return [
+        Case(symmetric(number), NODES[number * 3 % len(NODES)], seed * 10_000 + number, delay_s, change=change)
+        for number in range(1 << len(PAIRS))
+        for change in ((ADDED, RECOVERED) if every_change else (ADDED,) if number.bit_count() % 2 else (RECOVERED,))
+    ]
+
+
 def _place(number: int, start: int, renamings: dict[int, Renamings]) -> tuple[int, int]:
     """Which kind of start this is."""
     if start not in NODES:
@@ -365,6 +411,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.links", description="Every link pattern.")
     parser.add_argument("--one-way", action="store_true", help="one-way patterns in which one node alone can lead")
     parser.add_argument("--any", action="store_true", help="a random sample of all 2^20 one-way patterns")
+    parser.add_argument("--members", action="store_true", help="right after a change of the members")
     parser.add_argument("--all", action="store_true", help="from every start; with --one-way, every class")
     parser.add_argument("--sample", type=int, default=600, help="runs of --any, and of --one-way without --all")
     parser.add_argument("--seed", type=int, default=1, help="of the sample and the renaming")
@@ -373,7 +420,9 @@ def main() -> int:
     parser.add_argument("--shaken", action="store_true", help="other random patterns come and go before")
     options = parser.parse_args()
     delay_s = options.delay / 1000
-    if options.any:
+    if options.members:
+        cases = members_cases(options.all, options.seed, delay_s)
+    elif options.any:
         cases = any_cases(options.sample, options.seed, delay_s, options.shaken)
     elif options.one_way:
         cases = one_way_cases(None if options.all else options.sample, options.seed, delay_s, options.shaken)

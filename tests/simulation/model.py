@@ -10,24 +10,31 @@ from typing import Literal, NamedTuple, TypeAlias
 from tests.simulation.history import Args, Op, Result
 
 Reason: TypeAlias = Literal["exists", "unknown", "open", "nothing", "no turn", "kind", "closed", "no answer", "failed",
-                            "duplicate"]  # fmt: skip
+                            "duplicate", "again", "not failed"]  # fmt: skip
 """Why a call is refused: the conversation exists already; is unknown; has an open question; has nothing to choose from
-(or to cancel); has no turn of that number; the turn is a query and not an ask, or the other way round; it is chosen or
-cancelled already; that node gave no answer; its answer is a failure; it has answered already."""
+(or to cancel, or to ask again); has no turn of that number; the turn is a query and not an ask, or the other way round;
+it is chosen or cancelled already; that node gave no answer; its answer is a failure; it has answered already; it has
+been asked again since its LLM began; it has not failed, and so is not asked again alone."""
 
 
 class Turn(NamedTuple):
-    """`candidates` are pairs of a node and its answer (None: its LLM failed)."""
+    """`candidates` are pairs of a node and its answer (None: its LLM failed). `retries` are pairs of a node (None: all)
+    and how often it has been asked again: no view shows them, and in a closed turn they are forgotten."""
 
     kind: str
     text: str | None
     candidates: frozenset[tuple[int | None, str | None]] = frozenset()
     chosen: int | None = None
     cancelled: bool = False
+    retries: frozenset[tuple[int | None, int]] = frozenset()
 
     @property
     def is_open(self) -> bool:
         return self.chosen is None and not self.cancelled
+
+    def round(self, node: int | None) -> int:
+        """How often this node has been asked again."""
+        return sum(times for whom, times in self.retries if whom in (None, node))
 
 
 State: TypeAlias = tuple[Turn, ...] | None
@@ -66,25 +73,42 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
 
 
 def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
-    """The turn after a candidate, answer, choose or cancel, or why it is refused."""
+    """The turn after a candidate, answer, choose, retry or cancel, or why it is refused."""
     answers = dict(turn.candidates)
     if op in ("candidate", "answer") and turn.kind != ("query" if op == "candidate" else "ask"):
         return "kind"
     if not turn.is_open:
         return "closed"
     if op == "cancel":
-        return turn._replace(cancelled=True)
+        return turn._replace(cancelled=True, retries=frozenset())
+    if op == "retry":
+        return _asked_again(turn, args.node)
     if op == "choose":
         if not answers:
             return "nothing"
         if args.node not in answers:
             return "no answer"
-        return "failed" if answers[args.node] is None else turn._replace(chosen=args.node)
+        if answers[args.node] is None:
+            return "failed"
+        return turn._replace(chosen=args.node, retries=frozenset())
+    if args.round not in (None, turn.round(args.node)):
+        return "again"
     if op == "candidate" and args.node in answers:
         return "duplicate"
     answers[args.node] = args.text
-    chosen = args.node if op == "answer" and args.text is not None else None
-    return turn._replace(candidates=frozenset(answers.items()), chosen=chosen)
+    answered = turn._replace(candidates=frozenset(answers.items()))
+    if op == "candidate" or args.text is None:
+        return answered
+    return answered._replace(chosen=args.node, retries=frozenset())
+
+
+def _asked_again(turn: Turn, node: int | None) -> Turn | Reason:
+    if turn.kind == "ask" and node is not None and node not in dict(turn.candidates):
+        return "not failed"
+    kept = frozenset(pair for pair in turn.candidates if node is not None and pair[0] != node)
+    retries = dict(turn.retries)
+    retries[node] = retries.get(node, 0) + 1
+    return turn._replace(candidates=kept, retries=frozenset(retries.items()))
 
 
 def agrees(result: Result, state: State, outcome: Outcome) -> bool:
@@ -93,7 +117,7 @@ def agrees(result: Result, state: State, outcome: Outcome) -> bool:
         result.ok == outcome.ok
         and result.reason in (None, outcome.reason)
         and result.turn in (None, outcome.turn)
-        and (result.turns is None or seen(result) == state)
+        and (result.turns is None or seen(result) == as_shown(state))
     )
 
 
@@ -107,32 +131,6 @@ def seen(result: Result) -> State:
     )
 
 
-def may_become(turn: Turn, later: Turn) -> bool:
-    """Whether a turn could still look like `later`: a closed one never changes, an open one only gains."""
-    if turn == later:
-        return True
-    if not turn.is_open or turn.kind != later.kind or turn.text != later.text:
-        return False
-    if turn.candidates <= later.candidates:
-        return True
-    answers = dict(later.candidates)  # an ask that failed may be answered by the same node after all
-    return turn.kind == "ask" and all(
-        node in answers and text in (None, answers[node]) for node, text in turn.candidates
-    )
-
-
-def growth(state: State) -> tuple[int, ...]:
-    """A key that sorts the states of a growing conversation."""
-    if state is None:
-        return ()
-    if not state:
-        return (0,)
-    last = state[-1]
-    return (len(state), not last.is_open, len(last.candidates), sum(text is not None for _, text in last.candidates))
-
-
-def grows(one: State, two: State) -> bool:
-    """Whether the first state could become the second."""
-    if one is None or two is None:
-        return one is None
-    return len(one) <= len(two) and all(map(may_become, one, two))
+def as_shown(state: State) -> State:
+    """What a view shows of this state."""
+    return (*state[:-1], state[-1]._replace(retries=frozenset())) if state else state

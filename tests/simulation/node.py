@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvstore.operations import StoreOperation
 from kvstore.store import Store
-from paxos.messages import AnyMessage
+from paxos.messages import AnyMessage, Stamp
 from paxos.output import Persist, VoterStatus
 from paxos.replica import Replica
 from tests.simulation.disk import Disk
@@ -25,15 +25,23 @@ POINTS = (
 
 
 class Node:
-    def __init__(self, world: World, pid: int) -> None:
+    def __init__(self, world: World, pid: int, foreign: bool = False) -> None:
         self.world = world
         self.pid = pid
+        self.foreign = foreign
+        """It belongs to another cluster: nobody looks at what it does there."""
+        self.old = False
+        """It runs release 0.1.0, as far as that matters here: see process.py."""
         self.incarnation = 0
         """Grows whenever a process starts or dies."""
         self.wiped = False
         """Its disk was lost once."""
         self.outdated = 0
         """The identity of an older copy of its disk that was put back: it has forgotten what it promised."""
+        self.outdated_since = 0
+        """The number of the last configuration by then."""
+        self._removed: dict[int, Disk] = {}
+        """Disks that were taken out, by their identities."""
         self.drift = 1.0
         """How fast its clock runs."""
         self.offset = float(pid)
@@ -111,25 +119,36 @@ class Node:
         self.process.alive = False
         self._forget_faults()
 
-    def wipe(self) -> None:
-        """The disk of a dead process is lost."""
+    def wipe(self, damaged: bool = False) -> None:
+        """The disk of a dead process is lost. `damaged`: the new one is there in its place (see storage/set_aside.py),
+        and no founder's."""
         assert not self.up
         self.world.note(f"{self.pid} loses its disk")
+        self._removed[self.disk.image.identity] = self.disk
         self.disk = self._new_disk()
         if self.world.founding is not None:
             self.disk.write([Persist(snapshot=self.world.founding)])
+        if damaged:
+            self.disk.write([Persist(voter_status=VoterStatus.LEARNER)])
         self.wiped = True
 
     def backup(self) -> Disk:
         """A copy of what is on the disk."""
         return deepcopy(self.disk)
 
-    def restore(self, copy: Disk) -> None:
-        """An older copy is put back in the place of a dead process's disk."""
+    def restore(self, copy: Disk, vouched: Stamp | None = None) -> None:
+        """A copy of this disk, or of one that was there before, is put in the place of a dead process's disk. It has
+        forgotten something if it lacks the last write that it `vouched` for; the last one of all, if that is None."""
         assert not self.up
-        self.world.note(f"{self.pid} gets an older disk back")
+        identity = copy.image.identity
+        last = self._removed[self.disk.image.identity] = self.disk
+        last = self._removed.get(identity, last)
+        older = copy.image.stamp < (last.image.stamp if vouched is None else vouched)
+        self.world.note(f"{self.pid} gets {'an older' if older else 'its former'} disk back")
         self.disk = copy
-        self.outdated = copy.image.identity
+        if older:
+            self.outdated = identity
+            self.outdated_since = len(self.world.configurations)
 
     def pause(self) -> None:
         self.process.paused = True

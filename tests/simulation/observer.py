@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvstore.store import Outcome
 from paxos.messages import AnyMessage, Snapshot
-from paxos.output import Applied, Durable, Persist
+from paxos.output import Applied, Divergence, Durable, Persist
 from storage.records import Compaction
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class Observer:
     def acknowledged(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
         """A user of `node` is about to be told."""
 
+    def diverged(self, world: World, node: Node, divergence: Divergence) -> None:
+        """The node says that others have another state; if it is in the minority, it has stopped."""
+
     def stepped(self, world: World, node: Node) -> None:
         """The node has worked through everything that its replica put out, or has stopped."""
 
@@ -50,4 +53,6 @@ class Observer:
         """Faults are over, and these nodes, which all are connected, have nothing left to do."""
 
 
-HOOKS = ("started", "sent", "stored", "applied", "installed", "loaded", "acknowledged", "stepped", "settled")
+HOOKS = (
+    "started", "sent", "stored", "applied", "installed", "loaded", "acknowledged", "diverged", "stepped", "settled",
+)

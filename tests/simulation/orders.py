@@ -1,52 +1,55 @@
 """The search for one order of a conversation's calls that respects real time and explains every answer.
 
 Depth first, with a memory of the configurations (calls that took effect, state) that led nowhere. What makes that fast
-here is that a conversation only grows, so that what views show bounds the states worth visiting; each such shortcut
-says below why it loses no solution, and the tests compare the whole with a search that has none of them.
+here is that a conversation mostly grows (see growth.py), so that what views show bounds the states worth visiting; each
+such shortcut says below why it loses no solution, and the tests compare the whole with a search that has none of them.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from tests.simulation.history import ALWAYS, Args, Call, Op, is_free
-from tests.simulation.model import State, Turn, agrees, apply, grows, growth, may_become, seen
+from tests.simulation.growth import (
+    NOBODY,
+    UNSEEN,
+    Nodes,
+    Shown,
+    contradict,
+    forget,
+    forget_turn,
+    leads_to,
+    shows,
+    stages,
+)
+from tests.simulation.history import ALWAYS, Args, Call, Op, changed_turn, is_free
+from tests.simulation.model import State, Turn, agrees, apply, as_shown, seen
 
-_UNSEEN = "(never seen)"
-_FIFO: frozenset[Op] = frozenset(("create", "query", "ask", "choose", "cancel"))
+_FIFO: frozenset[Op] = frozenset(("create", "query", "ask", "choose", "retry", "cancel"))
 _PHASES: dict[str, frozenset[Op]] = {
     "missing": frozenset(("create",)),
     "settled": frozenset(("query", "ask")),
-    "open": frozenset(("choose", "cancel", "candidate", "answer")),
+    "open": frozenset(("choose", "retry", "cancel", "candidate", "answer")),
 }
 """By what a conversation is like, the operations that change it."""
 
 Answer: TypeAlias = Literal["ok", "violation", "unknown"]
 
 
-class _View(NamedTuple):
-    """What some views show, all of them the same, and the set of these."""
-
-    state: State
-    calls: int
-
-
 class _Config(NamedTuple):
     """A point of the search: which completed calls are placed, which open ones took effect or cannot do so any more,
     the state that these made.
 
-    view: how many of the `_View`s are behind; returned: how many calls in order of return are known to be placed.
+    stage: how many of the `Stage`s are behind; returned: how many calls in order of return are known to be placed.
     """
 
     done: int
     used: int
     state: State
-    view: int
+    stage: int
     returned: int
 
 
@@ -66,8 +69,9 @@ class Search:
         }
         self._by_return = sorted(_bits(self._completed), key=lambda i: self._calls[i].returned_at or 0.0)
         self._windows = self._window_sets()
-        self._views = self._view_sets()
         self._set_pins()
+        self._set_retries()
+        self._stages = stages(self._shown(), self._may_lose)
         self._set_fifo(fifo)
         self._set_classes()
         self._set_choosers()
@@ -86,23 +90,42 @@ class Search:
         times = [call.invoked_at for call in self._calls]
         return [(1 << bisect_right(times, self._calls[i].returned_at or 0.0)) - 1 for i in self._by_return]
 
-    def _view_sets(self) -> list[_View]:
-        """Views by what they show, in the order in which a growing conversation shows it."""
-        shown: dict[State, int] = {}
-        for i, call in enumerate(self._calls):
-            if call.result is not None and call.reads:
-                state = seen(call.result)
-                shown[state] = shown.get(state, 0) | 1 << i
-        return [_View(state, shown[state]) for state in sorted(shown, key=growth)]
+    def _shown(self) -> Iterable[Shown]:
+        """What views show. What may come more than once is listed for each of them."""
+        shown: dict[tuple[State, int], Shown] = {}
+        for i, before in zip(self._by_return, self._windows, strict=True):
+            result = self._calls[i].result
+            if result is not None and self._calls[i].reads:
+                state = seen(result)
+                again = bool(state and state[-1].is_open and self._may_lose(len(state)))
+                key = (state, i if again else 0)
+                views = 1 << i | (shown[key].views if key in shown else 0)
+                shown[key] = Shown(state, views, shown[key].before if key in shown else before)
+        return shown.values()
 
     def _set_pins(self) -> None:
         """The turn that a call would add or change, where that is known: only then is it worth trying."""
-        self._pin: list[int | None] = [
-            (call.result.turn if call.result else None) or call.args.turn for call in self._calls
-        ]
+        self._pin = [changed_turn(call) for call in self._calls]
         self._pinned: dict[int | None, int] = {}
         for i, turn in enumerate(self._pin):
             self._pinned[turn] = self._pinned.get(turn, 0) | 1 << i
+
+    def _about(self, turn: int) -> int:
+        """The calls that may add or change this turn."""
+        return self._pinned.get(turn, 0) | self._pinned.get(None, 0)
+
+    def _set_retries(self) -> None:
+        """The retries that may take effect, and the responses for which it matters how many did before."""
+        self._retries = self._set(call.op == "retry" for call in self._calls) & self._effective
+        self._of_a_round = self._set(call.args.round is not None for call in self._calls)
+
+    def _may_lose(self, turn: int) -> bool:
+        return bool(self._retries & self._about(turn))
+
+    def _lost(self, retries: int, turn: int) -> Nodes:
+        """The nodes that these retries may ask again in this turn."""
+        retries &= self._about(turn)
+        return frozenset(self._calls[i].args.node for i in _bits(retries)) if retries else NOBODY
 
     def _set_fifo(self, fifo: bool) -> None:
         """By call: the completed calls of its process that must come before it, and the open ones, which do or never
@@ -152,13 +175,27 @@ class Search:
             self._gone.append(self._gone[-1] | (self._pinned.get(turn, 0) & opened))
 
     def _set_owners(self) -> bool:
-        """The calls that made unique things, where an answer says so. Returns whether two claim the same."""
+        """The calls that made unique things, and the candidates, where an answer says so. Returns whether two claim the
+        same."""
         self._owner: dict[tuple[object, ...], int] = {}
+        self._given: dict[tuple[int | None, int | None], int] = {}
         for i in _bits(self._completed & self._effective):
             thing = self._thing(i, self._pin[i])
             if thing is not None and self._owner.setdefault(thing, i) != i:
                 return True
+            if self._calls[i].op == "candidate":
+                key = (self._pin[i], self._calls[i].args.node)
+                self._given[key] = self._given.get(key, 0) | 1 << i
         return False
+
+    def _too_many(self, i: int, turn: int, done: int, retries: int) -> bool:
+        """Whether candidates are left of which each would need a retry before it, and there are not so many left."""
+        node = self._calls[i].args.node
+        given = self._given.get((turn, node), 0) & ~done & ~(1 << i)
+        if not given:
+            return False
+        asked = [j for j in _bits(retries & self._about(turn)) if self._calls[j].args.node in (None, node)]
+        return given.bit_count() > len(asked)
 
     def _thing(self, i: int, turn: int | None) -> tuple[object, ...] | None:
         """What this call makes if it takes effect at this turn (None: nobody knows which)."""
@@ -169,13 +206,11 @@ class Search:
             return None
         if call.op in ("query", "ask"):
             return ("turn", turn)
-        if call.op == "candidate":
-            return ("candidate", turn, call.args.node)
-        return None if call.op == "answer" and call.args.text is None else ("end", turn)
+        ends = call.op in ("choose", "cancel") or (call.op == "answer" and call.args.text is not None)
+        return ("end", turn) if ends else None
 
     def run(self, budget: int) -> Answer:
-        views = self._views
-        if self._conflict or any(not grows(one.state, two.state) for one, two in pairwise(views)):
+        if self._conflict or contradict(self._stages, self._may_lose):
             return "violation"
         stack = [_Config(0, 0, None, 0, 0)]
         failed: dict[tuple[int, int | None, Turn | None], list[int]] = {}
@@ -200,7 +235,7 @@ class Search:
 
     def _advance(self, config: _Config) -> _Config:
         """Places everything that may as well be placed at once."""
-        done, used, state, view, returned = config
+        done, used, state, stage, returned = config
         before = None
         while before != (done, used):
             before = (done, used)
@@ -213,31 +248,34 @@ class Search:
             for i in _bits(window & self._refused):
                 if not self._after[i] & ~done and not self._overtakes[i] & ~used and self._answered(i, state):
                     done |= 1 << i
-            if view < len(self._views) and _equal(state, self._views[view].state):
-                done |= self._views[view].calls & window
-                if not self._views[view].calls & ~done:
-                    view += 1
-                    state = state if view < len(self._views) else _forget(state)
+            if stage < len(self._stages):
+                for shown in self._stages[stage].shown:
+                    done |= shown.views & window if shows(state, shown.state) else 0
+                if not self._stages[stage].views & ~done:
+                    stage += 1
+                    state = state if stage < len(self._stages) else forget(state)
             if state and state[-1].is_open:
-                done, used, state = self._welcome(window & ~done, done, used, state, view)
-        return _Config(done, used, state, view, returned)
+                done, used, state = self._welcome(window & ~done, _Config(done, used, state, stage, returned))
+        return _Config(done, used, state, stage, returned)
 
-    def _welcome(self, window: int, done: int, used: int, state: State, view: int) -> tuple[int, int, State]:
+    def _welcome(self, window: int, config: _Config) -> tuple[int, int, State]:
         """Candidates that arrive now rather than later or never, as nobody left could tell.
 
-        Of views, the next shows it already (and later ones do), or there is none. Of chooses, those that need it are
-        helped; and there is no refused one left that it would disturb.
+        None of them can get lost by a retry. Of views, the next shows it already (and later ones do), or there is none.
+        Of chooses, those that need it are helped; and there is no refused one left that it would disturb.
         """
+        done, used, state, stage, _ = config
         assert state is not None
+        lost = self._lost(self._retries & ~done & ~used, len(state))
         for i in _bits(window & self._pinned.get(len(state), 0) & self._phases["open"]):
             call = self._calls[i]
-            if call.op != "candidate" or call.args.turn is None:
+            if call.op != "candidate" or call.args.turn is None or not lost.isdisjoint((None, call.args.node)):
                 continue
             if (self._choosers.get(call.args.node, 0) | self._empty_handed) & ~done:
                 continue
-            if view == len(self._views) and len(self._answers[call.args.turn, call.args.node]) > 1:
+            if stage == len(self._stages) and len(self._answers[call.args.turn, call.args.node]) > 1:
                 continue
-            after = self._take(i, state, view)
+            after = self._take(i, config._replace(done=done, used=used, state=state))
             if after is not None:
                 state = after
                 done, used = (done | 1 << i, used) if self._completed >> i & 1 else (done, used | 1 << i)
@@ -251,10 +289,10 @@ class Search:
 
     def _branches(self, config: _Config) -> list[_Config]:
         """The calls that may come next; the one to try first is last."""
-        done, used, state, view, returned = config
+        done, used, state, stage, returned = config
         phase = "missing" if state is None else "open" if state and state[-1].is_open else "settled"
         target = (0 if state is None else len(state)) + (phase == "settled")
-        worth = self._phases[phase] & (self._pinned.get(target, 0) | self._pinned.get(None, 0))
+        worth = self._phases[phase] & self._about(target)
         next_ones = self._windows[returned] & ~done & ~used & (worth | self._disturbing)
         branches: list[_Config] = []
         for i in _bits(next_ones & self._completed):
@@ -262,33 +300,34 @@ class Search:
                 continue
             if self._refused >> i & 1:
                 if self._answered(i, state):
-                    branches.append(_Config(done | 1 << i, used | self._overtakes[i], state, view, returned))
+                    branches.append(_Config(done | 1 << i, used | self._overtakes[i], state, stage, returned))
                 continue
-            after = self._take(i, state, view)
+            after = self._take(i, config)
             if after is not None:
-                branches.append(_Config(done | 1 << i, self._spent(i, used, after), after, view, returned))
+                branches.append(_Config(done | 1 << i, self._spent(i, used, after), after, stage, returned))
         branches.reverse()
         return self._open_branches(next_ones & ~self._completed, config) + branches
 
     def _open_branches(self, next_ones: int, config: _Config) -> list[_Config]:
-        done, used, state, view, returned = config
+        done, used, _, stage, returned = config
         tried: set[tuple[Op, Args, str | None]] = set()
         branches: list[tuple[int, _Config]] = []
         for i in _bits(next_ones):
             if self._after[i] & ~done or self._class[i] in tried:
                 continue
             tried.add(self._class[i])
-            after = self._take(i, state, view)
+            after = self._take(i, config)
             if after is not None:
                 ruled_out = (self._overtakes[i] & ~used).bit_count()
-                branch = _Config(done, self._spent(i, used | 1 << i, after), after, view, returned)
+                branch = _Config(done, self._spent(i, used | 1 << i, after), after, stage, returned)
                 branches.append((ruled_out, branch))
         # Those that rule out others come last: that one of the others was needed may show only much later.
         branches.sort(key=lambda item: -item[0])
         return [branch for _, branch in branches]
 
-    def _take(self, i: int, state: State, view: int) -> State:
+    def _take(self, i: int, config: _Config) -> State:
         """The state after this call took effect; None if it cannot, or if some completed call then never could."""
+        done, used, state, stage, _ = config
         call = self._calls[i]
         after, outcome = apply(state, call.op, call.args)
         if not outcome.ok or (call.result is not None and not agrees(call.result, after, outcome)):
@@ -296,18 +335,36 @@ class Search:
         thing = self._thing(i, outcome.turn)
         if thing is not None and self._owner.get(thing, i) != i:
             return None
-        if view == len(self._views):
-            return (*after[:-1], _forget_turn(after[-1])) if after else after
-        # All views that are left show this state or one that comes later.
-        goal = self._views[view].state
-        if goal is None or after is None or len(after) > len(goal):
+        retries = self._retries & ~done & ~used & ~(1 << i)
+        if call.op == "candidate" and outcome.turn is not None and self._too_many(i, outcome.turn, done, retries):
             return None
-        return after if not after or may_become(after[-1], goal[len(after) - 1]) else None
+        if after and call.op == "retry":
+            if self._outdated(after) & self._completed & ~done:
+                return None
+            if not self._of_a_round & self._about(len(after)) & ~done & ~used:
+                after = as_shown(after)  # nobody left could tell how often nodes were asked
+        if stage == len(self._stages):
+            return (*after[:-1], forget_turn(after[-1])) if after else after
+        # All views that are left show this state or one that comes later: those of this stage at least by what they
+        # show, if no more candidates get lost than by the retries that may come before them.
+        for shown in self._stages[stage].shown:
+            lost = self._lost(retries & shown.before, len(after or ())) if shown.views & ~done else NOBODY
+            if shown.views & ~done and not leads_to(after, shown.state, lost):
+                return None
+        return after
 
     def _spent(self, i: int, used: int, state: State) -> int:
         """The open calls that can take no effect any more after this call did."""
         closed = len(state) - state[-1].is_open if state else 0
-        return used | self._overtakes[i] | self._gone[min(closed, len(self._gone) - 1)]
+        used |= self._overtakes[i] | self._gone[min(closed, len(self._gone) - 1)]
+        outdated = self._outdated(state) if state and self._retries >> i & 1 else 0
+        return used | outdated & ~self._completed
+
+    def _outdated(self, state: tuple[Turn, ...]) -> int:
+        """The responses to the open turn whose node has been asked again since."""
+        open_turn, calls = state[-1], self._calls
+        responses = _bits(self._of_a_round & self._effective & self._pinned.get(len(state), 0))
+        return sum(1 << i for i in responses if (calls[i].args.round or 0) < open_turn.round(calls[i].args.node))
 
 
 def _bits(members: int) -> Iterator[int]:
@@ -330,24 +387,6 @@ def _without_unseen_texts(calls: Sequence[Call]) -> list[Call]:
             texts.update((turn.query, *turn.candidates.values()))
     return [
         call if call.args.text in texts
-        else msgspec.structs.replace(call, args=msgspec.structs.replace(call.args, text=_UNSEEN))
+        else msgspec.structs.replace(call, args=msgspec.structs.replace(call.args, text=UNSEEN))
         for call in calls
     ]  # fmt: skip
-
-
-def _equal(state: State, shown: State) -> bool:
-    """Whether the state is what the next view shows, given that it may become it: then closed turns are the same."""
-    if state is None or shown is None:
-        return state is shown
-    return len(state) == len(shown) and state[-1:] == shown[-1:]
-
-
-def _forget(state: State) -> State:
-    """What still matters of a state that no view will see."""
-    return None if state is None else tuple(map(_forget_turn, state))
-
-
-def _forget_turn(turn: Turn) -> Turn:
-    if not turn.is_open:
-        return Turn(turn.kind, None, chosen=0)
-    return Turn(turn.kind, None, frozenset((node, None if text is None else _UNSEEN) for node, text in turn.candidates))

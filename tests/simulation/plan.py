@@ -7,16 +7,29 @@ are only the dice of single messages and disk writes.
 from __future__ import annotations
 
 from random import Random
-from typing import TypeAlias
 
 import msgspec
 
 from paxos.limits import Limits
+from tests.simulation.events import (
+    LEADER,
+    AnyEvent,
+    Crash,
+    CrashAll,
+    Cut,
+    Depose,
+    Fail,
+    Hint,
+    Leave,
+    Link,
+    Pause,
+    Stall,
+    Storm,
+    Use,
+    Wipe,
+)
+from tests.simulation.plan_members import members_events, release_events
 from tests.simulation.world import POINTS, SIM_LIMITS, Weather
-
-Link: TypeAlias = tuple[int, int]
-"""Directed: (from, to)."""
-
 
 KINDS = (
     "Prepare", "Promise", "Accept", "Accept", "Accepted", "Accepted", "Outranked", "Behind", "Decide", "Forward",
@@ -24,121 +37,6 @@ KINDS = (
 )
 """Of messages. A run in which only some of them are lost goes further in the wrong direction than one in which every
 message may be."""
-
-LEADER = 0
-"""Instead of a node's number: the leader at that time."""
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
-    """Something that is done to the cluster `at` this time (virtual seconds)."""
-
-    at: float
-
-
-class Crash(Event, frozen=True, tag="crash"):
-    """Node `pid` (or LEADER) dies: at once, or when it next passes `point` for the `count`th time. `down` seconds later
-    it starts again. `hinted`: its peers are told at once that its connection closed."""
-
-    pid: int
-    down: float
-    point: str | None = None
-    count: int = 1
-    hinted: bool = False
-    rebooted: bool = False
-    """Its clock counts from the beginning again."""
-
-
-class CrashAll(Event, frozen=True, tag="crash all"):
-    """The power fails; nodes start again one after the other, `apart` seconds between them."""
-
-    down: float
-    apart: float
-
-
-class Wipe(Event, frozen=True, tag="wipe"):
-    """Node `pid` dies and loses its disk; only if all nodes vote and most of them have kept theirs, else it only
-    crashes. `clock_back`: the new machine's calendar is far behind, and its clock counts from elsewhere."""
-
-    pid: int
-    down: float
-    clock_back: bool = False
-
-
-class Pause(Event, frozen=True, tag="pause"):
-    """Node `pid` (or LEADER) is paused for `seconds`; its sockets and its clock are not."""
-
-    pid: int
-    seconds: float
-
-
-class Stall(Event, frozen=True, tag="stall"):
-    """The disk of node `pid` (or LEADER) completes nothing for `seconds`."""
-
-    pid: int
-    seconds: float
-
-
-class Fail(Event, frozen=True, tag="fail"):
-    """The next commit of node `pid` (or LEADER) fails, and may be on disk in part: the process must stop. It is gone
-    after `lingers` seconds, and starts again after `down` more."""
-
-    pid: int
-    lingers: float
-    down: float
-
-
-class Leave(Event, frozen=True, tag="leave"):
-    """The user of node `pid` (or LEADER) types `exit`. What is waiting for the disk is still written; for the rest see
-    Fail."""
-
-    pid: int
-    lingers: float
-    down: float
-
-
-class Cut(Event, frozen=True, tag="cut"):
-    """These links carry nothing for `seconds`."""
-
-    links: tuple[Link, ...]
-    seconds: float
-
-
-class Depose(Event, frozen=True, tag="depose"):
-    """All nodes get a hint that the leader is gone; for `cut_s` most nodes cannot hear it either."""
-
-    cut_s: float
-    spared: tuple[int, ...]
-
-
-class Storm(Event, frozen=True, tag="storm"):
-    """The network behaves like this for `seconds`."""
-
-    loss: float
-    delay: float
-    straggle: float
-    straggle_s: float
-    seconds: float
-
-
-class Hint(Event, frozen=True, tag="hint"):
-    """Node `pid` gets a hint, right or wrong, that `peer` is gone."""
-
-    pid: int
-    peer: int
-
-
-class Use(Event, frozen=True, tag="use"):
-    """A user of node `pid` types a command. `dice` decides what is chosen among what the user sees."""
-
-    pid: int
-    user: int
-    op: str
-    context: str = ""
-    dice: int = 0
-
-
-AnyEvent: TypeAlias = Crash | CrashAll | Wipe | Pause | Stall | Fail | Leave | Cut | Depose | Storm | Hint | Use
-
 
 class Llm(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the LLMs answer: within `seconds`, and how often they fail."""
@@ -172,6 +70,10 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     late: tuple[float, ...] = ()
     """When each node is first started."""
     llm: Llm = Llm()
+    spares: int = 0
+    """Nodes that are no members at first, with the next numbers."""
+    old: bool = False
+    """All begin as nodes of release 0.1.0."""
 
 
 LEAST_BANDWIDTH = 20_000.0
@@ -183,8 +85,12 @@ def draw(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     nodes = random.choices((3, 5, 7), (5, 5, 1))[0]
     safety_s = random.uniform(2.0, 7.0) if nodes < 7 else random.uniform(2.0, 4.0)
-    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *_uses(random, nodes, safety_s),
-                              *_stops(Random(f"stops {seed}"), nodes, safety_s)]
+    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *(uses := _uses(random, nodes, safety_s)),
+                              *_stops(Random(f"stops {seed}"), nodes, safety_s),
+                              *_retries(Random(f"retries {seed}"), nodes, uses)]
+    spares, changes = members_events(Random(f"members {seed}"), nodes, safety_s)
+    upgrades = release_events(Random(f"release {seed}"), nodes, safety_s)
+    events += [*changes, *upgrades]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),
@@ -193,6 +99,7 @@ def draw(seed: int) -> Plan:
         drift=tuple(random.uniform(0.8, 1.25) if random.random() < 0.3 else 1.0 for _ in range(nodes)),
         late=tuple(random.uniform(0, 0.6 * safety_s) if random.random() < 0.1 else 0.0 for _ in range(nodes)),
         llm=Llm(_log_uniform(random, 0.01, 2.0), random.choice((0.0, 0.3, 0.9))),
+        spares=spares, old=bool(upgrades),
     )
 
 
@@ -376,12 +283,27 @@ def _between(some: list[int], others: list[int]) -> tuple[Link, ...]:
     return tuple(link for one in some for other in others for link in ((one, other), (other, one)))
 
 
-def _uses(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+def _retries(random: Random, nodes: int, uses: list[Use]) -> list[AnyEvent]:
+    """In half of the runs, questions that are asked again while LLMs answer them, and looked at soon after."""
+    share = random.choice((0.0, 0.3))
+    events: list[AnyEvent] = []
+    for use in uses:
+        if use.op not in ("query", "ask") or random.random() >= share:
+            continue
+        at = use.at + _log_uniform(random, 0.02, 1.0)
+        dice = random.randint(0, 9)
+        events.append(Use(at=at, pid=random.randint(1, nodes), user=3, op="retry", context=use.context, dice=dice))
+        later = at + _log_uniform(random, 0.01, 0.5)
+        events.append(Use(at=later, pid=random.randint(1, nodes), user=3, op="view", context=use.context))
+    return events
+
+
+def _uses(random: Random, nodes: int, safety_s: float) -> list[Use]:
     ops = ("create", "query", "ask", "choose", "cancel", "view", "viewall")
     weights = (2, 6, random.choice((0, 2)), 6, 1, random.choice((2, 8)), 1)
     contexts = "abc"[: random.randint(1, 3)]
     count = int(safety_s * random.choice((3, 6, 12)))
-    uses: list[AnyEvent] = [
+    uses = [
         Use(at=random.uniform(0.0, 0.3), pid=random.randint(1, nodes), user=0, op="create", context=context)
         for context in contexts
     ]

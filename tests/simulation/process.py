@@ -8,12 +8,14 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
-from engine.driver import ReplicaDriver
+from engine.driver import Diverged, ReplicaDriver
 from kvstore.operations import StoreOperation, encode
 from kvstore.store import Outcome, Store
-from paxos.messages import AnyMessage, Routed, Snapshot
-from paxos.output import Applied
-from paxos.replica import QueueFull, Status
+from paxos.leader import Leader
+from paxos.messages import AnyMessage, Change, Routed, Snapshot
+from paxos.operations_version import LOWEST
+from paxos.output import Applied, Divergence
+from paxos.replica import QueueFull, Replica, Status
 from storage.errors import StorageError
 from tests.simulation.disk import InjectedDamage, InjectedFailure, ProcessDisk
 
@@ -47,6 +49,8 @@ class Process:
         self.paused = False
         self.leaving = False
         """It was told to stop, or its disk failed: nothing may move any more."""
+        self.differs: list[Divergence] = []
+        """What it was told of nodes with another state."""
         self.finding: BaseException | None = None
         """An error that nobody injected, which driver and group commit would keep from going further up."""
         self._deferred: Callable[[], None] | None = None
@@ -62,14 +66,16 @@ class Process:
         self.store.load(node.disk.rows())
         self.disk = ProcessDisk(self)
         self.driver = ReplicaDriver(
-            node.pid, world.pids, durable, timing=world.timing, limits=world.limits,
+            node.pid, world.named, durable, timing=world.timing, limits=world.limits,
             random=Random(world.random.random()), clock=self._clock, transport=self, disk=self.disk,
             machine=self.store, listener=self, defer=self._defer,
         )
+        if node.old:
+            _as_release_0_1_0(self.driver.replica)
         self.driver.observer = self
 
     def start(self) -> None:
-        for started in self.world.hooks["started"]:
+        for started in self.world.watching("started", self.node):
             started(self.world, self.node, self._found)
         self.do(self.driver.start)
         self.do(self._tick)
@@ -101,7 +107,7 @@ class Process:
             if self.finding is not None:
                 raise self.finding
         self.world.configured(self.node)
-        for stepped in self.world.hooks["stepped"]:
+        for stepped in self.world.watching("stepped", self.node):
             stepped(self.world, self.node)
 
     def _defer(self, action: Callable[[], None]) -> None:
@@ -169,6 +175,9 @@ class Process:
         self.do(_nothing_else)
         return True
 
+    def change_members(self, change: Change, member: int) -> None:
+        self.do(partial(self.driver.change_members, change, member))
+
     # ---- The driver's transport
 
     def send(self, to: int, message: AnyMessage) -> None:
@@ -195,11 +204,11 @@ class Process:
     # ---- The driver's listener
 
     def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
-        for told in self.world.hooks["applied"]:
+        for told in self.world.watching("applied", self.node):
             told(self.world, self.node, applied, outcome)
         self.passes("applied")
         if applied.ticket:
-            for told in self.world.hooks["acknowledged"]:
+            for told in self.world.watching("acknowledged", self.node):
                 told(self.world, self.node, applied, outcome)
             self._answers.pop(applied.ticket)(applied, outcome)
             self.passes("acknowledged")
@@ -212,7 +221,7 @@ class Process:
 
     def on_installed(self, snapshot: Snapshot) -> None:
         self.passes("snapshot installed")
-        for installed in self.world.hooks["installed"]:
+        for installed in self.world.watching("installed", self.node):
             installed(self.world, self.node, snapshot)
 
     def on_status(self, status: Status) -> None:
@@ -221,10 +230,18 @@ class Process:
     def on_stranger(self, node: int, cluster: int) -> None:
         self.world.note(f"{self.node.pid} hears that {node} belongs to cluster {cluster:x}")
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        self.differs.append(divergence)
+        for told in self.world.hooks["diverged"]:
+            told(self.world, self.node, divergence)
+
     def on_failed(self, error: Exception) -> None:
         """An error that nobody injected is a finding, of a checker or in itself."""
         self.leaving = True
-        if isinstance(error, (InjectedFailure, InjectedDamage)):
+        if isinstance(error, Diverged):
+            for told in self.world.hooks["diverged"]:
+                told(self.world, self.node, error.divergence)
+        if isinstance(error, (InjectedFailure, InjectedDamage, Diverged)):
             self.world.note(f"{self.node.pid} stops: {error}")
             self.node.failed()
         else:
@@ -237,7 +254,7 @@ class Process:
 
     def received(self, sender: int, message: AnyMessage) -> None:
         if sender == self.node.pid:
-            for sent in self.world.hooks["sent"]:
+            for sent in self.world.watching("sent", self.node):
                 sent(self.world, self.node, sender, message)
 
     def sent(self, messages: Sequence[tuple[int, AnyMessage]]) -> None:
@@ -251,6 +268,16 @@ class Process:
 
     def changed(self, status: Status) -> None:
         """See `on_status`."""
+
+
+def _as_release_0_1_0(replica: Replica) -> None:
+    """It founds nothing, and says nothing of what it understands."""
+    replica._versions.own = replica._heartbeats._operations_version = LOWEST
+    replica._reconfiguration.drive = _nothing_to_change  # type: ignore[method-assign]
+
+
+def _nothing_to_change(leader: Leader, now: float) -> None:
+    """Release 0.1.0 has no configurations."""
 
 
 def _nothing_else() -> None:

@@ -13,28 +13,33 @@ from pathlib import Path
 
 import msgspec
 
-from paxos.ballot import NOBODY, Leadership
+from paxos.messages import Configuration
 from tests.simulation.checkers import all_checkers
-from tests.simulation.linearizability import check
-from tests.simulation.plan import (
+from tests.simulation.events import (
     LEADER,
     AnyEvent,
+    ChangeMembers,
     Crash,
     CrashAll,
     Cut,
     Depose,
     Fail,
-    Final,
     Hint,
     Leave,
     Link,
     Pause,
-    Plan,
+    Restore,
     Stall,
     Storm,
+    Stranger,
+    Swap,
+    Upgrade,
     Use,
     Wipe,
 )
+from tests.simulation.linearizability import check
+from tests.simulation.membership import Membership
+from tests.simulation.plan import Final, Plan
 from tests.simulation.users import Users
 from tests.simulation.world import SIM_TIMING, Node, Observer, Violation, Weather, World
 
@@ -98,9 +103,10 @@ class Scenario:
         self.users = Users(plan.llm)
         weather = msgspec.structs.replace(plan.weather, cut=set())
         self.world = World(
-            plan.seed, range(1, plan.nodes + 1), limits=plan.limits, observers=[*observers, self.users],
-            weather=weather, founded=False,
+            plan.seed, range(1, plan.nodes + plan.spares + 1), limits=plan.limits,
+            observers=[*observers, self.users], weather=weather, founded=False, members=plan.nodes,
         )
+        self.membership = Membership(self.world, self._start)
         self.record = Run(plan)
         self._cuts: list[tuple[Link, ...]] = []
         self._faulty = True
@@ -108,6 +114,8 @@ class Scenario:
         """In the liveness phase."""
         for node, drift in zip(self.world.nodes.values(), plan.drift, strict=False):
             node.drift = drift
+        for node in self.world.nodes.values():
+            node.old = plan.old
 
     def run(self) -> Run:
         record, world = self.record, self.world
@@ -129,7 +137,8 @@ class Scenario:
         for number, node in enumerate(world.nodes.values()):
             world.at(plan.late[number] if number < len(plan.late) else 0.0, lambda node=node: self._start(node))  # type: ignore[misc]
         for event in plan.events:
-            world.at(event.at, lambda event=event: self._happen(event))  # type: ignore[misc]
+            early = event.age if isinstance(event, Restore) else 0.0
+            world.at(max(0.0, event.at - early), lambda event=event: self._happen(event))  # type: ignore[misc]
         world.run(plan.safety_s)
         self._calm(plan.final)
         self._settle()
@@ -156,7 +165,17 @@ class Scenario:
                 for number, node in enumerate(world.nodes.values()):
                     self._crash(node, event.down + number * event.apart)
             case Wipe():
-                kind = self._wipe(event)
+                kind = self.membership.wipe(event)
+            case Restore():
+                self.membership.copy_for(event)
+            case Swap():
+                kind = self.membership.swap(event)
+            case Stranger():
+                kind = self.membership.stranger(event)
+            case ChangeMembers():
+                self.membership.change(event)
+            case Upgrade():
+                self.membership.upgrade(event)
             case Pause():
                 self._pause(event)
             case Stall():
@@ -178,16 +197,14 @@ class Scenario:
 
     def _node(self, pid: int) -> Node:
         """The node of that number; for LEADER, the one with the highest claim, or the first."""
-        nodes = self.world.nodes
-        if pid != LEADER:
-            return nodes[pid]
-        return max(nodes.values(), key=lambda node: (_claim(node), -node.pid))
+        return self.world.nodes[pid] if pid != LEADER else self.membership.leader()
 
     def _count(self, kind: str) -> None:
         self.record.faults[kind] = self.record.faults.get(kind, 0) + 1
 
     def _start(self, node: Node) -> None:
-        if not node.up and (self._faulty or node.pid not in self._stay_down):
+        there = self.world.nodes[node.pid] is node
+        if there and not node.up and (self._faulty or node.pid not in self._stay_down):
             node.start()
 
     def _crash(self, node: Node, down: float, hinted: bool = False) -> None:
@@ -213,26 +230,6 @@ class Scenario:
 
         if node.up:
             node.trap(event.point, event.count, sprang)
-
-    def _wipe(self, event: Wipe) -> str:
-        """A disk may only be lost once the cluster is founded, and as long as a quorum of the others votes: however
-        often that is."""
-        world = self.world
-        node = world.nodes[event.pid]
-        others = sum(world.may_vote(other) for other in world.nodes.values() if other is not node)
-        allowed = bool(world.configurations) and others >= world.quorum(world.configurations[-1])
-        if not node.up:
-            return "wipe (too late)"
-        node.crash()
-        if allowed:
-            node.wipe()
-            if event.clock_back:
-                node.epoch_us //= 2
-                node.offset += 1000.0
-            self.world.at(event.down, lambda: self._start(node))
-            return "wipe"
-        self.world.at(event.down, lambda: self._start(node))
-        return "crash"
 
     def _pause(self, event: Pause) -> None:
         node = self._node(event.pid)
@@ -305,6 +302,7 @@ class Scenario:
         world = self.world
         self._faulty = False
         self._cuts = []
+        self.membership.calm()
         cut = set(final.cut)
         if not self._fits(cut, final.down):
             cut, final = set(), msgspec.structs.replace(final, down=())
@@ -326,21 +324,34 @@ class Scenario:
                 node.start()
             else:
                 node.resume()
-        self.connected = connected(world.pids, cut, final.down, self._hub(cut, final.down))
+        hub = self._hub(cut, final.down)
+        known = {*world.named} if hub is None else {*world.named, hub}
+        self.connected = connected(known, cut, final.down, hub)
+        if world.configurations:  # Spare nodes belong to a founded cluster only; not everybody knows them.
+            self.connected += [pid for pid in world.pids if pid not in known]
 
     def _fits(self, cut: set[Link], down: tuple[int, ...]) -> bool:
         return self._hub(cut, down) is not None
 
     def _hub(self, cut: set[Link], down: tuple[int, ...]) -> int | None:
-        """A voter that exchanges messages directly with a majority of voters, if there is one."""
-        nodes = self.world.nodes
-        voters = [pid for pid, node in nodes.items() if self.world.may_vote(node) and pid not in down]
+        """A voter that exchanges messages directly with a majority of voters, if there is one, whichever configuration
+        will be in force."""
+        hubs = [self._hub_of(each, cut, down) for each in self.membership.possible()]
+        hubs = hubs or [self._hub_of(None, cut, down)]
+        return None if None in hubs else hubs[0]
+
+    def _hub_of(self, configuration: Configuration | None, cut: set[Link], down: tuple[int, ...]) -> int | None:
+        world = self.world
+        voters = [
+            pid for pid, node in world.nodes.items() if pid not in down and (
+                self.membership.intact(node, configuration) if configuration is not None else world.may_vote(node))
+        ]
         if not cut and not down:
             return next(iter(voters), 1)
         for pid in voters:
             reached = [other for other in voters
                        if other == pid or ((pid, other) not in cut and (other, pid) not in cut)]
-            if len(reached) > len(nodes) // 2:
+            if len(reached) >= world.quorum(configuration):
                 return pid
         return None
 
@@ -373,6 +384,7 @@ class Scenario:
                 for node in nodes)
             and len(leading) == 1 and all(node.replica.status().leader == leading[0] for node in nodes)
             and all(node.store.digest() == first.store.digest() for node in nodes)
+            and self.membership.all_vote(nodes)
         )
 
     def _watch(self, end: float) -> None:
@@ -401,12 +413,6 @@ class Scenario:
         self.record.calls, self.record.explored = verdict.calls, verdict.explored
         if not verdict.ok:
             raise NotLinearizable(str(check(history)))
-
-
-def _claim(node: Node) -> Leadership:
-    if not node.up or node.replica.leader is None:
-        return NOBODY
-    return node.replica.leader.leadership
 
 
 def connected(pids: Iterable[int], cut: set[Link], down: Iterable[int], hub: int | None) -> list[int]:

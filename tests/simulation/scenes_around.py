@@ -13,9 +13,14 @@ import pytest
 from tests.simulation.observer import Violation
 from tests.unit.engine import test_driver as driver
 from tests.unit.engine import test_paxos as engine
+from tests.unit.kvstore import test_operations as operations
 from tests.unit.kvstore import test_store as store
+from tests.unit.llm import test_answer_shapes as shapes
+from tests.unit.llm import test_settings as settings
+from tests.unit.llm import test_thoughts as thoughts
 from tests.unit.paxos import test_operations_version as versions
 from tests.unit.server import test_responder as responder
+from tests.unit.server import test_responses_in_full as in_full
 from tests.unit.server import test_session as session
 
 
@@ -58,3 +63,16 @@ def called_off() -> None:
     responder.test_what_a_snapshot_has_closed_is_not_asked()
     responder.test_a_leader_that_lost_office_asks_nothing_more()
     responder.test_what_is_asked_again_or_over_is_called_off()
+
+
+@story
+def responses_in_full() -> None:
+    thoughts.test_a_reply_is_its_answer()
+    in_full.test_a_cut_answer_is_marked_and_chosen_only_explicitly()
+    operations.test_every_kind_of_operation_has_a_release()
+
+
+@story
+def other_servers() -> None:
+    settings.test_the_usual_variables_are_for_the_providers_own_host("http://127.0.0.1:8000/v1", False)
+    shapes.test_a_stream_that_stops_is_no_answer()

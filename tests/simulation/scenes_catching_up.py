@@ -43,11 +43,13 @@ def needs_a_snapshot(stage: Stage) -> Node:
 
 
 def snapshot_not_stored() -> None:
-    """A node has caught up by a snapshot, and restarts."""
+    """A node has caught up by a snapshot, and restarts when its disk holds what followed."""
     stage = Stage(3, snapshot_every=4, keep=1, lag=1)
     node = needs_a_snapshot(stage)
     stage.mend()
-    stage.until(lambda: node.replica.applied == 10)
+    stage.until(lambda: node.replica.applied == 10 and stage.leads)
+    stage.decide(stage.leader, "after", "later")
+    stage.until(lambda: node.replica.applied == 12)
     stage.run(0.2)
     node.crash()
     node.start()

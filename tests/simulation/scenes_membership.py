@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kvstore.operations import Create, encode
 from paxos.ballot import Ballot
 from paxos.configuration import stop_sign
-from paxos.messages import Accept, Accepted, Change, Configuration, Forward, Learn, Operation, Prepare
+from paxos.messages import (
+    Accept,
+    Accepted,
+    Change,
+    Configuration,
+    Decide,
+    Forward,
+    Heartbeat,
+    Learn,
+    Operation,
+    Prepare,
+    Routed,
+)
 from paxos.output import VoterStatus
 from tests.simulation.founding import CLUSTER
-from tests.simulation.stage import FirstStart, Stage, ThreeOf
+from tests.simulation.stage import FirstStart, OffStage, OldRelease, Stage, ThreeOf
+from tests.simulation.world import Node
 
 STRANGER = 0xBAD
 """The id of another cluster."""
 
 
 def lost_before_founding() -> None:
-    """A node loses its disk when the others know it already, and have founded nothing yet."""
+    """A node loses its disk when the others know it already, and have founded nothing yet. It is asked for a promise
+    before it has heard of that."""
     stage = FirstStart(5)
     stage.lose(Accept)
     stage.until(lambda: all(node.disk.image.voter_status is VoterStatus.VOTER for node in stage.nodes.values()))
     stage.until(lambda: stage.leads)
-    node = stage.others(stage.leader)[0]
+    leader = stage.leader
+    node = stage.others(leader)[0]
     node.crash()
     node.wipe()
     node.start()
+    node.receive(leader.pid, Prepare(leader.replica.acceptor.promised.at(1)))
     stage.run(1.0)
     stage.mend()
     stage.expect("all vote in the end", lambda: all(
@@ -58,6 +76,51 @@ def speaks_for_another_cluster() -> None:
     node.receive(other.pid, Learn(position, [foreign], position), STRANGER)
     stage.decide(leader, "after")
     stage.end()
+
+
+def stranger_speaks_to_who_has_no_id() -> None:
+    """A node of another cluster tells one that has lost its disk what is decided, and what to pass on to another."""
+    stage = FirstStart(3)
+    stage.until(lambda: stage.leads and all(node.replica.cluster for node in stage.nodes.values()))
+    leader = stage.leader
+    stage.decide(leader, "before")
+    node, other = stage.others(leader)
+    node.crash()
+    node.wipe()
+    stage.lose(Learn, to=node)
+    node.start()
+    stage.run(0.3)
+    told = _of_another_cluster(other, 1)
+    node.receive(other.pid, told, STRANGER)
+    node.receive(other.pid, Routed(other.pid, node.pid, 4, told), STRANGER)
+    behind = _of_another_cluster(other, leader.replica.log.decided_upto + 1)
+    node.receive(other.pid, Routed(other.pid, leader.pid, 4, behind), STRANGER)
+    stage.run(0.3)
+    stage.mend()
+    stage.decide(stage.leader, "after")
+    stage.end()
+
+
+def stranger_speaks_to_old_data() -> None:
+    """A cluster with data of release 0.1.0 has no id yet; another cluster tells one of its nodes what is decided."""
+    stage = OldRelease(3)
+    stage.until(lambda: stage.leads)
+    stage.decide(stage.leader, "before")
+    node, other = stage.others(stage.leader)
+    node.receive(other.pid, Heartbeat([msgspec.structs.replace(
+        other.replica.net.states[other.pid], identity=7, cluster=STRANGER, version=(2**60, 1))], {}, 0.0, {}), STRANGER)
+    node.receive(other.pid, _of_another_cluster(other, node.replica.log.decided_upto + 1), STRANGER)
+    stage.decide(stage.leader, "after")
+    for each in stage.nodes.values():
+        each.old = False
+        each.crash()
+        each.start()
+    stage.expect("it is founded", lambda: all(each.replica.cluster for each in stage.nodes.values()))
+    stage.end()
+
+
+def _of_another_cluster(node: Node, position: int) -> Learn:
+    return Learn(position, [Operation(node.pid, 2**60, 1, encode(Create("foreign")))], position)
 
 
 def stop_sign_from_a_user() -> None:
@@ -116,6 +179,62 @@ def old_disk() -> None:
     stage.end()
 
 
+def old_disk_killed_at_once() -> None:
+    """The node dies right after the vote that was counted, before any heartbeat can tell of it, and gets back an older
+    copy. Who counted the vote remembers it."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    stage.run(1.0)
+    copy = node.backup()
+    stage.cut(other)
+    stage.lose(Heartbeat, of=node)
+    stage.decide(leader, "precious")
+    node.crash()
+    node.restore(copy)
+    stage.mend()
+    stage.cut(other)
+    stage.lose(Accept, Prepare, Learn, of=leader)
+    node.start()
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(leader)
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def old_disk_restarted_since() -> None:
+    """After the copy was made the node was started again, and voted for nothing while `other` was there. That one still
+    knows a copy when it sees one, although it was down when the vote was given that the copy does not show."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    node.crash()
+    copy = node.backup()
+    node.start()
+    stage.run(2.5)
+    other.crash()
+    stage.decide(leader, "precious")
+    node.crash()
+    node.restore(copy)
+    leader.crash()
+    other.start()
+    node.start()
+    stage.run(1.0)
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    leader.start()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
 def old_disk_asked_at_once() -> None:
     """The old copy is asked for a promise before anybody could say what he remembers of it."""
     stage = Stage(3)
@@ -136,6 +255,67 @@ def old_disk_asked_at_once() -> None:
     stage.end()
 
 
+def old_disk_with_a_gap() -> None:
+    """The copy holds a later position than the one that was accepted last: that came late."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    stage.cut(other)
+    stage.hold(Accept, to=node, where=lambda message: message.ballot.op_num == 2)
+    stage.create(leader, "precious")
+    stage.run(0.05)
+    stage.create(leader, "behind")
+    stage.until(lambda: 3 in node.disk.entries)
+    copy = node.backup()
+    stage.release(first=1)
+    stage.until(lambda: "precious" in stage.told)
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(other, node)
+    stage.lose(Accept, Learn, to=other)
+    stage.run(0.5)
+    node.crash()
+    node.restore(copy)
+    stage.mend()
+    stage.cut(leader)
+    stage.lose(Learn, of=other)
+    node.start()
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
+def older_than_the_founding() -> None:
+    """The old copy is from before the cluster had an id. It hears what others remember of it, learns of the founding,
+    and is asked for a promise at once."""
+    stage = FirstStart(3)
+    node = stage.nodes[3]
+    stage.lose(Accept)
+    stage.until(lambda: node.disk.image.voter_status is VoterStatus.VOTER)
+    copy = node.backup()
+    stage.mend()
+    stage.until(lambda: stage.leads and all(each.replica.cluster for each in stage.nodes.values()))
+    stage.decide(stage.leader, "before")
+    stage.run(1.0)
+    node.crash()
+    node.restore(copy)
+    stage.lose(Learn, Accept, Decide, Prepare, to=node)
+    node.start()
+    stage.run(1.0)
+    stage.mend()
+    stage.lose(Heartbeat, Prepare, Accept, to=node)
+    stage.until(lambda: node.replica.cluster)
+    node.receive(1, Prepare(Ballot(99, 1, 2)))
+    stage.run(0.5)
+    stage.mend()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
 def grows_and_shrinks() -> None:
     """Two nodes are added, two of the first three (the leader among them) are removed; all under load."""
     stage = ThreeOf(5)
@@ -149,6 +329,21 @@ def grows_and_shrinks() -> None:
         stage.expect("and known", lambda asker=asker: not asker.replica.changing)  # type: ignore[misc]
         stage.until(lambda: stage.leads)
         stage.decide(stage.leader, f"after-{number}")
+    stage.end()
+
+
+def two_of_the_first_three() -> None:
+    """When there are five members, two of the first three are left alone: they were a majority once."""
+    stage = ThreeOf(5)
+    for pid in (4, 5):
+        stage.change(Change.ADD, pid)
+    leader = stage.leader
+    other = next(node for node in stage.others(leader) if node.pid <= 3)
+    for node in stage.others(leader, other):
+        stage.cut(node)
+    stage.create(leader, "alone")
+    stage.run(3.0)
+    stage.expect("two are no majority", lambda: "alone" not in stage.told)
     stage.end()
 
 
@@ -212,4 +407,36 @@ def leaves_and_comes_back() -> None:
         stage.until(lambda: stage.leads)
     stage.run(3.0)
     stage.expect("it stays", lambda: len(stage.configurations) == 3)
+    stage.end()
+
+
+def replaced_disk_put_back() -> None:
+    """A node's disk is replaced, and the new one votes; then it gets its former disk back, which knows nothing of that,
+    and is asked by a node that does not know yet either which disk counts."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    node.crash()
+    former = node.backup()
+    node.wipe()
+    stage.lose(Decide, Learn, to=other)
+    node.start()
+    stage.until(lambda: stage.may_vote(node) and stage.leads)
+    stage.cut(other)
+    stage.decide(stage.leader, "precious")
+    for each in (node, leader):
+        each.crash()
+    node.restore(former)
+    stage.mend()
+    stage.lose(Decide, to=node)
+    node.start()
+    stage.create(other, "otherwise")
+    stage.run(5.0)
+    if len(stage.configurations) != 2 or other.replica.registry.number != 2:
+        raise OffStage("the second configuration is not known")
+    stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    leader.start()
+    stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.expect("it goes on", lambda: "otherwise" in stage.told)
     stage.end()

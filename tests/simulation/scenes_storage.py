@@ -90,19 +90,26 @@ def damaged_disk_replaced() -> None:
 
 
 def restored_disks() -> None:
-    """The disks of a restored cluster hold the same, and tell their replacements from each other."""
-    with tempfile.TemporaryDirectory() as folder:
-        found(Path(folder), "demo", (1, 2, 3), 5, [(KEY, b"stored")])
-        databases = [
-            Database.open(path, "demo", pid, 1) for pid, path in enumerate(existing_disks(Path(folder)), 1)
-        ]
-        contents = [(database.durable.roster, database.load_snapshot()) for database in databases]
-        for database in databases:
-            database.close()
-        if contents.count(contents[0]) < 3 or contents[0][1] != Snapshot(5, {}, [(KEY, b"stored")]):
+    """The disks of a restored cluster hold the same, and tell themselves from replacements and other clusters."""
+    clusters = set()
+    for _ in range(2):
+        with tempfile.TemporaryDirectory() as folder:
+            found(Path(folder), "demo", (1, 2, 3), 5, [(KEY, b"stored")])
+            databases = [
+                Database.open(path, "demo", pid, 1) for pid, path in enumerate(existing_disks(Path(folder)), 1)
+            ]
+            contents = [database.load_snapshot() for database in databases]
+            for database in databases:
+                database.close()
+        first = contents[0]
+        if contents.count(first) < 3 or (first.position, first.rows) != (5, [(KEY, b"stored")]):
             raise Forgotten("not all disks hold what was restored")
-        if contents[0][0] != {pid: database.durable.identity for pid, database in enumerate(databases, 1)}:
+        identities = {pid: database.durable.identity for pid, database in enumerate(databases, 1)}
+        if first.configuration is None or first.configuration.members != identities:
             raise Forgotten("the disks do not know each other")
+        clusters.add(first.configuration.cluster)
+    if len(clusters) < 2:
+        raise Forgotten("two clusters have the same id")
 
 
 def _made(path: Path) -> Database:

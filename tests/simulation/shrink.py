@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from tests.simulation.plan import AnyEvent, Cut, Final, Hint, Llm, Plan
+from tests.simulation.events import AnyEvent, ChangeMembers, Cut, Hint
+from tests.simulation.plan import Final, Llm, Plan
 from tests.simulation.scenario import Run, execute
 from tests.simulation.world import SIM_LIMITS, Weather
 
@@ -98,7 +99,7 @@ class Shrinker:
 def without_nodes(plan: Plan, nodes: int) -> Plan:
     """The plan for the first so many nodes only."""
     return msgspec.structs.replace(
-        plan, nodes=nodes, events=tuple(event for event in plan.events if _mentions(event) <= nodes),
+        plan, nodes=nodes, spares=0, events=tuple(event for event in plan.events if _mentions(event) <= nodes),
         drift=plan.drift[:nodes], late=plan.late[:nodes],
         final=Final(
             tuple(link for link in plan.final.cut if max(link) <= nodes),
@@ -115,5 +116,7 @@ def _mentions(event: AnyEvent) -> int:
             return max((max(link) for link in links), default=0)
         case Hint(pid=pid, peer=peer):
             return max(pid, peer)
+        case ChangeMembers(pid=pid, member=member):
+            return max(pid, member)
         case _:
             return getattr(event, "pid", 0)

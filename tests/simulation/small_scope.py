@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import Random
 from typing import Any, TypeAlias, cast
@@ -12,20 +12,25 @@ import msgspec
 
 from engine.driver import ReplicaDriver
 from kvstore.store import Outcome
-from paxos.ballot import Ballot, Leadership
+from paxos.ballot import NOBODY, Ballot, Leadership
+from paxos.configuration import following, stop_sign
 from paxos.limits import Limits, Timing
 from paxos.messages import (
     Accept,
     Accepted,
     AnyMessage,
+    Configuration,
     Decide,
     Entry,
+    Fetch,
+    Learn,
     Operation,
     Prepare,
     Promise,
     Snapshot,
+    Stamp,
 )
-from paxos.output import Applied
+from paxos.output import Applied, Divergence, Persist
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.memory import MemoryDatabase
@@ -33,10 +38,11 @@ from storage.records import Record
 from tests.simulation.founding import CLUSTER, founded
 
 NODES = (1, 2, 3)
-QUORUM = 2
 LIMITS = Limits(batch_operations=1, pipeline=4)
-Carried: TypeAlias = Prepare | Promise | Accept | Accepted | Decide
-"""What the network carries here."""
+Carried: TypeAlias = Prepare | Promise | Accept | Accepted | Decide | Fetch | Learn
+"""What the network carries here; a Fetch only from a node that has lost its disk, a Learn only to one."""
+NEW_DISK = 99
+"""The identity of the disk in the place of a lost one."""
 NOW = 0.0
 
 
@@ -68,8 +74,11 @@ class ScopeDriver(ReplicaDriver):
     def _loop_back(self, message: AnyMessage) -> None:
         self._transport.send(self.replica.pid, message)
 
-    def _vouched(self, messages: list[tuple[int, AnyMessage]]) -> None:
+    def _vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
         """Nobody tells of it here."""
+        return messages
 
     def receive_own(self, message: AnyMessage) -> None:
         super()._loop_back(message)
@@ -81,17 +90,40 @@ class NodeState:
 
     full = False
 
-    def __init__(self, pid: int, mortal: bool) -> None:
-        """A voter with an empty log, that knows everybody. `mortal`: it may die yet, so that it matters what is on its
-        disk when."""
+    def __init__(self, pid: int, mortal: bool, losable: int | None = None, members: tuple[int, ...] = NODES) -> None:
+        """With an empty log; it knows everybody. `mortal`: it may die yet, so that it matters what is on its disk when.
+        Node `losable` may lose its disk yet."""
         self.pid = pid
         self.mortal = mortal
-        self.disk = MemoryDatabase(pid)
-        self.disk.write([founded({node: node for node in NODES})])
+        self.members = members
+        self.losable = losable == pid
+        newcomers = {losable} if losable is not None else set(NODES).difference(members)
+        self.teaches = newcomers - {pid}
+        """To these nodes it tells all that it knows to be decided."""
+        self.disk = self._blank(pid)
         self._writing: list[tuple[Record, list[Callable[[], None]]]] = []
         self._due: list[Callable[[], None]] = []
         self._sent: list[Sent] = []
         self.start()
+
+    def _blank(self, identity: int) -> MemoryDatabase:
+        disk = MemoryDatabase(identity)
+        disk.write([founded({node: node for node in self.members})])
+        return disk
+
+    def lose_disk(self) -> None:
+        """It dies, and starts with an empty disk; then it asks for what is decided."""
+        self.losable = False
+        self.disk = self._blank(NEW_DISK)
+        self._writing, self._due = [], []
+        self.start()
+        self._sent += [(self.pid, node, Fetch(1, 0, 0)) for node in NODES if node != self.pid]
+
+    def teach(self) -> None:
+        log = self.replica.log
+        if self.teaches and log.decided_upto:
+            operations = log.decided_from(1, log.decided_upto, LIMITS.piece_bytes)
+            self._sent += [(self.pid, node, Learn(1, operations, log.decided_upto)) for node in self.teaches]
 
     def start(self) -> None:
         durable = self.disk.reopen(1)
@@ -115,8 +147,11 @@ class NodeState:
 
     def turn(self) -> list[Sent]:
         """Lets the driver finish what it has begun; returns what leaves."""
+        known = self.replica.log.decided_upto
         while self._due:
             self._due.pop(0)()
+        if self.replica.log.decided_upto > known:
+            self.teach()
         sent, self._sent = self._sent, []
         return sent
 
@@ -144,6 +179,8 @@ class NodeState:
         """There is no time that it could save."""
 
     def write(self, record: Record | None, done: Callable[[], None]) -> None:
+        if isinstance(record, Persist):
+            record.stamp = None  # No disk is an old one here, and stamps would only tell equal states apart.
         if record is not None and self.mortal:
             self._writing.append((record, [done]))
             return
@@ -159,6 +196,9 @@ class NodeState:
 
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         raise Violation("nobody gets a snapshot here")
+
+    def digest(self) -> str:
+        return "00"
 
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         return []
@@ -183,6 +223,9 @@ class NodeState:
     def on_stranger(self, node: int, cluster: int) -> None:
         raise Violation("there is one cluster here")
 
+    def on_diverged(self, divergence: Divergence) -> None:
+        raise Violation("all have the same state here")
+
     def on_failed(self, error: Exception) -> None:
         raise error
 
@@ -202,11 +245,21 @@ def _waiting(done: list[Callable[[], None]]) -> list[tuple[int, Carried]]:
     return messages
 
 
-def first_state(pid: int, mortal: bool) -> NodeState:
-    return NodeState(pid, mortal)
+def stop(state: NodeState, following: Configuration) -> list[Sent]:
+    """A leader is to propose this, if it may propose a change at all."""
+    leader = state.replica.leader
+    if leader is not None and leader.settled and state.replica.registry.number + 1 == following.number:
+        leader.stop(stop_sign(following))
+        state.driver._wake()
+    return state.turn()
 
 
-def deliver(state: NodeState, sender: int, message: AnyMessage) -> list[Sent]:
+def deliver(
+    state: NodeState, sender: int, message: AnyMessage, following: Configuration | None = None
+) -> list[Sent]:
+    """`following` is what a leader proposes when it hears of the new disk."""
+    if isinstance(message, Fetch):
+        return stop(state, following) if following is not None else []
     if sender == state.pid:
         state.driver.receive_own(message)
     else:
@@ -226,6 +279,11 @@ def write(state: NodeState) -> list[Sent]:
     return state.turn()
 
 
+def lose_disk(state: NodeState) -> list[Sent]:
+    state.lose_disk()
+    return state.turn()
+
+
 def crash(state: NodeState) -> list[Sent]:
     state.crash()
     return state.turn()
@@ -235,7 +293,7 @@ def crash(state: NodeState) -> list[Sent]:
 
 CONSTANT = {
     "_from_itself", "_from_peers", "timing", "limits", "_limits", "_random", "_timing", "net", "election", "registry",
-    "_version", "reads", "queue", "_follows", "catch_up", "snapshot_source",
+    "_version", "_writes", "_stored", "reads", "queue", "_follows", "catch_up", "snapshot_source",
     "_acceptor", "_catch_up", "_effects", "_learner", "_log", "_net", "_proposer", "_registry", "_router",
 }
 """Attributes that are equal in all states here, or cannot matter while the clock stands still: the elections and who is
@@ -282,6 +340,13 @@ class Facts(msgspec.Struct, frozen=True):
     surely_decided: int
     """Never to be forgotten: on disk, or in the memory of a node that won't die."""
     candidate: Ballot | None
+    identity: int
+    sure_promise: Leadership
+    """On disk, and never to be forgotten."""
+    votes: bool
+    leads: bool
+    stopping: bool
+    losable: bool
 
 
 def facts(state: NodeState) -> Facts:
@@ -295,15 +360,21 @@ def facts(state: NodeState) -> Facts:
     if state.replica.applied != log.decided_upto:
         raise Violation(f"node {state.replica.pid} applied {state.replica.applied} of {log.decided_upto} positions")
     stored = {entry.position: entry for entry in durable.entries}
-    candidate = state.replica.candidate
+    candidate, leader = state.replica.candidate, state.replica.leader
+    surely = durable.decided if state.mortal else log.decided_upto
+    promised = durable.promised.leadership
     return Facts(
-        tuple(decided), state.replica.acceptor.promised.leadership, durable.promised.leadership, stored,
-        durable.decided, durable.decided if state.mortal else log.decided_upto, candidate.ballot if candidate else None,
+        tuple(decided), state.replica.acceptor.promised.leadership, promised, stored, durable.decided,
+        0 if state.losable else surely, candidate.ballot if candidate else None, durable.identity,
+        NOBODY if state.losable else promised, state.replica.registry.votes, leader is not None,
+        leader is not None and leader.stopping, state.losable,
     )
 
 
 def check_step(before: Facts, after: Facts, died: bool) -> None:
     """Promises are monotone: on disk always, in memory as long as the process runs, and never below the disk's."""
+    if after.identity != before.identity:
+        return  # The disk was lost. What was promised on it must not matter any more.
     if after.stored_promise < before.stored_promise:
         raise Violation(f"the promise on disk fell from {before.stored_promise} to {after.stored_promise}")
     if after.promised < (after.stored_promise if died else before.promised):
@@ -319,6 +390,8 @@ def check_vouched(now: Facts, vouched: list[Carried]) -> dict[int, Operation]:
     for message in vouched:
         assert isinstance(message, Promise | Accepted)
         leadership = message.ballot.leadership
+        if message.identity != now.identity:
+            continue  # It was a disk that is lost.
         if now.stored_promise < leadership:
             raise Violation(f"{message} was sent, but the promise on disk is {now.stored_promise}")
         if isinstance(message, Accepted):
@@ -332,10 +405,11 @@ def check_vouched(now: Facts, vouched: list[Carried]) -> dict[int, Operation]:
     return only_if_chosen
 
 
-def chosen(messages: list[Sent]) -> dict[int, Operation]:
-    """By position what a quorum accepted under one leadership; at most one operation each."""
+def chosen(messages: list[Sent], first: Configuration) -> dict[int, Operation]:
+    """By position what a quorum accepted under one leadership, a quorum of the configuration that governs the position;
+    at most one operation each."""
     proposed: dict[tuple[Leadership, int], Operation] = {}
-    voters: dict[tuple[Leadership, int], set[int]] = {}
+    voters: dict[int, dict[Leadership, set[tuple[int, int]]]] = {}
     for _, _, message in messages:
         if isinstance(message, Accept):
             for position, operation in enumerate(message.operations, message.ballot.op_num):
@@ -345,11 +419,20 @@ def chosen(messages: list[Sent]) -> dict[int, Operation]:
     for sender, _, message in messages:
         if isinstance(message, Accepted):
             for position in range(message.ballot.op_num, message.ballot.op_num + message.count):
-                voters.setdefault((message.ballot.leadership, position), set()).add(sender)
+                disks = voters.setdefault(position, {}).setdefault(message.ballot.leadership, set())
+                disks.add((sender, message.identity))
     result: dict[int, Operation] = {}
-    for place, who in voters.items():
-        if len(who) >= QUORUM and result.setdefault(place[1], proposed[place]) != proposed[place]:
-            raise Violation(f"two operations chosen at position {place[1]}")
+    configuration: Configuration | None = first
+    for position in sorted(voters):
+        assert configuration is not None
+        members = set(configuration.members.items())
+        for leadership, disks in voters[position].items():
+            operation = proposed[leadership, position]
+            enough = len(disks & members) > len(members) // 2
+            if enough and result.setdefault(position, operation) != operation:
+                raise Violation(f"two operations chosen at position {position}")
+        if position in result:
+            configuration = following(configuration, result[position], position)
     return result
 
 

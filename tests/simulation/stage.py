@@ -13,7 +13,7 @@ import msgspec
 
 from kvstore.operations import Create, Query, encode
 from kvstore.store import Outcome
-from paxos.messages import AnyMessage, Routed
+from paxos.messages import AnyMessage, Change, Routed
 from paxos.output import Applied
 from tests.simulation.checkers import all_checkers
 from tests.simulation.world import SIM_LIMITS, Node, Violation, World
@@ -77,6 +77,8 @@ class Stage(World):
     founded = True
     members: int | None = None
     """The first so many vote; all, if None."""
+    old = False
+    """All run release 0.1.0 at first."""
 
     def __init__(self, nodes: int, **limits: int | float) -> None:
         super().__init__(SEED, range(1, nodes + 1), limits=msgspec.structs.replace(SIM_LIMITS, **limits),
@@ -86,6 +88,8 @@ class Stage(World):
         """Conversations of which anything was acknowledged."""
         self._lost: list[Rule] = []
         self._holding: list[Rule] = []
+        for node in self.nodes.values():
+            node.old = self.old
         self.start()
         if self.founded:
             self.until(lambda: self.leads)
@@ -185,6 +189,13 @@ class Stage(World):
             self.until(lambda context=context: context in self.told)  # type: ignore[misc]
             self.run(0.05)
 
+    def change(self, change: Change, pid: int, asker: Node | None = None) -> None:
+        """The members are changed, and somebody leads again; at the leader, if no node is named."""
+        number = len(self.configurations)
+        (asker or self.leader).replica.change_members(change, pid)
+        self.expect("it is decided", lambda: len(self.configurations) > number)
+        self.until(lambda: self.leads)
+
     def read(self, node: Node, *, shows: str) -> list[str]:
         """A user looks at what there is, which must contain this conversation by then. What is returned fills when the
         read is answered."""
@@ -239,6 +250,12 @@ class FirstStart(Stage):
     """So many nodes that start for the first time."""
 
     founded = False
+
+
+class OldRelease(FirstStart):
+    """So many nodes of release 0.1.0 that start for the first time."""
+
+    old = True
 
 
 class ThreeOf(Stage):

@@ -177,7 +177,7 @@ def test_a_new_leader_proposes_what_the_highest_leadership_accepted() -> None:
     world = settled(checker)
     low, high = Entry(5, (2, 2), NOOP), Entry(5, (3, 3), OTHER)
     for node, entry in ((world.nodes[1], low), (world.nodes[2], high)):
-        checker.sent(world, node, 1, Promise(Ballot(9, 1, 5), [entry], 4))
+        checker.sent(world, node, 1, Promise(Ballot(9, 1, 5), [entry], 4, node.disk.image.identity))
     with pytest.raises(NotInherited):
         checker.sent(world, world.nodes[1], 2, Accept(Ballot(9, 1, 5), [NOOP], 4))
     checker._looked.clear()

@@ -12,7 +12,7 @@ import pytest
 
 from paxos.messages import Accept, Heartbeat
 from tests.simulation import stage as stage_module
-from tests.simulation.directed import STORIES
+from tests.simulation.directed import MORE, STORIES
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.stage import OffStage, Overdue, Stage, Stale
 
@@ -20,7 +20,7 @@ SEEDS = 5
 """How often each scene is run, with different seeds."""
 
 
-@pytest.mark.parametrize("story", dict.fromkeys(STORIES.values()), ids=lambda story: story.__name__)
+@pytest.mark.parametrize("story", dict.fromkeys((*STORIES.values(), *MORE)), ids=lambda story: story.__name__)
 def test_the_core_as_it_is(story: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """No scene depends on one lucky seed."""
     for seed in range(1, SEEDS + 1):

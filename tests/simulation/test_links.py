@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.links import RESTART, Case, Result, any_cases, one_way_cases, run, symmetric_cases, table
+from tests.simulation.links import (
+    RESTART,
+    Case,
+    Result,
+    any_cases,
+    members_cases,
+    one_way_cases,
+    run,
+    symmetric_cases,
+    table,
+)
 from tests.simulation.patterns import ARROWS, NODES, able, connected, lonely_hubs, one_way_classes, symmetric
 
 
@@ -40,6 +50,11 @@ def test_any_one_way_patterns() -> None:
 def test_patterns_that_follow_other_patterns() -> None:
     """The detectors' memory and the claims are of every kind when the final pattern is applied."""
     settle(any_cases(60, seed=2, shaken=True))
+
+
+@pytest.mark.slow
+def test_every_symmetric_pattern_right_after_a_change_of_the_members() -> None:
+    settle(members_cases(every_change=False))
 
 
 @pytest.mark.slow

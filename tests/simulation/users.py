@@ -1,7 +1,8 @@
 """Users and LLMs of the simulated cluster. Users' calls and results go into a history; so do the LLMs' answers.
 
 The LLMs' side is the little that the core's guarantees need: every node answers a query that it applied, the leader
-answers an ask, late or with a failure, and a restarted node answers what is still pending.
+answers an ask, late or with a failure, and a restarted node answers what is still pending. An LLM that is asked again
+also gives what it had begun before: the store must refuse it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from collections.abc import Callable
 from random import Random
 
 from kvstore.conversation import Kind, Turn
-from kvstore.operations import Answer, Ask, Cancel, Candidate, Choose, Create, Query, StoreOperation
+from kvstore.operations import Answer, Ask, Cancel, Candidate, Choose, Create, Query, Retry, StoreOperation
 from kvstore.store import Outcome
 from paxos.messages import Snapshot
 from paxos.output import Applied, Durable
+from tests.simulation.events import Use
 from tests.simulation.history import Args, Op, Pending, Recorder, Result, SeenTurn
-from tests.simulation.plan import Llm, Use
+from tests.simulation.plan import Llm
 from tests.simulation.world import Node, Observer, World
 
 REASONS = (
@@ -24,7 +26,8 @@ REASONS = (
     ("nothing to choose from", "nothing"), ("has no open question: already chosen", "closed"),
     ("has no open question: turn", "closed"), ("has no open question", "nothing"), ("already chosen", "closed"),
     ("was cancelled", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
-    ("has already responded", "duplicate"), ("has no answer", "no answer"), ("failed;", "failed"),
+    ("has already responded", "duplicate"), ("has been asked again", "again"), ("has not failed", "not failed"),
+    ("has no answer", "no answer"), ("failed;", "failed"),
 )
 """Maps the store's error texts to the model's reasons; the first match counts."""
 
@@ -62,15 +65,15 @@ class Users(Observer):
         self.answered = 0
         self._llm = llm
         self._typed = 0
-        self._owed: dict[int, set[tuple[str, int]]] = {}
-        """By node, the turns that its LLM works on."""
+        self._owed: dict[int, set[tuple[str, int, int]]] = {}
+        """By node, the turns that its LLM works on, and how often it had been asked again."""
 
     # ---- Users
 
     def type(self, world: World, use: Use) -> None:
         """One command of one user, if the node is up."""
         node = world.nodes[use.pid]
-        if not node.up:
+        if not node.up or node.foreign:
             return
         self._typed += 1
         if use.op in ("view", "viewall"):
@@ -89,11 +92,20 @@ class Users(Observer):
                 return (Query if use.op == "query" else Ask)(context, text), Args(context, text)
             case "cancel":
                 return Cancel(context), Args(context)
+            case "retry":
+                return self._retry(node, use)
         shown = node.store.conversations.get(context)
         choices = shown.turns[-1].choices if shown is not None and shown.turns else []
         chosen = choices[use.dice % len(choices)] if choices else 1 + use.dice % len(node.world.pids)
         turn = len(shown.turns) if shown is not None and choices and use.dice % 2 else None
         return Choose(context, chosen, turn), Args(context, node=chosen, turn=turn)
+
+    def _retry(self, node: Node, use: Use) -> tuple[StoreOperation, Args]:
+        """Of all nodes or one, with or without naming the last turn that this node knows."""
+        shown = node.store.conversations.get(use.context)
+        whom = None if use.dice % 3 else 1 + use.dice % len(node.world.pids)
+        turn = len(shown.turns) if shown is not None and shown.turns and use.dice % 2 else None
+        return Retry(use.context, turn, whom), Args(use.context, node=whom, turn=turn)
 
     def _submit(self, world: World, node: Node, process: str, op: str, command: StoreOperation, args: Args) -> None:
         pending = self.recorder.invoke(process, op, args, world.now)  # type: ignore[arg-type]
@@ -150,7 +162,7 @@ class Users(Observer):
         world.at(ASK_AGAIN_S, lambda: self._look(world, node, incarnation))
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
-        if outcome.ok and isinstance(outcome.operation, Query | Ask) and outcome.turn is not None:
+        if outcome.ok and isinstance(outcome.operation, Query | Ask | Retry) and outcome.turn is not None:
             self._begin(world, node, outcome.operation.context, outcome.turn)
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
@@ -164,14 +176,18 @@ class Users(Observer):
                     self._begin(world, node, context, conversation.open_turn)
 
     def _begin(self, world: World, node: Node, context: str, turn: int) -> None:
-        if (context, turn) in self._owed[node.pid]:
+        round = node.store.conversations[context].turns[turn - 1].round(node.pid)
+        if (context, turn, round) in self._owed[node.pid]:
             return
-        self._owed[node.pid].add((context, turn))
-        random = Random(f"{world.seed} {node.pid} {node.incarnation} {context} {turn}")
+        self._owed[node.pid].add((context, turn, round))
+        again = f" again {round}" if round else ""
+        random = Random(f"{world.seed} {node.pid} {node.incarnation} {context} {turn}{again}")
         seconds = random.random() * self._llm.seconds
-        text = None if random.random() < self._llm.failing else f"a{node.pid}.{node.incarnation}.{context}{turn}"
-        incarnation = node.incarnation
-        world.at(seconds, self._when_alive(node, incarnation, lambda: self._give(world, node, context, turn, text)))
+        failed = random.random() < self._llm.failing
+        args = Args(
+            context, None if failed else f"a{node.pid}.{node.incarnation}.{context}{turn}{again}", node.pid, turn, round
+        )
+        world.at(seconds, self._when_alive(node, node.incarnation, lambda: self._give(world, node, args)))
 
     def _when_alive(self, node: Node, incarnation: int, action: Callable[[], None]) -> Callable[[], None]:
         def act() -> None:
@@ -180,23 +196,24 @@ class Users(Observer):
 
         return act
 
-    def _give(self, world: World, node: Node, context: str, number: int, text: str | None) -> None:
+    def _give(self, world: World, node: Node, args: Args) -> None:
+        context, number, round = args.context or "", args.turn or 0, args.round or 0
         conversation = node.store.conversations.get(context)
         if conversation is None or conversation.open_turn != number:
             return
         turn = conversation.turns[number - 1]
-        error = "overloaded" if text is None else None
-        args = Args(context, text, node.pid, number)
+        error = "overloaded" if args.text is None else None
         process = f"n{node.pid}.{node.incarnation} llm"
         if turn.kind is Kind.QUERY:
             if node.pid not in turn.candidates:
-                self._submit(world, node, process, "candidate", Candidate(context, number, node.pid, text, error), args)
+                said = Candidate(context, number, node.pid, args.text, error, round=round)
+                self._submit(world, node, process, "candidate", said, args)
             return
         if node.replica.status().role == "leader":
-            self._submit(world, node, process, "answer", Answer(context, number, node.pid, text, error), args)
+            answer = Answer(context, number, node.pid, args.text, error, round=round)
+            self._submit(world, node, process, "answer", answer, args)
             return
-        again = self._when_alive(node, node.incarnation, lambda: self._give(world, node, context, number, text))
-        world.at(ASK_AGAIN_S, again)
+        world.at(ASK_AGAIN_S, self._when_alive(node, node.incarnation, lambda: self._give(world, node, args)))
 
 
 __all__ = ["Op", "Users", "reason", "seen"]

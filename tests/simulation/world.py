@@ -29,7 +29,7 @@ AT_ONCE = 100_000
 """Events that may happen at one moment."""
 SIM_LIMITS = Limits(
     batch_operations=8, pipeline=4, queue=200, forward_window=64, horizon=400, lag=8, learn_operations=16, keep=8,
-    hold=400, piece_bytes=512, pieces=8, snapshot_every=40,
+    hold=400, piece_bytes=512, pieces=8, snapshot_every=40, digest_every=10,
 )
 
 
@@ -63,11 +63,13 @@ class World:
         founded: bool = True, members: int | None = None,
     ) -> None:
         """`founded`: the disks are those of a cluster that has its id and configuration 1, and decided nothing else.
-        The first so many nodes are its `members`; all, if None."""
+        The first so many nodes are its `members`, and all that configuration files name; all, if None."""
         self.seed = seed
         self.random = Random(seed)
         self.now = 0.0
         self.pids = tuple(pids)
+        self.named = self.pids[:members]
+        """In everybody's configuration file."""
         self.timing = timing
         self.limits = limits
         self.weather = weather if weather is not None else Weather()
@@ -85,7 +87,7 @@ class World:
         self.thin_links = ThinLinks(self)
         self.nodes = {pid: Node(self, pid) for pid in self.pids}
         if founded:
-            self._found(self.pids[:members])
+            self._found(self.named)
         for observer in observers:
             self.observe(observer)
 
@@ -103,7 +105,7 @@ class World:
     def configured(self, node: Node) -> None:
         """Takes note of what the node knows of configurations."""
         configuration = node.replica.learner.configuration
-        if configuration is None:
+        if configuration is None or node.foreign:
             return
         known = self.configurations[-1].number if self.configurations else 0
         if configuration.number > known:
@@ -116,7 +118,13 @@ class World:
         return next((each for each in reversed(self.configurations) if each.since <= position), None)
 
     def quorum(self, configuration: Configuration | None) -> int:
-        return len(self.pids if configuration is None else configuration.members) // 2 + 1
+        return len(self.named if configuration is None else configuration.members) // 2 + 1
+
+    def counts(self, configuration: Configuration | None, pid: int, identity: int) -> bool:
+        """True if a vote that node `pid` gives with this disk is one of that configuration."""
+        if configuration is None:
+            return pid in self.named
+        return configuration.members.get(pid) in (0, identity)
 
     def may_vote(self, node: Node) -> bool:
         """True if the node's disk is one whose votes count, and holds all that was decided before they do."""
@@ -135,6 +143,10 @@ class World:
         for hook, listeners in self.hooks.items():
             if getattr(type(observer), hook) is not getattr(Observer, hook):
                 listeners.append(getattr(observer, hook))
+
+    def watching(self, hook: str, node: Node) -> list[Callable[..., None]]:
+        """Who is to be told of this step of `node`."""
+        return [] if node.foreign else self.hooks[hook]
 
     def at(self, delay: float, action: Callable[[], None]) -> None:
         """Schedules `action` in `delay` seconds."""
@@ -175,7 +187,7 @@ class World:
     def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
         """The network: loses, delays, duplicates and reorders."""
         self.configured(sender)
-        for sent in self.hooks["sent"]:
+        for sent in self.watching("sent", sender):
             sent(self, sender, to, message)
         weather, random = self.weather, self.random
         if (sender.pid, to) in weather.cut or to not in self.nodes:

@@ -10,6 +10,7 @@ from tests.simulation.checkers.acknowledged import Acknowledged
 from tests.simulation.checkers.agreement import Agreement
 from tests.simulation.checkers.bounds import Bounds
 from tests.simulation.checkers.chosen import Chosen
+from tests.simulation.checkers.digests import Digests
 from tests.simulation.checkers.durable import Durability
 from tests.simulation.checkers.gossip import Gossip
 from tests.simulation.checkers.inherited import Inherited
@@ -25,5 +26,5 @@ from tests.simulation.world import Observer
 def all_checkers() -> list[Observer]:
     return [
         Durability(), Voters(), Leaderships(), Inherited(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(),
-        Acknowledged(), Bounds(), Gossip(), Stopped(), Served(),
+        Acknowledged(), Bounds(), Gossip(), Stopped(), Served(), Digests(),
     ]

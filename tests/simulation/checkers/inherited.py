@@ -51,8 +51,8 @@ class Inherited(Observer):
         starts = {start for _, start in promises}
         quorums = [
             group for start in starts
-            for group in combinations([promise for (pid, of), promise in promises.items() if of == start and (
-                configuration is None or pid in configuration.members)], quorum)
+            for group in combinations([promise for (pid, of), promise in promises.items()
+                          if of == start and world.counts(configuration, pid, promise.identity)], quorum)
         ]
         if not any(_explains(group, message) for group in quorums):
             raise NotInherited(f"no quorum's promises explain {message}: {list(promises.values())}")

@@ -17,8 +17,8 @@ class Leaderships(Observer):
     def __init__(self) -> None:
         self._actors: dict[Leadership, tuple[int, int]] = {}
         """Who acts for it: (node, number of its start)."""
-        self._promises: dict[tuple[Leadership, int], set[int]] = {}
-        """By leadership and position asked for: who promised."""
+        self._promises: dict[tuple[Leadership, int], set[tuple[int, int]]] = {}
+        """By leadership and position asked for: who promised, and with which disk."""
         self._elected: set[tuple[Leadership, int]] = set()
         """By leadership and the number of the configuration."""
         self._stops: dict[Leadership, int] = {}
@@ -27,7 +27,8 @@ class Leaderships(Observer):
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
         if isinstance(message, Promise):
-            self._promises.setdefault((message.ballot.leadership, message.ballot.op_num), set()).add(node.pid)
+            self._promises.setdefault((message.ballot.leadership, message.ballot.op_num), set()).add(
+                (node.pid, message.identity))
         elif isinstance(message, Prepare | Accept | Confirm | Decide):
             leadership, actor = message.ballot.leadership, (node.pid, node.incarnation)
             if self._actors.setdefault(leadership, actor) != actor or message.ballot.pid != node.pid:
@@ -40,9 +41,10 @@ class Leaderships(Observer):
         configuration = node.replica.learner.configuration  # It may not know yet of one that governs this position.
         term = leadership, configuration.number if configuration is not None else 0
         if term not in self._elected:
-            members = world.pids if configuration is None else configuration.members
-            most = max((len(who.intersection(members)) for (whose, start), who in self._promises.items()
-                        if whose == leadership and world.governing(start) == configuration), default=0)
+            most = max((
+                len({pid for pid, identity in who if world.counts(configuration, pid, identity)})
+                for (whose, start), who in self._promises.items()
+                if whose == leadership and world.governing(start) == configuration), default=0)
             if most < world.quorum(configuration):
                 raise TwoLeaders(f"{node.pid} leads as {leadership} with {most} promises of {configuration}")
             self._elected.add(term)

@@ -18,15 +18,18 @@ class EqualStates(Observer):
         self._looked: dict[int, int] = {}
 
     def started(self, world: World, node: Node, durable: Durable) -> None:
+        if node.disk.tampered:
+            return
         self._looked[node.pid] = -1
         self._compare(node, durable.snapshot_position)
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
-        self._compare(node, applied.position)
+        if not node.disk.tampered:
+            self._compare(node, applied.position)
 
     def stepped(self, world: World, node: Node) -> None:
         position = node.replica.applied
-        if position == self._looked[node.pid] or node.leaving:
+        if node.disk.tampered or position == self._looked[node.pid] or node.leaving:
             return  # a node may have stopped with output in its replica that its store will never see
         self._looked[node.pid] = position
         self._compare(node, position)

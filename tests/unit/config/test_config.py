@@ -141,7 +141,13 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
 
 def test_an_unknown_node_says_which_there_are() -> None:
     with pytest.raises(ConfigError, match=r"there is no node 9 in /somewhere/config\.json: it has 1, 2"):
-        read({"nodes": [{"id": 1}, {"id": 2}]}).node(9)
+        read({"nodes": [{"id": 1}, {"id": 2}]}).require(9)
+
+
+def test_a_node_that_is_not_listed_has_the_common_settings() -> None:
+    config = read({"nodes": [{"id": 1, "llm": {"seed": 7}}], "llm": {"provider": "fake", "seed": 5}})
+    assert config.node(1).llm.seed == 7
+    assert config.node(6).id == 6 and config.node(6).llm.seed == 5
 
 
 @pytest.mark.parametrize(("mode", "key", "warned"), [(0o644, "k", True), (0o600, "k", False), (0o644, None, False)])

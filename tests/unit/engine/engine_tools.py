@@ -74,6 +74,9 @@ class Listener:
     def on_stranger(self, reason: str) -> None:
         self.told.append(("stranger", reason))
 
+    def on_diverged(self, reason: str) -> None:
+        self.told.append(("diverged", reason))
+
     def on_status(self, status: EngineStatus) -> None:
         self._tell("status", status.role)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -16,8 +16,8 @@ from kvstore.operations import UnknownOperation
 from kvstore.store import Outcome
 from paxos.ballot import Ballot
 from paxos.limits import Limits, Timing
-from paxos.messages import Accepted, AnyMessage, Confirm, Operation, Snapshot
-from paxos.output import Applied, Durable, Output, Persist
+from paxos.messages import Accepted, AnyMessage, Confirm, Operation, Snapshot, Stamp
+from paxos.output import Applied, Divergence, Durable, Output, Persist
 from paxos.replica import Replica, Status
 from storage.errors import StorageError
 from storage.records import Compaction, Record
@@ -54,8 +54,11 @@ class ScriptedReplica:
     def receive(self, sender: int, message: AnyMessage, now: float, cluster: int) -> None:
         self._log.append(("receive", sender, message))
 
-    def vouched(self, messages: Iterable[AnyMessage]) -> None:
+    def vouched(
+        self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
+    ) -> Sequence[tuple[int, AnyMessage]]:
         """See tests/unit/paxos."""
+        return messages
 
     def suspect(self, node: int, now: float) -> None:
         self._log.append(("suspect", node))
@@ -63,6 +66,8 @@ class ScriptedReplica:
     def tick(self, now: float) -> None:
         self._log.append(("tick",))
 
+    def digest_taken(self, position: int, digest: int, now: float) -> None:
+        self._log.append(("digest", position))
     def stored(self, seconds: float) -> None:
         """How long a write took matters to nodes that wait for each other."""
 
@@ -143,6 +148,9 @@ class Rig:
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         self.log.append(("rows", list(rows)))
 
+    def digest(self) -> str:
+        return "d" * 64
+
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         return [(b"changed", b"row")]
 
@@ -164,6 +172,9 @@ class Rig:
 
     def on_stranger(self, node: int, cluster: int) -> None:
         raise AssertionError("there is one cluster here")
+
+    def on_diverged(self, divergence: Divergence) -> None:
+        self.log.append(("diverged", divergence.nodes))
 
     def on_status(self, status: Status) -> None:
         self.log.append(("status", status.role))
@@ -407,3 +418,46 @@ def test_it_stops_before_a_decided_operation_that_it_does_not_know() -> None:
     rig.driver.receive(2, VOTE)
     rig.driver.tick()
     assert rig.kinds() == ["apply", "applied", "failed"], "nothing beyond, and no snapshot that covers it"
+
+
+# ---- Digests
+
+
+def _operations(*positions: int) -> Output:
+    return Output(apply=[Applied(position, Operation(1, 1, position, b"x")) for position in positions])
+
+
+def test_a_digest_is_taken_between_what_comes_before_a_round_position_and_what_comes_behind() -> None:
+    rig = Rig()
+    rig.step(_operations(99, 100))
+    assert "digest" not in rig.kinds(), "the next one may come at the same position: a no-op is not applied"
+    assert [what for what in rig.step(_operations(101, 102)) if what[0] in ("digest", "apply")] == [
+        ("digest", 100), ("apply", 101, b"x"), ("apply", 102, b"x")]
+    rig.step(_operations(250, 404))
+    assert [what for what in rig.log if what[0] == "digest"] == [("digest", 200), ("digest", 400)]
+
+
+def test_of_positions_before_a_snapshot_there_is_no_digest() -> None:
+    rig = Rig()
+    rig.step(Output(install=Snapshot(150, {}, [])))
+    assert "digest" not in [what[0] for what in rig.step(_operations(151))]
+    assert ("digest", 200) in rig.step(_operations(201))
+
+
+def test_a_digest_is_taken_where_the_log_comes_to_rest() -> None:
+    rig = Rig()
+    rig.replica.applied = 7
+    for now, expected in ((10.0, []), (10.5, []), (11.0, [("digest", 7)]), (12.0, []), (13.0, [])):
+        rig.now = now
+        assert rig.step() == expected, now
+
+
+@pytest.mark.parametrize("minority", [False, True])
+def test_only_who_is_wrong_stops(minority: bool) -> None:
+    rig = Rig()
+    rig.step(Output(diverged=[Divergence(5, (2, 3), minority)]))
+    if minority:
+        assert rig.kinds() == ["flush", "failed"] and rig.driver.stopped
+        assert "not those of nodes 2, 3" in str(rig.log[-1][1])
+    else:
+        assert rig.log == [("diverged", (2, 3))] and not rig.driver.stopped

@@ -12,8 +12,8 @@ from engine.network import Network
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
 from paxos.ballot import Ballot
+from paxos.configuration import CLUSTER_LEAST
 from paxos.messages import Accept, AnyMessage, Decide, Operation, Prepare
-from paxos.reconfiguration import CLUSTER_LEAST
 from tests.unit.engine.engine_tools import FakeLink, Listener
 
 DECIDE = Decide(Ballot(1, 2, 3))
@@ -28,6 +28,9 @@ class Receiver:
     def receive(self, sender: int, message: AnyMessage, cluster: int) -> None:
         assert cluster == self.cluster
         self.got.append((sender, message))
+
+    def meet(self, node: int) -> None:
+        self.got.append(("meet", node))
 
     def suspect(self, node: int) -> None:
         self.got.append(("suspect", node))
@@ -111,4 +114,4 @@ def test_what_the_link_tells_is_passed_on() -> None:
     rig.network.on_down("gone")
     rig.network.on_refused("wrong secret")
     assert rig.listener.told == [("connected",), ("disconnected", "gone"), ("refused", "wrong secret")]
-    assert rig.receiver.got == [("suspect", 2)]
+    assert rig.receiver.got == [("meet", 2), ("suspect", 2)]

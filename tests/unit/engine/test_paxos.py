@@ -17,6 +17,8 @@ from kvstore import operations
 from kvstore.operations import Create
 from net.link import LinkEvents
 from paxos.limits import Limits, Timing
+from paxos.messages import Configuration
+from paxos.replica import Replica
 from storage.database import Database
 from storage.errors import StorageError, StorageFull
 from tests.unit.engine.engine_tools import FakeLink, Listener
@@ -285,6 +287,35 @@ def test_a_snapshot_that_cannot_be_used_at_the_start(tmp_path: Path, row: Any, s
         ((what, reason),) = rig.listener.told
         assert what == "failed" and says in reason
         assert not rig.links[0].started
+        await rig.engine.close()
+
+    run(scenario)
+
+
+def test_a_removed_node_leaves_unless_it_learns_that_it_was_added_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAVE_AFTER_S", 0.02)
+    without = Configuration(2, 1, {2: 102})
+
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+        rig.engine.submit(Create("a"))
+        await rig.listener.until(1)
+        removed = ("removed",)
+        with monkeypatch.context() as catching_up:
+            catching_up.setattr(Replica, "configuration", without)
+            rig.engine.on_status(rig.engine.core_status())
+        rig.engine.on_status(rig.engine.core_status())
+        await asyncio.sleep(0.04)
+        assert removed not in rig.listener.told
+        with monkeypatch.context() as removing:
+            removing.setattr(Replica, "configuration", without)
+            rig.engine.on_status(rig.engine.core_status())
+            assert removed not in rig.listener.told
+            await asyncio.sleep(0.04)
+            assert removed in rig.listener.told
         await rig.engine.close()
 
     run(scenario)

@@ -14,7 +14,7 @@ from kvstore.operations import Create, encode
 from kvstore.store import Outcome, Store
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Fetch, Snapshot, SnapshotPiece
-from paxos.output import Applied, Persist, VoterStatus
+from paxos.output import Applied, Divergence, Persist, VoterStatus
 from paxos.replica import Status
 from storage.database import Database
 from storage.errors import StorageDamaged, StorageError
@@ -50,6 +50,8 @@ class Peer:
     def on_status(self, status: Status) -> None: ...
 
     def on_stranger(self, node: int, cluster: int) -> None: ...
+
+    def on_diverged(self, divergence: Divergence) -> None: ...
 
 
 def serve(path: Path, scenario: Callable[[Database, Peer, ReplicaDriver], asyncio.Future[None]]) -> None:

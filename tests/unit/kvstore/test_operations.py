@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvstore import operations
+from kvstore.conversation import Cut
 from kvstore.operations import (
     MAX_MODEL_BYTES,
     MAX_PACKED_BYTES,
@@ -18,9 +19,11 @@ from kvstore.operations import (
     MAX_UNPACKED_BYTES,
     OPERATIONS_VERSION,
     Answer,
+    AnswerInFull,
     Ask,
     Cancel,
     Candidate,
+    CandidateInFull,
     Choose,
     Create,
     Import,
@@ -50,6 +53,8 @@ COMMANDS: list[StoreOperation] = [
     Query("c1", "why?"),
     Candidate("c1", 1, 2, "because", None, "model", 1.5),
     Candidate("c1", 1, 2, None, "no network", "model", 0.0),
+    CandidateInFull("c1", 1, 2, "In addition to", None, "model", 30.0, thoughts="hm", cut=Cut.TIME, cut_at=30.0),
+    AnswerInFull("c1", 1, 2, "me", None, "model", 30.0, thoughts="hm"),
     Choose("c1", 2),
     Choose("c1", 2, 7),
     Ask("c1", "who?"),
@@ -110,6 +115,11 @@ def test_lone_surrogates_are_refused() -> None:
     "command",
     [
         Candidate("c", 1, 1, None, None),
+        CandidateInFull("c", 1, 1, None, None),
+        CandidateInFull("c", 1, 1, "text", None, thoughts="\ud800"),
+        CandidateInFull("c", 1, 1, "text", None, thoughts="x" * 65_537),
+        AnswerInFull("c", 1, 1, "text", None, cut=Cut.TIME, cut_at=-1.0),
+        AnswerInFull("c", 1, 1, "text", None, cut=Cut.TIME, cut_at=float("inf")),
         Candidate("c", 1, 1, "text", "error"),
         Candidate("c", 0, 1, "text", None),
         Candidate("c", 2**32, 1, "text", None),
@@ -227,3 +237,4 @@ def test_what_some_node_does_not_know_is_not_proposed(monkeypatch: pytest.Monkey
 def test_every_kind_of_operation_has_a_release() -> None:
     assert max(operations.RELEASES) == OPERATIONS_VERSION
     assert set(operations._NEEDED.values()) <= set(operations.RELEASES)
+    assert not_understood(CandidateInFull("c", 1, 1, "x", None), lambda: {1: 2, 2: 1}) is not None

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvstore.conversation import Kind, State
+from kvstore.conversation import Cut, Kind, State
 from kvstore.operations import (
     Answer,
+    AnswerInFull,
     Ask,
     Cancel,
     Candidate,
+    CandidateInFull,
     Choose,
     Create,
     Elect,
@@ -195,7 +197,7 @@ def test_garbage_is_refused(payload: bytes) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"\x92\x63\xa1x", b"\x91\x0e", b"\xdc\x00\x01\xcd\x01\x00", b"\x92\x08" + b"\x91" * 5000, b"\x91\xcc\xff"],
+    [b"\x92\x63\xa1x", b"\x91\x10", b"\xdc\x00\x01\xcd\x01\x00", b"\x92\x08" + b"\x91" * 5000, b"\x91\xcc\xff"],
 )
 def test_what_a_later_release_decided_is_neither_carried_out_nor_refused(payload: bytes) -> None:
     store = Store()
@@ -208,7 +210,8 @@ def test_rows_of_a_later_release_are_not_loaded_without_what_is_new_in_them(clus
     cluster(Create("c1"), Query("c1", "why?"), said(1), said(2), StartPoll("c1"))
     rows = [(key, row) for key, row in cluster.store.changed() if row is not None]
     for changed, (key, row) in enumerate(rows):
-        longer = msgspec.msgpack.encode([*msgspec.msgpack.decode(row, strict=False), "new"])
+        known = msgspec.msgpack.decode(row, strict=False)
+        longer = msgspec.msgpack.encode([*known, *(("", None, 0.0) if len(key) == 16 else ()), "new"])
         with pytest.raises(ValueError, match="not a snapshot"):
             Store().load([*rows[:changed], (key, longer), *rows[changed + 1 :]])
     Store().load(rows)
@@ -305,7 +308,10 @@ responses = st.one_of(st.tuples(texts, st.none()), st.tuples(st.none(), texts))
 def commands(draw: st.DrawFn) -> StoreOperation:
     context = draw(contexts)
     kind = draw(st.sampled_from(
-        [Create, Query, Ask, Candidate, Answer, Choose, Cancel, Import, Retry, StartPoll, Ranking, Elect]
+        [
+            Create, Query, Ask, Candidate, Answer, Choose, Cancel, Import, Retry, StartPoll, Ranking, Elect,
+            CandidateInFull, AnswerInFull,
+        ]
     ))
     if kind is Create:
         return Create(context)
@@ -331,6 +337,10 @@ def commands(draw: st.DrawFn) -> StoreOperation:
         turn = RestoredTurn(draw(st.sampled_from(("query", "ask"))), draw(texts), restored, chosen)
         return Import(context, pack([turn] * draw(st.integers(0, 2))))
     text, error = draw(responses)
+    if kind is CandidateInFull or kind is AnswerInFull:
+        said = (context, draw(turns), draw(nodes), text, error, "m", draw(st.floats(0, 10)))
+        cut = draw(st.sampled_from([None, *Cut]))
+        return kind(*said, thoughts=draw(st.sampled_from(["", "hm"])), cut=cut, cut_at=draw(st.sampled_from([0, 30.0])))
     maker = Candidate if kind is Candidate else Answer
     return maker(context, draw(turns), draw(nodes), text, error, "m", draw(st.floats(0, 10)))
 

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from config.config import Config, parse
-from launcher import tmux
+from launcher import sessions
+from launcher.data_directory import claim
+from launcher.errors import LaunchError
 from launcher.reset import reset
+from storage.database import Database
 
-OURS = ("node-1.db", "node-1.log", "history-2", "run.log", "local-llm")
-OTHERS = ("notes.txt", "my-node-1.db")
+OURS = (
+    "node-1.log", "history-2", "history-network", "node-2.db.damaged-1", "local-llm", "before-rescue-1", "network.json",
+    "network.json.new",
+)
+OTHERS = ("notes.txt", "my-node-1.db", "run.log", "node-1.txt", "history-of-rome")
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """Of a cluster that does not run, with files of its own and of others."""
-    monkeypatch.setattr(tmux, "is_running", lambda config: False)
-    config = parse('{"nodes": [{"id": 1}]}', tmp_path / "config.json", ())
+    monkeypatch.setattr(sessions, "find", lambda config: None)
+    config = configured(tmp_path / "config.json")
     (config.data_dir / "local-llm").mkdir(parents=True)
     (config.data_dir / "local-llm" / "server.log").touch()
     for name in {*OURS, *OTHERS} - {"local-llm"}:
         (config.data_dir / name).touch()
+    Database.open(config.data_dir / "node-1.db", config.cluster, 1, 1).close()
     return config
+
+
+def configured(path: Path, **settings: object) -> Config:
+    path.write_text(json.dumps({"nodes": [{"id": 1}, {"id": 2}], **settings}))
+    return parse(path.read_text(), path, ())
 
 
 def left(config: Config) -> set[str]:
@@ -33,7 +47,7 @@ def left(config: Config) -> set[str]:
 def test_only_the_clusters_own_files_are_deleted(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     reset(config, confirmed=True)
     assert left(config) == set(OTHERS)
-    assert f"Deleted {len(OURS)} files" in capsys.readouterr().out
+    assert f"Deleted {len(OURS) + 3} files" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("answer", "deleted"), [("", False), ("no", False), (" YES ", True)])
@@ -41,3 +55,58 @@ def test_it_asks_first(config: Config, answer: str, deleted: bool, monkeypatch: 
     monkeypatch.setattr("builtins.input", lambda question: answer)
     reset(config, confirmed=False)
     assert (left(config) == set(OTHERS)) == deleted and left(config) >= set(OTHERS)
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_another_configuration_deletes_nothing(config: Config, claimed: bool) -> None:
+    """Neither where the directory says whose it is, nor where release 0.1.0 has left it."""
+    if claimed:
+        claim(config)
+    before = left(config)
+    other = configured(config.path.with_name("other.json"), data_dir="data")
+    with pytest.raises(LaunchError, match=r'data belongs to .* of .*config\.json.*: set another "data_dir"'):
+        reset(other, confirmed=True)
+    assert left(config) == before
+
+
+def test_another_cluster_deletes_nothing(config: Config) -> None:
+    other = configured(config.path.with_name("other.json"), data_dir="data", cluster="other")
+    config.path.unlink()
+    before = left(config)
+    with pytest.raises(LaunchError, match="data belongs to cluster 'demo', not to cluster 'other'"):
+        reset(other, confirmed=True)
+    assert left(config) == before
+
+
+def test_what_a_running_node_uses_is_not_deleted(config: Config) -> None:
+    before = left(config)
+    database = Database.open(config.data_dir / "node-2.db", config.cluster, 2, 1)
+    with pytest.raises(LaunchError, match=r"nothing was deleted: .*node-2\.db is in use by process"):
+        reset(config, confirmed=True)
+    assert left(config) > before
+    database.close()
+    reset(config, confirmed=True)
+    assert left(config) == set(OTHERS)
+
+
+def test_what_was_started_counts_not_what_the_file_says_now(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = sessions.Session("consensus", config.data_dir.with_name("elsewhere"))
+    monkeypatch.setattr(sessions, "find", lambda config: running)
+    monkeypatch.setattr(sessions, "stop", lambda session: pytest.fail("it goes on"))
+    before = left(config)
+    with pytest.raises(LaunchError, match=r"has its conversations in .*elsewhere"):
+        reset(config, confirmed=True)
+    assert left(config) == before
+
+
+def test_a_cluster_in_a_folder_within_is_another_one(config: Config) -> None:
+    inner = configured(config.path.with_name("inner.json"), data_dir="data/local-llm", cluster="inner")
+    claim(inner)
+    reset(config, confirmed=True)
+    assert left(config) == {*OTHERS, "local-llm"} and (inner.data_dir / "owner.json").exists()
+
+
+def test_there_may_be_nothing_to_delete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configured(tmp_path / "config.json")
+    reset(config, confirmed=True)
+    assert "Deleted 0 files" in capsys.readouterr().out and not os.path.exists(config.data_dir)

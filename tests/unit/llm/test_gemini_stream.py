@@ -4,6 +4,8 @@ any chunk, and half an answer must never count as a whole one."""
 from __future__ import annotations
 
 import asyncio
+import gzip
+import re
 import time
 import traceback
 from typing import NamedTuple
@@ -171,6 +173,36 @@ def test_two_megabytes_are_given_up_early(make: Make) -> None:
         wait_until(google.broken_off.is_set)
     assert isinstance(outcome, ProviderError) and len(google.asked) == 1
     assert "the answer is too long: 220000 bytes, at most 65536" in outcome.reason
+
+
+ENDLESS = {
+    "as it is": Said(200, (b'[{"x": "', *[b"x" * 100_000] * 200), "application/json"),
+    "unpacking to it": Said(200, (gzip.compress(b"[" + b" " * 20_000_000),), headers=(("content-encoding", "gzip"),)),
+}
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("said", ENDLESS.values(), ids=ENDLESS.keys())
+def test_no_response_takes_more_memory_than_its_bound(make: Make, said: Said, streamed: bool) -> None:
+    with stand_in(said) as google:
+        outcome, _ = through_the_scheduler(make, google.url, progress=[] if streamed else None)
+    assert isinstance(outcome, ProviderError)
+    assert re.search("sent more than 4000000 bytes|compressed its answer|not an answer", outcome.reason), outcome.reason
+
+
+def test_thoughts_are_kept_apart(make: Make) -> None:
+    parts = [{"text": "Amazon?", "thought": True}, {"text": "The Nile."}]
+    chunk = {"candidates": [{"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}]}
+    with stand_in(streamed(chunk)) as google:
+        outcome, _ = through_the_scheduler(make, google.url, progress=[])
+    assert isinstance(outcome, Reply) and outcome.text == "The Nile."
+
+
+def test_a_conversation_that_is_too_long_is_known_as_such(make: Make) -> None:
+    text = "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
+    with stand_in(refusal(400, text)) as google:
+        outcome, _ = through_the_scheduler(make, google.url, progress=[])
+    assert isinstance(outcome, ProviderError) and "context_tokens" in outcome.reason and len(google.asked) == 1
 
 
 SLOW = {

@@ -133,7 +133,7 @@ def test_five_nodes_that_rank_the_same_long_answers_read_them_once(model_dir: Pa
 )
 def test_without_an_opinion_it_abstains(body: object, reason: str) -> None:
     async def main(url: str) -> None:
-        client = ChatClient("the server", url, "token", use_proxies=False)
+        client = ChatClient("the server", url, "token")
         with pytest.raises(ProviderError, match=reason):
             await rank(client, "m", BALLOTS[0])
         await client.close()
@@ -149,7 +149,7 @@ def test_probabilities_become_a_ranking() -> None:
         return said_json(body)
 
     async def main(url: str) -> tuple[str, int]:
-        client = ChatClient("the server", url, "token", use_proxies=False)
+        client = ChatClient("the server", url, "token")
         try:
             return await rank(client, "m", RankingBallot("why?", ["c", "a", "b"]))
         finally:

@@ -68,9 +68,9 @@ def test_what_is_missing_is_said(
 
 
 def test_the_fake_answers_the_same_again_and_differently_on_each_node(tmp_path: Path) -> None:
-    async def answers(**settings: object) -> list[str]:
+    async def answers(round: int = 0, **settings: object) -> list[str]:
         made = msgspec.convert({"provider": "fake", **settings}, LlmSettings)
-        prompt = msgspec.structs.replace(question("What is up?"), seed=made.seed)
+        prompt = msgspec.structs.replace(question("What is up?"), seed=made.seed, round=round)
         return [(await build(made, node, tmp_path).ask(prompt)).text for node in range(1, 6)]
 
     first = asyncio.run(answers())
@@ -78,6 +78,7 @@ def test_the_fake_answers_the_same_again_and_differently_on_each_node(tmp_path: 
     assert len(set(first)) == 5
     assert all("What is up?" in text for text in first)
     assert asyncio.run(answers(seed=7)) != first
+    assert not {*asyncio.run(answers(round=1))} & {*first}, "tests/cluster/judgement.py relies on it"
 
 
 def test_the_fake_fails_and_dawdles_as_told(tmp_path: Path) -> None:

@@ -497,6 +497,21 @@ def test_an_answer_that_was_cut_off_ends_with_a_whole_sentence(text: str, outcom
     asyncio.run(main())
 
 
+def test_a_crash_is_logged_without_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    secret = "key-of-mine-1234"
+
+    async def main() -> None:
+        crash = KeyError(f"Bearer {secret}")
+        for provider in (Scripted(failing(crash, crash, crash)), crash):
+            probe = SchedulerProbe(provider, api_key=secret)
+            probe.scheduler.start(request())
+            assert secret not in await probe.reason()
+            await probe.scheduler.close()
+
+    asyncio.run(main())
+    assert "KeyError" in caplog.text and secret not in caplog.text
+
+
 def test_metering_knows_the_mean() -> None:
     meter = Metering()
     assert meter.mean_s is None

@@ -20,6 +20,7 @@ from net.link import NodeLink
 from net.relay.faults import Faults
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
+from net.relay.served_cluster import KnownCluster
 
 HOST = "127.0.0.1"
 LIMIT_S = 20.0
@@ -55,11 +56,14 @@ async def until(condition: Callable[[], object]) -> None:
 class Operator:
     """A relay and its events."""
 
-    def __init__(self, nodes: int = 3, secret: str | None = None, cluster: str = "test") -> None:
+    def __init__(
+        self, nodes: int = 3, secret: str | None = None, cluster: str = "test", known: KnownCluster | None = None
+    ) -> None:
         self.events: list[dict[str, Any]] = []
         self.faults = Faults(Random(1))
         self.relay = Relay(
-            cluster=cluster, nodes=range(1, nodes + 1), secret=secret, faults=self.faults, listener=self
+            cluster=cluster, nodes=range(1, nodes + 1), secret=secret, faults=self.faults, listener=self,
+            known=known,
         )
         self.port = 0
 
@@ -71,6 +75,9 @@ class Operator:
 
     def on_refused(self, notice: RefusalNotice) -> None:
         self.events.append({"event": "refused", "reason": notice.reason})
+
+    def on_cluster(self, known: KnownCluster) -> None:
+        self.events.append({"event": "cluster", "known": known})
 
     async def __aenter__(self) -> Operator:
         self.port = await self.relay.start(HOST, self.port)
@@ -198,15 +205,19 @@ class Raw:
         self.writer.close()
 
 
-async def joined(operator: Operator, number: int, incarnation: int = 1, *, urgent: bool = False) -> Raw:
+async def joined(
+    operator: Operator, number: int, incarnation: int = 1, cluster_id: int = 0, *, urgent: bool = False
+) -> Raw:
     """A connection that has completed the handshake as a node, byte by byte under the test's control. It knows no
     frames that release 0.1.0 did not know, but for `urgent` ones if it says so."""
     raw = await Raw.connect(operator.port)
     assert isinstance(await raw.hear(), Challenge)
-    raw.control(number, msgspec.structs.replace(hello(number, incarnation), urgent=urgent))
+    raw.control(number, msgspec.structs.replace(hello(number, incarnation, cluster_id=cluster_id), urgent=urgent))
     assert isinstance(await raw.hear(), Welcome)
     return raw
 
 
-def hello(number: int, incarnation: int = 1, cluster: str = "test", proof: bytes = b"") -> Hello:
-    return Hello(cluster, number, os.getpid(), incarnation, new_nonce(), proof)
+def hello(
+    number: int, incarnation: int = 1, cluster: str = "test", proof: bytes = b"", cluster_id: int = 0
+) -> Hello:
+    return Hello(cluster, number, os.getpid(), incarnation, new_nonce(), proof, cluster_id=cluster_id)

@@ -19,7 +19,7 @@ from console.layout import Layout
 from console.operator.events import event_text
 from console.operator.views import status_text
 from net.control_messages import Report
-from orchestrator import supervisor
+from orchestrator import panes, supervisor
 from tests.unit.net.net_tools import HOST, Node, run, until
 from tests.unit.orchestrator.operator_tools import ROOT, Operator, operator_of
 
@@ -301,7 +301,7 @@ def test_fix_node_uses_the_nodes_own_pane(tmp_path: Path, monkeypatch: pytest.Mo
             tmux("set-option", "-w", "-t", here, "remain-on-exit", "on")
             command = f"{sys.executable} {at.program} 3 --config {at.config.path}"
             pane = tmux("split-window", "-P", "-F", "#{pane_id}", "-t", here, command)
-            tmux("set-option", "-p", "-t", pane, supervisor.PANE_OPTION, "3")
+            tmux("set-option", "-p", "-t", pane, panes.OPTION, "3")
             monkeypatch.setenv("TMUX", f"{server},0,0")
             monkeypatch.setenv("TMUX_PANE", here)
             await until(lambda: at.relay.is_up(3))

@@ -271,7 +271,7 @@ def test_4_the_leader_is_its_own_acceptor_without_a_message_on_the_network() -> 
     leadership = solo.lead()
     solo.replica.submit(b"x")
     out = solo.take()
-    assert (1, Accepted(ballot(leadership, 1), 1)) in out.send_after_persist
+    assert (1, Accepted(ballot(leadership, 1), 1, 101)) in out.send_after_persist
     assert 1 not in {to for to, _ in out.send_now}
 
 

@@ -110,8 +110,15 @@ def test_a_known_number_on_another_disk_never_votes_again() -> None:
     for peer in (3, 4, 5):
         assert new.hears(peer, (1, 101), blank=True).voter_status is None
     assert new.voter_status is VoterStatus.LEARNER and not new.votes
+
+
+def test_an_established_voter_is_demoted_only_by_most_of_the_others() -> None:
+    """One that is wrong, or of another cluster, must not stop a node."""
     voter = Registry(VoterStatus.VOTER)
-    assert voter.hears(2, (1, 999)).voter_status is VoterStatus.LEARNER and not voter.votes
+    assert voter.hears(2, (1, 999)).voter_status is None
+    assert voter.hears(3, (1, 101)).voter_status is None
+    assert voter.hears(4, (1, 999)).voter_status is None and voter.votes
+    assert voter.hears(5, (1, 999)).voter_status is VoterStatus.LEARNER and not voter.votes
 
 
 def test_a_node_that_does_not_know_it_yet_does_not_count() -> None:
@@ -119,6 +126,14 @@ def test_a_node_that_does_not_know_it_yet_does_not_count() -> None:
     for peer in (2, 3, 4, 5):
         new.hears(peer, (peer, 100 + peer), blank=True)
     assert not new.votes
+
+
+def test_a_node_that_is_not_among_the_founders_founds_nothing() -> None:
+    """One is started to join a cluster of one, of which it has not heard yet."""
+    effects = Effects(2)
+    joining = VoterRegistry(2, (1,), Durable(102, 1, VoterStatus.NEW), effects)
+    joining.heard(1, Heartbeat([state(1, 1, (), blank=True)], {1: 101, 2: 102}, 0.0, {}))
+    assert joining.voter_status is VoterStatus.NEW and not joining.votes
 
 
 def test_a_roster_keeps_the_first_identity_of_each_number_and_no_strangers() -> None:

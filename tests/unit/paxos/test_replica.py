@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
@@ -75,6 +76,9 @@ class Solo:
         return self.replica.take_output(self.now)
 
     def hear(self, sender: int, message: AnyMessage) -> Output:
+        """A peer's vote is one of its disk."""
+        if isinstance(message, Promise | Accepted | Confirmed):
+            message = msgspec.structs.replace(message, identity=100 + sender)
         self.replica.receive(sender, message, self.now)
         return self.take()
 
@@ -100,7 +104,8 @@ class Solo:
     def lead(self, entries: list[Entry] | None = None, decided: int = 0) -> Leadership:
         asked = self.campaign()
         self.written(self.take())
-        self.replica.receive(self.peers[0], Promise(asked, entries or [], decided), self.now)
+        promise = Promise(asked, entries or [], decided, 100 + self.peers[0])
+        self.replica.receive(self.peers[0], promise, self.now)
         assert self.replica.status().role == "leader"
         return asked.leadership
 
@@ -113,10 +118,12 @@ def test_nothing_that_vouches_for_the_disk_leaves_before_the_disk_has_it() -> No
     solo = Solo()
     promise = solo.hear(2, Prepare(Ballot(5, 2, 1)))
     assert promise.persist is not None and promise.persist.promised == Ballot(5, 2, 1)
-    assert (2, Promise(Ballot(5, 2, 1), [], 0)) in promise.send_after_persist and Promise not in kinds(promise.send_now)
+    assert (2, Promise(Ballot(5, 2, 1), [], 0, 101)) in promise.send_after_persist
+    assert Promise not in kinds(promise.send_now)
     accepted = solo.hear(2, Accept(Ballot(5, 2, 1), [op(1)], 0))
     assert accepted.persist is not None and accepted.persist.entries == [Entry(1, (5, 2), op(1))]
-    assert (2, Accepted(Ballot(5, 2, 1), 1)) in accepted.send_after_persist and Accepted not in kinds(accepted.send_now)
+    assert (2, Accepted(Ballot(5, 2, 1), 1, 101)) in accepted.send_after_persist
+    assert Accepted not in kinds(accepted.send_now)
 
 
 def test_a_claim_is_on_disk_before_any_prepare_leaves() -> None:
@@ -137,7 +144,7 @@ def test_a_leader_votes_for_itself_only_when_its_own_disk_has_the_operation() ->
     solo.replica.submit(b"x")
     out = solo.take()
     assert (2, Accept(ballot(leadership, 1), [Operation(1, 7, 1, b"x")], 0)) in out.send_now
-    assert (1, Accepted(ballot(leadership, 1), 1)) in out.send_after_persist
+    assert (1, Accepted(ballot(leadership, 1), 1, 101)) in out.send_after_persist
     assert not solo.hear(2, Accepted(ballot(leadership, 1), 1)).apply, "one vote of three"
     solo.written(out)
     assert [applied.operation.payload for applied in solo.take().apply] == [b"x"]
@@ -197,7 +204,7 @@ def test_operations_forwarded_to_a_candidate_wait_until_it_leads() -> None:
     solo = Solo()
     asked = solo.campaign()
     solo.written(solo.hear(3, Forward([op(1, pid=3)])))
-    solo.replica.receive(2, Promise(asked, [], 0), solo.now)
+    solo.replica.receive(2, Promise(asked, [], 0, 102), solo.now)
     accepts = [message for _, message in solo.take().send_now if isinstance(message, Accept)]
     assert accepts[0].operations == [op(1, pid=3)]
 
@@ -221,10 +228,12 @@ def test_no_single_message_takes_the_vote_of_a_founded_node() -> None:
     assert out.persist is None or out.persist.voter_status is None
 
 
-def test_before_it_is_founded_a_node_that_hears_of_another_disk_under_its_number_stops_leading() -> None:
+def test_before_it_is_founded_a_node_stops_leading_when_most_others_know_another_disk_under_its_number() -> None:
     solo = Solo(durable=Durable(101, 7, VoterStatus.VOTER, roster={1: 101, 2: 102, 3: 103}))
     solo.lead()
-    out = solo.hear(2, Heartbeat([], {1: 999}, 0.0, {}))
+    solo.hear(2, Heartbeat([], {1: 999}, 0.0, {}))
+    assert solo.replica.leader is not None
+    out = solo.hear(3, Heartbeat([], {1: 999}, 0.0, {}))
     assert solo.replica.leader is None and solo.replica.status().voter_status is VoterStatus.LEARNER
     assert out.persist is not None and out.persist.voter_status is VoterStatus.LEARNER
 
@@ -349,3 +358,15 @@ def test_a_log_is_cut_behind_a_snapshot_but_not_the_tail_and_not_what_a_peer_is_
     solo.replica.snapshot_loaded(Snapshot(10, {}, []), solo.now)
     solo.replica.snapshot_stored(20)
     assert solo.replica.log.compacted == 10, "node 3 will go on from the snapshot at 10"
+
+
+def test_a_node_that_comes_to_join_knocks_at_whoever_is_connected() -> None:
+    """The members that it knows from its file may all be gone."""
+    joining = Replica(7, (1,), Durable(7, 1), Timing(), Limits(), Random(1), 0.0)
+    joining.meet(3, 0.0)
+    joining.meet(0, 0.0)
+    assert joining.net.peers == (1, 3) and joining.net.members == (1,), "who founds is not changed by that"
+    old = Durable(7, 1, entries=[Entry(1, (1, 1), NOOP)], decided=1)
+    unfounded = Replica(7, (1, 7), old, Timing(), Limits(), Random(1), 0.0)
+    unfounded.meet(3, 0.0)
+    assert unfounded.net.peers == (1,), "with data of release 0.1.0 it keeps to those that it knows"

@@ -56,6 +56,8 @@ class FakeEngine:
         self.tickets = 0
         self.reads: list[asyncio.Future[None]] = []
         self.majority = True
+        self.lost: tuple[int, ...] = ()
+        """Voters without disks; no quorum can form."""
         self.position = 0
         self.hints: list[tuple[int, bytes]] = []
         self.listener: AppliedListener | None = None
@@ -95,7 +97,7 @@ class FakeEngine:
         return changing
 
     def status(self) -> EngineStatus:
-        return EngineStatus(ME, "follower", 4, (4, 4, 8), 7, 7, len(self.waiting), "voter", (1, 4, 5))
+        return EngineStatus(ME, "follower", 4, (4, 4, 8), 7, 7, len(self.waiting), "voter", (1, 4, 5), (), self.lost, 5)
 
     def majority_reachable(self) -> bool:
         return self.majority

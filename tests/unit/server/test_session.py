@@ -155,6 +155,35 @@ def test_a_view_without_a_majority_is_marked() -> None:
     at_a_prompt(scenario)
 
 
+SENTENCE = "3 of 5 voters have lost their disks (nodes 1, 3, 4): no quorum of voters can form; export works; "
+
+
+def test_without_a_quorum_of_disks_nothing_waits_and_everything_says_why() -> None:
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        under_way, behind = user.type("create c2"), user.type("view c1")
+        await asyncio.sleep(0)
+        user.engine.lost, user.engine.majority = (1, 3, 4), False
+        user.session.on_quorum_lost()
+        told = await under_way
+        assert not told["ok"] and told["error"].startswith(SENTENCE)
+        assert told["error"].endswith("It takes effect only if a lost disk turns up again")
+        assert (await behind)["stale"], "it waits for nothing more"
+        submitted = user.engine.tickets
+        for command in ("create c3", "query c1 why?", "choose c1 2", "members remove 5"):
+            refused = await user.type(command)
+            assert not refused["ok"] and refused["error"].startswith(SENTENCE), command
+        assert user.engine.tickets == submitted, "nothing that was refused may take effect later"
+        assert (await user.type("viewall"))["stale"] and user.engine.reads == []
+        status = await user.type("status")
+        assert status["lost"] == [1, 3, 4] and status["notice"].startswith(SENTENCE)
+        user.engine.decide()
+        user.engine.lost, user.engine.majority = (), True
+        assert [each["context"] for each in (await user.do("viewall"))["conversations"]] == ["c1", "c2"]
+
+    at_a_prompt(scenario)
+
+
 def test_a_busy_node_gets_the_rest_later_in_order() -> None:
     async def scenario(user: Prompt) -> None:
         results = [user.type(f"create c{number}") for number in range(10)]
@@ -310,7 +339,7 @@ def test_completion() -> None:
         assert list(NODE_TABLE.complete(user.executor, ["choose", "c1"])) == ["3", "5", "auto"]
         choices = list(NODE_TABLE.complete(user.executor, ["choose"]))
         assert choices == ["c1", "c2", "3", "5", "auto"], "only c1 waits for a choice"
-        assert list(NODE_TABLE.complete(user.executor, ["view", "c1"])) == ["--all-candidates", "--votes"]
+        assert list(NODE_TABLE.complete(user.executor, ["view", "c1"])) == ["--all-candidates", "--votes", "--thoughts"]
         for words in (["create"], ["status"], ["cancel", "c1"], ["choose", "c2"], ["choose", "c9"]):
             assert list(NODE_TABLE.complete(user.executor, words)) == []
 

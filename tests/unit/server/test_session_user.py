@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from console import UsageError
@@ -296,5 +297,20 @@ def test_the_last_question_alone() -> None:
 def test_a_log_of_nothing_is_a_mistake() -> None:
     async def scenario(user: Prompt) -> None:
         assert "N must be at least 1" in (await user.type("log 0"))["error"]
+
+    at_a_prompt(scenario)
+
+
+def test_a_node_that_has_come_to_join_does_not_say_which_nodes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows only those of its file; where it is decided, the retry is right."""
+    async def scenario(user: Prompt) -> None:
+        monkeypatch.setattr(user.engine, "membership", lambda: None)
+        user.open()
+        await user.do("create c1")
+        await user.do("query c1 why?")
+        assert "there is no node 7" in (await user.type("retry c1 7"))["error"]
+        joining = msgspec.structs.replace(user.engine.status(), node=9)
+        monkeypatch.setattr(user.engine, "status", lambda: joining)
+        assert (await user.do("retry c1 7"))["ok"]
 
     at_a_prompt(scenario)

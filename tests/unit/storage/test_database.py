@@ -68,14 +68,14 @@ def test_everything_is_found_again(database: Database) -> None:
     persist = Persist(
         Ballot(3, 2, 1), [entry(5), entry(6), entry(9)], 6, 4, {1: 10, 2: 2**63 - 1}, VoterStatus.VOTER, 4000,
         Snapshot(4, {1: (7, 8)}, [(b"b", b"2"), (b"a", b"1")], Configuration(2, 2**63 - 1, {1: 10, 2: 0}, 3)),
-        {1: 2, 3: 1}, 77, {2: Vouched(20, (3, 2), 9)},
+        {1: 2, 3: 1}, 77, {2: Vouched(20, (3, 2))}, (4000, 5), 2**62,
     )
     database.write([persist])
     assert database.rows() == [(b"a", b"1"), (b"b", b"2")]
     assert reopened(database) == Durable(
         77, 4001, VoterStatus.VOTER, Ballot(3, 2, 1), [entry(5), entry(6), entry(9)], 6, 4, 4,
         {1: (7, 8)}, {1: 10, 2: 2**63 - 1}, {1: 2, 3: 1}, Configuration(2, 2**63 - 1, {1: 10, 2: 0}, 3),
-        {2: Vouched(20, (3, 2), 9)}, reopened=True,
+        {2: Vouched(20, (3, 2))}, (4000, 5), 2**62, reopened=True,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from paxos.messages import Configuration
 from paxos.output import VoterStatus
 from storage.database import Database
 from storage.errors import StorageError
@@ -28,6 +29,14 @@ def test_all_are_voters_with_the_same_snapshot(tmp_path: Path) -> None:
         assert (durable.entries, durable.sessions, durable.incarnation) == ([], {}, 7)
         assert database.rows() == ROWS
         database.close()
+    configurations = [database.durable.configuration for database in databases]
+    assert configurations[0] is not None
+    assert configurations == [Configuration(1, configurations[0].cluster, roster, 41)] * 3
+    found(tmp_path / "other", "demo", [1], 40, ROWS)
+    other = Database.open(tmp_path / "other" / "node-1.db", "demo", 1, 7)
+    founding = other.durable.configuration
+    assert founding is not None and founding.cluster != configurations[0].cluster, "each founding is another cluster"
+    other.close()
     assert {path.suffix for path in (tmp_path / "data").iterdir()} <= {".db", ".lock"}
 
 

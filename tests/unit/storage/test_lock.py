@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from storage.database import Database
-from storage.errors import StorageLocked
+from storage.errors import StorageError, StorageLocked
+from storage.lock import Lock
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -52,7 +54,9 @@ def test_a_holder_in_the_background_says_so_and_its_death_frees_the_file(tmp_pat
     Database.open(path, "demo", 1, 1).close()
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b'{"os_pid": 4194304999, "background": true}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"nonsense", *(b'{"os_pid": %d, "background": true}' % pid for pid in (4194304999, 0, -1))]
+)
 def test_a_holder_that_has_not_signed_yet(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "node.db"
     database = Database.open(path, "demo", 1, 1)
@@ -61,3 +65,48 @@ def test_a_holder_that_has_not_signed_yet(tmp_path: Path, content: bytes) -> Non
         Database.open(path, "demo", 1, 1)
     assert (refused.value.os_pid, refused.value.background) == (None, False)
     database.close()
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_other_users_cannot_open_what_is_locked(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "old.db.lock").touch(mode=0o666)
+    before = os.umask(umask)
+    try:
+        databases = [Database.open(tmp_path / "in" / name, "demo", 1, 1) for name in ("old.db", "new.db")]
+        databases.append(Database.open(tmp_path / "old.db", "demo", 1, 1))
+    finally:
+        os.umask(before)
+    for database in databases:
+        files = list(database.path.parent.glob(f"{database.path.name}*"))
+        assert len(files) > 2 and not [path for path in files if path.stat().st_mode & 0o077]
+        database.close()
+    assert (tmp_path / "in").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_lock_that_others_could_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Lock(tmp_path / "node.db", False).release()
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(StorageError, match=r"node\.db\.lock belongs to another user"):
+        Lock(tmp_path / "node.db", False)
+
+
+def test_a_lock_that_was_deleted_while_it_was_waited_for_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "node.db"
+    really = fcntl.flock
+    tries = 0
+
+    def flock(file: int, kind: int) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            (tmp_path / "node.db.lock").unlink()
+        really(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    held = Lock(path, False)
+    assert tries == 2
+    with pytest.raises(StorageLocked):
+        Lock(path, False)
+    held.release()

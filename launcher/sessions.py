@@ -1,0 +1,101 @@
+"""The tmux session of a cluster: found again by the path of its configuration file, whatever has become of the file.
+
+Imports nothing that has to be installed, so that a cluster can be stopped whatever has become of the installation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from launcher.errors import LaunchError
+
+STOP_WITHIN_S = 8.0
+CONFIG_OPTION = "@consensus_config"
+DATA_OPTION = "@consensus_data"
+"""Options of a session: a digest of the configuration file's path, and the data directory's path in hexadecimal digits
+(tmux replaces letters that it cannot show)."""
+
+
+class Session(NamedTuple):
+    name: str
+    data_dir: Path | None
+    """None if release 0.1.0 has started it."""
+
+
+def require_tmux() -> None:
+    """Raises LaunchError if tmux is not installed."""
+    if shutil.which("tmux") is None:
+        raise LaunchError(
+            "tmux is needed: install it (Debian: apt install tmux; macOS: brew install tmux), or run without it: "
+            "./run.sh --no-tmux"
+        )
+
+
+def digest(config: Path) -> str:
+    return hashlib.sha256(os.fsencode(os.path.realpath(config))).hexdigest()[:16]
+
+
+def find(config: Path) -> Session | None:
+    """The session that was started with this configuration file, if it is running."""
+    if shutil.which("tmux") is None:
+        return None
+    old_name = re.compile(f"consensus-.*-{hashlib.sha256(os.fsencode(config)).hexdigest()[:4]}")
+    listing = ["tmux", "list-sessions", "-F", f"#{{session_name}} #{{{CONFIG_OPTION}}} #{{{DATA_OPTION}}}"]
+    listed = subprocess.run(listing, capture_output=True, text=True)  # fails if there is no session at all
+    for line in listed.stdout.splitlines():
+        name, started_with, data_dir = line.split(" ")
+        if started_with == digest(config) or (not started_with and old_name.fullmatch(name)):
+            return Session(name, Path(os.fsdecode(bytes.fromhex(data_dir))) if data_dir else None)
+    return None
+
+
+def stop(session: Session) -> None:
+    """Ends the session and waits until its processes are gone. Raises LaunchError."""
+    target = f"={session.name}"
+    panes = {int(pid) for pid in tmux("list-panes", "-s", "-t", target, "-F", "#{pane_pid}").split()}
+    tmux("kill-session", "-t", target)
+    deadline = time.monotonic() + STOP_WITHIN_S
+    while _is_running(panes):
+        if time.monotonic() > deadline:
+            raise LaunchError(f"not all processes exited within {STOP_WITHIN_S:.0f} s; see: ps -ef | grep node.py")
+        time.sleep(0.05)  # processes that are not our children provide no event to wait for
+
+
+def tmux(*arguments: str) -> str:
+    """Runs tmux and returns what it prints. Raises LaunchError."""
+    done = subprocess.run(["tmux", *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise LaunchError(f"tmux {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def quietly(*arguments: str) -> bool:
+    """Runs tmux and returns whether it succeeded."""
+    return subprocess.run(["tmux", *arguments], capture_output=True).returncode == 0
+
+
+def _is_running(panes: set[int]) -> bool:
+    """Whether anything of the panes' process groups is left: a shell, or the program in it. What has exited and is kept
+    because nobody asks for its exit code, as in some containers, is not running."""
+    if shutil.which("ps") is None:
+        return any(_exists(pane) for pane in panes)
+    listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True).stdout
+    left = (line.split() for line in listed.splitlines())
+    return any(int(group) in panes and not state.startswith("Z") for group, state in left)
+
+
+def _exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

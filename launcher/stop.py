@@ -1,0 +1,28 @@
+"""`python -m launcher.stop`: stops what was started, whatever has become of config.json and of .venv since."""
+
+from __future__ import annotations
+
+import sys
+
+from launcher import sessions
+from launcher.errors import LaunchError
+from launcher.paths import config_path
+
+
+def main() -> int:
+    try:
+        sessions.require_tmux()
+        session = sessions.find(config_path())
+        if session is None:
+            print("The cluster is not running.")
+            return 0
+        sessions.stop(session)
+    except LaunchError as error:
+        print(f"run.sh: {error}", file=sys.stderr)
+        return 1
+    print("Stopped; ./run.sh continues with the conversations on disk.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

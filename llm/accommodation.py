@@ -1,0 +1,167 @@
+"""What a server takes of a request: an optional field that it refuses is renamed, bounded or left out from then on."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from llm.complaints import Complaint
+
+Body: TypeAlias = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+_FIELDS = {
+    "stream_options": r"stream_?options|include_usage",
+    "max_tokens": r"max_?(?:completion_|new_|output_)?tokens|max_?length|num_predict",
+    "seed": r"seed",
+    "temperature": r"temperature",
+    "stream": r"stream(?:ing|ed)?",
+    "system": r"system|developer instructions?|roles?",
+}
+"""The optional fields, and what servers call them. `system` is the role of a message; a server without it gets that
+text at the head of the first question."""
+_NAMES = {
+    name: re.compile(rf"(?<![A-Za-z])(?:{words})(?!\w)", re.IGNORECASE) for name, words in _FIELDS.items()
+}
+
+_REFUSES = re.compile(
+    r"un(?:supported|expected|known|recogni[sz]ed|permitted)"
+    r"|not\b.{0,20}\b(?:support|permit|allow|accept|recogni[sz]|enabled|valid)"
+    r"|does ?n.t|extra|invalid|forbidden|only|must|should|cannot|disallow|no longer|deprecated"
+    r"|too (?:large|small|high|low)|out of range|exceed",
+    re.IGNORECASE,
+)
+_AT_MOST = re.compile(
+    r"(?:at most|max(?:imum)?(?: value)?|<=?|up to|less than(?: or equal to)?|limit|and)[^\d]{0,30}(\d{1,9})",
+    re.IGNORECASE,
+)
+_AT_LEAST = re.compile(
+    r"(?:at least|min(?:imum)?(?: value)?|>=?|greater than(?: or equal to)?|between)[^\d]{0,30}(\d{1,9})",
+    re.IGNORECASE,
+)
+
+_NEW_NAME = "max_completion_tokens"
+
+
+class Accommodation:
+    """What one server takes, as far as it has said. `who` is its name for users, who are told of each change once."""
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._left_out: set[str] = set()
+        self._renamed = False
+        """It takes max_completion_tokens for max_tokens."""
+        self._most_tokens: int | None = None
+        self._least_tokens = 0
+
+    def adapt(self, body: Body, *, bare: bool = False) -> Body:
+        """The request as this server takes it; if `bare`, without anything optional."""
+        left_out = _FIELDS.keys() if bare else self._left_out
+        adapted = {name: value for name, value in body.items() if name not in left_out}
+        if "stream" in left_out:
+            adapted.pop("stream_options", None)
+        if "system" in left_out:
+            adapted["messages"] = _without_system(adapted["messages"])
+        if "max_tokens" in adapted:
+            tokens = max(adapted.pop("max_tokens"), self._least_tokens)
+            name = _NEW_NAME if self._renamed else "max_tokens"
+            adapted[name] = tokens if self._most_tokens is None else min(tokens, self._most_tokens)
+        return adapted
+
+    def learn(self, complaint: Complaint, sent: Body) -> bool:
+        """Whether the request may succeed without, or with less of, what the server complains about. `sent` is the
+        request that it refused."""
+        name = _named(complaint, sent)
+        if name is not None:
+            self._give_up(name, complaint, sent)
+        return name is not None
+
+    def may_be_any(self, complaint: Complaint, sent: Body) -> bool:
+        """Whether a bare request is worth a try: the complaint may be about any of the optional fields in `sent`."""
+        names_one = any(name.search(complaint.everything) for name in _NAMES.values())
+        return complaint.is_unclear and not names_one and any(_sent_fields(sent))
+
+    def take_bare(self) -> None:
+        """A bare request succeeded where another one was refused."""
+        if len(self._left_out) < len(_FIELDS):
+            self._left_out.update(_FIELDS)
+            _log.warning("%s refuses optional fields without saying which: none are sent from now on", self._who)
+
+    def shorten(self, most: int, sent: Body) -> bool:
+        """Asks for answers of at most so many tokens from now on. False if they are no longer anyway."""
+        tokens = _max_tokens(sent)
+        if tokens is None or tokens <= most:
+            return False
+        self._most_tokens = most
+        _log.warning("%s has not room for answers of %d tokens: at most %d from now on", self._who, tokens, most)
+        return True
+
+    def _give_up(self, name: str, complaint: Complaint, sent: Body) -> None:
+        if name == "max_tokens" and self._bound(complaint, sent):
+            return
+        if name == "max_tokens" and not self._renamed:
+            self._renamed = True
+            _log.warning("%s does not take max_tokens: it gets %s from now on", self._who, _NEW_NAME)
+            return
+        self._left_out.add(name)
+        what = "a system prompt: it is put before the first question" if name == "system" else f"{name}: it is left out"
+        _log.warning("%s does not take %s from now on", self._who, what)
+
+    def _bound(self, complaint: Complaint, sent: Body) -> bool:
+        """Whether it is only the number of tokens that the server does not take, and it says which it does."""
+        tokens = _max_tokens(sent)
+        if tokens is None:
+            return False
+        text = complaint.everything
+        lower = [number for number in map(int, _AT_MOST.findall(text)) if 0 < number < tokens]
+        if lower:
+            self._most_tokens = max(lower)
+            _log.warning("%s takes max_tokens up to %d: that is what it gets", self._who, self._most_tokens)
+            return True
+        higher = [number for number in map(int, _AT_LEAST.findall(text)) if number > tokens]
+        if higher:
+            self._least_tokens = min(higher)
+            _log.warning("%s takes max_tokens from %d on: that is what it gets", self._who, self._least_tokens)
+        return bool(higher)
+
+
+def _max_tokens(body: Body) -> int | None:
+    return body.get("max_tokens", body.get(_NEW_NAME))
+
+
+def _sent_fields(body: Body) -> Iterator[str]:
+    """The optional fields in a request."""
+    for name in _FIELDS:
+        if name == "system":
+            is_sent = body["messages"][0]["role"] == "system"
+        else:
+            is_sent = name in body or (name == "max_tokens" and _NEW_NAME in body)
+        if is_sent:
+            yield name
+
+
+def _named(complaint: Complaint, sent: Body) -> str | None:
+    """The field that the server names as the cause, else the one that it mentions first."""
+    if complaint.status == 429:
+        return None
+    mentioned = _first_mentioned(complaint.fields, sent)
+    if mentioned is not None:
+        return mentioned
+    if complaint.status not in (400, 422) and _REFUSES.search(complaint.everything) is None:
+        return None
+    return _first_mentioned(complaint.said, sent) or _first_mentioned(complaint.everything, sent)
+
+
+def _first_mentioned(text: str, sent: Body) -> str | None:
+    found = ((match.start(), name) for name in _sent_fields(sent) if (match := _NAMES[name].search(text)) is not None)
+    return min(found, default=(0, None))[1]
+
+
+def _without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    if messages[0]["role"] != "system":
+        return messages
+    system, first, *others = messages
+    return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *others]

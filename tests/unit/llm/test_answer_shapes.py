@@ -1,0 +1,237 @@
+"""Answers of OpenAI-compatible servers, in the shapes that they really have: the text arrives, half of it never counts
+as all, and what is no answer is told in the server's words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llm.chat_protocol import Completion, read
+from llm.provider import ProviderError
+from llm.wording import valid
+from tests.unit.llm.chat_tools import Chat, Response, said, stream, whole
+
+TEXT = "The Nile."
+
+
+def answer(response: Response) -> str:
+    return Chat(lambda asked: response).one().text
+
+
+def reason(response: Response) -> tuple[str, bool]:
+    with pytest.raises(ProviderError) as caught:
+        Chat(lambda asked: response).one()
+    return caught.value.reason, caught.value.retryable
+
+
+def chunk(content: object, finish: object = None, **more: object) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": {"content": content, **more}, "finish_reason": finish}]}
+
+
+CONTENTS: list[object] = [
+    TEXT, [TEXT], [{"type": "text", "text": TEXT}], ["The ", {"text": "Nile."}], {"text": TEXT},
+    {"parts": [{"text": TEXT}]},
+    [{"type": "text", "text": {"value": TEXT}}], [None, TEXT, {"type": "image_url", "image_url": "x"}],
+    [{"type": "thinking", "thinking": [{"type": "text", "text": "Amazon?"}]}, {"type": "text", "text": TEXT}],
+    [{"text": "Amazon?", "thought": True}, {"text": TEXT}],
+]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=str)
+def test_contents(content: object) -> None:
+    assert answer(stream(chunk(content, "stop"))) == TEXT
+    assert answer(whole(content)) == TEXT
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{"choices": [{"message": {"content": TEXT}, "finish_reason": "stop"}]}],
+        {"choices": {"message": {"content": TEXT}}}, {"choices": [{"text": TEXT}]}, {"choices": [TEXT]},
+        {"message": {"role": "assistant", "content": TEXT}, "done": True}, {"response": TEXT, "done": True},
+        {"content": TEXT, "stop": True}, {"choices": [{"delta": None, "message": {"content": TEXT}}], "error": None},
+        {"choices": [{"message": {"content": TEXT}}], "error": {"message": None, "code": 0}, "detail": None},
+        {"choices": [{"message": TEXT}]}, {"choices": [{"message": {"content": None, "refusal": TEXT}}]},
+        {"choices": [{"message": {"content": TEXT, "tool_calls": None}, "logprobs": []}], "usage": [], "id": 5},
+        {"choices": [{"index": 1, "message": {"content": "no"}}, {"index": 0, "message": {"content": TEXT}}]},
+    ],
+    ids=str,
+)
+def test_whole_answers(body: object) -> None:
+    assert answer(said(body)) == TEXT
+
+
+THINKING = [
+    {"reasoning_content": "Amazon?"}, {"reasoning": "Amazon?"}, {"thinking": "Amazon?"},
+    {"reasoning": "Amazon?", "reasoning_details": [{"type": "reasoning.text", "text": "Amazon?"}]},
+    {"reasoning_details": [{"type": "reasoning.text", "text": "Amazon?"}]}, {"reasoning": {"content": "Amazon?"}},
+]
+
+
+@pytest.mark.parametrize("thinking", THINKING, ids=str)
+def test_thoughts_beside_the_content(thinking: dict[str, object]) -> None:
+    reply = Chat(lambda asked: stream(chunk(None, **thinking), chunk("", **thinking), chunk(TEXT, "stop"))).one()
+    assert (reply.text, reply.thoughts) == (TEXT, "Amazon?Amazon?")
+    only = stream(chunk(None, **thinking), chunk(None, "length"))
+    assert reason(only) == ("m used up its tokens thinking before it wrote anything; raise max_tokens", False)
+
+
+def test_streams_that_repeat_what_they_said() -> None:
+    repeated = [{"choices": [{"message": {"content": TEXT[:size]}}]} for size in (3, 3, 6, 9)]
+    assert answer(stream(*repeated)) == TEXT
+    both = [
+        {"choices": [{"delta": {"content": TEXT[size - 3 : size]}, "message": {"content": TEXT[:size]}}]}
+        for size in (3, 6, 9)
+    ]
+    last = {"choices": [{"delta": {"content": ""}, "message": {"content": TEXT}, "finish_reason": "stop"}]}
+    assert answer(stream(*both, last)) == TEXT
+
+
+def test_lines_of_json_and_other_choices() -> None:
+    lines = [{"message": {"content": "The "}, "done": False}, {"message": {"content": "Nile."}, "done": True}]
+    assert answer(Response(200, tuple(json.dumps(line).encode() + b"\n" for line in lines))) == TEXT
+    assert answer(stream({"choices": [{"index": 1, "delta": {"content": "no"}}]}, chunk(TEXT, "stop"))) == TEXT
+
+
+def test_a_pair_of_surrogates_that_came_apart_arrives() -> None:
+    assert valid(answer(stream(chunk("\ud83d"), chunk("\ude00", "stop")))) == "\U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("finish", "complete"),
+    [
+        ("stop", True), ("eos", True), ("STOP", True), ({"type": "stop"}, True), (True, True), ("tool_calls", True),
+        ("length", False), ("max_tokens", False), ("MAX_TOKENS", False), ("model_length", False),
+    ],
+    ids=str,
+)
+def test_why_it_ended(finish: object, complete: bool) -> None:
+    for response in (stream(chunk(TEXT), chunk(None, finish), done=False), whole(TEXT, finish)):
+        reply = Chat(lambda asked, response=response: response).one()  # type: ignore[misc]
+        assert (reply.text, reply.complete) == (TEXT, complete)
+
+
+@pytest.mark.parametrize("finish", ["error", "abort", "cancelled", "network_error"])
+def test_an_answer_that_the_server_broke_off_is_none(finish: str) -> None:
+    assert "broke off in the middle" in reason(stream(chunk("The"), chunk(None, finish)))[0]
+
+
+def test_a_stream_that_stops_is_no_answer() -> None:
+    assert "broke in the middle" in reason(stream(chunk("The"), done=False))[0]
+
+
+FAILURES: list[tuple[object, str, bool]] = [
+    ({"error": "out of memory"}, "out of memory", True),
+    ({"error": {"message": "worker died", "type": "server_error", "code": None}}, "worker died", True),
+    ({"error": {"message": "no model x", "type": "invalid_request_error"}}, "no model x", False),
+    ({"error": {"message": "no", "code": 404}}, "no", False),
+    ({"error": {"message": "busy", "code": 503}}, "busy", True),
+    ({"error": [{"msg": "busy"}, {"msg": "really"}]}, "busy; really", True),
+    ({"errors": [{"message": "no such deployment"}]}, "no such deployment", False),
+    ({"object": "error", "message": "worker died", "code": 50001}, "worker died", True),
+    ({"object": "error", "message": "bad key", "code": 40101}, "bad key", False),
+    ({"text": "CUDA out of memory", "error_code": 50002}, "CUDA out of memory", True),
+    ({"detail": "worker died"}, "worker died", True),
+    ({"detail": [{"loc": ["body", "model"], "msg": "unknown", "type": "v"}]}, "model: unknown", True),
+    ({"message": "model is loading"}, "model is loading", True),
+    ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "Overloaded", True),
+    ({"error": '{"error": {"message": "upstream: worker died"}}'}, "upstream: worker died", True),
+    ({"choices": [{"delta": {}, "error": {"message": "worker died"}}]}, "worker died", True),
+    ({"error": True, "message": "worker died"}, "without a reason", True),
+]
+
+
+@pytest.mark.parametrize(("failure", "words", "retryable"), FAILURES, ids=str)
+def test_failures_within_an_answer(failure: object, words: str, retryable: bool) -> None:
+    expected = (f"http://127.0.0.1:9 failed: {words}", retryable)
+    assert reason(stream(chunk("The"), failure)) == expected
+    assert reason(stream(failure)) == expected
+    assert reason(said(failure)) == expected
+    event = Response(200, (b"event: error\ndata: " + json.dumps(failure).encode() + b"\n\n",))
+    assert words in reason(event)[0] or words == "without a reason"
+
+
+@pytest.mark.parametrize(
+    ("response", "words", "retryable"),
+    [
+        (Response(200, (b"<!doctype html><title>Sign in</title>",)), "web page instead of an answer (Sign in)", False),
+        (Response(200, (b"\n <html><body><h1>Hi</h1></body></html>",)), "web page instead of an answer (Hi)", False),
+        (Response(200, (b"",)), "sent an empty response", True),
+        (Response(200, (b"\n\n  \n",)), "sent an empty response", True),
+        (Response(200, (b"sign in first\n",)), "not a chat completion: sign in first", True),
+        (Response(502, (b"<html><title>502 Bad Gateway</title></html>",)), "(HTTP 502): 502 Bad Gateway", True),
+        (Response(400, (b"no",)), "refused the request (HTTP 400): no", False),
+        (Response(400, (b"[" * 100_000,)), "refused the request (HTTP 400): [[[", False),
+        (Response(308, (), (("location", "https://x/v1?key=abcd"),)), "requests to https://x/v1 (HTTP 308)", False),
+        (Response(200, (b"data: " + b"[" * 100_000 + b"\n\n",)), "not a chat completion", True),
+        (Response(200, (b"data: " + b"x" * 2_000_001,)), "more than 2000000 bytes at once", False),
+        (Response(200, (b"x",), (("content-encoding", "br"),)), "not asked for", False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_no_answer(response: Response, words: str, retryable: bool) -> None:
+    said, again = reason(response)
+    assert words in said and again is retryable and len(said) < 600
+
+
+def test_a_stream_without_an_end_is_bounded() -> None:
+    endless = Response(200, tuple([b"data: " + json.dumps(chunk("x" * 1000)).encode() + b"\n\n"] * 1000))
+    reply = Chat(lambda asked: endless).one()
+    assert not reply.complete and len(reply.text) < 500_000
+
+
+NAMES = st.sampled_from([
+    "choices", "delta", "message", "content", "text", "error", "errors", "detail", "code", "finish_reason", "usage",
+    "type", "index", "reasoning_content", "parts", "thought", "loc", "msg", "prompt_tokens", "object", "error_code",
+    "done", "x",
+])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(NAMES, JSON, max_size=5)
+
+
+@given(JSON)
+def test_any_json_can_be_read(value: Any) -> None:
+    completion = Completion()
+    completion.add(read(value))
+    for count in (completion.tokens_in, completion.tokens_out):
+        assert count is None or 0 <= count <= 10**9
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(OBJECTS | st.just(chunk("x")), max_size=4), st.sampled_from([200, 400, 404, 422, 500]))
+def test_any_response_is_an_answer_or_a_reason(values: list[Any], status: int) -> None:
+    for response in (
+        Response(status, stream(*values).pieces), said(values, status), said(values[0] if values else None, status),
+    ):
+        chat = Chat(lambda asked, response=response: response)  # type: ignore[misc]
+        try:
+            assert chat.one().text.strip() and status == 200
+        except ProviderError as error:
+            assert error.reason and len(error.reason) < 700
+        assert len(chat.asked) <= 16
+
+
+TEXTS = st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(TEXTS, st.sampled_from(["\n", "\r\n", "\r"]), st.integers(0, 400), st.booleans())
+def test_half_a_stream_is_never_an_answer(texts: list[str], end: str, cut: int, one_by_one: bool) -> None:
+    chunks = [chunk(text) for text in texts] + [chunk(None, "stop")]
+    wire = "".join(f"data: {json.dumps(one)}{end}{end}" for one in chunks).encode()
+    pieces = tuple(wire[at : at + 1] for at in range(len(wire))) if one_by_one else (wire,)
+    whole_text = "".join(texts)
+    if whole_text.strip():
+        assert answer(Response(200, pieces)) == whole_text
+    last = wire.rindex(b'"stop"')
+    part = wire[: min(cut, last)]
+    with pytest.raises(ProviderError):
+        answer(Response(200, (part,)))
