@@ -47,6 +47,8 @@ class Memory:
         """The most that is known of each member's disk."""
         self._unsaved = False
         """Something is remembered of others that is not stored."""
+        self._urgent = False
+        """It is about a disk with another process: that is rare, and not forgotten even for a moment."""
 
     def next_stamp(self) -> Stamp:
         """For a write that is about to go to the disk."""
@@ -88,6 +90,7 @@ class Memory:
                 if held is None or held.identity != told.identity or held.stamp < told.stamp:
                     self._most[pid] = told
                     self._unsaved = True
+                    self._urgent = self._urgent or held is None or held.stamp[0] < told.stamp[0]
 
     def _heard_of_own(self, told: Vouched) -> None:
         """What this process itself has said comes back, too: never more than that."""
@@ -96,16 +99,15 @@ class Memory:
         if told.identity == self._registry.identity and (told.stamp[0] < self._incarnation or told.stamp > said):
             self._earlier = max(self._earlier, told.stamp)
 
-    @property
-    def unsaved(self) -> bool:
-        """Others are remembered for something that is not stored."""
-        return self._unsaved
+    def is_due(self, usually: bool) -> bool:
+        """True if there is something to store now; `usually`: it has been a while since the last time."""
+        return self._unsaved and (usually or self._urgent)
 
     def to_store(self) -> dict[int, Vouched] | None:
         """What others are remembered for, if any of it is new since the last call."""
         if not self._unsaved:
             return None
-        self._unsaved = False
+        self._unsaved = self._urgent = False
         return {pid: most for pid, most in self.told().items() if pid != self._net.pid}
 
     def settle(self) -> bool:

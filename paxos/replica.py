@@ -321,7 +321,7 @@ class Replica:
         self._heartbeats.send_if_due(now)
         if self.log.decided_upto > self._saved_decided and now >= self._save_due:
             self._effects.to_persist()
-        if self.memory.unsaved and now >= self._remember_due:
+        if self.memory.is_due(now >= self._remember_due):
             self._effects.to_persist()
 
     def take_output(self, now: float) -> Output:
@@ -343,7 +343,7 @@ class Replica:
         if out.persist is not None and self.log.decided_upto > self._saved_decided:
             out.persist.decided = self._saved_decided = self.log.decided_upto
             self._save_due = now + SAVE_DECIDED_S
-        if out.persist is not None and now >= self._remember_due:
+        if out.persist is not None and self.memory.is_due(now >= self._remember_due):
             out.persist.remembered = self.memory.to_store()
             self._remember_due = now + REMEMBER_S
         return out

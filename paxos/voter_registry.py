@@ -7,7 +7,7 @@ was admitted as.) The rest of this file is about the time before that, and decid
 
 Every node that is not founded yet keeps a roster on disk: the first identity it saw for each number. A node that finds
 another identity for its own number in any roster knows that it is a replacement without the old promises, and waits as
-a learner.
+a learner; once it is a voter, that takes the rosters of most of the others.
 
 A node with a new disk votes only when it is certain that it is not such a replacement: when its identity is in the
 rosters of so many others that the rosters of every earlier disk share a member with them (more than half of the

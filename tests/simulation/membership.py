@@ -31,6 +31,8 @@ class Membership(Observer):
         self._start = start
         self._vouched: dict[int, Stamp] = {}
         """By disk, the stamp of the last write that it vouched for."""
+        self._over = False
+        """Faults have ended."""
         self._displaced: dict[int, Node] = {}
         """Nodes in whose place a stranger runs."""
         self._asked: list[tuple[Node, Change, int]] = []
@@ -139,6 +141,9 @@ class Membership(Observer):
         node.crash()
 
         def back() -> None:
+            if self._over:
+                self._start(node)
+                return
             same = copy.image.identity == node.disk.image.identity
             if not node.up and self.may_be_lost(node) and (not same or self._remembered(node)):
                 node.restore(copy, self._vouched.get(copy.image.identity, (0, 0)))
@@ -160,7 +165,8 @@ class Membership(Observer):
         empty = node.disk
 
         def back() -> None:
-            if node.disk is empty and self._world.nodes[event.pid] is node and self.may_be_lost(node):
+            there = node.disk is empty and self._world.nodes[event.pid] is node
+            if there and not self._over and self.may_be_lost(node):
                 if node.up:
                     node.crash()
                 node.restore(former, self._vouched.get(former.image.identity, (0, 0)))
@@ -209,6 +215,7 @@ class Membership(Observer):
 
     def calm(self) -> None:
         """Nobody asks for anything any more; strangers are gone; all nodes run this release."""
+        self._over = True
         for pid in list(self._displaced):
             self._leaves(pid)
         for node, _, _ in self._asked:

@@ -227,7 +227,9 @@ class Transcript(Observer):
             self._group = (time, sender, words, [receiver])
 
     def stored(self, world: World, node: Node, item: Persist | Compaction) -> None:
-        self._tell(world, node.pid, f"stores {record_words(item)}")
+        words = record_words(item)
+        if words:  # What is remembered of others' disks is no part of the story.
+            self._tell(world, node.pid, f"stores {words}")
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
         self._tell(world, node.pid, f"installs the snapshot at {snapshot.position}")
