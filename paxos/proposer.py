@@ -51,9 +51,9 @@ class Proposer:
         self._effects = effects
         self.candidate: Candidate | None = None
         self.leader: Leader | None = None
-        self.flow: Flow
-        """The leader's."""
         self._paces: dict[int, Pace] = {}
+        self.flow = self._idle_flow()
+        """The leader's."""
 
     @property
     def claim(self) -> Leadership:
@@ -65,6 +65,11 @@ class Proposer:
     def step_down(self) -> None:
         """Operations in flight will be proposed again by the next leader, or resent by their origin."""
         self.candidate = self.leader = None
+        self.flow = self._idle_flow()
+
+    def _idle_flow(self) -> Flow:
+        """While there is no leadership there is nobody to send to: what an earlier one sent must not matter."""
+        return Flow((), 0, self._paces, self._round_s, 0.0)
 
     def offer(self, operations: Iterable[Operation]) -> None:
         """Operations to be proposed; lost if this node neither leads nor is about to."""
@@ -185,7 +190,7 @@ class Proposer:
 
     def underway(self) -> dict[int, tuple[int, float]]:
         """See Heartbeat."""
-        return self.flow.underway() if self.leader is not None else {}
+        return self.flow.underway()
 
     def accepted(self, sender: int, message: Accepted, now: float) -> None:
         leader = self.leader

@@ -62,7 +62,9 @@ class Bounds(Observer):
         self._check(node, "bytes of own operations", replica.queue.waiting_bytes, limits.queue_bytes)
         for peer, stream in replica.snapshot_source._streams.items():
             self._check(node, f"pieces on their way to {peer}", len(stream._flying), limits.pieces)
-        if leader is not None:
+        if leader is None:
+            self._check(node, "members that are sent to by no leader", len(replica.proposer.flow.progress), 0)
+        else:
             inherited = limits.horizon + limits.lag
             self._check(node, "batches in flight", len(leader._flying), limits.pipeline)
             self._check(node, "queued by the leader", leader.queued, limits.queue + inherited)
