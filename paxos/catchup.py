@@ -164,18 +164,18 @@ class CatchUp:
         if not self._eager and now - self._since < net.round_trip() + 2 * self._timing.tick_s:
             # The message with the missing decision is probably on its way.
             return False
-        if not self._pieces and self._is_coming(decided_upto + 1):
+        if not self._pieces and self._is_coming(decided_upto + 1, now):
             return False
         self._retry.reset(now)
         return True
 
-    def _is_coming(self, missing: int) -> bool:
+    def _is_coming(self, missing: int, now: float) -> bool:
         """A leader says that it is sending what is missing here, or the word that what is held here is decided: if that
         was asked for as well, it would come twice."""
         held = self._log.get(missing)
-        for leadership, first in self._net.underway():
-            wanted = self._log.last + 1 if held is not None and held.leadership == leadership else missing
-            if first <= wanted:
+        for leadership, first in self._net.underway(now):
+            accepted = held is not None and held.leadership == leadership
+            if accepted if first is None else first <= (self._log.last + 1 if accepted else missing):
                 return True
         return False
 

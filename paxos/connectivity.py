@@ -61,6 +61,8 @@ class Connectivity:
         self._echoes: dict[int, tuple[float, float]] = {}
         self._underway: dict[int, tuple[int, float]] = {}
         """What each peer said last of what it is sending to this node (see Heartbeat)."""
+        self._busy_until: dict[int, float] = {}
+        """When all of it should have come that a peer was sending when it last said so."""
         self._meet(self.members)
 
     # Who belongs to the cluster
@@ -99,6 +101,7 @@ class Connectivity:
         self._underway.pop(sender, None)
         if self.pid in message.underway:
             self._underway[sender] = message.underway[self.pid]
+            self._busy_until[sender] = now + bounded(message.underway[self.pid][1])
         echo = message.echoes.get(self.pid)
         if echo is not None:
             sample = max(0.0, now - echo[0] - echo[1])
@@ -237,14 +240,16 @@ class Connectivity:
             self._front = max([self.states[node].decided_upto for node in self.fresh if node in self.states], default=0)
         return self._front
 
-    def underway(self) -> list[tuple[Leadership, int]]:
-        """Of the leader, if it is heard: from which position on it is sending Accepts to this node. One that was
-        outranked goes on sending what is never decided."""
-        if not self._underway:
+    def underway(self, now: float) -> list[tuple[Leadership, int | None]]:
+        """Of the leader, if it is heard: from which position on it is sending Accepts to this node; None if it sends
+        none, but did so a moment ago, so that the word of what is decided may still wait behind those to others. A
+        leader that was outranked goes on sending what is never decided."""
+        busy = [peer for peer, until in self._busy_until.items() if until > now or peer in self._underway]
+        if not busy:
             return []
         highest = max((state.promised for state in self.states.values()), default=NOBODY)
         return [
-            (self.states[peer].leading, first) for peer, (first, _) in self._underway.items()
+            (self.states[peer].leading, self._underway[peer][0] if peer in self._underway else None) for peer in busy
             if peer in self.hears and peer in self.states
             and self.states[peer].established and self.states[peer].leading >= highest
         ]

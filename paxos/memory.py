@@ -119,6 +119,7 @@ class Memory:
         if registry.doubtful and len(self._net.fresh.intersection(self._net.members)) >= self._net.quorum:
             registry.doubtful = False
             # Not before: the others would forget what they remember of this disk.
-            self._most[self._net.pid] = Vouched(registry.identity, (self._incarnation, 0))
+            self._stored = max(self._stored, (self._incarnation, 0))
+            self._most[self._net.pid] = Vouched(registry.identity, self._stored)
             return True
         return False

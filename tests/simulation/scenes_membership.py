@@ -235,6 +235,32 @@ def old_disk_restarted_since() -> None:
     stage.end()
 
 
+def votes_for_what_was_stored_before() -> None:
+    """After a restart it votes again for what an earlier process has stored, and stores nothing for that. Its start is
+    later than that write all the same: nobody may take its disk for an old one."""
+    stage = Stage(3)
+    leader = stage.leader
+    node, other = stage.others(leader)
+    stage.decide(leader, "before")
+    identity = node.disk.image.identity
+    stage.cut(other)
+    stage.lose(Accepted, of=node)
+    stage.create(leader, "precious")
+    stage.until(lambda: node.replica.log.last == leader.replica.log.last > leader.replica.log.decided_upto)
+    stage.run(0.5)
+    stage.lose(Accept, to=node)
+    node.crash()
+    node.start()
+    stage.until(lambda: node.replica.registry.votes)
+    stage.run(0.5)
+    stage.mend()
+    stage.cut(other)
+    stage.expect("its vote counts", lambda: "precious" in stage.told)
+    stage.run(2.0)
+    stage.expect("its disk is the one that it was", lambda: node.disk.image.identity == identity, 0.1)
+    stage.end()
+
+
 def old_disk_asked_at_once() -> None:
     """The old copy is asked for a promise before anybody could say what he remembers of it."""
     stage = Stage(3)

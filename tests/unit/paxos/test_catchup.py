@@ -204,6 +204,23 @@ def test_what_has_overtaken_others_is_bounded() -> None:
     assert len(behind.catch_up._early) == MOST_EARLY and 40 not in behind.catch_up._early
 
 
+@pytest.mark.parametrize("busy_s", [0.0, 3.0])
+def test_the_word_may_take_as_long_as_the_link_was_busy(busy_s: float) -> None:
+    """It holds all that the leader has sent, which sends to others now, and the word behind that."""
+    behind = Behind()
+    behind.log.accept((1, 2), 1, [op(number) for number in range(1, 4)])
+    behind.wait(0.0)
+    told = state(2, 100, (1, 2, 3), leading=(1, 2), decided=3)
+    behind.net.heard(2, Heartbeat([told], {}, 0.0, {}, {}, {1: (4, busy_s)}), behind.now)
+    assert behind.net.underway(behind.now) == [((1, 2), 4)]
+    begun = behind.now
+    behind.net.heard(2, Heartbeat([told], {}, 0.0, {}), behind.now)
+    while behind.request() is None:
+        behind.net.heard(2, Heartbeat([told], {}, 0.0, {}), behind.now)
+        behind.wait(0.05)
+    assert busy_s <= behind.now - begun < busy_s + 0.5
+
+
 def test_a_snapshot_that_was_overtaken_is_given_up() -> None:
     """Its pieces are rejected from then on (they are obsolete): requesting more of them would never succeed."""
     behind = Behind()
