@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from msgspec.structs import replace
 
 import paxos.candidate
 from paxos.acceptor import Acceptor
@@ -58,7 +59,7 @@ def forgetful_promise(acceptor: Acceptor, sender: int, message: Prepare) -> bool
     sent = acceptor._effects._output.send_after_persist
     to, reply = sent[-1]
     if isinstance(reply, Promise):
-        sent[-1] = (to, Promise(reply.ballot, [], reply.decided_upto))
+        sent[-1] = (to, replace(reply, entries=[]))
     return rose
 
 
@@ -77,7 +78,8 @@ def unstored_acceptance(acceptor: Acceptor, sender: int, message: Accept) -> boo
 def accepting_below_the_promise(acceptor: Acceptor, sender: int, message: Accept) -> bool:
     entries = acceptor._log.accept(message.ballot.leadership, message.ballot.op_num, message.operations)
     acceptor._effects.to_persist().entries.extend(entries)
-    acceptor._effects.send_after_persist(sender, Accepted(message.ballot, len(message.operations)))
+    identity = acceptor._registry.vouches_as
+    acceptor._effects.send_after_persist(sender, Accepted(message.ballot, len(message.operations), identity))
     return False
 
 
