@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from paxos.ballot import NOBODY, Leadership
 from paxos.commit_time import bounded
 from paxos.detector import Detector
 from paxos.limits import Timing
@@ -21,6 +22,8 @@ from paxos.messages import Heartbeat, NodeState
 RTT_DECAY = 0.1
 HINT_HOLDS = 4.0
 """For this many election times a hint that a node died overrides gossip about it (but never its own heartbeats)."""
+MOST_BUSY = 1.0
+"""The longest time in seconds for which one message is believed to keep a link busy."""
 
 
 class Connectivity:
@@ -49,9 +52,17 @@ class Connectivity:
         self._degrees: dict[int, int] = {}
         self._links: tuple[int, ...] | None = None
         """These three are computed lazily after a change."""
+        self._front: int | None = None
+        self._quorum_commit_time: float | None = None
+        """These two, too, after anything that a node says of itself."""
+        self._commit_times: dict[int, float] = {}
         self._changed = True
         """Somebody said something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
+        self._underway: dict[int, tuple[int, float]] = {}
+        """What each peer said last of what it is sending to this node (see Heartbeat)."""
+        self._busy_until: dict[int, float] = {}
+        """When all of it should have come that a peer was sending when it last said so."""
         self._meet(self.members)
 
     # Who belongs to the cluster
@@ -87,6 +98,10 @@ class Connectivity:
         self._direct[sender].beat(now)
         self._hinted.pop(sender, None)
         self._echoes[sender] = (message.sent, now)
+        self._underway.pop(sender, None)
+        if self.pid in message.underway:
+            self._underway[sender] = message.underway[self.pid]
+            self._busy_until[sender] = now + bounded(message.underway[self.pid][1])
         echo = message.echoes.get(self.pid)
         if echo is not None:
             sample = max(0.0, now - echo[0] - echo[1])
@@ -113,6 +128,8 @@ class Connectivity:
 
     def _put(self, state: NodeState, held: NodeState | None) -> None:
         self.states[state.pid] = state
+        self._commit_times[state.pid] = bounded(state.commit_s)
+        self._front = self._quorum_commit_time = None
         if (
             held is None or state.hears != held.hears or state.votes != held.votes
             or state.configuration != held.configuration
@@ -128,8 +145,9 @@ class Connectivity:
 
     def refresh(self, now: float) -> bool:
         """Updates timeouts; true if the set of peers heard directly has changed."""
-        hears = frozenset(peer for peer in self.peers if self._direct[peer].alive(now))
-        alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(now))
+        patient = now - self._busy() if self._underway else now
+        hears = frozenset(peer for peer in self.peers if self._direct[peer].alive(patient))
+        alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(patient))
         fresh = frozenset((self.pid, *alive))
         changed = hears != self.hears
         if changed or fresh != self.fresh or self._changed:
@@ -137,8 +155,14 @@ class Connectivity:
             self._slowest = None
             self._degrees = {}
             self._links = None
+            self._front = self._quorum_commit_time = None
             self._changed = False
         return changed
+
+    def _busy(self) -> float:
+        """Seconds of silence that mean nothing: what is just being sent on a thin link cannot be overtaken."""
+        heard = (bounded(seconds) for peer, (_, seconds) in self._underway.items() if peer in self.hears)
+        return min(max(heard, default=0.0), MOST_BUSY)
 
     def echoes(self, now: float) -> dict[int, tuple[float, float]]:
         """For the next heartbeat: each peer's last clock reading, and how long it was held here.
@@ -201,13 +225,38 @@ class Connectivity:
 
     def commit_time(self, node: int) -> float:
         """Seconds that the disk of `node` takes to make something durable, as it says."""
-        state = self.states.get(node)
-        return 0.0 if state is None else bounded(state.commit_s)
+        return self._commit_times.get(node, 0.0)
 
     def quorum_commit_time(self) -> float:
         """Seconds in which a quorum of voters makes something durable: the slowest disks are not waited for."""
-        times = sorted(self.commit_time(node) for node in self.members if self.votes(node))
-        return times[min(self.quorum, len(times)) - 1] if times else 0.0
+        if self._quorum_commit_time is None:
+            times = sorted([self.commit_time(node) for node in self.members if self.votes(node)])
+            self._quorum_commit_time = times[min(self.quorum, len(times)) - 1] if times else 0.0
+        return self._quorum_commit_time
+
+    def front(self) -> int:
+        """How far any live node knows decisions, as they say."""
+        if self._front is None:
+            self._front = max([self.states[node].decided_upto for node in self.fresh if node in self.states], default=0)
+        return self._front
+
+    def underway(self, now: float) -> list[tuple[Leadership, int | None]]:
+        """Of the leader, if it is heard: from which position on it is sending Accepts to this node; None if it sends
+        none, but did so a moment ago, so that the word of what is decided may still wait behind those to others. A
+        leader that was outranked goes on sending what is never decided."""
+        busy = [peer for peer, until in self._busy_until.items() if until > now or peer in self._underway]
+        if not busy:
+            return []
+        highest = max((state.promised for state in self.states.values()), default=NOBODY)
+        return [
+            (self.states[peer].leading, self._underway[peer][0] if peer in self._underway else None) for peer in busy
+            if peer in self.hears and peer in self.states
+            and self.states[peer].established and self.states[peer].leading >= highest
+        ]
+
+    def incarnations(self) -> dict[int, int]:
+        """Of this node and those that it hears."""
+        return {node: self.states[node].version[0] for node in (self.pid, *self.hears) if node in self.states}
 
     def next_hop(self, target: int) -> int | None:
         """The next hop of a message to `target`: `target` itself when it can be reached directly, else the

@@ -77,5 +77,5 @@ class Heartbeats:
         self.describe()
         net = self._net
         message = Heartbeat(list(net.states.values()), self._registry.told_roster(), now, net.echoes(now),
-                            self._memory.told())
+                            self._memory.told(), self._proposer.underway())
         self._effects.broadcast(net.peers, message)

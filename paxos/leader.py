@@ -7,6 +7,7 @@ Complex*.)
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -15,20 +16,18 @@ from paxos.configuration import is_stop_sign
 from paxos.limits import Limits
 from paxos.messages import Accept, Accepted, Operation
 from paxos.reads import ReadIndex
-from paxos.retry import Retry
 from paxos.sessions import Sessions
 
 
 class Batch:
     """The operations of one Accept, and the nodes that have accepted them."""
 
-    __slots__ = ("first", "operations", "retry", "voters")
+    __slots__ = ("first", "operations", "voters")
 
-    def __init__(self, first: int, operations: list[Operation], retry: Retry) -> None:
+    def __init__(self, first: int, operations: list[Operation]) -> None:
         self.first = first
         self.operations = operations
         self.voters: set[int] = set()
-        self.retry = retry
 
     @property
     def last(self) -> int:
@@ -45,7 +44,7 @@ class Leader:
         self.leadership = leadership
         self.decided_upto = decided_upto
         self.announced_upto = 0
-        """The watermark that the others were last told, by an Accept or a Decide."""
+        """The watermark that all others were told, by an Accept or a Decide."""
         self.next = decided_upto + 1
         self.barrier = decided_upto + len(inherited)
         """Everything acknowledged under earlier leaderships is at or below this position."""
@@ -90,6 +89,11 @@ class Leader:
         return self.decided_upto >= self.barrier
 
     @property
+    def pending(self) -> bool:
+        """True if there is something to propose."""
+        return self._stops_at is None and bool(self._inherited or self._queue or self._stop_sign)
+
+    @property
     def queued(self) -> int:
         return len(self._queue) + len(self._inherited)
 
@@ -124,17 +128,19 @@ class Leader:
             self._queue.append(early.pop(number))
             number += 1
 
-    def propose(self, now: float) -> list[Batch]:
-        """New batches, as many as fit into the pipeline; what waits meanwhile makes the next batch larger."""
+    def propose(self, batch_bytes: float = math.inf) -> list[Batch]:
+        """New batches of about so many bytes at most, as many as fit into the pipeline; what waits meanwhile makes the
+        next batch larger."""
         batches: list[Batch] = []
-        while len(self._flying) < self._limits.pipeline and (operations := self._next_operations()):
-            batch = Batch(self.next, operations, Retry(now))
+        size = min(batch_bytes, self._limits.batch_bytes)
+        while len(self._flying) < self._limits.pipeline and (operations := self._next_operations(size)):
+            batch = Batch(self.next, operations)
             self._flying[batch.first] = batch
             self.next = batch.last + 1
             batches.append(batch)
         return batches
 
-    def _next_operations(self) -> list[Operation]:
+    def _next_operations(self, batch_bytes: float) -> list[Operation]:
         """Of the next batch: what is inherited, then a stop-sign if there is one, else what was offered."""
         operations: list[Operation] = []
         if self._stops_at is not None:
@@ -144,7 +150,7 @@ class Leader:
             return [self._stop_sign]
         source = self._inherited or self._queue
         size = 0
-        while source and size < self._limits.batch_bytes and len(operations) < self._limits.batch_operations:
+        while source and size < batch_bytes and len(operations) < self._limits.batch_operations:
             operation = source.popleft()
             size += len(operation.payload)
             operations.append(operation)
@@ -152,10 +158,6 @@ class Leader:
                 self._stops_at = self.next + len(operations) - 1
                 break
         return operations
-
-    def overdue(self, now: float, retry_s: float) -> list[Batch]:
-        """Batches in flight for too long, to be resent."""
-        return [batch for batch in self._flying.values() if batch.retry.due(now, retry_s)]
 
     def accept_message(self, batch: Batch) -> Accept:
         return Accept(ballot(self.leadership, batch.first), batch.operations, self.decided_upto)

@@ -40,7 +40,10 @@ class Limits(msgspec.Struct, frozen=True):
     hold: int = 200_000
     hold_bytes: int = 64 * 1024 * 1024
     """The most operations kept while a snapshot is being sent to a peer, and the most bytes in the log then."""
-    piece_bytes: int = 256 * 1024
+    piece_bytes: int = 64 * 1024
+    """Of the log or a snapshot, sent to a node that is behind: nothing can overtake one while it is being sent."""
+    pieces: int = 32
+    """The maximum number of pieces in flight to one node."""
     snapshot_every: int = 2_000
     snapshot_bytes: int = 16 * 1024 * 1024
     """A node makes a snapshot of its own after so many applied operations, or fewer of so many bytes."""

@@ -136,12 +136,12 @@ class Log:
         for position in range(self.compacted + 1, min(upto, self.last) + 1):
             entry = self._entries.pop(position, None)
             if entry is not None:
-                self.bytes -= _size(entry)
+                self.bytes -= len(entry.operation.payload) + OVERHEAD
         self.compacted = max(self.compacted, upto)
 
     def jump(self, position: int) -> None:
         """A snapshot at `position` was installed: the log continues from there."""
-        for open_position in range(self.decided_upto + 1, position + 1):
+        for open_position in range(self.decided_upto + 1, min(position, self.last) + 1):
             held = self._entries.get(open_position)
             if held is not None:
                 self.open_bytes -= _size(held)

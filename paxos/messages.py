@@ -168,13 +168,16 @@ class Decide(Message, frozen=True, tag=6):
 class Heartbeat(Message, frozen=True, tag=7):
     """Sent to every peer. `sent` is the sender's clock in seconds; `echoes` returns each peer's last `sent` and how
     long it was held here, so that round trips can be measured without synchronized clocks.
-    `roster` holds the identities stored on the sender's disk, `remembered` what it knows of members' disks."""
+    `roster` holds the identities stored on the sender's disk, `remembered` what it knows of members' disks.
+    `underway`, of a leader, says for each member from which position on it need not ask for what is decided, because
+    Accepts are on their way to it, and for how many seconds these keep the link busy."""
 
     states: list[NodeState]
     roster: dict[int, int]
     sent: float
     echoes: dict[int, tuple[float, float]]
     remembered: dict[int, Vouched] = {}
+    underway: dict[int, tuple[int, float]] = {}
 
 
 class Forward(Message, frozen=True, tag=8):
@@ -212,11 +215,14 @@ class Confirmed(Message, frozen=True, tag=12):
 
 class Fetch(Message, frozen=True, tag=13):
     """A node that is behind requests decided operations from `start` on; in the middle of a snapshot it
-    gives that snapshot's position and the next piece that it needs (else both 0)."""
+    gives that snapshot's position and the next piece that it needs (else both 0). What comes before is thereby
+    acknowledged. Within one `stream` the source sends several pieces ahead, each of them once; another number means
+    that all that was sent is lost. 0, of release 0.1.0, asks for one piece."""
 
     start: int
     snapshot: int
     piece: int
+    stream: int = 0
 
 
 class Learn(Message, frozen=True, tag=14):
@@ -292,5 +298,5 @@ _DATA = (Accept, Decide, Forward, Learn, SnapshotPiece)
 
 def is_urgent(message: AnyMessage) -> bool:
     """True for what must not wait behind operations wherever messages queue: heartbeats, elections, votes, reads. A
-    Decide speaks of Accepts that were sent before it, and stays behind them."""
+    Decide tells of Accepts that were sent before it, and stays behind them."""
     return not isinstance(message.message if isinstance(message, Routed) else message, _DATA)

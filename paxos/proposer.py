@@ -13,7 +13,8 @@ from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
-from paxos.leader import Batch, Leader
+from paxos.flow import Flow
+from paxos.leader import Leader
 from paxos.learner import Learner
 from paxos.limits import Limits
 from paxos.log import Log
@@ -29,6 +30,7 @@ from paxos.messages import (
     ReadReply,
     ReadRequest,
 )
+from paxos.pace import Pace
 from paxos.routing import Router
 from paxos.voter_registry import VoterRegistry
 
@@ -49,6 +51,9 @@ class Proposer:
         self._effects = effects
         self.candidate: Candidate | None = None
         self.leader: Leader | None = None
+        self._paces: dict[int, Pace] = {}
+        self.flow = self._idle_flow()
+        """The leader's."""
 
     @property
     def claim(self) -> Leadership:
@@ -60,6 +65,11 @@ class Proposer:
     def step_down(self) -> None:
         """Operations in flight will be proposed again by the next leader, or resent by their origin."""
         self.candidate = self.leader = None
+        self.flow = self._idle_flow()
+
+    def _idle_flow(self) -> Flow:
+        """While there is no leadership there is nobody to send to: what an earlier one sent must not matter."""
+        return Flow((), 0, self._paces, self._round_s, 0.0)
 
     def offer(self, operations: Iterable[Operation]) -> None:
         """Operations to be proposed; lost if this node neither leads nor is about to."""
@@ -76,8 +86,11 @@ class Proposer:
                 candidate.restart(self._log.decided_upto + 1)
             self._ask_promises(candidate)
         if leader is not None:
-            for batch in leader.overdue(now, patience_s):
-                self._send_accept(leader, batch)
+            self.flow.heard(self._net.incarnations(), leader.decided_upto)
+            for batch, members in self.flow.overdue(
+                lambda member: patience_s + self._round_s(member), leader.decided_upto, now
+            ):
+                self._effects.broadcast(members, leader.accept_message(batch))
             if leader.read_index.running and leader.read_index.retry.due(now, patience_s):
                 self._ask_confirmations(leader)
 
@@ -119,6 +132,7 @@ class Proposer:
             candidate.ballot.leadership, self._net.quorum, self._limits, decided_upto, inheritance.open[known:],
             self._learner.sessions,
         )
+        self.flow = Flow(self._net.members, self._net.quorum, self._paces, self._round_s, now)
         self.leader.offer(candidate.held)
         self.candidate = None
         return True
@@ -151,29 +165,40 @@ class Proposer:
         leader = self.leader
         if leader is None:
             return
-        for batch in leader.propose(now):
-            leader.announced_upto = leader.decided_upto
-            self._send_accept(leader, batch)
+        flow, decided_upto = self.flow, leader.decided_upto
+        if leader.pending and flow.has_room():
+            for batch in leader.propose(flow.batch_bytes()):
+                flow.queue(batch)
+        for batch, members in flow.due(decided_upto, now):
+            self._effects.broadcast(members, leader.accept_message(batch))
         self._announce(leader)
         if leader.settled and leader.read_index.start(leader.decided_upto, now):
             self._ask_confirmations(leader)
 
     def _announce(self, leader: Leader) -> None:
-        """Tells what is decided, if no Accept has told it."""
-        if leader.decided_upto > leader.announced_upto:
-            leader.announced_upto = leader.decided_upto
-            self._effects.broadcast(self._net.peers, Decide(ballot(leader.leadership, leader.decided_upto)))
+        """Tells what is decided to those whom no Accept has told it."""
+        decided_upto = leader.decided_upto
+        if decided_upto > leader.announced_upto:
+            leader.announced_upto = decided_upto
+            untold = self.flow.untold(self._net.peers, decided_upto)
+            if untold:
+                self._effects.broadcast(untold, Decide(ballot(leader.leadership, decided_upto)))
 
-    def _send_accept(self, leader: Leader, batch: Batch) -> None:
-        """To all members that have not accepted it yet. The own acceptor may be one of them even when it is sent again:
-        it refuses to store too far ahead."""
-        message = leader.accept_message(batch)
-        waiting = (member for member in self._net.members if member not in batch.voters)
-        self._effects.broadcast(waiting, message)
+    def _round_s(self, member: int) -> float:
+        """Seconds to this member and back, with what its disk takes: a commit that is under way, and its own."""
+        return self._net.round_trip(member) + 2 * self._net.commit_time(member)
+
+    def underway(self) -> dict[int, tuple[int, float]]:
+        """See Heartbeat."""
+        return self.flow.underway()
 
     def accepted(self, sender: int, message: Accepted, now: float) -> None:
         leader = self.leader
-        if leader is not None and self._registry.counts(sender, message.identity) and leader.accepted(sender, message):
+        if leader is None or not self._registry.counts(sender, message.identity):
+            return
+        if message.ballot.leadership == leader.leadership:
+            self.flow.answered(sender, message.ballot.op_num, now)
+        if leader.accepted(sender, message):
             self._learner.decide(leader.leadership, leader.decided_upto, now)
 
     # ---- Reads

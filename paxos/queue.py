@@ -14,6 +14,14 @@ from paxos.limits import Limits
 from paxos.messages import Operation
 from paxos.retry import Retry
 
+LEAST_BATCH = 64 * 1024
+"""Nothing can overtake what is being sent, so it is no larger than that, unless one operation is."""
+GAP_DECAY = 1 / 8
+PATIENT_GAPS = 2.0
+MOST_GAP = 2.0
+SLOWEST = 256 * 1024
+"""Bytes a second that the way to the leader and back is taken to carry at least."""
+
 
 class QueueFull(Exception):
     """The limit of waiting operations is reached."""
@@ -34,6 +42,10 @@ class OperationQueue:
         self._sent_bytes = 0
         self._leader = NOBODY
         self._retry = Retry(0.0)
+        self._moved = 0.0
+        """When something was last sent while nothing was in flight, or done."""
+        self._gap = 0.0
+        """Seconds that usually pass until something of what is in flight is done."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -54,6 +66,7 @@ class OperationQueue:
         tickets: list[int] = []
         if incarnation != self.incarnation:
             return tickets
+        in_flight = self._sent > 0
         while self._waiting and self._waiting[0].number <= number:
             operation = self._waiting.popleft()
             self.waiting_bytes -= len(operation.payload)
@@ -62,6 +75,10 @@ class OperationQueue:
             if self._sent:
                 self._sent -= 1
                 self._sent_bytes -= len(operation.payload)
+        if now > self._moved and in_flight and tickets:
+            gap = min(now - self._moved, MOST_GAP)
+            self._gap = max(gap, self._gap + (gap - self._gap) * GAP_DECAY)
+            self._moved = now
         self._retry.reset(now)
         return tickets
 
@@ -93,17 +110,20 @@ class OperationQueue:
             return []
         if leader != self._leader:
             self._leader = leader
+            self._gap = 0.0
+            self._moved = now
             self._retry.reset(now)
             self._send_again()
         elif not self._sent:
             # Nothing is in flight: the timeout of what is sent now starts now, not when the queue became empty.
             self._retry.reset(now)
-        elif self._retry.due(now, retry_s):
+            self._moved = now
+        elif self._retry.due(now, retry_s + PATIENT_GAPS * self._gap + self._sent_bytes / SLOWEST):
             self._send_again()
         operations: list[Operation] = []
         size = 0
         for operation in islice(self._waiting, self._sent, self._limits.forward_window):
-            if size >= self._limits.batch_bytes or self._sent_bytes >= self._limits.forward_bytes:
+            if size >= min(self._limits.batch_bytes, LEAST_BATCH) or self._sent_bytes >= self._limits.forward_bytes:
                 break
             operations.append(operation)
             size += len(operation.payload)

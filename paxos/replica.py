@@ -122,7 +122,7 @@ class Replica:
         self.memory = Memory(durable, self.registry, self.net, random, effects)
         self.learner = Learner(pid, self.log, self.queue, durable, random, effects)
         self.catch_up = CatchUp(self.net, self.log, self.learner, router, timing, random, now)
-        self.snapshot_source = SnapshotSource(self.log, router, limits, effects, now)
+        self.snapshot_source = SnapshotSource(self.net, self.log, router, limits, effects, now)
         self.proposer = Proposer(
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
         )

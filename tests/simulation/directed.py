@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.simulation import load
 from tests.simulation import scenes_around as around
 from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_changing as changing
@@ -37,6 +38,17 @@ from tests.simulation import scenes_storage as storing
 from tests.simulation import scenes_using as using
 
 STORIES: dict[str, Callable[[], None]] = {
+    "window-however-large": load.silent_member,
+    "repeated-though-on-its-way": load.thin_load,
+    "asks-for-what-is-coming": load.slow_load,
+    "word-asked-for": load.slow_load,
+    "nothing-urgent": load.slow_load,
+    "busy-links-suspected": load.slow_load,
+    "batches-however-large": load.small_operations,
+    "forwards-repeated-early": load.slow_load,
+    "pieces-one-by-one": load.behind_the_log,
+    "pieces-repeated": load.behind_the_log,
+    "flow-of-former-members": load.members_change,
     "snapshots-however-large": catching_up.log_of_large_operations,
     "kept-however-large": catching_up.log_of_large_operations,
     "held-however-large": catching_up.held_for_long,

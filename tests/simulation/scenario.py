@@ -76,13 +76,18 @@ class NotLinearizable(Violation):
     """The history of users' results is not linearizable."""
 
 
+MESSAGE = 4_000
+"""Bytes of a message and what it waits for, on thin links."""
+
+
 def settle_bound(plan: Plan, pending: int) -> float:
     """Virtual seconds from the last fault in which everything pending must be decided and all nodes level.
 
     Pending operations may have to go one by one, if batches and the pipeline are as small as that.
     """
     commit_s = 1.5 * max([plan.weather.fsync, *plan.weather.slow_disks.values()])
-    way = plan.final.delay + plan.final.jitter + commit_s + plan.weather.turn_s
+    busy_s = MESSAGE / plan.weather.bandwidth if plan.weather.bandwidth else 0.0
+    way = plan.final.delay + plan.final.jitter + commit_s + plan.weather.turn_s + busy_s
     remembered = 10 * SIM_TIMING.election_s + 50 * SIM_TIMING.heartbeat_s
     return 2 * remembered + (100 + 3 * pending) * way + plan.llm.seconds + 10.0
 
@@ -305,7 +310,7 @@ class Scenario:
         world.note(f"calm: cut {sorted(cut)}, down {final.down}")
         world.weather = Weather(
             delay=final.delay, jitter=final.jitter, fsync=self.plan.weather.fsync, turn_s=self.plan.weather.turn_s,
-            slow_disks=self.plan.weather.slow_disks, cut=cut,
+            slow_disks=self.plan.weather.slow_disks, bandwidth=self.plan.weather.bandwidth, cut=cut,
         )
         for node in world.nodes.values():
             node.disarm()

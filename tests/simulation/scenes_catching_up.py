@@ -139,7 +139,7 @@ def doubled_answers() -> None:
 def refused_by_two_in_turn() -> None:
     """The only node that can lead lacks what is cut off everywhere else, and needs a while for a snapshot. Meanwhile
     two others refuse its candidacy in turn; they have different snapshots."""
-    stage = Stage(5, snapshot_every=4, keep=2, lag=2, piece_bytes=20)
+    stage = Stage(5, snapshot_every=4, keep=2, lag=2, piece_bytes=20, pieces=1)
     leader = stage.leader
     behind, other, *rest = stage.others(leader)
     stage.decide(leader, *NAMES[:6])

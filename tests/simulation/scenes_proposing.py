@@ -135,6 +135,7 @@ def behind_and_alone(asked: int, *, promises_held: bool, **limits: int) -> tuple
 
 def asks_from_later_on(stage: Stage, node: Node) -> None:
     """The candidate is taught one decision, and asks again from the next position on."""
+    stage.until(lambda: any(isinstance(sent.message, Learn) for sent in stage.held))
     stage.release(Learn, first=1)
     stage.until(lambda: node.replica.candidate is not None and node.replica.candidate.ballot.op_num == 2)
     stage.run(0.05)

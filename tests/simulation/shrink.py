@@ -88,7 +88,7 @@ class Shrinker:
         yield replace(self.run.plan, llm=Llm())
         yield replace(self.run.plan, limits=SIM_LIMITS)
         yield replace(self.run.plan, weather=Weather())
-        for name in ("loss", "duplicate", "straggle", "jitter", "turn_s"):
+        for name in ("loss", "duplicate", "straggle", "jitter", "turn_s", "bandwidth"):
             yield replace(self.run.plan, weather=replace(self.run.plan.weather, **{name: 0.0}))
         for name in ("delay", "fsync"):
             yield replace(self.run.plan, weather=replace(self.run.plan.weather, **{name: 0.002}))

@@ -104,9 +104,9 @@ def one_promise_is_enough(candidate: Candidate, sender: int, message: Promise) -
     return Inheritance(message.ballot.op_num, [message]) if message.ballot == candidate.ballot else None
 
 
-def going_on_behind_a_stop_sign(leader: Leader) -> list[Operation]:
+def going_on_behind_a_stop_sign(leader: Leader, batch_bytes: float) -> list[Operation]:
     leader._stops_at = None
-    return original_next_operations(leader)
+    return original_next_operations(leader, batch_bytes)
 
 
 MUTANTS: dict[str, tuple[object, str, object, Scope]] = {

@@ -69,10 +69,14 @@ class ThinLinks:
         self.dropped = 0
         """Messages that did not fit."""
 
-    def carry(self, sender: int, to: int, message: AnyMessage, arrive: Callable[[], None]) -> None:
+    def size(self, message: AnyMessage) -> int:
+        """Bytes of its frame."""
         if message is not self._sized:
             self._sized, self._size = message, len(self._encoder.encode(message)) + FRAME
-        size, urgent = self._size, is_urgent(message)
+        return self._size
+
+    def carry(self, sender: int, to: int, message: AnyMessage, arrive: Callable[[], None]) -> None:
+        size, urgent = self.size(message), is_urgent(message)
         self.sent += size
 
         def at_the_relay() -> None:

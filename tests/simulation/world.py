@@ -29,7 +29,7 @@ AT_ONCE = 100_000
 """Events that may happen at one moment."""
 SIM_LIMITS = Limits(
     batch_operations=8, pipeline=4, queue=200, forward_window=64, horizon=400, lag=8, learn_operations=16, keep=8,
-    hold=400, piece_bytes=512, snapshot_every=40, digest_every=10,
+    hold=400, piece_bytes=512, pieces=8, snapshot_every=40, digest_every=10,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paxos.messages import AnyMessage, Promise
+from paxos.pace import MOST_WINDOW
 from tests.simulation.world import Node, Observer, Violation, World
 
 LOOK_EVERY = 8
@@ -59,10 +60,17 @@ class Bounds(Observer):
                 + limits.batch_bytes + BYTES_WHILE_STORING)
         self._check(node, "bytes in the log", log.bytes, kept)
         self._check(node, "bytes of own operations", replica.queue.waiting_bytes, limits.queue_bytes)
-        if leader is not None:
+        for peer, stream in replica.snapshot_source._streams.items():
+            self._check(node, f"pieces on their way to {peer}", len(stream._flying), limits.pieces)
+        if leader is None:
+            self._check(node, "members that are sent to by no leader", len(replica.proposer.flow.progress), 0)
+        else:
             inherited = limits.horizon + limits.lag
             self._check(node, "batches in flight", len(leader._flying), limits.pipeline)
             self._check(node, "queued by the leader", leader.queued, limits.queue + inherited)
+            most = MOST_WINDOW + limits.batch_bytes + limits.operation_bytes
+            for member, progress in replica.proposer.flow.progress.items():
+                self._check(node, f"bytes on their way to {member}", progress.in_flight, most)
             for early in leader._early.values():
                 self._check(node, "early operations of one node", len(early), limits.forward_window)
 

@@ -1,4 +1,4 @@
-"""Catching up: at most one request under way, bounded pieces, and nothing begun anew without need."""
+"""Catching up: pieces ahead as the link takes them, each once, and nothing begun anew without need."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from random import Random
 import msgspec
 import pytest
 
-from paxos.catchup import PATIENCE, CatchUp
+from paxos.catchup import FIRST_S, MOST_EARLY, MOST_EARLY_BYTES, PATIENCE, CatchUp
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.learner import Learner
 from paxos.limits import Limits, Timing
 from paxos.log import Log
-from paxos.messages import AnyMessage, Fetch, Heartbeat, Learn, Snapshot, SnapshotPiece
+from paxos.messages import AnyMessage, Fetch, Heartbeat, Learn, Operation, Snapshot, SnapshotPiece
 from paxos.output import Durable
 from paxos.queue import OperationQueue
 from paxos.routing import Router
@@ -22,6 +22,8 @@ from tests.unit.paxos.roles import op
 from tests.unit.paxos.test_replica import Solo, state
 
 TIMING = Timing()
+SILENT_S = 5 * (TIMING.retry_s + FIRST_S)
+"""Longer than any patience in these tests."""
 
 
 class Behind:
@@ -35,6 +37,8 @@ class Behind:
         learner = Learner(1, self.log, OperationQueue(1, 1, Limits()), Durable(1, 1), Random(1), self.effects)
         router = Router(self.net, self.effects)
         self.catch_up = CatchUp(self.net, self.log, learner, router, TIMING, Random(3), self.now)
+        self.stream = 0
+        """Of its last request."""
         self._count = 0
 
     def wait(self, seconds: float) -> None:
@@ -46,11 +50,15 @@ class Behind:
         self.net.refresh(self.now)
 
     def request(self) -> tuple[int, AnyMessage] | None:
-        """Whom it asks for what, if it does."""
+        """Whom it asks for what, if it does; without the number of the stream."""
         self.catch_up.request(self.now)
         asked = self.effects.take().send_now
         assert len(asked) <= 1
-        return asked[0] if asked else None
+        for source, fetch in asked:
+            assert isinstance(fetch, Fetch)
+            self.stream = fetch.stream
+            return source, msgspec.structs.replace(fetch, stream=0)
+        return None
 
     def decide(self, upto: int) -> None:
         """It hears of decisions up to here, as it had accepted them; nobody answered its request."""
@@ -74,7 +82,7 @@ def test_it_asks_one_source_once_and_again_only_after_a_while() -> None:
     behind = Behind()
     _, fetch = behind.first()
     assert fetch == Fetch(1, 0, 0) and behind.request() is None
-    behind.wait(TIMING.retry_s / 2)
+    behind.wait(FIRST_S)
     assert behind.request() is None
     behind.wait(TIMING.retry_s)
     assert behind.request() is not None
@@ -113,18 +121,18 @@ def test_a_lost_piece_does_not_begin_the_snapshot_anew() -> None:
     behind.piece(0)
     assert behind.request() == (source, Fetch(1, 50, 1))
     for _ in range(PATIENCE):
-        behind.wait(5 * TIMING.retry_s)
+        behind.wait(SILENT_S)
         assert behind.request() == (source, Fetch(1, 50, 1)), "the same piece of the same source"
     assert behind.piece(2) is None, "not the one that is missing"
-    behind.piece(1)
-    whole = behind.piece(2)
+    assert behind.request() is None
+    whole = behind.piece(1)
     assert whole == Snapshot(50, {}, [(b"0", b""), (b"1", b""), (b"2", b"")])
 
 
 def test_a_source_that_stays_silent_is_left() -> None:
     behind = Behind()
     source, _ = behind.first()
-    behind.wait(2 * TIMING.retry_s)
+    behind.wait(FIRST_S + TIMING.retry_s)
     asked = behind.request()
     assert asked is not None and asked[0] != source
     behind.piece(0)
@@ -132,7 +140,7 @@ def test_a_source_that_stays_silent_is_left() -> None:
     assert asked is not None
     asks = []
     for _ in range(PATIENCE + 1):
-        behind.wait(5 * TIMING.retry_s)
+        behind.wait(SILENT_S)
         asks.append(behind.request())
     assert asks == [(asked[0], Fetch(1, 50, 1))] * PATIENCE + [(source, Fetch(1, 0, 0))], "another has other pieces"
 
@@ -160,6 +168,59 @@ def test_a_node_that_knows_all_asks_nothing_and_forgets_its_pieces() -> None:
     assert behind.first()[1] == Fetch(101, 0, 0)
 
 
+def test_a_request_goes_on_with_its_stream_until_something_is_lost() -> None:
+    behind = Behind()
+    behind.first()
+    first = behind.stream
+    behind.piece(0)
+    behind.request()
+    assert behind.stream == first != 0
+    behind.wait(SILENT_S)
+    assert behind.request() is not None and behind.stream != first
+
+
+def test_what_has_overtaken_others_is_kept_and_not_asked_for_again() -> None:
+    behind = Behind()
+    behind.first()
+    operations = [op(number) for number in range(1, 41)]
+    for start in (31, 11, 21):
+        behind.catch_up.learn(start, operations[start - 1 : start + 9], behind.now)
+    assert behind.log.decided_upto == 0 and behind.request() is None, "it is no answer yet"
+    behind.catch_up.learn(1, operations[:10], behind.now)
+    assert behind.log.decided_upto == 40
+    behind.effects.take()
+    asked = behind.request()
+    assert asked is not None and asked[1] == Fetch(41, 0, 0)
+
+
+def test_what_has_overtaken_others_is_bounded() -> None:
+    behind = Behind()
+    behind.first()
+    large = Operation(2, 1, 1, b"x" * (MOST_EARLY_BYTES // 2 - 1_000))
+    for start in (20, 30, 40):
+        behind.catch_up.learn(start, [large], behind.now)
+    for start in range(50, 150):
+        behind.catch_up.learn(start, [op(start)], behind.now)
+    assert len(behind.catch_up._early) == MOST_EARLY and 40 not in behind.catch_up._early
+
+
+@pytest.mark.parametrize("busy_s", [0.0, 3.0])
+def test_the_word_may_take_as_long_as_the_link_was_busy(busy_s: float) -> None:
+    """It holds all that the leader has sent, which sends to others now, and the word behind that."""
+    behind = Behind()
+    behind.log.accept((1, 2), 1, [op(number) for number in range(1, 4)])
+    behind.wait(0.0)
+    told = state(2, 100, (1, 2, 3), leading=(1, 2), decided=3)
+    behind.net.heard(2, Heartbeat([told], {}, 0.0, {}, {}, {1: (4, busy_s)}), behind.now)
+    assert behind.net.underway(behind.now) == [((1, 2), 4)]
+    begun = behind.now
+    behind.net.heard(2, Heartbeat([told], {}, 0.0, {}), behind.now)
+    while behind.request() is None:
+        behind.net.heard(2, Heartbeat([told], {}, 0.0, {}), behind.now)
+        behind.wait(0.05)
+    assert busy_s <= behind.now - begun < busy_s + 0.5
+
+
 def test_a_snapshot_that_was_overtaken_is_given_up() -> None:
     """Its pieces are rejected from then on (they are obsolete): requesting more of them would never succeed."""
     behind = Behind()
@@ -179,11 +240,12 @@ class Ahead:
 
     def __init__(self, compacted: int = 10, **limits: int | float) -> None:
         self.effects = Effects(1)
-        log = Log()
+        self.log = log = Log()
         log.learn(1, [op(number) for number in range(1, 21)])
         log.release(compacted)
-        router = Router(Connectivity(1, (1, 2, 3), TIMING), self.effects)
-        self.source = SnapshotSource(log, router, msgspec.structs.replace(Limits(), **limits), self.effects, 0.0)
+        net = Connectivity(1, (1, 2, 3), TIMING)
+        router = Router(net, self.effects)
+        self.source = SnapshotSource(net, log, router, msgspec.structs.replace(Limits(), **limits), self.effects, 0.0)
 
     def fetch(self, fetch: Fetch, peer: int = 2) -> AnyMessage | str | None:
         """The answer to `peer`, "loads" if the driver must load the snapshot first, else None."""
@@ -195,6 +257,13 @@ class Ahead:
             return answer
         return "loads" if out.load_snapshot else None
 
+    def ahead(self, fetch: Fetch, now: float = 0.0) -> list[int]:
+        """Where what is sent in answer begins."""
+        self.source.fetch(2, fetch, now)
+        sent = [message for _, message in self.effects.take().send_now]
+        return [message.start if isinstance(message, Learn) else message.piece for message in sent
+                if isinstance(message, Learn | SnapshotPiece)]
+
     def load(self, snapshot: Snapshot) -> list[tuple[int, AnyMessage]]:
         """The answers to those who waited for it."""
         self.source.loaded(snapshot, 0.0)
@@ -205,6 +274,51 @@ def test_a_source_answers_from_the_log_while_it_can() -> None:
     ahead = Ahead(learn_operations=3)
     assert ahead.fetch(Fetch(11, 0, 0)) == Learn(11, [op(11), op(12), op(13)], 20)
     assert ahead.fetch(Fetch(21, 0, 0)) is None
+
+
+def test_within_a_stream_pieces_are_sent_ahead_and_each_once() -> None:
+    ahead = Ahead(learn_operations=3)
+    assert ahead.ahead(Fetch(11, 0, 0, 1)) == [11, 14, 17, 20]
+    assert ahead.ahead(Fetch(14, 0, 0, 1)) == ahead.ahead(Fetch(14, 0, 0, 1)) == [], "they are on their way"
+    assert ahead.ahead(Fetch(14, 0, 0, 2)) == [14, 17, 20], "they are lost"
+    assert ahead.ahead(Fetch(14, 0, 0)) == [14], "release 0.1.0 gets one piece"
+
+
+def test_pieces_on_their_way_are_bounded_in_number_and_in_bytes() -> None:
+    ahead = Ahead(compacted=0, learn_operations=1, pieces=32)
+    ahead.log.learn(21, [op(number) for number in range(21, 200)])
+    assert ahead.ahead(Fetch(1, 0, 0, 1)) == list(range(1, 33))
+    assert ahead.ahead(Fetch(3, 0, 0, 1)) == [33, 34]
+    ahead = Ahead(compacted=0)
+    ahead.log.learn(21, [Operation(2, 1, number, b"x" * 100_000) for number in range(21, 200)])
+    assert ahead.ahead(Fetch(21, 0, 0, 1)) == [21, 22, 23], "as much as an unknown link takes"
+    for number in range(22, 60):
+        ahead.ahead(Fetch(number, 0, 0, 1), now=0.001 * number)
+    assert len(ahead.ahead(Fetch(21, 0, 0, 2))) > 20, "and what it was seen to take"
+
+
+def test_of_a_snapshot_the_first_piece_comes_alone_and_the_others_ahead() -> None:
+    ahead = Ahead(piece_bytes=10)
+    ahead.fetch(Fetch(1, 0, 0, 1))
+    rows = [(b"k%d" % number, b"12345678") for number in range(5)]
+    assert len(ahead.load(Snapshot(15, {}, rows))) == 1
+    assert ahead.ahead(Fetch(1, 0, 0, 1)) == [], "a copy of the request"
+    assert ahead.ahead(Fetch(1, 15, 1, 1)) == [1, 2, 3, 4]
+    assert ahead.ahead(Fetch(1, 15, 2, 1)) == []
+    assert ahead.ahead(Fetch(1, 15, 2, 2)) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("odd", [-(2**63), -1, 2**63, 2**64 - 1])
+def test_odd_numbers_do_no_harm(odd: int) -> None:
+    ahead = Ahead(piece_bytes=10)
+    for fetch in (Fetch(odd, 0, 0, 1), Fetch(11, odd, 0, 1), Fetch(11, 15, odd, 1), Fetch(11, 0, 0, odd)):
+        ahead.source.fetch(2, fetch, 0.0)
+        ahead.load(Snapshot(15, {}, [(b"a", b"1" * 20), (b"b", b"")]))
+    behind = Behind()
+    behind.first()
+    for position, piece, pieces in ((50, odd, 1), (50, 0, odd), (odd, 0, 1)):
+        behind.catch_up.take_piece(SnapshotPiece(position, piece, pieces, {}, []), behind.now)
+    behind.catch_up.learn(odd, [op(1)], behind.now)
 
 
 def test_a_source_hands_out_its_snapshot_in_bounded_pieces_to_all_who_wait() -> None:

@@ -87,7 +87,7 @@ def test_p2b_the_new_leader_issues_v_before_anything_that_it_wants_itself() -> N
     """Section 2.2, P2b."""
     new = leader((2, 2), [V])
     new.offer([W])
-    assert [(batch.first, batch.operations) for batch in new.propose(0.0)] == [(1, [V]), (2, [W])]
+    assert [(batch.first, batch.operations) for batch in new.propose()] == [(1, [V]), (2, [W])]
 
 
 def test_p2c_a_with_no_acceptance_in_the_quorum_any_value_is_free() -> None:
@@ -135,7 +135,7 @@ def test_a_value_is_chosen_by_a_majority_of_different_acceptors_of_one_number() 
     """Section 2.1 and 2.3: duplicated and stray votes choose nothing."""
     chooser = leader((2, 1), [])
     chooser.offer([V])
-    chooser.propose(0.0)
+    chooser.propose()
     votes = [(1, Accepted(Ballot(2, 1, 1), 1)), (1, Accepted(Ballot(2, 1, 1), 1)), (2, Accepted(Ballot(1, 1, 1), 1)),
              (2, Accepted(Ballot(2, 1, 2), 1)), (2, Accepted(Ballot(2, 1, 1), 2))]
     assert [chooser.accepted(pid, vote) for pid, vote in votes] == [0] * 5
@@ -230,7 +230,7 @@ def test_3_the_example_of_the_paper_gaps_are_filled_with_noops() -> None:
     assert inherited.open == [x135, NOOP, NOOP, x138, x139, x140]
     new = leader((2, 2), inherited.open, 134)
     new.offer([W])
-    assert new.barrier == 140 and [batch.first for batch in new.propose(0.0)] == [135, 141]
+    assert new.barrier == 140 and [batch.first for batch in new.propose()] == [135, 141]
 
 
 def test_3_a_leader_learns_what_is_decided_and_proposes_only_what_is_open() -> None:
@@ -251,7 +251,7 @@ def test_3_several_instances_are_in_flight_and_learned_in_order() -> None:
     """Section 3: commands i+1 .. i+alpha may be proposed before i is chosen; none is carried out before it."""
     chooser = Leader((2, 1), 2, Limits(batch_operations=1, pipeline=2), 0, [], Sessions())
     chooser.offer([Operation(1, 1, number, b"") for number in (1, 2, 3)])
-    assert [batch.first for batch in chooser.propose(0.0)] == [1, 2]
+    assert [batch.first for batch in chooser.propose()] == [1, 2]
     assert [chooser.accepted(pid, Accepted(Ballot(2, 1, 2), 1)) for pid in (1, 2)] == [0, 0]
     assert [chooser.accepted(pid, Accepted(Ballot(2, 1, 1), 1)) for pid in (1, 2)] == [0, 2]
-    assert [batch.first for batch in chooser.propose(0.0)] == [3]
+    assert [batch.first for batch in chooser.propose()] == [3]

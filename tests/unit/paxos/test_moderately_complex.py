@@ -172,7 +172,7 @@ def test_a5_c2_what_a_majority_accepted_is_what_every_later_ballot_proposes(seed
         assert inheritance is not None
         leader = Leader(candidate.ballot.leadership, 3, LIMITS, 0, inheritance.open, Sessions())
         leader.offer(Operation(pid, seq_num, number, b"") for number in range(1, random.randint(1, 3)))
-        for batch in leader.propose(0.0):
+        for batch in leader.propose():
             votes = [asked for asked in cluster if random.random() < 0.5
                      and isinstance(answer(cluster[asked], leader.accept_message(batch))[0], Accepted)]
             for position, operation in enumerate(batch.operations, batch.first):
@@ -212,11 +212,11 @@ def test_r5_only_so_many_slots_are_proposed_ahead_of_what_is_decided() -> None:
     """R5: the WINDOW is the pipeline of Accepts here."""
     leader = Leader((1, 1), 2, Limits(batch_operations=2, pipeline=3), 0, [], Sessions())
     leader.offer(op(number) for number in range(1, 20))
-    assert [batch.last for batch in leader.propose(0.0)] == [2, 4, 6] and not leader.propose(0.0)
+    assert [batch.last for batch in leader.propose()] == [2, 4, 6] and not leader.propose()
     assert leader.queued == 13
     for pid in (1, 2):
         leader.accepted(pid, Accepted(Ballot(1, 1, 1), 2))
-    assert [batch.first for batch in leader.propose(0.0)] == [7]
+    assert [batch.first for batch in leader.propose()] == [7]
 
 
 def test_4_a_promise_sends_one_pvalue_a_slot_and_only_from_the_slot_asked_for() -> None:

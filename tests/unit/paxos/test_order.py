@@ -225,7 +225,7 @@ def leader(**limits: int) -> Leader:
 
 
 def proposed(source: Leader) -> list[tuple[int, int, int]]:
-    return [(o.pid, o.incarnation, o.number) for batch in source.propose(0.0) for o in batch.operations]
+    return [(o.pid, o.incarnation, o.number) for batch in source.propose() for o in batch.operations]
 
 
 def test_operations_that_overtook_others_wait_for_them() -> None:
@@ -268,7 +268,7 @@ def test_batches_are_bounded_in_operations_and_in_bytes() -> None:
     by_count, by_size = leader(batch_operations=2), leader(batch_bytes=250)
     for taker, sizes in ((by_count, [2, 2, 1]), (by_size, [3, 2])):
         taker.offer(Operation(1, 1, number, b"x" * 100) for number in range(1, 6))
-        assert [len(batch.operations) for batch in taker.propose(0.0)] == sizes
+        assert [len(batch.operations) for batch in taker.propose()] == sizes
 
 
 def test_retry_waits_longer_each_time_up_to_a_bound_and_is_patient_anew_after_progress() -> None:
