@@ -200,7 +200,9 @@ def old_disk_started_twice() -> None:
     stage.mend()
     node.crash()
     node.start()
+    stage.run(1.0)
     stage.decide(leader, "last")
+    stage.run(1.0)
     stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
     stage.end()
 
