@@ -36,6 +36,8 @@ class Node:
         """Grows whenever a process starts or dies."""
         self.wiped = False
         """Its disk was lost once."""
+        self.put_back = 0
+        """The identity of the disk that was last put back. It may lack what it never vouched for."""
         self.outdated = 0
         """The identity of an older copy of its disk that was put back: it has forgotten what it promised."""
         self.outdated_since = 0
@@ -146,6 +148,7 @@ class Node:
         older = copy.image.stamp < (last.image.stamp if vouched is None else vouched)
         self.world.note(f"{self.pid} gets {'an older' if older else 'its former'} disk back")
         self.disk = copy
+        self.put_back = identity
         if older:
             self.outdated = identity
             self.outdated_since = len(self.world.configurations)

@@ -21,6 +21,8 @@ class Durability(Observer):
     def __init__(self) -> None:
         self._promised: dict[int, Leadership] = {}
         """By disk: the highest promise that it ever held."""
+        self._said: dict[int, Leadership] = {}
+        """By disk: the highest promise that it ever vouched for."""
         self._alive: dict[int, Leadership] = {}
         """By node: the promise in its memory."""
         self._spoken: dict[int, Leadership] = {}
@@ -36,8 +38,10 @@ class Durability(Observer):
         if durable.identity == node.outdated:
             self._promised[durable.identity] = durable.promised.leadership
             self._vouched.pop(durable.identity, None)  # That it never votes again is checked in voters.py.
-        if durable.promised.leadership < self._promised.get(durable.identity, NOBODY):
-            raise NotDurable(f"{node.pid} has forgotten its promise {self._promised[durable.identity]}")
+        due = (self._said if durable.identity == node.put_back else self._promised).get(durable.identity, NOBODY)
+        if durable.promised.leadership < due and durable.identity != node.outdated:
+            raise NotDurable(f"{node.pid} has forgotten its promise {due}")
+        self._promised[durable.identity] = durable.promised.leadership
         held = {entry.position: entry.leadership for entry in durable.entries}
         for position, leadership in self._vouched.get(durable.identity, {}).items():
             if position > durable.decided and held.get(position, NOBODY) < leadership:
@@ -84,6 +88,8 @@ class Durability(Observer):
         if message.ballot.leadership < self._spoken[node.pid]:
             raise NotDurable(f"{node.pid} sends {message}, having said yes to {self._spoken[node.pid]}")
         self._spoken[node.pid] = message.ballot.leadership
+        identity = node.disk.image.identity
+        self._said[identity] = max(self._said.get(identity, NOBODY), message.ballot.leadership)
 
     def _accepted(self, node: Node, message: Accepted) -> None:
         leadership, first = message.ballot.leadership, message.ballot.op_num
