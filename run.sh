@@ -35,7 +35,7 @@ usage: ./run.sh [COMMAND]
                 that holds most). The nodes must be stopped; all former files are kept
   setup         only install into .venv, with uv or pip, exactly what requirements.lock names
   test          set up, then check and test everything
-  test --quick  before each commit: the checks and the fast tests, in less than two minutes
+  test --quick  before each commit: the checks and the fast tests, in a few minutes
   test ARGS     the checks, then pytest with ARGS: ./run.sh test tests/unit
   torture [T]   inject faults into a running cluster for a while, e.g. ./run.sh torture 10m
   bench [ARGS]  benchmark this, etcd and PySyncObj side by side (about 6 minutes; --full: everything, half an hour)

@@ -31,7 +31,7 @@ class VoterRegistry:
         self._pid = pid
         self._in_use = bool(durable.decided or durable.entries or durable.snapshot_position)
         """The disk holds operations from before the cluster had an id: it was made by release 0.1.0. Then whoever was
-        met there is a member, too, and nobody is met any more: the configuration file may have been edited since."""
+        met there is a member, too, and no others are added: the configuration file may have been edited since."""
         self._members = frozenset({*members, *(durable.roster if self._in_use else ())})
         self._others = len(self._members) - 1
         self._effects = effects

@@ -37,7 +37,7 @@ class Node:
         self.wiped = False
         """Its disk was lost once."""
         self.put_back = 0
-        """The identity of the disk that was last put back. It may lack what it never vouched for."""
+        """The identity of a disk that was put back for this process. It may lack what it never vouched for."""
         self.outdated = 0
         """The identity of an older copy of its disk that was put back: it has forgotten what it promised."""
         self.outdated_since = 0
@@ -119,6 +119,7 @@ class Node:
         self.world.note(f"{self.pid} crashes, {self.process.disk.waiting} writes lost")
         self.incarnation += 1
         self.process.alive = False
+        self.put_back = 0
         self._forget_faults()
 
     def wipe(self, damaged: bool = False) -> None:

@@ -3,8 +3,11 @@ tests.simulation.mutants` prints by which, and which checker saw it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.simulation.directed import STORIES
 from tests.simulation.mutants import MUTANTS, RUNS, hunt, parse, patched
 
 
@@ -15,7 +18,13 @@ def test_there_are_enough_mutants_and_each_fits() -> None:
             compile(source, path, "exec")
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+def _cases() -> Iterator[object]:
+    """Those that only the swarm finds take long."""
+    for name in MUTANTS:
+        yield pytest.param(name, marks=() if name in STORIES else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", _cases())
 def test_it_is_caught(name: str) -> None:
     caught = hunt(name)
     assert caught is not None, f"neither its story nor {RUNS} runs catch it: {MUTANTS[name].mistake}"
