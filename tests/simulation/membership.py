@@ -94,10 +94,13 @@ class Membership(Observer):
         if not world.configurations or node.foreign or self._displaced:
             return False
         others = [other for other in world.nodes.values() if other is not node]
-        return all(
-            sum(self.intact(other, each) for other in others) >= world.quorum(each) for each in self.possible()
-        ) and all(
+        return self._enough(others) and all(
             self._remembered(each, node) for each in others if each.disk.image.identity == each.outdated)
+
+    def _enough(self, nodes: list[Node]) -> bool:
+        """True if the disks of these are a majority in each configuration that may count."""
+        return all(
+            sum(self.intact(node, each) for node in nodes) >= self._world.quorum(each) for each in self.possible())
 
     def _remembered(self, node: Node, but: Node | None = None) -> bool:
         """True if every majority that `node` may hear from remembers on disk what its disk vouched for last."""
@@ -203,8 +206,12 @@ class Membership(Observer):
     def change(self, event: ChangeMembers) -> None:
         node = self.leader() if event.pid == LEADER else self._world.nodes[event.pid]
         if node.up and not node.leaving and not node.foreign:
-            self._asked.append((node, Change(event.change), event.member))
-            node.process.change_members(Change(event.change), event.member)
+            asked = node, Change(event.change), event.member
+            self._asked.append(asked)
+            if self._enough(list(self._world.nodes.values())):
+                node.process.change_members(*asked[1:])
+            else:  # Too many of those that would be left have just lost their disks, and the leader can't know yet.
+                self._asked.remove(asked)
 
     def upgrade(self, event: Upgrade) -> None:
         node = self._displaced.get(event.pid, self._world.nodes[event.pid])
