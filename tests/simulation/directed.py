@@ -123,6 +123,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "promises-before-a-stop-sign-count": joining.grows_and_shrinks,
     "any-cluster-counts": joining.speaks_for_another_cluster,
     "found-any-cluster-teaches": joining.stranger_speaks_to_who_has_no_id,
+    "found-reads-where-a-stranger-says": joining.stranger_says_up_to_where_to_read,
     "found-strangers-words-passed-on": joining.stranger_speaks_to_who_has_no_id,
     "found-any-cluster-teaches-old-data": joining.stranger_speaks_to_old_data,
     "found-founded-among-older": changing.first_start_among_older,
