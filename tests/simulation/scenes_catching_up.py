@@ -42,6 +42,17 @@ def needs_a_snapshot(stage: Stage) -> Node:
     return node
 
 
+def snapshot_from_slow_disks() -> None:
+    """To read a snapshot takes longer than one is kept that nobody asks for."""
+    stage = Stage(3, snapshot_every=4, keep=1, lag=1, snapshot_idle_s=0.2)
+    node = needs_a_snapshot(stage)
+    stage.weather.fsync = 1.0
+    stage.mend()
+    stage.expect("it has caught up", lambda: node.replica.applied == 10, within=20.0)
+    stage.weather.fsync = 0.002
+    stage.end()
+
+
 def snapshot_not_stored() -> None:
     """A node has caught up by a snapshot, and restarts when its disk holds what followed."""
     stage = Stage(3, snapshot_every=4, keep=1, lag=1)
