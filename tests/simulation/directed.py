@@ -81,6 +81,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "snapshot-not-stored": catching_up.snapshot_not_stored,
     "older-snapshot-installed": catching_up.older_snapshot_installed,
     "found-slow-load-is-forgotten": catching_up.snapshot_from_slow_disks,
+    "found-configuration-begins-twice": catching_up.snapshot_for_the_leader,
     "snapshots-mixed": catching_up.snapshots_mixed,
     "log-never-cut": catching_up.log_never_cut,
     "no-horizon": catching_up.no_further_than_the_horizon,
