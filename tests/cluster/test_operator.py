@@ -108,6 +108,31 @@ def test_the_prompt_speaks_for_users_and_waits_for_the_cluster(cluster: Cluster)
     assert network.ok("wait converged")["nodes"] == cluster.pids
 
 
+def test_an_operation_is_stepped_through_from_accept_to_decide(cluster: Cluster) -> None:
+    network, leader = cluster.network, cluster.leader()
+    user, since = cluster.nodes[leader], len(network.events)
+    network.ok("hold")
+    line = user.send("create stepped")
+    accepts = [network.wait(
+        lambda event, peer=peer: event["event"] == "held" and event["link"] == [leader, peer]  # type: ignore[misc]
+        and event["message"].startswith("Accept <"), since=since) for peer in cluster.pids if peer != leader]
+    assert not any(event.get("line") == line and event["event"] == "result" for event in user.events)
+    assert "no message #9999 waits" in network.do("deliver 9999")["error"]
+    for accept in accepts[:2]:
+        network.ok(f"deliver #{accept['number']}")
+    for accept in accepts[:2]:
+        answer = network.wait(
+            lambda event, peer=accept["link"][1]: event["event"] == "held" and event["link"] == [peer, leader]
+            and event["message"].startswith("Accepted <"), since=since)
+        network.ok(f"deliver {answer['number']}")
+    assert user.result(line)["ok"]  # Two of four others are enough.
+    held = network.ok("held")
+    assert held["holding"] and any(each["message"].startswith("Decide <") for each in held["held"])
+    assert network.ok("release")["held"] == []
+    assert network.ok("wait converged")["nodes"] == cluster.pids
+    assert "hold begins" in network.do("step")["error"]
+
+
 def test_a_node_in_the_background_logs_little(cluster: Cluster) -> None:
     network = cluster.network
     network.ok("wait leader")
