@@ -1,8 +1,8 @@
 """What another user of the machine may try. The system's Python runs this as that user, so it imports nothing of the
 product.
 
-One line of JSON with what to try comes in; a line for each success goes out, and the number of attempts. The frames to be
-sent are made by whoever starts it; in what comes back, it only looks for the names of messages.
+One line of JSON with what to try comes in; a line for each success goes out, and the number of attempts. The frames to
+be sent are made by whoever starts it; in what comes back, it only looks for the names of messages.
 """
 
 from __future__ import annotations
