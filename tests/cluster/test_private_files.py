@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from net.control_messages import Challenge, Crash, FromNode, FromOrchestrator, Hello, Welcome, control_frame
-from tests.cluster.harness import PATIENCE_S, Cluster
+from tests.cluster.harness import PATIENCE_S, Cluster, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -111,14 +111,14 @@ def test_a_directory_with_other_things_in_it_keeps_its_mode(folder: Path) -> Non
 @pytest.mark.parametrize("secret", [None, secrets.token_urlsafe(24)], ids=["no-secret", "secret"])
 def test_another_user_can_neither_join_nor_kill_nor_pose_as_the_orchestrator(folder: Path, secret: str | None) -> None:
     with Cluster(folder, size=4, secret=secret) as cluster:
-        cluster.leader()
-        cluster.nodes.pop(4).kill()
         cluster.nodes[1].ok("create c1")
+        until(lambda: all(status["standing"] == "voter" for status in cluster.statuses().values()))
+        cluster.nodes.pop(4).kill()
         port = cluster.settings["orchestrator"]["port"]
         pids = [process.popen.pid for process in (cluster.network, *cluster.nodes.values())]
         hellos = {
-            "a member": hello(2), "one that is down": hello(4), "a newcomer": hello(5), "one with a proof": hello(2, b"x" * 32),
-            "a member's own process": hello(2, process=cluster.nodes[2].popen.pid),
+            "a member": hello(2), "one that is down": hello(4), "a newcomer": hello(5),
+            "one with a proof": hello(2, b"x" * 32), "a member's process": hello(2, process=cluster.nodes[2].popen.pid),
         }
         assert Intruder("joining", port=port, hellos=hellos).got() == ([f"{name} was refused" for name in hellos], 0)
         assert Intruder("processes", pids=pids).got() == ([], 5 * len(pids))
