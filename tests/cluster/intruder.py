@@ -64,7 +64,7 @@ def joining(task: dict[str, Any], attempt: Callable[[str, Callable[[], object]],
         with socket.create_connection(("127.0.0.1", task["port"]), WITHIN_S) as client:
             client.settimeout(WITHIN_S)
             client.sendall(bytes.fromhex(hello))
-            heard = everything(client)
+            heard = everything(client, b"Welcome")
         print(name, "was welcomed" if b"Welcome" in heard else "was refused" if b"Refused" in heard else "got nothing")
 
 
@@ -88,10 +88,11 @@ def posing(task: dict[str, Any], attempt: Callable[[str, Callable[[], object]], 
                     print("heard a", told.decode())
 
 
-def everything(connection: socket.socket) -> bytes:
+def everything(connection: socket.socket, enough: bytes = b"Report") -> bytes:
+    """Until the end, or until `enough` is in it."""
     heard = b""
     try:
-        while part := connection.recv(65536):
+        while enough not in heard and (part := connection.recv(65536)):
             heard += part
     except (ConnectionError, TimeoutError):
         pass
