@@ -24,6 +24,7 @@ from net.control_messages import (
     from_orchestrator,
 )
 from net.frames import CONTROL, HINT, NODE, ORCHESTRATOR, URGENT, FrameError, FrameParser
+from net.peer_user import is_own_user
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
@@ -151,6 +152,10 @@ class LinkConnection(asyncio.BufferedProtocol):
         elif challenge.cluster != who.cluster:
             text = f"the orchestrator belongs to the cluster {challenge.cluster!r}, this node to {who.cluster!r}"
             self._give_up(Refusal.CLUSTER, text)
+        elif who.secret is None and (self._transport is None or not is_own_user(self._transport)):
+            # Before anything is told: whoever listens on the port while the orchestrator is down may be anybody.
+            text = 'without a "secret" in its config, a node trusts only its own user\'s'
+            self._give_up(Refusal.SECRET, f"the orchestrator is run by another user: {text}")
         else:
             proof = auth.node_proof(who.secret, who.cluster, who.node, challenge.nonce, self._nonce)
             hello = Hello(
