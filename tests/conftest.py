@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-IN_ONE_PROCESS = ("unit", "simulation")
+IN_ONE_PROCESS = ("unit", "simulation", "fuzz")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from kvstore.operations import Candidate, Choose, Create, Query, StoreOperation
 from paxos.ballot import Ballot
 from paxos.messages import AnyMessage, Behind, Change, Fetch, Outranked, ReadReply, Reconfigure, RosterStored, Routed
+from tests.simulation.disk import Disk
 from tests.simulation.founding import CLUSTER as CLUSTER
 from tests.simulation.world import SIM_LIMITS, Node, World
 
@@ -27,6 +28,9 @@ _RARE = (
 """Sent in few runs."""
 
 
+LIMITS = msgspec.structs.replace(SIM_LIMITS, snapshot_every=6, keep=1, lag=1)
+
+
 class Sent(NamedTuple):
     sender: int
     to: int
@@ -35,8 +39,7 @@ class Sent(NamedTuple):
 
 class _Recorder(World):
     def __init__(self) -> None:
-        limits = msgspec.structs.replace(SIM_LIMITS, snapshot_every=6, keep=1, lag=1)
-        super().__init__(1, (1, 2, 3, 4), limits=limits, members=3)
+        super().__init__(1, (1, 2, 3, 4), limits=LIMITS, members=3)
         self.recorded: list[Sent] = []
 
     def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
@@ -51,21 +54,31 @@ class _Recorder(World):
         self.run(0.5)
 
 
-@functools.cache
-def recorded() -> list[Sent]:
+class Recording(NamedTuple):
+    sent: list[Sent]
     """In the order in which they were sent."""
+    disk: Disk
+    """Of node ME, at the end."""
+
+
+def recorded() -> list[Sent]:
+    return recording().sent
+
+
+@functools.cache
+def recording() -> Recording:
     world = _Recorder()
     world.start()
     world.run(3.0)
     world.say(1, Create("c1"), Query("c1", "why?"), Candidate("c1", 1, 1, "because", None), Choose("c1", 1))
     world.say(2, *(Create(f"d{number}") for number in range(3)))
-    world.nodes[1].crash()
+    world.nodes[ME].crash()
     world.run(3.0)
     world.say(3, *(Create(f"e{number}") for number in range(10)))
-    world.nodes[1].wipe()
-    world.nodes[1].start()
+    world.nodes[ME].wipe()
+    world.nodes[ME].start()
     world.run(8.0)
-    leader = world.nodes[1].replica.status().leader
+    leader = world.nodes[ME].replica.status().leader
     assert leader is not None and leader != 1
     world.weather.cut |= {(1, leader), (leader, 1)}
     world.say(1, Create("f1"))
@@ -74,7 +87,7 @@ def recorded() -> list[Sent]:
     world.nodes[3].process.change_members(Change.ADD, 4)
     world.run(6.0)
     world.say(2, *(Create(f"g{number}") for number in range(3)))
-    return [*world.recorded, *(Sent(2, 1, message) for message in _RARE)]
+    return Recording([*world.recorded, *(Sent(2, ME, message) for message in _RARE)], world.nodes[ME].backup())
 
 
 def sample(sent: Iterable[Sent], most: int) -> list[Sent]:
