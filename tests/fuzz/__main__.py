@@ -25,7 +25,8 @@ from tests.cluster.torture import duration
 from tests.fuzz.registry import load, names
 from tests.fuzz.worker import Fault, Report
 
-FOLDER = Path(__file__).resolve().parents[2] / ".fuzz"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / ".fuzz"
 _LEAST_S = 5
 _COVERED = re.compile(r"\bcov: (\d+)")
 _PASSED_OVER_S = 60
@@ -48,42 +49,61 @@ class Found(NamedTuple):
         return "\n".join(lines)
 
 
-def fuzz(name: str, seconds: int, seed: int, folder: Path) -> Found:
+class Processes:
+    """Runs workers, until it is stopped."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self.stopped = False
+
+    def run(self, command: Sequence[str], within: float) -> tuple[str, int]:
+        """What it wrote to stderr, and its exit code."""
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", cwd=ROOT,
+            start_new_session=True,  # Ctrl-C is for the process that asks, which then stops them all
+        )
+        self._running.add(process)
+        if self.stopped:
+            process.kill()
+        try:
+            return process.communicate(timeout=within)[1], process.returncode
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return f"{process.communicate()[1]}\nit hung", process.returncode
+        finally:
+            self._running.discard(process)
+
+    def stop(self) -> None:
+        self.stopped = True
+        for process in [*self._running]:
+            process.kill()
+
+
+def fuzz(name: str, seconds: int, seed: int, folder: Path, processes: Processes) -> Found:
     """One process after another until the time is up: an input may take a process with it."""
     inputs, covered, faults = 0, list[int](), dict[str, Fault]()
     ends = time.monotonic() + seconds
-    while (left := round(ends - time.monotonic())) > 0:
+    while (left := round(ends - time.monotonic())) > 0 and not processes.stopped:
         known = {path.name for path in (folder / name / "faults").glob("*")}
-        output, code = _run(name, left, seed, folder)
+        (folder / name / "report.json").unlink(missing_ok=True)
+        command = [sys.executable, "-m", "tests.fuzz.worker", name, str(left), str(seed), str(folder)]
+        output, code = processes.run(command, left + _PASSED_OVER_S)
         report = _report(folder / name / "report.json")
         inputs += report.inputs
         covered += map(int, _COVERED.findall(output))
         for place, fault in report.faults.items():
             fault.times += faults[place].times if place in faults else 0
             faults[place] = fault
-        if code == 0:
+        if code == 0 or processes.stopped:
             break
         new = [path for path in (folder / name / "faults").glob("*-*") if path.name not in known]
         for path in new:
             faults[path.name] = Fault(f"{path.name.partition('-')[0]}: {_last_line(output)}", str(path))
-        if not new and not report.inputs:
-            faults["start"] = Fault(f"the process ended with {code}: {_last_line(output)}", str(folder / name))
+        if not new:
+            faults["the process"] = Fault(f"the process ended with {code}: {_last_line(output)}", str(folder / name))
             break
         seed += 1
     return Found(name, inputs, (covered[0], covered[-1]) if covered else None, list(faults.values()))
-
-
-def _run(name: str, seconds: int, seed: int, folder: Path) -> tuple[str, int]:
-    (folder / name / "report.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "tests.fuzz.worker", name, str(seconds), str(seed), str(folder)]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=seconds + _PASSED_OVER_S,
-            cwd=Path(__file__).resolve().parents[2],
-        )
-    except subprocess.TimeoutExpired as hung:
-        return f"hung {hung}", -1
-    return done.stderr, done.returncode
 
 
 def _report(path: Path) -> Report:
@@ -95,11 +115,15 @@ def _last_line(output: str) -> str:
 
 
 def run(chosen: Sequence[str], seconds: float, seed: int, folder: Path) -> Iterator[Found]:
-    """In the order in which they get done."""
+    """In the order of their names."""
     cores = os.cpu_count() or 1
     each = max(_LEAST_S, round(seconds * min(cores, len(chosen)) / len(chosen)))
+    processes = Processes()
     with ThreadPoolExecutor(cores) as pool:
-        yield from pool.map(lambda name: fuzz(name, each, seed, folder), chosen)
+        try:
+            yield from pool.map(lambda name: fuzz(name, each, seed, folder, processes), chosen)
+        finally:
+            processes.stop()
 
 
 def replay(path: Path) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
+import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -17,6 +20,7 @@ import pytest
 
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz import loop, registry, worker
+from tests.fuzz.__main__ import Processes
 from tests.fuzz.loop import Hung, Loop
 from tests.fuzz.mutation import MOST_BYTES, mutate
 from tests.fuzz.target import Form, Logged, Target, TooLarge, TooSlow, bounded
@@ -130,7 +134,7 @@ def test_a_worker_keeps_the_smallest_input_of_each_fault(tmp_path: Path, monkeyp
 def test_a_run_tells_inputs_and_faults_and_tries_one_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = fuzz.fuzz("frames", 1, 1, tmp_path)
+    found = fuzz.fuzz("frames", 1, 1, tmp_path, Processes())
     assert found.inputs > 20 and not found.faults and "frames" in str(found)
     fault = Fault("KeyError at x.py:1: no", str(tmp_path / "frames" / "faults" / "1"), 7)
     shown = str(found._replace(faults=[fault], covered=(10, 1234)))
@@ -145,14 +149,26 @@ def test_a_run_tells_inputs_and_faults_and_tries_one_again(
 
 
 def test_a_process_that_dies_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def dies(name: str, seconds: int, seed: int, folder: Path) -> tuple[str, int]:
-        (folder / name / "faults").mkdir(parents=True, exist_ok=True)
-        (folder / name / "faults" / "timeout-12").write_bytes(b"x")
+    faults = tmp_path / "planted" / "faults"
+
+    def dies(self: Processes, command: Sequence[str], within: float) -> tuple[str, int]:
+        faults.mkdir(parents=True, exist_ok=True)
+        (faults / "timeout-12").write_bytes(b"x")
         return "ALARM: working on the last Unit for 120 seconds\n", 70
 
-    monkeypatch.setattr(fuzz, "_run", dies)
-    found = fuzz.fuzz("planted", 1, 1, tmp_path)
+    monkeypatch.setattr(Processes, "run", dies)
+    found = fuzz.fuzz("planted", 1, 1, tmp_path, Processes())
     assert [fault.what[:15] for fault in found.faults] == ["timeout: ALARM:", "the process end"]
+
+
+def test_processes_that_hang_or_are_stopped_are_killed() -> None:
+    script = "import sys, time; print('began', file=sys.stderr, flush=True); time.sleep(60)"
+    processes = Processes()
+    assert processes.run([sys.executable, "-c", script], 0.01)[1] == -signal.SIGKILL
+    stopping = threading.Timer(0.2, processes.stop)
+    stopping.start()
+    assert processes.run([sys.executable, "-c", script], 50)[1] == -signal.SIGKILL and processes.stopped
+    assert fuzz.fuzz("frames", 60, 1, ROOT, processes).inputs == 0
 
 
 def test_every_target_is_found_by_its_name_alone() -> None:
