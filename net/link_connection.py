@@ -128,7 +128,7 @@ class LinkConnection(asyncio.BufferedProtocol):
 
     def _control(self, message: FromOrchestrator) -> None:
         if isinstance(message, Refused):
-            self._give_up(message.code, message.reason)
+            self._give_up(message.code, message.reason or "the orchestrator refuses this node without a reason")
         elif isinstance(message, Challenge) and self._challenge is None:
             self._answer(message)
         elif isinstance(message, Welcome) and self._challenge is not None and not self.was_up:

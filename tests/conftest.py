@@ -12,7 +12,7 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 TESTS = Path(__file__).parent
-IN_ONE_PROCESS = ("unit", "simulation")
+IN_ONE_PROCESS = ("unit", "simulation", "fuzz")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
