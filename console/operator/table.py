@@ -209,8 +209,8 @@ ENTRIES = [
         Usage(
             "hold", "", "keep every message at the network, to let them go one by one", "hold",
             details="Heartbeats pass, so nobody is suspected meanwhile. The messages that wait are numbered: held "
-            "lists them, step lets the oldest go on; deliver, repeat and drop take one by its number, and release lets all "
-            "go on. What is sent again while it waits, waits once.",
+            "lists them, step lets the oldest go on; deliver, repeat and drop take one by its number, and release lets "
+            "all go on. What is sent again while it waits, waits once.",
         ),
         commands.HoldCommand,
     ),
