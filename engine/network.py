@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from engine.interface import EngineListener
+from engine.odd_messages import OddMessages
 from net.control_messages import Report
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
@@ -59,7 +62,7 @@ class Receiver(Protocol):
 class Network:
     """The driver's Transport, and the handler of its link's events. `start` before anything arrives."""
 
-    def __init__(self, make_link: LinkFactory) -> None:
+    def __init__(self, make_link: LinkFactory, clock: Callable[[], float] = time.monotonic) -> None:
         self._link = make_link(events=self)
         self._receiver: Receiver
         self._listener: EngineListener
@@ -73,7 +76,7 @@ class Network:
         self._payload = b""
         self._urgent = False
         """The last message sent, encoded: a broadcast is encoded once."""
-        self._odd_senders: set[int] = set()
+        self.odd = OddMessages(clock)
 
     def start(self, receiver: Receiver, listener: EngineListener) -> None:
         """Connects, and hands what arrives to `receiver`."""
@@ -108,10 +111,8 @@ class Network:
     def on_message(self, src: int, payload: memoryview) -> None:
         try:
             cluster, message = self._decode(payload)
-        except (msgspec.DecodeError, ValueError) as error:
-            if src not in self._odd_senders:
-                self._odd_senders.add(src)
-                _log.warning("node %s sends invalid messages: %s", src, error)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            self.odd.add(src, str(error))
             return
         self._receiver.receive(src, message, cluster)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from paxos.ceilings import INCARNATION_STEP, USUAL_INCARNATION
 from paxos.messages import Operation
 
 
@@ -25,7 +26,7 @@ class Sessions:
         if operation.incarnation == incarnation:
             if operation.number != number + 1:
                 return False
-        elif operation.incarnation < incarnation or operation.number != 1:
+        elif operation.incarnation < incarnation or operation.number != 1 or not _follows(operation, incarnation):
             return False
         self._last[operation.pid] = (operation.incarnation, operation.number)
         return True
@@ -43,3 +44,9 @@ class Sessions:
 
     def table(self) -> dict[int, tuple[int, int]]:
         return dict(self._last)
+
+
+def _follows(operation: Operation, incarnation: int) -> bool:
+    """False for one that no clock shows, and that is no small step from the last one either: the node whose it is could
+    soon not get past it any more (see paxos/ceilings.py)."""
+    return operation.incarnation <= max(USUAL_INCARNATION, incarnation + INCARNATION_STEP)

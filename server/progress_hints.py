@@ -40,7 +40,7 @@ def decode(payload: bytes | memoryview) -> Hint | None:
         return None
     try:
         return _decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
