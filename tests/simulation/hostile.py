@@ -1,17 +1,19 @@
 """Frames that no honest node sends, in the name of a member: every kind of message, with numbers at their extremes.
 
-The class of frames. Each integer and each time of a message is drawn from EXTREMES, or is one that really occurs in the
-cluster (a node, a position, an identity, an incarnation, the leader's ballot); lists, tables and bytes are short, empty,
-or nested too deep. Frames may be sent in any number and order, to any nodes, by a member that does nothing else.
+The class of frames. Each integer and each time of a message is drawn from EXTREMES, or is one that really occurs in
+the cluster (a node, a position, an identity, an incarnation, the leader's ballot); lists, tables and bytes are short,
+empty, or nested too deep. Frames may be sent in any number and order, to any nodes, by a member that does nothing else.
 
-What is left out is a lie that consensus among nodes that fail by stopping cannot survive, however ordinary its numbers:
-to vouch for what is not so. So no vote (Promise, Accepted, Confirmed) is for a leadership that an honest node claims, no
-operation is sent as accepted or decided for a position that is open, and nobody asks for a change of the members.
+What is left out is a lie that consensus among nodes that fail by stopping cannot survive, however ordinary its numbers
+are: to vouch for what is not so. So no vote (Promise, Accepted, Confirmed) is for a leadership that an honest node
+claims, no operation is sent as accepted or decided for a position that is open, and nobody asks for a change of the
+members.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from random import Random
 from typing import Any, Final, get_args
 
@@ -20,6 +22,7 @@ import msgspec
 from engine.network import decode
 from kvstore.operations import Create, encode
 from paxos.ballot import Ballot, ballot
+from paxos.bounds import MOST_COUNT, MOST_PID, MOST_POSITION
 from paxos.messages import (
     Accept,
     Accepted,
@@ -34,11 +37,25 @@ from paxos.messages import (
 )
 from tests.simulation.world import World
 
-EXTREMES: Final = (0, -1, 2**31 - 1, 2**31, 2**32, 2**40, 2**53, 2**53 + 1, 2**62, 2**62 + 1, 2**63 - 1, 2**63, 2**64 - 1)
+EXTREMES: Final = (
+    0, -1, 2**31 - 1, 2**31, 2**32, 2**40, 2**53, 2**53 + 1, 2**62, 2**62 + 1, 2**63 - 1, 2**63, 2**64 - 1,
+)
 TIMES: Final = (0.0, -1.0, 1e-300, 1e9, 1e15, 1e300, -1e300, float("inf"), float("-inf"), float("nan"))
 KINDS: Final = get_args(AnyMessage)
+FIELDS: Final = {
+    kind: [(field.name, msgspec.inspect.type_info(field.type)) for field in msgspec.structs.fields(kind)]
+    for kind in KINDS
+}
 VOTES: Final = (Promise, Accepted, Confirmed)
+MOST_DIGEST: Final = 2**64 - 1
+UNKNOWN: Final = b"\x91\x63"
+"""An operation of a later release."""
 _DEEP: Final = b"\x91" * 2_000 + b"\xc0"
+
+
+@cache
+def _up_to(most: int) -> list[int]:
+    return [number for number in (*EXTREMES, most) if 0 <= number <= most]
 
 
 class Forger:
@@ -48,6 +65,8 @@ class Forger:
         self._world = world
         self._random = Random(f"hostile {world.seed} {pid}")
         self._pid = pid
+        self._within = True
+        """Every number of this frame is within the bounds of paxos/bounds.py: others get no further than there."""
         self.refused = 0
         """Frames that no link would hand on."""
 
@@ -65,54 +84,56 @@ class Forger:
     def frame(self) -> bytes:
         """The bytes of one."""
         random = self._random
+        self._within = random.random() < 0.8
         content = self._message(random.choice(KINDS))
-        if random.random() < 0.02:
+        if not self._within and random.random() < 0.1:
             content = content[:-1] + _DEEP
         cluster = self._world.configurations[-1].cluster
-        return b"\x92" + msgspec.msgpack.encode(cluster) + content if random.random() < 0.95 else content
+        return b"\x92\xcf" + cluster.to_bytes(8, "big") + content if random.random() < 0.95 else content
 
     # ---- Messages, as bytes: msgspec itself would not put some of these numbers into others' places
 
     def _message(self, kind: type[Any]) -> bytes:
-        values = [self._field(kind, field) for field in msgspec.structs.fields(kind)]
+        values = [self._field(kind, name, of) for name, of in FIELDS[kind]]
         parts = [msgspec.msgpack.encode(kind.__struct_config__.tag), *values]
         return bytes((0x90 + len(parts),)) + b"".join(parts)
 
-    def _field(self, kind: type[Any], field: msgspec.structs.FieldInfo) -> bytes:
-        if kind is Routed and field.name == "message":
+    def _field(self, kind: type[Any], name: str, of: msgspec.inspect.Type) -> bytes:
+        if kind is Routed and name == "message":
             return self._message(self._random.choice([each for each in get_args(Routable) if each is not Reconfigure]))
-        return msgspec.msgpack.encode(self._value(kind, field.name, field.type))
+        return msgspec.msgpack.encode(self._value(kind, name, of))
 
-    def _value(self, kind: type[Any], name: str, of: Any) -> Any:
+    def _value(self, kind: type[Any], name: str, of: msgspec.inspect.Type) -> Any:
         if name == "ballot" and kind in VOTES:
-            return [self._extreme(), self._node(), self._extreme()]
+            return [self._extreme(MOST_COUNT), self._node(), self._extreme(MOST_POSITION)]
         if name == "ballot":
             return self._ballot(kind)
-        if (kind is Accept and name == "ballot") or (kind in (Learn, SnapshotPiece) and name in ("start", "position")):
-            return self._extreme()
+        if kind in (Learn, SnapshotPiece) and name in ("start", "position"):
+            return self._extreme(MOST_POSITION)
         if kind is Reconfigure and name == "number":
-            return self._extreme()
-        return self._any(msgspec.inspect.type_info(of))
+            return self._extreme(MOST_COUNT)
+        return self._any(of)
 
     def _ballot(self, kind: type[Any]) -> Any:
         """One's own, or anybody's, or the one that counts; an Accept is for no open position."""
         random, leader = self._random, max(self._up(), key=lambda node: node.replica.acceptor.promised.leadership)
         claim = ballot(leader.replica.acceptor.promised.leadership, leader.replica.log.decided_upto)
-        seq_num = random.choice((self._extreme(), claim.seq_num, claim.seq_num + 1))
-        op_num = self._extreme() if kind is Accept else random.choice((self._extreme(), claim.op_num))
+        seq_num = random.choice((self._extreme(MOST_COUNT), claim.seq_num, claim.seq_num + 1))
+        extreme = self._extreme(MOST_POSITION)
+        op_num = extreme if kind is Accept else random.choice((extreme, claim.op_num))
         return [seq_num, random.choice((self._pid, self._pid, self._node())), op_num]
 
     def _any(self, kind: msgspec.inspect.Type) -> Any:
         random = self._random
         match kind:
-            case msgspec.inspect.IntType():
-                return self._number()
+            case msgspec.inspect.IntType(le=most):
+                return self._number(MOST_DIGEST if most is None else most)
             case msgspec.inspect.FloatType():
-                return random.choice(TIMES)
+                return random.choice(TIMES[:5] if self._within else TIMES)
             case msgspec.inspect.BoolType():
                 return random.random() < 0.5
             case msgspec.inspect.BytesType():
-                return random.choice((b"", b"x", b"\x91\x63", _DEEP, encode(Create(f"h{random.randrange(10**6)}"))))
+                return random.choice((b"", b"x", UNKNOWN, _DEEP, encode(Create(f"h{random.randrange(10**6)}"))))
             case msgspec.inspect.TupleType(item_types=items):
                 return [self._any(item) for item in items]
             case msgspec.inspect.ListType(item_type=item) | msgspec.inspect.VarTupleType(item_type=item):
@@ -127,23 +148,24 @@ class Forger:
 
     # ---- Numbers
 
-    def _extreme(self) -> int:
-        return self._random.choice(EXTREMES)
+    def _extreme(self, most: int) -> int:
+        return self._random.choice(_up_to(most) if self._within else EXTREMES)
 
     def _node(self) -> int:
-        return self._random.choice((*self._world.pids, self._extreme()))
+        return self._random.choice((*self._world.pids, self._extreme(MOST_PID)))
 
-    def _number(self) -> int:
+    def _number(self, most: int) -> int:
         """In half of the cases one that occurs."""
         random = self._random
         if random.random() < 0.5:
-            return self._extreme()
+            return self._extreme(most)
         node = random.choice(self._up())
         log, configuration = node.replica.log, self._world.configurations[-1]
-        return random.choice((
+        occurs = (
             self._pid, node.pid, log.decided_upto, log.compacted, node.replica.incarnation, node.replica.applied,
             configuration.cluster, configuration.members[node.pid], configuration.number,
-        ))
+        )
+        return random.choice([number for number in occurs if not self._within or number <= most])
 
     def _up(self) -> list[Any]:
         return [node for node in self._world.nodes.values() if node.up and node.pid != self._pid]
