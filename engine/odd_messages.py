@@ -29,4 +29,4 @@ class OddMessages:
             return
         self._told[sender] = now, count
         more = f" ({count - before} since the last such line)" if before else ""
-        _log.warning("node %s sends what no honest node sends; it is ignored%s: %s", sender, more, why)
+        _log.warning("what comes as from node %s is what no honest node sends, and is ignored%s: %s", sender, more, why)
