@@ -26,7 +26,9 @@ class Sessions:
         if operation.incarnation == incarnation:
             if operation.number != number + 1:
                 return False
-        elif operation.incarnation < incarnation or operation.number != 1 or not _follows(operation, incarnation):
+        elif operation.incarnation < incarnation or operation.number != 1:
+            return False
+        elif not _follows(operation, incarnation):
             return False
         self._last[operation.pid] = (operation.incarnation, operation.number)
         return True
