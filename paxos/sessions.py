@@ -20,7 +20,9 @@ class Sessions:
     def admit(self, operation: Operation) -> bool:
         """True if and only if `operation` is the next of its node: then it is recorded as done.
 
-        A repetition, an operation of an earlier incarnation, or one whose predecessor is missing does not count.
+        A repetition, an operation of an earlier incarnation, or one whose predecessor is missing does not count. Nor
+        does one of an incarnation that no clock shows and that is no small step from the last one either: its node
+        could soon not get past that any more (see paxos/ceilings.py).
         """
         incarnation, number = self._last.get(operation.pid, (0, 0))
         if operation.incarnation == incarnation:
@@ -28,7 +30,7 @@ class Sessions:
                 return False
         elif operation.incarnation < incarnation or operation.number != 1:
             return False
-        elif not _follows(operation, incarnation):
+        if operation.incarnation > USUAL_INCARNATION and operation.incarnation - incarnation > INCARNATION_STEP:
             return False
         self._last[operation.pid] = (operation.incarnation, operation.number)
         return True
@@ -46,9 +48,3 @@ class Sessions:
 
     def table(self) -> dict[int, tuple[int, int]]:
         return dict(self._last)
-
-
-def _follows(operation: Operation, incarnation: int) -> bool:
-    """False for one that no clock shows, and that is no small step from the last one either: the node whose it is could
-    soon not get past it any more (see paxos/ceilings.py)."""
-    return operation.incarnation <= max(USUAL_INCARNATION, incarnation + INCARNATION_STEP)
