@@ -354,7 +354,7 @@ class Session:
         except transfer.TransferError as error:
             return Failure(error=str(error))
         context, turns, given_up = wanted.operation.context, wanted.turns, wanted.given_up
-        return await self._submit(
+        return await self._submit_checked(
             wanted.operation, lambda turn: results.ImportResult(context=context, turns=turns, given_up=given_up)
         )
 
