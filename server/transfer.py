@@ -21,7 +21,7 @@ from kvstore.operations import MAX_PACKED_BYTES, Import, Restored, RestoredTurn,
 FORMAT = "consensusllm-conversation"
 VERSION = 1
 MAX_FILE_BYTES = 16 * 1024 * 1024
-MAX_PARTS = 20_000
+MAX_PARTS = 5_000
 """Turns and responses of an import, together: every node carries out an import in one step, and they are what takes the
 time. Their texts are bounded in bytes."""
 _MAX_OBJECTS, _MAX_STRINGS = 10 * MAX_PARTS, 100 * MAX_PARTS
