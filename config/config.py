@@ -47,6 +47,13 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     election_ms: Annotated[int, msgspec.Meta(ge=2, le=600_000)] = 400
 
 
+class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of each node."""
+
+    bytes_per_minute: Annotated[int, msgspec.Meta(ge=1024 * 1024, le=2**40)] = 256 * 1024 * 1024
+    """What it takes from its users."""
+
+
 class NodeConfig(msgspec.Struct, frozen=True):
     """One node; `llm` is complete: the common settings, overridden by its own."""
 
@@ -67,6 +74,7 @@ class Config(msgspec.Struct, frozen=True):
     nodes: tuple[NodeConfig, ...]
     """At least one, in the order of the file."""
     timing: TimingConfig
+    limits: LimitsConfig
     llm: LlmSettings
     """The common settings."""
 
@@ -99,6 +107,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     orchestrator: Endpoint = Endpoint()
     llm: Json = {}
     timing: TimingConfig = TimingConfig()
+    limits: LimitsConfig = LimitsConfig()
 
 
 def default_data_dir(path: Path, cluster: str) -> Path:
@@ -201,6 +210,7 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
         orchestrator=file.orchestrator,
         nodes=nodes,
         timing=timing,
+        limits=file.limits,
         llm=_located(common, path.parent),
     )
 
