@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
+from kvstore.conversation import utf8_bytes
 from kvstore.operations import Ask, Import, Query, StoreOperation
 from kvstore.quotas import WARN_AT
 
@@ -53,5 +54,5 @@ class ByteRate:
 
 def _size(operation: StoreOperation) -> int:
     if isinstance(operation, Query | Ask):
-        return len(operation.text)
+        return utf8_bytes(operation.text)
     return len(operation.turns) if isinstance(operation, Import) else 0
