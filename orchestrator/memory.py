@@ -29,7 +29,7 @@ def remembered(data_dir: Path, cluster: str) -> KnownCluster:
     try:
         file = msgspec.json.decode((data_dir / NAME).read_bytes(), type=_File)
         known = KnownCluster(int(file.cluster_id, 16), file.configuration, tuple(sorted(file.members)))
-    except (OSError, ValueError, msgspec.MsgspecError):
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
         return KnownCluster()
     return known if file.cluster == cluster else KnownCluster()
 
