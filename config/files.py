@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from pathlib import Path
 
 _KINDS = (
@@ -52,8 +53,10 @@ def read_whole(path: Path, most: int | None = None) -> bytes:
 
 
 def require_replaceable(path: Path, force: bool) -> None:
-    """Nothing is there, or, with `force`, a regular file: nothing else is replaced by a file. Raises FileExistsError,
-    UnusableFile and OSError."""
+    """Nothing is there, or, with `force`, a regular file: nothing else is replaced. Nor is a file made whose name
+    controls the terminal of whoever lists it. Raises FileExistsError, UnusableFile and OSError."""
+    if any(unicodedata.category(character) == "Cc" for character in path.name):
+        raise UnusableFile("its name contains control characters")
     if path.is_dir() or (path.exists() and not path.is_file()):
         _require_regular(path.stat().st_mode)
     if not force and os.path.lexists(path):
