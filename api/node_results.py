@@ -176,11 +176,12 @@ class LlmStatus(Record, frozen=True, kw_only=True):
 class QuotaUse(Record, frozen=True):
     used: int
     most: int | None
-    """The quota; null as long as none is in force."""
+    """The quota; null if there is none."""
 
 
 class QuotasRecord(Record, frozen=True, kw_only=True):
-    """How much is in use, and how much may be. All but the last are decided, and the same at every node."""
+    """How much is in use, and how much may be. All but the last are decided, and the same at every node; as long as
+    nobody has changed one, they come into force when half of one is used."""
 
     conversations: QuotaUse
     turns: QuotaUse

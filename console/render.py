@@ -43,7 +43,7 @@ def quotas(record: QuotasRecord, layout: Layout) -> str:
 
 
 def _used(use: QuotaUse) -> str:
-    return f"{use.used}, no quota yet" if use.most is None else f"{use.used} of {use.most}"
+    return f"{use.used}, no quota" if use.most is None else f"{use.used} of {use.most}"
 
 
 def members(result: MembersResult) -> str:

@@ -26,7 +26,7 @@ class Quotas(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 FIRST: Final = Quotas(conversations=10_000, turns=10_000, bytes=64 * 1024 * 1024)
-"""What the leader of a cluster without quotas proposes."""
+"""What the leader of a cluster without quotas proposes when half of one is used."""
 
 
 class Size(msgspec.Struct, frozen=True, gc=False):

@@ -388,7 +388,7 @@ class Store:
             raise _Refused("the cluster has quotas already")
         merged = known | {name: quota for name, quota in named.items() if quota is not None}
         if len(merged) < len(named):
-            raise _Refused("the cluster has no quotas yet: its leader proposes them once all nodes understand them")
+            raise _Refused("the cluster has no quotas yet: its leader proposes them when half of one is used")
         self._quotas = Quotas(**merged)
         self._touch(*rows.QUOTAS)
 

@@ -132,6 +132,7 @@ class NodeService:
                 if session.closed:
                     self._forget_if_over(session)
         self._responder.on_applied(applied.outcome)
+        self._first_quotas.on_applied(applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:
         for session in list(self._sessions):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from api.node_results import QuotasRecord, QuotaUse
-from kvstore.quotas import Quotas, Size, warn_of_conversations, warn_of_size
+from kvstore.quotas import FIRST, Size, warn_of_conversations, warn_of_size
 from kvstore.store import Store
 from server.byte_rate import ByteRate
 
 
 def quotas_record(store: Store, rate: ByteRate | None) -> QuotasRecord:
-    found, quotas = store.conversations.values(), store.quotas
-    most: tuple[int | None, ...] = (None,) * 3 if quotas is None else _most(quotas)
+    found, quotas = store.conversations.values(), store.quotas or FIRST
     return QuotasRecord(
-        conversations=QuotaUse(len(found), most[0]),
-        turns=QuotaUse(max((len(conversation.turns) for conversation in found), default=0), most[1]),
-        bytes=QuotaUse(max((conversation.bytes for conversation in found), default=0), most[2]),
+        conversations=QuotaUse(len(found), quotas.conversations),
+        turns=QuotaUse(max((len(conversation.turns) for conversation in found), default=0), quotas.turns),
+        bytes=QuotaUse(max((conversation.bytes for conversation in found), default=0), quotas.bytes),
         bytes_per_minute=QuotaUse(0, None) if rate is None else QuotaUse(rate.used, rate.per_minute),
     )
 
@@ -29,7 +28,3 @@ def warning(store: Store, context: str, created: bool, rate: ByteRate | None) ->
         None if rate is None else rate.warning(),
     )
     return "; ".join(filter(None, warnings)) or None
-
-
-def _most(quotas: Quotas) -> tuple[int, int, int]:
-    return quotas.conversations, quotas.turns, quotas.bytes

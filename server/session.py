@@ -61,6 +61,7 @@ from server.backup import Backup
 from server.byte_rate import ByteRate
 from server.event_feed import EventFeed, Level, Tell
 from server.explain_text import Sentence
+from server.first_quotas import PROPOSED
 from server.members import members
 from server.quota_use import quotas_record, warning
 from server.records import conversation_record, log_entry, turn_records
@@ -226,7 +227,11 @@ class Session:
             return _done(use())
         if command.quota is None or command.most is None:
             raise InvalidCommand("a quota and its new value are expected")
-        return self._submit(msgspec.structs.replace(SetQuotas(), **{command.quota: command.most}), use)
+        wanted = msgspec.structs.replace(SetQuotas(), **{command.quota: command.most})
+        _check(wanted)
+        if self._engine.store.quotas is None:
+            self._submit_checked(PROPOSED, use)  # what is not named is as it would have come to be
+        return self._submit_checked(wanted, use)
 
     async def view(self, command: ViewCommand) -> results.ViewResult | Failure:
         return await self._view(command.context, command.thoughts)

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from msgspec import structs
 
-from kvstore.operations import Create, Import, Query, RestoredTurn, SetQuotas, pack
+from kvstore.operations import Cancel, Create, Import, Query, RestoredTurn, SetQuotas, pack
 from kvstore.quotas import FIRST
 from server import first_quotas
 from server.byte_rate import ByteRate
@@ -20,8 +21,11 @@ FIVE = SetQuotas(conversations=5, turns=5, bytes=10_000, first=True)
 
 def test_users_are_warned_before_they_are_refused_and_change_quotas_in_words() -> None:
     async def scenario(user: Prompt) -> None:
-        assert "conversations 0, no quota yet" in " ".join((await user.do("quotas")).shown.split())
-        user.engine.apply(FIVE, 1)
+        assert "conversations 0 of 10000" in " ".join((await user.do("quotas")).shown.split())
+        assert user.engine.position == 0
+        assert (await user.do("quotas turns 7"))["quotas"]["turns"] == {"used": 0, "most": 7}
+        assert user.engine.store.quotas == structs.replace(FIRST, turns=7)
+        user.engine.apply(structs.replace(FIVE, first=False), 1)
         assert "warning" not in await user.do("create c1")
         for number in range(2, 6):
             last = await user.do(f"create c{number}")
@@ -103,13 +107,42 @@ def test_an_import_counts_as_what_is_sent() -> None:
     assert "try again in 60 s" in (rate.take(Query("c", "é" * 872)) or "")
 
 
+def half_full(node: FakeEngine) -> None:
+    turns = [RestoredTurn("query", "why?", [], None)] * (FIRST.turns // 2)
+    node.apply(Import("half", pack(turns)), 1)
+
+
+@pytest.mark.parametrize("what", ["conversations", "bytes"])
+def test_half_of_any_quota_is_enough(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_quotas, "FIRST", structs.replace(FIRST, **{what: 20}))
+
+    async def scenario(node: FakeEngine) -> None:
+        quotas = FirstQuotas(node, 2)
+        quotas.see(2)
+        for number in range(10):
+            assert not node.reads
+            quotas.on_applied(node.apply(Create(f"c{number}"), 1))
+            if what == "bytes":
+                quotas.on_applied(node.apply(Query(f"c{number}", "x" * (number + 1)), 1))
+        await until(lambda: bool(node.waiting))
+
+    _run(scenario)
+
+
 def test_the_leader_proposes_the_first_quotas_once_it_knows_that_there_are_none() -> None:
     async def scenario(node: FakeEngine) -> None:
         quotas = FirstQuotas(node, 2)
-        for leader in (None, 4, 1):
+        node.apply(Create("c"), 1)
+        for leader in (None, 4, 1, 2):
             quotas.see(leader)
+            quotas.on_applied(node.apply(Query("c", "x" * 100), 1))
+            node.apply(Cancel("c"), 1)
             await asyncio.sleep(0)
-        assert not node.reads and not node.waiting
+        assert not node.reads and not node.waiting, "they would refuse nothing"
+        half_full(node)
+        quotas.see(4)
+        await asyncio.sleep(0)
+        assert not node.reads and not node.waiting, "others lead"
         node.majority = False
         quotas.see(2)
         quotas.see(2)
@@ -120,6 +153,8 @@ def test_the_leader_proposes_the_first_quotas_once_it_knows_that_there_are_none(
         await asyncio.sleep(0.001)
         ((operation, _),) = node.waiting
         assert operation == SetQuotas(FIRST.conversations, FIRST.turns, FIRST.bytes, first=True)
+        quotas.on_applied(node.apply(Create("d"), 1))
+        assert len(node.waiting) == 1, "once is enough"
         node.decide()
         quotas.see(4)
         quotas.see(2)
@@ -134,6 +169,7 @@ def test_the_first_quotas_wait_for_members_of_an_older_release(monkeypatch: pyte
 
     async def scenario(node: FakeEngine) -> None:
         node.not_understood = SetQuotas
+        half_full(node)
         quotas = FirstQuotas(node, 2)
         quotas.see(2)
         await until(lambda: len(node.reads) == 3)
@@ -147,6 +183,7 @@ def test_the_first_quotas_wait_for_members_of_an_older_release(monkeypatch: pyte
 def test_a_leader_that_lost_office_proposes_nothing() -> None:
     async def scenario(node: FakeEngine) -> None:
         node.majority = False
+        half_full(node)
         quotas = FirstQuotas(node, 2)
         quotas.see(2)
         await asyncio.sleep(0)
