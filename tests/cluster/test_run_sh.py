@@ -152,8 +152,15 @@ def test_from_a_path_with_spaces_through_a_link_without_a_configuration(tmp_path
         )
 
     try:
+        desktop.tmux("new-session", "-d", "-s", "theirs", "tail", "-f", "/dev/null")
+        before = desktop.tmux("show-options", "-g")
+        desktop.environment["OF_THIS_SHELL"] = "keys, proxies; $HOME 'and' so on"
         begun = run()
         assert begun.returncode == 0, begun.stderr
+        session = begun.stdout.split()[-1]
+        given = f"OF_THIS_SHELL={desktop.environment['OF_THIS_SHELL']}\n"
+        assert desktop.tmux("show-environment", "-t", session, "OF_THIS_SHELL") == given, "not of tmux's first shell"
+        assert desktop.tmux("show-options", "-g") == before
         for number in "12345":
             desktop.see(number, "leader: node")
         assert json.loads((folder / "config.json").read_text())["secret"], "drawn for this cluster"
