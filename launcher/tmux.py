@@ -74,7 +74,7 @@ def _own_environment() -> Iterator[None]:
 def _fill_window(network_pane: str, config: Config) -> None:
     for option, value in (
         ("pane-border-status", "top"), ("pane-border-format", " #{pane_title} "), ("remain-on-exit", "on"),
-        ("allow-rename", "off"), ("allow-set-title", "off"),
+        ("allow-rename", "off"), ("allow-set-title", "off"), ("synchronize-panes", "off"),
     ):
         quietly("set-option", "-w", "-t", network_pane, option, value)  # older versions do not have all of these
     tmux("select-pane", "-t", network_pane, "-T", "network (orchestrator)")
