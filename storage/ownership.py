@@ -26,11 +26,13 @@ _OURS = re.compile(
 _DISK = re.compile(r"(node-\d+\.db)(-.+|\..+)?")
 
 
-class Owner(msgspec.Struct, frozen=True):
+class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
     cluster: str
     config: str | None
     """The path of the configuration file: from the data directory, if that is in the file's own folder, so that both
     may be moved or copied together. None if only disks tell whose the directory is."""
+    cluster_id: str | None = None
+    """In hexadecimal, as it is shown everywhere; None until the cluster is founded, or known here."""
 
     def uses(self, folder: Path, config: Path) -> bool:
         """Whether this is the file. Where the file of an owner has gone, another one of the same cluster takes over."""
@@ -61,7 +63,7 @@ def require_owner(folder: Path, cluster: str, config: Path, *, any_config: bool 
     whose = "" if owner.config is None else f" of {os.path.normpath(folder / owner.config)}"
     raise StorageError(
         f"{folder} belongs to cluster '{owner.cluster}'{whose}, not to cluster '{cluster}' of {config}: "
-        'set another "data_dir"'
+        f'set another "data_dir" in {config.name}, for example "data/{config.stem}"'
     )
 
 
@@ -73,8 +75,17 @@ def claim(folder: Path, cluster: str, config: Path, *, any_config: bool = False)
     owner = owner_of(folder)
     nearby = os.path.relpath(config, folder) if config.parent in folder.parents else str(config)
     if owner is None or owner.config is None or (not any_config and owner.config != nearby):
-        _write(folder, Owner(cluster, nearby))
+        _write(folder, Owner(cluster, nearby, None if owner is None else owner.cluster_id))
     make_private(folder, config)
+
+
+def name_cluster(folder: Path, cluster: str, cluster_id: int, *, anew: bool) -> None:
+    """Notes the id of the cluster whose directory this is. `anew`: whatever id it had before. Raises StorageError."""
+    owner, told = owner_of(folder), f"{cluster_id:016x}"
+    if owner is None or owner.config is None or owner.cluster != cluster or owner.cluster_id == told:
+        return
+    if anew or owner.cluster_id is None:
+        _write(folder, Owner(owner.cluster, owner.config, told))
 
 
 def _write(folder: Path, owner: Owner) -> None:
