@@ -6,6 +6,7 @@ What else is in the directory is not this program's, and is left alone.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -46,8 +47,9 @@ def owner_of(folder: Path) -> Owner | None:
     """Whose directory this is; None if it is nobody's yet. Raises StorageError."""
     path = folder / _FILE
     try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):  # then the disks tell
-            return msgspec.json.decode(path.read_bytes(), type=Owner)
+        # If it is not there, or makes no sense, the disks tell.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+            return msgspec.convert(json.loads(path.read_bytes()), Owner)
     except OSError as error:
         raise explain(error, path) from error
     clusters = (_cluster_of(path) for path in disks(folder) if path.exists())
@@ -93,7 +95,7 @@ def _write(folder: Path, owner: Owner) -> None:
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(owner) + b"\n")
+            file.write(json.dumps(msgspec.to_builtins(owner)).encode() + b"\n")  # paths may have any bytes
             file.flush()
             os.fsync(descriptor)
         draft.replace(folder / _FILE)

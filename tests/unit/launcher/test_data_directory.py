@@ -64,6 +64,15 @@ def test_the_clusters_id_is_noted_once_and_kept_until_there_is_another_cluster(c
     assert not (config.data_dir / "owner.json").exists(), "nobody has claimed it"
 
 
+def test_a_path_may_have_any_bytes(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    config = configured(folder / "config.json", data_dir=f"{tmp_path}/data")
+    claim(config)
+    claim(config)
+    with pytest.raises(LaunchError, match="belongs to cluster 'demo' of "):
+        claim(configured(tmp_path / "other.json", data_dir="data"))
+
+
 def test_another_configuration_is_refused(config: Config) -> None:
     other = configured(config.path.with_name("other.json"), data_dir="data", orchestrator={"port": 7410})
     with pytest.raises(LaunchError, match=rf"{config.data_dir} belongs to cluster 'demo' of {config.path}, not to"):
