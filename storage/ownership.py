@@ -16,14 +16,16 @@ from pathlib import Path
 
 import msgspec
 
-from storage.errors import StorageError, explain
+from storage.errors import StorageError, explain, shown
 from storage.inspection import make_folder, sync_folder
 from storage.lock import Lock
 
 _FILE = "owner.json"
 _OURS = re.compile(
-    r"node-\d+\.(db.*|sock|log)|history-(\d+|network)|(owner|network)\.json(\..+)?|secret(\..+)?|local-llm|\.restore-.+|before-rescue-\d+"
+    r"node-\d+\.(db.*|sock|log)|history-(\d+|network)|(owner|network)\.json(\..+)?|secret(\..+)?|local-llm|\.restore-.+|"
+    r"before-rescue-\d+"
 )
+_NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _DISK = re.compile(r"(node-\d+\.db)(-.+|\..+)?")
 
 
@@ -40,7 +42,7 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.config is None:
             return True
         mine = folder / self.config
-        return not mine.exists() or os.path.realpath(mine) == os.path.realpath(config)
+        return not os.path.exists(mine) or os.path.realpath(mine) == os.path.realpath(config)
 
 
 def owner_of(folder: Path) -> Owner | None:
@@ -64,7 +66,7 @@ def require_owner(folder: Path, cluster: str, config: Path, *, any_config: bool 
         return
     whose = "" if owner.config is None else f" of {os.path.normpath(folder / owner.config)}"
     raise StorageError(
-        f"{folder} belongs to cluster '{owner.cluster}'{whose}, not to cluster '{cluster}' of {config}: "
+        f"{folder} belongs to cluster '{shown(owner.cluster)}'{shown(whose)}, not to cluster '{cluster}' of {config}: "
         f'set another "data_dir" in {config.name}, for example "data/{config.stem}"'
     )
 
@@ -151,5 +153,5 @@ def _cluster_of(path: Path) -> str | None:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             row = connection.execute("SELECT value FROM state WHERE name = 'cluster'").fetchone()
         return msgspec.json.decode(row[0], type=str) if row else None
-    except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError):
+    except (sqlite3.Error, TypeError, *_NO_JSON):
         return None
