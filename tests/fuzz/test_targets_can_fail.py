@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.client import Reply
 from kvstore.operations import pack
 from tests.fuzz.mutation import mutate
 from tests.fuzz.registry import corpus, load, names
@@ -33,6 +34,7 @@ def _raises(*_: Any, **__: Any) -> Any:
 
 
 MISTAKES: list[tuple[str, str, Callable[..., Any]]] = [
+    ("client", "api.client._checked", Reply),
     ("cluster", "paxos.proposer.Proposer.offer", _raises),
     ("config", "config.config._convert", _raises),
     ("control_socket", "console.control_socket._unwrapped", _raises),
