@@ -50,6 +50,9 @@ class _Owner:
     def peer(self, node: int, up: bool) -> None:
         raise AssertionError("news from who did not prove to know the secret")
 
+    def label(self, on: bool) -> None:
+        raise AssertionError("a wish of who did not prove to know the secret")
+
     def crash(self) -> None:
         raise AssertionError("a crash for who did not prove to know the secret")
 
