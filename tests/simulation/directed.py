@@ -179,6 +179,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "disk-missing-rows-made-up": storing.lost_row,
     "disk-damaged-log-cut": storing.damaged_write_ahead_log,
     "disk-damaged-log-header-trusted": storing.damaged_write_ahead_log,
+    "found-log-damaged-at-its-beginning": storing.damaged_write_ahead_log,
     "disk-damaged-file-deleted": storing.damaged_disk_replaced,
     "disk-replacement-may-found": storing.damaged_disk_replaced,
     "restored-without-identities": storing.restored_disks,
