@@ -117,9 +117,6 @@ class LoneNode:
     def on_stranger(self, node: int, cluster: int) -> None:
         """Nobody looks."""
 
-    def on_odd(self, node: int, why: str) -> None:
-        """Nobody looks."""
-
     def on_diverged(self, divergence: Divergence) -> None:
         """Nobody looks."""
 
