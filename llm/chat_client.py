@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from llm import response_body
-from llm.chat_protocol import CUT_OFF, FAILED, Chunk, Completion, is_completion, parse, read
+from llm import response_body, retry_after
+from llm.body_parser import BodyParser, Kind, Part, decoded
+from llm.chat_protocol import CUT_OFF, FAILED, Chunk, Completion, read
 from llm.complaints import Complaint, complaint, complaint_of_text
-from llm.event_stream import Event, EventStream, EventTooLarge
+from llm.event_stream import EventTooLarge
 from llm.provider import Progress, ProviderError
 from llm.response_body import BodyError
 from llm.server_address import server_address, written_forms
-from llm.wording import is_page, plain, said_by_page
+from llm.wording import plain, said_by_page
 
 _CONNECT_S = 10.0
 _MAX_CHARS = 400_000
@@ -28,11 +30,10 @@ _MAX_EVENT = 2_000_000
 _MAX_BODY = 64_000_000
 """Bytes of a stream; each token comes with some hundred bytes around it."""
 _MAX_REFUSAL = 200_000
-
-_KEPT_ALIVE = ("ping", "heartbeat", "keepalive", "keep-alive")
-"""Events that only say that the server is still there."""
-
-_BLANK = b"\xef\xbb\xbf \t\r\n"
+_AT_A_TIME = 100
+"""Parts of an answer that are taken in before whatever else waits has its turn: a small packed body holds millions."""
+_AFTER_END_S = 2.0
+"""How long a server may take to close what it says is over."""
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -82,7 +83,7 @@ class ChatClient:
         began = time.monotonic()
         completion = Completion()
         async with aclosing(self._chunks(body)) as chunks:
-            async for chunk in chunks:
+            while (chunk := await self._next(chunks, completion)) is not None:
                 before = completion.pieces
                 completion.add(chunk)
                 if on_progress is not None and completion.pieces > before:
@@ -96,6 +97,16 @@ class ChatClient:
         if not completion.ended:
             raise ProviderError(f"the connection to {self.who} broke in the middle of the answer", retryable=True)
         return completion
+
+    async def _next(self, chunks: AsyncGenerator[Chunk, None], completion: Completion) -> Chunk | None:
+        """The next chunk; None if there is none. Once all is said, nothing that goes wrong can take it back."""
+        if not completion.is_over:
+            return await anext(chunks, None)
+        try:
+            async with asyncio.timeout(_AFTER_END_S):
+                return await anext(chunks, None)
+        except (TimeoutError, ProviderError):
+            return None
 
     async def post(self, path: str, body: dict[str, Any]) -> bytes:
         """The server's response to a plain request."""
@@ -112,82 +123,57 @@ class ChatClient:
         return f"{self._address.url}/{path}{query}"
 
     async def _chunks(self, body: dict[str, Any]) -> AsyncGenerator[Chunk, None]:
-        begun = False
+        begun = is_part = False
         with self._plain_errors():
             async with self._http.stream("POST", self._url("chat/completions"), json=body) as response:
                 await self._check(response)
-                async with aclosing(response_body.pieces(response, _MAX_BODY)) as pieces:
-                    head = await _head(pieces)
-                    if not head.strip(_BLANK):
-                        raise ProviderError(f"{self.who} sent an empty response", retryable=True)
-                    if head.lstrip(_BLANK)[:1] in (b"{", b"[", b'"', b"<"):
-                        rest = await _rest(head, pieces)
-                        for chunk in self._whole(rest.decode("utf-8-sig", "replace")):
-                            yield chunk
-                        return
-                    async with aclosing(_events(head, pieces)) as events:
-                        async for event in events:
-                            yield self._event(event)
-                            begun = True
-                    if not begun:
-                        said = self._clean(head.decode(errors="replace"))
-                        raise ProviderError(
-                            f"{self.who} sent something that is not a chat completion: {said}", retryable=True
-                        )
+                parser = BodyParser(_MAX_EVENT, response.charset_encoding)
+                async with aclosing(_parts(parser, response)) as parts:
+                    async for part in parts:
+                        if part.kind is Kind.CLOSED and is_part:
+                            continue
+                        chunk = self._chunk(part)
+                        begun, is_part = True, is_part or chunk.is_part
+                        yield chunk
+                if not begun:
+                    raise self._no_completion(decoded(parser.head))
 
-    def _whole(self, text: str) -> Iterator[Chunk]:
-        """An answer that is not an event stream, whatever its content type says: one JSON value, or one a line."""
-        if is_page(text) or text.lstrip().startswith("<"):
-            title = self._clean(said_by_page(text))
-            raise ProviderError(
-                f"{self.who} sent a web page instead of an answer{f' ({title})' if title else ''}: is the base_url "
-                "right? Many end in /v1"
-            )
-        try:
-            yield self._chunk(parse(text))
-            yield Chunk(last=True)
-            return
-        except ValueError:
-            lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) < 2:
-            raise self._not_a_completion()
-        for line in lines:
-            yield self._decoded(line)
-
-    def _event(self, event: Event) -> Chunk:
-        data = event.data.strip()
-        if data == "[DONE]":
-            return Chunk(last=True)
-        if event.kind.lower() == "error":
-            raise self._failure(complaint_of_text(data))
-        if event.kind.lower() in _KEPT_ALIVE:
-            return Chunk()
-        return self._decoded(data) if data else Chunk()
-
-    def _decoded(self, data: str) -> Chunk:
-        try:
-            value = parse(data)
-        except ValueError as error:
-            if is_page(data):
-                raise self._failure(complaint_of_text(data)) from error
-            raise self._not_a_completion() from error
-        return self._chunk(value)
-
-    def _chunk(self, value: Any) -> Chunk:
-        chunk = read(value)
+    def _chunk(self, part: Part) -> Chunk:
+        value = part.value
+        match part.kind:
+            case Kind.DONE | Kind.CLOSED:
+                return Chunk(last=True)
+            case Kind.PAGE:
+                title = self._clean(said_by_page(value))
+                raise ProviderError(
+                    f"{self.who} sent a web page instead of an answer{f' ({title})' if title else ''}: is the base_url "
+                    "right? Many end in /v1"
+                )
+            case Kind.FAILURE:
+                raise self._failure(complaint_of_text(value) if isinstance(value, str) else complaint(value))
+            case Kind.TEXT:
+                raise self._no_completion(value)
+        first = value[0] if isinstance(value, list) and value else value
+        if not isinstance(first, dict):
+            raise self._no_completion(json.dumps(value))
+        chunk = read(first)
         if chunk.error is not None:
             raise self._failure(complaint(chunk.error))
-        if isinstance(value, str) or (isinstance(value, list) and not is_completion(value[0] if value else None)):
-            raise self._not_a_completion()
         return chunk
 
-    def _not_a_completion(self) -> ProviderError:
-        return ProviderError(f"{self.who} sent something that is not a chat completion", retryable=True)
+    def _no_completion(self, text: str) -> ProviderError:
+        if not text.strip():
+            return ProviderError(f"{self.who} sent an empty response", retryable=True)
+        said = self._clean(text)
+        return ProviderError(f"{self.who} sent something that is not a chat completion: {said}", retryable=True)
 
     def _failure(self, said: Complaint) -> Refused:
         """An error within an answer that began well."""
         reason = self._clean(said.said) or "without a reason"
-        return Refused(f"{self.who} failed: {reason}", said, retryable=not said.is_lasting and not said.is_too_long)
+        return Refused(
+            f"{self.who} failed: {reason}", said, retryable=said.is_passing,
+            retry_after_s=retry_after.from_words(said.said) if said.is_passing else None,
+        )
 
     async def _check(self, response: httpx.Response) -> None:
         if response.is_success:
@@ -203,7 +189,10 @@ class ChatClient:
         status = response.status_code
         said = self._clean(complaint.said)
         said = f": {said}" if said else ""
-        retryable, after = False, None
+        retryable = complaint.is_passing
+        after = retry_after.from_headers(response.headers) if retryable else None
+        if retryable and after is None:
+            after = retry_after.from_words(complaint.said)
         match status:
             case 401 | 403 | 407:
                 hint = "" if self._has_key else " (none was sent: api_key or api_key_env says which)"
@@ -211,21 +200,19 @@ class ChatClient:
             case 404:
                 reason = f"{self.who} does not know this model or address{said}"
             case 429:
-                lasting = "insufficient_quota" in complaint.everything or "current quota" in said
-                reason = f"the quota of {self.who} is exhausted{said}"
-                retryable, after = not lasting, _seconds(response.headers.get("retry-after"))
+                when = "" if after is None or after < 1 else f" (retry in {after:.0f} s)"
+                reason = f"the quota of {self.who} is exhausted{said}{when}"
             case 408 | 409 | 425:
-                reason, retryable = f"{self.who} cannot answer now (HTTP {status}){said}", True
+                reason = f"{self.who} cannot answer now (HTTP {status}){said}"
             case _ if 300 <= status < 400:
                 there = self._clean(response.headers.get("location", "").partition("?")[0])
                 where = f" to {there}" if there else ""
                 reason = f"{self.who} redirects requests{where} (HTTP {status}): set base_url to that"
             case _ if status >= 500:
-                reason, retryable = f"{self.who} is failing (HTTP {status}){said}", status != 501
-                after = _seconds(response.headers.get("retry-after"))
+                reason = f"{self.who} is failing (HTTP {status}){said}"
             case _:
                 reason = f"{self.who} refused the request (HTTP {status}){said}"
-        return Refused(reason, complaint, retryable=retryable and not complaint.is_too_long, retry_after_s=after)
+        return Refused(reason, complaint, retryable=retryable, retry_after_s=after)
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
@@ -266,52 +253,21 @@ class ChatClient:
         return plain(text, *self.secrets)
 
 
-async def _head(pieces: AsyncGenerator[bytes, None]) -> bytes:
-    """The beginning of a body, up to the first byte that tells what it is."""
-    head = b""
-    async for piece in pieces:
-        head += piece
-        if len(head) > _MAX_EVENT or (head.strip(_BLANK) and len(head) >= 4):
-            break
-    return head
-
-
-async def _events(head: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[Event, None]:
-    """The events of a stream that begins with `head`."""
-    stream = EventStream(_MAX_EVENT)
-    for event in stream.feed(head):
-        yield event
-    async for piece in pieces:
-        for event in stream.feed(piece):
-            yield event
-    last = stream.end()
-    if last is not None:
-        yield last
-
-
-async def _rest(head: bytes, pieces: AsyncGenerator[bytes, None]) -> bytes:
-    """All of a body that comes as a whole."""
-    body = bytearray(head)
-    async for piece in pieces:
-        body += piece
-        if len(body) > _MAX_EVENT:
-            raise EventTooLarge
-    return bytes(body)
+async def _parts(parser: BodyParser, response: httpx.Response) -> AsyncGenerator[Part, None]:
+    """What a body says, a part at a time."""
+    count = 0
+    async with aclosing(response_body.pieces(response, _MAX_BODY)) as pieces:
+        async for piece in pieces:
+            for part in parser.feed(piece):
+                yield part
+                count += 1
+                if count % _AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+    for part in parser.end():
+        yield part
 
 
 def _named(variables: tuple[str, ...]) -> str:
     """Those of these environment variables that are set, for a sentence."""
     found = [name for upper in variables for name in (upper, upper.lower()) if os.environ.get(name)]
     return f" ({', '.join(found)} is set)" if found else ""
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Seconds from now, by a Retry-After header: a number of seconds, or a date."""
-    if retry_after is None:
-        return None
-    if retry_after.isdecimal():
-        return float(retry_after)
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None

@@ -71,6 +71,9 @@ class EventStream:
             event = Event(self._kind, "\n".join(self._data)) if self._data else None
             self._kind, self._data, self._size = "", [], 0
             return event
+        if line[:1] in (b"{", b"["):  # not in the standard: a JSON value without a field's name
+            self._size -= len(line)
+            return Event(self._kind, line.decode(errors="replace"))
         name, _, value = line.partition(b":")
         text = value.removeprefix(b" ").decode(errors="replace")  # UTF-8 whatever the headers say: so the standard
         if name == b"data":

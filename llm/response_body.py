@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
@@ -35,6 +36,8 @@ async def pieces(response: httpx.Response, most: int) -> AsyncGenerator[bytes, N
             if size > most:
                 raise BodyError(f"sent more than {most} bytes in one answer")
             yield piece
+            if inflate is not None:
+                await asyncio.sleep(0)  # a packed piece may unpack to a thousand: others have their turn meanwhile
 
 
 async def whole(response: httpx.Response, most: int) -> bytes:

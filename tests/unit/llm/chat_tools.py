@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import httpx
 
@@ -23,15 +23,21 @@ class Response(NamedTuple):
     status: int = 200
     pieces: tuple[bytes, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    then: Literal["close", "hold", "break"] = "close"
+    """What becomes of the connection afterwards."""
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, pieces: tuple[bytes, ...]) -> None:
-        self._pieces = pieces
+    def __init__(self, response: Response) -> None:
+        self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
+        for piece in self._response.pieces:
             yield piece
+        if self._response.then == "hold":
+            await asyncio.Event().wait()
+        if self._response.then == "break":
+            raise httpx.RemoteProtocolError("peer closed connection")
 
 
 def said(body: object, status: int = 200) -> Response:
@@ -83,4 +89,4 @@ class Chat:
         self.headers.append(request.headers)
         self.urls.append(str(request.url))
         response = self._server(self.asked[-1])
-        return httpx.Response(response.status, headers=list(response.headers), stream=_Stream(response.pieces))
+        return httpx.Response(response.status, headers=list(response.headers), stream=_Stream(response))
