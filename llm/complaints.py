@@ -8,6 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from llm.body_parser import parse
+from llm.provider import ProviderError
 from llm.wording import is_page, said_by_page
 
 _MAX_DEPTH = 8
@@ -125,6 +126,16 @@ class Complaint(NamedTuple):
         """The number of tokens that it gives as the most there may be; None if it gives none."""
         found = [_number(match) for match in _LIMIT.finditer(self.everything)]
         return min((number for number in found if number >= 16), default=None)
+
+
+class Refused(ProviderError):
+    """A server refused or failed, and said what its `complaint` is."""
+
+    def __init__(
+        self, reason: str, complaint: Complaint, *, retryable: bool, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(reason, retryable=retryable, retry_after_s=retry_after_s)
+        self.complaint = complaint
 
 
 def _number(match: re.Match[str]) -> int:

@@ -69,7 +69,7 @@ class Chat:
 
     def ask(self, *prompts: Prompt) -> list[Reply]:
         async def main() -> list[Reply]:
-            client = self.provider._client
+            client = self.provider._client._client
             before, client._http = client._http, httpx.AsyncClient(
                 headers=client._http.headers, auth=client._http.auth, transport=httpx.MockTransport(self._handle)
             )

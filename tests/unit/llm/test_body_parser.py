@@ -130,7 +130,7 @@ def over(server: Callable[[dict[str, Any]], Response]) -> str:
 
 
 def test_what_is_over_waits_for_nobody_and_is_not_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm.chat_client._AFTER_END_S", 0.02)
+    monkeypatch.setattr("llm.http_client._AFTER_END_S", 0.02)
     ends = [chunk(TEXT, "stop")], [chunk(TEXT), "[DONE]"]
     for end in ends:
         wire = "".join(f"data: {one if isinstance(one, str) else json.dumps(one)}\n\n" for one in end).encode()
