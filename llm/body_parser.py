@@ -78,25 +78,29 @@ class BodyParser:
     def end(self) -> Iterator[Part]:
         reader = self._reader
         if reader is None:
-            reader = self._whole() if self._head.lstrip(_BLANK)[:1] in (b"{", b'"') else EventReader(self._most)
+            reader = self._reader_of(self._head.lstrip(_BLANK).ljust(4)) or self._reader_of_short()
             yield from reader.feed(self._head)
         yield from reader.end()
 
     def _reader_of(self, head: bytes) -> _Reader | None:
         """By the first bytes that are not blank; None if more are needed."""
-        if len(head) < 4:
+        if len(head) < 4 or head.isspace():
             return None
         first = head[:1]
-        if first == b"<" or head[:2] in _UTF16 or 0 in head[:4]:
+        if first in (b"<", b'"') or head[:2] in _UTF16 or 0 in head[:4]:
             return self._whole()
         if first == b"[":
             return _ArrayReader(self._most)
-        if first not in (b"{", b'"'):
+        if first != b"{":
             return EventReader(self._most)
         line, newline, _ = head.partition(b"\n")
         if not newline:
             return None
         return EventReader(self._most, of_lines=True) if _is_json(line) else self._whole()
+
+    def _reader_of_short(self) -> _Reader:
+        """Of a body that is blank, or a value without any line end."""
+        return self._whole() if self._head.lstrip(_BLANK) else EventReader(self._most)
 
     def _whole(self) -> _Reader:
         return _WholeReader(self._most, self._charset)

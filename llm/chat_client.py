@@ -13,7 +13,8 @@ import httpx
 from llm.body_parser import Kind, Part
 from llm.chat_protocol import CUT_OFF, FAILED, Chunk, Completion, read
 from llm.complaints import complaint
-from llm.http_client import HttpClient, Post, following
+from llm.http_client import HttpClient, following
+from llm.post import Post
 from llm.provider import Progress, ProviderError
 from llm.server_address import server_address, written_forms
 

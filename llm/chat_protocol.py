@@ -62,6 +62,10 @@ class Chunk(msgspec.Struct):
     is_part: bool = False
     """By its own account there is more to come."""
 
+    @property
+    def has_text(self) -> bool:
+        return bool(self.text or self.so_far or self.thoughts or self.finish_reason)
+
 
 class Completion:
     """What has arrived so far. `finish_reason` is "stop", one of the constants above, or a server's own."""
@@ -153,7 +157,7 @@ def read(value: Json) -> Chunk:
     if not isinstance(value, dict):
         return Chunk()
     chunk = Chunk()
-    choice = _first(value.get("choices"))
+    choice = first_of(value.get("choices"))
     if choice is not None:
         _read_choice(chunk, choice)
     else:
@@ -161,7 +165,7 @@ def read(value: Json) -> Chunk:
     chunk.finish_reason = chunk.finish_reason or _finish_in(value)
     chunk.is_part = chunk.finish_reason is None and (chunk.is_part or value.get("done") is False)
     _read_usage(chunk, value)
-    chunk.error = _error_in(value, chunk)
+    chunk.error = error_in(value, has_text=chunk.has_text)
     return chunk
 
 
@@ -176,7 +180,7 @@ def _choices(choices: Json) -> list[Json]:
     return choices if isinstance(choices, list) else []
 
 
-def _first(choices: Json) -> Json:
+def first_of(choices: Json) -> Json:
     """The choice with the lowest index: that is what was asked for."""
     return min((one for one in _choices(choices) if one is not None), key=_index, default=None)
 
@@ -188,7 +192,7 @@ def _index(choice: Json) -> int:
 
 def _read_choice(chunk: Chunk, choice: Json) -> None:
     if not isinstance(choice, dict):
-        chunk.text = _texts(choice)[0]
+        chunk.text = texts(choice)[0]
         return
     chunk.choice = _index(choice)
     chunk.text, chunk.thoughts = _said(choice.get("delta"))
@@ -208,13 +212,13 @@ def _read_root(chunk: Chunk, value: dict[str, Json]) -> None:
         _read_event(chunk, value)
         return
     for name in _TEXT_ROOTS:
-        said = _first(value.get(name)) if name == "candidates" else value.get(name)
+        said = first_of(value.get(name)) if name == "candidates" else value.get(name)
         if name == "message" and not isinstance(said, dict):
             continue  # that is what errors have
-        chunk.text, chunk.thoughts = _said(said) if isinstance(said, dict) else _texts(said)
+        chunk.text, chunk.thoughts = _said(said) if isinstance(said, dict) else texts(said)
         if chunk.text or chunk.thoughts:
             break
-    first = _first(value.get("candidates"))
+    first = first_of(value.get("candidates"))
     chunk.finish_reason = _finish_in(first)
     if value.get("done") is True or value.get("stop") is True:
         chunk.finish_reason = chunk.finish_reason or _finish_in(value) or "stop"
@@ -227,20 +231,20 @@ def _read_event(chunk: Chunk, value: dict[str, Json]) -> None:
         chunk.text, chunk.thoughts = _said(delta)
         chunk.finish_reason = _finish_in(delta)
     else:
-        chunk.text = _texts(delta)[0]
+        chunk.text = texts(delta)[0]
     chunk.last = value.get("type") == "message_stop"
 
 
 def _said(message: Json) -> tuple[str, str]:
     """The text and the thoughts of a message."""
     if not isinstance(message, dict):
-        return _texts(message)
-    thoughts = next(filter(None, ("".join(_texts(message.get(name))) for name in _THOUGHT_KEYS)), "")
-    text, within = next((found for found in (_texts(message.get(name)) for name in _TEXT_KEYS) if any(found)), ("", ""))
+        return texts(message)
+    thoughts = next(filter(None, ("".join(texts(message.get(name))) for name in _THOUGHT_KEYS)), "")
+    text, within = next((found for found in (texts(message.get(name)) for name in _TEXT_KEYS) if any(found)), ("", ""))
     return text, thoughts or within
 
 
-def _texts(content: Json, depth: int = 0) -> tuple[str, str]:
+def texts(content: Json, depth: int = 0) -> tuple[str, str]:
     """Text and thoughts of a message's content, which servers send as a string, parts, or nothing."""
     if isinstance(content, str):
         return content, ""
@@ -249,13 +253,13 @@ def _texts(content: Json, depth: int = 0) -> tuple[str, str]:
     if depth > _MAX_DEPTH:
         return "", ""
     if isinstance(content, list):
-        parts = [_texts(part, depth + 1) for part in content]
+        parts = [texts(part, depth + 1) for part in content]
         return "".join(text for text, _ in parts), "".join(thoughts for _, thoughts in parts)
     if not isinstance(content, dict):
         return "", ""
     keys = (*_TEXT_KEYS, *_THOUGHT_KEYS, "summary")
-    found = next((said for said in (_texts(content.get(name), depth + 1) for name in keys) if any(said)), ("", ""))
-    is_thought = content.get("thought") is True or content.get("type") in _THOUGHT_TYPES
+    found = next((said for said in (texts(content.get(name), depth + 1) for name in keys) if any(said)), ("", ""))
+    is_thought = content.get("thought") in (True, "true") or content.get("type") in _THOUGHT_TYPES
     return ("", "".join(found)) if is_thought else found
 
 
@@ -284,13 +288,13 @@ _TOKENS_OUT = ("completion_tokens", "output_tokens", "eval_count", "candidatesTo
 def _read_usage(chunk: Chunk, value: dict[str, Json]) -> None:
     for where in _usages(value):
         if isinstance(where, dict):
-            chunk.tokens_in = _first_count(where, _TOKENS_IN) if chunk.tokens_in is None else chunk.tokens_in
-            chunk.tokens_out = _first_count(where, _TOKENS_OUT) if chunk.tokens_out is None else chunk.tokens_out
+            chunk.tokens_in = first_count(where, _TOKENS_IN) if chunk.tokens_in is None else chunk.tokens_in
+            chunk.tokens_out = first_count(where, _TOKENS_OUT) if chunk.tokens_out is None else chunk.tokens_out
 
 
 def _usages(value: dict[str, Json]) -> Iterator[Json]:
     """Where servers count tokens."""
-    choice, groq = _first(value.get("choices")), value.get("x_groq")
+    choice, groq = first_of(value.get("choices")), value.get("x_groq")
     yield value.get("usage")
     yield value.get("usageMetadata")
     yield choice.get("usage") if isinstance(choice, dict) else None
@@ -298,7 +302,7 @@ def _usages(value: dict[str, Json]) -> Iterator[Json]:
     yield value
 
 
-def _first_count(where: dict[str, Json], names: tuple[str, ...]) -> int | None:
+def first_count(where: dict[str, Json], names: tuple[str, ...]) -> int | None:
     return next((count for name in names if (count := _count(where.get(name))) is not None), None)
 
 
@@ -309,9 +313,9 @@ def _count(value: Json) -> int | None:
     return int(value) if counts else None
 
 
-def _error_in(value: dict[str, Json], chunk: Chunk) -> Json:
+def error_in(value: dict[str, Json], *, has_text: bool = False) -> Json:
     """Whatever says that there will be no answer, in any of the dialects; None if nothing does."""
-    choice = _first(value.get("choices"))
+    choice = first_of(value.get("choices"))
     within = (choice.get("delta"), choice.get("message")) if isinstance(choice, dict) else ()
     for where in (value, choice, *within):
         if isinstance(where, dict):
@@ -323,7 +327,7 @@ def _error_in(value: dict[str, Json], chunk: Chunk) -> Json:
         return value
     if isinstance(value.get("error_code"), int) and value["error_code"]:
         return value
-    if chunk.text or chunk.so_far or chunk.thoughts or chunk.finish_reason or "choices" in value:
+    if has_text or "choices" in value:
         return None
     status = value.get("base_resp")
     if isinstance(status, dict) and status.get("status_code"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import httpx
 
@@ -14,6 +15,7 @@ from llm import response_body, retry_after
 from llm.body_parser import BodyParser, Kind, Part, decoded
 from llm.complaints import Complaint, Refused, complaint, complaint_of_text
 from llm.event_stream import EventTooLarge
+from llm.post import Post
 from llm.provider import ProviderError
 from llm.response_body import BodyError
 from llm.server_address import ServerAddress
@@ -31,15 +33,9 @@ _AFTER_END_S = 2.0
 """How long a server may take to close what it says is over."""
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-
-
-class Post(NamedTuple):
-    """A request, ready to be sent."""
-
-    url: str
-    content: bytes
-    headers: Mapping[str, str] = {}
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""What the older of Google's SDKs honours, and many shells set."""
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", *_BUNDLES)
 
 
 class HttpClient:
@@ -65,7 +61,7 @@ class HttpClient:
                 # compared with an answer.
                 limits=httpx.Limits(max_keepalive_connections=0),
                 trust_env=not address.is_loopback,
-                verify=httpx.create_ssl_context() if address.url.startswith("https:") else False,
+                verify=_tls() if address.url.startswith("https:") else False,
             )
             self._http.headers.setdefault("User-Agent", "consensusllm")
 
@@ -123,6 +119,8 @@ class HttpClient:
         if part.kind is Kind.FAILURE:
             raise self.failure(complaint_of_text(value) if isinstance(value, str) else complaint(value))
         if part.kind is Kind.TEXT:
+            if not value.strip():
+                raise ProviderError(f"the connection to {self._who} broke in the middle of the answer", retryable=True)
             raise self.no_answer(value)
 
     async def _check(self, response: httpx.Response) -> None:
@@ -224,6 +222,17 @@ async def _parts(parser: BodyParser, response: httpx.Response) -> AsyncGenerator
                     await asyncio.sleep(0)
     for part in parser.end():
         yield part
+
+
+def _tls() -> ssl.SSLContext:
+    """Trusts what httpx does, by the environment or its own list, and what the environment names for other clients."""
+    context = httpx.create_ssl_context()
+    for name in _BUNDLES:
+        path = os.environ.get(name)
+        if path:
+            is_directory = os.path.isdir(path)
+            context.load_verify_locations(None if is_directory else path, path if is_directory else None)
+    return context
 
 
 def _named(variables: tuple[str, ...]) -> str:

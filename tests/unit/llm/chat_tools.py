@@ -53,6 +53,10 @@ def whole(text: object, finish: object = "stop") -> Response:
     return said({"choices": [{"message": {"content": text}, "finish_reason": finish}]})
 
 
+def as_httpx(response: Response) -> httpx.Response:
+    return httpx.Response(response.status, headers=list(response.headers), stream=_Stream(response))
+
+
 class Chat:
     """A provider and what its server was asked."""
 
@@ -88,5 +92,4 @@ class Chat:
         self.asked.append(json.loads(request.content))
         self.headers.append(request.headers)
         self.urls.append(str(request.url))
-        response = self._server(self.asked[-1])
-        return httpx.Response(response.status, headers=list(response.headers), stream=_Stream(response))
+        return as_httpx(self._server(self.asked[-1]))
