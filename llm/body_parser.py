@@ -19,6 +19,8 @@ _CHARSET = re.compile(r"iso-8859-\d{1,2}|windows-125\d|latin-?1|utf-16|gb2312|gb
 _BLANK_TEXT = "\ufeff \t\r\n"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BETWEEN = " \t\r\n,"
+_MOST_ITEMS = 100_000
+"""In one value: more take long to decode, and many times the memory of their text."""
 _DONE = ("[done]", '"[done]"')
 _KEPT_ALIVE = ("ping", "heartbeat", "keepalive", "keep-alive")
 """Events that only say that the server is still there."""
@@ -45,6 +47,9 @@ class Part(NamedTuple):
 
 
 class _Reader(Protocol):
+    @property
+    def unfinished(self) -> int: ...
+
     def feed(self, piece: bytes) -> Iterator[Part]: ...
 
     def end(self) -> Iterator[Part]: ...
@@ -59,6 +64,11 @@ class BodyParser:
         self._charset = charset
         self._head = b""
         self._reader: _Reader | None = None
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes that are kept until there are enough of them."""
+        return len(self._head) if self._reader is None else self._reader.unfinished
 
     @property
     def head(self) -> bytes:
@@ -113,6 +123,10 @@ class EventReader:
         self._events = EventStream(most)
         self._of_lines = of_lines
 
+    @property
+    def unfinished(self) -> int:
+        return self._events.size
+
     def feed(self, piece: bytes) -> Iterator[Part]:
         for event in self._events.feed(piece):
             yield from _parts_of(event)
@@ -133,6 +147,10 @@ class _WholeReader:
         self._charset = charset
         self._body = bytearray()
 
+    @property
+    def unfinished(self) -> int:
+        return len(self._body)
+
     def feed(self, piece: bytes) -> Iterator[Part]:
         self._body += piece
         if len(self._body) > self._most:
@@ -146,6 +164,8 @@ class _WholeReader:
             return
         try:
             yield Part(Kind.VALUE, parse(text))
+        except EventTooLarge:
+            raise
         except ValueError:
             yield Part(Kind.TEXT, text)
         else:
@@ -161,6 +181,10 @@ class _ArrayReader:
         self._text = ""
         self._begun = False
 
+    @property
+    def unfinished(self) -> int:
+        return len(self._text)
+
     def feed(self, piece: bytes) -> Iterator[Part]:
         self._text += self._decoder.decode(piece)
         if len(self._text) > self._most:
@@ -172,6 +196,7 @@ class _ArrayReader:
             self._begun, self._text = True, self._text[1:]
         while b"}" in piece:
             self._text = self._text.lstrip(_BETWEEN)
+            _check_items(self._text)
             try:
                 element, end = _element.raw_decode(self._text)
             except (ValueError, RecursionError):
@@ -183,6 +208,8 @@ class _ArrayReader:
         rest = self._text.lstrip(_BETWEEN)
         try:
             elements = parse(f"[{rest}")
+        except EventTooLarge:
+            raise
         except ValueError:
             yield Part(Kind.TEXT, rest)
             return
@@ -193,10 +220,16 @@ class _ArrayReader:
 
 def parse(text: str) -> Any:
     """The JSON value in `text`. Raises ValueError. Half a surrogate pair, which servers cut apart, is a string, too."""
+    _check_items(text)
     try:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("too deeply nested") from error
+
+
+def _check_items(text: str) -> None:
+    if len(text) > _MOST_ITEMS and sum(text.count(mark) for mark in "[{,") > _MOST_ITEMS:
+        raise EventTooLarge
 
 
 def decoded(body: bytes, charset: str | None = None) -> str:
@@ -225,6 +258,8 @@ def _parts_of(event: Event) -> Iterator[Part]:
     elif data and kind not in _KEPT_ALIVE:
         try:
             value = parse(data)
+        except EventTooLarge:
+            raise
         except ValueError:
             failed = kind == "error" or is_page(data)
             yield Part(Kind.FAILURE if failed else Kind.TEXT, data)

@@ -83,6 +83,7 @@ class ChatClient:
                     continue
                 chunk = self._chunk(part)
                 is_part = is_part or chunk.is_part
+                del part  # while the next one is awaited
                 yield chunk
 
     def _chunk(self, part: Part) -> Chunk:

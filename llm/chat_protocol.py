@@ -143,7 +143,7 @@ class Completion:
             elif len(chunk.so_far) > len(before):
                 self._texts = [chunk.so_far]
         if chunk.thoughts and self._thoughts_size < _MAX_THOUGHTS:
-            self._thoughts.append(chunk.thoughts)
+            self._thoughts.append(chunk.thoughts[:_MAX_THOUGHTS])
             self._thoughts_size += len(chunk.thoughts)
         if chunk.text or chunk.so_far or chunk.thoughts:
             self.pieces += 1

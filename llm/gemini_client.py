@@ -84,6 +84,7 @@ class GeminiClient:
                     on_progress(collector.tokens)
                 if collector.too_much:
                     break
+                del response  # while the next one is awaited
         return collector.answer(streamed=streamed)
 
     async def _responses(self, post: Post) -> AsyncGenerator[dict[str, Any], None]:
@@ -93,6 +94,7 @@ class GeminiClient:
                 async for part in parts:
                     if part.kind is Kind.VALUE:
                         yield self._response(part)
+                    del part
         except Refused as refused:
             said = refused.complaint
             reason = explained(said, self._http.clean(said.said), refused.reason, self.model)

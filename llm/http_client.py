@@ -27,7 +27,9 @@ _CONNECT_S = 10.0
 _MAX_BODY = 64_000_000
 """Bytes of a stream; each token comes with some hundred bytes around it."""
 _MAX_REFUSAL = 200_000
-_AT_A_TIME = 100
+_MOST_UNFINISHED = 48_000_000
+"""Bytes of values without an end yet, in all answers on their way together."""
+_AT_A_TIME = 20
 """Parts of an answer that are taken in before whatever else waits has its turn: a small packed body holds millions."""
 _AFTER_END_S = 2.0
 """How long a server may take to close what it says is over."""
@@ -77,6 +79,7 @@ class HttpClient:
                         self._raise_if_failed(part)
                         begun = True
                         yield part
+                        del part  # while the next one is awaited
                 if not begun:
                     raise self.no_answer(decoded(parser.head))
 
@@ -210,18 +213,29 @@ async def following(source: AsyncGenerator[T, None], *, is_over: bool) -> T | No
         return None
 
 
+_unfinished: dict[BodyParser, int] = {}
+"""Bytes that the answers on their way hold."""
+
+
 async def _parts(parser: BodyParser, response: httpx.Response) -> AsyncGenerator[Part, None]:
     """What a body says, a part at a time."""
     count = 0
-    async with aclosing(response_body.pieces(response, _MAX_BODY)) as pieces:
-        async for piece in pieces:
-            for part in parser.feed(piece):
-                yield part
-                count += 1
-                if count % _AT_A_TIME == 0:
-                    await asyncio.sleep(0)
-    for part in parser.end():
-        yield part
+    try:
+        async with aclosing(response_body.pieces(response, _MAX_BODY)) as pieces:
+            async for piece in pieces:
+                parts = parser.feed(piece)
+                while (part := next(parts, None)) is not None:
+                    yield part
+                    count += 1
+                    if count % _AT_A_TIME == 0:
+                        await asyncio.sleep(0)
+                _unfinished[parser] = parser.unfinished
+                if sum(_unfinished.values()) > _MOST_UNFINISHED:
+                    raise BodyError("sent too much, and other servers with it")
+        for last in parser.end():
+            yield last
+    finally:
+        _unfinished.pop(parser, None)
 
 
 def _tls() -> ssl.SSLContext:

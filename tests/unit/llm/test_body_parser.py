@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm import retry_after
+from llm import http_client, retry_after
 from llm.body_parser import BodyParser, Kind, decoded
 from llm.event_stream import EventTooLarge
 from llm.provider import ProviderError
@@ -114,6 +114,21 @@ def test_a_value_without_an_end_is_bounded(head: bytes) -> None:
     with pytest.raises(EventTooLarge):
         for piece in (head, *[b"[" * 1000] * 30):
             assert all(part.kind is Kind.VALUE for part in parser.feed(piece))
+
+
+def test_a_value_of_very_many_items_is_not_decoded() -> None:
+    many = b'{"a":[' + b"[]," * 200_000 + b"[]]}", b"[" + b"{}," * 200_000 + b"{}]", b'data: {"a":[' + b"1," * 200_000
+    for body in many:
+        with pytest.raises(ProviderError, match="more than 2000000 bytes at once"):
+            answer(Response(200, (body + b"\n\n",)))
+
+
+def test_all_answers_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm.http_client._MOST_UNFINISHED", 1000)
+    for head in (b"[", b"{", b"data: ", b"<", b"  "):
+        with pytest.raises(ProviderError, match="and other servers with it"):
+            answer(Response(200, (head, *[b" " * 100] * 12)))
+    assert not http_client._unfinished
 
 
 def test_what_a_small_body_unpacks_to_leaves_others_their_turn() -> None:
