@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import msgspec
 
 from kvstore.conversation import Cut
+from kvstore.quotas import MAX_QUOTA
 
 MAX_CONTEXT_CHARS: Final = 64
 MAX_TEXT_BYTES: Final = 131_072
@@ -176,9 +177,23 @@ class Elect(_StoreOperation, frozen=True, tag=12):
     poll: int
 
 
+class SetQuotas(_Dated, frozen=True, tag=16):
+    """The quotas from here on, those that are named; about no conversation. With `first`, all of them, unless there
+    are quotas already."""
+
+    conversations: int | None = None
+    turns: int | None = None
+    bytes: int | None = None
+    first: bool = False
+
+    @property
+    def context(self) -> None:
+        return None
+
+
 StoreOperation: TypeAlias = (
     Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
-    | CandidateInFull | AnswerInFull
+    | CandidateInFull | AnswerInFull | SetQuotas
 )
 
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
@@ -192,17 +207,17 @@ RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFu
 """Kinds that bring what an LLM said."""
 _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll",
-    CandidateInFull: "candidate", AnswerInFull: "answer",
+    CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas",
 }
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
-With 2 came decided configurations (see paxos/configuration.py), and responses in full."""
+With 2 came decided configurations (see paxos/configuration.py), responses in full, and quotas."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
-_NEEDED: Final[dict[type, int]] = {CandidateInFull: 2, AnswerInFull: 2}
+_NEEDED: Final[dict[type, int]] = {CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2}
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
 
@@ -298,7 +313,7 @@ def unpack(packed: bytes) -> list[RestoredTurn]:
 
 def check(operation: StoreOperation) -> str | None:
     """Why the operation would be refused whatever the state is, as a sentence for users; None if it is well-formed."""
-    error = check_context(operation.context)
+    error = None if operation.context is None else check_context(operation.context)
     if error is not None:
         return error
     if not 0 <= operation.at <= MAX_AT:
@@ -441,6 +456,14 @@ def _check_said(operation: _Said) -> str | None:
     return _check_turn(operation.turn) or _check_response(operation) or _check_counts(operation)
 
 
+def _check_quotas(operation: SetQuotas) -> str | None:
+    wanted = (operation.conversations, operation.turns, operation.bytes)
+    given = [quota for quota in wanted if quota is not None]
+    if not given or (operation.first and len(given) < len(wanted)):
+        return "no quota is named"
+    return None if all(1 <= quota <= MAX_QUOTA for quota in given) else f"a quota is between 1 and {MAX_QUOTA}"
+
+
 _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Query: lambda operation: check_text(operation.text),
     Ask: lambda operation: check_text(operation.text),
@@ -455,6 +478,7 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Ranking: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll) or _check_ranking(operation),
     Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     Import: _check_import,
+    SetQuotas: _check_quotas,
 }
 """For each kind of operation, what else must be so; looked up rather than matched, as every node does it for each."""
 

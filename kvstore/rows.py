@@ -3,6 +3,7 @@
 One row per conversation, turn and response: so a change re-encodes only what it touched, however long the
 conversation is, and no row is larger than one text. Keys sort in loading order:
 
+    0 (8 bytes)                                  -> Quotas, once there are any
     index (8 bytes)                              -> [context, created, at]
     index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
@@ -15,15 +16,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from struct import Struct
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
 from kvstore.operations import MAX_AT, MAX_NODE, MAX_TURN, check_context
+from kvstore.quotas import MAX_QUOTA, Quotas
 
 RowKey: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): the subject of a row."""
+QUOTAS: Final[RowKey] = (0,)
+"""Conversations count from 1."""
 
 
 class _ConversationRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -46,7 +50,7 @@ _encoder = msgspec.msgpack.Encoder()
 _conversations = msgspec.msgpack.Decoder(_ConversationRow)
 _turns = msgspec.msgpack.Decoder(_TurnRow)
 _responses = msgspec.msgpack.Decoder(Response)
-
+_quotas = msgspec.msgpack.Decoder(Quotas)
 
 _MOST_CREATED = 2**53
 """A position."""
@@ -78,6 +82,11 @@ def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     return _encoder.encode(msgspec.structs.astuple(response)[:_PLAIN_FIELDS] if response.is_plain else response)
 
 
+def quotas_value(quotas: Quotas) -> bytes:
+    """The content of the row `QUOTAS`."""
+    return _encoder.encode(quotas)
+
+
 def row_keys(conversation: Conversation) -> Iterable[RowKey]:
     """All rows of a conversation."""
     index = conversation.index
@@ -88,18 +97,26 @@ def row_keys(conversation: Conversation) -> Iterable[RowKey]:
             yield (index, number, node)
 
 
-def load(rows: Iterable[tuple[bytes, bytes]]) -> list[Conversation]:
-    """The conversations in these rows, in order of creation. Raises ValueError if the rows are invalid."""
+def load(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Conversation], Quotas | None]:
+    """The conversations in these rows, in order of creation, and the quotas. Raises ValueError if they are invalid."""
     conversations: list[Conversation] = []
+    quotas: Quotas | None = None
     try:
-        for key, content in sorted(rows):
-            _load_row(conversations, key, content)
+        for row_key, content in sorted(rows):
+            if row_key == key(QUOTAS):
+                quotas = _quotas.decode(content)
+                if not all(1 <= each <= MAX_QUOTA for each in msgspec.structs.astuple(quotas)):
+                    raise ValueError("these rows are not a snapshot of conversations: a quota is out of bounds")
+            else:
+                _load_row(conversations, row_key, content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError) as error:
         raise ValueError("these rows are not a snapshot of conversations") from error
     contexts = {conversation.context for conversation in conversations}
     if len(contexts) < len(conversations) or not all(map(_is_sound, conversations)):
         raise ValueError("these rows are not a snapshot of conversations: no operations lead to what they say")
-    return conversations
+    for conversation in conversations:
+        conversation.bytes = conversation.measured
+    return conversations, quotas
 
 
 def _is_sound(conversation: Conversation) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
@@ -14,6 +13,7 @@ import httpx
 from llm import response_body
 from llm.chat_protocol import CUT_OFF, FAILED, Chunk, Completion, is_completion, parse, read
 from llm.complaints import Complaint, complaint, complaint_of_text
+from llm.environment import CERTIFICATES, PROXIES, named
 from llm.event_stream import Event, EventStream, EventTooLarge
 from llm.provider import Progress, ProviderError
 from llm.response_body import BodyError
@@ -34,8 +34,6 @@ _KEPT_ALIVE = ("ping", "heartbeat", "keepalive", "keep-alive")
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Refused(ProviderError):
@@ -234,12 +232,12 @@ class ChatClient:
         except httpx.ConnectTimeout as error:
             raise ProviderError(f"{self.who} cannot be reached: the connection timed out", retryable=True) from error
         except httpx.ProxyError as error:
-            raise ProviderError(f"the proxy{_named(_PROXIES)} refuses: {self._clean(str(error))}") from error
+            raise ProviderError(f"the proxy{named(*PROXIES)} refuses: {self._clean(str(error))}") from error
         except httpx.ConnectError as error:
             said = self._clean(str(error))
-            by_proxy = "" if self._address.is_loopback else _named(_PROXIES)
+            by_proxy = "" if self._address.is_loopback else named(*PROXIES)
             if "CERTIFICATE" in said.upper():
-                hint = f"its certificate is not trusted{_named(_CERTIFICATES) or '; SSL_CERT_FILE names others'}"
+                hint = f"its certificate is not trusted{named(*CERTIFICATES) or '; SSL_CERT_FILE names others'}"
                 raise ProviderError(f"{self.who} cannot be reached: {hint}: {said}") from error
             raise ProviderError(f"{self.who} cannot be reached{by_proxy}: {said}", retryable=True) from error
         except httpx.TransportError as error:
@@ -257,9 +255,9 @@ class ChatClient:
         try:
             yield
         except httpx.InvalidURL as error:
-            raise ProviderError(f"the base_url{_named(_PROXIES)} is invalid: {self._clean(str(error))}") from error
+            raise ProviderError(f"the base_url{named(*PROXIES)} is invalid: {self._clean(str(error))}") from error
         except (ValueError, ImportError, OSError) as error:
-            given = _named((*_PROXIES, *_CERTIFICATES))
+            given = named(*PROXIES, *CERTIFICATES)
             raise ProviderError(f"cannot connect with these settings{given}: {self._clean(str(error))}") from error
 
     def _clean(self, text: str) -> str:
@@ -297,12 +295,6 @@ async def _rest(head: bytes, pieces: AsyncGenerator[bytes, None]) -> bytes:
         if len(body) > _MAX_EVENT:
             raise EventTooLarge
     return bytes(body)
-
-
-def _named(variables: tuple[str, ...]) -> str:
-    """Those of these environment variables that are set, for a sentence."""
-    found = [name for upper in variables for name in (upper, upper.lower()) if os.environ.get(name)]
-    return f" ({', '.join(found)} is set)" if found else ""
 
 
 def _seconds(retry_after: str | None) -> float | None:

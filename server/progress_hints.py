@@ -64,8 +64,9 @@ class ProgressHints:
     def on_applied(self, applied: AppliedOperation) -> None:
         """To be called before anybody acts on the operation."""
         outcome, operation = applied.outcome, applied.outcome.operation
-        if outcome.ok and operation is not None and type(operation) in ASKING and outcome.turn is not None:
-            key = operation.context, outcome.turn
+        context, turn = outcome.context, outcome.turn
+        if outcome.ok and type(operation) in ASKING and context is not None and turn is not None:
+            key = context, turn
             self._asked_at[key] = applied.id.node
             self._asked_at.move_to_end(key)
             self._sent.pop(key, None)

@@ -21,6 +21,7 @@ from typing import Any
 
 from config.llm_settings import LlmSettings
 from llm.bounded_session import bound, elements
+from llm.environment import BUNDLES, PROXIES, named
 from llm.gemini_responses import (
     CONTEXT_TOKENS,
     DEFAULT_MODEL,
@@ -96,7 +97,12 @@ class GeminiProvider:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
             # Not chained: a printed traceback must not show the key either.
-            raise explain(error, self.model, self._secrets) from None
+            raise explain(error, self.model, self._secrets, self._given) from None
+
+    @property
+    def _given(self) -> str:
+        """What the environment says of the way to the server."""
+        return "" if _is_direct(self._endpoint) else named(*PROXIES, *BUNDLES)
 
     def _generate(self, call: _Call, prompt: Prompt) -> Answer:
         model, contents = self._prepared(prompt)
@@ -161,7 +167,7 @@ class _Call:
                 self._stream._response.raw.shutdown()
 
 
-def explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderError:
+def explain(error: Exception, model: str, secrets: Sequence[str], given: str = "") -> ProviderError:
     """Translates an exception of the SDK, or of the libraries below it, for users."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "GoogleAPICallError" in kinds:
@@ -169,11 +175,11 @@ def explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderErr
     if kinds & {"Timeout", "ReadTimeoutError"}:
         return ProviderError(f"{model} gave no answer in time", retryable=True)
     if "ConnectionError" in kinds:
-        return ProviderError("Gemini cannot be reached: no connection", retryable=True)
+        return ProviderError(f"Gemini cannot be reached{given}: no connection", retryable=True)
     if "ProtocolError" in kinds:
         return ProviderError("the connection to Gemini broke", retryable=True)
     if kinds & {"InvalidURL", "InvalidSchema"}:
-        return ProviderError("the base_url of Gemini is invalid")
+        return ProviderError(f"the base_url of Gemini{given} is invalid")
     if "ResponseTooLarge" in kinds:
         return ProviderError(f"Gemini sent more than {MAX_BODY} bytes in one answer")
     if kinds & {
@@ -181,7 +187,7 @@ def explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderErr
         "ChunkedEncodingError",
     }:
         return ProviderError("Gemini sent something that is not an answer", retryable=True)
-    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', *secrets)}")
+    return ProviderError(f"Gemini failed{given}: {plain(f'{type(error).__name__}: {error}', *secrets)}")
 
 
 def _explain_status(error: Any, model: str, secrets: Sequence[str]) -> ProviderError:
@@ -208,10 +214,13 @@ def _configured_sdk(key: str, endpoint: str | None) -> Any:
             options = None if endpoint is None else {"api_endpoint": endpoint}
             sdk.configure(api_key=key, transport="rest", client_options=options)
             client = importlib.import_module(f"{_SDK}.client").get_default_generative_client()
-            host = "" if endpoint is None else server_address(with_scheme(endpoint)).host
-            bound(client.transport._session, MAX_BODY, direct=is_loopback(host))
+            bound(client.transport._session, MAX_BODY, direct=_is_direct(endpoint))
             _configuration = key, endpoint
         return sdk
+
+
+def _is_direct(endpoint: str | None) -> bool:
+    return endpoint is not None and is_loopback(server_address(with_scheme(endpoint)).host)
 
 
 def _is_installed() -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import ssl
 import time
 import warnings
 from collections.abc import AsyncGenerator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from config.llm_settings import LlmSettings
+from llm.environment import CERTIFICATES, PROXIES, named
 from llm.gemini_responses import (
     CONTEXT_TOKENS,
     DEFAULT_MODEL,
@@ -62,6 +64,7 @@ class GoogleGenaiProvider:
         self._key = key
         self._secrets = secrets_of(key, settings)
         self._base_url = (settings.base_url or _GOOGLE).rstrip("/")
+        self._direct = is_loopback(server_address(with_scheme(self._base_url)).host)
         self._timeout_s = settings.timeout_s
         self._workers = Workers("google-genai")
         self._building = asyncio.Lock()
@@ -101,7 +104,7 @@ class GoogleGenaiProvider:
         try:
             async with self._building:
                 if self._client is None:
-                    self._client = await self._workers.run(self._build)
+                    self._client = await self._workers.run(self._connected)
             models, request = self._client.aio.models, self._request(prompt)
             if not streamed:
                 yield await models.generate_content(**request)
@@ -113,7 +116,7 @@ class GoogleGenaiProvider:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK documents no list of what it raises
             # Not chained: a printed traceback must not show the key either.
-            raise _explain(error, self.model, self._secrets) from None
+            raise _explain(error, self.model, self._secrets, self._given) from None
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         config: dict[str, Any] = {
@@ -130,6 +133,19 @@ class GoogleGenaiProvider:
         ]
         return {"model": self.model, "contents": contents, "config": config}
 
+    @property
+    def _given(self) -> str:
+        """What the environment says of the way to the server."""
+        return "" if self._direct else named(*PROXIES, *CERTIFICATES)
+
+    def _connected(self) -> Any:
+        """Blocks. Raises ProviderError."""
+        try:
+            return self._build()
+        except (ValueError, ImportError, OSError) as error:
+            said = plain(str(error), *self._secrets)
+            raise ProviderError(f"cannot connect with these settings{self._given}: {said}") from None
+
     def _build(self) -> Any:
         """Blocks: the import takes a second."""
         # It warns about every unknown word and repeats its text, which must not appear on a node's screen.
@@ -137,14 +153,20 @@ class GoogleGenaiProvider:
         sdk = importlib.import_module(_SDK)
         from llm.response_body import bounded_client  # not above: httpx is slow to import
 
-        self._http = bounded_client(MAX_BODY, direct=is_loopback(server_address(with_scheme(self._base_url)).host))
+        self._http = bounded_client(MAX_BODY, direct=self._direct)
+        options: dict[str, Any] = {}
+        if self._direct:
+            # For clients that are not used: the SDK would give them the proxies and certificates of the environment.
+            nothing = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            options["client_args"] = {"verify": nothing, "trust_env": False}
+            options["async_client_args"] = {"verify": nothing, "ssl": nothing}
         return sdk.Client(
             enterprise=False,
             api_key=self._key,
             http_options={
                 "base_url": self._base_url, "api_version": "v1beta",
                 "timeout": int((self._timeout_s + _SPARE_S) * 1000), "retry_options": {"attempts": 1},
-                "httpx_async_client": self._http,
+                "httpx_async_client": self._http, **options,
             },
         )
 
@@ -156,7 +178,7 @@ def is_installed() -> bool:
         return False
 
 
-def _explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderError:
+def _explain(error: Exception, model: str, secrets: Sequence[str], given: str) -> ProviderError:
     """Translates an exception of the SDK, or of the libraries below it, for users."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # by name, because the libraries below the SDK change
     if "APIError" in kinds:
@@ -164,16 +186,16 @@ def _explain(error: Exception, model: str, secrets: Sequence[str]) -> ProviderEr
     if "BodyError" in kinds:
         return ProviderError(f"Gemini {error}")
     if kinds & {"ConnectTimeout", "ConnectError", "ClientConnectorError"}:
-        return ProviderError("Gemini cannot be reached: no connection", retryable=True)
+        return ProviderError(f"Gemini cannot be reached{given}: no connection", retryable=True)
     if kinds & {"TimeoutException", "TimeoutError"}:
         return ProviderError(f"{model} gave no answer in time", retryable=True)
     if kinds & {"InvalidURL", "UnsupportedProtocol"}:
-        return ProviderError("the base_url of Gemini is invalid")
+        return ProviderError(f"the base_url of Gemini{given} is invalid")
     if kinds & {"TransportError", "ClientPayloadError", "ClientConnectionError"}:
         return ProviderError("the connection to Gemini broke", retryable=True)
     if kinds & {"ValueError", "DecodingError", "UnknownApiResponseError", "AttributeError", "TypeError"}:
         return ProviderError("Gemini sent something that is not an answer", retryable=True)
-    return ProviderError(f"Gemini failed: {plain(f'{type(error).__name__}: {error}', *secrets)}")
+    return ProviderError(f"Gemini failed{given}: {plain(f'{type(error).__name__}: {error}', *secrets)}")
 
 
 def _explain_refusal(error: Any, model: str, secrets: Sequence[str]) -> ProviderError:
