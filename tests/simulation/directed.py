@@ -201,6 +201,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "gossip-above-the-ceiling": besieged.highest_leadership_in_gossip,
     "start-that-no-clock-shows": besieged.latest_of_all_starts,
     "memories-above-the-ceiling": besieged.every_disk_is_old,
+    "writes-beyond-number": besieged.every_disk_is_old,
     "words-put-into-mouths": besieged.every_disk_is_another,
     "any-round-trip": besieged.round_trip_of_a_year,
     "forwards-anything": besieged.operations_that_stop_nodes,
