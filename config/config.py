@@ -14,6 +14,7 @@ from config.errors import explain
 from config.files import MissingFile, UnusableFile, read_whole, shown_path
 from config.json_text import MAX_BYTES, JsonTextError, decoded, parsed, shown
 from config.llm_settings import LlmSettings, overlay
+from config.secret_strength import HOW_TO_DRAW, is_weak
 
 Json: TypeAlias = dict[str, Any]
 
@@ -188,7 +189,12 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
     if file.secret is None and not file.orchestrator.is_loopback:
         raise _Invalid(
             f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
-            f"it must be a string of at least {MIN_SECRET} characters shared by all nodes"
+            f"it must be a string of at least {MIN_SECRET} characters shared by all nodes. {HOW_TO_DRAW}"
+        )
+    if file.secret is not None and not file.orchestrator.is_loopback and is_weak(file.secret):
+        raise _Invalid(
+            f'secret is weak ({len(file.secret)} characters; short, common or regular ones can be guessed), and '
+            f'orchestrator.host "{host}" lets other machines try. {HOW_TO_DRAW}'
         )
     given = file.data_dir
     return Config(

@@ -29,9 +29,14 @@ MAX_TURN: Final = 2**32 - 1
 MAX_AT: Final = 2**48
 
 
-class _Dated(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
+class _Dated(
+    msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, forbid_unknown_fields=True
+):
     """The last field of every operation: when it was proposed, in milliseconds since 1970 by its proposer's clock; 0 if
-    unknown. Nothing depends on it: it is for people."""
+    unknown. Nothing depends on it: it is for people.
+
+    There are no other fields than those that are known. What stands behind them could be nested deeper than some node
+    can look, and then nodes would differ."""
 
     at: int = 0
 
@@ -114,7 +119,7 @@ class Cancel(_StoreOperation, frozen=True, tag=7):
     turn: int | None = None
 
 
-class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One response of a restored turn. Fields as in `_Said`."""
 
     node: int
@@ -124,7 +129,7 @@ class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False):
     seconds: float = 0.0
 
 
-class RestoredTurn(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class RestoredTurn(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """A closed turn of an import; cancelled if no response is chosen."""
 
     kind: Literal["query", "ask"]
@@ -224,6 +229,8 @@ class UnknownOperation(Exception):
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[StoreOperation] = msgspec.msgpack.Decoder(StoreOperation)
 _TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(StoreOperation))
+_HEADS: Final = frozenset(bytes((array, tag)) for array in range(0x91, 0xA0) for tag in _TAGS)
+"""How nearly all payloads begin."""
 _turns_decoder = msgspec.msgpack.Decoder(list[RestoredTurn])
 
 
@@ -263,6 +270,11 @@ def decode(payload: bytes) -> StoreOperation:
         if tag is not None and tag not in _TAGS:
             raise UnknownOperation(f"operation {tag} is of a later release") from error
         raise ValueError("not a command") from error
+
+
+def is_known(payload: bytes) -> bool:
+    """False for an operation of a kind that is not in `StoreOperation`: `decode` raises UnknownOperation."""
+    return payload[:2] in _HEADS or (tag := _tag(payload)) is None or tag in _TAGS
 
 
 def _tag(payload: bytes) -> int | None:

@@ -33,6 +33,7 @@ from kvstore.operations import (
     UnknownOperation,
     check,
     decode,
+    is_known,
     unpack,
 )
 from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size
@@ -110,6 +111,18 @@ class Store:
             return Outcome(operation, False, str(refused), operation.context)
         self._date(operation, turn)
         return Outcome(operation, True, None, operation.context, turn)
+
+    def understands(self, payload: bytes) -> bool:
+        """False for an operation of a later release: `apply` raises UnknownOperation."""
+        return is_known(payload)
+
+    def readable(self, snapshot: Iterable[tuple[bytes, bytes]]) -> bool:
+        """True if `load` takes these rows."""
+        try:
+            rows.load(snapshot)
+        except ValueError:
+            return False
+        return True
 
     def digest(self) -> str:
         """64 hex digits that are equal on two nodes if and only if their conversations are.

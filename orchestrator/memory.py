@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from net.control_messages import Count, NodeId
 from net.relay.served_cluster import KnownCluster
 
 NAME = "network.json"
@@ -19,9 +21,9 @@ class _File(msgspec.Struct):
     """The id as it is shown everywhere, in hexadecimal."""
 
     cluster: str
-    cluster_id: str
-    configuration: int
-    members: list[int]
+    cluster_id: Annotated[str, msgspec.Meta(pattern="^[0-7][0-9a-f]{15}$")]
+    configuration: Count
+    members: list[NodeId]
 
 
 def remembered(data_dir: Path, cluster: str) -> KnownCluster:

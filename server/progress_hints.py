@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
 
 from engine.interface import AppliedOperation
-from kvstore.operations import ASKING
+from kvstore.operations import ASKING, MAX_CONTEXT_CHARS, MAX_TURN, check_context
 from llm.requests import Request
 
 EVERY_S = 0.5
@@ -25,9 +26,9 @@ _MAX_BYTES = 1024
 class Hint(msgspec.Struct, frozen=True, array_like=True):
     """The answer to turn `turn` has `pieces` pieces (about a token each) so far; 0: the LLM has just started."""
 
-    context: str
-    turn: int
-    pieces: int
+    context: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CONTEXT_CHARS)]
+    turn: Annotated[int, msgspec.Meta(ge=1, le=MAX_TURN)]
+    pieces: Annotated[int, msgspec.Meta(ge=0, le=MAX_TURN)]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -39,8 +40,9 @@ def decode(payload: bytes | memoryview) -> Hint | None:
     if len(payload) > _MAX_BYTES:
         return None
     try:
-        return _decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        hint = _decoder.decode(payload)
+        return None if check_context(hint.context) else hint
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
