@@ -170,6 +170,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "first-quotas-replace-others": around.quotas_are_decided,
     "quotas-proposed-to-old-members": around.quotas_are_decided,
     "first-quotas-by-anybody": around.quotas_at_a_node,
+    "first-quotas-too-early": around.quotas_at_a_node,
     "rate-not-counted": around.quotas_at_a_node,
     "key-for-anybody": around.other_servers,
     "half-a-stream-is-an-answer": around.other_servers,
