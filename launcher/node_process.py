@@ -35,6 +35,7 @@ from llm.requests import Request
 from llm.settings import build, choose
 from llm.warm_up import warm_up
 from paxos.limits import Limits, Timing
+from server.byte_rate import ByteRate
 from server.event_feed import Level, SessionEvent
 from server.explanations import PaxosExplanations
 from server.node import NodeService
@@ -145,6 +146,7 @@ def _make_service(
     return NodeService(
         number, config.node_ids, engine, make_scheduler, emit=emit,
         explanations=PaxosExplanations(engine, config.node_ids), too_long=lambda text: too_long(text, llm),
+        rate=ByteRate(config.limits.bytes_per_minute),
         poll_timeout_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
     )
 

@@ -7,7 +7,7 @@ import os
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Certificates for the library requests."""
+"""Certificates, in the words of the library requests: what the older of Google's SDKs honours, and many shells set."""
 
 
 def named(*variables: str) -> str:
