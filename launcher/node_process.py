@@ -28,13 +28,14 @@ from engine.paxos import PaxosEngine
 from launcher import check_config, protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.configuration import nodes_to_start
+from launcher.naming_link import NamingLink
 from llm.budget import too_long
 from llm.request_scheduler import RequestScheduler
 from llm.requests import Request
 from llm.settings import build, choose
 from llm.warm_up import warm_up
-from net.link import NodeLink
 from paxos.limits import Limits, Timing
+from server.byte_rate import ByteRate
 from server.event_feed import Level, SessionEvent
 from server.explanations import PaxosExplanations
 from server.node import NodeService
@@ -130,7 +131,8 @@ def _make_service(
 ) -> NodeService:
     llm = config.node(number).llm
     link = partial(
-        NodeLink, host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
+        NamingLink, config.data_dir, new=database.durable.configuration is None,
+        host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
         secret=secret, incarnation=database.durable.incarnation,
     )
     timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
@@ -144,6 +146,7 @@ def _make_service(
     return NodeService(
         number, config.node_ids, engine, make_scheduler, emit=emit,
         explanations=PaxosExplanations(engine, config.node_ids), too_long=lambda text: too_long(text, llm),
+        rate=ByteRate(config.limits.bytes_per_minute),
         poll_timeout_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
     )
 
