@@ -44,6 +44,7 @@ class _Trio(World):
         self.run(1.5)
         self.decide("before")
         self.nodes[_OTHER].crash()
+        self.hostile.add(_OTHER)
 
     def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
         if sender.pid == _OTHER:
