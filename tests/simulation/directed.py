@@ -160,6 +160,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "thoughts-proposed-to-old-members": around.responses_in_full,
     "key-for-anybody": around.other_servers,
     "half-a-stream-is-an-answer": around.other_servers,
+    "no-reason-ends-an-answer": around.other_servers,
+    "a-part-as-json-is-an-answer": around.other_servers,
     "commit-read-overtakes": driving.passes_on_what_it_has_not_stored,
     "disk-checksums-ignored": storing.changed_bytes,
     "disk-index-not-checked": storing.changed_bytes,
