@@ -2,16 +2,18 @@
 # ConsensusLLM: one command to set up, run, stop, reset and test. This file only finds Python; launcher/install.py installs
 # into .venv, and what happens then is in launcher/, too.
 set -euo pipefail
+# Of other programs, whose packages are not ours; and libraries of ours read their docstrings, which PYTHONOPTIMIZE removes.
+unset CDPATH PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE
 script=${BASH_SOURCE[0]}
 while [ -L "$script" ]; do  # it may be called by a link from elsewhere
-    target=$(readlink "$script")
+    target=$(readlink -- "$script")
     case "$target" in
         /*) script=$target ;;
-        *) script=$(dirname "$script")/$target ;;
+        *) script=$(dirname -- "$script")/$target ;;
     esac
 done
 here=$PWD
-cd "$(dirname "$script")"
+cd -- "$(dirname -- "$script")"
 
 usage() {
     cat <<'TEXT'
@@ -38,6 +40,7 @@ usage: ./run.sh [COMMAND]
   test --quick  before each commit: the checks and the fast tests, in a few minutes
   test ARGS     the checks, then pytest with ARGS: ./run.sh test tests/unit
   torture [T]   inject faults into a running cluster for a while, e.g. ./run.sh torture 10m
+  fuzz [T]      look for inputs that break something, e.g. ./run.sh fuzz 10m (--help: one target, a fault again)
   bench [ARGS]  benchmark this, etcd and PySyncObj side by side (about 6 minutes; --full: everything, half an hour)
   help          print this text
   --version     print the version
@@ -55,7 +58,7 @@ find_python() {
     local candidate
     for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
         if command -v "$candidate" >/dev/null 2>&1 &&
-            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            "$candidate" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"
             return
         fi
@@ -66,9 +69,18 @@ find_python() {
 # Makes sure that all of a lock file is installed: NAME (as in launcher/install.py), its environment, its lock file.
 installed() {
     local python
-    [ -x "$2/bin/python" ] && cmp -s "$3" "$2/$(basename "$3")" && return
-    python=$(find_python) || exit 1
-    "$python" -I launcher/install.py "$1" || exit $?
+    [ -x "$2/bin/python" ] && cmp -s "$3" "$2/$(basename "$3")" || {
+        python=$(find_python) || exit 1
+        "$python" -I launcher/install.py "$1" || exit $?
+    }
+    require_start "$2/bin/python"
+}
+
+# Some of the variables that Python reads can keep it from starting.
+require_start() {
+    local said
+    said=$("$1" -c '' 2>&1 >/dev/null) ||
+        fail "Python does not start with your environment ($(compgen -e PYTHON | tr '\n' ' ')): ${said%%$'\n'*}"
 }
 
 setup() { installed runtime .venv requirements.lock; }
@@ -86,6 +98,12 @@ quick_tests() {
     .venv/bin/python -m pytest -n auto -m "not slow" --durations 5 --durations-min 2
     printf 'Not run, because marked slow (./run.sh test runs all):\n'
     .venv/bin/python -m pytest --collect-only -m slow | sed -n '/::/{s/::.*//;p}' | sort | uniq -c
+}
+
+# What guides by coverage is there for one kind of system only, and must fit the Python of .venv.
+fuzz_setup() {
+    test_setup
+    [ "$(uname -sm)" != "Linux x86_64" ] || PYTHON=$PWD/.venv/bin/python installed fuzz .venv-fuzz tests/fuzz/requirements.lock
 }
 
 bench_setup() { installed bench .venv-bench bench/requirements.lock; }
@@ -112,6 +130,7 @@ case "${1:-start}" in
     stop)  # needs nothing of what is installed, nor of what the configuration says now
         python=.venv/bin/python
         [ -x "$python" ] || python=$(find_python) || exit 1
+        require_start "$python"
         exec "$python" -m launcher.stop
         ;;
     start | reset | rescue | --no-tmux)
@@ -128,9 +147,9 @@ case "${1:-start}" in
         case "$*" in
             "")
                 # Simulations share the cores; clusters of real processes and a real model need them exclusively.
-                .venv/bin/python -m pytest -n auto tests/simulation
+                .venv/bin/python -m pytest -n auto tests/simulation tests/fuzz
                 .venv/bin/python -m pytest tests/unit
-                exec .venv/bin/python -m pytest tests --ignore tests/simulation --ignore tests/unit
+                exec .venv/bin/python -m pytest tests --ignore tests/simulation --ignore tests/fuzz --ignore tests/unit
                 ;;
             --quick) quick_tests ;;
             *) exec .venv/bin/python -m pytest "$@" ;;
@@ -140,6 +159,13 @@ case "${1:-start}" in
         shift
         test_setup
         exec .venv/bin/python -m tests.cluster.torture "$@"
+        ;;
+    fuzz)
+        shift
+        fuzz_setup
+        export PYTHONPATH
+        PYTHONPATH=$(echo "$PWD"/.venv-fuzz/lib/python3*/site-packages)
+        exec .venv/bin/python -m tests.fuzz "$@"
         ;;
     bench)
         shift

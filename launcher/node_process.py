@@ -25,16 +25,17 @@ from console.node.event_views import node_event_text, session_event_text
 from console.node.executor import NodeExecutor
 from console.node.table import NODE_TABLE
 from engine.paxos import PaxosEngine
-from launcher import check_config
+from launcher import check_config, protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.configuration import nodes_to_start
+from launcher.naming_link import NamingLink
 from llm.budget import too_long
 from llm.request_scheduler import RequestScheduler
 from llm.requests import Request
 from llm.settings import build, choose
 from llm.warm_up import warm_up
-from net.link import NodeLink
 from paxos.limits import Limits, Timing
+from server.byte_rate import ByteRate
 from server.event_feed import Level, SessionEvent
 from server.explanations import PaxosExplanations
 from server.node import NodeService
@@ -56,13 +57,14 @@ def run(config: Config, number: int, *, as_json: bool, background: bool) -> int:
     os.umask(PRIVATE)
     try:
         database = open_database(config, number, background)
+        secret = protection.secret_of(config)
     except StorageError as error:
         print(f"node {number} cannot start: {error}", file=sys.stderr)
         return EXIT_FAILED
     form = None if background else Form.choose(as_json)
     logging.captureWarnings(True)
     gc.set_threshold(GARBAGE)
-    return uvloop.run(serve(config, number, form, database))
+    return uvloop.run(serve(config, number, form, database, secret))
 
 
 def open_database(config: Config, number: int, background: bool) -> Database:
@@ -89,11 +91,13 @@ def open_database(config: Config, number: int, background: bool) -> Database:
             time.sleep(0.05)  # another process's lock provides no event to wait for
 
 
-async def serve(config: Config, number: int, form: Form | None, database: Database) -> int:
+async def serve(config: Config, number: int, form: Form | None, database: Database, secret: str | None) -> int:
     """`form` is None in the background."""
     console = Console(form or Form.PLAIN, title=f"node {number}", history_path=config.data_dir / f"history-{number}")
     restore_logging = route_logging(console.say)
-    service = _make_service(config, number, database, lambda event: console.emit(event, node_event_text(event)))
+    service = _make_service(
+        config, number, database, secret, lambda event: console.emit(event, node_event_text(event))
+    )
     leaving = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(sign, leaving.set)
@@ -122,11 +126,14 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
     return EXIT_FAILED if service.failed.is_set() else code
 
 
-def _make_service(config: Config, number: int, database: Database, emit: Callable[[Event], None]) -> NodeService:
+def _make_service(
+    config: Config, number: int, database: Database, secret: str | None, emit: Callable[[Event], None]
+) -> NodeService:
     llm = config.node(number).llm
     link = partial(
-        NodeLink, host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
-        secret=config.secret, incarnation=database.durable.incarnation,
+        NamingLink, config.data_dir, new=database.durable.configuration is None,
+        host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
+        secret=secret, incarnation=database.durable.incarnation,
     )
     timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
     engine = PaxosEngine(number, config.node_ids, database, link, timing=timing, limits=Limits())
@@ -139,6 +146,7 @@ def _make_service(config: Config, number: int, database: Database, emit: Callabl
     return NodeService(
         number, config.node_ids, engine, make_scheduler, emit=emit,
         explanations=PaxosExplanations(engine, config.node_ids), too_long=lambda text: too_long(text, llm),
+        rate=ByteRate(config.limits.bytes_per_minute),
         poll_timeout_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
     )
 
@@ -147,7 +155,7 @@ def _greet(console: Console, config: Config, number: int) -> None:
     why = choose(config.node(number).llm).why
     hint = "; type help" if console.form is Form.TERMINAL else ""
     console.emit(ReadyEvent(number, why), f"node {number} of {config.cluster}: {why}{hint}")
-    for warning in check_config.exposed(config):
+    for warning in (*check_config.exposed(config), *protection.notices(config)):
         console.say(warning)
 
 

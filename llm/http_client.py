@@ -14,6 +14,7 @@ import httpx
 from llm import response_body, retry_after
 from llm.body_parser import BodyParser, Kind, Part, decoded
 from llm.complaints import Complaint, Refused, complaint, complaint_of_text
+from llm.environment import BUNDLES, CERTIFICATES, PROXIES, named
 from llm.event_stream import EventTooLarge
 from llm.post import Post
 from llm.provider import ProviderError
@@ -33,11 +34,6 @@ _AT_A_TIME = 20
 """Parts of an answer that are taken in before whatever else waits has its turn: a small packed body holds millions."""
 _AFTER_END_S = 2.0
 """How long a server may take to close what it says is over."""
-
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""What the older of Google's SDKs honours, and many shells set."""
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", *_BUNDLES)
 
 
 class HttpClient:
@@ -173,12 +169,13 @@ class HttpClient:
         except httpx.ConnectTimeout as error:
             raise ProviderError(f"{who} cannot be reached: the connection timed out", retryable=True) from error
         except httpx.ProxyError as error:
-            raise ProviderError(f"the proxy{_named(_PROXIES)} refuses: {self.clean(str(error))}") from error
+            raise ProviderError(f"the proxy{named(*PROXIES)} refuses: {self.clean(str(error))}") from error
         except httpx.ConnectError as error:
             said = self.clean(str(error))
-            by_proxy = "" if self._address.is_loopback else _named(_PROXIES)
+            by_proxy = "" if self._address.is_loopback else named(*PROXIES)
             if "CERTIFICATE" in said.upper():
-                hint = f"its certificate is not trusted{_named(_CERTIFICATES) or '; SSL_CERT_FILE names others'}"
+                given = named(*CERTIFICATES, *BUNDLES) or "; SSL_CERT_FILE names others"
+                hint = f"its certificate is not trusted{given}"
                 raise ProviderError(f"{who} cannot be reached: {hint}: {said}") from error
             raise ProviderError(f"{who} cannot be reached{by_proxy}: {said}", retryable=True) from error
         except httpx.TransportError as error:
@@ -196,9 +193,9 @@ class HttpClient:
         try:
             yield
         except httpx.InvalidURL as error:
-            raise ProviderError(f"the base_url{_named(_PROXIES)} is invalid: {self.clean(str(error))}") from error
+            raise ProviderError(f"the base_url{named(*PROXIES)} is invalid: {self.clean(str(error))}") from error
         except (ValueError, ImportError, OSError) as error:
-            given = _named((*_PROXIES, *_CERTIFICATES))
+            given = named(*PROXIES, *CERTIFICATES, *BUNDLES)
             raise ProviderError(f"cannot connect with these settings{given}: {self.clean(str(error))}") from error
 
 
@@ -241,15 +238,9 @@ async def _parts(parser: BodyParser, response: httpx.Response) -> AsyncGenerator
 def _tls() -> ssl.SSLContext:
     """Trusts what httpx does, by the environment or its own list, and what the environment names for other clients."""
     context = httpx.create_ssl_context()
-    for name in _BUNDLES:
+    for name in BUNDLES:
         path = os.environ.get(name)
         if path:
             is_directory = os.path.isdir(path)
             context.load_verify_locations(None if is_directory else path, path if is_directory else None)
     return context
-
-
-def _named(variables: tuple[str, ...]) -> str:
-    """Those of these environment variables that are set, for a sentence."""
-    found = [name for upper in variables for name in (upper, upper.lower()) if os.environ.get(name)]
-    return f" ({', '.join(found)} is set)" if found else ""

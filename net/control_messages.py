@@ -1,6 +1,6 @@
 """Messages between the orchestrator and one node: tagged records, MessagePack in frames of kind CONTROL.
 
-    orchestrator -> node   Challenge, then Welcome or Refused; later Crash, PeerUp, PeerDown, Refused
+    orchestrator -> node   Challenge, then Welcome or Refused; later Crash, Label, PeerUp, PeerDown, Refused
     node -> orchestrator   Hello; later Report
 """
 
@@ -27,7 +27,9 @@ ClusterName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64
 Nonce: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=NONCE_SIZE, max_length=NONCE_SIZE)]
 Proof: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=64)]
 ShortText: TypeAlias = Annotated[str, msgspec.Meta(max_length=80)]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+ProcessId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1)]
+"""As large as any system makes it: a larger one could not even be asked about."""
 ClusterId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """0: none yet, or not told. Release 0.1.0 knows of none."""
 
@@ -60,7 +62,7 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
     cluster: ClusterName
     node: NodeId
-    process: Annotated[int, msgspec.Meta(ge=1)]
+    process: ProcessId
     incarnation: Count
     nonce: Nonce
     proof: Proof
@@ -70,13 +72,15 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     cluster_id: ClusterId = 0
     urgent: bool = False
     """The same of frames of kind URGENT."""
+    labels: bool = False
+    """The node knows the message Label. Release 0.1.0 would hang up."""
 
 
 class Welcome(msgspec.Struct, frozen=True, tag=True):
     """The node is accepted. `proof` answers the node's nonce; `peers` are the nodes connected and reachable now."""
 
     proof: Proof
-    peers: list[NodeId]
+    peers: Annotated[list[NodeId], msgspec.Meta(max_length=NODE_MAX)]
     hints: bool = False
     urgent: bool = False
     """As in `Hello`, of the orchestrator."""
@@ -91,6 +95,12 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 class Crash(msgspec.Struct, frozen=True, tag=True):
     """Die at once, without flushing anything."""
+
+
+class Label(msgspec.Struct, frozen=True, tag=True):
+    """Whether messages of the protocol come in LABELLED frames from now on: the operator wants to see them."""
+
+    on: bool
 
 
 class PeerUp(msgspec.Struct, frozen=True, tag=True):
@@ -110,7 +120,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
 
     role: ShortText
     leader: NodeId | None
-    ballot: tuple[int, int, int]
+    ballot: tuple[Count, Count, Count]
     decided: Count
     applied: Count
     queued: Count
@@ -124,7 +134,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     """Those that have lost their disks, if no quorum of the others can form."""
 
 
-FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | PeerUp | PeerDown
+FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | Label | PeerUp | PeerDown
 FromNode: TypeAlias = Hello | Report
 
 _T = TypeVar("_T")
@@ -151,5 +161,5 @@ def from_node(payload: bytes | memoryview) -> FromNode:
 def _decode(decoder: msgspec.msgpack.Decoder[_T], payload: bytes | memoryview) -> _T:
     try:
         return decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FrameError(f"an invalid control message: {error}") from error

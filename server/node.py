@@ -25,7 +25,9 @@ from llm.request_scheduler import RequestScheduler
 from llm.requests import Request
 from paxos.output import VoterStatus
 from server.applied_log import AppliedLog
+from server.byte_rate import ByteRate
 from server.event_feed import Level, Tell
+from server.first_quotas import FirstQuotas
 from server.members_notice import MembersNotice
 from server.progress_hints import Hint, ProgressHints
 from server.responder import Done, Responder
@@ -43,8 +45,10 @@ class NodeService:
         self, number: int, members: Sequence[int], engine: Engine, make_scheduler: MakeScheduler, *,
         emit: Callable[[Event], None], explanations: Explanations | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, poll_timeout_s: float,
+        rate: ByteRate | None = None,
     ) -> None:
-        """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds."""
+        """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds. `rate`: how much
+        the node takes from its users."""
         self.failed = asyncio.Event()
         self.removed = asyncio.Event()
         """The engine acknowledges nothing any more; the process must leave."""
@@ -56,6 +60,8 @@ class NodeService:
         self._too_long = too_long
         self._applied_log = AppliedLog()
         self._sessions: set[Session] = set()
+        self._rate = rate
+        self._first_quotas = FirstQuotas(engine, number)
         self._members_notice = MembersNotice(number, members)
         self._hints = ProgressHints(number, engine.send_hint, self._on_progress)
         self._responder = Responder(
@@ -73,6 +79,7 @@ class NodeService:
 
     async def close(self) -> None:
         """Stores what is in progress."""
+        self._first_quotas.stop()
         if self._responding is not None:
             self._responding.cancel()
             await asyncio.wait([self._responding])
@@ -86,7 +93,7 @@ class NodeService:
         session = Session(
             self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
             llm_status=self._llm_status, too_long=self._too_long, level=level,
-            on_screen=on_screen,
+            on_screen=on_screen, rate=self._rate,
         )
         session.on_leader(self._engine.status().leader)
         self._sessions.add(session)
@@ -125,6 +132,7 @@ class NodeService:
                 if session.closed:
                     self._forget_if_over(session)
         self._responder.on_applied(applied.outcome)
+        self._first_quotas.on_applied(applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:
         for session in list(self._sessions):
@@ -138,6 +146,7 @@ class NodeService:
         for session in self._sessions:
             session.on_leader(status.leader)
         self._responder.see(status.leader, status.links)
+        self._first_quotas.see(status.leader)
         self._look_at_members()
         if status.voter_status != self._voter_status:
             self._voter_status = status.voter_status

@@ -30,6 +30,7 @@ from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_changing as changing
 from tests.simulation import scenes_digests as comparing
 from tests.simulation import scenes_driver as driving
+from tests.simulation import scenes_hostile as besieged
 from tests.simulation import scenes_leading as leading
 from tests.simulation import scenes_lost as losing
 from tests.simulation import scenes_membership as joining
@@ -80,6 +81,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "learns-over-a-gap": catching_up.learns_over_a_gap,
     "snapshot-not-stored": catching_up.snapshot_not_stored,
     "older-snapshot-installed": catching_up.older_snapshot_installed,
+    "found-slow-load-is-forgotten": catching_up.snapshot_from_slow_disks,
+    "found-configuration-begins-twice": catching_up.snapshot_for_the_leader,
     "snapshots-mixed": catching_up.snapshots_mixed,
     "log-never-cut": catching_up.log_never_cut,
     "no-horizon": catching_up.no_further_than_the_horizon,
@@ -123,6 +126,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "promises-before-a-stop-sign-count": joining.grows_and_shrinks,
     "any-cluster-counts": joining.speaks_for_another_cluster,
     "found-any-cluster-teaches": joining.stranger_speaks_to_who_has_no_id,
+    "found-reads-where-a-stranger-says": joining.stranger_says_up_to_where_to_read,
     "found-strangers-words-passed-on": joining.stranger_speaks_to_who_has_no_id,
     "found-any-cluster-teaches-old-data": joining.stranger_speaks_to_old_data,
     "found-founded-among-older": changing.first_start_among_older,
@@ -158,6 +162,16 @@ STORIES: dict[str, Callable[[], None]] = {
     "thoughts-in-the-answer": around.responses_in_full,
     "cut-answer-chosen": around.responses_in_full,
     "thoughts-proposed-to-old-members": around.responses_in_full,
+    "quota-exceeded": around.quotas_are_decided,
+    "quota-of-imports-ignored": around.quotas_are_decided,
+    "quota-forgets-what-is-dropped": around.quotas_are_decided,
+    "quotas-not-stored": around.quotas_are_decided,
+    "quotas-not-in-snapshots": around.quotas_are_decided,
+    "first-quotas-replace-others": around.quotas_are_decided,
+    "quotas-proposed-to-old-members": around.quotas_are_decided,
+    "first-quotas-by-anybody": around.quotas_at_a_node,
+    "first-quotas-too-early": around.quotas_at_a_node,
+    "rate-not-counted": around.quotas_at_a_node,
     "key-for-anybody": around.other_servers,
     "half-a-stream-is-an-answer": around.other_servers,
     "no-reason-ends-an-answer": around.other_servers,
@@ -168,6 +182,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "disk-missing-rows-made-up": storing.lost_row,
     "disk-damaged-log-cut": storing.damaged_write_ahead_log,
     "disk-damaged-log-header-trusted": storing.damaged_write_ahead_log,
+    "found-log-damaged-at-its-beginning": storing.damaged_write_ahead_log,
     "disk-damaged-file-deleted": storing.damaged_disk_replaced,
     "disk-replacement-may-found": storing.damaged_disk_replaced,
     "restored-without-identities": storing.restored_disks,
@@ -184,6 +199,20 @@ STORIES: dict[str, Callable[[], None]] = {
     "stops-without-a-word": comparing.wrong_state_stops,
     "tie-not-told": comparing.one_against_one,
     "digest-of-a-disk-that-is-gone": comparing.disk_that_is_gone,
+    "no-ceilings": besieged.highest_ballot,
+    "ceiling-rises-with-every-frame": besieged.highest_ballot,
+    "gossip-above-the-ceiling": besieged.highest_leadership_in_gossip,
+    "start-that-no-clock-shows": besieged.latest_of_all_starts,
+    "memories-above-the-ceiling": besieged.every_disk_is_old,
+    "writes-beyond-number": besieged.every_disk_is_old,
+    "words-put-into-mouths": besieged.every_disk_is_another,
+    "any-round-trip": besieged.round_trip_of_a_year,
+    "forwards-anything": besieged.operations_that_stop_nodes,
+    "incarnation-of-no-clock": besieged.incarnation_of_no_clock,
+    "taught-by-anybody": besieged.lessons_that_nobody_asked_for,
+    "snapshot-of-no-cluster": besieged.lessons_that_nobody_asked_for,
+    "unreadable-snapshot-installed": besieged.lessons_that_nobody_asked_for,
+    "read-answered-by-anybody": besieged.read_answered_by_another,
 }
 """By mutant."""
 

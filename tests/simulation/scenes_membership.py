@@ -18,6 +18,8 @@ from paxos.messages import (
     Learn,
     Operation,
     Prepare,
+    ReadReply,
+    ReadRequest,
     Routed,
 )
 from paxos.output import VoterStatus
@@ -72,7 +74,7 @@ def speaks_for_another_cluster() -> None:
     stage.decide(leader, "before")
     node, other = stage.others(leader)
     position = node.replica.log.decided_upto + 1
-    foreign = Operation(other.pid, 2**60, 1, encode(Create("foreign")))
+    foreign = Operation(other.pid, 2**50, 1, encode(Create("foreign")))
     node.receive(other.pid, Learn(position, [foreign], position), STRANGER)
     stage.decide(leader, "after")
     stage.end()
@@ -101,6 +103,31 @@ def stranger_speaks_to_who_has_no_id() -> None:
     stage.end()
 
 
+def stranger_says_up_to_where_to_read() -> None:
+    """A node that has lost its disk, and with it the cluster's id, is told by another cluster's leader that nothing is
+    decided which its user would have to see."""
+    stage = FirstStart(3)
+    stage.until(lambda: stage.leads and all(node.replica.cluster for node in stage.nodes.values()))
+    leader = stage.leader
+    stage.decide(leader, "before")
+    node, _ = stage.others(leader)
+    node.crash()
+    node.wipe()
+    stage.lose(Learn, to=node)
+    stage.hold(ReadRequest, of=node)
+    node.start()
+    stage.until(lambda: node.replica.status().leader)
+    answered = stage.read(node, shows="before")
+    stage.until(lambda: stage.held)
+    request = stage.held[0].message
+    assert isinstance(request, ReadRequest)
+    node.receive(leader.pid, ReadReply(request.ticket, 0), STRANGER)
+    stage.run(0.3)
+    stage.mend()
+    stage.expect("the read is answered", lambda: answered)
+    stage.end()
+
+
 def stranger_speaks_to_old_data() -> None:
     """A cluster with data of release 0.1.0 has no id yet; another cluster tells one of its nodes what is decided."""
     stage = OldRelease(3)
@@ -108,7 +135,7 @@ def stranger_speaks_to_old_data() -> None:
     stage.decide(stage.leader, "before")
     node, other = stage.others(stage.leader)
     node.receive(other.pid, Heartbeat([msgspec.structs.replace(
-        other.replica.net.states[other.pid], identity=7, cluster=STRANGER, version=(2**60, 1))], {}, 0.0, {}), STRANGER)
+        other.replica.net.states[other.pid], identity=7, cluster=STRANGER, version=(2**50, 1))], {}, 0.0, {}), STRANGER)
     node.receive(other.pid, _of_another_cluster(other, node.replica.log.decided_upto + 1), STRANGER)
     stage.decide(stage.leader, "after")
     for each in stage.nodes.values():
@@ -120,12 +147,13 @@ def stranger_speaks_to_old_data() -> None:
 
 
 def _of_another_cluster(node: Node, position: int) -> Learn:
-    return Learn(position, [Operation(node.pid, 2**60, 1, encode(Create("foreign")))], position)
+    return Learn(position, [Operation(node.pid, 2**50, 1, encode(Create("foreign")))], position)
 
 
 def stop_sign_from_a_user() -> None:
     """What ends a configuration comes as if a user had wanted it."""
     stage = Stage(3)
+    stage.hostile.update(stage.pids)
     leader = stage.leader
     other = stage.others(leader)[0]
     named = Configuration(2, CLUSTER, {other.pid: other.disk.image.identity})

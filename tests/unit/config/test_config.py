@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 PROVIDERS = ("fake", "gemini", "local", "openai")
+DRAWN = "hHq2Zr7vK0pXw9sTbY4nLcE1"
 
 
 def read(text: str | dict[str, Any]) -> Config:
@@ -72,8 +73,8 @@ def test_load_makes_the_path_absolute(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_secret_opens_other_hosts() -> None:
-    checked = read({"nodes": [{"id": 1}], "orchestrator": {"host": "0.0.0.0"}, "secret": "correct horse"})
-    assert checked.secret == "correct horse"
+    checked = read({"nodes": [{"id": 1}], "orchestrator": {"host": "0.0.0.0"}, "secret": DRAWN})
+    assert checked.secret == DRAWN
     for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
         assert read({"nodes": [{"id": 1}], "orchestrator": {"host": host}}).secret is None
 
@@ -99,7 +100,7 @@ NODES = '"nodes": [{"id": 1}]'
         ('{"nodes": [{"id": true}]}', "nodes[0].id is true; it must be a whole number >= 1"),
         ('{"nodes": [{"id": 1}, {"id": 2}, {"id": 1}]}', "nodes[2].id is 1, which another node has too"),
         (f'{{{NODES}, "nodez": 1}}', 'the file has the unknown key "nodez"; did you mean "nodes"?'),
-        (f'{{{NODES}, "x": 1}}', "allowed keys: nodes, cluster, data_dir, secret, orchestrator, llm, timing"),
+        (f'{{{NODES}, "x": 1}}', "allowed keys: nodes, cluster, data_dir, secret, orchestrator, llm, timing, limits"),
         (f'{{{NODES}, "cluster": "a", "cluster": "b"}}', 'the key "cluster" occurs twice'),
         (f'{{{NODES}, "cluster": "a/b"}}', "it must be a string matching regex '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'"),
         (f'{{{NODES}, "cluster": "a/b"}}', 'cluster is "a/b"'),

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from engine.network import Network
+from engine.odd_messages import TELL_EVERY_S
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
 from paxos.ballot import Ballot
 from paxos.configuration import CLUSTER_LEAST
-from paxos.messages import Accept, AnyMessage, Decide, Operation, Prepare
+from paxos.messages import Accept, AnyMessage, Decide, Forward, Heartbeat, Operation, Prepare, Routed
 from tests.unit.engine.engine_tools import FakeLink, Listener
 
 DECIDE = Decide(Ballot(1, 2, 3))
@@ -39,7 +40,8 @@ class Receiver:
 class Rig:
     def __init__(self) -> None:
         self.receiver, self.listener = Receiver(), Listener()
-        self.network = Network(self._make_link)
+        self.now = 0.0
+        self.network = Network(self._make_link, lambda: self.now)
         self.network.start(self.receiver, self.listener)
 
     def _make_link(self, *, events: LinkEvents) -> FakeLink:
@@ -98,6 +100,27 @@ def test_nonsense_is_dropped_and_told_of_once_a_sender(caplog: pytest.LogCapture
     assert rig.receiver.got == []
 
 
+def test_odd_messages_are_counted_and_told_of_again_after_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever they are: numbers that no node sends, or arrays in arrays without end."""
+    rig = Rig()
+    cluster = b"\x92\xcf" + CLUSTER.to_bytes(8, "big")
+    odd = [
+        msgspec.msgpack.encode(Prepare(Ballot(2**64 - 1, 2, 1))), cluster + b"\x91" * 100_000,
+        cluster + msgspec.msgpack.encode(Decide(Ballot(1, 2, 2**63))), b"\x93\x01" + b"\x91" * 100_000,
+        cluster + b"\x93\x01" + msgspec.msgpack.encode(Ballot(1, 2, 3)) + b"\x91" * 100_000 + b"\x01",
+    ]
+    with caplog.at_level(logging.WARNING):
+        for _ in range(20):
+            for payload in odd:
+                rig.network.on_message(2, memoryview(payload))
+        assert len(caplog.records) == 1
+        rig.now += TELL_EVERY_S
+        rig.network.on_message(2, memoryview(odd[0]))
+        rig.network.on_message(2, memoryview(odd[0]))
+    assert len(caplog.records) == 2 and "(100 since the last such line)" in caplog.text
+    assert rig.receiver.got == [] and rig.network.odd.dropped == {2: 102}
+
+
 def test_hints_pass_by_the_driver() -> None:
     rig = Rig()
     rig.network.send_hint(4, b"hint")
@@ -115,3 +138,16 @@ def test_what_the_link_tells_is_passed_on() -> None:
     rig.network.on_refused("wrong secret")
     assert rig.listener.told == [("connected",), ("disconnected", "gone"), ("refused", "wrong secret")]
     assert rig.receiver.got == [("meet", 2), ("suspect", 2)]
+
+
+def test_messages_are_labelled_only_when_the_operator_wants_to_see_them() -> None:
+    rig = Rig()
+    rig.network.send(2, DECIDE)
+    rig.link.wants_labels = True
+    for message in (
+        DECIDE, Accept(Ballot(1, 2, 3), [Operation(1, 1, 1, b"")] * 2, 0), Heartbeat([], {}, 0.0, {}),
+        Routed(1, 4, 3, Forward([Operation(1, 1, 1, b"")])),
+    ):
+        rig.network.send(2, message)
+    assert rig.link.labels == [
+        "", "Decide <1,2,3>", "Accept <1,2,3> x2", "", "Forward (passed on, from 1 to 4)"]
