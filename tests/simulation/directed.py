@@ -174,6 +174,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "rate-not-counted": around.quotas_at_a_node,
     "key-for-anybody": around.other_servers,
     "half-a-stream-is-an-answer": around.other_servers,
+    "no-reason-ends-an-answer": around.other_servers,
+    "a-part-as-json-is-an-answer": around.other_servers,
     "commit-read-overtakes": driving.passes_on_what_it_has_not_stored,
     "disk-checksums-ignored": storing.changed_bytes,
     "disk-index-not-checked": storing.changed_bytes,
