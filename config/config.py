@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 import msgspec
 
 from config.errors import explain, shown
+from config.http_settings import HttpSettings, is_loopback, mistake
 from config.llm_settings import LlmSettings, overlay
 
 Json: TypeAlias = dict[str, Any]
@@ -34,10 +34,7 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +66,8 @@ class Config(msgspec.Struct, frozen=True):
     timing: TimingConfig
     llm: LlmSettings
     """The common settings."""
+    http: HttpSettings | None = None
+    """None: there is no HTTP API."""
 
     @property
     def node_ids(self) -> list[int]:
@@ -99,6 +98,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     orchestrator: Endpoint = Endpoint()
     llm: Json = {}
     timing: TimingConfig = TimingConfig()
+    http: HttpSettings | None = None
 
 
 def default_data_dir(path: Path, cluster: str) -> Path:
@@ -192,6 +192,9 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
             f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
             f"it must be a string of at least {MIN_SECRET} characters shared by all nodes"
         )
+    wrong = None if file.http is None else mistake(file.http, ids, file.orchestrator.port)
+    if wrong is not None:
+        raise _Invalid(wrong)
     given = file.data_dir
     return Config(
         path=path,
@@ -202,6 +205,7 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
         nodes=nodes,
         timing=timing,
         llm=_located(common, path.parent),
+        http=file.http,
     )
 
 
