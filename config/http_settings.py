@@ -22,7 +22,8 @@ class HttpKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The orchestrator listens at `port`, node N at `port + N`. Without `keys`, one is drawn into the data directory."""
+    """The orchestrator listens at `port`, node N at `port + N`. Without `keys`, one is drawn into the data
+    directory."""
 
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=1, le=MAX_PORT)] = 7480
@@ -36,6 +37,10 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def port_of(self, node: int) -> int:
         """Of a node; of the orchestrator, if 0."""
         return self.port + node
+
+    def is_port(self, port: int) -> bool:
+        """Whether it may be that of one of the cluster's processes; nodes' numbers are small."""
+        return 0 <= port - self.port < 100
 
     @property
     def granted(self) -> tuple[HttpKey, ...]:

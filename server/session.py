@@ -265,6 +265,18 @@ class Session:
             return results.NotFoundResult(error=error, context=context, stale=stale)
         return results.ViewResult(context=context, turns=turn_records(found, thoughts), stale=stale)
 
+    async def not_ready(self) -> str | None:
+        """Why this node cannot serve now; None if it is level with the others and reaches a majority."""
+        lost = self.lost_quorum()
+        if lost is not None:
+            return lost
+        if not self._engine.majority_reachable():
+            return "no majority reachable"
+        try:
+            return None if await self._caught_up() else "not level with the other nodes yet"
+        except Busy as busy:
+            return f"{BUSY}: {busy}"
+
     async def _caught_up(self) -> bool:
         """Whether the store certainly holds everything acknowledged before now. Raises Busy."""
         if self.lost_quorum() is not None:

@@ -21,7 +21,7 @@ from storage.lock import Lock
 
 _FILE = "owner.json"
 _OURS = re.compile(
-    r"node-\d+\.(db.*|sock|log)|history-(\d+|network)|(owner|network)\.json(\..+)?|local-llm|\.restore-.+|before-rescue-\d+"
+    r"node-\d+\.(db.*|sock|log)|http\.key(\..+)?|http-\d+\.log(\.\d+)?|history-(\d+|network)|(owner|network)\.json(\..+)?|local-llm|\.restore-.+|before-rescue-\d+"
 )
 _DISK = re.compile(r"(node-\d+\.db)(-.+|\..+)?")
 

@@ -1,0 +1,43 @@
+"""Streams of server-sent events, which end in words."""
+
+from __future__ import annotations
+
+import contextlib
+
+from aiohttp import web
+
+from web.errors import ApiError
+from web.guard import stream_headers
+
+MAX_STREAMS = 2000
+"""At a time, at a node."""
+
+
+class Streams:
+    """Counts the streams of a node."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    async def begin(self, request: web.Request, headers: dict[str, str] | None = None) -> web.StreamResponse:
+        """The client gets a stream. Raises ApiError if there are too many already; `end` is to be called."""
+        if self.open >= MAX_STREAMS:
+            raise ApiError(429, f"this node serves {MAX_STREAMS} streams already: try another node", code="too_many")
+        response = web.StreamResponse(headers={
+            **stream_headers(request), **(headers or {}), "Content-Type": "text/event-stream; charset=utf-8",
+            "X-Accel-Buffering": "no",
+        })
+        self.open += 1
+        try:
+            await response.prepare(request)
+        except BaseException:
+            self.open -= 1
+            raise
+        return response
+
+    async def end(self, response: web.StreamResponse, last: bytes = b"") -> None:
+        self.open -= 1
+        with contextlib.suppress(ConnectionError):  # the client has gone
+            if last:
+                await response.write(last)
+            await response.write_eof()
