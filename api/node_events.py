@@ -101,6 +101,13 @@ class CreatedEvent(Event, frozen=True, tag="created"):
     origin: int
 
 
+class DeletedEvent(Event, frozen=True, tag="deleted"):
+    """The conversation is there no more."""
+
+    context: str
+    origin: int
+
+
 class RestoredEvent(Event, frozen=True, tag="restored"):
     """A conversation was imported, with turns up to this one."""
 
