@@ -26,6 +26,7 @@ from llm.requests import Request
 from paxos.output import VoterStatus
 from server.applied_log import AppliedLog
 from server.event_feed import EventFeed, Level, Tell
+from server.expiry import Expiry
 from server.members_notice import MembersNotice
 from server.progress_hints import Hint, ProgressHints
 from server.responder import Done, Responder
@@ -76,6 +77,7 @@ class NodeService:
         self._responder = Responder(
             number, engine, lambda done: make_scheduler(done, self._hints.on_progress), poll_s=poll_timeout_s
         )
+        self._expiry = Expiry(engine, number)
         self._voter_status = engine.status().voter_status
         self._lost: tuple[int, ...] = ()
         """Voters without disks, if no quorum can form."""
@@ -84,10 +86,12 @@ class NodeService:
     def start(self) -> None:
         self._engine.start(self)
         self._look_at_members()
+        self._expiry.start()
         self._responding = asyncio.create_task(self._responder.run())
 
     async def close(self) -> None:
         """Stores what is in progress."""
+        self._expiry.close()
         if self._responding is not None:
             self._responding.cancel()
             await asyncio.wait([self._responding])

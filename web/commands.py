@@ -84,22 +84,14 @@ class Commands:
 
     async def _result(self, command: Command[Any], patience_s: float) -> Result:
         """Raises InvalidCommand; ApiError if there is no answer in time."""
-        self._hub.require_staying()
-        answer = asyncio.ensure_future(carry_out(self._hub.session, command))
-        leaving = asyncio.ensure_future(self._hub.leaving.wait())
         try:
-            await asyncio.wait([answer, leaving], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return answer.result()
-            self._hub.require_staying()
+            return await self._hub.result(carry_out(self._hub.session, command), patience_s)
+        except TimeoutError:
             reason = self._hub.session.waiting_for()
             raise ApiError(
                 504, f"no answer within {patience_s:g} s ({reason}); a change may still take effect",
                 code="not_decided_yet",
-            )
-        finally:
-            answer.cancel()
-            leaving.cancel()
+            ) from None
 
 
 def _authorize(request: web.Request, command: Command[Any]) -> None:

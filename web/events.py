@@ -8,10 +8,8 @@ from api.node_events import ClosingEvent
 from web.errors import ApiError
 from web.event_log import EventReader, frame
 from web.hub import Hub
-from web.streams import Streams
+from web.streams import PULSE_S, Streams
 
-PULSE_S = 15.0
-"""A comment is sent when nothing has happened for so long, so that a lost connection is noticed."""
 RECONNECT_MS = 1000
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from api.base import Event
+from api.base import Event, Failure, Result
 from engine.interface import AppliedOperation, EngineStatus
 from server.event_feed import Level, SessionEvent
 from server.node import NodeService
@@ -93,6 +93,21 @@ class Hub:
             if not self._waiting[context]:
                 del self._waiting[context]
         self.require_staying()
+
+    async def result(self, answer: Awaitable[Result | Failure], within_s: float) -> Result | Failure:
+        """Of a command. Raises ApiError if the node leaves, TimeoutError, and what the command raises."""
+        self.require_staying()
+        running = asyncio.ensure_future(answer)
+        leaving = asyncio.ensure_future(self.leaving.wait())
+        try:
+            await asyncio.wait([running, leaving], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+            self.require_staying()
+            raise TimeoutError
+        finally:
+            running.cancel()
+            leaving.cancel()
 
     def require_staying(self) -> None:
         if self.leaving.is_set():

@@ -15,7 +15,9 @@ from api.base import Event
 from config.http_settings import HttpSettings
 from server.node import NodeService
 from web.bodies import MAX_BODY, Bodies
+from web.chat import ChatCompletions
 from web.commands import Commands
+from web.conversations import Conversations
 from web.events import Events
 from web.guard import Guard, Handler, access_log
 from web.health import Health
@@ -23,6 +25,9 @@ from web.hub import Hub
 from web.keys import Role, keyring
 from web.listener import LEAVE_WITHIN_S, Listener
 from web.metrics import Metrics
+from web.models import Models
+from web.questions import Questions
+from web.responses import Responses
 from web.streams import Streams
 
 _LOG_BYTES = 4 * 1024 * 1024
@@ -65,11 +70,27 @@ class NodeServer:
 
     def _add_routes(self, metrics: Metrics) -> None:
         hub, bodies, streams = self._hub, Bodies(), Streams()
+        questions, models = Questions(hub), Models(hub)
+        chat = ChatCompletions(hub, bodies, streams, questions)
+        responses = Responses(hub, bodies, streams, questions)
+        conversations = Conversations(hub, bodies, questions)
         health, commands, events = Health(hub), Commands(hub, bodies), Events(hub, streams)
         self._add("GET", "/healthz", health.alive, None)
         self._add("GET", "/readyz", health.ready, None)
         self._add("GET", "/metrics", metrics.get, Role.READ)
         self._add("GET", "/api/events", events.get, Role.READ)
+        self._add("GET", "/v1/models", models.list, Role.READ)
+        self._add("GET", "/v1/models/{model}", models.get, Role.READ)
+        self._add("POST", "/v1/chat/completions", chat.post, Role.WRITE)
+        self._add("GET", "/v1/conversations", conversations.list, Role.READ)
+        self._add("POST", "/v1/conversations", conversations.create, Role.WRITE)
+        self._add("GET", "/v1/conversations/{conversation}", conversations.get, Role.READ)
+        self._add("DELETE", "/v1/conversations/{conversation}", conversations.delete, Role.WRITE)
+        self._add("GET", "/v1/conversations/{conversation}/items", conversations.items, Role.READ)
+        self._add("POST", "/v1/responses", responses.create, Role.WRITE)
+        self._add("GET", "/v1/responses/{response}", responses.get, Role.READ)
+        self._add("POST", "/v1/responses/{response}/choose", responses.choose, Role.WRITE)
+        self._add("POST", "/v1/responses/{response}/cancel", responses.cancel, Role.WRITE)
         for route in commands.routes():
             self._add(*route)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from aiohttp import web
 from web.errors import ApiError
 from web.guard import stream_headers
 
+PULSE_S = 15.0
 MAX_STREAMS = 2000
 """At a time, at a node."""
 
@@ -41,3 +43,25 @@ class Streams:
             if last:
                 await response.write(last)
             await response.write_eof()
+
+
+class Pulse:
+    """Within it, a comment is sent every PULSE_S, so that nobody in between takes a quiet stream for a lost one."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._beating: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._beating = asyncio.create_task(self._beat())
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._beating is not None
+        self._beating.cancel()
+        await asyncio.wait([self._beating])
+
+    async def _beat(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client has gone, as whoever writes next will notice
+            while True:
+                await asyncio.sleep(PULSE_S)
+                await self._response.write(b": working\n\n")
