@@ -13,12 +13,31 @@ import msgspec
 from api.base import Command, Failure, name_of, result_type
 from api.schema import meaning
 from server.commands import COMMANDS
+from web.chat import ChatRequest
 from web.commands import READING, role_for
+from web.conversations import CreateRequest
 from web.errors import ErrorBody
 from web.keys import Role
+from web.responses import ChooseRequest, ResponseRequest
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
 VERSION = "0.2.0"
+
+OPENAI: tuple[tuple[str, str, str, type | None], ...] = (
+    ("get", "/v1/models", "Who can answer: all nodes, the leader, or one node.", None),
+    ("get", "/v1/models/{model}", "One of them.", None),
+    ("post", "/v1/chat/completions", "An answer, or several nodes' answers as choices.", ChatRequest),
+    ("get", "/v1/conversations", "All that last.", None),
+    ("post", "/v1/conversations", "Begins a conversation.", CreateRequest),
+    ("get", "/v1/conversations/{conversation}", "One of them, by its id or its context id.", None),
+    ("delete", "/v1/conversations/{conversation}", "Deletes it, at every node.", None),
+    ("get", "/v1/conversations/{conversation}/items", "Its questions and chosen answers.", None),
+    ("post", "/v1/responses", "A question whose answer the cluster chooses.", ResponseRequest),
+    ("get", "/v1/responses/{response}", "What has become of it.", None),
+    ("post", "/v1/responses/{response}/choose", "Chooses a node's answer, or has the nodes choose.", ChooseRequest),
+    ("post", "/v1/responses/{response}/cancel", "Gives up the question.", None),
+)
+"""What OpenAI's clients know: (method, path, summary, body)."""
 
 _REF = "#/components/schemas/{name}"
 _HEAD = "One node of ConsensusLLM. docs/http.md is about keys, roles, addresses and retries."
@@ -26,7 +45,8 @@ _HEAD = "One node of ConsensusLLM. docs/http.md is about keys, roles, addresses 
 
 def document() -> dict[str, Any]:
     results = [result_type(kind) for kind in COMMANDS]
-    kinds = list(dict.fromkeys([*COMMANDS, *results, Failure, ErrorBody]))
+    bodies = [body for *_, body in OPENAI if body is not None]
+    kinds = list(dict.fromkeys([*COMMANDS, *results, Failure, ErrorBody, *bodies]))
     references, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     refs = dict(zip(kinds, references, strict=True))
     for kind in COMMANDS:  # the address says which command it is
@@ -37,6 +57,8 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for kind in COMMANDS:
         paths[f"/api/{name_of(kind)}"] = _command(kind, refs, components, errors)
+    for method, path, summary, body in OPENAI:
+        paths.setdefault(path, {})[method] = _openai(path, summary, body, refs, errors)
     paths["/api/events"] = {"get": _events(errors)}
     for path, summary in (("/healthz", "The process runs."), ("/readyz", "It is level and reaches a majority.")):
         paths[path] = {"get": {"summary": summary, "security": [], "responses": {
@@ -76,6 +98,28 @@ def _command(
     ]
     return {
         "get": {**about, "parameters": [*fields, wait]}, "post": {**about, "parameters": [wait], "requestBody": body},
+    }
+
+
+def _openai(
+    path: str, summary: str, body: type | None, refs: dict[Any, Any], errors: dict[str, Any]
+) -> dict[str, Any]:
+    failure = errors["401"]["content"]
+    named = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named]
+    if body is not None:
+        parameters.append({
+            "name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
+            "description": "A request that is repeated with its key, at whatever node, gets the same answer.",
+        })
+    statuses = {"400": "Not understood.", "404": "There is none.", "409": "Refused.", "502": "No LLM has an answer."}
+    answers = {status: {"description": said, "content": failure} for status, said in statuses.items()}
+    content: dict[str, Any] = {} if body is None else {"content": {"application/json": {"schema": refs[body]}}}
+    return {
+        "summary": summary, "parameters": parameters, **({"requestBody": content} if content else {}),
+        "responses": {
+            "200": {"description": "As OpenAI's API has it; docs/http.md tells what differs."}, **answers, **errors,
+        },
     }
 
 

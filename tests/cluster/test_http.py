@@ -214,8 +214,8 @@ def test_the_llm_program_talks_to_a_node(served: Served, tmp_path: Path) -> None
     program = Path(sys.executable).with_name("llm")
     for options in ([], ["--no-stream"]):
         done = subprocess.run(
-            [sys.executable, str(program), "-m", "cluster", "--no-log", *options, "Why?"], cwd=tmp_path, env=environment,
-            capture_output=True, text=True, timeout=60,
+            [sys.executable, str(program), "-m", "cluster", "--no-log", *options, "Why?"], cwd=tmp_path,
+            env=environment, capture_output=True, text=True, timeout=60,
         )
         assert done.returncode == 0 and done.stdout.startswith("Node "), done.stderr
 
