@@ -39,6 +39,7 @@ usage: ./run.sh [COMMAND]
   test --quick  before each commit: the checks and the fast tests, in a few minutes
   test ARGS     the checks, then pytest with ARGS: ./run.sh test tests/unit
   torture [T]   inject faults into a running cluster for a while, e.g. ./run.sh torture 10m
+  fuzz [T]      look for inputs that break something, e.g. ./run.sh fuzz 10m (--help: one target, a fault again)
   bench [ARGS]  benchmark this, etcd and PySyncObj side by side (about 6 minutes; --full: everything, half an hour)
   help          print this text
   --version     print the version
@@ -89,6 +90,12 @@ quick_tests() {
     .venv/bin/python -m pytest --collect-only -m slow | sed -n '/::/{s/::.*//;p}' | sort | uniq -c
 }
 
+# What guides by coverage is there for one kind of system only, and must fit the Python of .venv.
+fuzz_setup() {
+    test_setup
+    [ "$(uname -sm)" != "Linux x86_64" ] || PYTHON=$PWD/.venv/bin/python installed fuzz .venv-fuzz tests/fuzz/requirements.lock
+}
+
 bench_setup() { installed bench .venv-bench bench/requirements.lock; }
 
 case "${CONFIG:-/}" in
@@ -129,9 +136,9 @@ case "${1:-start}" in
         case "$*" in
             "")
                 # Simulations share the cores; clusters of real processes and a real model need them exclusively.
-                .venv/bin/python -m pytest -n auto tests/simulation
+                .venv/bin/python -m pytest -n auto tests/simulation tests/fuzz
                 .venv/bin/python -m pytest tests/unit
-                exec .venv/bin/python -m pytest tests --ignore tests/simulation --ignore tests/unit
+                exec .venv/bin/python -m pytest tests --ignore tests/simulation --ignore tests/fuzz --ignore tests/unit
                 ;;
             --quick) quick_tests ;;
             *) exec .venv/bin/python -m pytest "$@" ;;
@@ -141,6 +148,13 @@ case "${1:-start}" in
         shift
         test_setup
         exec .venv/bin/python -m tests.cluster.torture "$@"
+        ;;
+    fuzz)
+        shift
+        fuzz_setup
+        export PYTHONPATH
+        PYTHONPATH=$(echo "$PWD"/.venv-fuzz/lib/python3*/site-packages)
+        exec .venv/bin/python -m tests.fuzz "$@"
         ;;
     bench)
         shift

@@ -11,6 +11,7 @@ from api.operator_results import (
     BandwidthResult,
     DelayResult,
     DuplicateResult,
+    HeldResult,
     HistoryResult,
     IsolateResult,
     LinksResult,
@@ -34,6 +35,8 @@ MAX_DURATION_S = 86_400.0
 MAX_KBPS = 1e9
 MAX_DELAY_MS = 600_000.0
 MAX_LOAD = 1_000_000
+MAX_STEPS = 1_000
+MAX_RATE = 1_000.0
 WITHIN_S = 30.0
 
 Leader: TypeAlias = Literal["leader"]
@@ -42,6 +45,7 @@ LEADER: Leader = "leader"
 
 NodeNumber: TypeAlias = Annotated[int, Meta(ge=1)]
 NodeName: TypeAlias = NodeNumber | Leader
+MessageNumber: TypeAlias = Annotated[int, Meta(ge=1)]
 LinkEnds: TypeAlias = tuple[NodeName, NodeName]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=MAX_DURATION_S)]
 Milliseconds: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_DELAY_MS)]
@@ -149,6 +153,51 @@ class SeedCommand(FaultCommand[SeedResult], frozen=True, kw_only=True, tag="seed
     """Restarts random faults from this seed."""
 
     seed: Annotated[int, Meta(ge=0)]
+
+
+# ---- Step by step
+
+
+class HoldCommand(FaultCommand[HeldResult], frozen=True, kw_only=True, tag="hold"):
+    """Every message of the protocol, but heartbeats, waits at the network from now on."""
+
+
+class HeldCommand(Command[HeldResult], frozen=True, kw_only=True, tag="held"):
+    """The messages that wait."""
+
+
+class StepCommand(FaultCommand[HeldResult], frozen=True, kw_only=True, tag="step"):
+    """Lets the oldest messages that wait go on."""
+
+    count: Annotated[int, Meta(ge=1, le=MAX_STEPS)] = 1
+
+
+class DeliverCommand(FaultCommand[HeldResult], frozen=True, kw_only=True, tag="deliver"):
+    """Lets one message go on, before or after others."""
+
+    message: MessageNumber
+
+
+class RepeatCommand(FaultCommand[HeldResult], frozen=True, kw_only=True, tag="repeat"):
+    """Lets a copy of a message go on; the message waits all the same."""
+
+    message: MessageNumber
+
+
+class DropCommand(FaultCommand[HeldResult], frozen=True, kw_only=True, tag="drop"):
+    """Loses a message that waits."""
+
+    message: MessageNumber
+
+
+class SlowCommand(FaultCommand[HeldResult], frozen=True, kw_only=True, tag="slow"):
+    """Messages go on by themselves, in the order in which they were sent, but only so many a second."""
+
+    rate: Annotated[float, Meta(gt=0, le=MAX_RATE)]
+
+
+class ReleaseCommand(FaultCommand[HeldResult], frozen=True, kw_only=True, tag="release"):
+    """All messages go on, and none waits any more."""
 
 
 # ---- Nodes

@@ -60,6 +60,15 @@ class ClusterMembersEvent(Event, frozen=True, tag="members"):
     text: str
 
 
+class MessageHeldEvent(Event, frozen=True, tag="held"):
+    """A message begins to wait at the network. Reported as long as few wait."""
+
+    number: int
+    link: Link
+    message: str
+    again: bool
+
+
 class FaultOverEvent(Event, frozen=True, tag="fault_over"):
     """A fault for a while has been taken back."""
 

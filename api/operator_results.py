@@ -28,6 +28,33 @@ class LinksResult(Result, frozen=True, kw_only=True):
     text: str
 
 
+class HeldMessageRecord(Record, frozen=True, kw_only=True):
+    """One message that waits at the network."""
+
+    number: int
+    link: Link
+    message: str
+    """What it is: `Accept <2,1,15>`."""
+    sent: int
+    """How often it was sent since it waits."""
+    again: bool
+    """The same was let go on, or dropped, before."""
+
+
+class HeldResult(Result, frozen=True, kw_only=True):
+    """The messages that wait at the network."""
+
+    holding: bool
+    """Whether messages are held."""
+    rate: float
+    """How many a second go on by themselves; 0 if none does."""
+    held: list[HeldMessageRecord]
+    """Oldest first."""
+    lost: int
+    """Messages that were lost because too many waited."""
+    text: str
+
+
 class IsolateResult(Result, frozen=True, kw_only=True):
     """The node has no links."""
 

@@ -12,6 +12,7 @@ import msgspec
 from config.errors import explain, shown
 from config.http_settings import HttpSettings, is_loopback, mistake
 from config.llm_settings import LlmSettings, overlay
+from config.secret_strength import HOW_TO_DRAW, is_weak
 
 Json: TypeAlias = dict[str, Any]
 
@@ -190,7 +191,12 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
     if file.secret is None and not file.orchestrator.is_loopback:
         raise _Invalid(
             f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
-            f"it must be a string of at least {MIN_SECRET} characters shared by all nodes"
+            f"it must be a string of at least {MIN_SECRET} characters shared by all nodes. {HOW_TO_DRAW}"
+        )
+    if file.secret is not None and not file.orchestrator.is_loopback and is_weak(file.secret):
+        raise _Invalid(
+            f'secret is weak ({len(file.secret)} characters; short, common or regular ones can be guessed), and '
+            f'orchestrator.host "{host}" lets other machines try. {HOW_TO_DRAW}'
         )
     wrong = None if file.http is None else mistake(file.http, ids, file.orchestrator.port)
     if wrong is not None:

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from engine.interface import EngineListener
+from engine.labels import label_of
 from net.control_messages import Report
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
@@ -24,9 +25,12 @@ alone, without an id, has its small tag there: so speak nodes that are not found
 class Link(Protocol):
     """The connection to the orchestrator; `net.link.NodeLink` is one."""
 
+    @property
+    def wants_labels(self) -> bool: ...
+
     def start(self) -> None: ...
 
-    def send(self, dst: int, payload: bytes, urgent: bool = False) -> None: ...
+    def send(self, dst: int, payload: bytes, urgent: bool = False, label: str = "") -> None: ...
 
     def send_hint(self, dst: int, payload: bytes) -> None: ...
 
@@ -90,7 +94,8 @@ class Network:
             self._payload = self._encoder.encode((cluster, message) if cluster else message)
             self._urgent = is_urgent(message)
         if len(self._payload) <= MAX_PAYLOAD:
-            self._link.send(to, self._payload, self._urgent)
+            label = label_of(message) if self._link.wants_labels else ""
+            self._link.send(to, self._payload, self._urgent, label)
         else:
             _log.error("a %s of %s bytes is too large to send", type(message).__name__, len(self._payload))
 

@@ -1,4 +1,4 @@
-"""Installs what a lock file names into an environment of its own: `python launcher/install.py runtime|test|bench`.
+"""Installs what a lock file names into an environment of its own: `python launcher/install.py runtime|test|bench|fuzz`.
 
 Run by run.sh, with any Python and nothing but its standard library. The environment is made beside its place and moved
 there when it is complete: a set-up that is interrupted, or fails, leaves everything as it was. What is installed is
@@ -22,7 +22,7 @@ from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 UV_LOCK = ROOT / "requirements-uv.lock"
-MEGABYTES = {"runtime": 460, "test": 560, "bench": 85}
+MEGABYTES = {"runtime": 460, "test": 560, "bench": 85, "fuzz": 155}
 """What is said before the first set-up, which then says what it really was."""
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -72,7 +72,8 @@ class Environment:
 RUNTIME = Environment("runtime", ROOT / ".venv", ROOT / "requirements.lock")
 TEST = Environment("test", ROOT / ".venv", ROOT / "requirements-test.lock", includes=(RUNTIME.lock,))
 BENCH = Environment("bench", ROOT / ".venv-bench", ROOT / "bench" / "requirements.lock")
-ENVIRONMENTS = {environment.name: environment for environment in (RUNTIME, TEST, BENCH)}
+FUZZ = Environment("fuzz", ROOT / ".venv-fuzz", ROOT / "tests" / "fuzz" / "requirements.lock")
+ENVIRONMENTS = {environment.name: environment for environment in (RUNTIME, TEST, BENCH, FUZZ)}
 
 
 def needed(lock: str) -> set[tuple[str, str]]:

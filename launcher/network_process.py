@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 
+import msgspec
+
 from api.base import Event
 from api.operator_events import NetworkReadyEvent
 from config.config import Config
@@ -16,6 +18,7 @@ from console.operator.events import event_text
 from console.operator.prompt import OperatorPrompt
 from console.operator.table import OPERATOR_TABLE, parse_line
 from console.run import Console, Form
+from launcher import protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.check_config import warnings
 from orchestrator.service import Orchestrator
@@ -28,6 +31,7 @@ async def serve(config: Config, form: Form, program: str) -> int:
     os.umask(PRIVATE)
     try:
         require_owner(config.data_dir, config.cluster, config.path, any_config=True)
+        secret = protection.secret_of(config)
     except StorageError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -36,7 +40,9 @@ async def serve(config: Config, form: Form, program: str) -> int:
     def emit(event: Event) -> None:
         console.emit(event, event_text(event))
 
-    orchestrator = Orchestrator(config, emit, parse_line, interactive=form is Form.TERMINAL)
+    orchestrator = Orchestrator(
+        msgspec.structs.replace(config, secret=secret), emit, parse_line, interactive=form is Form.TERMINAL
+    )
     try:
         port = await orchestrator.start()
     except OSError as error:
@@ -53,6 +59,8 @@ async def serve(config: Config, form: Form, program: str) -> int:
     orchestrator.announce()
     for warning in warnings(len(nodes)):
         console.say(f"warning: {warning}")
+    for notice in protection.notices(config):
+        console.say(notice)
     prompt = OperatorPrompt(orchestrator)
     running = asyncio.create_task(
         console.run(OPERATOR_TABLE, prompt, status_line=lambda: prompt.status_line(console.layout))

@@ -25,7 +25,7 @@ from console.node.event_views import node_event_text, session_event_text
 from console.node.executor import NodeExecutor
 from console.node.table import NODE_TABLE
 from engine.paxos import PaxosEngine
-from launcher import check_config
+from launcher import check_config, protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.configuration import nodes_to_start
 from launcher.node_http import NodeHttp
@@ -57,13 +57,14 @@ def run(config: Config, number: int, *, as_json: bool, background: bool) -> int:
     os.umask(PRIVATE)
     try:
         database = open_database(config, number, background)
+        secret = protection.secret_of(config)
     except StorageError as error:
         print(f"node {number} cannot start: {error}", file=sys.stderr)
         return EXIT_FAILED
     form = None if background else Form.choose(as_json)
     logging.captureWarnings(True)
     gc.set_threshold(GARBAGE)
-    return uvloop.run(serve(config, number, form, database))
+    return uvloop.run(serve(config, number, form, database, secret))
 
 
 def open_database(config: Config, number: int, background: bool) -> Database:
@@ -90,7 +91,7 @@ def open_database(config: Config, number: int, background: bool) -> Database:
             time.sleep(0.05)  # another process's lock provides no event to wait for
 
 
-async def serve(config: Config, number: int, form: Form | None, database: Database) -> int:
+async def serve(config: Config, number: int, form: Form | None, database: Database, secret: str | None) -> int:
     """`form` is None in the background."""
     console = Console(form or Form.PLAIN, title=f"node {number}", history_path=config.data_dir / f"history-{number}")
     restore_logging = route_logging(console.say)
@@ -100,7 +101,7 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
         console.emit(event, node_event_text(event))
         http.tell(event)
 
-    service = _make_service(config, number, database, emit, links)
+    service = _make_service(config, number, database, secret, emit, links)
     http = NodeHttp(config, number, service, console.say, partial(_traffic, links))
     leaving = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGHUP):
@@ -133,7 +134,8 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
 
 
 def _make_service(
-    config: Config, number: int, database: Database, emit: Callable[[Event], None], links: list[NodeLink]
+    config: Config, number: int, database: Database, secret: str | None, emit: Callable[[Event], None],
+    links: list[NodeLink],
 ) -> NodeService:
     """`links` gets the link that is made."""
     llm = config.node(number).llm
@@ -141,7 +143,7 @@ def _make_service(
     def link(*, events: LinkEvents) -> NodeLink:
         links.append(NodeLink(
             host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
-            secret=config.secret, incarnation=database.durable.incarnation, events=events,
+            secret=secret, incarnation=database.durable.incarnation, events=events,
         ))
         return links[-1]
 
@@ -169,7 +171,7 @@ def _greet(console: Console, config: Config, number: int) -> None:
     why = choose(config.node(number).llm).why
     hint = "; type help" if console.form is Form.TERMINAL else ""
     console.emit(ReadyEvent(number, why), f"node {number} of {config.cluster}: {why}{hint}")
-    for warning in check_config.exposed(config):
+    for warning in (*check_config.exposed(config), *protection.notices(config)):
         console.say(warning)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -24,6 +25,8 @@ class ResponseCompressed(Exception):
 
 def bound(session: Any, most: int, *, direct: bool) -> None:
     """From now on, at most `most` bytes of each response are read. `direct`: without proxies."""
+    # It would tell of a server's odd headers with a traceback, which holds the address and what the server wrote.
+    logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
     session.headers["Accept-Encoding"] = "identity"
     session.hooks["response"].append(partial(_bound_response, most))
     if direct:

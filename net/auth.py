@@ -1,4 +1,5 @@
-"""Each side of a new connection proves that it knows the cluster's secret, without sending it.
+"""Each side of a new connection proves that it knows the cluster's secret, without sending it. (A cluster on
+one machine may have none: then each side asks the kernel whose process the other one is, see peer_user.py.)
 
 Both proofs cover both sides' nonces, so that neither can be replayed on another connection, and name their side, so
 that neither can be reflected. Traffic after the handshake is neither encrypted nor signed: if attackers can

@@ -1,6 +1,6 @@
 """Messages between the orchestrator and one node: tagged records, MessagePack in frames of kind CONTROL.
 
-    orchestrator -> node   Challenge, then Welcome or Refused; later Crash, PeerUp, PeerDown, Refused
+    orchestrator -> node   Challenge, then Welcome or Refused; later Crash, Label, PeerUp, PeerDown, Refused
     node -> orchestrator   Hello; later Report
 """
 
@@ -70,6 +70,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     cluster_id: ClusterId = 0
     urgent: bool = False
     """The same of frames of kind URGENT."""
+    labels: bool = False
+    """The node knows the message Label. Release 0.1.0 would hang up."""
 
 
 class Welcome(msgspec.Struct, frozen=True, tag=True):
@@ -91,6 +93,12 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 class Crash(msgspec.Struct, frozen=True, tag=True):
     """Die at once, without flushing anything."""
+
+
+class Label(msgspec.Struct, frozen=True, tag=True):
+    """Whether messages of the protocol come in LABELLED frames from now on: the operator wants to see them."""
+
+    on: bool
 
 
 class PeerUp(msgspec.Struct, frozen=True, tag=True):
@@ -124,7 +132,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     """Those that have lost their disks, if no quorum of the others can form."""
 
 
-FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | PeerUp | PeerDown
+FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | Label | PeerUp | PeerDown
 FromNode: TypeAlias = Hello | Report
 
 _T = TypeVar("_T")

@@ -27,6 +27,13 @@ this kind (`hints` in net/control_messages.py): release 0.1.0 hangs up on it."""
 URGENT = 3
 """As NODE, but it overtakes NODE and HINT frames wherever they wait: for what is small and must not be late. Sent only
 to those who said that they know this kind (`urgent` in net/control_messages.py)."""
+LABELLED = 4
+"""From a node to the relay, which asked for labels: a frame of another kind, and in words what it carries. The relay
+takes the label off before it passes the frame on.
+
+    u8 length of the label | label, ASCII | u8 kind | payload
+"""
+MAX_LABEL = 80
 
 ORCHESTRATOR = 0
 """The address of the orchestrator in `src` and `dst`; nodes count from 1."""
@@ -74,6 +81,23 @@ def is_urgent(raw: bytes) -> bool:
 def as_node_frame(raw: bytes) -> bytes:
     """This whole frame as one of the kind NODE."""
     return raw[:LENGTH_SIZE] + bytes((NODE,)) + raw[LENGTH_SIZE + 1 :]
+
+
+def encode_labelled_frame(kind: int, src: int, dst: int, label: str, payload: bytes) -> bytes:
+    """One frame with a label, cut to MAX_LABEL characters. Raises FrameError as `encode_frame` does."""
+    words = label.encode("ascii", "replace")[:MAX_LABEL]
+    return encode_frame(LABELLED, src, dst, b"".join((bytes((len(words),)), words, bytes((kind,)), payload)))
+
+
+def take_label_off(raw: bytes) -> tuple[str, bytes]:
+    """The label of a whole LABELLED frame, printable, and the frame without it. Raises FrameError."""
+    end = HEADER_SIZE + 1 + (raw[HEADER_SIZE] if len(raw) > HEADER_SIZE else 0)
+    if len(raw) <= end or raw[end] not in (NODE, URGENT):
+        raise FrameError("a frame with a broken label")
+    words = raw[HEADER_SIZE + 1 : end].decode("ascii", "replace")
+    _, _, src, dst = HEADER.unpack_from(raw)
+    label = "".join(char if char.isprintable() else "?" for char in words[:MAX_LABEL])
+    return label, encode_frame(raw[end], src, dst, raw[end + 1 :])
 
 
 class FrameParser:
@@ -125,7 +149,7 @@ class FrameParser:
         while (pending := self._end - self._start) >= HEADER_SIZE:
             start = self._start
             length, kind, src, dst = HEADER.unpack_from(self._buffer, start)
-            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > URGENT:
+            if length > self._limit or length < HEADER_SIZE - LENGTH_SIZE or kind > LABELLED:
                 raise FrameError(self._problem(length, kind))
             size = LENGTH_SIZE + length
             if pending < size:

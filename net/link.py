@@ -12,7 +12,17 @@ from typing import Protocol
 import msgspec
 
 from net.control_messages import Refusal, Report, control_frame
-from net.frames import HINT, MAX_PAYLOAD, NODE, ORCHESTRATOR, URGENT, FrameError, encode_frame
+from net.frames import (
+    HINT,
+    MAX_LABEL,
+    MAX_PAYLOAD,
+    NODE,
+    ORCHESTRATOR,
+    URGENT,
+    FrameError,
+    encode_frame,
+    encode_labelled_frame,
+)
 from net.link_connection import Credentials, LinkConnection
 
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
@@ -89,6 +99,8 @@ class NodeLink:
         self.traffic = LinkTraffic()
         self.problem: str | None = None
         """Why there is no connection, for people; None while connected."""
+        self.wants_labels = False
+        """The orchestrator asks that messages of the protocol say what they are."""
         self._host, self._port = host, port
         self._credentials = Credentials(cluster, node, secret, os.getpid(), incarnation)
         """With the id of the cluster that the last report named."""
@@ -123,13 +135,14 @@ class NodeLink:
             task.cancel()
             await asyncio.wait([task])
 
-    def send(self, dst: int, payload: bytes, urgent: bool = False) -> None:
+    def send(self, dst: int, payload: bytes, urgent: bool = False, label: str = "") -> None:
         """Sends to node `dst`; dropped and counted if not connected or the queue is full. What is urgent overtakes the
-        rest wherever it waits, if the orchestrator knows such frames; else in this node's queue alone.
+        rest wherever it waits, if the orchestrator knows such frames; else in this node's queue alone. The operator
+        sees the label, if there is one.
 
         Sent in the next turn of the event loop, or by `flush`. Raises FrameError beyond MAX_PAYLOAD bytes.
         """
-        self._send(NODE, dst, payload, urgent)
+        self._send(NODE, dst, payload, urgent, label if self.wants_labels else "")
 
     def send_hint(self, dst: int, payload: bytes) -> None:
         """As `send`, for what is no message of the protocol and may as well be lost: node `dst` gets an `on_hint`, if
@@ -166,6 +179,7 @@ class NodeLink:
 
     def lost(self, connection: LinkConnection) -> None:
         self.problem = connection.reason
+        self.wants_labels = False
         if self._connection is connection:
             self._connection = None
             self._events.on_down(connection.reason)
@@ -189,13 +203,18 @@ class NodeLink:
     def crash(self) -> None:
         self._crash()
 
-    def _send(self, kind: int, dst: int, payload: bytes, urgent: bool = False) -> None:
-        if len(payload) > MAX_PAYLOAD:
+    def label(self, on: bool) -> None:
+        self.wants_labels = on
+
+    def _send(self, kind: int, dst: int, payload: bytes, urgent: bool = False, label: str = "") -> None:
+        if len(payload) > MAX_PAYLOAD - (MAX_LABEL + 2 if label else 0):
             raise FrameError(f"a message of {len(payload)} bytes to node {dst}: at most {MAX_PAYLOAD}")
         connection = self._connection
         if connection is not None and urgent and connection.urgent:
             kind = URGENT
-        if connection is None or not connection.queue.push(encode_frame(kind, self.node, dst, payload), urgent=urgent):
+        frame = (encode_labelled_frame(kind, self.node, dst, label, payload) if label
+                 else encode_frame(kind, self.node, dst, payload))
+        if connection is None or not connection.queue.push(frame, urgent=urgent):
             self.traffic.dropped += 1
             return
         self.traffic.frames_out += 1

@@ -15,6 +15,7 @@ from net.control_messages import (
     Crash,
     FromOrchestrator,
     Hello,
+    Label,
     PeerUp,
     Refusal,
     Refused,
@@ -22,7 +23,8 @@ from net.control_messages import (
     control_frame,
     from_orchestrator,
 )
-from net.frames import CONTROL, NODE, ORCHESTRATOR, URGENT, FrameError, FrameParser
+from net.frames import CONTROL, HINT, NODE, ORCHESTRATOR, URGENT, FrameError, FrameParser
+from net.peer_user import is_own_user
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
@@ -50,6 +52,7 @@ class Owner(Protocol):
     def hint(self, src: int, payload: memoryview) -> None: ...
     def peer(self, node: int, up: bool) -> None: ...
     def crash(self) -> None: ...
+    def label(self, on: bool) -> None: ...
 
 
 class LinkConnection(asyncio.BufferedProtocol):
@@ -98,10 +101,10 @@ class LinkConnection(asyncio.BufferedProtocol):
                     self._owner.message(frame.src, frame.payload)
                 elif frame.kind == CONTROL:
                     self._control(from_orchestrator(frame.payload))
-                elif self.was_up:
+                elif frame.kind == HINT and self.was_up:
                     self._owner.hint(frame.src, frame.payload)
                 else:
-                    raise FrameError("a message before the Welcome")
+                    raise FrameError(f"a frame of kind {frame.kind} at the wrong time")
                 if self._over():
                     return
         except FrameError as error:
@@ -125,7 +128,7 @@ class LinkConnection(asyncio.BufferedProtocol):
 
     def _control(self, message: FromOrchestrator) -> None:
         if isinstance(message, Refused):
-            self._give_up(message.code, message.reason)
+            self._give_up(message.code, message.reason or "the orchestrator refuses this node without a reason")
         elif isinstance(message, Challenge) and self._challenge is None:
             self._answer(message)
         elif isinstance(message, Welcome) and self._challenge is not None and not self.was_up:
@@ -135,6 +138,8 @@ class LinkConnection(asyncio.BufferedProtocol):
             raise FrameError(f"a {type(message).__name__} at the wrong time")
         elif isinstance(message, Crash):
             self._owner.crash()
+        elif isinstance(message, Label):
+            self._owner.label(message.on)
         else:
             self._owner.peer(message.node, isinstance(message, PeerUp))
 
@@ -147,11 +152,15 @@ class LinkConnection(asyncio.BufferedProtocol):
         elif challenge.cluster != who.cluster:
             text = f"the orchestrator belongs to the cluster {challenge.cluster!r}, this node to {who.cluster!r}"
             self._give_up(Refusal.CLUSTER, text)
+        elif who.secret is None and (self._transport is None or not is_own_user(self._transport)):
+            # Before anything is told: whoever listens on the port while the orchestrator is down may be anybody.
+            text = 'without a "secret" in its config, a node trusts only its own user\'s'
+            self._give_up(Refusal.SECRET, f"the orchestrator is run by another user: {text}")
         else:
             proof = auth.node_proof(who.secret, who.cluster, who.node, challenge.nonce, self._nonce)
             hello = Hello(
                 who.cluster, who.node, who.process, who.incarnation, self._nonce, proof, hints=True,
-                cluster_id=who.cluster_id, urgent=True,
+                cluster_id=who.cluster_id, urgent=True, labels=True,
             )
             self.queue.push(control_frame(who.node, ORCHESTRATOR, hello))
 

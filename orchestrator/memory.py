@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from net.control_messages import Count, NodeId
 from net.relay.served_cluster import KnownCluster
 
 NAME = "network.json"
@@ -19,9 +21,9 @@ class _File(msgspec.Struct):
     """The id as it is shown everywhere, in hexadecimal."""
 
     cluster: str
-    cluster_id: str
-    configuration: int
-    members: list[int]
+    cluster_id: Annotated[str, msgspec.Meta(pattern="^[0-7][0-9a-f]{15}$")]
+    configuration: Count
+    members: list[NodeId]
 
 
 def remembered(data_dir: Path, cluster: str) -> KnownCluster:
@@ -29,7 +31,7 @@ def remembered(data_dir: Path, cluster: str) -> KnownCluster:
     try:
         file = msgspec.json.decode((data_dir / NAME).read_bytes(), type=_File)
         known = KnownCluster(int(file.cluster_id, 16), file.configuration, tuple(sorted(file.members)))
-    except (OSError, ValueError, msgspec.MsgspecError):
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
         return KnownCluster()
     return known if file.cluster == cluster else KnownCluster()
 

@@ -24,6 +24,7 @@ from api.operator_events import (
 from api.operator_results import HistoryResult, NetworkStatusResult, SleepResult, TextResult
 from config.config import Config
 from net.relay.faults import Faults
+from net.relay.holding import HeldMessage
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 from net.relay.served_cluster import KnownCluster
@@ -39,6 +40,7 @@ from orchestrator.node_numbers import NodeNumbers
 from orchestrator.rates import Rates
 from orchestrator.script import LineParser, Scripts
 from orchestrator.status import SURVIVORS, lost_voters, network_status
+from orchestrator.step_mode import StepMode
 from orchestrator.supervisor import Supervisor
 from orchestrator.timers import Timers
 from orchestrator.user_commands import UserCommands
@@ -77,6 +79,7 @@ class Orchestrator:
         known = remembered(config.data_dir, config.cluster)
         self._remembers = known.cluster_id != 0
         """The cluster's id is in a file; who founds another cluster here deletes it."""
+        self._steps = StepMode(lambda: self.relay.holding, emit)
         self.relay = Relay(
             cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self,
             known=known,
@@ -93,7 +96,7 @@ class Orchestrator:
         self._handlers = self._all_handlers()
 
     def _all_handlers(self) -> Handlers:
-        links, nodes, users = self._links, self._nodes, self._users
+        links, nodes, users, steps = self._links, self._nodes, self._users, self._steps
         return {
             commands.FailLinkCommand: links.fail_link, commands.FixLinkCommand: links.fix_link,
             commands.IsolateCommand: links.isolate, commands.PartitionCommand: links.partition,
@@ -101,6 +104,9 @@ class Orchestrator:
             commands.DuplicateCommand: links.duplicate, commands.DupCommand: links.duplicate,
             commands.ReorderCommand: links.reorder, commands.BandwidthCommand: links.bandwidth,
             commands.SeedCommand: links.seed,
+            commands.HoldCommand: steps.hold, commands.HeldCommand: steps.held, commands.StepCommand: steps.step,
+            commands.DeliverCommand: steps.deliver, commands.RepeatCommand: steps.repeat,
+            commands.DropCommand: steps.drop, commands.SlowCommand: steps.slow, commands.ReleaseCommand: steps.release,
             commands.FailNodeCommand: nodes.fail, commands.FixNodeCommand: nodes.fix,
             commands.PauseNodeCommand: nodes.pause, commands.ResumeNodeCommand: nodes.resume,
             commands.AddNodeCommand: self._membership.add, commands.RemoveNodeCommand: self._membership.remove,
@@ -179,6 +185,9 @@ class Orchestrator:
             _log.warning("the cluster's id and members cannot be remembered: %s", error)
         self._members_notice.known(known)
 
+    def on_held(self, message: HeldMessage) -> None:
+        self._steps.noted(message)
+
     def on_refused(self, notice: RefusalNotice) -> None:
         address = UNSET if notice.address is None else notice.address
         count = UNSET if notice.count is None else notice.count
@@ -191,6 +200,7 @@ class Orchestrator:
 
     async def _reset(self, command: commands.ResetCommand) -> TextResult:
         self._timers.clear()
+        self.relay.holding.stop()
         self.faults.reset()
         return TextResult(text="; ".join(["all faults are removed", *await self._nodes.reset()]))
 

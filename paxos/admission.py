@@ -23,7 +23,6 @@ from paxos.messages import (
     Heartbeat,
     Learn,
     Outranked,
-    ReadReply,
     ReadRequest,
     Routed,
     SnapshotPiece,
@@ -33,8 +32,8 @@ from paxos.voter_registry import VoterRegistry
 
 FROM_UNFOUNDED = Heartbeat | Fetch | Forward | ReadRequest
 """What a founded node takes from one without an id, and passes on."""
-TO_UNFOUNDED = Heartbeat | Outranked | Behind | ReadReply
-"""What a node without an id takes from any founded one."""
+TO_UNFOUNDED = Heartbeat | Outranked | Behind
+"""What a node without an id takes from any founded one. (Up to where to read, it takes from its own cluster only.)"""
 
 
 class Admission:

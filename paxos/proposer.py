@@ -139,13 +139,14 @@ class Proposer:
 
     def again(self, now: float) -> None:
         """A configuration has ended, and with it what its members had promised: the same leadership asks the members of
-        the next one, if this node still votes."""
+        the next one, if this node still votes. Not so if it led and another leadership ended the configuration: it may
+        have made proposals for what comes after."""
         claim, leader = self.claim, self.leader
         held = leader.waiting() if leader is not None else self.candidate.held if self.candidate is not None else []
         if leader is not None:
             self._announce(leader)
         self.step_down()
-        if claim != NOBODY and self._registry.votes:
+        if claim != NOBODY and self._registry.votes and (leader is None or leader.stopping):
             self._ask(ballot(claim, self._log.decided_upto + 1), now)
             self.offer(held)
 

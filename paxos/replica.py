@@ -395,7 +395,8 @@ class Replica:
         """Draws the consequences when the log has started another configuration. Every step that applies something is
         followed by this, before anything else is proposed or counted."""
         configuration = self.learner.configuration
-        changed = configuration is not None and configuration is not self._configuration
+        changed = configuration is not None and (
+            self._configuration is None or configuration.number > self._configuration.number)
         if changed:
             assert configuration is not None
             self._configuration = configuration

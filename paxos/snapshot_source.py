@@ -140,6 +140,7 @@ class SnapshotSource:
     def loaded(self, snapshot: Snapshot, now: float) -> None:
         """Takes the stored snapshot, and answers the requests that waited for it."""
         self._loading = False
+        self._asked = now  # The time that a slow disk took is not theirs who wait.
         groups: list[list[tuple[bytes, bytes]]] = [[]]
         self._sizes = [0]
         for row in snapshot.rows:
@@ -158,6 +159,7 @@ class SnapshotSource:
 
     def expire(self, now: float, round_trip_s: float) -> None:
         """Drops a snapshot that has not been requested for a while."""
-        if now - self._asked > max(self._limits.snapshot_idle_s, SNAPSHOT_ROUND_TRIPS * round_trip_s):
+        idle = now - self._asked > max(self._limits.snapshot_idle_s, SNAPSHOT_ROUND_TRIPS * round_trip_s)
+        if idle and not self._loading:
             self._pieces = []
             self._waiting = {}

@@ -19,7 +19,7 @@ import msgspec
 
 from paxos.messages import Entry, Snapshot
 from paxos.output import Durable, Persist, VoterStatus
-from storage.errors import StorageDamaged, StorageError, explain
+from storage.errors import StorageDamaged, StorageError, explain, shown
 from storage.inspection import APPLICATION_ID, VERSION, is_new, make_folder, sync_folder
 from storage.lock import Lock
 from storage.migration import OLD_VERSION, migrate
@@ -242,7 +242,8 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
     entries = read_entries(connection, path, state.compacted)
     if (state.cluster, state.pid) != (cluster, pid):
         raise StorageError(
-            f"{path} belongs to node {state.pid} of cluster '{state.cluster}', not to node {pid} of cluster '{cluster}'"
+            f"{path} belongs to node {state.pid} of cluster '{shown(state.cluster)}', not to node {pid} of cluster "
+            f"'{cluster}'"
         )
     incarnation = max(state.incarnation + 1, now_us)
     write_state(connection, {"incarnation": incarnation})

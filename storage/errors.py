@@ -45,13 +45,18 @@ class StorageLocked(StorageError):
         self.background = background
 
 
+_MOST_SHOWN = 500
 _READ_CODES = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def damaged(path: Path, detail: object, *, certain: bool = True) -> StorageDamaged:
-    shown = "".join(character if character.isprintable() else "?" for character in str(detail))
-    return StorageDamaged(path, shown, certain)
+    return StorageDamaged(path, shown(detail), certain)
+
+
+def shown(found: object) -> str:
+    """What a file says, for people: it may say anything."""
+    return "".join(character if character.isprintable() else "?" for character in str(found)[:_MOST_SHOWN])
 
 
 def explain(error: sqlite3.Error | OSError, path: Path) -> StorageError:

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import msgspec
 
-from storage.errors import StorageError, explain
+from storage.errors import StorageError, explain, shown
 from storage.inspection import make_folder, sync_folder
 from storage.lock import Lock
 
 _FILE = "owner.json"
 _OURS = re.compile(
-    r"node-\d+\.(db.*|sock|log)|http\.key(\..+)?|http-\d+\.log(\.\d+)?|history-(\d+|network)|(owner|network)\.json(\..+)?|local-llm|\.restore-.+|before-rescue-\d+"
+    r"node-\d+\.(db.*|sock|log)|http\.key(\..+)?|http-\d+\.log(\.\d+)?|history-(\d+|network)|(owner|network)\.json(\..+)?"
+    r"|secret(\..+)?|local-llm|\.restore-.+|before-rescue-\d+"
 )
+_NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _DISK = re.compile(r"(node-\d+\.db)(-.+|\..+)?")
 
 
@@ -37,14 +39,14 @@ class Owner(msgspec.Struct, frozen=True):
         if self.config is None:
             return True
         mine = folder / self.config
-        return not mine.exists() or os.path.realpath(mine) == os.path.realpath(config)
+        return not os.path.exists(mine) or os.path.realpath(mine) == os.path.realpath(config)
 
 
 def owner_of(folder: Path) -> Owner | None:
     """Whose directory this is; None if it is nobody's yet. Raises StorageError."""
     path = folder / _FILE
     try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):  # then the disks tell
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, *_NO_JSON):  # then the disks tell
             return msgspec.json.decode(path.read_bytes(), type=Owner)
     except OSError as error:
         raise explain(error, path) from error
@@ -60,7 +62,7 @@ def require_owner(folder: Path, cluster: str, config: Path, *, any_config: bool 
         return
     whose = "" if owner.config is None else f" of {os.path.normpath(folder / owner.config)}"
     raise StorageError(
-        f"{folder} belongs to cluster '{owner.cluster}'{whose}, not to cluster '{cluster}' of {config}: "
+        f"{folder} belongs to cluster '{shown(owner.cluster)}'{shown(whose)}, not to cluster '{cluster}' of {config}: "
         'set another "data_dir"'
     )
 
@@ -138,5 +140,5 @@ def _cluster_of(path: Path) -> str | None:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             row = connection.execute("SELECT value FROM state WHERE name = 'cluster'").fetchone()
         return msgspec.json.decode(row[0], type=str) if row else None
-    except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError):
+    except (sqlite3.Error, TypeError, *_NO_JSON):
         return None

@@ -1,14 +1,18 @@
 """Which tests `./run.sh test --quick` leaves out: those marked `slow`, and all that start clusters of real processes,
-unless they are marked `quick`."""
+unless they are marked `quick`. No test has a deadline for single examples: on a busy machine any may take long."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 TESTS = Path(__file__).parent
-IN_ONE_PROCESS = ("unit", "simulation")
+IN_ONE_PROCESS = ("unit", "simulation", "fuzz")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

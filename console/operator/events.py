@@ -27,6 +27,9 @@ def event_text(event: Event) -> Text:
             return f"node {event.node} is down"
         case events.ConnectionRefusedEvent():
             return f"refused{f' ({event.address})' if event.address else ''}: {event.reason}"
+        case events.MessageHeldEvent():
+            again = ", again" if event.again else ""
+            return f"#{event.number} {event.message} from {event.link[0]} to {event.link[1]}{again}"
         case events.ClusterQuorumLostEvent():
             return event.reason
         case events.FaultOverEvent() | events.ClusterMembersEvent():

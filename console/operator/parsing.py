@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 from msgspec import UNSET, UnsetType
 
 from api import operator_commands as commands
-from api.operator_commands import LEADER, MAX_DELAY_MS, MAX_DURATION_S, MAX_KBPS, MAX_LOAD, LinkEnds, NodeName
+from api.operator_commands import (
+    LEADER,
+    MAX_DELAY_MS,
+    MAX_DURATION_S,
+    MAX_KBPS,
+    MAX_LOAD,
+    MAX_RATE,
+    MAX_STEPS,
+    LinkEnds,
+    NodeName,
+)
 
 NODE_MIN, NODE_MAX = 1, 65535
 
@@ -89,6 +99,30 @@ def bandwidth(words: list[str]) -> commands.BandwidthCommand:
 
 def seed(words: list[str]) -> commands.SeedCommand:
     return commands.SeedCommand(seed=_whole(words[0], 0, "the seed"))
+
+
+# ---- Step by step
+
+
+def step(words: list[str]) -> commands.StepCommand:
+    return commands.StepCommand(count=_whole(words[0], 1, "N", MAX_STEPS) if words else 1)
+
+
+def _message(make: Callable[..., Any], words: list[str]) -> Any:
+    """`3` or `#3`."""
+    return make(message=_whole(words[0].removeprefix("#"), 1, "K, the number of a message that waits,"))
+
+
+deliver: Callable[[list[str]], commands.DeliverCommand] = partial(_message, commands.DeliverCommand)
+repeat: Callable[[list[str]], commands.RepeatCommand] = partial(_message, commands.RepeatCommand)
+drop: Callable[[list[str]], commands.DropCommand] = partial(_message, commands.DropCommand)
+
+
+def slow(words: list[str]) -> commands.SlowCommand:
+    rate = _number(words[0], MAX_RATE, "messages a second")
+    if not rate:
+        raise ValueError("0 messages a second is hold")
+    return commands.SlowCommand(rate=rate)
 
 
 # ---- Nodes

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from api.operator_events import NetworkStatusEvent
 from api.operator_results import NetworkStatusResult, NodeOverview
+from api.safe_text import one_line
 from console.layout import Layout
 from orchestrator.link_quality import from_status
 
@@ -17,6 +18,8 @@ WORKS, CUT, DISTURBED, ITSELF, AWAY = ".", "X", "~", " ", "-"
 LEGEND = f"rows send to columns: {WORKS} works, {CUT} cut, {DISTURBED} slow or lossy, {AWAY} down"
 
 _GAP = 2
+_MOST_REPORTED = 20
+"""Characters; no honest node says more in one cell."""
 _MATRIX = "to"
 
 
@@ -129,4 +132,5 @@ def _coloured_links(links: str, layout: Layout) -> str:
 
 
 def _text(value: object) -> str:
-    return "-" if value is None else str(value)
+    """Of what a node reports of itself; it may say anything."""
+    return "-" if value is None else one_line(str(value), _MOST_REPORTED)

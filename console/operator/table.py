@@ -207,9 +207,42 @@ ENTRIES = [
     ),
     _entry(
         Usage(
+            "hold", "", "keep every message at the network, to let them go one by one", "hold",
+            details="Heartbeats pass, so nobody is suspected meanwhile. The messages that wait are numbered: held "
+            "lists them, step lets the oldest go on; deliver, repeat and drop take one by its number, and release lets "
+            "all go on. What is sent again while it waits, waits once.",
+        ),
+        commands.HoldCommand,
+    ),
+    _entry(Usage("held", "", "list the messages that wait", "held", at_once=True), commands.HeldCommand),
+    _entry(
+        Usage("step", "[N]", "let the N oldest messages that wait go on", "step 3", 0, 1),
+        commands.StepCommand, parsing.step,
+    ),
+    _entry(
+        Usage("deliver", "K", "let message K go on, before or after others", "deliver 3", 1, 1),
+        commands.DeliverCommand, parsing.deliver,
+    ),
+    _entry(
+        Usage("repeat", "K", "let a copy of message K go on; it waits all the same", "repeat 3", 1, 1),
+        commands.RepeatCommand, parsing.repeat,
+    ),
+    _entry(Usage("drop", "K", "lose message K, which waits", "drop 3", 1, 1), commands.DropCommand, parsing.drop),
+    _entry(
+        Usage(
+            "slow", "RATE", "let RATE messages go on in a second: slow motion", "slow 10", 1, 1,
+            details="In the order in which they were sent. Heartbeats pass at once. release ends it.",
+        ),
+        commands.SlowCommand, parsing.slow,
+    ),
+    _entry(
+        Usage("release", "", "let all messages go on, and hold none any more", "release"), commands.ReleaseCommand,
+    ),
+    _entry(
+        Usage(
             "reset", "", "remove all faults",
-            details="Restores all links, ends delay, loss and others, resumes paused nodes, starts nodes that failNode "
-            "crashed, and cancels the timers of --for.",
+            details="Restores all links, ends delay, loss and others, lets messages that wait go on, resumes paused "
+            "nodes, starts nodes that failNode crashed, and cancels the timers of --for.",
         ),
         commands.ResetCommand,
     ),

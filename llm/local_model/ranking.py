@@ -85,7 +85,7 @@ async def _ask(client: ChatClient, question: str, answer: str, slot: int) -> _An
     })
     try:
         return msgspec.json.decode(said, type=_Answer)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProviderError("the local model's server does not report probabilities") from error
 
 
@@ -96,9 +96,9 @@ def _approval(said: _Answer, model: str) -> float:
     for word in (word for position in first for word in position.top_logprobs):
         match word.token.strip().lower():
             case "yes":
-                yes += math.exp(word.logprob)
+                yes += math.exp(min(word.logprob, 0.0))
             case "no":
-                no += math.exp(word.logprob)
+                no += math.exp(min(word.logprob, 0.0))
     if yes + no < _LEAST:
         raise ProviderError(f"{model} has no opinion: it says neither yes nor no")
     return yes / (yes + no)

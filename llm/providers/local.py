@@ -166,7 +166,10 @@ async def _count(client: ChatClient, text: str) -> int:
     if not text:
         return 0
     said = await client.post("tokenize", {"content": text})
-    return len(msgspec.json.decode(said, type=_Tokens).tokens) + _MESSAGE_OVERHEAD
+    try:
+        return len(msgspec.json.decode(said, type=_Tokens).tokens) + _MESSAGE_OVERHEAD
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ProviderError("the local model's server does not count tokens", retryable=True) from error
 
 
 @register(

@@ -41,6 +41,11 @@ class Admission:
         proof = auth.node_proof(self._secret, self._cluster, node, connection.nonce, hello.nonce)
         if not auth.same(hello.proof, proof):
             return Refusal.SECRET, f'node {node} does not know this cluster\'s secret ("secret" in its config)'
+        if self._secret is None and not connection.is_own_user():
+            return Refusal.SECRET, (
+                f'node {node} is run by another user: a cluster without a "secret" in its config takes in only its own '
+                "user's"
+            )
         foreign = self._served.objection(node, hello.cluster_id)
         if foreign is not None:
             return Refusal.CLUSTER, foreign

@@ -19,6 +19,7 @@ from net.control_messages import (
     from_node,
 )
 from net.frames import CONTROL, ORCHESTRATOR, Frame, FrameError, FrameParser, as_node_frame, is_urgent
+from net.peer_user import is_own_user
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
 
@@ -115,6 +116,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self._set_deadline(LINGER_S, self.abort)
+
+    def is_own_user(self) -> bool:
+        """Whether a process of this user is at the other end."""
+        return self._transport is not None and is_own_user(self._transport)
 
     def abort(self) -> None:
         if self._transport is not None:

@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from net.control_messages import Challenge, Crash, FromOrchestrator, Hello, PeerDown, PeerUp, Refusal, Report
+from net.control_messages import Challenge, Crash, FromOrchestrator, Hello, Label, PeerDown, PeerUp, Refusal, Report
 from net.relay.admission import Admission
 from net.relay.connection import Connection, Traffic
 from net.relay.faults import Faults
+from net.relay.holding import HeldMessage, Holding
 from net.relay.refusals import RefusalNotice, Refusals
 from net.relay.router import Router
 from net.relay.served_cluster import KnownCluster, ServedCluster
@@ -31,6 +32,7 @@ class RelayListener(Protocol):
     def on_node_down(self, node: int) -> None: ...
     def on_refused(self, notice: RefusalNotice) -> None: ...
     def on_cluster(self, known: KnownCluster) -> None: ...
+    def on_held(self, message: HeldMessage) -> None: ...
 
 
 class Relay:
@@ -47,7 +49,7 @@ class Relay:
         configured = sorted(nodes)
         self._served = ServedCluster(cluster, configured, known or KnownCluster())
         self._admission = Admission(cluster, secret, self._served)
-        self._router = Router(configured, faults, self._unknown_receiver)
+        self._router = Router(configured, faults, self._unknown_receiver, listener.on_held, self._tell_labels)
         self._members = self._router.members
         self._reports: dict[int, Report] = {}
         self._hosts: dict[int, str] = {}
@@ -69,6 +71,7 @@ class Relay:
         self._closing = True
         self._refusals.close()
         self._router.delayed.clear()
+        self._router.holding.clear()
         if self._server is not None:
             self._server.close()
         for connection in [*self._members.values(), *self._strangers]:
@@ -76,6 +79,11 @@ class Relay:
         await self.until(lambda: not self._members and not self._strangers, 1.0)
         if self._server is not None:
             await self._server.wait_closed()
+
+    @property
+    def holding(self) -> Holding:
+        """The messages that wait for the operator."""
+        return self._router.holding
 
     # ---- State of the nodes
 
@@ -193,6 +201,8 @@ class Relay:
         peers = [peer for peer in self._members if not self.faults.is_cut(peer, node)]
         connection.send(self._admission.welcome(connection, hello, peers))
         self._members[node] = connection
+        if self.holding.active:
+            self._tell_label(connection)
         self._hosts[node] = connection.host
         self._listener.on_node_up(node)
         self._tell_peers(node, PeerUp(node), lambda: node in self._members)
@@ -253,6 +263,14 @@ class Relay:
                     tell(node)
                 else:
                     loop.call_later(late, tell, node)
+
+    def _tell_labels(self) -> None:
+        for connection in self._members.values():
+            self._tell_label(connection)
+
+    def _tell_label(self, connection: Connection) -> None:
+        if connection.hello is not None and connection.hello.labels:
+            connection.send(Label(self.holding.active))
 
     def _unknown_receiver(self, src: int, dst: int) -> None:
         reason = f"node {src} sends to node {dst}, which is not in this orchestrator's config"

@@ -9,20 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from net.frames import HINT, URGENT, Frame
+from net.frames import HINT, LABELLED, Frame, is_urgent, take_label_off
 from net.relay.connection import Connection, Traffic
 from net.relay.delay_line import DelayLine
 from net.relay.faults import Faults
+from net.relay.holding import HeldMessage, Holding
 
 
 class Router:
     """`members` is the routing table; whoever lets nodes in keeps it. `unknown` learns of frames between a node and a
-    number that no node has."""
+    number that no node has, `noted` of messages that begin to wait for the operator, and `labels` when nodes must begin
+    to label messages, or may stop."""
 
-    def __init__(self, nodes: Iterable[int], faults: Faults, unknown: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, nodes: Iterable[int], faults: Faults, unknown: Callable[[int, int], None],
+        noted: Callable[[HeldMessage], None], labels: Callable[[], None],
+    ) -> None:
         self.members: dict[int, Connection] = {}
         self.traffic = {node: Traffic() for node in nodes}
         self.delayed = DelayLine(self._arrive)
+        self.holding = Holding(self._pass_on, noted, labels)
         self._faults = faults
         self._unknown = unknown
         self._unflushed: list[Connection] = []
@@ -38,18 +44,28 @@ class Router:
         traffic.bytes_in += len(raw)
         if frame.kind == HINT and not self._knows_hints(frame.dst):
             return
+        if frame.kind == LABELLED:
+            label, raw = take_label_off(raw)
+            if self.holding.active and not self._faults.is_cut(source.node, frame.dst):
+                if not self.holding.hold(source.node, frame.dst, label, raw):
+                    self._drop(source.node, frame.dst)
+                return
+        self._pass_on(source.node, frame.dst, raw)
+
+    def _pass_on(self, src: int, dst: int, raw: bytes) -> None:
+        """The frame meets the link's faults."""
         if self._faults.quiet:
-            self._deliver(source.node, frame.dst, raw)
+            self._deliver(src, dst, raw)
             return
         now = asyncio.get_running_loop().time()
-        copies = self._faults.decide(source.node, frame.dst, len(raw), now, frame.kind == URGENT)
+        copies = self._faults.decide(src, dst, len(raw), now, is_urgent(raw))
         if not copies:
-            self._drop(source.node, frame.dst)
+            self._drop(src, dst)
         for late in copies:
             if late <= 0:
-                self._deliver(source.node, frame.dst, raw)
-            elif not self.delayed.add(late, source.node, frame.dst, raw):
-                self._drop(source.node, frame.dst)
+                self._deliver(src, dst, raw)
+            elif not self.delayed.add(late, src, dst, raw):
+                self._drop(src, dst)
 
     def _knows_hints(self, node: int) -> bool:
         """A node of release 0.1.0 would hang up."""

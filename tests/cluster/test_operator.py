@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import PATIENCE_S, ROOT, Cluster, Process, free_port, until
+from tests.cluster.harness import PATIENCE_S, ROOT, Cluster, Event, Process, free_port, until
 from tests.cluster.test_tmux import Desktop
 
 
@@ -106,6 +106,33 @@ def test_the_prompt_speaks_for_users_and_waits_for_the_cluster(cluster: Cluster)
     assert network.ok("node leader: view c1")["turns"] == []
     network.ok("reset")
     assert network.ok("wait converged")["nodes"] == cluster.pids
+
+
+def _waits(link: list[int], kind: str) -> Callable[[Event], bool]:
+    """Whether an event says that a message of this kind waits on the link."""
+    return lambda event: (
+        event["event"] == "held" and event["link"] == link and event["message"].startswith(f"{kind} <"))
+
+
+def test_an_operation_is_stepped_through_from_accept_to_decide(cluster: Cluster) -> None:
+    network, leader = cluster.network, cluster.leader()
+    user, since = cluster.nodes[leader], len(network.events)
+    network.ok("hold")
+    line = user.send("create stepped")
+    accepts = [network.wait(_waits([leader, peer], "Accept"), since=since) for peer in cluster.pids if peer != leader]
+    assert not any(event.get("line") == line and event["event"] == "result" for event in user.events)
+    assert "no message #9999 waits" in network.do("deliver 9999")["error"]
+    for accept in accepts[:2]:
+        network.ok(f"deliver #{accept['number']}")
+    for accept in accepts[:2]:
+        answer = network.wait(_waits([accept["link"][1], leader], "Accepted"), since=since)
+        network.ok(f"deliver {answer['number']}")
+    assert user.result(line)["ok"]  # Two of four others are enough.
+    held = network.ok("held")
+    assert held["holding"] and any(each["message"].startswith("Decide <") for each in held["held"])
+    assert network.ok("release")["held"] == []
+    assert network.ok("wait converged")["nodes"] == cluster.pids
+    assert "hold begins" in network.do("step")["error"]
 
 
 def test_a_node_in_the_background_logs_little(cluster: Cluster) -> None:

@@ -139,7 +139,7 @@ def _listed(counts: dict[str, int] | Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
-def _duration(word: str) -> float:
+def duration(word: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", word)
     if match is None:
         raise argparse.ArgumentTypeError(f"'{word}' is not a duration like 30s, 10m or 1h")
@@ -151,7 +151,7 @@ def main() -> int:
         prog="./run.sh torture", description="Inject faults into a running cluster of real processes.",
         epilog="example: ./run.sh torture 10m --seed 7    exit codes: 0 everything held, 1 something did not",
     )
-    parser.add_argument("time", nargs="?", type=_duration, default=60.0, help="30s, 10m, 1h; default 60s")
+    parser.add_argument("time", nargs="?", type=duration, default=60.0, help="30s, 10m, 1h; default 60s")
     parser.add_argument("--seed", type=int, help="of an earlier run, to repeat its faults (their effects will differ)")
     parser.add_argument("--keep", action="store_true", help="keep the history and the logs even of a successful run")
     args = parser.parse_args()

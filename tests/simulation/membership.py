@@ -65,12 +65,19 @@ class Membership(Observer):
         for _, change, member in self._asked:
             members = dict(last.members)
             if change is Change.ADD and member not in members:
-                members[member] = self._world.nodes[member].disk.image.identity
+                for identity in self._identities(member):
+                    yield Configuration(last.number + 1, last.cluster, members | {member: identity}, last.since)
+                continue
             elif change is Change.REPLACE and member in members:
                 members[member] = NO_DISK
             elif change is Change.REMOVE and len(members) > 1:
                 members.pop(member, None)
             yield Configuration(last.number + 1, last.cluster, members, last.since)
+
+    def _identities(self, pid: int) -> set[int]:
+        """Of all disks that it ever had: a leader may not know yet which one it has now."""
+        node = self._world.nodes[pid]
+        return {node.disk.image.identity, *node.removed}
 
     def _holds(self, pid: int, configuration: Configuration, position: int) -> bool:
         node = self._world.nodes.get(pid)

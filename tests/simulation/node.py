@@ -42,7 +42,7 @@ class Node:
         """The identity of an older copy of its disk that was put back: it has forgotten what it promised."""
         self.outdated_since = 0
         """The number of the last configuration by then."""
-        self._removed: dict[int, Disk] = {}
+        self.removed: dict[int, Disk] = {}
         """Disks that were taken out, by their identities."""
         self.drift = 1.0
         """How fast its clock runs."""
@@ -127,7 +127,7 @@ class Node:
         and no founder's."""
         assert not self.up
         self.world.note(f"{self.pid} loses its disk")
-        self._removed[self.disk.image.identity] = self.disk
+        self.removed[self.disk.image.identity] = self.disk
         self.disk = self._new_disk()
         if self.world.founding is not None:
             self.disk.write([Persist(snapshot=self.world.founding)])
@@ -144,8 +144,8 @@ class Node:
         forgotten something if it lacks the last write that it `vouched` for; the last one of all, if that is None."""
         assert not self.up
         identity = copy.image.identity
-        last = self._removed[self.disk.image.identity] = self.disk
-        last = self._removed.get(identity, last)
+        last = self.removed[self.disk.image.identity] = self.disk
+        last = self.removed.get(identity, last)
         older = copy.image.stamp < (last.image.stamp if vouched is None else vouched)
         self.world.note(f"{self.pid} gets {'an older' if older else 'its former'} disk back")
         self.disk = copy

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kvstore.operations import Query
-from paxos.messages import Accept, Behind, Decide, Learn, SnapshotPiece
-from tests.simulation.stage import OffStage, Overdue, Stage
+from paxos.messages import Accept, Accepted, Behind, Decide, Forward, Learn, SnapshotPiece
+from tests.simulation.stage import FirstStart, OffStage, Overdue, Stage
 from tests.simulation.world import Node
 
 NAMES = tuple("abcdefghijklmnopqrstuvwxyz")
@@ -40,6 +40,52 @@ def needs_a_snapshot(stage: Stage) -> Node:
     stage.decide(leader, *NAMES[:10])
     stage.until(lambda: leader.replica.log.compacted > 1)
     return node
+
+
+def snapshot_for_the_leader() -> None:
+    """A leader with a slow disk had proposed more than acceptors take before they know what is decided, its own
+    included, which is not asked again so soon. It gets what the others have decided from their snapshot, in the middle
+    of its leadership. What it has proposed since then stands."""
+    stage = FirstStart(3, snapshot_every=2, keep=1, lag=1, horizon=2, batch_operations=1, pipeline=8)
+    stage.until(lambda: stage.leads and all(node.replica.cluster for node in stage.nodes.values()))
+    leader = stage.leader
+    other = stage.others(leader)[0]
+    stage.weather.slow_disks = {leader.pid: 2.0}
+    stage.create(other, "slow")
+    stage.run(5.0)
+    stage.hold(Accepted, to=leader)
+    stage.hold(SnapshotPiece, to=leader)
+    stage.lose(Learn, to=leader)
+    for name in NAMES[:8]:
+        stage.create(other, name)
+    stage.run(0.1)
+    stage.mend()
+    stage.hold(SnapshotPiece, to=leader)
+    stage.lose(Learn, to=leader)
+    stage.release(Accepted)
+    stage.until(lambda: len(other.store.conversations) == 9)
+    stage.held = []
+    stage.until(lambda: stage.held)
+    stage.lose(Accept, of=leader)
+    stage.create(other, "early")
+    stage.run(0.1)
+    stage.lose(Forward, of=other)
+    stage.release(SnapshotPiece)
+    stage.create(leader, "late")
+    stage.run(5.0)
+    stage.weather.slow_disks = {}
+    stage.end()
+
+
+def snapshot_from_slow_disks() -> None:
+    """To read a snapshot takes longer than one is kept that nobody asks for."""
+    stage = Stage(3, snapshot_every=4, keep=1, lag=1, snapshot_idle_s=0.2)
+    node = needs_a_snapshot(stage)
+    stage.weather.fsync = 1.0
+    stage.mend()
+    stage.expect("it has caught up", lambda: node.replica.applied == 10, within=20.0)
+    stage.weather.fsync = 0.002
+    stage.end()
 
 
 def snapshot_not_stored() -> None:

@@ -18,6 +18,8 @@ from paxos.messages import (
     Learn,
     Operation,
     Prepare,
+    ReadReply,
+    ReadRequest,
     Routed,
 )
 from paxos.output import VoterStatus
@@ -98,6 +100,31 @@ def stranger_speaks_to_who_has_no_id() -> None:
     stage.run(0.3)
     stage.mend()
     stage.decide(stage.leader, "after")
+    stage.end()
+
+
+def stranger_says_up_to_where_to_read() -> None:
+    """A node that has lost its disk, and with it the cluster's id, is told by another cluster's leader that nothing is
+    decided which its user would have to see."""
+    stage = FirstStart(3)
+    stage.until(lambda: stage.leads and all(node.replica.cluster for node in stage.nodes.values()))
+    leader = stage.leader
+    stage.decide(leader, "before")
+    node, _ = stage.others(leader)
+    node.crash()
+    node.wipe()
+    stage.lose(Learn, to=node)
+    stage.hold(ReadRequest, of=node)
+    node.start()
+    stage.until(lambda: node.replica.status().leader)
+    answered = stage.read(node, shows="before")
+    stage.until(lambda: stage.held)
+    request = stage.held[0].message
+    assert isinstance(request, ReadRequest)
+    node.receive(leader.pid, ReadReply(request.ticket, 0), STRANGER)
+    stage.run(0.3)
+    stage.mend()
+    stage.expect("the read is answered", lambda: answered)
     stage.end()
 
 

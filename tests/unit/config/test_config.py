@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 PROVIDERS = ("fake", "gemini", "local", "openai")
+DRAWN = "hHq2Zr7vK0pXw9sTbY4nLcE1"
 
 
 def read(text: str | dict[str, Any]) -> Config:
@@ -72,8 +73,8 @@ def test_load_makes_the_path_absolute(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_secret_opens_other_hosts() -> None:
-    checked = read({"nodes": [{"id": 1}], "orchestrator": {"host": "0.0.0.0"}, "secret": "correct horse"})
-    assert checked.secret == "correct horse"
+    checked = read({"nodes": [{"id": 1}], "orchestrator": {"host": "0.0.0.0"}, "secret": DRAWN})
+    assert checked.secret == DRAWN
     for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
         assert read({"nodes": [{"id": 1}], "orchestrator": {"host": host}}).secret is None
 

@@ -48,7 +48,7 @@ class Screen:
     def type(self, text: str) -> None:
         os.write(self.leader, text.encode())
 
-    def until(self, pattern: str, seconds: float = 10) -> str:
+    def until(self, pattern: str, seconds: float = 60) -> str:
         """Reads until `pattern` is shown; consumes the output up to its end, and returns it."""
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self.shown)):

@@ -14,6 +14,8 @@ class FakeLink:
     def __init__(self, events: LinkEvents) -> None:
         self.events = events
         self.started = self.closed = False
+        self.wants_labels = False
+        self.labels: list[str] = []
         self.sent: list[tuple[int, bytes]] = []
         self.hints: list[tuple[int, bytes]] = []
         self.reports: list[Report] = []
@@ -22,8 +24,9 @@ class FakeLink:
     def start(self) -> None:
         self.started = True
 
-    def send(self, dst: int, payload: bytes, urgent: bool = False) -> None:
+    def send(self, dst: int, payload: bytes, urgent: bool = False, label: str = "") -> None:
         self.sent.append((dst, payload))
+        self.labels.append(label)
 
     def send_hint(self, dst: int, payload: bytes) -> None:
         self.hints.append((dst, payload))

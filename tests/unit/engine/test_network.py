@@ -13,7 +13,7 @@ from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
 from paxos.ballot import Ballot
 from paxos.configuration import CLUSTER_LEAST
-from paxos.messages import Accept, AnyMessage, Decide, Operation, Prepare
+from paxos.messages import Accept, AnyMessage, Decide, Forward, Heartbeat, Operation, Prepare, Routed
 from tests.unit.engine.engine_tools import FakeLink, Listener
 
 DECIDE = Decide(Ballot(1, 2, 3))
@@ -115,3 +115,16 @@ def test_what_the_link_tells_is_passed_on() -> None:
     rig.network.on_refused("wrong secret")
     assert rig.listener.told == [("connected",), ("disconnected", "gone"), ("refused", "wrong secret")]
     assert rig.receiver.got == [("meet", 2), ("suspect", 2)]
+
+
+def test_messages_are_labelled_only_when_the_operator_wants_to_see_them() -> None:
+    rig = Rig()
+    rig.network.send(2, DECIDE)
+    rig.link.wants_labels = True
+    for message in (
+        DECIDE, Accept(Ballot(1, 2, 3), [Operation(1, 1, 1, b"")] * 2, 0), Heartbeat([], {}, 0.0, {}),
+        Routed(1, 4, 3, Forward([Operation(1, 1, 1, b"")])),
+    ):
+        rig.network.send(2, message)
+    assert rig.link.labels == [
+        "", "Decide <1,2,3>", "Accept <1,2,3> x2", "", "Forward (passed on, from 1 to 4)"]

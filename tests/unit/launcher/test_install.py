@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.install import BENCH, ENVIRONMENTS, RUNTIME, TEST, UV_LOCK, Environment, needed
+from launcher.install import BENCH, ENVIRONMENTS, FUZZ, RUNTIME, TEST, UV_LOCK, Environment, needed
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -112,6 +112,7 @@ def test_lock_files_follow_the_requirements() -> None:
         (("requirements.txt", "requirements-model.txt"), RUNTIME.lock),
         (("requirements-test.txt", "requirements-google-genai.txt"), TEST.lock),
         (("bench/requirements.txt",), BENCH.lock), (("requirements-uv.txt",), UV_LOCK),
+        (("tests/fuzz/requirements.txt",), FUZZ.lock),
     ):
         wanted: set[tuple[str, str]] = set()
         for name in names:

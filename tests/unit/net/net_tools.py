@@ -18,6 +18,7 @@ from net.control_messages import FromNode as FromNode
 from net.frames import CONTROL, NODE, Frame, FrameParser, encode_frame
 from net.link import NodeLink
 from net.relay.faults import Faults
+from net.relay.holding import HeldMessage
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 from net.relay.served_cluster import KnownCluster
@@ -78,6 +79,9 @@ class Operator:
 
     def on_cluster(self, known: KnownCluster) -> None:
         self.events.append({"event": "cluster", "known": known})
+
+    def on_held(self, message: HeldMessage) -> None:
+        self.events.append({"event": "held", "message": message})
 
     async def __aenter__(self) -> Operator:
         self.port = await self.relay.start(HOST, self.port)

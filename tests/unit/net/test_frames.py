@@ -78,7 +78,7 @@ def test_a_parser_always_offers_room() -> None:
 
 @pytest.mark.parametrize(
     ("length", "kind", "words"),
-    [(MAX_FRAME + 1, NODE, "at most"), (0xFFFFFFFF, NODE, "at most"), (4, NODE, "too short"), (5, 4, "unknown kind 4")],
+    [(MAX_FRAME + 1, NODE, "at most"), (0xFFFFFFFF, NODE, "at most"), (4, NODE, "too short"), (5, 5, "unknown kind 5")],
 )
 def test_a_broken_header_is_an_error(length: int, kind: int, words: str) -> None:
     with pytest.raises(FrameError, match=words):
