@@ -60,13 +60,18 @@ class NodeHttp:
             self._say(f"no HTTP API: {error}")
             return
         self._server = server
+        where = f"{http.host}:{http.port_of(self._number)}"
         try:
             await server.start()
-        except OSError as error:
-            where = f"{http.host}:{http.port_of(self._number)}"
-            taken = "another program uses that port" if error.errno == errno.EADDRINUSE else _reason(error)
-            self._say(f'no HTTP API at {where}: {taken}; "http" in {self._config.path} sets host and port')
+        except (OSError, OverflowError) as error:
+            self._say(f'no HTTP API at {where}: {_reason(error)}; "http" in {self._config.path} sets host and port')
+        else:
+            self._say(f"HTTP API at http://{where} (`./run.sh key` prints a key)")
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return "there is no such port"
+    if error.errno == errno.EADDRINUSE:
+        return "another program uses that port"
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)

@@ -18,7 +18,9 @@ from api.node_events import GapEvent
 KEPT = 4096
 """Events. Their texts are those of the store."""
 _LEAST_S, _PER_READER_S = 0.01, 0.0002
-"""Readers are woken together, and the less often the more they are: so their number costs the node little."""
+"""Readers are woken the less often the more they are, so that their number costs the node little."""
+_AT_A_TIME = 16
+"""Readers woken in one turn of the event loop: what else the node has to do comes between them."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -48,8 +50,8 @@ class EventLog:
         """The number of the oldest entry, counted from the start."""
         self._forgotten = position
         """The highest position of which an event may be missing."""
-        self._changed = asyncio.Event()
-        self._waking: asyncio.TimerHandle | None = None
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._waking: asyncio.Handle | None = None
         self._readers = 0
         self._joined: tuple[int, int, bytes] = (0, 0, b"")
         """The frames of a range of entries: most readers want the same."""
@@ -70,20 +72,24 @@ class EventLog:
         self.add(GapEvent(position), position)
 
     def _wake(self) -> None:
-        if self._readers and self._waking is None:
+        if self._waiting and self._waking is None:
             pause = max(_LEAST_S, _PER_READER_S * self._readers)
-            self._waking = asyncio.get_running_loop().call_later(pause, self._woken)
+            self._waking = asyncio.get_running_loop().call_later(pause, self._wake_some)
 
     def wake_now(self) -> None:
         """Readers look again, whether there is anything or not."""
-        if self._waking is not None:
-            self._waking.cancel()
-        self._woken()
+        self.close()
+        self._wake_some()
 
-    def _woken(self) -> None:
-        self._waking = None
-        waiting, self._changed = self._changed, asyncio.Event()
-        waiting.set()
+    def _wake_some(self, left: int | None = None) -> None:
+        """All who wait now, in portions: of them, `left` are left."""
+        left = len(self._waiting) if left is None else left
+        for waiting in list(islice(self._waiting, min(left, _AT_A_TIME))):
+            del self._waiting[waiting]
+            waiting.set_result(None)
+        left -= _AT_A_TIME
+        more = left > 0 and bool(self._waiting)
+        self._waking = asyncio.get_running_loop().call_soon(self._wake_some, left) if more else None
 
     def close(self) -> None:
         if self._waking is not None:
@@ -130,12 +136,13 @@ class EventReader:
 
     async def wait(self, timeout_s: float) -> bool:
         """Until there may be more; False if there is nothing for so long."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._log._waiting[waiting] = None
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._log._changed.wait()
-        except TimeoutError:
-            return False
-        return True
+            await asyncio.wait([waiting], timeout=timeout_s)
+        finally:
+            self._log._waiting.pop(waiting, None)
+        return waiting.done()
 
     def close(self) -> None:
         self._log._readers -= 1
