@@ -19,7 +19,7 @@ from config.config import ConfigError
 from console import Layout, Usage
 from console.basic_views import error
 from console.node.table import NODE_TABLE
-from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Parser, escape_what_cannot_be_shown
 from launcher.configuration import load, require_node
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -52,6 +52,11 @@ def _seconds(word: str) -> float:
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(word)
     return seconds
+
+
+def _utf8(words: Sequence[str]) -> list[str]:
+    """The words as they were typed, whatever the locale takes them for. Raises UnicodeDecodeError."""
+    return [os.fsencode(word).decode() for word in words]
 
 
 def line_of(words: Sequence[str]) -> str:
@@ -99,6 +104,7 @@ def show(line: str, reply: Reply) -> None:
 
 
 def main() -> int:
+    escape_what_cannot_be_shown()
     wanted = arguments()
     try:
         config = load(wanted.config)
@@ -106,7 +112,11 @@ def main() -> int:
     except ConfigError as mistake:
         print(f"ctl.py: {mistake}", file=sys.stderr)
         return EXIT_USAGE
-    line = line_of(wanted.command)
+    try:
+        line = line_of(_utf8(wanted.command))
+    except UnicodeDecodeError as mistake:
+        print(f"ctl.py: the command is not valid UTF-8: {mistake.reason} at byte {mistake.start + 1}", file=sys.stderr)
+        return EXIT_USAGE
     try:
         reply = run_line(
             socket_path(config.data_dir, wanted.node), line, wanted.timeout,

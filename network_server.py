@@ -14,7 +14,7 @@ import uvloop
 
 from config.config import ConfigError
 from console.run import Form
-from launcher.arguments import EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.arguments import EXIT_INTERRUPTED, EXIT_USAGE, Parser, escape_what_cannot_be_shown
 from launcher.configuration import load
 from launcher.network_process import serve
 
@@ -29,6 +29,7 @@ EXAMPLES = (
 
 
 def main() -> int:
+    escape_what_cannot_be_shown()
     parser = Parser(PROGRAM, "The network orchestrator of ConsensusLLM.", EXAMPLES)
     parser.add_config()
     parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout, notices on stderr")

@@ -9,7 +9,7 @@ import sys
 
 from config.config import ConfigError
 from launcher import check_config, node_process
-from launcher.arguments import EXIT_INTERRUPTED, EXIT_USAGE, Parser
+from launcher.arguments import EXIT_INTERRUPTED, EXIT_USAGE, Parser, escape_what_cannot_be_shown
 from launcher.configuration import load, require_node
 from net.control_messages import NODE_MAX, NODE_MIN
 
@@ -40,6 +40,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
+    escape_what_cannot_be_shown()
     args = arguments()
     try:
         config = load(args.config)

@@ -2,16 +2,18 @@
 # ConsensusLLM: one command to set up, run, stop, reset and test. This file only finds Python; launcher/install.py installs
 # into .venv, and what happens then is in launcher/, too.
 set -euo pipefail
+# Of other programs, whose packages are not ours; and libraries of ours read their docstrings, which PYTHONOPTIMIZE removes.
+unset CDPATH PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE
 script=${BASH_SOURCE[0]}
 while [ -L "$script" ]; do  # it may be called by a link from elsewhere
-    target=$(readlink "$script")
+    target=$(readlink -- "$script")
     case "$target" in
         /*) script=$target ;;
-        *) script=$(dirname "$script")/$target ;;
+        *) script=$(dirname -- "$script")/$target ;;
     esac
 done
 here=$PWD
-cd "$(dirname "$script")"
+cd -- "$(dirname -- "$script")"
 
 usage() {
     cat <<'TEXT'
@@ -57,7 +59,7 @@ find_python() {
     local candidate
     for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
         if command -v "$candidate" >/dev/null 2>&1 &&
-            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            "$candidate" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"
             return
         fi
@@ -68,9 +70,18 @@ find_python() {
 # Makes sure that all of a lock file is installed: NAME (as in launcher/install.py), its environment, its lock file.
 installed() {
     local python
-    [ -x "$2/bin/python" ] && cmp -s "$3" "$2/$(basename "$3")" && return
-    python=$(find_python) || exit 1
-    "$python" -I launcher/install.py "$1" || exit $?
+    [ -x "$2/bin/python" ] && cmp -s "$3" "$2/$(basename "$3")" || {
+        python=$(find_python) || exit 1
+        "$python" -I launcher/install.py "$1" || exit $?
+    }
+    require_start "$2/bin/python"
+}
+
+# Some of the variables that Python reads can keep it from starting.
+require_start() {
+    local said
+    said=$("$1" -c '' 2>&1 >/dev/null) ||
+        fail "Python does not start with your environment ($(compgen -e PYTHON | tr '\n' ' ')): ${said%%$'\n'*}"
 }
 
 setup() { installed runtime .venv requirements.lock; }
@@ -120,6 +131,7 @@ case "${1:-start}" in
     stop)  # needs nothing of what is installed, nor of what the configuration says now
         python=.venv/bin/python
         [ -x "$python" ] || python=$(find_python) || exit 1
+        require_start "$python"
         exec "$python" -m launcher.stop
         ;;
     start | reset | rescue | key | --no-tmux)

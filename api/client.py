@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -112,6 +112,8 @@ class Client:
         self._lines = 0
         self._sent: dict[int, _Sent] = {}
         self._refused: str | None = None
+        self._odd = False
+        """The other side sent something that is no line of this protocol: nothing that follows it is believed."""
         self._subscribers: set[asyncio.Queue[ReceivedEvent | None]] = set()
         self._reading = asyncio.ensure_future(self._read())
 
@@ -205,7 +207,7 @@ class Client:
 
     async def _read(self) -> None:
         try:
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError), self._noticing_nonsense():
                 while (line := await self._reader.readline()).endswith(b"\n"):  # a killed process may stop in mid-line
                     self._take(line[:-1])
         finally:
@@ -213,14 +215,22 @@ class Client:
             for queue in self._subscribers:
                 queue.put_nowait(None)
 
+    @contextlib.contextmanager
+    def _noticing_nonsense(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, msgspec.MsgspecError, RecursionError):  # of an endless line, and of one that is not JSON
+            self._odd = True
+
     def _take(self, line: bytes) -> None:
         head = msgspec.json.decode(line, type=_Head)
         sent = self._sent.get(head.line)
         if head.event == "result":
+            reply = _checked(line)
             if sent is not None:
                 del self._sent[head.line]
                 if not sent.reply.done():
-                    sent.reply.set_result(Reply(line))
+                    sent.reply.set_result(reply)
             return
         if head.event == "waiting" and sent is not None and head.reason is not None:
             sent.waiting_for = head.reason
@@ -241,7 +251,18 @@ class Client:
     def _lost(self) -> ConnectionLost | Unreachable:
         if self._quote and self._refused is not None:
             return Unreachable(f"{self._name} refuses: {self._refused}")
+        if self._odd:
+            return ConnectionLost(f"{self._name} sent something that is no answer; a change may still take effect")
         return ConnectionLost(f"{self._name} exited before it answered; a change may still take effect")
+
+
+def _checked(line: bytes) -> Reply:
+    """Raises ValueError or msgspec.MsgspecError if it is no answer. Answers are ASCII."""
+    if not line.isascii():
+        raise ValueError("an answer that is not ASCII")
+    reply = Reply(line)
+    _ = reply.failure
+    return reply
 
 
 def run_line(

@@ -20,6 +20,7 @@ from api.node_results import (
     LogResult,
     MembersResult,
     QueryResult,
+    QuotasResult,
     RetryResult,
     StatusResult,
     UseResult,
@@ -159,6 +160,13 @@ class MembersCommand(Command[MembersResult], frozen=True, tag="members"):
 
     change: Literal["add", "remove", "replace"] | None = None
     node: int | None = None
+
+
+class QuotasCommand(Command[QuotasResult], frozen=True, tag="quotas"):
+    """What is in use of the quotas. With `quota` and `most`, changes that one for the whole cluster."""
+
+    quota: Literal["conversations", "turns", "bytes"] | None = None
+    most: int | None = None
 
 
 class StatusCommand(Command[StatusResult], frozen=True, tag="status"):

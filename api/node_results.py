@@ -30,6 +30,8 @@ class NotFoundResult(Failure, frozen=True, kw_only=True):
 
 class CreateResult(Result, frozen=True, kw_only=True):
     context: str
+    warning: str | UnsetType = UNSET
+    """A quota is nearly used up."""
 
 
 class QueryResult(Result, frozen=True, kw_only=True):
@@ -37,6 +39,8 @@ class QueryResult(Result, frozen=True, kw_only=True):
 
     context: str
     turn: int
+    warning: str | UnsetType = UNSET
+    """A quota is nearly used up."""
 
 
 class CancelResult(Result, frozen=True, kw_only=True):
@@ -134,6 +138,8 @@ class ImportResult(Result, frozen=True, kw_only=True):
     turns: int
     given_up: list[int]
     """The turns that were open when they were exported."""
+    warning: str | UnsetType = UNSET
+    """A quota is nearly used up."""
 
 
 class BackupResult(Result, frozen=True, kw_only=True):
@@ -167,6 +173,29 @@ class LlmStatus(Record, frozen=True, kw_only=True):
     """Seconds until a reply."""
 
 
+class QuotaUse(Record, frozen=True):
+    used: int
+    most: int | None
+    """The quota; null if there is none."""
+
+
+class QuotasRecord(Record, frozen=True, kw_only=True):
+    """How much is in use, and how much may be. All but the last are decided, and the same at every node; as long as
+    nobody has changed one, they come into force when half of one is used."""
+
+    conversations: QuotaUse
+    turns: QuotaUse
+    """Of the conversation with the most."""
+    bytes: QuotaUse
+    """Of texts, in the largest conversation."""
+    bytes_per_minute: QuotaUse
+    """What this node takes from its users (`limits.bytes_per_minute` in config.json)."""
+
+
+class QuotasResult(Result, frozen=True, kw_only=True):
+    quotas: QuotasRecord
+
+
 class NodeStatus(Result, frozen=True, kw_only=True):
     """What a node can say of itself at any moment, at no cost."""
 
@@ -194,6 +223,7 @@ class StatusResult(NodeStatus, frozen=True, kw_only=True):
     """Voters that have lost their disks, if so many have that no quorum can form."""
     notice: str | UnsetType = UNSET
     """What can be done about that."""
+    quotas: QuotasRecord | UnsetType = UNSET
 
 
 class MemberRecord(Record, frozen=True):

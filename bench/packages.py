@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -133,6 +133,12 @@ class Node:
         self.applied += 1
         return NOTHING
 
+    def understands(self, payload: bytes) -> bool:
+        return True
+
+    def readable(self, rows: Sequence[tuple[bytes, bytes]]) -> bool:
+        return True
+
     def digest(self) -> str:
         return "00"
 
@@ -151,6 +157,7 @@ class Node:
     def on_status(self, status: Status) -> None: ...
 
     def on_stranger(self, node: int, cluster: int) -> None: ...
+    def on_odd(self, node: int, why: str) -> None: ...
     def on_diverged(self, divergence: Divergence) -> None: ...
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from config.errors import explain, shown
+from config.errors import explain
+from config.files import MissingFile, UnusableFile, read_whole, shown_path
 from config.http_settings import HttpSettings, is_loopback, mistake
+from config.json_text import MAX_BYTES, JsonTextError, decoded, parsed, shown
 from config.llm_settings import LlmSettings, overlay
 from config.secret_strength import HOW_TO_DRAW, is_weak
 
@@ -18,6 +20,12 @@ Json: TypeAlias = dict[str, Any]
 
 DEFAULT_PATH = "config.json"
 MIN_SECRET = 8
+
+_MAX_NAME, _MAX_PATH = 255, 4000
+"""Bytes that file systems take."""
+_TEXTS = ("system_prompt", "fail")
+_UNSAFE = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+_CONTROL, _CONTROL_IN_TEXT = re.compile(f"[\t\n\r{_UNSAFE}]"), re.compile(f"[{_UNSAFE}]")
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -45,6 +53,13 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     election_ms: Annotated[int, msgspec.Meta(ge=2, le=600_000)] = 400
 
 
+class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of each node."""
+
+    bytes_per_minute: Annotated[int, msgspec.Meta(ge=1024 * 1024, le=2**40)] = 256 * 1024 * 1024
+    """What it takes from its users."""
+
+
 class NodeConfig(msgspec.Struct, frozen=True):
     """One node; `llm` is complete: the common settings, overridden by its own."""
 
@@ -65,6 +80,7 @@ class Config(msgspec.Struct, frozen=True):
     nodes: tuple[NodeConfig, ...]
     """At least one, in the order of the file."""
     timing: TimingConfig
+    limits: LimitsConfig
     llm: LlmSettings
     """The common settings."""
     http: HttpSettings | None = None
@@ -81,7 +97,8 @@ class Config(msgspec.Struct, frozen=True):
     def require(self, number: int) -> None:
         """Raises ConfigError if the file lists no such node."""
         if number not in self.node_ids:
-            raise ConfigError(f"there is no node {number} in {self.path}: it has {', '.join(map(str, self.node_ids))}")
+            known = ", ".join(map(str, self.node_ids))
+            raise ConfigError(f"there is no node {number} in {shown_path(self.path)}: it has {known}")
 
 
 class _NodeSection(msgspec.Struct, forbid_unknown_fields=True):
@@ -99,6 +116,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     orchestrator: Endpoint = Endpoint()
     llm: Json = {}
     timing: TimingConfig = TimingConfig()
+    limits: LimitsConfig = LimitsConfig()
     http: HttpSettings | None = None
 
 
@@ -117,12 +135,14 @@ def load(
     """
     path = Path(path).absolute()
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+        text = decoded(read_whole(path, MAX_BYTES))
+    except MissingFile:
         hint = "copy config.json.example there, or give another file with --config"
-        raise ConfigError(f"{path} does not exist: {hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        raise ConfigError(f"{shown_path(path)} does not exist: {hint}") from None
+    except UnusableFile as error:
+        raise ConfigError(f"{shown_path(path)} cannot be read: {error}") from error
+    except JsonTextError as error:
+        raise ConfigError(f"{shown_path(path)} {error}") from None
     return parse(text, path, providers, default)
 
 
@@ -130,57 +150,35 @@ def parse(
     text: str, path: Path, providers: Collection[str], default: Callable[[Path, str], Path] = default_data_dir
 ) -> Config:
     """Like `load`, for the text of the file `path`. Raises ConfigError."""
-    raw = _json(text, path)
     try:
-        return _checked(raw, path, providers, default)
+        return _checked(parsed(text), path, providers, default)
+    except JsonTextError as error:
+        raise ConfigError(f"{shown_path(path)} {error}") from None
     except _Invalid as invalid:
-        raise ConfigError(f"{path}: {invalid}") from None
+        raise ConfigError(f"{shown_path(path)}: {invalid}") from None
 
 
 class _Invalid(Exception):
     """An error in the file; without the file's name."""
 
 
-def _json(text: str, path: Path) -> Any:
-    def unique(pairs: list[tuple[str, Any]]) -> Json:
-        keys = [key for key, _ in pairs]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise ConfigError(f'{path}: the key "{key}" occurs twice in the same section')
-        return dict(pairs)
-
-    def no_number(word: str) -> None:
-        raise ConfigError(f"{path}: {word} is not a JSON number")
-
-    try:
-        raw = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
-        # An escape like \ud800 alone is a lone surrogate: such text cannot be sent or stored.
-        json.dumps(raw, ensure_ascii=False).encode()
-        return raw
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(f"{path} is not valid JSON: {error.msg} at {where}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be used: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path} is not valid JSON: too deeply nested") from None
-
-
 def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable[[Path, str], Path]) -> Config:
     if not isinstance(raw, dict):
         raise _Invalid(f'the file is {shown(raw)}; it must be an object with at least the key "nodes"')
     file = _convert(lambda: msgspec.convert(raw, _File), _File, "", raw)
-    ids = [section.id for section in file.nodes]
-    for index, number in enumerate(ids):
-        if number in ids[:index]:
-            raise _Invalid(f"nodes[{index}].id is {number}, which another node has too: each node needs its own number")
+    _no_controls(raw, "")
+    seen: set[int] = set()
+    for index, section in enumerate(file.nodes):
+        if section.id in seen:
+            raise _Invalid(
+                f"nodes[{index}].id is {section.id}, which another node has too: each node needs its own number"
+            )
+        seen.add(section.id)
     # Checked even if every node has its own settings: a mistake in the common ones is still a mistake.
     common = _llm(LlmSettings(), file.llm, "llm", providers)
     nodes = tuple(
-        NodeConfig(
-            section.id, _located(_llm(common, section.llm, f"nodes[{index}].llm", providers), path.parent)
-        )
-        for index, section in enumerate(file.nodes)
+        NodeConfig(section.id, _located(_llm(common, section.llm, where, providers), where, path.parent))
+        for section, where in ((section, f"nodes[{index}].llm") for index, section in enumerate(file.nodes))
     )
     timing, host = file.timing, file.orchestrator.host
     if timing.heartbeat_ms >= timing.election_ms:
@@ -198,19 +196,20 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
             f'secret is weak ({len(file.secret)} characters; short, common or regular ones can be guessed), and '
             f'orchestrator.host "{host}" lets other machines try. {HOW_TO_DRAW}'
         )
-    wrong = None if file.http is None else mistake(file.http, ids, file.orchestrator.port)
+    wrong = None if file.http is None else mistake(file.http, seen, file.orchestrator.port)
     if wrong is not None:
         raise _Invalid(wrong)
     given = file.data_dir
     return Config(
         path=path,
         cluster=file.cluster,
-        data_dir=default(path, file.cluster) if given is msgspec.UNSET else path.parent / Path(given).expanduser(),
+        data_dir=default(path, file.cluster) if given is msgspec.UNSET else _path("data_dir", given, path.parent),
         secret=file.secret,
         orchestrator=file.orchestrator,
         nodes=nodes,
         timing=timing,
-        llm=_located(common, path.parent),
+        limits=file.limits,
+        llm=_located(common, "llm", path.parent),
         http=file.http,
     )
 
@@ -223,11 +222,39 @@ def _llm(common: LlmSettings, own: Json, where: str, providers: Collection[str])
     return settings
 
 
-def _located(settings: LlmSettings, folder: Path) -> LlmSettings:
+def _located(settings: LlmSettings, where: str, folder: Path) -> LlmSettings:
     """With the path of a local model, if there is one, made absolute."""
     if settings.model is not None and (settings.provider == "local" or settings.model.endswith(".gguf")):
-        return msgspec.structs.replace(settings, model=str(folder / Path(settings.model).expanduser()))
+        return msgspec.structs.replace(settings, model=str(_path(f"{where}.model", settings.model, folder)))
     return settings
+
+
+def _path(key: str, given: str, folder: Path) -> Path:
+    """The file or directory of a name that is relative to `folder`."""
+    if any(len(part.encode()) > _MAX_NAME for part in given.split("/")) or len(given.encode()) > _MAX_PATH:
+        raise _Invalid(f"{key} is {shown(given)}, which is too long for a path")
+    try:
+        return folder / Path(given).expanduser()
+    except RuntimeError:
+        user = given.split("/")[0]
+        raise _Invalid(f"{key} is {shown(given)}; there is no home directory {shown(user)} on this machine") from None
+
+
+def _no_controls(value: Any, key: str) -> None:
+    """Nothing in the file may control a terminal that shows it; only the texts for LLMs have several lines."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name != "secret":  # it is never shown
+                named = name if name.isidentifier() else shown(name)
+                _no_controls(inner, f"{key}.{named}" if key else named)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _no_controls(inner, f"{key}[{index}]")
+    elif isinstance(value, str):
+        name = key.rpartition(".")[2]
+        found = (_CONTROL_IN_TEXT if name in _TEXTS else _CONTROL).search(value)
+        if found is not None:
+            raise _Invalid(f"{key} contains the control character {shown(found.group())}, which is not allowed there")
 
 
 _T = TypeVar("_T")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from typing import Any
 
 import msgspec
 from msgspec import inspect
+
+from config.json_text import shown
 
 SECRETS = ("secret", "api_key", "keys", "key")
 """Keys whose values are never shown: errors end up on screens and in logs."""
@@ -34,14 +35,6 @@ def explain(error: msgspec.ValidationError, target: type, where: str, raw: Any) 
     return f"{key} is {_masked(key, value)}; it must be {_expected(problem, wanted)}"
 
 
-def shown(value: Any) -> str:
-    """As in the file, shortened, with control characters escaped; without the content of sections: it may be secret."""
-    if isinstance(value, dict | list) and value:
-        return "{...}" if isinstance(value, dict) else "[...]"
-    text = json.dumps(value, ensure_ascii=True)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def _at(path: str, value: Any, wanted: inspect.Type) -> tuple[Any, inspect.Type]:
     """The value at a path like `nodes[0].id`, and the type that it should have."""
     for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
@@ -63,7 +56,7 @@ def _container(wanted: inspect.Type, value: Any) -> inspect.Type:
 
 def _unknown(name: str, section: inspect.Type) -> str:
     known = [field.encode_name for field in section.fields] if isinstance(section, inspect.StructType) else []
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name[:100], known, n=1)
     hint = f"did you mean {shown(near[0])}?" if near else f"allowed keys: {', '.join(known)}"
     return f"the unknown key {shown(name)}; {hint}"
 

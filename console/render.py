@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.base import builtins
-from api.node_results import LogEntry, LogResult, MembersResult, NodeStatus
+from api.node_results import (
+    LogEntry,
+    LogResult,
+    MembersResult,
+    NodeStatus,
+    QuotasRecord,
+    QuotaUse,
+    StatusResult,
+)
 from api.safe_text import one_line
 from console.chat import moment
 from console.layout import Layout
@@ -19,7 +27,23 @@ def pairs(values: Mapping[str, Any], layout: Layout) -> str:
 
 def status(result: NodeStatus, layout: Layout) -> str:
     shown = {key: value for key, value in builtins(result).items() if key != "ok"}
-    return pairs({**shown, "ballot": ballot(result.ballot)}, layout)
+    shown["ballot"] = ballot(result.ballot)
+    if isinstance(result, StatusResult) and isinstance(result.quotas, QuotasRecord):
+        shown["quotas"] = {name: _used(getattr(result.quotas, name)) for name in result.quotas.__struct_fields__}
+    return pairs(shown, layout)
+
+
+def quotas(record: QuotasRecord, layout: Layout) -> str:
+    """One quota per line: how much is in use of how much."""
+    meanings = {
+        "conversations": "conversations", "turns": "turns of the longest conversation",
+        "bytes": "bytes of text in the largest conversation", "bytes_per_minute": "bytes in this minute, at this node",
+    }
+    return layout.table(("", ""), [(words, _used(getattr(record, name))) for name, words in meanings.items()])
+
+
+def _used(use: QuotaUse) -> str:
+    return f"{use.used}, no quota" if use.most is None else f"{use.used} of {use.most}"
 
 
 def members(result: MembersResult) -> str:

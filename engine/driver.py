@@ -59,8 +59,14 @@ class StateMachine(Protocol):
     def apply(self, position: int, payload: bytes) -> Outcome:
         """Raises UnknownOperation, and changes nothing, for an operation of a later release."""
 
+    def understands(self, payload: bytes) -> bool:
+        """False for an operation of a later release: `apply` would raise."""
+
+    def readable(self, rows: Sequence[tuple[bytes, bytes]]) -> bool:
+        """True if `load` can take these, and `apply` can go on from them."""
+
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Replaces all of it."""
+        """Replaces all of it. Raises ValueError for rows that are not readable."""
 
     def digest(self) -> str:
         """See StateDigests."""
@@ -89,6 +95,9 @@ class DriverListener(Protocol):
 
     def on_stranger(self, node: int, cluster: int) -> None:
         """What came as from `node` belongs to another cluster, of this id, and changes nothing here."""
+
+    def on_odd(self, node: int, why: str) -> None:
+        """`node` said what no honest node says; it was not taken in."""
 
     def on_diverged(self, divergence: Divergence) -> None:
         """Other nodes have another state at the same position, and this node is not known to be wrong."""
@@ -162,7 +171,8 @@ class ReplicaDriver:
         defer: Callable[[Callable[[], None]], object],
     ) -> None:
         self.replica = Replica(
-            pid, members, durable, timing, limits, random, clock(), operations_version=OPERATIONS_VERSION
+            pid, members, durable, timing, limits, random, clock(), operations_version=OPERATIONS_VERSION,
+            understands=machine.understands, readable=machine.readable,
         )
         self.observer: DriverObserver | None = None
         self.stopped = False
@@ -339,6 +349,8 @@ class ReplicaDriver:
             self._listener.on_read_ready(ticket)
         for node, cluster in out.strangers:
             self._listener.on_stranger(node, cluster)
+        for node, why in out.odd:
+            self._listener.on_odd(node, why)
         for divergence in out.diverged:
             self._diverged(divergence)
         if out.load_snapshot:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from engine.interface import EngineListener
 from engine.labels import label_of
+from engine.odd_messages import OddMessages
 from net.control_messages import Report
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
+from paxos.bounds import Identity
 from paxos.messages import AnyMessage, is_urgent
 
 _log = logging.getLogger(__name__)
@@ -20,6 +24,22 @@ _PAIR = b"\x92"
 _CLUSTER_ID = b"\xcf"
 """MessagePack's first bytes of (cluster, message): ids are as large as `paxos.reconfiguration` draws them. A message
 alone, without an id, has its small tag there: so speak nodes that are not founded yet, and release 0.1.0."""
+
+
+_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+_founded_decoder: msgspec.msgpack.Decoder[tuple[Identity, AnyMessage]] = msgspec.msgpack.Decoder(
+    tuple[Identity, AnyMessage])
+
+
+def decode(payload: bytes | memoryview) -> tuple[int, AnyMessage]:
+    """The id of the sender's cluster (0: none) and the message. Raises ValueError for anything that is no message, or
+    holds a number, a list or a text that no node sends."""
+    try:
+        if payload[:1] == _PAIR and payload[1:2] == _CLUSTER_ID:
+            return _founded_decoder.decode(payload)
+        return 0, _decoder.decode(payload)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 class Link(Protocol):
@@ -63,21 +83,18 @@ class Receiver(Protocol):
 class Network:
     """The driver's Transport, and the handler of its link's events. `start` before anything arrives."""
 
-    def __init__(self, make_link: LinkFactory) -> None:
+    def __init__(self, make_link: LinkFactory, clock: Callable[[], float] = time.monotonic) -> None:
         self._link = make_link(events=self)
         self._receiver: Receiver
         self._listener: EngineListener
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
-        self._founded_decoder: msgspec.msgpack.Decoder[tuple[int, AnyMessage]] = msgspec.msgpack.Decoder(
-            tuple[int, AnyMessage])
         self._cluster = 0
         """Of the last message sent."""
         self._last: AnyMessage | None = None
         self._payload = b""
         self._urgent = False
         """The last message sent, encoded: a broadcast is encoded once."""
-        self._odd_senders: set[int] = set()
+        self.odd = OddMessages(clock)
 
     def start(self, receiver: Receiver, listener: EngineListener) -> None:
         """Connects, and hands what arrives to `receiver`."""
@@ -112,18 +129,11 @@ class Network:
 
     def on_message(self, src: int, payload: memoryview) -> None:
         try:
-            cluster, message = self._decode(payload)
-        except (msgspec.DecodeError, ValueError) as error:
-            if src not in self._odd_senders:
-                self._odd_senders.add(src)
-                _log.warning("node %s sends invalid messages: %s", src, error)
+            cluster, message = decode(payload)
+        except ValueError as error:
+            self.odd.add(src, str(error))
             return
         self._receiver.receive(src, message, cluster)
-
-    def _decode(self, payload: memoryview) -> tuple[int, AnyMessage]:
-        if payload[:1] == _PAIR and payload[1:2] == _CLUSTER_ID:
-            return self._founded_decoder.decode(payload)
-        return 0, self._decoder.decode(payload)
 
     def on_hint(self, src: int, payload: memoryview) -> None:
         self._listener.on_hint(src, bytes(payload))

@@ -218,6 +218,9 @@ class PaxosEngine:
             f"this is cluster {name} {own:016x}, node {node} belongs to cluster {cluster:016x}: what it says is ignored"
         )
 
+    def on_odd(self, node: int, why: str) -> None:
+        self._network.odd.add(node, why)
+
     def on_diverged(self, divergence: Divergence) -> None:
         self._listener.on_diverged(_diverged(divergence))
 

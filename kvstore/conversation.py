@@ -13,6 +13,10 @@ MAX_BALLOT = 26
 """Answers in a poll: one letter each."""
 
 
+def utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
 class Kind(StrEnum):
     """The kind of a turn: who answers it."""
 
@@ -52,6 +56,11 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     thoughts: str = ""
     cut: Cut | None = None
     cut_at: float = 0.0
+
+    @property
+    def bytes(self) -> int:
+        """Of what the LLM said."""
+        return utf8_bytes(self.text or self.error or "") + utf8_bytes(self.thoughts)
 
     @property
     def is_plain(self) -> bool:
@@ -157,6 +166,15 @@ class Conversation(msgspec.Struct, gc=False):
     """It is deleted some time after its last change."""
     keys: dict[str, int] = {}
     """The turns that have keys: their numbers."""
+    bytes: int = 0
+    """Of all its texts, as `measured`; kept up to date by whoever changes them."""
+
+    @property
+    def measured(self) -> int:
+        """Of questions and responses, in UTF-8."""
+        return sum(
+            utf8_bytes(turn.text) + sum(said.bytes for said in turn.candidates.values()) for turn in self.turns
+        )
 
     @property
     def changed(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import msgspec
 
 from kvstore.conversation import Cut
+from kvstore.quotas import MAX_QUOTA
 
 MAX_CONTEXT_CHARS: Final = 64
 MAX_TEXT_BYTES: Final = 131_072
@@ -29,9 +30,14 @@ MAX_KEY_CHARS: Final = 64
 MAX_AT: Final = 2**48
 
 
-class _Dated(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
+class _Dated(
+    msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True, forbid_unknown_fields=True
+):
     """The last field of every operation: when it was proposed, in milliseconds since 1970 by its proposer's clock; 0 if
-    unknown. Nothing depends on it: it is for people."""
+    unknown. Nothing depends on it: it is for people.
+
+    There are no other fields than those that are known. What stands behind them could be nested deeper than some node
+    can look, and then nodes would differ."""
 
     at: int = 0
 
@@ -114,7 +120,7 @@ class Cancel(_StoreOperation, frozen=True, tag=7):
     turn: int | None = None
 
 
-class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One response of a restored turn. Fields as in `_Said`."""
 
     node: int
@@ -124,7 +130,7 @@ class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False):
     seconds: float = 0.0
 
 
-class RestoredTurn(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class RestoredTurn(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """A closed turn of an import; cancelled if no response is chosen."""
 
     kind: Literal["query", "ask"]
@@ -139,7 +145,7 @@ class Import(_StoreOperation, frozen=True, tag=13):
     turns: bytes
 
 
-class AskOnce(_StoreOperation, frozen=True, tag=16):
+class AskOnce(_StoreOperation, frozen=True, tag=17):
     """A new turn of this `kind`, but only if the conversation has none of the same `key` yet: whoever repeats it, at
     whatever node, gets the turn that there is. If there is no such conversation, it begins with `history`, packed turns
     as in `Import` (empty: none), as one that does not last if it is `temporary`; without `history` it must exist."""
@@ -151,7 +157,7 @@ class AskOnce(_StoreOperation, frozen=True, tag=16):
     temporary: bool = False
 
 
-class Delete(_StoreOperation, frozen=True, tag=17):
+class Delete(_StoreOperation, frozen=True, tag=18):
     """The conversation is there no more. `created` is the log position that created the one that is meant; None: the
     one that there is."""
 
@@ -191,9 +197,23 @@ class Elect(_StoreOperation, frozen=True, tag=12):
     poll: int
 
 
+class SetQuotas(_Dated, frozen=True, tag=16):
+    """The quotas from here on, those that are named; about no conversation. With `first`, all of them, unless there
+    are quotas already."""
+
+    conversations: int | None = None
+    turns: int | None = None
+    bytes: int | None = None
+    first: bool = False
+
+    @property
+    def context(self) -> None:
+        return None
+
+
 StoreOperation: TypeAlias = (
     Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
-    | CandidateInFull | AnswerInFull | AskOnce | Delete
+    | CandidateInFull | AnswerInFull | SetQuotas | AskOnce | Delete
 )
 
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
@@ -207,18 +227,18 @@ RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFu
 """Kinds that bring what an LLM said."""
 _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll",
-    CandidateInFull: "candidate", AnswerInFull: "answer", AskOnce: "query",
+    CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
 }
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
-With 2 came decided configurations (see paxos/configuration.py), responses in full, questions with a key, and
+With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key, and
 deletion."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
-_NEEDED: Final[dict[type, int]] = {CandidateInFull: 2, AnswerInFull: 2, AskOnce: 2, Delete: 2}
+_NEEDED: Final[dict[type, int]] = {CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2}
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
 
@@ -230,6 +250,8 @@ class UnknownOperation(Exception):
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[StoreOperation] = msgspec.msgpack.Decoder(StoreOperation)
 _TAGS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(StoreOperation))
+_HEADS: Final = frozenset(bytes((array, tag)) for array in range(0x91, 0xA0) for tag in _TAGS)
+"""How nearly all payloads begin."""
 _turns_decoder = msgspec.msgpack.Decoder(list[RestoredTurn])
 
 
@@ -271,6 +293,11 @@ def decode(payload: bytes) -> StoreOperation:
         raise ValueError("not a command") from error
 
 
+def is_known(payload: bytes) -> bool:
+    """False for an operation of a kind that is not in `StoreOperation`: `decode` raises UnknownOperation."""
+    return payload[:2] in _HEADS or (tag := _tag(payload)) is None or tag in _TAGS
+
+
 def _tag(payload: bytes) -> int | None:
     """The kind of operation that a payload begins like: the first element of a MessagePack array, if that is a positive
     integer. Read by hand, so that all that follows, and how deep an interpreter can look into it, plays no part."""
@@ -307,7 +334,7 @@ def unpack(packed: bytes) -> list[RestoredTurn]:
 
 def check(operation: StoreOperation) -> str | None:
     """Why the operation would be refused whatever the state is, as a sentence for users; None if it is well-formed."""
-    error = check_context(operation.context)
+    error = None if operation.context is None else check_context(operation.context)
     if error is not None:
         return error
     if not 0 <= operation.at <= MAX_AT:
@@ -457,6 +484,14 @@ def _check_said(operation: _Said) -> str | None:
     return _check_turn(operation.turn) or _check_response(operation) or _check_counts(operation)
 
 
+def _check_quotas(operation: SetQuotas) -> str | None:
+    wanted = (operation.conversations, operation.turns, operation.bytes)
+    given = [quota for quota in wanted if quota is not None]
+    if not given or (operation.first and len(given) < len(wanted)):
+        return "no quota is named"
+    return None if all(1 <= quota <= MAX_QUOTA for quota in given) else f"a quota is between 1 and {MAX_QUOTA}"
+
+
 _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Query: lambda operation: check_text(operation.text),
     Ask: lambda operation: check_text(operation.text),
@@ -471,6 +506,7 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Ranking: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll) or _check_ranking(operation),
     Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     Import: lambda operation: _check_packed(operation.turns),
+    SetQuotas: _check_quotas,
     AskOnce: _check_ask_once,
     Delete: lambda operation: (
         None if operation.created is None or operation.created >= 1 else f"there is no position {operation.created}"

@@ -3,6 +3,7 @@
 One row per conversation, turn and response: so a change re-encodes only what it touched, however long the
 conversation is, and no row is larger than one text. Keys sort in loading order:
 
+    0 (8 bytes)                                  -> Quotas, once there are any
     index (8 bytes)                              -> [context, created, at, temporary]
     index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at, key]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
@@ -12,16 +13,21 @@ Rows of a later release may have more fields. They are not loaded without them: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from struct import Struct
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
+from kvstore.operations import MAX_AT, MAX_NODE, MAX_TURN, check_context
+from kvstore.quotas import MAX_QUOTA, Quotas
 
 RowKey: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): the subject of a row."""
+QUOTAS: Final[RowKey] = (0,)
+"""Conversations count from 1."""
 
 
 class _ConversationRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -46,7 +52,10 @@ _encoder = msgspec.msgpack.Encoder()
 _conversations = msgspec.msgpack.Decoder(_ConversationRow)
 _turns = msgspec.msgpack.Decoder(_TurnRow)
 _responses = msgspec.msgpack.Decoder(Response)
+_quotas = msgspec.msgpack.Decoder(Quotas)
 
+_MOST_CREATED = 2**53
+"""A position."""
 
 _PLAIN_FIELDS = 7
 """Of a response and of a turn, in release 0.1.0."""
@@ -80,6 +89,11 @@ def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     return _encoder.encode(msgspec.structs.astuple(response)[:_PLAIN_FIELDS] if response.is_plain else response)
 
 
+def quotas_value(quotas: Quotas) -> bytes:
+    """The content of the row `QUOTAS`."""
+    return _encoder.encode(quotas)
+
+
 def row_keys(conversation: Conversation) -> Iterable[RowKey]:
     """All rows of a conversation."""
     index = conversation.index
@@ -90,15 +104,62 @@ def row_keys(conversation: Conversation) -> Iterable[RowKey]:
             yield (index, number, node)
 
 
-def load(rows: Iterable[tuple[bytes, bytes]]) -> list[Conversation]:
-    """The conversations in these rows, in order of creation. Raises ValueError if the rows are invalid."""
+def load(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Conversation], Quotas | None]:
+    """The conversations in these rows, in order of creation, and the quotas. Raises ValueError if they are invalid."""
     conversations: list[Conversation] = []
+    quotas: Quotas | None = None
     try:
-        for key, content in sorted(rows):
-            _load_row(conversations, key, content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
+        for row_key, content in sorted(rows):
+            if row_key == key(QUOTAS):
+                quotas = _quotas.decode(content)
+                if not all(1 <= each <= MAX_QUOTA for each in msgspec.structs.astuple(quotas)):
+                    raise ValueError("these rows are not a snapshot of conversations: a quota is out of bounds")
+            else:
+                _load_row(conversations, row_key, content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError) as error:
         raise ValueError("these rows are not a snapshot of conversations") from error
-    return conversations
+    contexts = {conversation.context for conversation in conversations}
+    if len(contexts) < len(conversations) or not all(map(_is_sound, conversations)):
+        raise ValueError("these rows are not a snapshot of conversations: no operations lead to what they say")
+    for conversation in conversations:
+        conversation.bytes = conversation.measured
+    return conversations, quotas
+
+
+def _is_sound(conversation: Conversation) -> bool:
+    """False for one that an operation, or a view, could not go on from."""
+    return (
+        check_context(conversation.context) is None and 0 <= conversation.at <= MAX_AT
+        and 0 <= conversation.created <= _MOST_CREATED and all(map(_is_sound_turn, conversation.turns))
+    )
+
+
+def _is_sound_turn(turn: Turn) -> bool:
+    chosen = None if turn.chosen is None else turn.candidates.get(turn.chosen)
+    return (
+        0 <= turn.at <= MAX_AT and (turn.chosen is None or (chosen is not None and chosen.text is not None))
+        and all(0 <= node <= MAX_NODE and 0 <= count <= MAX_TURN for node, count in turn.retries.items())
+        and all(1 <= node <= MAX_NODE and _is_sound_response(said) for node, said in turn.candidates.items())
+        and (turn.poll is None or _is_sound_poll(turn.poll, turn))
+    )
+
+
+def _is_sound_response(response: Response) -> bool:
+    return (
+        (response.text is None) != (response.error is None) and 0 <= response.at <= MAX_AT
+        and 0 <= response.seen <= response.before <= MAX_TURN
+        and math.isfinite(response.seconds) and math.isfinite(response.cut_at)
+    )
+
+
+def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
+    """Whoever is voted for is on the ballot, and whoever is on the ballot of an open poll can be chosen."""
+    choices = set(turn.choices) if turn.open_poll is not None else {*poll.ballot}
+    return (
+        1 <= poll.number <= MAX_TURN and poll.ballot == sorted({*poll.ballot}) and choices.issuperset(poll.ballot)
+        and all(1 <= node <= MAX_NODE for node in (*poll.ballot, *poll.votes))
+        and all(not vote.order or sorted(vote.order) == poll.ballot for vote in poll.votes.values())
+    )
 
 
 def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kvstore import rows
-from kvstore.conversation import MAX_BALLOT, Conversation, Cut, Kind, Poll, Response, State, Turn, Vote
+from kvstore.conversation import MAX_BALLOT, Conversation, Cut, Kind, Poll, Response, State, Turn, Vote, utf8_bytes
 from kvstore.operations import (
     RESPONDING,
     Answer,
@@ -27,14 +27,18 @@ from kvstore.operations import (
     Query,
     Ranking,
     Responding,
+    RestoredTurn,
     Retry,
+    SetQuotas,
     StartPoll,
     StoreOperation,
     UnknownOperation,
     check,
     decode,
+    is_known,
     unpack,
 )
+from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size
 
 _DIGEST_MODULUS = 2**256
 
@@ -77,13 +81,15 @@ class Store:
         self._unsaved: set[rows.RowKey] = set()
         self._hashes: dict[rows.RowKey, int] = {}
         self._hash = 0
+        self._quotas: Quotas | None = None
         self._position = 0
         """The position of the operation being applied."""
         self._changes: dict[type, Callable[[Any], int | None]] = {
             Create: self._created, Query: self._asked, Ask: self._asked, Candidate: self._candidate,
             Answer: self._answer, CandidateInFull: self._candidate, AnswerInFull: self._answer, Choose: self._choose,
             Cancel: self._cancel, Import: self._import, Retry: self._retry, StartPoll: self._poll,
-            Ranking: self._ranking, Elect: self._elect, AskOnce: self._ask_once, Delete: self._delete,
+            Ranking: self._ranking, Elect: self._elect, SetQuotas: self._set_quotas, AskOnce: self._ask_once,
+            Delete: self._delete,
         }
         """What each operation does: returns the number of the turn that it added or changed; raises _Refused, or
         _Repeated."""
@@ -92,6 +98,11 @@ class Store:
     def conversations(self) -> Mapping[str, Conversation]:
         """By context id, in order of creation."""
         return self._conversations
+
+    @property
+    def quotas(self) -> Quotas | None:
+        """Those in force; None until some have been decided."""
+        return self._quotas
 
     def apply(self, position: int, payload: bytes) -> Outcome:
         """Carries out one decided operation, whatever the payload is. Only what is of a later release raises
@@ -117,6 +128,18 @@ class Store:
             return Outcome(operation, True, None, operation.context, repeated.turn, True)
         self._date(operation, turn)
         return Outcome(operation, True, None, operation.context, turn)
+
+    def understands(self, payload: bytes) -> bool:
+        """False for an operation of a later release: `apply` raises UnknownOperation."""
+        return is_known(payload)
+
+    def readable(self, snapshot: Iterable[tuple[bytes, bytes]]) -> bool:
+        """True if `load` takes these rows."""
+        try:
+            rows.load(snapshot)
+        except ValueError:
+            return False
+        return True
 
     def digest(self) -> str:
         """64 hex digits that are equal on two nodes if and only if their conversations are.
@@ -146,7 +169,8 @@ class Store:
 
     def snapshot(self) -> list[tuple[bytes, bytes]]:
         """Everything, sorted by key, as `load` takes it."""
-        keys = (row_key for conversation in self._by_index.values() for row_key in rows.row_keys(conversation))
+        keys = [] if self._quotas is None else [rows.QUOTAS]
+        keys += [row_key for conversation in self._by_index.values() for row_key in rows.row_keys(conversation)]
         found = ((rows.key(row_key), self._value(row_key)) for row_key in keys)
         return [(key, content) for key, content in found if content is not None]
 
@@ -164,15 +188,18 @@ class Store:
 
         Raises ValueError, and changes nothing, if the rows are invalid.
         """
-        loaded = rows.load(snapshot)
+        loaded, self._quotas = rows.load(snapshot)
         self._conversations = {conversation.context: conversation for conversation in loaded}
         self._by_index = {conversation.index: conversation for conversation in loaded}
         self._unsaved = set()
         self._unhashed = {row_key for conversation in loaded for row_key in rows.row_keys(conversation)}
+        self._unhashed |= {rows.QUOTAS} if self._quotas is not None else set()
         self._hashes = {}
         self._hash = 0
 
     def _value(self, row_key: rows.RowKey) -> bytes | None:
+        if row_key == rows.QUOTAS:
+            return None if self._quotas is None else rows.quotas_value(self._quotas)
         conversation = self._by_index.get(row_key[0])
         return None if conversation is None else rows.value(row_key, conversation)
 
@@ -186,9 +213,9 @@ class Store:
 
     def _date(self, operation: StoreOperation, turn: int | None) -> None:
         """Records the time of a change, in a row that changed anyway."""
-        conversation = self._conversations.get(operation.context)
+        conversation = None if operation.context is None else self._conversations.get(operation.context)
         if conversation is None:
-            return  # deleted
+            return  # it is about none, or has deleted it
         if turn is None:
             conversation.at = operation.at
         elif type(operation) not in RESPONDING:  # those date the response
@@ -206,6 +233,7 @@ class Store:
     def _create(self, context: str) -> Conversation:
         if context in self._conversations:
             raise _Refused(f"conversation '{context}' already exists")
+        _accept(refuse_conversation(self._quotas, len(self._by_index)))
         index = next(reversed(self._by_index), 0) + 1  # the same whether this node saw what was deleted or not
         conversation = Conversation(context, index, self._position, [])
         self._conversations[context] = conversation
@@ -224,8 +252,10 @@ class Store:
                 f"'{context}' has an open question: {way_out}, ask it again (retry {context}) or cancel it "
                 f"(cancel {context})"
             )
+        number, size = len(conversation.turns) + 1, conversation.bytes + utf8_bytes(turn.text)
+        _accept(refuse_size(self._quotas, context, Size(number, size)))
         conversation.turns.append(turn)
-        number = len(conversation.turns)
+        conversation.bytes = size
         self._touch(conversation.index, number)
         return number
 
@@ -233,11 +263,7 @@ class Store:
         context = operation.context
         conversation = self._conversations.get(context)
         if conversation is None:
-            if operation.history is None:
-                self._find(context)
-            conversation = self._create(context)
-            conversation.at, conversation.temporary = operation.at, operation.temporary
-            self._restore(conversation, operation.history or b"", operation.at)
+            conversation = self._begin(operation)
         number = conversation.keys.get(operation.key)
         if number is not None:
             turn = conversation.turns[number - 1]
@@ -247,6 +273,19 @@ class Store:
         number = self._add_turn(context, Turn(Kind(operation.kind), operation.text, {}, key=operation.key))
         conversation.keys[operation.key] = number
         return number
+
+    def _begin(self, operation: AskOnce) -> Conversation:
+        """The conversation that a question makes, up to that question."""
+        context = operation.context
+        if operation.history is None:
+            self._find(context)
+        turns = unpack(operation.history) if operation.history else []
+        before = sum(map(_bytes, turns))
+        _accept(refuse_size(self._quotas, context, Size(len(turns) + 1, before + utf8_bytes(operation.text))))
+        conversation = self._create(context)
+        conversation.at, conversation.temporary, conversation.bytes = operation.at, operation.temporary, before
+        self._restore(conversation, turns, operation.at)
+        return conversation
 
     def _delete(self, operation: Delete) -> None:
         conversation = self._find(operation.context)
@@ -293,10 +332,13 @@ class Store:
         more: tuple[str, Cut | None, float] = ("", None, 0.0)
         if isinstance(operation, CandidateInFull | AnswerInFull):
             more = operation.thoughts, operation.cut, operation.cut_at
-        turn.candidates[operation.node] = Response(
+        response = Response(
             operation.text, operation.error, operation.model, operation.seconds, operation.seen, operation.before,
             operation.at, *more,
         )
+        replaced = turn.candidates.get(operation.node)
+        conversation.bytes += response.bytes - (0 if replaced is None else replaced.bytes)
+        turn.candidates[operation.node] = response
         turn.candidates = dict(sorted(turn.candidates.items()))
         self._touch(conversation.index, operation.turn, operation.node)
 
@@ -336,7 +378,9 @@ class Store:
         if turn.kind is Kind.ASK and operation.node is not None and operation.node not in turn.candidates:
             raise _Refused(f"node {operation.node} has not failed: `retry {operation.context}` asks all over again")
         for node in nodes:
-            if turn.candidates.pop(node, None) is not None:
+            dropped = turn.candidates.pop(node, None)
+            if dropped is not None:
+                conversation.bytes -= dropped.bytes
                 self._touch(conversation.index, number, node)
         whom = operation.node or 0
         turn.retries = dict(sorted({**turn.retries, whom: turn.retries.get(whom, 0) + 1}.items()))
@@ -388,14 +432,18 @@ class Store:
         return conversation, poll
 
     def _import(self, operation: Import) -> int | None:
+        turns = unpack(operation.turns)
+        size = Size(len(turns), sum(map(_bytes, turns)))
+        if operation.context not in self._conversations:
+            _accept(refuse_size(self._quotas, operation.context, size))
         conversation = self._create(operation.context)
-        self._restore(conversation, operation.turns, operation.at)
-        conversation.at = operation.at
+        self._restore(conversation, turns, operation.at)
+        conversation.at, conversation.bytes = operation.at, size.bytes
         return len(conversation.turns) or None
 
-    def _restore(self, conversation: Conversation, packed: bytes, at: int) -> None:
+    def _restore(self, conversation: Conversation, turns: Iterable[RestoredTurn], at: int) -> None:
         """The turns of a new conversation."""
-        for restored in unpack(packed) if packed else ():
+        for restored in turns:
             responses = {
                 said.node: Response(said.text, said.error, said.model, said.seconds)
                 for said in sorted(restored.candidates, key=lambda said: said.node)
@@ -404,6 +452,29 @@ class Store:
             turn = Turn(Kind(restored.kind), restored.text, responses, chosen, chosen is None, at=at)
             conversation.turns.append(turn)
         self._touch_all(conversation)
+
+    def _set_quotas(self, operation: SetQuotas) -> None:
+        """Those that are not named stay."""
+        named = {name: getattr(operation, name) for name in Quotas.__struct_fields__}
+        known = {} if self._quotas is None else msgspec.structs.asdict(self._quotas)
+        if operation.first and known:
+            raise _Refused("the cluster has quotas already")
+        merged = known | {name: quota for name, quota in named.items() if quota is not None}
+        if len(merged) < len(named):
+            raise _Refused("the cluster has no quotas yet: its leader proposes them when half of one is used")
+        self._quotas = Quotas(**merged)
+        self._touch(*rows.QUOTAS)
+
+
+def _accept(refusal: str | None) -> None:
+    """Raises _Refused if there is one."""
+    if refusal is not None:
+        raise _Refused(refusal)
+
+
+def _bytes(turn: RestoredTurn) -> int:
+    """As `Conversation.measured`."""
+    return utf8_bytes(turn.text) + sum(utf8_bytes(said.text or said.error or "") for said in turn.candidates)
 
 
 def _named_turn(conversation: Conversation, number: int | None) -> int | None:

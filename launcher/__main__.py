@@ -7,7 +7,7 @@ from pathlib import Path
 
 from config.config import Config, ConfigError
 from launcher import foreground, sessions, tmux
-from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, escape_what_cannot_be_shown
 from launcher.backup import back_up, restore
 from launcher.configuration import configuration
 from launcher.data_directory import claim, require_own
@@ -20,6 +20,7 @@ from launcher.reset import reset
 
 
 def main(arguments: list[str]) -> int:
+    escape_what_cannot_be_shown()
     try:
         return _run(arguments[0] if arguments else "start", arguments[1:])
     except (LaunchError, ConfigError) as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,13 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 PRIVATE = 0o077
 """The umask of nodes and orchestrator: what they write is for this user alone, whatever the shell's umask is."""
 EXIT_CODES = "exit codes: 0 done, 1 failed or refused, 2 wrong command line or configuration, 130 interrupted (Ctrl-C)"
+
+
+def escape_what_cannot_be_shown() -> None:
+    """What the locale, or PYTHONIOENCODING, has no characters for is shown as \\u4f60; it ends no program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class Parser(argparse.ArgumentParser):

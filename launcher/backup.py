@@ -19,6 +19,7 @@ from orchestrator.memory import forget
 from server import backup as backups
 from storage.errors import StorageError
 from storage.founding import existing_disks, found
+from storage.ownership import name_cluster
 
 ANSWER_WITHIN_S = 60.0
 """A large cluster's conversations take some seconds to be written."""
@@ -71,7 +72,8 @@ def restore(config: Config, file: Path) -> None:
             )
         claim(config)
         forget(config.data_dir)
-        found(config.data_dir, config.cluster, config.node_ids, backup.position, backup.rows)
+        founded = found(config.data_dir, config.cluster, config.node_ids, backup.position, backup.rows)
+        name_cluster(config.data_dir, config.cluster, founded, anew=True)
     except (backups.BackupError, StorageError) as error:
         raise LaunchError(str(error)) from error
     taken = time.strftime("%Y-%m-%d %H:%M", time.localtime(backup.at / 1000))

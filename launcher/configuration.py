@@ -49,7 +49,8 @@ def configuration() -> Config:
 def write_default(path: Path) -> None:
     """Makes a configuration of the example, with a secret of its own. Raises ConfigError."""
     example = path.with_name(f"{path.name}.example")
-    text = example.read_text().replace('"secret": null', f'"secret": {json.dumps(secrets.token_urlsafe(SECRET_BYTES))}')
+    drawn = json.dumps(secrets.token_urlsafe(SECRET_BYTES))
+    text = example.read_text("utf-8").replace('"secret": null', f'"secret": {drawn}')
     if ownership.disks(path.parent / "data"):  # of a cluster whose configuration is lost
         text = text.replace('"data_dir": "data/demo"', '"data_dir": "data"')
     try:
@@ -59,7 +60,7 @@ def write_default(path: Path) -> None:
             f"{path} cannot be written: {error.strerror}; copy {example} to where you may write, and run "
             "CONFIG=that-file ./run.sh"
         ) from error
-    with open(descriptor, "w") as file:
+    with open(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(descriptor, 0o600)
         file.write(text)
     print(f"Wrote {path.name} from {example.name}, with a secret of its own.")

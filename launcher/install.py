@@ -59,9 +59,9 @@ class Environment:
         there."""
         code = "import importlib.metadata as m\nfor d in m.distributions(): print(d.metadata['Name'], d.version)"
         with contextlib.suppress(OSError):
-            listed = subprocess.run([self.python, "-c", code], capture_output=True, text=True)
+            listed = subprocess.run([self.python, "-c", code], capture_output=True, encoding="utf-8")
             there = {(_normal(name), version) for name, _, version in map(_parted, listed.stdout.splitlines())}
-            return listed.returncode == 0 and needed(self.lock.read_text()) <= there
+            return listed.returncode == 0 and needed(self.lock.read_text("utf-8")) <= there
         return False
 
     def mark_complete(self) -> None:

@@ -28,6 +28,7 @@ from engine.paxos import PaxosEngine
 from launcher import check_config, protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.configuration import nodes_to_start
+from launcher.naming_link import NamingLink
 from launcher.node_http import NodeHttp
 from llm.budget import too_long
 from llm.request_scheduler import RequestScheduler
@@ -36,6 +37,7 @@ from llm.settings import build, choose
 from llm.warm_up import warm_up
 from net.link import LinkEvents, NodeLink
 from paxos.limits import Limits, Timing
+from server.byte_rate import ByteRate
 from server.event_feed import Level, SessionEvent
 from server.explanations import PaxosExplanations
 from server.node import NodeService
@@ -141,9 +143,10 @@ def _make_service(
     llm = config.node(number).llm
 
     def link(*, events: LinkEvents) -> NodeLink:
-        links.append(NodeLink(
+        links.append(NamingLink(
+            config.data_dir, new=database.durable.configuration is None, events=events,
             host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
-            secret=secret, incarnation=database.durable.incarnation, events=events,
+            secret=secret, incarnation=database.durable.incarnation,
         ))
         return links[-1]
 
@@ -158,6 +161,7 @@ def _make_service(
     return NodeService(
         number, config.node_ids, engine, make_scheduler, emit=emit,
         explanations=PaxosExplanations(engine, config.node_ids), too_long=lambda text: too_long(text, llm),
+        rate=ByteRate(config.limits.bytes_per_minute),
         poll_timeout_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
     )
 

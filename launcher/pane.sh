@@ -1,6 +1,7 @@
 #!/bin/sh
 # A tmux pane: runs a node or the network; when it dies, stays and says how to restart it.
 # usage: pane.sh NODE|network COMMAND...
+unset PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE  # as in run.sh: tmux may have been started with them
 name=$1
 shift
 if [ "$name" = network ]; then

@@ -22,6 +22,7 @@ from storage.errors import StorageError, StorageLocked
 from storage.founding import existing_disks, found
 from storage.inspection import sync_folder
 from storage.lock import Lock
+from storage.ownership import name_cluster
 
 KEPT: Final = "before-rescue-"
 """The former files are moved into a folder of this name."""
@@ -57,7 +58,8 @@ def rescue(config: Config, node: int | None) -> None:
         try:
             position, rows = chosen.state.position, chosen.state.store.snapshot()
             clear = partial(_set_aside, folder, kept)
-            found(folder, config.cluster, config.node_ids, position, rows, clear)
+            founded = found(folder, config.cluster, config.node_ids, position, rows, clear)
+            name_cluster(folder, config.cluster, founded, anew=True)
         except (StorageError, OSError) as error:
             raise LaunchError(f"{error}; the former files are in {folder} or {kept}") from error
     print(_report(config, chosen, kept))

@@ -48,7 +48,7 @@ def find(config: Path) -> Session | None:
         return None
     old_name = re.compile(f"consensus-.*-{hashlib.sha256(os.fsencode(config)).hexdigest()[:4]}")
     listing = ["tmux", "list-sessions", "-F", f"#{{session_name}} #{{{CONFIG_OPTION}}} #{{{DATA_OPTION}}}"]
-    listed = subprocess.run(listing, capture_output=True, text=True)  # fails if there is no session at all
+    listed = _run(*listing)  # fails if there is no session at all
     for line in listed.stdout.splitlines():
         name, started_with, data_dir = line.split(" ")
         if started_with == digest(config) or (not started_with and old_name.fullmatch(name)):
@@ -70,7 +70,7 @@ def stop(session: Session) -> None:
 
 def tmux(*arguments: str) -> str:
     """Runs tmux and returns what it prints. Raises LaunchError."""
-    done = subprocess.run(["tmux", *arguments], capture_output=True, text=True)
+    done = _run("tmux", *arguments)
     if done.returncode != 0:
         raise LaunchError(f"tmux {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout.strip()
@@ -81,12 +81,17 @@ def quietly(*arguments: str) -> bool:
     return subprocess.run(["tmux", *arguments], capture_output=True).returncode == 0
 
 
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Whatever the locale is: other sessions may have any names."""
+    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
+
+
 def _is_running(panes: set[int]) -> bool:
     """Whether anything of the panes' process groups is left: a shell, or the program in it. What has exited and is kept
     because nobody asks for its exit code, as in some containers, is not running."""
     if shutil.which("ps") is None:
         return any(_exists(pane) for pane in panes)
-    listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True).stdout
+    listed = _run("ps", "-A", "-o", "pgid=,stat=").stdout
     left = (line.split() for line in listed.splitlines())
     return any(int(group) in panes and not state.startswith("Z") for group, state in left)
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 
 from config.config import Config
 from launcher.configuration import nodes_to_start
 from launcher.errors import LaunchError
 from launcher.sessions import CONFIG_OPTION, DATA_OPTION, digest, quietly, tmux
 from orchestrator.panes import HERE, OPTION, node_program, pane_command
+
+_OF_TMUX = ("TMUX", "TMUX_PANE", "TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION")
+"""Variables that tmux sets itself."""
+_UNUSED_INDEX = 9000
+"""Of tmux's option `update-environment`, a list: its user's own entries come before this one."""
 
 
 def session_name(config: Config) -> str:
@@ -44,16 +51,30 @@ def _make_session(session: str, config: Config) -> str:
     settings = [word for option, value in kept for word in (";", "set-option", "-t", session, option, value)]
     if not quietly("list-sessions"):
         settings += [";", "set-option", "-s", "exit-unattached", "off"]  # this starts the server, with only this in it
-    return tmux(
-        "new-session", "-d", "-P", "-F", "#{pane_id}", "-s", session, "-c", HERE, "-x", str(size.columns), "-y",
-        str(size.lines), *pane_command("network", ["network_server.py"], config.path), *settings,
-    )
+    with _own_environment():
+        return tmux(
+            "new-session", "-d", "-P", "-F", "#{pane_id}", "-s", session, "-c", HERE, "-x", str(size.columns), "-y",
+            str(size.lines), *pane_command("network", ["network_server.py"], config.path), *settings,
+        )
+
+
+@contextlib.contextmanager
+def _own_environment() -> Iterator[None]:
+    """A session that is made meanwhile gets the environment of this process (keys, proxies, certificates, locale), not
+    only that in which the user's tmux was started once. By an option, because arguments can be seen by other users."""
+    names = sorted(name for name in os.environ if name.isidentifier() and name not in _OF_TMUX)
+    entries = [(f"update-environment[{index}]", name) for index, name in enumerate(names, _UNUSED_INDEX)]
+    quietly(*(word for entry, name in entries for word in ("set-option", "-g", entry, name, ";")))
+    try:
+        yield
+    finally:
+        quietly(*(word for entry, _ in entries for word in ("set-option", "-gu", entry, ";")))
 
 
 def _fill_window(network_pane: str, config: Config) -> None:
     for option, value in (
         ("pane-border-status", "top"), ("pane-border-format", " #{pane_title} "), ("remain-on-exit", "on"),
-        ("allow-rename", "off"), ("allow-set-title", "off"),
+        ("allow-rename", "off"), ("allow-set-title", "off"), ("synchronize-panes", "off"),
     ):
         quietly("set-option", "-w", "-t", network_pane, option, value)  # older versions do not have all of these
     tmux("select-pane", "-t", network_pane, "-T", "network (orchestrator)")
@@ -74,7 +95,8 @@ def _add_node(beside: str, number: int, config: Config) -> str:
 
 
 def attach(session: str) -> None:
-    if not sys.stdin.isatty() or not sys.stdout.isatty():
+    capable = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    if not capable or not sys.stdin.isatty() or not sys.stdout.isatty():
         print(f"Running in the background; to see it: tmux attach -t {session}")
         return
     if os.environ.get("TMUX"):

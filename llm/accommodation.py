@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeAlias, TypeVar
 
-from llm.complaints import Complaint
+from llm.complaints import Complaint, Refused
+from llm.provider import ContextExceeded, ProviderError
+from llm.wording import plain
 
 Body: TypeAlias = dict[str, Any]
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 _FIELDS = {
     "stream_options": r"stream_?options|include_usage",
-    "max_tokens": r"max_?(?:completion_|new_|output_)?tokens|max_?length|num_predict",
+    "max_tokens": r"max_?(?:completion_?|new_?|output_?)?tokens|max_?length|num_predict",
     "seed": r"seed",
     "temperature": r"temperature",
-    "stream": r"stream(?:ing|ed)?",
-    "system": r"system|developer instructions?|roles?",
+    "stream": r"stream(?:ing|ed|generatecontent)?",
+    "system": r"system(?:_?instructions?)?|developer instructions?|roles?",
 }
 """The optional fields, and what servers call them. `system` is the role of a message; a server without it gets that
 text at the head of the first question."""
@@ -30,6 +33,7 @@ _NAMES = {
 _REFUSES = re.compile(
     r"un(?:supported|expected|known|recogni[sz]ed|permitted)"
     r"|not\b.{0,20}\b(?:support|permit|allow|accept|recogni[sz]|enabled|valid)"
+    r"|not (?:found|implemented)|unimplemented"
     r"|does ?n.t|extra|invalid|forbidden|only|must|should|cannot|disallow|no longer|deprecated"
     r"|too (?:large|small|high|low)|out of range|exceed",
     re.IGNORECASE,
@@ -44,18 +48,51 @@ _AT_LEAST = re.compile(
 )
 
 _NEW_NAME = "max_completion_tokens"
+_MAX_LESSONS = 16
+"""Requests for one answer, most of them refused: each refusal teaches something, but a server may contradict itself."""
 
 
 class Accommodation:
-    """What one server takes, as far as it has said. `who` is its name for users, who are told of each change once."""
+    """What one server takes, as far as it has said. `who` is its name for users, who are told of each change once.
+    `renames`: max_tokens has a newer name."""
 
-    def __init__(self, who: str) -> None:
+    def __init__(self, who: str, secrets: tuple[str, ...], *, renames: bool = True) -> None:
         self._who = who
+        self._secrets = secrets
+        self._renames = renames
         self._left_out: set[str] = set()
         self._renamed = False
         """It takes max_completion_tokens for max_tokens."""
         self._most_tokens: int | None = None
         self._least_tokens = 0
+
+    async def ask(self, body: Body, ask: Callable[[Body], Awaitable[T]]) -> T:
+        """What `ask` returns for a form of the request that the server takes: it is asked again as long as there is
+        something new to learn from a refusal. Raises ContextExceeded if only a shorter conversation would help."""
+        bare = False
+        for _ in range(_MAX_LESSONS):
+            sent = self.adapt(body, bare=bare)
+            try:
+                answer = await ask(sent)
+            except Refused as refused:
+                if bare or not self._learns(refused.complaint, sent):
+                    if bare or not self.may_be_any(refused.complaint, sent):
+                        raise
+                    bare = True
+                continue
+            if bare:
+                self.take_bare()
+            return answer
+        raise ProviderError(f"{self._who} refuses each form of the request")
+
+    def _learns(self, complaint: Complaint, sent: Body) -> bool:
+        if not complaint.is_too_long:
+            return self.learn(complaint, sent)
+        limit = complaint.limit
+        if limit is not None and self.shorten(limit // 2, sent):
+            return True
+        said = plain(complaint.said, *self._secrets)
+        raise ContextExceeded(f"{self._who} finds the conversation too long: {said}", limit)
 
     def adapt(self, body: Body, *, bare: bool = False) -> Body:
         """The request as this server takes it; if `bare`, without anything optional."""
@@ -102,7 +139,7 @@ class Accommodation:
     def _give_up(self, name: str, complaint: Complaint, sent: Body) -> None:
         if name == "max_tokens" and self._bound(complaint, sent):
             return
-        if name == "max_tokens" and not self._renamed:
+        if name == "max_tokens" and self._renames and not self._renamed:
             self._renamed = True
             _log.warning("%s does not take max_tokens: it gets %s from now on", self._who, _NEW_NAME)
             return

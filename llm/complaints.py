@@ -7,7 +7,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from llm.chat_protocol import parse
+from llm.body_parser import parse
+from llm.provider import ProviderError
 from llm.wording import is_page, said_by_page
 
 _MAX_DEPTH = 8
@@ -17,7 +18,8 @@ _MAX_CHARS = 8_000
 
 _REASON_KEYS = (
     "error", "message", "detail", "msg", "errors", "error_message", "error_msg", "error_description", "reason",
-    "description", "title", "details", "text", "choices",
+    "description", "title", "details", "status_msg", "text", "choices", "delta",
+    "base_resp",
 )
 _FIELD_KEYS = ("param", "loc", "field", "parameter", "pointer", "path")
 
@@ -27,6 +29,10 @@ _LASTING = re.compile(
     r"invalid.request|invalid.argument|bad.?request|unsupported|not.supported|not.found|does not exist|no such"
     r"|unauthori[sz]ed|authentication|permission|forbidden|api.?key|insufficient.quota|current quota|billing|balance"
     r"|credit|context.length|context.window|not allowed|not permitted|unknown model|moderation|content.policy",
+    re.IGNORECASE,
+)
+_QUOTA_FOR_LONG = re.compile(
+    r"insufficient.quota|current.quota|per.?day|daily|balance|arrears|billing|payment|credits? |out of credit",
     re.IGNORECASE,
 )
 _UNCLEAR_ABOUT = re.compile(
@@ -79,6 +85,20 @@ class Complaint(NamedTuple):
         return _LASTING.search(self.everything) is not None
 
     @property
+    def is_passing(self) -> bool:
+        """Whether the same request may succeed a little later."""
+        status = self.status
+        if self.is_too_long:
+            return False
+        if status is None:
+            return not self.is_lasting
+        if status == 429:
+            return _QUOTA_FOR_LONG.search(self.everything) is None
+        if status == 500:
+            return _LASTING.search(self.everything) is None
+        return status in (408, 409, 425) or (status > 500 and status not in (501, 505))
+
+    @property
     def code(self) -> int | None:
         """The status that is written in it; FastChat's codes begin like those of HTTP."""
         found = _CODE.search(self.everything)
@@ -106,6 +126,16 @@ class Complaint(NamedTuple):
         """The number of tokens that it gives as the most there may be; None if it gives none."""
         found = [_number(match) for match in _LIMIT.finditer(self.everything)]
         return min((number for number in found if number >= 16), default=None)
+
+
+class Refused(ProviderError):
+    """A server refused or failed, and said what its `complaint` is."""
+
+    def __init__(
+        self, reason: str, complaint: Complaint, *, retryable: bool, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(reason, retryable=retryable, retry_after_s=retry_after_s)
+        self.complaint = complaint
 
 
 def _number(match: re.Match[str]) -> int:
@@ -138,6 +168,7 @@ def message_of(error: Any, depth: int = 0) -> str:
         return "; ".join([part for part in parts if part][:_MAX_PARTS])
     if not isinstance(error, dict):
         return _unwrapped(str(error), depth)
+    error = {str(name).lower(): part for name, part in error.items()}  # Amazon's begin with a capital
     found = {name: message_of(error.get(name), depth + 1) for name in _REASON_KEYS}
     said = next((text for text in found.values() if text), "")
     # Spring and others name the kind of error in one key, and say in the next what it is.

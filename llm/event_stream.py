@@ -31,7 +31,7 @@ class EventStream:
         self._first_line = True
         self._kind = ""
         self._data: list[str] = []
-        self._size = 0
+        self.size = 0
         """Bytes of the event so far, its incomplete line included."""
 
     def feed(self, piece: bytes) -> list[Event]:
@@ -59,8 +59,8 @@ class EventStream:
         return (self._end_of_line(line) if line else None) or self._end_of_line(b"")
 
     def _take(self, part: bytes) -> None:
-        self._size += len(part)
-        if self._size > self._max_event:
+        self.size += len(part)
+        if self.size > self._max_event:
             raise EventTooLarge
         self._line += part
 
@@ -69,8 +69,11 @@ class EventStream:
             line, self._first_line = line.removeprefix(_BOM), False
         if not line:
             event = Event(self._kind, "\n".join(self._data)) if self._data else None
-            self._kind, self._data, self._size = "", [], 0
+            self._kind, self._data, self.size = "", [], 0
             return event
+        if line[:1] in (b"{", b"["):  # not in the standard: a JSON value without a field's name
+            self.size -= len(line)
+            return Event(self._kind, line.decode(errors="replace"))
         name, _, value = line.partition(b":")
         text = value.removeprefix(b" ").decode(errors="replace")  # UTF-8 whatever the headers say: so the standard
         if name == b"data":
@@ -81,5 +84,5 @@ class EventStream:
             self._kind = "error"
             self._data.append(text)
         else:
-            self._size -= len(line)  # a comment, or a field without meaning here: nothing of it is kept
+            self.size -= len(line)  # a comment, or a field without meaning here: nothing of it is kept
         return None

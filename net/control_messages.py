@@ -27,7 +27,9 @@ ClusterName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64
 Nonce: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=NONCE_SIZE, max_length=NONCE_SIZE)]
 Proof: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=64)]
 ShortText: TypeAlias = Annotated[str, msgspec.Meta(max_length=80)]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+ProcessId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1)]
+"""As large as any system makes it: a larger one could not even be asked about."""
 ClusterId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """0: none yet, or not told. Release 0.1.0 knows of none."""
 
@@ -60,7 +62,7 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
     cluster: ClusterName
     node: NodeId
-    process: Annotated[int, msgspec.Meta(ge=1)]
+    process: ProcessId
     incarnation: Count
     nonce: Nonce
     proof: Proof
@@ -78,7 +80,7 @@ class Welcome(msgspec.Struct, frozen=True, tag=True):
     """The node is accepted. `proof` answers the node's nonce; `peers` are the nodes connected and reachable now."""
 
     proof: Proof
-    peers: list[NodeId]
+    peers: Annotated[list[NodeId], msgspec.Meta(max_length=NODE_MAX)]
     hints: bool = False
     urgent: bool = False
     """As in `Hello`, of the orchestrator."""
@@ -118,7 +120,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
 
     role: ShortText
     leader: NodeId | None
-    ballot: tuple[int, int, int]
+    ballot: tuple[Count, Count, Count]
     decided: Count
     applied: Count
     queued: Count
@@ -159,5 +161,5 @@ def from_node(payload: bytes | memoryview) -> FromNode:
 def _decode(decoder: msgspec.msgpack.Decoder[_T], payload: bytes | memoryview) -> _T:
     try:
         return decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FrameError(f"an invalid control message: {error}") from error

@@ -44,13 +44,19 @@ MAX_HANDSHAKE_FRAME = 4 * 1024
 """The same before the other side has proved who it is."""
 MAX_PAYLOAD = MAX_FRAME - (HEADER_SIZE - LENGTH_SIZE)
 
+_MOST_WORDS = 400
+"""Characters."""
 _BUFFER = 256 * 1024
 """Bytes read at once: at 200 bytes per frame, about 1,200 frames per system call."""
 _HANDSHAKE_BUFFER = 2 * MAX_HANDSHAKE_FRAME
 
 
 class FrameError(ValueError):
-    """The stream is invalid; nothing after this point can be parsed."""
+    """The stream is invalid; nothing after this point can be parsed. Says why, in bounded words: a part of what came
+    may be among them."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason[:_MOST_WORDS])
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):

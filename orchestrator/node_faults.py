@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import msgspec
 from msgspec import UNSET
@@ -218,14 +218,14 @@ class NodeFaults:
 
 
 class _Holder(msgspec.Struct):
-    os_pid: int
+    os_pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 def _lock_holder(path: Path) -> int | None:
     """The process that holds, or last held, a node's disk."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Holder).os_pid
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, RecursionError):
         return None
 
 

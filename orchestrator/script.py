@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
@@ -16,11 +17,15 @@ from api.open_records import extended
 from api.operator_commands import AddNodeCommand, SayCommand, ScriptCommand, StopCommand
 from api.operator_events import StepEvent, StepResultEvent
 from api.operator_results import ScriptResult, TextResult
+from config.files import UnusableFile, read_whole, shown_path
+from config.json_text import JsonTextError, decoded
 from orchestrator.errors import CommandError
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
 SUFFIX = ".txt"
 MAX_BYTES = 1024 * 1024
+MAX_LINES = 5000
+"""All are checked before the first one runs."""
 
 FRESH = "$N"
 """Replaced by a word that is unique to this run of the script: for names of conversations."""
@@ -107,7 +112,7 @@ class Scripts:
     def _lines(self, path: Path) -> Iterable[ScriptLine]:
         fresh = _fresh(time.time())
         added: set[int] = set()
-        for number, line in enumerate(_read(path).splitlines(), 1):
+        for number, line in enumerate(_read(path), 1):
             text = line.strip().replace(FRESH, fresh)
             if not text or text.startswith("#"):
                 continue
@@ -177,20 +182,28 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
 
 def _find(name: str) -> Path:
     """The file or scenario of this name. Raises CommandError."""
-    for path in (Path(name).expanduser(), SCENARIOS / name, SCENARIOS / f"{name}{SUFFIX}"):
-        if path.is_file():
+    for path in (Path(os.path.expanduser(name)), SCENARIOS / name, SCENARIOS / f"{name}{SUFFIX}"):
+        if _exists(path):
             return path
     known = ", ".join(names())
     raise CommandError(f"there is no file '{name[:200]}'; scenarios/ has {known}, for example: script failover")
 
 
-def _read(path: Path) -> str:
-    """Raises CommandError."""
+def _exists(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise CommandError(f"{path} is too long for a script: at most {MAX_BYTES} bytes")
-        return content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read: {error}") from error
+        return path.exists() and path != SCENARIOS
+    except (OSError, ValueError):  # no file can have this name
+        return False
+
+
+def _read(path: Path) -> list[str]:
+    """The lines. Raises CommandError."""
+    try:
+        lines = decoded(read_whole(path, MAX_BYTES)).split("\n")
+    except UnusableFile as error:
+        raise CommandError(f"{shown_path(path)} cannot be read: {error}") from error
+    except JsonTextError as error:
+        raise CommandError(f"{shown_path(path)} {error}") from error
+    if len(lines) > MAX_LINES:
+        raise CommandError(f"{shown_path(path)} is too long for a script: at most {MAX_LINES} lines are allowed")
+    return lines

@@ -7,9 +7,13 @@ asks "who outranks whom" compares leaderships, never whole ballots.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
-Leadership = tuple[int, int]
+from paxos.bounds import Count, Pid, Position
+
+Leadership: TypeAlias = tuple[Count, Pid]
 """(seq_num, pid): at most one node ever acts for a given leadership."""
 
 NOBODY: Leadership = (0, 0)
@@ -23,9 +27,9 @@ class Ballot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     the first operation; in Decide, the last position known to be decided.
     """
 
-    seq_num: int
-    pid: int
-    op_num: int
+    seq_num: Count
+    pid: Pid
+    op_num: Position
 
     @property
     def leadership(self) -> Leadership:

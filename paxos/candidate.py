@@ -71,10 +71,26 @@ class Candidate:
         """Counts one promise; with a quorum, returns what the new leader inherits."""
         if message.ballot != self.ballot or not _shows_all_decided(message):
             return None
+        if not self._is_sound(message):
+            return None
         self.promises[sender] = message
         if len(self.promises) < self._quorum:
             return None
         return Inheritance(self.ballot.op_num, self.promises.values())
+
+
+    def _is_sound(self, message: Promise) -> bool:
+        """What an acceptor shows are different positions in order, those that it knows as decided without a gap, and
+        none further ahead than it would store. It has accepted none of them under a higher leadership than it promises
+        here. Anything else could not have been stored, and might not be bearable: gaps are filled."""
+        start, upto, leadership = self.ballot.op_num, message.decided_upto, self.ballot.leadership
+        expected = start
+        for entry in message.entries:
+            in_order = entry.position == expected if expected <= upto else entry.position >= expected
+            if not in_order or entry.leadership > leadership:
+                return False
+            expected = entry.position + 1
+        return expected <= max(upto + 1, start) + 2 * self._limits.horizon
 
 
 def _shows_all_decided(message: Promise) -> bool:

@@ -6,14 +6,14 @@ comes after it; the source sends as many pieces ahead as the link takes (see pac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from paxos.connectivity import Connectivity
 from paxos.learner import Learner
 from paxos.limits import Timing
 from paxos.log import Log
-from paxos.messages import Fetch, Operation, Snapshot, SnapshotPiece
+from paxos.messages import Fetch, Operation, Row, Snapshot, SnapshotPiece
 from paxos.retry import Retry
 from paxos.routing import Router
 
@@ -33,12 +33,14 @@ class CatchUp:
     comes twice must not ask twice."""
 
     def __init__(
-        self, net: Connectivity, log: Log, learner: Learner, router: Router, timing: Timing, random: Random, now: float
+        self, net: Connectivity, log: Log, learner: Learner, router: Router, readable: Callable[[Sequence[Row]], bool],
+        timing: Timing, random: Random, now: float,
     ) -> None:
         self._net = net
         self._log = log
         self._learner = learner
         self._router = router
+        self._readable = readable
         self._timing = timing
         self._random = random
         self._retry = Retry(now)
@@ -66,6 +68,10 @@ class CatchUp:
     def heard_of(self, upto: int) -> None:
         """Some node knows decisions up to here."""
         self._front = max(self._front, upto)
+
+    def asked(self, node: int) -> bool:
+        """True if it is this node that was asked last: what is decided is believed from nobody else."""
+        return node == self._source
 
     def hurry(self, source: int) -> None:
         """`source` refused this node's candidacy because it is behind: don't wait for that to change by itself. A
@@ -99,18 +105,19 @@ class CatchUp:
         self._eager = True
         self._unanswered = 0
 
-    def take_piece(self, piece: SnapshotPiece, now: float) -> None:
+    def take_piece(self, piece: SnapshotPiece, now: float) -> bool:
         """Takes the pieces of a snapshot, and installs it when it is whole. The first piece of another one starts over;
-        any other stray piece is late or duplicated, and is ignored."""
+        any other stray piece is late or duplicated, and is ignored. False if the state machine cannot read what has
+        come: it is not taken, and another source is asked."""
         if piece.position <= self._log.decided_upto:
-            return
+            return True
         if piece.piece == 0 and (not self._pieces or self._pieces[0].position != piece.position):
             self._drop_pieces()
         elif not self._pieces or piece.position != self._pieces[0].position:
-            return
+            return True
         pieces = self._pieces[0].pieces if self._pieces else piece.pieces
         if piece.piece in self._pieces or not 0 <= piece.piece < max(pieces, 1):
-            return
+            return True
         self._pieces[piece.piece] = piece
         if piece.piece == self._next_piece:
             while self._next_piece in self._pieces:
@@ -119,7 +126,11 @@ class CatchUp:
         if self._next_piece >= pieces:
             rows = [row for number in range(self._next_piece) for row in self._pieces[number].rows]
             self._drop_pieces()
+            if not self._readable(rows):
+                self._change_source(None)
+                return False
             self._learner.install(Snapshot(piece.position, piece.sessions, rows, piece.configuration), now)
+        return True
 
     def _drop_pieces(self) -> None:
         self._pieces = {}
@@ -136,6 +147,7 @@ class CatchUp:
         self._waiting = source is not None
         self._asked = now
         if source is None:
+            self._front = self._log.decided_upto  # Who said that there was more is not there any more.
             return
         if self._broken:
             self._broken = False

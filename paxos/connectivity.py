@@ -22,6 +22,8 @@ from paxos.messages import Heartbeat, NodeState
 RTT_DECAY = 0.1
 HINT_HOLDS = 4.0
 """For this many election times a hint that a node died overrides gossip about it (but never its own heartbeats)."""
+MOST_ROUND_TRIP = 30.0
+"""The longest round trip in seconds that is believed, whatever an echo says."""
 MOST_BUSY = 1.0
 """The longest time in seconds for which one message is believed to keep a link busy."""
 
@@ -104,16 +106,17 @@ class Connectivity:
             self._busy_until[sender] = now + bounded(message.underway[self.pid][1])
         echo = message.echoes.get(self.pid)
         if echo is not None:
-            sample = max(0.0, now - echo[0] - echo[1])
+            sample = min(max(0.0, now - echo[0] - echo[1]), MOST_ROUND_TRIP)
             smooth = self._rtt.get(sender, sample)
             # Adapts quickly to a slower network, slowly to a faster one.
             self._rtt[sender] = max(sample, smooth + (sample - smooth) * RTT_DECAY)
             self._slowest = None
         for state in message.states:
-            self._gossiped(state, now)
+            self._gossiped(sender, state, now)
 
-    def _gossiped(self, state: NodeState, now: float) -> None:
-        if state.pid not in self._gossip:
+    def _gossiped(self, sender: int, state: NodeState, now: float) -> None:
+        """Whoever is heard directly speaks for itself: nobody can put words into the mouths of a majority."""
+        if state.pid not in self._gossip or (state.pid != sender and state.pid in self.hears):
             return
         held = self.states.get(state.pid)
         if held is not None and state.version <= held.version:

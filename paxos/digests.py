@@ -48,10 +48,12 @@ class Digests:
         self._remember(self._net.pid, position, digest)
         return self._is_wrong(position)
 
-    def heard(self, message: Heartbeat) -> bool:
-        """True if this node's state is wrong."""
+    def heard(self, sender: int, message: Heartbeat) -> bool:
+        """True if this node's state is wrong. Whoever is heard directly speaks for itself."""
         wrong = False
         for state in message.states:
+            if state.pid != sender and state.pid in self._net.hears:
+                continue
             if state.digest[0] > 0 and state.pid != self._net.pid and self._comparable(state):
                 position, digest = state.digest
                 if self._identities.get(state.pid) != state.identity:

@@ -64,6 +64,9 @@ class Effects:
     def stranger(self, node: int, cluster: int) -> None:
         self._output.strangers.append((node, cluster))
 
+    def odd(self, node: int, why: str) -> None:
+        self._output.odd.append((node, why))
+
     def diverged(self, divergence: Divergence) -> None:
         self._output.diverged.append(divergence)
 

@@ -12,7 +12,7 @@ from paxos.ballot import Leadership
 from paxos.configuration import following, is_stop_sign
 from paxos.effects import Effects
 from paxos.log import Log
-from paxos.messages import Configuration, Operation, Snapshot
+from paxos.messages import Configuration, Operation, Snapshot, SnapshotPiece
 from paxos.output import Applied, Durable
 from paxos.queue import OperationQueue
 from paxos.sessions import Sessions
@@ -69,6 +69,19 @@ class Learner:
             fresh.append(Applied(self.applied, operation, ticket))
         self._effects.apply(fresh)
         self._outlive()
+
+    def leads_on(self, piece: SnapshotPiece) -> bool:
+        """True if a snapshot with this piece can be what comes of the log that is known here: in the same cluster, in
+        the same or a later configuration, and without any operation undone."""
+        own, named = self.configuration, piece.configuration
+        if named is not None and (not named.members or 0 in named.members or named.since > piece.position + 1):
+            return False
+        if own is not None and (
+            named is None or named.cluster != own.cluster or named.number < own.number
+            or (named.number == own.number and named != own)
+        ):
+            return False
+        return all(last <= piece.sessions.get(pid, (0, 0)) for pid, last in self.sessions.table().items())
 
     def install(self, snapshot: Snapshot, now: float) -> None:
         """Jumps to a snapshot ahead of what was applied."""

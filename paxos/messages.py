@@ -8,11 +8,27 @@ Moderately Complex*.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from paxos.ballot import Ballot, Leadership
+from paxos.bounds import (
+    OF_NODES,
+    OF_OPERATIONS,
+    OF_ROWS,
+    OF_SESSIONS,
+    Count,
+    Digest,
+    Hops,
+    Identity,
+    Named,
+    Payload,
+    Pid,
+    Position,
+    Seconds,
+    Version,
+)
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -22,10 +38,10 @@ class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     the core's own: a no-op, or a stop-sign (see paxos/configuration.py).
     """
 
-    pid: int
-    incarnation: int
-    number: int
-    payload: bytes
+    pid: Pid
+    incarnation: Count
+    number: Count
+    payload: Payload
 
     @property
     def is_noop(self) -> bool:
@@ -39,7 +55,7 @@ NOOP = Operation(0, 0, 0, b"")
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An accepted operation: its position, and the leadership under which it was last accepted."""
 
-    position: int
+    position: Position
     leadership: Leadership
     operation: Operation
 
@@ -51,10 +67,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     to the identity of its disk; 0 stands for one that wasn't known when the cluster was founded.
     """
 
-    number: int
-    cluster: int
-    members: dict[int, int]
-    since: int = 0
+    number: Count
+    cluster: Identity
+    members: Annotated[dict[Pid, Named], OF_NODES]
+    since: Position = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -71,15 +87,19 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, gc=False):
     configuration: Configuration | None = None
 
 
-Stamp: TypeAlias = tuple[int, int]
+Stamp: TypeAlias = tuple[Count, Count]
 """Of a write of promises or entries: (incarnation, number in it). Later writes of one disk have higher stamps."""
 
 
 class Vouched(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a disk is known to have vouched for: all that was written on it up to this stamp."""
 
-    identity: int
+    identity: Identity
     stamp: Stamp
+
+
+Roster: TypeAlias = Annotated[dict[Pid, Identity], OF_NODES]
+"""The identity of each node's disk."""
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -95,22 +115,27 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `digest` is a position and the digest of its state there (see paxos/digests.py); position 0: none yet.
     """
 
-    pid: int
-    version: tuple[int, int]
-    identity: int
-    hears: tuple[int, ...]
+    pid: Pid
+    version: tuple[Count, Count]
+    identity: Identity
+    hears: Annotated[tuple[Pid, ...], OF_NODES]
     leading: Leadership
     established: bool
     promised: Leadership
-    decided_upto: int
+    decided_upto: Position
     votes: bool
     blank: bool
-    roster: dict[int, int] = {}
-    operations_version: int = 1
-    cluster: int = 0
-    configuration: int = 0
-    commit_s: float = 0.0
-    digest: tuple[int, int] = (0, 0)
+    roster: Roster = {}
+    operations_version: Version = 1
+    cluster: Identity = 0
+    configuration: Count = 0
+    commit_s: Seconds = 0.0
+    digest: tuple[Position, Digest] = (0, 0)
+
+
+Operations: TypeAlias = Annotated[list[Operation], OF_OPERATIONS]
+Row: TypeAlias = tuple[bytes, bytes]
+SessionTable: TypeAlias = Annotated[dict[Pid, tuple[Count, Count]], OF_SESSIONS]
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -129,9 +154,9 @@ class Promise(Message, frozen=True, tag=2):
     `stamp` is that of the write which it rests on, at the latest."""
 
     ballot: Ballot
-    entries: list[Entry]
-    decided_upto: int
-    identity: int = 0
+    entries: Annotated[list[Entry], OF_ROWS]
+    decided_upto: Position
+    identity: Identity = 0
     stamp: Stamp = (0, 0)
 
 
@@ -139,16 +164,16 @@ class Accept(Message, frozen=True, tag=3):
     """Phase 2a for consecutive positions from `ballot.op_num` on, with the leader's watermark."""
 
     ballot: Ballot
-    operations: list[Operation]
-    decided_upto: int
+    operations: Operations
+    decided_upto: Position
 
 
 class Accepted(Message, frozen=True, tag=4):
     """Phase 2b: the acceptor holds (or knows to be decided) `count` positions from `ballot.op_num` on."""
 
     ballot: Ballot
-    count: int
-    identity: int = 0
+    count: Count
+    identity: Identity = 0
     stamp: Stamp = (0, 0)
 
 
@@ -172,45 +197,45 @@ class Heartbeat(Message, frozen=True, tag=7):
     `underway`, of a leader, says for each member from which position on it need not ask for what is decided, because
     Accepts are on their way to it, and for how many seconds these keep the link busy."""
 
-    states: list[NodeState]
-    roster: dict[int, int]
-    sent: float
-    echoes: dict[int, tuple[float, float]]
-    remembered: dict[int, Vouched] = {}
-    underway: dict[int, tuple[int, float]] = {}
+    states: Annotated[list[NodeState], OF_NODES]
+    roster: Roster
+    sent: Seconds
+    echoes: Annotated[dict[Pid, tuple[Seconds, Seconds]], OF_NODES]
+    remembered: Annotated[dict[Pid, Vouched], OF_NODES] = {}
+    underway: Annotated[dict[Pid, tuple[Position, Seconds]], OF_NODES] = {}
 
 
 class Forward(Message, frozen=True, tag=8):
     """Consecutive operations of one node, forwarded to the leader. Repeated until applied at their origin."""
 
-    operations: list[Operation]
+    operations: Operations
 
 
 class ReadRequest(Message, frozen=True, tag=9):
     """Asks the leader for a position that covers everything acknowledged before now. `ticket` is (incarnation at the
     asker's start, number), so that no answer to an earlier incarnation is taken for one to this."""
 
-    ticket: tuple[int, int]
+    ticket: tuple[Count, Count]
 
 
 class ReadReply(Message, frozen=True, tag=10):
     """A read that waits for `position` to be applied is linearizable."""
 
-    ticket: tuple[int, int]
-    position: int
+    ticket: tuple[Count, Count]
+    position: Position
 
 
 class Confirm(Message, frozen=True, tag=11):
     """The leader asks whether its leadership is still the highest known. `count` distinguishes its rounds."""
 
     ballot: Ballot
-    count: int
+    count: Count
 
 
 class Confirmed(Message, frozen=True, tag=12):
     ballot: Ballot
-    count: int
-    identity: int = 0
+    count: Count
+    identity: Identity = 0
 
 
 class Fetch(Message, frozen=True, tag=13):
@@ -219,37 +244,37 @@ class Fetch(Message, frozen=True, tag=13):
     acknowledged. Within one `stream` the source sends several pieces ahead, each of them once; another number means
     that all that was sent is lost. 0, of release 0.1.0, asks for one piece."""
 
-    start: int
-    snapshot: int
-    piece: int
-    stream: int = 0
+    start: Position
+    snapshot: Position
+    piece: Position
+    stream: Count = 0
 
 
 class Learn(Message, frozen=True, tag=14):
     """Decided operations from position `start` on; `decided_upto` is how far the sender knows decisions."""
 
-    start: int
-    operations: list[Operation]
-    decided_upto: int
+    start: Position
+    operations: Operations
+    decided_upto: Position
 
 
 class SnapshotPiece(Message, frozen=True, tag=15):
     """Piece number `piece` (from 0) of `pieces` of the snapshot at `position`."""
 
-    position: int
-    piece: int
-    pieces: int
-    sessions: dict[int, tuple[int, int]]
-    rows: list[tuple[bytes, bytes]]
+    position: Position
+    piece: Position
+    pieces: Position
+    sessions: SessionTable
+    rows: Annotated[list[Row], OF_ROWS]
     configuration: Configuration | None = None
 
 
 class Routed(Message, frozen=True, tag=16):
     """A message to a node that the sender cannot reach directly, relayed hop by hop; `hops` limits the hops."""
 
-    origin: int
-    target: int
-    hops: int
+    origin: Pid
+    target: Pid
+    hops: Hops
     message: Routable
 
 
@@ -258,22 +283,22 @@ class Behind(Message, frozen=True, tag=17):
     learn what is decided up to `decided_upto`."""
 
     ballot: Ballot
-    decided_upto: int
+    decided_upto: Position
 
 
 class RosterStored(Message, frozen=True, tag=18):
     """Only from a node to itself, by `Output.send_after_persist`: `roster` is on its disk now."""
 
-    roster: dict[int, int]
+    roster: Roster
 
 
 class Reconfigure(Message, frozen=True, tag=19):
     """Asks the leader to change the members; repeated until that is decided. `change` is one of Change's values;
     `number` is that of the configuration to be changed, so that what comes late or twice is not made again."""
 
-    change: int
-    node: int
-    number: int
+    change: Count
+    node: Pid
+    number: Count
 
 
 class Change(IntEnum):

@@ -117,6 +117,8 @@ class Output(msgspec.Struct):
     """Tickets of `Replica.read` that can now be answered from the applied state."""
     strangers: list[tuple[int, int]] = []
     """Nodes that belong to another cluster, and its id: what they say changes nothing here."""
+    odd: list[tuple[int, str]] = []
+    """Nodes that said what no honest node says, and what it was: it was not taken in."""
     diverged: list[Divergence] = []
     load_snapshot: bool = False
     """A peer needs the stored snapshot: the driver answers with `Replica.snapshot_loaded`."""
@@ -129,6 +131,6 @@ class Output(msgspec.Struct):
     def __bool__(self) -> bool:
         return bool(
             self.send_now or self.persist or self.send_after_persist or self.install or self.apply
-            or self.outcome_unknown or self.reads or self.strangers or self.diverged
+            or self.outcome_unknown or self.reads or self.strangers or self.odd or self.diverged
             or self.load_snapshot
         )

@@ -54,6 +54,10 @@ class Reads:
         self._asked, self._leader = newest, leader
         return self._incarnation, newest
 
+    def asked(self, node: int) -> bool:
+        """True if it is this leader whose answer is awaited."""
+        return node == self._leader[1]
+
     def placed(self, ticket: tuple[int, int], position: int) -> None:
         """The leader's answer. It was requested after every ticket up to this one was opened, so it covers all; one
         to an earlier incarnation of this node is late, and may be older than what was acknowledged since."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from random import Random
 
-from paxos.configuration import MOST_PID, new_cluster, stop_sign
+from paxos.bounds import MOST_PID
+from paxos.configuration import new_cluster, stop_sign
 from paxos.connectivity import Connectivity
 from paxos.leader import Leader
 from paxos.limits import Limits

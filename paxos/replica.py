@@ -15,10 +15,11 @@ import msgspec
 from paxos.acceptor import Acceptor
 from paxos.admission import Admission
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
+from paxos.bounds import MOST_PID
 from paxos.candidate import Candidate
 from paxos.catchup import CatchUp
+from paxos.ceilings import Ceilings
 from paxos.commit_time import CommitTime
-from paxos.configuration import MOST_PID
 from paxos.connectivity import Connectivity
 from paxos.digests import Digests
 from paxos.effects import Effects
@@ -51,6 +52,7 @@ from paxos.messages import (
     Reconfigure,
     RosterStored,
     Routed,
+    Row,
     Snapshot,
     SnapshotPiece,
     Stamp,
@@ -66,6 +68,12 @@ from paxos.routing import Router
 from paxos.sessions import Sessions
 from paxos.snapshot_source import SnapshotSource
 from paxos.voter_registry import VoterRegistry
+
+
+def _anything(content: object) -> bool:
+    """Nothing is known of it."""
+    return True
+
 
 Handlers: TypeAlias = dict[type, Callable[[int, Any, float], None]]
 
@@ -103,12 +111,16 @@ class Status(msgspec.Struct, frozen=True):
 class Replica:
     def __init__(
         self, pid: int, members: Iterable[int], durable: Durable, timing: Timing, limits: Limits, random: Random,
-        now: float, *, operations_version: int = LOWEST,
+        now: float, *, operations_version: int = LOWEST, understands: Callable[[bytes], bool] = _anything,
+        readable: Callable[[Sequence[Row]], bool] = _anything,
     ) -> None:
+        """`understands` tells of an operation's payload whether the state machine knows its kind, `readable` of a
+        snapshot's rows whether it can go on from them."""
         self.pid = pid
         self.timing = timing
         self.limits = limits
         self._random = random
+        self._understands = understands
         self._effects = effects = Effects(pid)
         self.registry = VoterRegistry(pid, members, durable, effects)
         self.net = Connectivity(pid, self.registry.members, timing)
@@ -121,7 +133,7 @@ class Replica:
         self.acceptor = Acceptor(durable.promised, self.log, self.registry, limits, effects)
         self.memory = Memory(durable, self.registry, self.net, random, effects)
         self.learner = Learner(pid, self.log, self.queue, durable, random, effects)
-        self.catch_up = CatchUp(self.net, self.log, self.learner, router, timing, random, now)
+        self.catch_up = CatchUp(self.net, self.log, self.learner, router, readable, timing, random, now)
         self.snapshot_source = SnapshotSource(self.net, self.log, router, limits, effects, now)
         self.proposer = Proposer(
             self.net, self.log, self.acceptor, self.learner, self.catch_up, router, self.registry, limits, effects
@@ -132,6 +144,7 @@ class Replica:
             durable.incarnation, self.net, self.proposer, self.acceptor, self.log, self.registry, self.memory,
             self._versions, self._commit_time, self.digests, timing, effects, now,
         )
+        self._ceilings = Ceilings(durable.promised, durable.incarnation)
         self._admission = Admission(self.registry, self.net, self.log, durable, effects)
         self._reconfiguration = Reconfiguration(
             self.registry, self.net, self.log, self._versions, limits, random)
@@ -252,9 +265,15 @@ class Replica:
     def receive(self, sender: int, message: AnyMessage, now: float, cluster: int = 0) -> None:
         """Takes in one message, with the `cluster` of its sender. `sender` is this node itself for what it sent to
         itself by `Output.send_after_persist`, and for nothing else: a vote of its own counts because it is on disk."""
-        if sender == self.pid or (self._admission.admits(sender, message, cluster) and self._meets(sender, message)):
-            self._handle(sender, message, now)
-            self._handle_own(now)
+        if sender != self.pid:
+            if not (self._admission.admits(sender, message, cluster) and self._meets(sender, message)):
+                return
+            odd = self._ceilings.refusal(sender, message, now)
+            if odd is not None:
+                self._effects.odd(sender, odd)
+                return
+        self._handle(sender, message, now)
+        self._handle_own(now)
 
     def _meets(self, sender: int, message: AnyMessage) -> bool:
         """True if the sender is known. In a founded cluster, one more gets to be by a heartbeat of its own."""
@@ -449,11 +468,15 @@ class Replica:
         self.learner.decide(leadership, upto, now)
 
     def _heartbeat(self, sender: int, message: Heartbeat, now: float) -> None:
+        believable = self._ceilings.believable(message, now)
+        if believable is not message:
+            self._effects.odd(sender, "a heartbeat that tells of what cannot be")
+            message = believable
         self.net.heard(sender, message, now)
         self._heartbeats.heard(message)
         self._versions.heard(sender, message)
         self.memory.heard(message.remembered)
-        if self.digests.heard(message):
+        if self.digests.heard(sender, message):
             self._heartbeats.send_news(True, now)
         voted = self.registry.votes
         self.registry.heard(sender, message)
@@ -474,11 +497,16 @@ class Replica:
         self.snapshot_source.fetch(sender, message, now)
 
     def _learn(self, sender: int, message: Learn, now: float) -> None:
+        if not self.catch_up.asked(sender):
+            return
         self.catch_up.heard_of(message.decided_upto)
         self.catch_up.learn(message.start, message.operations, now)
 
     def _snapshot_piece(self, sender: int, message: SnapshotPiece, now: float) -> None:
-        self.catch_up.take_piece(message, now)
+        if not self.catch_up.asked(sender) or message.position <= self.log.decided_upto:
+            return
+        if not self.learner.leads_on(message) or not self.catch_up.take_piece(message, now):
+            self._effects.odd(sender, "a snapshot that is none of this cluster")
 
     # ---- Operations and reads, on their way to the leader
 
@@ -500,7 +528,18 @@ class Replica:
         self._reconfiguration.ask(message, now)
 
     def _forward(self, sender: int, message: Forward, now: float) -> None:
-        self.proposer.offer(message.operations)
+        """Each node forwards its own operations, and only those that all members understand: one that the leader does
+        not understand would stop every node that comes to it in the log."""
+        operations = message.operations
+        if sender != self.pid:
+            most, understands = self.limits.operation_bytes, self._understands
+            operations = [
+                operation for operation in operations
+                if operation.pid == sender and len(operation.payload) <= most and understands(operation.payload)
+            ]
+            if len(operations) < len(message.operations):
+                self._effects.odd(sender, "operations that are not its own, too large, or of no known kind")
+        self.proposer.offer(operations)
 
     def _send_reads(self, now: float) -> None:
         if self.reads:
@@ -518,7 +557,8 @@ class Replica:
         self.proposer.confirmed(sender, message)
 
     def _read_reply(self, sender: int, message: ReadReply, now: float) -> None:
-        self.reads.placed(message.ticket, message.position)
+        if self.reads.asked(sender):
+            self.reads.placed(message.ticket, message.position)
 
 
 __all__ = ["QueueFull", "Replica", "Status"]

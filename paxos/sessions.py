@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from paxos.ceilings import INCARNATION_STEP, USUAL_INCARNATION
 from paxos.messages import Operation
 
 
@@ -19,13 +20,17 @@ class Sessions:
     def admit(self, operation: Operation) -> bool:
         """True if and only if `operation` is the next of its node: then it is recorded as done.
 
-        A repetition, an operation of an earlier incarnation, or one whose predecessor is missing does not count.
+        A repetition, an operation of an earlier incarnation, or one whose predecessor is missing does not count. Nor
+        does one of an incarnation that no clock shows and that is no small step from the last one either: its node
+        could soon not get past that any more (see paxos/ceilings.py).
         """
         incarnation, number = self._last.get(operation.pid, (0, 0))
         if operation.incarnation == incarnation:
             if operation.number != number + 1:
                 return False
         elif operation.incarnation < incarnation or operation.number != 1:
+            return False
+        if operation.incarnation > USUAL_INCARNATION and operation.incarnation - incarnation > INCARNATION_STEP:
             return False
         self._last[operation.pid] = (operation.incarnation, operation.number)
         return True

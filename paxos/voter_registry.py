@@ -142,6 +142,8 @@ class VoterRegistry:
         if self.configuration is not None:
             return
         for state in message.states:
+            if state.pid != sender and state.pid not in self._members:
+                continue
             (self._founded.add if state.cluster else self._founded.discard)(state.pid)
         unfounded = [state for state in message.states if not state.cluster]
         if sender not in self._founded:

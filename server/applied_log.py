@@ -25,6 +25,7 @@ from kvstore.operations import (
     Ranking,
     Responding,
     Retry,
+    SetQuotas,
 )
 from kvstore.operations import name as operation_name
 
@@ -88,6 +89,8 @@ class AppliedLog:
     def add(self, applied: AppliedOperation) -> None:
         outcome = applied.outcome
         operation = outcome.operation
+        if isinstance(operation, SetQuotas) and operation.first:
+            return  # like the configurations of the members, no user's operation
         node, text = _DETAILS.get(type(operation), _no_details)(operation)
         self._operations.append(LoggedOperation(
             applied.position, applied.ballot, applied.id, None if operation is None else seconds(operation.at),

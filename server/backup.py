@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from config.files import UnusableFile, read_whole, require_replaceable, shown_path
 from kvstore.store import Store
 
 HEAD: Final = b"ConsensusLLM backup 1\n"
@@ -38,10 +39,9 @@ class Backup(msgspec.Struct, frozen=True):
 def write(path: Path, backup: Backup, force: bool) -> None:
     """Whole or not at all, durable, and for nobody else to read. Overwrites a file only with `force`. Raises
     BackupError."""
-    if path.exists() and not force:
-        raise BackupError(f"there is a file {path} already: --force overwrites it")
     body = msgspec.msgpack.encode(backup)
     try:
+        require_replaceable(path, force)
         descriptor, temporary = tempfile.mkstemp(prefix=".backup-", dir=path.parent)  # of mode 600
         try:
             with open(descriptor, "wb") as file:
@@ -57,8 +57,12 @@ def write(path: Path, backup: Backup, force: bool) -> None:
             _sync(folder)
         finally:
             os.close(folder)
+    except FileExistsError:
+        raise BackupError(f"there is a file {shown_path(path)} already: --force overwrites it") from None
+    except UnusableFile as error:
+        raise BackupError(f"cannot write {shown_path(path)}: {error}") from error
     except OSError as error:
-        raise BackupError(f"cannot write {path}: {error.strerror or error}") from error
+        raise BackupError(f"cannot write {shown_path(path)}: {error.strerror or error}") from error
 
 
 def _sync(file: int) -> None:
@@ -73,20 +77,20 @@ def _sync(file: int) -> None:
 def read(path: Path) -> Backup:
     """Checks all of it. Raises BackupError."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BackupError(f"cannot read {path}: {error.strerror or error}") from error
+        content = read_whole(path)
+    except UnusableFile as error:
+        raise BackupError(f"cannot read {shown_path(path)}: {error}") from error
     if not content.startswith(_FAMILY):
-        raise BackupError(f"{path} is no backup")
+        raise BackupError(f"{shown_path(path)} is no backup")
     if not content.startswith(HEAD):
         version = content[len(_FAMILY) :].split(b"\n")[0][:20].decode("ascii", "replace")
-        raise BackupError(f"{path} is a backup of format {version}; this program knows format 1")
+        raise BackupError(f"{shown_path(path)} is a backup of format {version}; this program knows format 1")
     digest, body = content[len(HEAD) :][:_DIGEST_BYTES], content[len(HEAD) + _DIGEST_BYTES :]
     if hashlib.sha256(body).digest() != digest:
-        raise BackupError(f"{path} is damaged: its checksum is wrong")
+        raise BackupError(f"{shown_path(path)} is damaged: its checksum is wrong")
     try:
         backup = msgspec.msgpack.decode(body, type=Backup)
         Store().load(backup.rows)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise BackupError(f"{path} holds something that this version does not know: {error}") from error
+        raise BackupError(f"{shown_path(path)} holds something that this version does not know: {error}") from error
     return backup

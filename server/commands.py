@@ -35,6 +35,7 @@ COMMANDS: dict[type[Command[Any]], Carry] = {
     commands.ImportCommand: Session.import_,
     commands.BackupCommand: Session.backup,
     commands.MembersCommand: Session.members_of_cluster,
+    commands.QuotasCommand: Session.quotas,
     commands.StatusCommand: _status,
 }
 """All commands of a node but those that set what one prompt shows, or fills in."""

@@ -129,10 +129,12 @@ class EventFeed:
         if operation is None:
             return
         context = operation.context
+        if context is None:
+            return
         if self.level.reserved and not mine and context not in self._questions:
             return
         if not outcome.ok:
-            self._on_refused(operation, outcome.error or "", origin, mine)
+            self._on_refused(operation, context, outcome.error or "", origin, mine)
         elif type(operation) is Create:
             self._tell_others(CreatedEvent(context, origin), mine)
         elif type(operation) is Delete:
@@ -143,7 +145,7 @@ class EventFeed:
         elif type(operation) is Import:
             self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
         elif outcome.turn is not None:
-            self._on_turn(operation, outcome.turn, origin, mine)
+            self._on_turn(operation, context, outcome.turn, origin, mine)
             if self._store().conversations[context].open_turn != outcome.turn:
                 self._questions.pop(context, None)
 
@@ -176,14 +178,13 @@ class EventFeed:
             ballot = None if said.ballot is None else (said.ballot.seq_num, said.ballot.pid, said.ballot.op_num)
             self._tell(SessionEvent(ExplainEvent(said.phase.value, ballot, said.text), self._nodes(), self.level))
 
-    def _on_refused(self, operation: StoreOperation, error: str, origin: int, mine: bool) -> None:
+    def _on_refused(self, operation: StoreOperation, context: str, error: str, origin: int, mine: bool) -> None:
         if self.level is Level.VERBOSE and not mine:
-            event = OperationRefusedEvent(operation_name(operation), operation.context, origin, error)
+            event = OperationRefusedEvent(operation_name(operation), context, origin, error)
             self._tell(SessionEvent(event, self._nodes(), self.level))
 
-    def _on_turn(self, operation: StoreOperation, turn: int, origin: int, mine: bool) -> None:
+    def _on_turn(self, operation: StoreOperation, context: str, turn: int, origin: int, mine: bool) -> None:
         """Something happened in a turn."""
-        context = operation.context
         if mine and type(operation) in ASKING:
             self._questions[context] = _Question(turn, self._clock())
         match operation:
@@ -217,8 +218,9 @@ class EventFeed:
 
     def _on_repeated(self, operation: StoreOperation, turn: int, mine: bool) -> None:
         """Somebody asked again for what was asked already: nobody else is told, and they hear of its answers."""
-        if mine and self._store().conversations[operation.context].open_turn == turn:
-            self._questions[operation.context] = _Question(turn, self._clock())
+        context = operation.context
+        if context is not None and mine and self._store().conversations[context].open_turn == turn:
+            self._questions[context] = _Question(turn, self._clock())
 
     def _on_candidate(self, operation: Candidate | CandidateInFull) -> None:
         context, turn = operation.context, operation.turn

@@ -203,4 +203,4 @@ def _command(payload: bytes) -> str:
         command = decode(payload)
     except ValueError:
         return "not a command"
-    return f"{operation_name(command)} {command.context}"
+    return f"{operation_name(command)} {command.context or ''}".rstrip()

@@ -25,8 +25,10 @@ from llm.request_scheduler import RequestScheduler
 from llm.requests import Request
 from paxos.output import VoterStatus
 from server.applied_log import AppliedLog
+from server.byte_rate import ByteRate
 from server.event_feed import EventFeed, Level, Tell
 from server.expiry import Expiry
+from server.first_quotas import FirstQuotas
 from server.members_notice import MembersNotice
 from server.progress_hints import Hint, ProgressHints
 from server.responder import Done, Responder
@@ -58,8 +60,10 @@ class NodeService:
         self, number: int, members: Sequence[int], engine: Engine, make_scheduler: MakeScheduler, *,
         emit: Callable[[Event], None], explanations: Explanations | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, poll_timeout_s: float,
+        rate: ByteRate | None = None,
     ) -> None:
-        """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds."""
+        """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds. `rate`: how much
+        the node takes from its users."""
         self.failed = asyncio.Event()
         self.removed = asyncio.Event()
         """The engine acknowledges nothing any more; the process must leave."""
@@ -72,6 +76,8 @@ class NodeService:
         self._applied_log = AppliedLog()
         self._sessions: set[Session] = set()
         self._watchers: list[Watcher] = []
+        self._rate = rate
+        self._first_quotas = FirstQuotas(engine, number)
         self._members_notice = MembersNotice(number, members)
         self._hints = ProgressHints(number, engine.send_hint, self._on_progress)
         self._responder = Responder(
@@ -92,6 +98,7 @@ class NodeService:
     async def close(self) -> None:
         """Stores what is in progress."""
         self._expiry.close()
+        self._first_quotas.stop()
         if self._responding is not None:
             self._responding.cancel()
             await asyncio.wait([self._responding])
@@ -105,7 +112,7 @@ class NodeService:
         session = Session(
             self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
             llm_status=self._llm_status, too_long=self._too_long, level=level,
-            on_screen=on_screen,
+            on_screen=on_screen, rate=self._rate,
         )
         session.on_leader(self._engine.status().leader)
         self._sessions.add(session)
@@ -162,6 +169,7 @@ class NodeService:
                 if session.closed:
                     self._forget_if_over(session)
         self._responder.on_applied(applied.outcome)
+        self._first_quotas.on_applied(applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:
         for session in list(self._sessions):
@@ -179,6 +187,7 @@ class NodeService:
         for watcher in self._watchers:
             watcher.on_status(status)
         self._responder.see(status.leader, status.links)
+        self._first_quotas.see(status.leader)
         self._look_at_members()
         if status.voter_status != self._voter_status:
             self._voter_status = status.voter_status

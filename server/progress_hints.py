@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
 
 from engine.interface import AppliedOperation
-from kvstore.operations import ASKING
+from kvstore.operations import ASKING, MAX_CONTEXT_CHARS, MAX_TURN, check_context
 from llm.requests import Request
 
 EVERY_S = 0.5
@@ -25,9 +26,9 @@ _MAX_BYTES = 1024
 class Hint(msgspec.Struct, frozen=True, array_like=True):
     """The answer to turn `turn` has `pieces` pieces (about a token each) so far; 0: the LLM has just started."""
 
-    context: str
-    turn: int
-    pieces: int
+    context: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CONTEXT_CHARS)]
+    turn: Annotated[int, msgspec.Meta(ge=1, le=MAX_TURN)]
+    pieces: Annotated[int, msgspec.Meta(ge=0, le=MAX_TURN)]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -39,8 +40,9 @@ def decode(payload: bytes | memoryview) -> Hint | None:
     if len(payload) > _MAX_BYTES:
         return None
     try:
-        return _decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        hint = _decoder.decode(payload)
+        return None if check_context(hint.context) else hint
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -62,8 +64,9 @@ class ProgressHints:
     def on_applied(self, applied: AppliedOperation) -> None:
         """To be called before anybody acts on the operation."""
         outcome, operation = applied.outcome, applied.outcome.operation
-        if outcome.ok and operation is not None and type(operation) in ASKING and outcome.turn is not None:
-            key = operation.context, outcome.turn
+        context, turn = outcome.context, outcome.turn
+        if outcome.ok and type(operation) in ASKING and context is not None and turn is not None:
+            key = context, turn
             self._asked_at[key] = applied.id.node
             self._asked_at.move_to_end(key)
             self._sent.pop(key, None)

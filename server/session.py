@@ -34,6 +34,7 @@ from api.node_commands import (
     LogCommand,
     MembersCommand,
     QueryCommand,
+    QuotasCommand,
     RetryCommand,
     ViewallCommand,
     ViewCommand,
@@ -50,6 +51,7 @@ from kvstore.operations import (
     Delete,
     Query,
     Retry,
+    SetQuotas,
     StartPoll,
     StoreOperation,
     check,
@@ -58,9 +60,12 @@ from kvstore.store import Outcome
 from server import backup, transfer
 from server.applied_log import KEPT, AppliedLog, seconds
 from server.backup import Backup
+from server.byte_rate import ByteRate
 from server.event_feed import EventFeed, Level, Tell
 from server.explain_text import Sentence
+from server.first_quotas import PROPOSED
 from server.members import members
+from server.quota_use import quotas_record, warning
 from server.records import conversation_record, log_entry, turn_records
 
 R = TypeVar("R", bound=Result)
@@ -96,8 +101,10 @@ class Session:
         self, engine: Engine, applied_log: AppliedLog, founders: Collection[int], tell: Tell, *,
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
-        on_screen: bool = False,
+        on_screen: bool = False, rate: ByteRate | None = None,
     ) -> None:
+        """`rate`: how much the node takes from all its users; None: however much."""
+        self._rate = rate
         self._founders = founders
         self.creating: Counter[str] = Counter()
         """Context ids of conversations whose creation was submitted here and is in progress."""
@@ -207,11 +214,26 @@ class Session:
         return results.StatusResult(
             **msgspec.structs.asdict(self.node_status()), digest=self._engine.store.digest(),
             llm=self.llm_status or UNSET, differs=status.differs or UNSET, lost=status.lost or UNSET,
-            notice=self.lost_quorum() or UNSET,
+            notice=self.lost_quorum() or UNSET, quotas=quotas_record(self._engine.store, self._rate),
         )
 
     async def members_of_cluster(self, command: MembersCommand) -> results.MembersResult | Failure:
         return await members(self._engine, command)
+
+    def quotas(self, command: QuotasCommand) -> Answer[results.QuotasResult]:
+        """Raises InvalidCommand."""
+        def use(turn: int = 0) -> results.QuotasResult:
+            return results.QuotasResult(quotas=quotas_record(self._engine.store, self._rate))
+
+        if command.quota is None and command.most is None:
+            return _done(use())
+        if command.quota is None or command.most is None:
+            raise InvalidCommand("a quota and its new value are expected")
+        wanted = msgspec.structs.replace(SetQuotas(), **{command.quota: command.most})
+        _check(wanted)
+        if self._engine.store.quotas is None:
+            self._submit_checked(PROPOSED, use)  # what is not named is as it would have come to be
+        return self._submit_checked(wanted, use)
 
     async def view(self, command: ViewCommand) -> results.ViewResult | Failure:
         return await self._view(command.context, command.thoughts)
@@ -323,7 +345,11 @@ class Session:
     # Writing. All of it raises InvalidCommand.
 
     def create(self, command: CreateCommand) -> Answer[results.CreateResult]:
-        return self._submit(Create(command.context), lambda turn: results.CreateResult(context=command.context))
+        context = command.context
+        return self._submit(
+            Create(context),
+            lambda turn: results.CreateResult(context=context, warning=self._warning(context, created=True)),
+        )
 
     def query(self, command: QueryCommand) -> Answer[results.QueryResult]:
         return self._ask(_question(command, "query") or Query(command.context, command.text))
@@ -386,8 +412,11 @@ class Session:
         except transfer.TransferError as error:
             return Failure(error=str(error))
         context, turns, given_up = wanted.operation.context, wanted.turns, wanted.given_up
-        return await self._submit(
-            wanted.operation, lambda turn: results.ImportResult(context=context, turns=turns, given_up=given_up)
+        return await self._submit_checked(
+            wanted.operation,
+            lambda turn: results.ImportResult(
+                context=context, turns=turns, given_up=given_up, warning=self._warning(context, created=True)
+            ),
         )
 
     def _ask(self, operation: Query | Ask | AskOnce) -> Answer[results.QueryResult]:
@@ -395,7 +424,15 @@ class Session:
         context, problem = operation.context, self._too_long(operation.text)
         if problem is not None:
             return _done(results.RefusedResult(context=context, error=problem))
-        return self._submit_checked(operation, lambda turn: results.QueryResult(context=context, turn=turn))
+        return self._submit_checked(
+            operation,
+            lambda turn: results.QueryResult(
+                context=context, turn=turn, warning=self._warning(context, created=False)
+            ),
+        )
+
+    def _warning(self, context: str, created: bool) -> str | UnsetType:
+        return warning(self._engine.store, context, created, self._rate) or UNSET
 
     def _turn_seen(self, context: str, named: int | UnsetType = UNSET) -> int | None:
         """The turn that the command names, or else the open turn that the user has before their eyes. None, which is
@@ -415,11 +452,11 @@ class Session:
 
     def _submit_checked(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
         """At once, or when the engine accepts more."""
-        reason = self.lost_quorum()
+        reason = self.lost_quorum() or (None if self._rate is None else self._rate.take(operation))
         if reason is not None:
             return _done(_refused(operation, reason))
         answer: Answer[R] = asyncio.get_running_loop().create_future()
-        if type(operation) in CREATING:
+        if type(operation) in CREATING and operation.context is not None:
             self.creating[operation.context] += 1
         self._unsent.append(cast("_Submission[Result]", _Submission(operation, succeed, answer)))
         self._send()
@@ -454,7 +491,7 @@ class Session:
 
     def _give(self, submission: _Submission[Result], result: Result) -> None:
         operation = submission.operation
-        if type(operation) in CREATING:
+        if type(operation) in CREATING and operation.context is not None:
             self.creating -= Counter([operation.context])
         if not submission.answer.done():
             submission.answer.set_result(result)
@@ -475,7 +512,7 @@ def _check(operation: StoreOperation) -> None:
 def _refused(operation: StoreOperation, error: str) -> results.RefusedResult:
     node = operation.node if isinstance(operation, (Choose, Retry)) else None
     return results.RefusedResult(
-        context=operation.context, node=UNSET if node is None else node,
+        context=UNSET if operation.context is None else operation.context, node=UNSET if node is None else node,
         auto=True if isinstance(operation, StartPoll) else UNSET, error=error,
     )
 

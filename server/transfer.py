@@ -15,12 +15,21 @@ from msgspec import UNSET
 from api.base import builtins
 from api.conversation import Conversation, Response, cut_words
 from api.safe_text import DANGEROUS, one_line, visible
+from config.files import UnusableFile, read_whole, require_replaceable, shown_path
 from kvstore.operations import MAX_PACKED_BYTES, Import, Restored, RestoredTurn, check, check_context, check_turn, pack
 
 FORMAT = "consensusllm-conversation"
 VERSION = 1
 MAX_FILE_BYTES = 16 * 1024 * 1024
+MAX_PARTS = 5_000
+"""Turns and responses of an import, together: every node carries out an import in one step, and they are what takes the
+time. Their texts are bounded in bytes."""
+_MAX_OBJECTS, _MAX_STRINGS = 10 * MAX_PARTS, 100 * MAX_PARTS
+"""In a file. An export has fewer of them for each turn and response."""
+_STRING_OR_OBJECT = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\{', re.DOTALL)
+"""In JSON. A string that does not end goes to the end, so that each byte is looked at once."""
 
+_OBJECT = ord("{")
 _MARKDOWN = (".md", ".markdown")
 _JSON = (".json",)
 
@@ -72,14 +81,15 @@ def write(conversation: Conversation, target: str, force: bool) -> Path:
         content = to_json(conversation)
     else:
         raise TransferError(f"'{one_line(path.name)}' must end in .md (for reading) or .json (for importing)")
-    if path.exists() and not force:
-        raise TransferError(f"the file {path} already exists: --force overwrites it")
     try:
+        require_replaceable(path, force)
         _write_whole(path, content, force)
     except FileExistsError:
-        raise TransferError(f"the file {path} already exists: --force overwrites it") from None
+        raise TransferError(f"the file {shown_path(path)} already exists: --force overwrites it") from None
+    except UnusableFile as error:
+        raise TransferError(f"cannot write {shown_path(path)}: {error}") from error
     except OSError as error:
-        raise TransferError(f"cannot write {path}: {error.strerror or error}") from error
+        raise TransferError(f"cannot write {shown_path(path)}: {error.strerror or error}") from error
     return path
 
 
@@ -87,21 +97,19 @@ def read(source: str, context: str | None, chosen_only: bool = False) -> Wanted:
     """Reads an export; its conversation gets the name `context` instead of its own. Raises TransferError."""
     path = path_of(source)
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise TransferError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise TransferError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
+        content = read_whole(path, MAX_FILE_BYTES)
+    except UnusableFile as error:
+        raise TransferError(f"cannot read {shown_path(path)}: {error}") from error
     try:
         return parse(content, context, chosen_only)
     except TransferError as error:
-        raise TransferError(f"{path}: {error}") from None
+        raise TransferError(f"{shown_path(path)}: {error}") from None
 
 
 def parse(content: bytes, context: str | None = None, chosen_only: bool = False) -> Wanted:
     """Like `read`, of a file's content. Everything is checked here, before anything is proposed. Raises
     TransferError."""
+    _bound_work(content, chosen_only)
     try:
         file = msgspec.json.decode(content, type=_File)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -113,6 +121,8 @@ def parse(content: bytes, context: str | None = None, chosen_only: bool = False)
     problem = check_context(name)
     if problem is not None:
         raise TransferError(problem)
+    if sum(1 + len(_responses(turn, chosen_only)) for turn in file.turns) > MAX_PARTS:
+        raise _too_many(chosen_only)
     turns = [_restored(number, turn, chosen_only) for number, turn in enumerate(file.turns, 1)]
     operation = Import(name, pack(turns))
     size = len(operation.turns)
@@ -129,17 +139,42 @@ def parse(content: bytes, context: str | None = None, chosen_only: bool = False)
     return Wanted(operation, len(turns), given_up)
 
 
+def _bound_work(content: bytes, chosen_only: bool) -> None:
+    """Refuses what takes long to decode: that is a single step, in which nothing else happens at this node. Raises
+    TransferError."""
+    objects = strings = 0
+    for token in _STRING_OR_OBJECT.finditer(content):
+        if content[token.start()] == _OBJECT:
+            objects += 1
+        else:
+            strings += 1
+        if objects > _MAX_OBJECTS or strings > _MAX_STRINGS:
+            raise _too_many(chosen_only)
+
+
+def _too_many(chosen_only: bool) -> TransferError:
+    way_out = "" if chosen_only else "; with --chosen, only the chosen answers are imported"
+    return TransferError(
+        f"the conversation is too large for one operation: at most {MAX_PARTS} turns and responses are allowed{way_out}"
+    )
+
+
 def _restored(number: int, turn: _Turn, chosen_only: bool) -> RestoredTurn:
     """Raises TransferError."""
     responses = [
         Restored(node, said.text, said.error, said.model, said.seconds)
-        for node, said in turn.candidates.items() if not chosen_only or node == turn.chosen
+        for node, said in _responses(turn, chosen_only)
     ]
     restored = RestoredTurn(turn.kind, turn.query, responses, turn.chosen)
     problem = check_turn(restored)
     if problem is not None:
         raise TransferError(f"turn {number}: {problem}")
     return restored
+
+
+def _responses(turn: _Turn, chosen_only: bool) -> list[tuple[int, _Response]]:
+    """Those that are imported."""
+    return [(node, said) for node, said in turn.candidates.items() if not chosen_only or node == turn.chosen]
 
 
 def to_json(conversation: Conversation) -> str:
@@ -187,8 +222,11 @@ def path_of(name: str) -> Path:
     try:
         if "\0" in name:
             raise ValueError("it contains a NUL")
+        name.encode()  # half a character cannot be part of what is told about the file
         return Path(os.path.abspath(Path(name.strip()).expanduser()))
-    except (RuntimeError, ValueError) as error:
+    except UnicodeEncodeError:
+        raise TransferError(f"'{one_line(name)}' is not a file name: it is not valid Unicode") from None
+    except (OSError, RuntimeError, ValueError) as error:
         raise TransferError(f"'{one_line(name)}' is not a file name: {error}") from None
 
 

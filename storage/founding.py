@@ -24,20 +24,21 @@ def existing_disks(folder: Path) -> list[Path]:
 def found(
     folder: Path, cluster: str, pids: Iterable[int], position: int, rows: list[tuple[bytes, bytes]],
     clear: Callable[[], None] = lambda: None,
-) -> None:
+) -> int:
     """Makes the disks of nodes `pids` in `folder`, where there must be none. All begin with the same snapshot, of these
-    rows at this position. It founds a cluster with an id of its own, the members of which are these disks: none of
-    them has ever promised anything, one that takes the place of one of them later is known as another, and the cluster
-    that the rows are from refuses them, as they refuse it.
+    rows at this position. It founds a cluster with an id of its own, which is returned, the members of which are these
+    disks: none of them has ever promised anything, one that takes the place of one of them later is known as another,
+    and the cluster that the rows are from refuses them, as they refuse it.
 
     `clear` is called when all is made and only has to be put in place: it makes room. A failure leaves nothing; a crash
     may leave some of the disks: the nodes without one then wait as for lost disks. Raises StorageError.
     """
     make_folder(folder)
+    cluster_id = new_cluster(secrets.SystemRandom())
     placed: list[Path] = []
     making = Path(tempfile.mkdtemp(prefix=".restore-", dir=folder))
     try:
-        made = _make(making, cluster, pids, position, rows)
+        made = _make(making, cluster, cluster_id, pids, position, rows)
         clear()
         for path in made:
             target = folder / path.name
@@ -52,14 +53,15 @@ def found(
         raise
     finally:
         shutil.rmtree(making)
+    return cluster_id
 
 
 def _make(
-    making: Path, cluster: str, pids: Iterable[int], position: int, rows: list[tuple[bytes, bytes]]
+    making: Path, cluster: str, cluster_id: int, pids: Iterable[int], position: int, rows: list[tuple[bytes, bytes]]
 ) -> list[Path]:
     databases = {pid: Database.open(making / f"node-{pid}.db", cluster, pid, 0) for pid in pids}
     identities = {pid: database.durable.identity for pid, database in databases.items()}
-    configuration = Configuration(1, new_cluster(secrets.SystemRandom()), identities, position + 1)
+    configuration = Configuration(1, cluster_id, identities, position + 1)
     snapshot = Snapshot(position, {}, rows, configuration)
     founded = Persist(voter_status=VoterStatus.VOTER, roster=identities, snapshot=snapshot)
     try:

@@ -6,6 +6,7 @@ What else is in the directory is not this program's, and is left alone.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -28,11 +29,13 @@ _NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _DISK = re.compile(r"(node-\d+\.db)(-.+|\..+)?")
 
 
-class Owner(msgspec.Struct, frozen=True):
+class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
     cluster: str
     config: str | None
     """The path of the configuration file: from the data directory, if that is in the file's own folder, so that both
     may be moved or copied together. None if only disks tell whose the directory is."""
+    cluster_id: str | None = None
+    """In hexadecimal, as it is shown everywhere; None until the cluster is founded, or known here."""
 
     def uses(self, folder: Path, config: Path) -> bool:
         """Whether this is the file. Where the file of an owner has gone, another one of the same cluster takes over."""
@@ -46,8 +49,9 @@ def owner_of(folder: Path) -> Owner | None:
     """Whose directory this is; None if it is nobody's yet. Raises StorageError."""
     path = folder / _FILE
     try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, *_NO_JSON):  # then the disks tell
-            return msgspec.json.decode(path.read_bytes(), type=Owner)
+        # If it is not there, or makes no sense, the disks tell.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+            return msgspec.convert(json.loads(path.read_bytes()), Owner)
     except OSError as error:
         raise explain(error, path) from error
     clusters = (_cluster_of(path) for path in disks(folder) if path.exists())
@@ -63,7 +67,7 @@ def require_owner(folder: Path, cluster: str, config: Path, *, any_config: bool 
     whose = "" if owner.config is None else f" of {os.path.normpath(folder / owner.config)}"
     raise StorageError(
         f"{folder} belongs to cluster '{shown(owner.cluster)}'{shown(whose)}, not to cluster '{cluster}' of {config}: "
-        'set another "data_dir"'
+        f'set another "data_dir" in {config.name}, for example "data/{config.stem}"'
     )
 
 
@@ -75,8 +79,17 @@ def claim(folder: Path, cluster: str, config: Path, *, any_config: bool = False)
     owner = owner_of(folder)
     nearby = os.path.relpath(config, folder) if config.parent in folder.parents else str(config)
     if owner is None or owner.config is None or (not any_config and owner.config != nearby):
-        _write(folder, Owner(cluster, nearby))
+        _write(folder, Owner(cluster, nearby, None if owner is None else owner.cluster_id))
     make_private(folder, config)
+
+
+def name_cluster(folder: Path, cluster: str, cluster_id: int, *, anew: bool) -> None:
+    """Notes the id of the cluster whose directory this is. `anew`: whatever id it had before. Raises StorageError."""
+    owner, told = owner_of(folder), f"{cluster_id:016x}"
+    if owner is None or owner.config is None or owner.cluster != cluster or owner.cluster_id == told:
+        return
+    if anew or owner.cluster_id is None:
+        _write(folder, Owner(owner.cluster, owner.config, told))
 
 
 def _write(folder: Path, owner: Owner) -> None:
@@ -84,7 +97,7 @@ def _write(folder: Path, owner: Owner) -> None:
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(owner) + b"\n")
+            file.write(json.dumps(msgspec.to_builtins(owner)).encode() + b"\n")  # paths may have any bytes
             file.flush()
             os.fsync(descriptor)
         draft.replace(folder / _FILE)

@@ -16,13 +16,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from zlib import crc32
 
 import msgspec
 
 from paxos.ballot import BOTTOM, Ballot
-from paxos.messages import Configuration, Entry, Stamp, Vouched
+from paxos.bounds import OF_NODES, Count, Identity, Pid, Position, Version
+from paxos.messages import Configuration, Entry, Roster, SessionTable, Stamp, Vouched
 from paxos.output import VoterStatus
 from storage.errors import damaged
 
@@ -39,20 +40,20 @@ class State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
 
     cluster: str
     pid: int
-    identity: int
-    incarnation: int
+    identity: Identity
+    incarnation: Count
     standing: VoterStatus = VoterStatus.NEW
     promised: Ballot = BOTTOM
-    decided: int = 0
-    compacted: int = 0
-    snapshot_position: int = 0
-    sessions: dict[int, tuple[int, int]] = {}
-    roster: dict[int, int] = {}
-    operations_versions: dict[int, int] = {}
+    decided: Position = 0
+    compacted: Position = 0
+    snapshot_position: Position = 0
+    sessions: SessionTable = {}
+    roster: Roster = {}
+    operations_versions: Annotated[dict[Pid, Version], OF_NODES] = {}
     configuration: Configuration | None = None
-    remembered: dict[int, Vouched] = {}
+    remembered: Annotated[dict[Pid, Vouched], OF_NODES] = {}
     stamp: Stamp = (0, 0)
-    joins: int = 0
+    joins: Identity = 0
 
 
 # ---- Reading. All of it raises StorageDamaged, or sqlite3.Error. What is damaged need not be UTF-8, nor even bytes.

@@ -14,8 +14,9 @@ The format is that of https://www.sqlite.org/walformat.html.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from storage.errors import damaged
 
@@ -40,18 +41,26 @@ def check_log(path: Path, index: Path) -> None:
     whole = _INDEX.unpack(seen)[0]
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
-        first = file.read(_FRAME.size)
-        # The log is written from its start again and again; the salts tell what belongs to this time.
-        salts = header[16:24] if _is_sound(header) else first[8:16]
+        frames = [_frame(file, number) for number in range(whole, (path.stat().st_size - _HEADER.size) // _FRAME_BYTES)]
+        if not frames:
+            return
+        # The log is written from its start again and again; the salts tell what belongs to this time. Where its header
+        # is damaged, the first frame may be, too.
+        salts = header[16:24] if _is_sound(header) else Counter(own for _, own in frames).most_common(1)[0][0]
         over = False
-        for number in range(whole, (path.stat().st_size - _HEADER.size) // _FRAME_BYTES):
-            file.seek(_HEADER.size + number * _FRAME_BYTES)
-            _, size, own_salts, _ = _FRAME.unpack(file.read(_FRAME.size))
+        for size, own_salts in frames:
             if _alike(own_salts, salts):
                 if over:
                     what = f"frame {whole + 1} or the header of {path.name} is not what was written"
                     raise damaged(path, f"{what}, and more than one write follows")
                 over = size > 0
+
+
+def _frame(file: BinaryIO, number: int) -> tuple[int, bytes]:
+    """Its size (0 if no transaction ends there) and its salts."""
+    file.seek(_HEADER.size + number * _FRAME_BYTES)
+    _, size, salts, _ = _FRAME.unpack(file.read(_FRAME.size))
+    return size, salts
 
 
 def _alike(salts: bytes, others: bytes) -> bool:

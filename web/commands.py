@@ -19,6 +19,7 @@ from api.node_commands import (
     LastCommand,
     LogCommand,
     MembersCommand,
+    QuotasCommand,
     StatusCommand,
     ViewallCommand,
     ViewCommand,
@@ -35,8 +36,8 @@ PATIENCE_S = 30.0
 MAX_PATIENCE_S = 600.0
 _LARGE = (ViewCommand, ViewallCommand, LastCommand, LogCommand)
 
-READING = (ViewCommand, LastCommand, ViewallCommand, LogCommand, StatusCommand, MembersCommand)
-"""Commands that change nothing: GET, too, with their fields as parameters."""
+READING = (ViewCommand, LastCommand, ViewallCommand, LogCommand, StatusCommand, MembersCommand, QuotasCommand)
+"""Commands that change nothing, as far as a key to read allows: GET, too, with their fields as parameters."""
 ON_FILES = (ExportCommand, ImportCommand, BackupCommand)
 """They read and write files of the node's machine, as the node's user."""
 
@@ -95,8 +96,9 @@ class Commands:
 
 
 def _authorize(request: web.Request, command: Command[Any]) -> None:
-    """What a route asks for is enough, but for a change of the members."""
-    if isinstance(command, MembersCommand) and command.change is not None:
+    """What a route asks for is enough, but for a change of the members or of a quota."""
+    changes = isinstance(command, MembersCommand) and command.change is not None
+    if changes or (isinstance(command, QuotasCommand) and command.quota is not None):
         require(request, Role.OPERATE)
 
 

@@ -10,7 +10,7 @@ from api.node_results import BackupResult, ExportResult, ImportResult
 from console.command_table import Earlier, Entry, in_order
 from console.layout import Layout
 from console.node.executor import NodeExecutor, conversations
-from console.node.words import CHOSEN, FORCE, questions
+from console.node.words import CHOSEN, FORCE, questions, warned
 from console.usage import Usage
 
 
@@ -63,7 +63,7 @@ async def _read_in(executor: NodeExecutor, command: ImportCommand, earlier: Earl
 def _view_import(command: ImportCommand, result: ImportResult, layout: Layout) -> str:
     turns = ", ".join(map(str, result.given_up))
     cancelled = f"; open when exported, now cancelled: {turns}" if turns else ""
-    return layout.text(f"{result.context}: {questions(result.turns)} imported{cancelled}")
+    return layout.text(f"{result.context}: {questions(result.turns)} imported{cancelled}{warned(result.warning)}")
 
 
 IMPORT = Entry[NodeExecutor, ImportCommand, ImportResult](

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from api.node_commands import LastCommand, LogCommand, MembersCommand, StatusCommand, ViewallCommand, ViewCommand
-from api.node_results import LastResult, LogResult, MembersResult, StatusResult, ViewallResult, ViewResult
+from api.node_commands import (
+    LastCommand,
+    LogCommand,
+    MembersCommand,
+    QuotasCommand,
+    StatusCommand,
+    ViewallCommand,
+    ViewCommand,
+)
+from api.node_results import LastResult, LogResult, MembersResult, QuotasResult, StatusResult, ViewallResult, ViewResult
 from api.safe_text import one_line
 from console import chat, render
 from console.command_table import Entry, at_once, in_order
-from console.node.executor import NodeExecutor, conversations, ready
+from console.node.executor import NodeExecutor, conversations, ready, submitted
 from console.node.words import ALL_CANDIDATES, FULL, THOUGHTS, VOTES, whole
 from console.usage import Usage
+from server.session import Session
 
 
 def _options(words: list[str], *known: str) -> tuple[list[str], set[str]]:
@@ -138,6 +147,33 @@ MEMBERS = Entry[NodeExecutor, MembersCommand, MembersResult](
     _parse_members,
     lambda command, result, layout: render.members(result),
     lambda executor, words: () if words else CHANGES,
+)
+
+QUOTAS: tuple[Literal["conversations", "turns", "bytes"], ...] = ("conversations", "turns", "bytes")
+
+
+def _parse_quotas(words: list[str]) -> QuotasCommand:
+    if not words:
+        return QuotasCommand()
+    quota = next((quota for quota in QUOTAS if quota == words[0].lower()), None)
+    if quota is None or len(words) != 2:
+        raise _not_understood(words)
+    return QuotasCommand(quota, whole(words[1], "new value of the quota"))
+
+
+QUOTA = Entry[NodeExecutor, QuotasCommand, QuotasResult](
+    Usage(
+        "quotas", "[conversations|turns|bytes N]", "how large all may become, and changes of that",
+        "quotas turns 20000", 0, 2,
+        details="How many conversations the cluster may have, how many turns and bytes of text a conversation, and how "
+        "many bytes a minute this node takes. The first three are decided, for all nodes; what is larger than a new "
+        "quota stays as it is. The last is `limits.bytes_per_minute` in the configuration.",
+    ),
+    QuotasCommand,
+    submitted(Session.quotas),
+    _parse_quotas,
+    lambda command, result, layout: render.quotas(result.quotas, layout),
+    lambda executor, words: () if words else QUOTAS,
 )
 
 STATUS = Entry[NodeExecutor, StatusCommand, StatusResult](

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET, UnsetType
+
 from api.safe_text import one_line
 
 AUTO = "auto"
@@ -19,6 +21,11 @@ def whole(word: str, what: str) -> int:
     if not (word.isascii() and word.isdigit() and len(word) < 10):
         raise ValueError(f"'{one_line(word, 20)}' is not the {what}")
     return int(word)
+
+
+def warned(warning: str | UnsetType) -> str:
+    """What follows the result of a command that has nearly used up a quota."""
+    return "" if warning is UNSET else f" ({warning})"
 
 
 def questions(count: int) -> str:

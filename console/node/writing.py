@@ -10,7 +10,7 @@ from api.safe_text import one_line
 from console.command_table import Entry
 from console.layout import Layout
 from console.node.executor import NodeExecutor, choices, conversations, submitted
-from console.node.words import AUTO, CUT, VOTES, whole
+from console.node.words import AUTO, CUT, VOTES, warned, whole
 from console.usage import Usage
 from server.session import Session
 
@@ -23,7 +23,7 @@ CREATE = Entry[NodeExecutor, CreateCommand, CreateResult](
     Usage("create", "C", "create conversation C", "create c1", 1, 1),
     CreateCommand,
     submitted(Session.create),
-    view=lambda command, result, layout: layout.text(f"{result.context}: created"),
+    view=lambda command, result, layout: layout.text(f"{result.context}: created{warned(result.warning)}"),
 )
 
 QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
@@ -34,7 +34,7 @@ QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
     QueryCommand,
     submitted(Session.query),
     view=lambda command, result, layout: layout.text(
-        f"{result.context}: question {result.turn} sent to every node"
+        f"{result.context}: question {result.turn} sent to every node{warned(result.warning)}"
     ),
     complete=conversations,
 )
@@ -47,7 +47,7 @@ ASK = Entry[NodeExecutor, AskCommand, QueryResult](
     AskCommand,
     submitted(Session.ask),
     view=lambda command, result, layout: layout.text(
-        f"{result.context}: question {result.turn} sent to the leader"
+        f"{result.context}: question {result.turn} sent to the leader{warned(result.warning)}"
     ),
     complete=conversations,
 )

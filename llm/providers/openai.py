@@ -9,18 +9,14 @@ from typing import Any
 from config.llm_settings import LlmSettings
 from llm.accommodation import Accommodation
 from llm.chat_protocol import CLIENT_IMPORTS, CUT_OFF, FILTERED, Completion, chat_messages, streamed
-from llm.complaints import Complaint
-from llm.provider import ContextExceeded, Progress, Prompt, ProviderError, Reply, within
+from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.registry import register
 from llm.settings import find_key
-from llm.wording import plain
 
 KEY_VARIABLES = ("OPENAI_API_KEY",)
 OPENAI_HOST = "api.openai.com"
 OPENAI_URL = f"https://{OPENAI_HOST}/v1"
 
-_MAX_LESSONS = 16
-"""Requests for one answer, most of them refused: each refusal teaches something, but a server may contradict itself."""
 _LONG_SECRET = 8
 """Shorter ones may be words of an answer."""
 _CALLS = ("tool_calls", "function_call", "tool_use")
@@ -49,7 +45,7 @@ class OpenAIProvider:
 
         who = None if settings.base_url else "OpenAI"
         self._client = ChatClient(who, settings.base_url or OPENAI_URL, key)
-        self._accommodation = Accommodation(self._client.who)
+        self._accommodation = Accommodation(self._client.who, self._client.secrets)
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
         began = time.monotonic()
@@ -62,7 +58,7 @@ class OpenAIProvider:
         if prompt.max_tokens is not None:
             body["max_tokens"] = prompt.max_tokens
         async with within(self._timeout_s, self.model):
-            completion = await self._complete(body, on_progress)
+            completion = await self._accommodation.ask(body, lambda sent: self._client.complete(sent, on_progress))
         if completion.finish_reason == FILTERED:
             raise ProviderError(f"{self.model} stopped: its content filter does not allow the answer")
         cut_off = completion.finish_reason == CUT_OFF
@@ -80,36 +76,6 @@ class OpenAIProvider:
             if len(secret) >= _LONG_SECRET:
                 text = text.replace(secret, "***")
         return text
-
-    async def _complete(self, body: dict[str, Any], on_progress: Progress | None) -> Completion:
-        """Asks again as long as there is something new to learn from a refusal."""
-        from llm.chat_client import Refused
-
-        taken, bare = self._accommodation, False
-        for _ in range(_MAX_LESSONS):
-            sent = taken.adapt(body, bare=bare)
-            try:
-                completion = await self._client.complete(sent, on_progress)
-            except Refused as refused:
-                if bare or not self._learns(refused.complaint, sent):
-                    if bare or not taken.may_be_any(refused.complaint, sent):
-                        raise
-                    bare = True
-                continue
-            if bare:
-                taken.take_bare()
-            return completion
-        raise ProviderError(f"{self._client.who} refuses each form of the request")
-
-    def _learns(self, complaint: Complaint, sent: dict[str, Any]) -> bool:
-        """Raises ContextExceeded if only a shorter conversation would help."""
-        if not complaint.is_too_long:
-            return self._accommodation.learn(complaint, sent)
-        limit = complaint.limit
-        if limit is not None and self._accommodation.shorten(limit // 2, sent):
-            return True
-        said = plain(complaint.said, *self._client.secrets)
-        raise ContextExceeded(f"{self._client.who} finds the conversation too long: {said}", limit)
 
     def _without_text(self, completion: Completion, cut_off: bool) -> ProviderError:
         thought = " thinking" if completion.thoughts else ""

@@ -15,6 +15,10 @@ MAX_SAME = 2
 """How often the same line is shown per window: a node that keeps retrying adds nothing new."""
 
 
+STRANGERS = "strangers"
+"""Counted together, whatever they send: the first one of a window is told, and how many more there were."""
+
+
 class RefusalNotice(msgspec.Struct, frozen=True):
     """One refused connection, or `count` further ones of the same code, whose addresses are not told."""
 
@@ -40,13 +44,15 @@ class Refusals:
         self._windows: dict[str, _Window] = {}
         self._timers: set[asyncio.TimerHandle] = set()
 
-    def add(self, code: str, reason: str, address: str) -> None:
-        window = self._windows.get(code)
+    def add(self, code: str, reason: str, address: str, *, stranger: bool = False) -> None:
+        """`stranger`: it has not said who it is."""
+        kind = STRANGERS if stranger else code
+        window = self._windows.get(kind)
         if window is None:
-            window = self._windows[code] = _Window()
-            self._close_later(code)
+            window = self._windows[kind] = _Window()
+            self._close_later(kind, code)
         line = f"{address} {reason}"
-        if window.told[line] >= MAX_SAME or window.told.total() >= MAX_LINES:
+        if window.told[line] >= MAX_SAME or window.told.total() >= (1 if stranger else MAX_LINES):
             window.untold += 1
             return
         window.told[line] += 1
@@ -58,10 +64,10 @@ class Refusals:
         self._timers.clear()
         self._windows.clear()
 
-    def _close_later(self, code: str) -> None:
+    def _close_later(self, kind: str, code: str) -> None:
         def close() -> None:
             self._timers.discard(timer)
-            count = self._windows.pop(code).untold
+            count = self._windows.pop(kind).untold
             if count:
                 self._tell(RefusalNotice(code, f"{count} more like this within {self._window_s:g} s", count=count))
 

@@ -12,10 +12,10 @@ from typing import Protocol
 
 from net.control_messages import Challenge, Crash, FromOrchestrator, Hello, Label, PeerDown, PeerUp, Refusal, Report
 from net.relay.admission import Admission
-from net.relay.connection import Connection, Traffic
+from net.relay.connection import NOT_A_NODE, Connection, Traffic
 from net.relay.faults import Faults
 from net.relay.holding import HeldMessage, Holding
-from net.relay.refusals import RefusalNotice, Refusals
+from net.relay.refusals import STRANGERS, RefusalNotice, Refusals
 from net.relay.router import Router
 from net.relay.served_cluster import KnownCluster, ServedCluster
 from net.sockets import is_loopback
@@ -180,7 +180,7 @@ class Relay:
         if len(self._strangers) > MAX_STRANGERS:
             oldest = next(iter(self._strangers))
             del self._strangers[oldest]
-            self._refusals.add("strangers", "too many unidentified connections", oldest.host)
+            self._refusals.add(STRANGERS, "too many unidentified connections", oldest.host, stranger=True)
             oldest.abort()
 
     def introduced(self, connection: Connection, hello: Hello) -> None:
@@ -216,7 +216,8 @@ class Relay:
 
     def refused(self, connection: Connection, code: Refusal, reason: str) -> None:
         """The connection is being refused; it is a stranger until it has closed."""
-        self._refusals.add(code, reason, connection.host)
+        unknown = connection.node == NOT_A_NODE and code is Refusal.PROTOCOL
+        self._refusals.add(code, reason, connection.host, stranger=unknown)
         self._remove(connection)
         self._strangers[connection] = None
 

@@ -49,6 +49,10 @@ COMMANDS = frozenset({
 """Those of release 0.1.0; `help` may list others besides."""
 
 
+ADDED = frozenset({"quotas"})
+"""Keys that release 0.1.0 did not have, and that a record may have besides."""
+
+
 def shape(record: Record, moving: Collection[str] = ()) -> str:
     """A record as far as it is compared; the values of the keys `moving` are left out of account besides."""
     return json.dumps(_settled(record, moving), ensure_ascii=False, indent=1)
@@ -57,7 +61,10 @@ def shape(record: Record, moving: Collection[str] = ()) -> str:
 def _settled(record: Record, also: Collection[str] = ()) -> Record:
     moving = {*also, *_moving(record)}
     quoted = {"text"} if record.get("event") in ("query", "ask") else set()  # the user's own words
-    return {key: _inside(value) if key in quoted else _value(key, value, moving) for key, value in record.items()}
+    return {
+        key: _inside(value) if key in quoted else _value(key, value, moving)
+        for key, value in record.items() if key not in ADDED
+    }
 
 
 def _moving(record: Record) -> Iterable[str]:

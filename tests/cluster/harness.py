@@ -167,6 +167,11 @@ class Cluster:
         self.started.append(process)
         return process
 
+    def owner(self) -> Event:
+        """Whose the data directory is, by the file in it."""
+        said: Event = json.loads((self.folder / "data" / "owner.json").read_text())
+        return said
+
     def up(self) -> list[int]:
         return [pid for pid, process in self.nodes.items() if process.alive]
 

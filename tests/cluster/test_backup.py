@@ -73,6 +73,7 @@ def test_backup_and_restore(tmp_path: Path, size: int) -> None:
     with second:
         leader = second.leader()
         assert second.converged()["digest"] == digest
+        assert second.owner()["cluster_id"] == second.nodes[leader].ok("members")["cluster"]
         for pid in second.pids:
             assert everything(second, pid) == before
         assert {status["standing"] for status in second.statuses().values()} == {"voter"}

@@ -97,7 +97,7 @@ def rescue(cluster: Cluster, lost: str) -> None:
     cluster.nodes[1].ok("create more", within=60)
     cluster.converged()
     assert cluster.nodes[3].ok("view precious")["turns"][0]["chosen"] == 2
-    assert cluster.nodes[1].ok("members")["cluster"] != lost
+    assert cluster.nodes[1].ok("members")["cluster"] == cluster.owner()["cluster_id"] != lost
     assert all("lost" not in status and status["standing"] == "voter" for status in cluster.statuses().values())
 
 

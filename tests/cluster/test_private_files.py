@@ -77,6 +77,8 @@ def test_another_user_can_neither_read_nor_lock_nor_join(folder: Path) -> None:
         cluster.nodes[1].ok("query c1 What is secret?")
         cluster.network.ok("failNode 2")
         cluster.network.ok("fixNode 2")  # in the background, with a log
+        founded = cluster.nodes[1].ok("members")["cluster"]
+        until(lambda: cluster.owner().get("cluster_id") == founded)
         assert open_to_others(folder / "data") == []
         assert attempts(folder / "data") == []
         (folder / "data").chmod(0o755)

@@ -30,6 +30,8 @@ set -g remain-on-exit off
 set -g automatic-rename on
 set -g window-size smallest
 set -g status off
+set -wg synchronize-panes on
+set -g update-environment ""
 set -g nonsense on
 set-hook -g after-new-session new-window
 set-hook -g after-split-window 'select-layout even-horizontal'
@@ -131,7 +133,7 @@ def test_a_cluster_survives_the_users_own_settings_of_tmux(desktop: Desktop, tmp
     started(desktop)
     assert set(desktop.panes()) == {"", "1", "2", "3", "4", "5"}
     desktop.type("3", "create c1")
-    desktop.see("5", "c1: created")
+    assert "already exists" not in desktop.see("5", "c1: created"), "it was typed into one pane only"
     assert desktop.run("stop").returncode == 0
 
 
@@ -152,8 +154,15 @@ def test_from_a_path_with_spaces_through_a_link_without_a_configuration(tmp_path
         )
 
     try:
+        desktop.tmux("new-session", "-d", "-s", "theirs", "tail", "-f", "/dev/null")
+        before = desktop.tmux("show-options", "-g")
+        desktop.environment["OF_THIS_SHELL"] = "keys, proxies; $HOME 'and' so on"
         begun = run()
         assert begun.returncode == 0, begun.stderr
+        session = begun.stdout.split()[-1]
+        given = f"OF_THIS_SHELL={desktop.environment['OF_THIS_SHELL']}\n"
+        assert desktop.tmux("show-environment", "-t", session, "OF_THIS_SHELL") == given, "not of tmux's first shell"
+        assert desktop.tmux("show-options", "-g") == before
         for number in "12345":
             desktop.see(number, "leader: node")
         assert json.loads((folder / "config.json").read_text())["secret"], "drawn for this cluster"

@@ -127,9 +127,10 @@ def run(chosen: Sequence[str], seconds: float, seed: int, folder: Path) -> Itera
 
 
 def replay(path: Path) -> int:
+    """What is wrong with the input is raised."""
     name = next((part for part in reversed(path.resolve().parts[:-1]) if part in names()), None)
-    if name is None:
-        print(f"fuzz: {path} is not in a folder with the name of a target", file=sys.stderr)
+    if name is None or not path.is_file():
+        print(f"fuzz: {path} is no file in a folder with the name of a target", file=sys.stderr)
         return 2
     load(name).try_out(path.read_bytes())
     print(f"{name}: nothing is wrong with this input")

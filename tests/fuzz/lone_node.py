@@ -81,6 +81,10 @@ class LoneNode:
     def flush(self) -> None:
         """It is gone already."""
 
+    def on_odd(self, node: int, why: str) -> None:
+        """What was odd is no secret."""
+        assert why.isprintable()
+
     # ---- Disk
 
     def write(self, record: Record | None, done: Callable[[], None]) -> None:

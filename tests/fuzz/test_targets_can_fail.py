@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.client import Reply
 from kvstore.operations import pack
 from tests.fuzz.mutation import mutate
 from tests.fuzz.registry import corpus, load, names
@@ -33,6 +34,7 @@ def _raises(*_: Any, **__: Any) -> Any:
 
 
 MISTAKES: list[tuple[str, str, Callable[..., Any]]] = [
+    ("client", "api.client._checked", Reply),
     ("cluster", "paxos.proposer.Proposer.offer", _raises),
     ("config", "config.config._convert", _raises),
     ("control_socket", "console.control_socket._unwrapped", _raises),
@@ -40,8 +42,8 @@ MISTAKES: list[tuple[str, str, Callable[..., Any]]] = [
     ("frames", "net.frames.FrameParser._problem", _raises),
     ("handshake", "net.link_connection.auth.same", _true),
     ("import_file", "server.transfer.pack", lambda turns: pack([])),
-    ("llm_gemini", "llm.gemini_responses.plain", _unchanged),
-    ("llm_google_genai", "llm.gemini_responses.plain", _unchanged),
+    ("llm_gemini", "llm.providers.gemini.GeminiProvider.ask", _raises),
+    ("llm_google_genai", "llm.providers.google_genai.GoogleGenaiProvider.ask", _raises),
     ("llm_local", "llm.local_model.ranking._approval", _raises),
     ("llm_openai", "llm.providers.openai.OpenAIProvider._without_secrets", lambda self, text: text),
     ("lock_file", "storage.lock.os.kill", _raises),

@@ -158,6 +158,9 @@ class Node:
     def on_stranger(self, node: int, cluster: int) -> None:
         raise AssertionError("there is one cluster here")
 
+    def on_odd(self, node: int, why: str) -> None:
+        raise AssertionError(f"{node} is honest: {why}")
+
     def on_diverged(self, divergence: Divergence) -> None:
         raise AssertionError("all have the same conversations here")
 

@@ -30,6 +30,7 @@ from tests.simulation import scenes_catching_up as catching_up
 from tests.simulation import scenes_changing as changing
 from tests.simulation import scenes_digests as comparing
 from tests.simulation import scenes_driver as driving
+from tests.simulation import scenes_hostile as besieged
 from tests.simulation import scenes_leading as leading
 from tests.simulation import scenes_lost as losing
 from tests.simulation import scenes_membership as joining
@@ -161,6 +162,15 @@ STORIES: dict[str, Callable[[], None]] = {
     "thoughts-in-the-answer": around.responses_in_full,
     "cut-answer-chosen": around.responses_in_full,
     "thoughts-proposed-to-old-members": around.responses_in_full,
+    "quota-exceeded": around.quotas_are_decided,
+    "quota-of-imports-ignored": around.quotas_are_decided,
+    "quota-forgets-what-is-dropped": around.quotas_are_decided,
+    "quotas-not-stored": around.quotas_are_decided,
+    "quotas-not-in-snapshots": around.quotas_are_decided,
+    "first-quotas-replace-others": around.quotas_are_decided,
+    "quotas-proposed-to-old-members": around.quotas_are_decided,
+    "first-quotas-by-anybody": around.quotas_at_a_node,
+    "rate-not-counted": around.quotas_at_a_node,
     "key-for-anybody": around.other_servers,
     "half-a-stream-is-an-answer": around.other_servers,
     "commit-read-overtakes": driving.passes_on_what_it_has_not_stored,
@@ -169,6 +179,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "disk-missing-rows-made-up": storing.lost_row,
     "disk-damaged-log-cut": storing.damaged_write_ahead_log,
     "disk-damaged-log-header-trusted": storing.damaged_write_ahead_log,
+    "found-log-damaged-at-its-beginning": storing.damaged_write_ahead_log,
     "disk-damaged-file-deleted": storing.damaged_disk_replaced,
     "disk-replacement-may-found": storing.damaged_disk_replaced,
     "restored-without-identities": storing.restored_disks,
@@ -185,6 +196,19 @@ STORIES: dict[str, Callable[[], None]] = {
     "stops-without-a-word": comparing.wrong_state_stops,
     "tie-not-told": comparing.one_against_one,
     "digest-of-a-disk-that-is-gone": comparing.disk_that_is_gone,
+    "no-ceilings": besieged.highest_ballot,
+    "ceiling-rises-with-every-frame": besieged.highest_ballot,
+    "gossip-above-the-ceiling": besieged.highest_leadership_in_gossip,
+    "start-that-no-clock-shows": besieged.latest_of_all_starts,
+    "memories-above-the-ceiling": besieged.every_disk_is_old,
+    "words-put-into-mouths": besieged.every_disk_is_another,
+    "any-round-trip": besieged.round_trip_of_a_year,
+    "forwards-anything": besieged.operations_that_stop_nodes,
+    "incarnation-of-no-clock": besieged.incarnation_of_no_clock,
+    "taught-by-anybody": besieged.lessons_that_nobody_asked_for,
+    "snapshot-of-no-cluster": besieged.lessons_that_nobody_asked_for,
+    "unreadable-snapshot-installed": besieged.lessons_that_nobody_asked_for,
+    "read-answered-by-anybody": besieged.read_answered_by_another,
 }
 """By mutant."""
 

@@ -10,11 +10,12 @@ from typing import Literal, NamedTuple, TypeAlias
 from tests.simulation.history import Args, Op, Result
 
 Reason: TypeAlias = Literal["exists", "unknown", "open", "nothing", "no turn", "kind", "closed", "no answer", "failed",
-                            "duplicate", "again", "not failed"]  # fmt: skip
+                            "duplicate", "again", "not failed", "full"]  # fmt: skip
 """Why a call is refused: the conversation exists already; is unknown; has an open question; has nothing to choose from
 (or to cancel, or to ask again); has no turn of that number; the turn is a query and not an ask, or the other way round;
 it is chosen or cancelled already; that node gave no answer; its answer is a failure; it has answered already; it has
-been asked again since its LLM began; it has not failed, and so is not asked again alone."""
+been asked again since its LLM began; it has not failed, and so is not asked again alone; it has all the turns that the
+quotas let it have, which the model does not know."""
 
 
 class Turn(NamedTuple):
@@ -112,7 +113,10 @@ def _asked_again(turn: Turn, node: int | None) -> Turn | Reason:
 
 
 def agrees(result: Result, state: State, outcome: Outcome) -> bool:
-    """Whether the recorded answer is the one that the model gives in this state, as far as it was recorded."""
+    """Whether the recorded answer is the one that the model gives in this state, as far as it was recorded. A question
+    to a full conversation would have added the turn that the answer names."""
+    if result.reason == "full":
+        return outcome.ok and result.turn in (None, outcome.turn)
     return (
         result.ok == outcome.ok
         and result.reason in (None, outcome.reason)

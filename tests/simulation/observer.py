@@ -46,6 +46,9 @@ class Observer:
     def diverged(self, world: World, node: Node, divergence: Divergence) -> None:
         """The node says that others have another state; if it is in the minority, it has stopped."""
 
+    def odd(self, world: World, node: Node, sender: int, why: str) -> None:
+        """`node` did not take in what `sender` said."""
+
     def stepped(self, world: World, node: Node) -> None:
         """The node has worked through everything that its replica put out, or has stopped."""
 
@@ -54,5 +57,6 @@ class Observer:
 
 
 HOOKS = (
-    "started", "sent", "stored", "applied", "installed", "loaded", "acknowledged", "diverged", "stepped", "settled",
+    "started", "sent", "stored", "applied", "installed", "loaded", "acknowledged", "diverged", "odd", "stepped",
+    "settled",
 )

@@ -90,7 +90,7 @@ def draw(seed: int) -> Plan:
                               *_retries(Random(f"retries {seed}"), nodes, uses)]
     spares, changes = members_events(Random(f"members {seed}"), nodes, safety_s)
     upgrades = release_events(Random(f"release {seed}"), nodes, safety_s)
-    events += [*changes, *upgrades]
+    events += [*changes, *upgrades, *_quotas(Random(f"quotas {seed}"), nodes, safety_s)]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),
@@ -296,6 +296,16 @@ def _retries(random: Random, nodes: int, uses: list[Use]) -> list[AnyEvent]:
         later = at + _log_uniform(random, 0.01, 0.5)
         events.append(Use(at=later, pid=random.randint(1, nodes), user=3, op="view", context=use.context))
     return events
+
+
+def _quotas(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+    """In a quarter of the runs, quotas that conversations reach, and that are changed while they do."""
+    count = random.choice((0, 0, 0, 2))
+    return [
+        Use(at=random.uniform(0.3, safety_s), pid=random.randint(1, nodes), user=4, op="quotas",
+            dice=random.randint(1, 6))
+        for _ in range(count)
+    ]
 
 
 def _uses(random: Random, nodes: int, safety_s: float) -> list[Use]:

@@ -18,6 +18,7 @@ from paxos.output import Applied, Divergence
 from paxos.replica import QueueFull, Replica, Status
 from storage.errors import StorageError
 from tests.simulation.disk import InjectedDamage, InjectedFailure, ProcessDisk
+from tests.simulation.observer import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,6 +230,12 @@ class Process:
 
     def on_stranger(self, node: int, cluster: int) -> None:
         self.world.note(f"{self.node.pid} hears that {node} belongs to cluster {cluster:x}")
+
+    def on_odd(self, node: int, why: str) -> None:
+        if not self.world.hostile:
+            self.finding = Violation(f"{self.node.pid} takes {node} for odd, and all are honest: {why}")
+        for told in self.world.watching("odd", self.node):
+            told(self.world, self.node, node, why)
 
     def on_diverged(self, divergence: Divergence) -> None:
         self.differs.append(divergence)

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from kvstore.operations import Query
 from tests.simulation.observer import Violation
 from tests.unit.engine import test_driver as driver
 from tests.unit.engine import test_paxos as engine
 from tests.unit.kvstore import test_operations as operations
+from tests.unit.kvstore import test_quotas as quotas
 from tests.unit.kvstore import test_store as store
 from tests.unit.llm import test_answer_shapes as shapes
 from tests.unit.llm import test_settings as settings
 from tests.unit.llm import test_thoughts as thoughts
 from tests.unit.paxos import test_operations_version as versions
+from tests.unit.server import test_quotas as node_quotas
 from tests.unit.server import test_responder as responder
 from tests.unit.server import test_responses_in_full as in_full
 from tests.unit.server import test_session as session
@@ -70,6 +73,22 @@ def responses_in_full() -> None:
     thoughts.test_a_reply_is_its_answer()
     in_full.test_a_cut_answer_is_marked_and_chosen_only_explicitly()
     operations.test_every_kind_of_operation_has_a_release()
+
+
+@story
+def quotas_are_decided() -> None:
+    quotas.test_a_full_cluster_refuses_conversations_and_says_the_way_out()
+    quotas.test_a_full_conversation_takes_no_further_turn_and_finishes_the_last(Query)
+    quotas.test_an_import_is_measured_as_a_whole()
+    quotas.test_what_is_larger_than_a_new_quota_stays_and_answers_can_be_asked_again()
+    quotas.test_quotas_are_in_snapshots_and_refuse_the_same_afterwards()
+    quotas.test_the_first_quotas_never_replace_decided_ones()
+
+
+@story
+def quotas_at_a_node() -> None:
+    node_quotas.test_the_leader_proposes_the_first_quotas_once_it_knows_that_there_are_none()
+    node_quotas.test_a_node_takes_so_many_bytes_a_minute_from_all_its_users()
 
 
 @story

@@ -74,7 +74,7 @@ def speaks_for_another_cluster() -> None:
     stage.decide(leader, "before")
     node, other = stage.others(leader)
     position = node.replica.log.decided_upto + 1
-    foreign = Operation(other.pid, 2**60, 1, encode(Create("foreign")))
+    foreign = Operation(other.pid, 2**50, 1, encode(Create("foreign")))
     node.receive(other.pid, Learn(position, [foreign], position), STRANGER)
     stage.decide(leader, "after")
     stage.end()
@@ -135,7 +135,7 @@ def stranger_speaks_to_old_data() -> None:
     stage.decide(stage.leader, "before")
     node, other = stage.others(stage.leader)
     node.receive(other.pid, Heartbeat([msgspec.structs.replace(
-        other.replica.net.states[other.pid], identity=7, cluster=STRANGER, version=(2**60, 1))], {}, 0.0, {}), STRANGER)
+        other.replica.net.states[other.pid], identity=7, cluster=STRANGER, version=(2**50, 1))], {}, 0.0, {}), STRANGER)
     node.receive(other.pid, _of_another_cluster(other, node.replica.log.decided_upto + 1), STRANGER)
     stage.decide(stage.leader, "after")
     for each in stage.nodes.values():
@@ -147,7 +147,7 @@ def stranger_speaks_to_old_data() -> None:
 
 
 def _of_another_cluster(node: Node, position: int) -> Learn:
-    return Learn(position, [Operation(node.pid, 2**60, 1, encode(Create("foreign")))], position)
+    return Learn(position, [Operation(node.pid, 2**50, 1, encode(Create("foreign")))], position)
 
 
 def stop_sign_from_a_user() -> None:

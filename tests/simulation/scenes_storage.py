@@ -57,8 +57,8 @@ def lost_row() -> None:
 
 def damaged_write_ahead_log() -> None:
     """A frame in the midst of the log changes: SQLite takes it, and all that follows, for a write that a crash
-    interrupted. Behind a damaged header, it takes nothing."""
-    for place, count in ((16, 8), (32 + 2 * FRAME + 500, 1)):
+    interrupted. Behind a damaged header, it takes nothing; the header and the first frame may be damaged together."""
+    for place, count in ((16, 8), (13, 48), (32 + 2 * FRAME + 500, 1)):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "node.db"
             database = _made(path)

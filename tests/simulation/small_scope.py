@@ -197,6 +197,12 @@ class NodeState:
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         raise Violation("nobody gets a snapshot here")
 
+    def understands(self, payload: bytes) -> bool:
+        return True
+
+    def readable(self, rows: Sequence[tuple[bytes, bytes]]) -> bool:
+        return True
+
     def digest(self) -> str:
         return "00"
 
@@ -222,6 +228,9 @@ class NodeState:
 
     def on_stranger(self, node: int, cluster: int) -> None:
         raise Violation("there is one cluster here")
+
+    def on_odd(self, node: int, why: str) -> None:
+        raise Violation(f"{node} is honest, and was told to be odd: {why}")
 
     def on_diverged(self, divergence: Divergence) -> None:
         raise Violation("all have the same state here")

@@ -7,16 +7,30 @@ also gives what it had begun before: the store must refuse it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from random import Random
 
 from kvstore.conversation import Kind, Turn
-from kvstore.operations import Answer, Ask, Cancel, Candidate, Choose, Create, Query, Retry, StoreOperation
+from kvstore.operations import (
+    Answer,
+    Ask,
+    Cancel,
+    Candidate,
+    Choose,
+    Create,
+    Query,
+    Retry,
+    SetQuotas,
+    StoreOperation,
+    not_understood,
+)
 from kvstore.store import Outcome
 from paxos.messages import Snapshot
 from paxos.output import Applied, Durable
 from tests.simulation.events import Use
 from tests.simulation.history import Args, Op, Pending, Recorder, Result, SeenTurn
+from tests.simulation.observer import Violation
 from tests.simulation.plan import Llm
 from tests.simulation.world import Node, Observer, World
 
@@ -27,7 +41,7 @@ REASONS = (
     ("has no open question: turn", "closed"), ("has no open question", "nothing"), ("already chosen", "closed"),
     ("was cancelled", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
     ("has already responded", "duplicate"), ("has been asked again", "again"), ("has not failed", "not failed"),
-    ("has no answer", "no answer"), ("failed;", "failed"),
+    ("has no answer", "no answer"), ("failed;", "failed"), ("turns, and the quota of a conversation is", "full"),
 )
 """Maps the store's error texts to the model's reasons; the first match counts."""
 
@@ -42,6 +56,13 @@ def reason(error: str | None) -> str | None:
         if words in error:
             return meaning
     raise AssertionError(f"the model has no word for: {error}")
+
+
+def result(outcome: Outcome) -> Result:
+    """As the history has it. Of a full conversation also how many turns it would have."""
+    why = reason(outcome.error)
+    would_have = re.search(r"would have (\d+) turns", outcome.error or "") if why == "full" else None
+    return Result(outcome.ok, why, outcome.turn if would_have is None else int(would_have.group(1)))
 
 
 def seen(turns: list[Turn]) -> tuple[SeenTurn, ...]:
@@ -76,6 +97,9 @@ class Users(Observer):
         if not node.up or node.foreign:
             return
         self._typed += 1
+        if use.op == "quotas":
+            self._set_quotas(world, node, use)
+            return
         if use.op in ("view", "viewall"):
             self._view(world, node, use)
             return
@@ -107,6 +131,13 @@ class Users(Observer):
         turn = len(shown.turns) if shown is not None and shown.turns and use.dice % 2 else None
         return Retry(use.context, turn, whom), Args(use.context, node=whom, turn=turn)
 
+    def _set_quotas(self, world: World, node: Node, use: Use) -> None:
+        """So few turns that users meet the quota. It is no part of the history of any conversation."""
+        operation = SetQuotas(conversations=1000, turns=use.dice, bytes=1_000_000)
+        if not_understood(operation, lambda: node.replica.operations_versions()) is None:
+            world.note(f"{node.pid}'s user types: {operation}")
+            node.submit(operation, lambda applied, outcome: None)
+
     def _submit(self, world: World, node: Node, process: str, op: str, command: StoreOperation, args: Args) -> None:
         pending = self.recorder.invoke(process, op, args, world.now)  # type: ignore[arg-type]
         incarnation = node.incarnation
@@ -118,11 +149,18 @@ class Users(Observer):
             world.note(f"{node.pid} tells its user: {op} {args.context}: "
                        f"{'decided' if outcome is None else outcome.error or 'ok'}")
             if outcome is not None:
-                pending.returned(world.now, Result(outcome.ok, reason(outcome.error), outcome.turn))
+                self._hold_to_quota(node, command, outcome)
+                pending.returned(world.now, result(outcome))
 
         world.note(f"{node.pid}'s user types: {op} {args}")
         if not node.submit(command, answer):
             self._done(node)
+
+    def _hold_to_quota(self, node: Node, command: StoreOperation, outcome: Outcome) -> None:
+        """A user is told at the position where the operation was decided: the quotas are those in force there."""
+        quotas = node.store.quotas
+        if quotas is not None and outcome.ok and type(command) in (Query, Ask) and (outcome.turn or 0) > quotas.turns:
+            raise Violation(f"{node.pid} took turn {outcome.turn} of {command.context}, against {quotas}")
 
     def _view(self, world: World, node: Node, use: Use) -> None:
         args = Args(use.context) if use.op == "view" else Args()

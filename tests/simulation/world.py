@@ -79,6 +79,8 @@ class World:
         """What all disks begin with, if the cluster was founded before: nobody has that in its log."""
         self.configurations: list[Configuration] = []
         """All that were ever decided, in their order."""
+        self.hostile: set[int] = set()
+        """Nodes in whose name frames come that no honest node sends."""
         self.trace: Callable[[float, str], None] | None = None
         self.messages = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []

@@ -100,7 +100,7 @@ NODES = '"nodes": [{"id": 1}]'
         ('{"nodes": [{"id": true}]}', "nodes[0].id is true; it must be a whole number >= 1"),
         ('{"nodes": [{"id": 1}, {"id": 2}, {"id": 1}]}', "nodes[2].id is 1, which another node has too"),
         (f'{{{NODES}, "nodez": 1}}', 'the file has the unknown key "nodez"; did you mean "nodes"?'),
-        (f'{{{NODES}, "x": 1}}', "allowed keys: nodes, cluster, data_dir, secret, orchestrator, llm, timing"),
+        (f'{{{NODES}, "x": 1}}', "allowed keys: nodes, cluster, data_dir, secret, orchestrator, llm, timing, limits"),
         (f'{{{NODES}, "cluster": "a", "cluster": "b"}}', 'the key "cluster" occurs twice'),
         (f'{{{NODES}, "cluster": "a/b"}}', "it must be a string matching regex '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'"),
         (f'{{{NODES}, "cluster": "a/b"}}', 'cluster is "a/b"'),

@@ -148,6 +148,12 @@ class Rig:
     def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         self.log.append(("rows", list(rows)))
 
+    def understands(self, payload: bytes) -> bool:
+        return True
+
+    def readable(self, rows: Sequence[tuple[bytes, bytes]]) -> bool:
+        return True
+
     def digest(self) -> str:
         return "d" * 64
 
@@ -169,6 +175,9 @@ class Rig:
 
     def on_installed(self, snapshot: Snapshot) -> None:
         self.log.append(("installed", snapshot.position))
+
+    def on_odd(self, node: int, why: str) -> None:
+        self.log.append(("odd", node))
 
     def on_stranger(self, node: int, cluster: int) -> None:
         raise AssertionError("there is one cluster here")

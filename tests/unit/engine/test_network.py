@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from engine.network import Network
+from engine.odd_messages import TELL_EVERY_S
 from net.frames import MAX_PAYLOAD
 from net.link import LinkEvents
 from paxos.ballot import Ballot
@@ -39,7 +40,8 @@ class Receiver:
 class Rig:
     def __init__(self) -> None:
         self.receiver, self.listener = Receiver(), Listener()
-        self.network = Network(self._make_link)
+        self.now = 0.0
+        self.network = Network(self._make_link, lambda: self.now)
         self.network.start(self.receiver, self.listener)
 
     def _make_link(self, *, events: LinkEvents) -> FakeLink:
@@ -96,6 +98,27 @@ def test_nonsense_is_dropped_and_told_of_once_a_sender(caplog: pytest.LogCapture
                 rig.network.on_message(sender, memoryview(nonsense))
     assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == [2, 3]
     assert rig.receiver.got == []
+
+
+def test_odd_messages_are_counted_and_told_of_again_after_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever they are: numbers that no node sends, or arrays in arrays without end."""
+    rig = Rig()
+    cluster = b"\x92\xcf" + CLUSTER.to_bytes(8, "big")
+    odd = [
+        msgspec.msgpack.encode(Prepare(Ballot(2**64 - 1, 2, 1))), cluster + b"\x91" * 100_000,
+        cluster + msgspec.msgpack.encode(Decide(Ballot(1, 2, 2**63))), b"\x93\x01" + b"\x91" * 100_000,
+        cluster + b"\x93\x01" + msgspec.msgpack.encode(Ballot(1, 2, 3)) + b"\x91" * 100_000 + b"\x01",
+    ]
+    with caplog.at_level(logging.WARNING):
+        for _ in range(20):
+            for payload in odd:
+                rig.network.on_message(2, memoryview(payload))
+        assert len(caplog.records) == 1
+        rig.now += TELL_EVERY_S
+        rig.network.on_message(2, memoryview(odd[0]))
+        rig.network.on_message(2, memoryview(odd[0]))
+    assert len(caplog.records) == 2 and "(100 since the last such line)" in caplog.text
+    assert rig.receiver.got == [] and rig.network.odd.dropped == {2: 102}
 
 
 def test_hints_pass_by_the_driver() -> None:

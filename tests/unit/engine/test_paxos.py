@@ -256,10 +256,11 @@ def test_the_operator_gets_a_report_when_something_has_changed(tmp_path: Path, m
         assert len(reports) == 1 and reports[0].applied == 0
         rig.engine.submit(Create("a"))
         await rig.listener.until(1)
-        while reports[-1].applied != rig.engine.status().applied:
+        # The first report after the founding may have been made in the midst of what is applied with it.
+        while reports[-1].applied != rig.engine.status().applied or reports[-1].digest != rig.engine.store.digest():
             rig.links[0].reported.clear()
             await rig.links[0].reported.wait()
-        assert reports[-1].digest == rig.engine.store.digest() and reports[-1].role == "leader"
+        assert reports[-1].role == "leader"
         count = len(reports)
         await asyncio.sleep(0.1)
         assert len(reports) == count

@@ -16,6 +16,7 @@ from kvstore.operations import (
     Query,
     Restored,
     RestoredTurn,
+    SetQuotas,
     StoreOperation,
     check,
     encode,
@@ -90,6 +91,17 @@ def test_the_history_makes_a_new_conversation_and_nothing_else() -> None:
     assert conversation.temporary and conversation.at == 7 and conversation.turns[1].at == 7
     log(Cancel("c"))
     assert log(AskOnce("c", "how?", "l", history=PAST)).turn == 3, "it was there: what the asker believes is ignored"
+
+
+def test_a_question_that_a_quota_forbids_begins_no_conversation() -> None:
+    log = Log()
+    log(SetQuotas(conversations=1, turns=2, bytes=14))
+    assert "the quota of a conversation is 14" in log.refused(AskOnce("c", "why?", "k", history=PAST))
+    assert log(AskOnce("c", "how?", "k", history=b"")).ok
+    assert "its quota is 1" in log.refused(AskOnce("d", "why?", "k", history=b""))
+    assert log(AskOnce("c", "how?", "k", history=b"")).repeated
+    log(Delete("c"))
+    assert log(AskOnce("d", "why?", "k", history=b"")).ok, "what is deleted does not count"
 
 
 @pytest.mark.parametrize(

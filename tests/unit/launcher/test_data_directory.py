@@ -45,6 +45,34 @@ def test_it_is_named_in_the_directory(config: Config) -> None:
     assert json.loads((config.data_dir / "owner.json").read_text()) == said
 
 
+def test_the_clusters_id_is_noted_once_and_kept_until_there_is_another_cluster(config: Config) -> None:
+    def told() -> str:
+        said = json.loads((config.data_dir / "owner.json").read_text())
+        assert said["config"] == "../config.json"
+        return str(said["cluster_id"])
+
+    ownership.name_cluster(config.data_dir, "demo", 0xA1, anew=False)
+    claim(config)
+    assert told() == "00000000000000a1"
+    ownership.name_cluster(config.data_dir, "demo", 0xB2, anew=False)
+    ownership.name_cluster(config.data_dir, "another", 0xB2, anew=True)
+    assert told() == "00000000000000a1", "a disk of another cluster decides nothing"
+    ownership.name_cluster(config.data_dir, "demo", 0xB2, anew=True)
+    assert told() == "00000000000000b2"
+    (config.data_dir / "owner.json").unlink()
+    ownership.name_cluster(config.data_dir, "demo", 0xB2, anew=True)
+    assert not (config.data_dir / "owner.json").exists(), "nobody has claimed it"
+
+
+def test_a_path_may_have_any_bytes(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    config = configured(folder / "config.json", data_dir=f"{tmp_path}/data")
+    claim(config)
+    claim(config)
+    with pytest.raises(LaunchError, match="belongs to cluster 'demo' of "):
+        claim(configured(tmp_path / "other.json", data_dir="data"))
+
+
 def test_another_configuration_is_refused(config: Config) -> None:
     other = configured(config.path.with_name("other.json"), data_dir="data", orchestrator={"port": 7410})
     with pytest.raises(LaunchError, match=rf"{config.data_dir} belongs to cluster 'demo' of {config.path}, not to"):

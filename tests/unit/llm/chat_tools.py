@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import httpx
 
@@ -23,15 +23,21 @@ class Response(NamedTuple):
     status: int = 200
     pieces: tuple[bytes, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    then: Literal["close", "hold", "break"] = "close"
+    """What becomes of the connection afterwards."""
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, pieces: tuple[bytes, ...]) -> None:
-        self._pieces = pieces
+    def __init__(self, response: Response) -> None:
+        self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
+        for piece in self._response.pieces:
             yield piece
+        if self._response.then == "hold":
+            await asyncio.Event().wait()
+        if self._response.then == "break":
+            raise httpx.RemoteProtocolError("peer closed connection")
 
 
 def said(body: object, status: int = 200) -> Response:
@@ -45,6 +51,10 @@ def stream(*chunks: object, done: bool = True) -> Response:
 
 def whole(text: object, finish: object = "stop") -> Response:
     return said({"choices": [{"message": {"content": text}, "finish_reason": finish}]})
+
+
+def as_httpx(response: Response) -> httpx.Response:
+    return httpx.Response(response.status, headers=list(response.headers), stream=_Stream(response))
 
 
 class Chat:
@@ -63,7 +73,7 @@ class Chat:
 
     def ask(self, *prompts: Prompt) -> list[Reply]:
         async def main() -> list[Reply]:
-            client = self.provider._client
+            client = self.provider._client._client
             before, client._http = client._http, httpx.AsyncClient(
                 headers=client._http.headers, auth=client._http.auth, transport=httpx.MockTransport(self._handle)
             )
@@ -82,5 +92,4 @@ class Chat:
         self.asked.append(json.loads(request.content))
         self.headers.append(request.headers)
         self.urls.append(str(request.url))
-        response = self._server(self.asked[-1])
-        return httpx.Response(response.status, headers=list(response.headers), stream=_Stream(response.pieces))
+        return as_httpx(self._server(self.asked[-1]))

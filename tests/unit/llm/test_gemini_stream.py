@@ -53,7 +53,7 @@ class Case(NamedTuple):
     retryable: bool
 
 
-BROKE_OFF = "the answer is incomplete|connection to Gemini broke|not an answer"
+BROKE_OFF = "the answer is incomplete|connection to Gemini broke"
 
 CASES = {
     "invalid key before the first chunk": Case(INVALID_KEY, "does not accept the API key: API key not valid", False),
@@ -69,18 +69,18 @@ CASES = {
     "tokens used up before a word": Case(
         streamed(more(None), candidate(None, "MAX_TOKENS")), "used up its tokens before it wrote", False
     ),
-    "no chunk": Case(streamed(), "returned no answer", True),
+    "no chunk": Case(streamed(), "returned no answer|an empty response", True),
     "chunks without candidates": Case(streamed(usage(3, 0), usage(3, 0)), "returned no answer", True),
     "only blanks": Case(streamed(more(" "), candidate("\n")), "an empty answer", True),
-    "cut before the first chunk": Case(streamed(end=End.CUT), "returned no answer|not an answer", True),
+    "cut before the first chunk": Case(streamed(end=End.CUT), f"an empty response|{BROKE_OFF}", True),
     "cut between two chunks": Case(streamed(more("Some"), more(" text"), end=End.CUT), BROKE_OFF, True),
     "cut in the middle of what was announced": Case(streamed(more("Some"), end=End.BROKEN), BROKE_OFF, True),
     "ended without saying why": Case(streamed(more("Some"), more(" text")), "the answer is incomplete", True),
     "garbage after a chunk": Case(streamed(more("Some"), end=End.GARBAGE), "not an answer", True),
     "garbage before any": Case(Said(200, (b"data: {nonsense\n\n",), "text/event-stream"), "not an answer", True),
-    "a page instead": Case(Said(200, (b"<html>login</html>",), "text/html"), "not an answer|no answer", True),
+    "a page instead": Case(Said(200, (b"<html>login</html>",), "text/html"), "web page .* .login.", False),
     "an error in a later chunk": Case(
-        streamed(more("Some"), {"error": {"code": 503, "message": "overloaded"}}), "is incomplete|HTTP 503", True
+        streamed(more("Some"), {"error": {"code": 503, "message": "overloaded"}}), "Gemini failed: overloaded", True
     ),
 }
 

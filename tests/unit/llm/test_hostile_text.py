@@ -34,7 +34,7 @@ def test_repeated_words(word: str) -> None:
         assert len(complaint.said) < 10_000 and complaint.is_lasting in (True, False)
         assert complaint.is_too_long in (True, False) and complaint.is_unclear in (True, False)
         assert complaint.limit is None or complaint.limit >= 16
-        Accommodation("the server").learn(complaint, SENT)
+        Accommodation("the server", ()).learn(complaint, SENT)
         assert len(plain(sent, "secret")) < 400 and len(said_by_page(sent)) <= 8_000 and is_page(sent) in (True, False)
         separate(sent)
     assert time.monotonic() - began < _LIMIT_S

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -196,9 +197,21 @@ def processes() -> Iterator[tuple[int, str]]:
         yield int(pid), arguments
 
 
+def running() -> int:
+    """Processes and threads that run or wait for a core now, as seen a few times; 0 if the system does not tell."""
+    seen = []
+    for _ in range(9):
+        with suppress(OSError):
+            seen.append(int(Path("/proc/loadavg").read_text().split()[3].split("/")[0]))
+        time.sleep(0.02)  # to see another moment
+    return sorted(seen)[len(seen) // 2] if seen else 0
+
+
 @pytest.fixture
 def busy_cores() -> Iterator[None]:
     """Two processes that never wait."""
+    if (others := running()) > 4:
+        pytest.skip(f"this machine is too busy to judge by time: {others} processes run")
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     yield
     for loop in loops:
@@ -207,20 +220,29 @@ def busy_cores() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("busy_cores")
-def test_five_nodes_that_ask_at_once_share_one_server_and_get_whole_answers_in_time(model_dir: Path) -> None:
+def test_beside_two_busy_processes_five_answers_arrive_whole(model_dir: Path) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
             limit = LlmSettings().timeout_s
             nodes = [await stack.enter_async_context(node(number, model_dir, limit)) for number in range(1, 6)]
             asked = question("Name three mammals.", max_tokens=40)
             replies = await asyncio.gather(*(each.ask(asked) for each in nodes))
+        assert [reply for reply in replies if reply.cut_s] == []
+
+    asyncio.run(main())
+
+
+def test_five_nodes_that_ask_at_once_share_one_server(model_dir: Path) -> None:
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            nodes = [await stack.enter_async_context(node(number, model_dir)) for number in range(1, 6)]
+            replies = await asyncio.gather(*(each.ask(question("Name a river.", max_tokens=12)) for each in nodes))
             address = server_of(model_dir)
             assert address is not None
             assert servers_in(model_dir) == [address.pid]
             assert os.getpriority(os.PRIO_PROCESS, address.pid) == NICENESS > 0
             assert os.getsid(address.pid) == address.pid, "a Ctrl-C in a node's terminal does not reach it"
         assert all(reply.text.strip() and reply.model == nodes[0].model for reply in replies)
-        assert [reply for reply in replies if reply.cut_s] == []
         assert len({reply.text for reply in replies}) > 1, "each node has its own seed"
 
     asyncio.run(main())

@@ -42,6 +42,7 @@ def bare_deflate(text: bytes) -> bytes:
         ("gzip", gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:])), ("deflate", zlib.compress(TEXT)),
         ("deflate", bare_deflate(TEXT)),
     ],
+    ids=["none", "identity", "gzip", "x-gzip", "gzip in two", "deflate", "bare deflate"],
 )
 def test_every_encoding_that_was_offered(encoding: str, body: bytes) -> None:
     assert read([body], encoding) == TEXT

@@ -94,7 +94,8 @@ def test_an_address_is_shown_without_what_may_be_secret() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("HTTPS_PROXY", "socks9://x"), ("ALL_PROXY", "ftp://x"), ("SSL_CERT_FILE", "/nowhere/ca.pem")],
+    [("HTTPS_PROXY", "socks9://x"), ("ALL_PROXY", "ftp://x"), ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+     ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")],
 )
 def test_what_the_environment_hands_down_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv(variable, value)

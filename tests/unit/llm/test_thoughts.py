@@ -43,7 +43,12 @@ def test_a_closing_mark_alone_and_an_opening_one_alone(opening: str, closing: st
             "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>One.<|return|>",
             "One.", "a",
         ),
-        ("<think></think>One.", "One.", ""),
+        ("<think></think>One.", "One.", ""), ("<think />One.", "One.", ""), ("One.\n<think>\nb", "One.", "b"),
+        ("<think>They say `</think>`.</think>One.", "One.", "They say `</think>`."),
+        ("<think>a ``` b</think>One.", "One.", "a ``` b"), ("a ```\n</think>\n\nOne.", "One.", "a ```"),
+        ("<think>\n```\n<think>a</think>\n```\n</think>One.", "One.", "```\n<think>a</think>\n```"),
+        ("<think>a</think>```\n<think>b</think>\n```", "```\n<think>b</think>\n```", "a"),
+        ("<|channel|>final<|message|>One.", "One.", ""),
     ],
 )
 def test_blocks(text: str, answer: str, thoughts: str) -> None:
@@ -55,6 +60,11 @@ def test_blocks(text: str, answer: str, thoughts: str) -> None:
     [
         "Models write `<think>` and `</think>` around their thoughts.", 'The mark "</think>" ends them.',
         "```\n<think>a</think>\n```\nis how it looks.", "a < b and [c]", "I `<think>x</think>` so.", "2 <think> 3",
+        "~~~xml\n<think>a</think>\n~~~", "So:\n\n    <think>a</think>\n\nDone.", "Here:\n```xml\n<think>a</think>",
+        "Models write <think> and </think> around them.", "The tag </think> ends them.", '{"a": "<think>b</think>"}',
+        "The <thinking> element has text; close it with </thinking>.", "<code><think>a</think></code>",
+        "Use ``<think>a</think>``.", "`<think>\na</think>` so.", "The tag: <Reasoning>text</Reasoning> in JSX.",
+        "List<Thought> thoughts = new ArrayList<Thought>();", "Close it with </think>, then answer.",
         "An analysis of it: assistantfinal is no word.", "<answer>One.</answer>",
     ],
 )

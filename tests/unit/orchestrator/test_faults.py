@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +314,30 @@ def test_a_script_with_a_wrong_line_changes_nothing(tmp_path: Path, second: str,
             script.write_text(f"failLink 1 2\n{second}\n")
             error = (await at.type(f"script {script}"))["error"]
             assert words in error and "no command was run" in error
+            assert await at.links() == []
+
+    run(main())
+
+
+def test_odd_files_are_no_scripts(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "long.txt").write_text("say x\n" * 5001)
+    (tmp_path / "large.txt").write_text("#" * (1024 * 1024 + 1))
+    (tmp_path / "wide.txt").write_bytes("say x".encode("utf-16"))
+    (tmp_path / "byte.txt").write_bytes(b"say x\nsay \xff\n")
+    (tmp_path / "nul.txt").write_bytes(b"say x\nfailLink 1 \0\n")
+    refused = {
+        "pipe.txt": "it is a pipe; a regular file is needed", "long.txt": "at most 5000 lines are allowed",
+        "large.txt": "it is too large: at most 1048576 bytes", "wide.txt": "is not in UTF-8, but in UTF-16",
+        "byte.txt": "line 2 contains a wrong byte, 0xff", "nul.txt": "nul.txt, line 2: ", "": "it is a directory",
+        "n" * 300: "there is no file", "~nobody-of-this-name": "there is no file",
+    }
+
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            for name, words in refused.items():
+                path = name if name.startswith("~") else tmp_path / name
+                assert words in (await at.type(f"script {path}"))["error"], name
             assert await at.links() == []
 
     run(main())

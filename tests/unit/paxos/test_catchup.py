@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import msgspec
@@ -13,7 +14,7 @@ from paxos.effects import Effects
 from paxos.learner import Learner
 from paxos.limits import Limits, Timing
 from paxos.log import Log
-from paxos.messages import AnyMessage, Fetch, Heartbeat, Learn, Operation, Snapshot, SnapshotPiece
+from paxos.messages import AnyMessage, Fetch, Heartbeat, Learn, Operation, Row, Snapshot, SnapshotPiece
 from paxos.output import Durable
 from paxos.queue import OperationQueue
 from paxos.routing import Router
@@ -31,15 +32,19 @@ class Behind:
 
     def __init__(self) -> None:
         self.now = 10.0
+        self.unreadable = False
         self.net = Connectivity(1, (1, 2, 3), TIMING)
         self.effects = Effects(1)
         self.log = Log()
         learner = Learner(1, self.log, OperationQueue(1, 1, Limits()), Durable(1, 1), Random(1), self.effects)
         router = Router(self.net, self.effects)
-        self.catch_up = CatchUp(self.net, self.log, learner, router, TIMING, Random(3), self.now)
+        self.catch_up = CatchUp(self.net, self.log, learner, router, self.readable, TIMING, Random(3), self.now)
         self.stream = 0
         """Of its last request."""
         self._count = 0
+
+    def readable(self, rows: Sequence[Row]) -> bool:
+        return not self.unreadable
 
     def wait(self, seconds: float) -> None:
         self.now += seconds

@@ -32,7 +32,7 @@ class Rig:
             node, (1, 1), 100 + node if identity is None else identity, (), NOBODY, False, NOBODY, 0, True, False,
             operations_version=version, cluster=cluster, digest=(position, digest),
         )
-        return self.digests.heard(Heartbeat([state], {}, 0.0, {}))
+        return self.digests.heard(node, Heartbeat([state], {}, 0.0, {}))
 
     def told(self) -> list[Divergence]:
         return self.effects.take().diverged

@@ -243,8 +243,9 @@ def test_4_behind_a_snapshot_the_log_is_gone_and_who_needs_it_is_told() -> None:
 def test_4_a_snapshot_keeps_what_was_carried_out_from_being_carried_out_again() -> None:
     """Garbage collection: the state of a replica includes which commands it has performed."""
     solo = Solo()
-    out = solo.hear(2, SnapshotPiece(5, 0, 1, {2: (1, 3)}, [(b"k", b"v")]))
-    assert out.install == Snapshot(5, {2: (1, 3)}, [(b"k", b"v")])
+    configuration = solo.replica.configuration
+    out = solo.hear(2, SnapshotPiece(5, 0, 1, {2: (1, 3)}, [(b"k", b"v")], configuration))
+    assert out.install == Snapshot(5, {2: (1, 3)}, [(b"k", b"v")], configuration)
     out = solo.hear(2, Learn(6, [op(3), op(4)], 7))
     assert [applied.position for applied in out.apply] == [7]
 

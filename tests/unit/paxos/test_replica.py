@@ -76,7 +76,9 @@ class Solo:
         return self.replica.take_output(self.now)
 
     def hear(self, sender: int, message: AnyMessage) -> Output:
-        """A peer's vote is one of its disk."""
+        """A peer's vote is one of its disk, and who teaches was asked."""
+        if isinstance(message, Learn | SnapshotPiece):
+            self.replica.catch_up.hurry(sender)
         if isinstance(message, Promise | Accepted | Confirmed):
             message = msgspec.structs.replace(message, identity=100 + sender)
         self.replica.receive(sender, message, self.now)
@@ -162,7 +164,7 @@ def test_a_decision_is_told_at_once_when_no_accept_will_carry_it() -> None:
 def test_a_new_leader_answers_reads_only_behind_its_barrier() -> None:
     """What it inherited may have been acknowledged: until that is decided, no read round is started."""
     solo = Solo()
-    leadership = solo.lead([Entry(1, (1, 3), op(1))])
+    leadership = solo.lead([Entry(1, (0, 3), op(1))])
     solo.written(solo.take())
     assert Confirm not in kinds(solo.hear(2, ReadRequest((9, 1))).send_now)
     asked = solo.hear(2, Accepted(ballot(leadership, 1), 1)).send_now

@@ -142,3 +142,12 @@ def test_who_only_has_the_nodes_choose_gets_events_and_no_reports() -> None:
 def test_only_nodes_that_are_known_of_are_reported() -> None:
     turn = Turn(Kind.QUERY, "why?", {3: Response("x", None, "m", 1)})
     assert progress_report("c", turn, {}) == "c: the LLMs are working\n    node 3: done"
+
+
+@pytest.mark.parametrize("odd", [
+    b"\x94\xa1c\x01\x01" + b"\x91" * 1_000, b"\x91" * 1_000, b"\x93\xa1c\x01\xcf" + b"\xff" * 8, b"\x93\xa1c\x00\x01",
+    b"\x93\xa1c\xff\x01", b"\x93\xa1\x1b\x01\x01", b"\x93\xa0\x01\x01", b"\x93\xd9\x41" + b"c" * 65 + b"\x01\x01",
+])
+def test_odd_hints_are_none(odd: bytes) -> None:
+    assert decode(b"\x93\xa1c\x01\x01") == Hint("c", 1, 1)
+    assert decode(odd) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import pytest
 
 from api.conversation import Conversation
 from kvstore.operations import Restored, unpack
-from server.transfer import TransferError, parse, read, to_json, to_markdown, write
+from server import backup
+from server.backup import Backup, BackupError
+from server.transfer import MAX_PARTS, TransferError, parse, path_of, read, to_json, to_markdown, write
 
 TALK = msgspec.convert({
     "context": "c1",
@@ -133,3 +137,91 @@ def test_files_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     with pytest.raises(TransferError):
         read(name, None)
     assert not os.listdir(tmp_path)
+
+
+def export(turns: list[dict[str, Any]]) -> bytes:
+    return json.dumps({"format": "consensusllm-conversation", "version": 1, "context": "c", "turns": turns}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        export([{"query": "a"}] * (MAX_PARTS + 1)),
+        export([{"query": "a"}] * (80 * MAX_PARTS)),  # found without decoding them
+        export([{"query": "a", "candidates": {str(node): {"text": "b"} for node in range(1, MAX_PARTS + 1)}}]),
+        b'{"turns": [' + b'"",' * 600_000,
+    ],
+)
+def test_more_turns_than_nodes_carry_out_in_one_step_are_refused_with_a_way_out(content: bytes) -> None:
+    with pytest.raises(TransferError, match=r"at most 5000 turns and responses are allowed; with --chosen"):
+        parse(content)
+
+
+def test_as_many_as_are_allowed_are_imported_and_braces_in_texts_do_not_count() -> None:
+    code = "{" * 100 + '"\\'
+    said = {str(node): {"text": code, "model": "m"} for node in range(1, 6)}
+    found = parse(export([{"query": code, "candidates": said, "chosen": 1}] * (MAX_PARTS // 6)))
+    assert found.turns == MAX_PARTS // 6
+    again = parse(export([{"query": code, "candidates": said, "chosen": 1}] * (MAX_PARTS // 2)), chosen_only=True)
+    assert again.turns == MAX_PARTS // 2
+
+
+def test_a_string_that_does_not_end_is_looked_at_once() -> None:
+    began = time.process_time()
+    with pytest.raises(TransferError, match="not a conversation exported by"):
+        parse(b'"' + b'\\"' * 1_000_000 + b"\\")
+    assert time.process_time() - began < 2
+
+
+ODD_FILES: dict[str, tuple[Callable[[str], object], str]] = {
+    "pipe.json": (os.mkfifo, "it is a pipe; a regular file is needed"),
+    "folder.json": (os.mkdir, "it is a directory; a regular file is needed"),
+    "loop.json": (lambda path: os.symlink(path, path), "Too many levels of symbolic links"),
+    "null.json": (lambda path: os.symlink("/dev/zero", path), "it is a device; a regular file is needed"),
+    "gone.json": (lambda path: os.symlink("nowhere", path), "No such file or directory"),
+    "l" * 300 + ".json": (lambda path: None, "File name too long"),
+    "\udcff.json": (lambda path: None, "is not a file name: it is not valid Unicode"),
+    "\x1b]0;x\x07.json": (lambda path: None, "No such file or directory"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_odd_files_are_neither_waited_for_nor_replaced(name: str, tmp_path: Path) -> None:
+    make, words = ODD_FILES[name]
+    path = str(tmp_path / name)
+    make(path)
+    before = os.listdir(tmp_path)
+    with pytest.raises(TransferError) as read_error:
+        read(path, None)
+    assert words in str(read_error.value) and "\x1b" not in str(read_error.value)
+    for force in (False, True):
+        if "\x1b" in name:
+            words = "its name contains control characters"
+        elif words == "No such file or directory" or "loop" in name:
+            continue  # a new file may be written there
+        with pytest.raises(TransferError) as write_error:
+            write(TALK, path, force)
+        assert words in str(write_error.value)
+        with pytest.raises((TransferError, BackupError)) as backup_error:
+            backup.write(path_of(path), Backup(1, 1, []), force)
+        assert words in str(backup_error.value)
+    assert os.listdir(tmp_path) == before
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_half_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text(to_json(TALK))
+    fstat, seen = os.fstat, 0
+
+    def changing(descriptor: int) -> os.stat_result:
+        nonlocal seen
+        seen += 1
+        if seen == 2:
+            path.write_text("{}")
+        return fstat(descriptor)
+
+    monkeypatch.setattr("config.files.os.fstat", changing)
+    with pytest.raises(TransferError, match="it has changed while it was read: try again when it is complete"):
+        read(str(path), None)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paxos.ballot import Ballot
+from paxos.bounds import MOST_COUNT, MOST_POSITION
 from paxos.messages import Entry, Operation, Snapshot
 from paxos.output import Persist, VoterStatus
 from storage.database import Database
@@ -21,8 +22,8 @@ FOLDER = MEMORY if MEMORY.is_dir() else None
 """Contents are the subject here, not disks: where there is a file system in memory, it makes many examples cheap."""
 
 small = st.integers(0, 12)
-huge = st.integers(0, 2**64 - 1)
-ballots = st.builds(Ballot, st.one_of(small, huge), small, st.one_of(small, huge))
+huge = st.integers(0, MOST_COUNT)
+ballots = st.builds(Ballot, st.one_of(small, huge), small, st.one_of(small, st.integers(0, MOST_POSITION)))
 operations = st.builds(Operation, small, huge, huge, st.binary(max_size=20))
 entries = st.builds(Entry, st.integers(1, 12), st.tuples(st.one_of(small, huge), small), operations)
 sessions = st.dictionaries(st.integers(1, 5), st.tuples(huge, huge), max_size=3)

@@ -16,13 +16,15 @@ from web.keys import KeyFileError, Keyring, Role, derived, drawn_key, keyring
 def test_each_role_may_do_what_those_before_it_may(tmp_path: Path) -> None:
     async def scenario(at: At) -> None:
         create, backup, join = {"context": "c"}, {"file": str(tmp_path / "b")}, {"change": "add", "node": 4}
+        quota = {"quota": "turns", "most": 5}
         for key, allowed in ((None, 0), ("wrong" * 9, 0), (WATCHER, 1), (WRITER, 2), (KEY, 3)):
             answers = [
                 await at.get("/api/viewall", key), await at.post("/api/create", create, key),
                 await at.post("/api/backup", backup, key), await at.post("/api/members", join, key),
+                await at.post("/api/quotas", quota, key),
             ]
             fine = [answer.status_code in (200, 409) for answer in answers]
-            assert fine == [allowed >= 1, allowed >= 2, allowed >= 3, allowed >= 3], (key, answers)
+            assert fine == [allowed >= 1, allowed >= 2, allowed >= 3, allowed >= 3, allowed >= 3], (key, answers)
             for refused in (answer for answer in answers if answer.status_code in (401, 403)):
                 assert set(refused.json()["error"]) == {"message", "type", "param", "code"}
         assert (await at.get("/healthz", None)).status_code == 200, "without a key"
