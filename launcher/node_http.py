@@ -37,6 +37,7 @@ class NodeHttp:
     def start(self) -> None:
         if self._config.http is not None:
             self._starting = asyncio.create_task(self._start(self._config.http))
+            self._starting.add_done_callback(self._started)
 
     def tell(self, event: Event) -> None:
         """Something about the node as a whole."""
@@ -49,6 +50,11 @@ class NodeHttp:
             await asyncio.wait([self._starting])
         if self._server is not None:
             await self._server.close()
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._say(f"no HTTP API: internal error ({error!r})")
 
     async def _start(self, http: HttpSettings) -> None:
         await asyncio.to_thread(importlib.import_module, "web.node_server")

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from api.node_commands import CreateCommand
+from engine.interface import Busy
 from kvstore.conversation import Conversation
 from web.bodies import Bodies
 from web.errors import ApiError
@@ -20,6 +21,8 @@ from web.questions import Questions, created_at, key_of
 _MOST = 100
 """Records of one page."""
 _PAGE = 20
+_ATTEMPTS = 5
+"""To read, each of two seconds or more."""
 
 
 class CreateRequest(msgspec.Struct):
@@ -84,10 +87,22 @@ class Conversations:
 
 
 async def be_level(hub: Hub) -> None:
-    """Until this node knows all that was acknowledged before. Raises ApiError if it cannot."""
-    reason = await hub.session.not_ready()
-    if reason is not None:
-        raise ApiError(503, f"{reason}: try another node", code="not_ready", retry=True)
+    """Until this node knows all that was acknowledged before, also while the cluster elects a leader. Raises ApiError
+    if it cannot."""
+    reason = "no majority reachable"
+    for _ in range(_ATTEMPTS):
+        hub.require_staying()
+        try:
+            if await hub.session.caught_up():
+                return
+        except Busy as busy:
+            reason = f"busy, try again: {busy}"
+            break
+        lost = hub.session.lost_quorum()
+        if lost is not None:
+            reason = lost
+            break
+    raise ApiError(503, f"{reason}: try another node", code="not_ready", retry=True)
 
 
 def _record(conversation: Conversation) -> dict[str, Any]:

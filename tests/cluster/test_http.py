@@ -190,9 +190,10 @@ def test_conversations_and_responses_async(served: Served) -> None:
             assert chosen["output"][0]["content"][0]["text"].startswith("Node 3 ")
             assert (await one.responses.retrieve(later.id)).status == "completed"
             assert (await one.conversations.delete(made.id)).deleted
-            for gone in (two.conversations.retrieve(made.id), two.responses.retrieve(first.id)):
-                with pytest.raises(openai.NotFoundError):
-                    await gone
+            with pytest.raises(openai.NotFoundError):
+                await two.conversations.retrieve(made.id)
+            with pytest.raises(openai.NotFoundError):
+                await two.responses.retrieve(first.id)
             with pytest.raises(openai.NotFoundError, match="no conversation"):
                 await two.responses.create(model="ask", conversation="talk", input="Why?")
 
