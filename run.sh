@@ -35,6 +35,7 @@ usage: ./run.sh [COMMAND]
   restore FILE  make a new cluster of a backup, where there are no conversations yet; ./run.sh then starts it
   rescue [N]    after the loss of a majority of disks: make a new cluster of what node N still has (without N: of the disk
                 that holds most). The nodes must be stopped; all former files are kept
+  key [ROLE]    print a key for the HTTP API: one that allows everything, or only to read or to write
   setup         only install into .venv, with uv or pip, exactly what requirements.lock names
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in a few minutes
@@ -133,7 +134,7 @@ case "${1:-start}" in
         require_start "$python"
         exec "$python" -m launcher.stop
         ;;
-    start | reset | rescue | --no-tmux)
+    start | reset | rescue | key | --no-tmux)
         require_config
         setup
         exec .venv/bin/python -m launcher "${@:-start}"

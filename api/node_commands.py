@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from api.base import Command
 from api.node_results import (
     BackupResult,
@@ -34,31 +36,37 @@ class CreateCommand(Command[CreateResult], frozen=True, tag="create"):
 
 
 class QueryCommand(Command[QueryResult], frozen=True, tag="query"):
-    """Asks every node's LLM."""
+    """Asks every node's LLM. With a `key`, a question is asked once in its conversation: who repeats it, at whatever
+    node, gets the turn that there is."""
 
     context: str
     text: str
+    key: str | UnsetType = UNSET
 
 
 class AskCommand(Command[QueryResult], frozen=True, tag="ask"):
-    """Asks the leader's LLM alone."""
+    """Asks the leader's LLM alone; with a `key` as in `query`."""
 
     context: str
     text: str
+    key: str | UnsetType = UNSET
 
 
 class ChooseCommand(Command[ChooseResult], frozen=True, tag="choose"):
-    """Takes the answer of a node, or has the nodes choose. One that the time limit cut is taken only with `cut`."""
+    """Takes the answer of a node, or has the nodes choose. One that the time limit cut is taken only with `cut`.
+    Without a `turn`, the open one is meant."""
 
     context: str
     node: int | Literal["auto"]
     cut: bool = False
+    turn: int | UnsetType = UNSET
 
 
 class CancelCommand(Command[CancelResult], frozen=True, tag="cancel"):
-    """Gives up the open question."""
+    """Gives up the open question; only that of this `turn`, if there is one."""
 
     context: str
+    turn: int | UnsetType = UNSET
 
 
 class RetryCommand(Command[RetryResult], frozen=True, tag="retry"):

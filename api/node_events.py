@@ -101,6 +101,13 @@ class CreatedEvent(Event, frozen=True, tag="created"):
     origin: int
 
 
+class DeletedEvent(Event, frozen=True, tag="deleted"):
+    """The conversation is there no more."""
+
+    context: str
+    origin: int
+
+
 class RestoredEvent(Event, frozen=True, tag="restored"):
     """A conversation was imported, with turns up to this one."""
 
@@ -227,3 +234,16 @@ class OperationRefusedEvent(Event, frozen=True, tag="operation_refused"):
     context: str
     origin: int
     error: str
+
+
+class GapEvent(Event, frozen=True, tag="gap"):
+    """In a stream of events: those of positions up to this one are not here any more, or never were, because a snapshot
+    brought what they are about. What they changed is in the conversations."""
+
+    upto: int
+
+
+class ClosingEvent(Event, frozen=True, tag="closing"):
+    """The end of a stream of events: the node leaves. The stream can be continued at any node."""
+
+    reason: str

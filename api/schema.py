@@ -203,6 +203,11 @@ def _field_docs(kind: type) -> dict[str, str]:
     return docs
 
 
+def meaning(kind: Kind) -> str:
+    """What a record is, in words."""
+    return _text(kind.__doc__)
+
+
 def _text(doc: str | None) -> str:
     return " ".join((doc or "").split())
 

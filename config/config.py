@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from config.errors import explain
 from config.files import MissingFile, UnusableFile, read_whole, shown_path
+from config.http_settings import HttpSettings, is_loopback, mistake
 from config.json_text import MAX_BYTES, JsonTextError, decoded, parsed, shown
 from config.llm_settings import LlmSettings, overlay
 from config.secret_strength import HOW_TO_DRAW, is_weak
@@ -43,10 +43,7 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +83,8 @@ class Config(msgspec.Struct, frozen=True):
     limits: LimitsConfig
     llm: LlmSettings
     """The common settings."""
+    http: HttpSettings | None = None
+    """None: there is no HTTP API."""
 
     @property
     def node_ids(self) -> list[int]:
@@ -118,6 +117,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     llm: Json = {}
     timing: TimingConfig = TimingConfig()
     limits: LimitsConfig = LimitsConfig()
+    http: HttpSettings | None = None
 
 
 def default_data_dir(path: Path, cluster: str) -> Path:
@@ -196,6 +196,9 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
             f'secret is weak ({len(file.secret)} characters; short, common or regular ones can be guessed), and '
             f'orchestrator.host "{host}" lets other machines try. {HOW_TO_DRAW}'
         )
+    wrong = None if file.http is None else mistake(file.http, seen, file.orchestrator.port)
+    if wrong is not None:
+        raise _Invalid(wrong)
     given = file.data_dir
     return Config(
         path=path,
@@ -207,6 +210,7 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
         timing=timing,
         limits=file.limits,
         llm=_located(common, "llm", path.parent),
+        http=file.http,
     )
 
 

@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from config.json_text import shown
 
-SECRETS = ("secret", "api_key")
+SECRETS = ("secret", "api_key", "keys", "key")
 """Keys whose values are never shown: errors end up on screens and in logs."""
 
 _NAMES = {
@@ -38,12 +38,20 @@ def explain(error: msgspec.ValidationError, target: type, where: str, raw: Any) 
 def _at(path: str, value: Any, wanted: inspect.Type) -> tuple[Any, inspect.Type]:
     """The value at a path like `nodes[0].id`, and the type that it should have."""
     for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
-        value = value[name or int(index)]
+        value, wanted = value[name or int(index)], _container(wanted, value)
         if isinstance(wanted, inspect.StructType):
             wanted = next(field.type for field in wanted.fields if field.encode_name == name)
-        elif isinstance(wanted, inspect.ListType):
+        elif isinstance(wanted, inspect.ListType | inspect.VarTupleType):
             wanted = wanted.item_type
-    return value, wanted
+    return value, _container(wanted, value)
+
+
+def _container(wanted: inspect.Type, value: Any) -> inspect.Type:
+    """Of a union, what a section or a list is meant to be."""
+    if not isinstance(wanted, inspect.UnionType) or not isinstance(value, dict | list):
+        return wanted
+    kinds = inspect.StructType if isinstance(value, dict) else inspect.ListType | inspect.VarTupleType
+    return next((option for option in wanted.types if isinstance(option, kinds)), wanted)
 
 
 def _unknown(name: str, section: inspect.Type) -> str:
@@ -54,7 +62,7 @@ def _unknown(name: str, section: inspect.Type) -> str:
 
 
 def _masked(key: str, value: Any) -> str:
-    if key.rpartition(".")[2] not in SECRETS:
+    if re.sub(r"\[\d+\]", "", key).rpartition(".")[2] not in SECRETS:
         return shown(value)
     return f"{len(value)} characters long" if isinstance(value, str) else "not a string"
 

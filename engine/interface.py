@@ -43,6 +43,8 @@ class AppliedOperation(msgspec.Struct, frozen=True, gc=False):
     """What `Engine.submit` returned, if it was submitted here and in this incarnation; else 0."""
     live: bool
     """False for an operation that is applied again after a restart."""
+    took_s: float = 0.0
+    """How long after its submission it was applied here, if it was submitted here and in this incarnation."""
 
 
 class EngineStatus(msgspec.Struct, frozen=True):

@@ -59,8 +59,8 @@ class PaxosEngine:
         self._timing = timing
         self._store = Store()
         self._listener: EngineListener
-        self._tickets: set[int] = set()
-        """Of operations that were submitted here and have no outcome yet."""
+        self._tickets: dict[int, float] = {}
+        """Of operations that were submitted here and have no outcome yet: when they were submitted."""
         self._reads: dict[int, asyncio.Future[None]] = {}
         self._was_member = False
         """This node was a member when it looked last."""
@@ -107,7 +107,7 @@ class PaxosEngine:
             ticket = self._driver.submit(payload)
         except QueueFull as full:
             raise Busy(str(full)) from full
-        self._tickets.add(ticket)
+        self._tickets[ticket] = self._loop.time()
         return ticket
 
     def read(self) -> asyncio.Future[None]:
@@ -154,7 +154,7 @@ class PaxosEngine:
         self._driver.stop()
         for timer in self._timers.values():
             timer.cancel()
-        tickets, self._tickets = self._tickets, set()
+        tickets, self._tickets = self._tickets, {}
         for ticket in sorted(tickets):
             self._listener.on_outcome_unknown(ticket)
         for reading in list(self._reads.values()):
@@ -179,15 +179,15 @@ class PaxosEngine:
     def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
         operation, position = applied.operation, applied.position
         entry = self._driver.replica.log.get(position)
-        self._tickets.discard(applied.ticket)
+        since = self._tickets.pop(applied.ticket, None)
         self._listener.on_applied(AppliedOperation(
             position, OperationId(operation.pid, operation.incarnation, operation.number),
             (*entry.leadership, position) if entry is not None and entry.leadership != NOBODY else None,
-            outcome, applied.ticket, live,
+            outcome, applied.ticket, live, 0.0 if since is None else self._loop.time() - since,
         ))
 
     def on_outcome_unknown(self, ticket: int) -> None:
-        self._tickets.discard(ticket)
+        self._tickets.pop(ticket, None)
         self._listener.on_outcome_unknown(ticket)
 
     def on_read_ready(self, ticket: int) -> None:

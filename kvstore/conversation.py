@@ -119,6 +119,8 @@ class Turn(msgspec.Struct, gc=False):
     """The last one."""
     at: int = 0
     """When it last changed but for responses, as in operations."""
+    key: str = ""
+    """By which whoever asked finds it again; empty if they gave none."""
 
     @property
     def state(self) -> State:
@@ -160,6 +162,10 @@ class Conversation(msgspec.Struct, gc=False):
     turns: list[Turn] = []
     at: int = 0
     """When it was created, as in operations."""
+    temporary: bool = False
+    """It is deleted some time after its last change."""
+    keys: dict[str, int] = {}
+    """The turns that have keys: their numbers."""
     bytes: int = 0
     """Of all its texts, as `measured`; kept up to date by whoever changes them."""
 

@@ -26,6 +26,7 @@ MAX_PACKED_BYTES: Final = 240 * 1024
 """Compressed size of the turns in an import, which is a single operation."""
 MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024
 MAX_TURN: Final = 2**32 - 1
+MAX_KEY_CHARS: Final = 64
 MAX_AT: Final = 2**48
 
 
@@ -144,6 +145,25 @@ class Import(_StoreOperation, frozen=True, tag=13):
     turns: bytes
 
 
+class AskOnce(_StoreOperation, frozen=True, tag=17):
+    """A new turn of this `kind`, but only if the conversation has none of the same `key` yet: whoever repeats it, at
+    whatever node, gets the turn that there is. If there is no such conversation, it begins with `history`, packed turns
+    as in `Import` (empty: none), as one that does not last if it is `temporary`; without `history` it must exist."""
+
+    text: str
+    key: str
+    kind: Literal["query", "ask"] = "query"
+    history: bytes | None = None
+    temporary: bool = False
+
+
+class Delete(_StoreOperation, frozen=True, tag=18):
+    """The conversation is there no more. `created` is the log position that created the one that is meant; None: the
+    one that there is."""
+
+    created: int | None = None
+
+
 class Retry(_StoreOperation, frozen=True, tag=9):
     """All nodes, or only `node`, are asked the open question again; their earlier responses are dropped. `turn` as in
     `Choose`."""
@@ -193,12 +213,12 @@ class SetQuotas(_Dated, frozen=True, tag=16):
 
 StoreOperation: TypeAlias = (
     Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
-    | CandidateInFull | AnswerInFull | SetQuotas
+    | CandidateInFull | AnswerInFull | SetQuotas | AskOnce | Delete
 )
 
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
 
-ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry))
+ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce))
 """Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
 another kind takes isinstance 0.2 us to find out, and a look-up a tenth of that."""
 CREATING: Final[frozenset[type]] = frozenset((Create, Import))
@@ -207,17 +227,18 @@ RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFu
 """Kinds that bring what an LLM said."""
 _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll",
-    CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas",
+    CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
 }
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
-With 2 came decided configurations (see paxos/configuration.py), responses in full, and quotas."""
+With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key, and
+deletion."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
-_NEEDED: Final[dict[type, int]] = {CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2}
+_NEEDED: Final[dict[type, int]] = {CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2}
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
 
@@ -244,7 +265,7 @@ def encode(operation: StoreOperation) -> bytes:
 
 def name(operation: StoreOperation) -> str:
     """As users know it: create, query, ..."""
-    return _NAMES[type(operation)]
+    return operation.kind if isinstance(operation, AskOnce) else _NAMES[type(operation)]
 
 
 def not_understood(operation: StoreOperation, versions: Callable[[], Mapping[int, int]]) -> str | None:
@@ -348,12 +369,19 @@ def check_text(text: str, what: str = "text") -> str | None:
     return None
 
 
-def _check_import(operation: Import) -> str | None:
-    if len(operation.turns) > MAX_PACKED_BYTES:
-        size = len(operation.turns)
+def _check_ask_once(operation: AskOnce) -> str | None:
+    if not 1 <= len(operation.key) <= MAX_KEY_CHARS or not (operation.key.isascii() and operation.key.isprintable()):
+        return f"a key has 1 to {MAX_KEY_CHARS} printable ASCII characters"
+    return check_text(operation.text) or (_check_packed(operation.history) if operation.history else None)
+
+
+def _check_packed(packed: bytes) -> str | None:
+    """Why these cannot be the turns of a conversation."""
+    if len(packed) > MAX_PACKED_BYTES:
+        size = len(packed)
         return f"the conversation is too large: {size} bytes when compressed, at most {MAX_PACKED_BYTES} are allowed"
     try:
-        turns = unpack(operation.turns)
+        turns = unpack(packed)
     except ValueError as error:
         return str(error)
     checked = ((number, check_turn(turn)) for number, turn in enumerate(turns, 1))
@@ -477,8 +505,12 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Retry: _check_retry,
     Ranking: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll) or _check_ranking(operation),
     Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
-    Import: _check_import,
+    Import: lambda operation: _check_packed(operation.turns),
     SetQuotas: _check_quotas,
+    AskOnce: _check_ask_once,
+    Delete: lambda operation: (
+        None if operation.created is None or operation.created >= 1 else f"there is no position {operation.created}"
+    ),
 }
 """For each kind of operation, what else must be so; looked up rather than matched, as every node does it for each."""
 

@@ -4,8 +4,8 @@ One row per conversation, turn and response: so a change re-encodes only what it
 conversation is, and no row is larger than one text. Keys sort in loading order:
 
     0 (8 bytes)                                  -> Quotas, once there are any
-    index (8 bytes)                              -> [context, created, at]
-    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at]
+    index (8 bytes)                              -> [context, created, at, temporary]
+    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at, key]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
 
 Rows of a later release may have more fields. They are not loaded without them: that node would lose what others keep.
@@ -34,6 +34,7 @@ class _ConversationRow(msgspec.Struct, array_like=True, forbid_unknown_fields=Tr
     context: str
     created: int
     at: int = 0
+    temporary: bool = False
 
 
 class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -44,6 +45,7 @@ class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     retries: dict[int, int] = {}
     poll: Poll | None = None
     at: int = 0
+    key: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -56,7 +58,8 @@ _MOST_CREATED = 2**53
 """A position."""
 
 _PLAIN_FIELDS = 7
-"""Of a response, in release 0.1.0."""
+"""Of a response and of a turn, in release 0.1.0."""
+_PLAIN_CONVERSATION = 3
 
 _KEYS = (Struct(">Q"), Struct(">QI"), Struct(">QII"))
 
@@ -67,18 +70,22 @@ def key(row_key: RowKey) -> bytes:
 
 
 def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
-    """The content of a row of this conversation; None if deleted: a node that is asked again loses its response."""
+    """The content of a row of this conversation; None if there is none any more: a node that is asked again loses its
+    response, and a deleted conversation's index may be another one's now.
+
+    As in release 0.1.0 wherever possible: its nodes read these rows, and digests must agree."""
     if len(row_key) == 1:
-        return _encoder.encode(_ConversationRow(conversation.context, conversation.created, conversation.at))
+        row = conversation.context, conversation.created, conversation.at, conversation.temporary
+        return _encoder.encode(row if conversation.temporary else row[:_PLAIN_CONVERSATION])
+    if row_key[1] > len(conversation.turns):
+        return None
     turn = conversation.turns[row_key[1] - 1]
     if len(row_key) == 2:
-        return _encoder.encode(_TurnRow(
-            turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll, turn.at
-        ))
+        fields = turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll, turn.at, turn.key
+        return _encoder.encode(fields if turn.key else fields[:_PLAIN_FIELDS])
     response = turn.candidates.get(row_key[2])
     if response is None:
         return None
-    # As in release 0.1.0 wherever possible: its nodes read these rows, and digests must agree.
     return _encoder.encode(msgspec.structs.astuple(response)[:_PLAIN_FIELDS] if response.is_plain else response)
 
 
@@ -158,17 +165,22 @@ def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
 def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> None:
     index, turn, node = (int.from_bytes(part, "big") for part in (key[:8], key[8:12], key[12:]))
     if len(key) == 8:
+        if index <= (conversations[-1].index if conversations else 0):
+            raise IndexError("a row is there twice")
         row = _conversations.decode(content)
-        conversations.append(Conversation(row.context, index, row.created, at=row.at))
+        conversations.append(Conversation(row.context, index, row.created, at=row.at, temporary=row.temporary))
     elif len(key) == 12:
         decoded = _turns.decode(content)
         conversations[-1].turns.append(Turn(
-            decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll, decoded.at
+            decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll,
+            decoded.at, decoded.key,
         ))
+        if decoded.key:
+            conversations[-1].keys[decoded.key] = turn
     elif len(key) != 16:
         raise IndexError("not a key")
     else:
         conversations[-1].turns[-1].candidates[node] = _responses.decode(content)
     last = conversations[-1]
-    if index != len(conversations) or last.index != index or (turn and turn != len(last.turns)):
+    if last.index != index or (turn and turn != len(last.turns)):
         raise IndexError("a row is missing")

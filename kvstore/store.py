@@ -15,11 +15,13 @@ from kvstore.operations import (
     Answer,
     AnswerInFull,
     Ask,
+    AskOnce,
     Cancel,
     Candidate,
     CandidateInFull,
     Choose,
     Create,
+    Delete,
     Elect,
     Import,
     Query,
@@ -52,10 +54,20 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     error: str | None = None
     context: str | None = None
     turn: int | None = None
+    repeated: bool = False
+    """It was there already, and has changed nothing."""
 
 
 class _Refused(Exception):
     """Carries the sentence for the user."""
+
+
+class _Repeated(Exception):
+    """What was to be added is there already: in this turn."""
+
+    def __init__(self, turn: int) -> None:
+        super().__init__()
+        self.turn = turn
 
 
 class Store:
@@ -63,7 +75,8 @@ class Store:
 
     def __init__(self) -> None:
         self._conversations: dict[str, Conversation] = {}
-        self._by_index: list[Conversation] = []
+        self._by_index: dict[int, Conversation] = {}
+        """In ascending order."""
         self._unhashed: set[rows.RowKey] = set()
         self._unsaved: set[rows.RowKey] = set()
         self._hashes: dict[rows.RowKey, int] = {}
@@ -75,9 +88,11 @@ class Store:
             Create: self._created, Query: self._asked, Ask: self._asked, Candidate: self._candidate,
             Answer: self._answer, CandidateInFull: self._candidate, AnswerInFull: self._answer, Choose: self._choose,
             Cancel: self._cancel, Import: self._import, Retry: self._retry, StartPoll: self._poll,
-            Ranking: self._ranking, Elect: self._elect, SetQuotas: self._set_quotas,
+            Ranking: self._ranking, Elect: self._elect, SetQuotas: self._set_quotas, AskOnce: self._ask_once,
+            Delete: self._delete,
         }
-        """What each operation does: returns the number of the turn that it added or changed; raises _Refused."""
+        """What each operation does: returns the number of the turn that it added or changed; raises _Refused, or
+        _Repeated."""
 
     @property
     def conversations(self) -> Mapping[str, Conversation]:
@@ -109,6 +124,8 @@ class Store:
             turn = self._changes[type(operation)](operation)
         except _Refused as refused:
             return Outcome(operation, False, str(refused), operation.context)
+        except _Repeated as repeated:
+            return Outcome(operation, True, None, operation.context, repeated.turn, True)
         self._date(operation, turn)
         return Outcome(operation, True, None, operation.context, turn)
 
@@ -153,7 +170,7 @@ class Store:
     def snapshot(self) -> list[tuple[bytes, bytes]]:
         """Everything, sorted by key, as `load` takes it."""
         keys = [] if self._quotas is None else [rows.QUOTAS]
-        keys += [row_key for conversation in self._by_index for row_key in rows.row_keys(conversation)]
+        keys += [row_key for conversation in self._by_index.values() for row_key in rows.row_keys(conversation)]
         found = ((rows.key(row_key), self._value(row_key)) for row_key in keys)
         return [(key, content) for key, content in found if content is not None]
 
@@ -162,8 +179,9 @@ class Store:
         if content is not None:
             row = bytes((len(row_key),)) + key + content  # tells where the key ends
             new = int.from_bytes(hashlib.sha256(row).digest(), "big")
-        self._hash = (self._hash + new - self._hashes.get(row_key, 0)) % _DIGEST_MODULUS
-        self._hashes[row_key] = new
+        self._hash = (self._hash + new - self._hashes.pop(row_key, 0)) % _DIGEST_MODULUS
+        if content is not None:
+            self._hashes[row_key] = new
 
     def load(self, snapshot: Iterable[tuple[bytes, bytes]]) -> None:
         """Replaces everything with a snapshot's rows, which then count as saved.
@@ -172,7 +190,7 @@ class Store:
         """
         loaded, self._quotas = rows.load(snapshot)
         self._conversations = {conversation.context: conversation for conversation in loaded}
-        self._by_index = loaded
+        self._by_index = {conversation.index: conversation for conversation in loaded}
         self._unsaved = set()
         self._unhashed = {row_key for conversation in loaded for row_key in rows.row_keys(conversation)}
         self._unhashed |= {rows.QUOTAS} if self._quotas is not None else set()
@@ -182,7 +200,8 @@ class Store:
     def _value(self, row_key: rows.RowKey) -> bytes | None:
         if row_key == rows.QUOTAS:
             return None if self._quotas is None else rows.quotas_value(self._quotas)
-        return rows.value(row_key, self._by_index[row_key[0] - 1])
+        conversation = self._by_index.get(row_key[0])
+        return None if conversation is None else rows.value(row_key, conversation)
 
     def _touch(self, *row_key: int) -> None:
         self._unhashed.add(row_key)
@@ -194,9 +213,9 @@ class Store:
 
     def _date(self, operation: StoreOperation, turn: int | None) -> None:
         """Records the time of a change, in a row that changed anyway."""
-        if operation.context is None:
-            return
-        conversation = self._conversations[operation.context]
+        conversation = None if operation.context is None else self._conversations.get(operation.context)
+        if conversation is None:
+            return  # it is about none, or has deleted it
         if turn is None:
             conversation.at = operation.at
         elif type(operation) not in RESPONDING:  # those date the response
@@ -215,9 +234,10 @@ class Store:
         if context in self._conversations:
             raise _Refused(f"conversation '{context}' already exists")
         _accept(refuse_conversation(self._quotas, len(self._by_index)))
-        conversation = Conversation(context, len(self._by_index) + 1, self._position, [])
+        index = next(reversed(self._by_index), 0) + 1  # the same whether this node saw what was deleted or not
+        conversation = Conversation(context, index, self._position, [])
         self._conversations[context] = conversation
-        self._by_index.append(conversation)
+        self._by_index[index] = conversation
         self._touch(conversation.index)
         return conversation
 
@@ -238,6 +258,45 @@ class Store:
         conversation.bytes = size
         self._touch(conversation.index, number)
         return number
+
+    def _ask_once(self, operation: AskOnce) -> int:
+        context = operation.context
+        conversation = self._conversations.get(context)
+        if conversation is None:
+            conversation = self._begin(operation)
+        number = conversation.keys.get(operation.key)
+        if number is not None:
+            turn = conversation.turns[number - 1]
+            if (turn.kind.value, turn.text) != (operation.kind, operation.text):
+                raise _Refused(f"turn {number} of '{context}' has this key, and asks something else")
+            raise _Repeated(number)
+        number = self._add_turn(context, Turn(Kind(operation.kind), operation.text, {}, key=operation.key))
+        conversation.keys[operation.key] = number
+        return number
+
+    def _begin(self, operation: AskOnce) -> Conversation:
+        """The conversation that a question makes, up to that question."""
+        context = operation.context
+        if operation.history is None:
+            self._find(context)
+        turns = unpack(operation.history) if operation.history else []
+        before = sum(map(_bytes, turns))
+        _accept(refuse_size(self._quotas, context, Size(len(turns) + 1, before + utf8_bytes(operation.text))))
+        conversation = self._create(context)
+        conversation.at, conversation.temporary, conversation.bytes = operation.at, operation.temporary, before
+        self._restore(conversation, turns, operation.at)
+        return conversation
+
+    def _delete(self, operation: Delete) -> None:
+        conversation = self._find(operation.context)
+        if operation.created is not None and operation.created != conversation.created:
+            raise _Refused(f"'{operation.context}' is another conversation now")
+        self._touch_all(conversation)
+        del self._conversations[operation.context], self._by_index[conversation.index]
+
+    def _touch_all(self, conversation: Conversation) -> None:
+        for row_key in rows.row_keys(conversation):
+            self._touch(*row_key)
 
     def _candidate(self, operation: Candidate | CandidateInFull) -> int:
         conversation, turn = self._turn_for(operation, Kind.QUERY)
@@ -378,20 +437,21 @@ class Store:
         if operation.context not in self._conversations:
             _accept(refuse_size(self._quotas, operation.context, size))
         conversation = self._create(operation.context)
-        conversation.bytes = size.bytes
-        for number, restored in enumerate(turns, 1):
+        self._restore(conversation, turns, operation.at)
+        conversation.at, conversation.bytes = operation.at, size.bytes
+        return len(conversation.turns) or None
+
+    def _restore(self, conversation: Conversation, turns: Iterable[RestoredTurn], at: int) -> None:
+        """The turns of a new conversation."""
+        for restored in turns:
             responses = {
                 said.node: Response(said.text, said.error, said.model, said.seconds)
                 for said in sorted(restored.candidates, key=lambda said: said.node)
             }
             chosen = restored.chosen
-            turn = Turn(Kind(restored.kind), restored.text, responses, chosen, chosen is None, at=operation.at)
+            turn = Turn(Kind(restored.kind), restored.text, responses, chosen, chosen is None, at=at)
             conversation.turns.append(turn)
-            self._touch(conversation.index, number)
-            for node in responses:
-                self._touch(conversation.index, number, node)
-        conversation.at = operation.at
-        return len(conversation.turns) or None
+        self._touch_all(conversation)
 
     def _set_quotas(self, operation: SetQuotas) -> None:
         """Those that are not named stay."""

@@ -1,4 +1,4 @@
-"""`python -m launcher start|reset|backup|restore|rescue|--no-tmux`: what run.sh does once all is installed."""
+"""`python -m launcher start|reset|key|backup|restore|rescue|--no-tmux`: what run.sh does once all is installed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from launcher import foreground, sessions, tmux
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, escape_what_cannot_be_shown
 from launcher.backup import back_up, restore
 from launcher.configuration import configuration
-from launcher.data_directory import claim
+from launcher.data_directory import claim, require_own
 from launcher.errors import LaunchError
+from launcher.http_address import address, key_for
 from launcher.paths import config_path
 from launcher.preconditions import require_free_port
 from launcher.rescue import rescue
@@ -38,9 +39,12 @@ def _run(command: str, options: list[str]) -> int:
             config = configuration()
             require_free_port(config)
             claim(config)
+            _tell_address(config)
             return foreground.run(config)
         case "reset":
             reset(configuration(), confirmed="--yes" in options)
+        case "key":
+            return _key(options, configuration())
         case "backup" | "restore":
             return _backup(command, options, configuration())
         case "rescue":
@@ -62,7 +66,23 @@ def _start() -> None:
     config = configuration()
     require_free_port(config)
     claim(config)
+    _tell_address(config)
     tmux.start(config)
+
+
+def _tell_address(config: Config) -> None:
+    told = address(config)
+    if told is not None:
+        print(told, flush=True)
+
+
+def _key(options: list[str], config: Config) -> int:
+    if len(options) > 1:
+        print("run.sh: which role? for example: ./run.sh key read", file=sys.stderr)
+        return EXIT_USAGE
+    require_own(config)
+    print(key_for(config, options[0] if options else "operate"))
+    return 0
 
 
 def _backup(command: str, options: list[str], config: Config) -> int:

@@ -29,11 +29,13 @@ from launcher import check_config, protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.configuration import nodes_to_start
 from launcher.naming_link import NamingLink
+from launcher.node_http import NodeHttp
 from llm.budget import too_long
 from llm.request_scheduler import RequestScheduler
 from llm.requests import Request
 from llm.settings import build, choose
 from llm.warm_up import warm_up
+from net.link import LinkEvents, NodeLink
 from paxos.limits import Limits, Timing
 from server.byte_rate import ByteRate
 from server.event_feed import Level, SessionEvent
@@ -95,9 +97,14 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
     """`form` is None in the background."""
     console = Console(form or Form.PLAIN, title=f"node {number}", history_path=config.data_dir / f"history-{number}")
     restore_logging = route_logging(console.say)
-    service = _make_service(
-        config, number, database, secret, lambda event: console.emit(event, node_event_text(event))
-    )
+    links: list[NodeLink] = []
+
+    def emit(event: Event) -> None:
+        console.emit(event, node_event_text(event))
+        http.tell(event)
+
+    service = _make_service(config, number, database, secret, emit, links)
+    http = NodeHttp(config, number, service, console.say, partial(_traffic, links))
     leaving = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(sign, leaving.set)
@@ -112,12 +119,14 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
     ends = [asyncio.create_task(event.wait()) for event in (leaving, service.failed, service.removed)]
     try:
         await _start_control(control, console)
+        http.start()
         await asyncio.wait([typing, *ends], return_when=asyncio.FIRST_COMPLETED)
         code = typing.result() if typing.done() else 0
     finally:
         for task in (warming, typing, *ends):
             task.cancel()
         await asyncio.wait([typing])
+        await http.close()
         await control.close()
         await service.close()
         restore_logging()
@@ -127,14 +136,20 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
 
 
 def _make_service(
-    config: Config, number: int, database: Database, secret: str | None, emit: Callable[[Event], None]
+    config: Config, number: int, database: Database, secret: str | None, emit: Callable[[Event], None],
+    links: list[NodeLink],
 ) -> NodeService:
+    """`links` gets the link that is made."""
     llm = config.node(number).llm
-    link = partial(
-        NamingLink, config.data_dir, new=database.durable.configuration is None,
-        host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
-        secret=secret, incarnation=database.durable.incarnation,
-    )
+
+    def link(*, events: LinkEvents) -> NodeLink:
+        links.append(NamingLink(
+            config.data_dir, new=database.durable.configuration is None, events=events,
+            host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
+            secret=secret, incarnation=database.durable.incarnation,
+        ))
+        return links[-1]
+
     timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
     engine = PaxosEngine(number, config.node_ids, database, link, timing=timing, limits=Limits())
 
@@ -149,6 +164,11 @@ def _make_service(
         rate=ByteRate(config.limits.bytes_per_minute),
         poll_timeout_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
     )
+
+
+def _traffic(links: list[NodeLink]) -> tuple[int, int]:
+    """Bytes received and sent."""
+    return sum(link.traffic.bytes_in for link in links), sum(link.traffic.bytes_out for link in links)
 
 
 def _greet(console: Console, config: Config, number: int) -> None:

@@ -17,6 +17,7 @@ from kvstore.operations import (
     Answer,
     AnswerInFull,
     Ask,
+    AskOnce,
     Candidate,
     CandidateInFull,
     Choose,
@@ -61,7 +62,7 @@ def _no_details(operation: object) -> _Details:
     return None, ""
 
 
-def _question(operation: Query | Ask) -> _Details:
+def _question(operation: Query | Ask | AskOnce) -> _Details:
     return None, operation.text
 
 
@@ -74,8 +75,8 @@ def _about_node(operation: Choose | Ranking | Retry) -> _Details:
 
 
 _DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
-    Query: _question, Ask: _question, Candidate: _response, Answer: _response, CandidateInFull: _response,
-    AnswerInFull: _response, Choose: _about_node, Ranking: _about_node, Retry: _about_node,
+    Query: _question, Ask: _question, AskOnce: _question, Candidate: _response, Answer: _response,
+    CandidateInFull: _response, AnswerInFull: _response, Choose: _about_node, Ranking: _about_node, Retry: _about_node,
 }
 
 

@@ -18,6 +18,7 @@ from api.node_events import (
     CandidateEvent,
     ChosenEvent,
     CreatedEvent,
+    DeletedEvent,
     ExplainEvent,
     LeaderEvent,
     NoChoiceEvent,
@@ -36,11 +37,13 @@ from kvstore.operations import (
     Answer,
     AnswerInFull,
     Ask,
+    AskOnce,
     Cancel,
     Candidate,
     CandidateInFull,
     Choose,
     Create,
+    Delete,
     Elect,
     Import,
     Query,
@@ -134,6 +137,11 @@ class EventFeed:
             self._on_refused(operation, context, outcome.error or "", origin, mine)
         elif type(operation) is Create:
             self._tell_others(CreatedEvent(context, origin), mine)
+        elif type(operation) is Delete:
+            self._questions.pop(context, None)
+            self._tell_others(DeletedEvent(context, origin), mine)
+        elif outcome.repeated:
+            self._on_repeated(operation, outcome.turn or 0, mine)
         elif type(operation) is Import:
             self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
         elif outcome.turn is not None:
@@ -184,6 +192,9 @@ class EventFeed:
                 self._tell_others(QueryEvent(context, turn, origin, operation.text), mine)
             case Ask():
                 self._tell_others(AskEvent(context, turn, origin, operation.text), mine)
+            case AskOnce(kind=kind, text=text):
+                event = QueryEvent if kind == "query" else AskEvent
+                self._tell_others(event(context, turn, origin, text), mine)
             case Candidate() | CandidateInFull():
                 self._on_candidate(operation)
             case Answer() | AnswerInFull():
@@ -204,6 +215,12 @@ class EventFeed:
                 self._tell_others(RankingEvent(context=context, turn=turn, node=operation.node, **fields), False)
             case Elect():
                 self._on_election(context, turn, origin)
+
+    def _on_repeated(self, operation: StoreOperation, turn: int, mine: bool) -> None:
+        """Somebody asked again for what was asked already: nobody else is told, and they hear of its answers."""
+        context = operation.context
+        if context is not None and mine and self._store().conversations[context].open_turn == turn:
+            self._questions[context] = _Question(turn, self._clock())
 
     def _on_candidate(self, operation: Candidate | CandidateInFull) -> None:
         context, turn = operation.context, operation.turn

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, TypeAlias
 
 from api.base import Event
 from api.lost_quorum import no_quorum
@@ -26,7 +26,8 @@ from llm.requests import Request
 from paxos.output import VoterStatus
 from server.applied_log import AppliedLog
 from server.byte_rate import ByteRate
-from server.event_feed import Level, Tell
+from server.event_feed import EventFeed, Level, Tell
+from server.expiry import Expiry
 from server.first_quotas import FirstQuotas
 from server.members_notice import MembersNotice
 from server.progress_hints import Hint, ProgressHints
@@ -35,6 +36,20 @@ from server.session import Explanations, Session
 
 MakeScheduler: TypeAlias = Callable[[Done, Callable[[Request, int], None]], RequestScheduler]
 """Gets the callbacks for each request's outcome, and for the LLM's progress with it."""
+
+
+class Watcher(Protocol):
+    """Sees what happens at the node, whoever brought it about. Called in the midst of the node's work: handlers must be
+    quick and never raise."""
+
+    def on_applied(self, applied: AppliedOperation) -> None:
+        """An operation was applied live; before the users' sessions learn of it."""
+
+    def on_installed(self) -> None:
+        """Conversations were replaced, without events."""
+
+    def on_status(self, status: EngineStatus) -> None:
+        """The role, the leader, a link or the voter status has changed."""
 
 
 class NodeService:
@@ -60,6 +75,7 @@ class NodeService:
         self._too_long = too_long
         self._applied_log = AppliedLog()
         self._sessions: set[Session] = set()
+        self._watchers: list[Watcher] = []
         self._rate = rate
         self._first_quotas = FirstQuotas(engine, number)
         self._members_notice = MembersNotice(number, members)
@@ -67,6 +83,7 @@ class NodeService:
         self._responder = Responder(
             number, engine, lambda done: make_scheduler(done, self._hints.on_progress), poll_s=poll_timeout_s
         )
+        self._expiry = Expiry(engine, number)
         self._voter_status = engine.status().voter_status
         self._lost: tuple[int, ...] = ()
         """Voters without disks, if no quorum can form."""
@@ -75,10 +92,12 @@ class NodeService:
     def start(self) -> None:
         self._engine.start(self)
         self._look_at_members()
+        self._expiry.start()
         self._responding = asyncio.create_task(self._responder.run())
 
     async def close(self) -> None:
         """Stores what is in progress."""
+        self._expiry.close()
         self._first_quotas.stop()
         if self._responding is not None:
             self._responding.cancel()
@@ -104,6 +123,22 @@ class NodeService:
         session.close()
         self._forget_if_over(session)
 
+    def watch(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        self._watchers.remove(watcher)
+
+    def open_feed(self, tell: Tell) -> EventFeed:
+        """What happens in the cluster, for a watcher who has it told: all of it, and nobody's own."""
+        return EventFeed(
+            tell, lambda: self._engine.store, nodes=lambda: len(self._engine_members()), level=Level.VERBOSE
+        )
+
+    def _engine_members(self) -> Collection[int]:
+        membership = self._engine.membership()
+        return self._members if membership is None else membership.members
+
     def _forget_if_over(self, session: Session) -> None:
         if session.closed and session.idle:
             self._sessions.discard(session)
@@ -127,6 +162,8 @@ class NodeService:
         self._applied_log.add(applied)
         if applied.live:
             self._hints.on_applied(applied)
+            for watcher in self._watchers:
+                watcher.on_applied(applied)
             for session in list(self._sessions):
                 session.on_applied(applied)
                 if session.closed:
@@ -140,11 +177,15 @@ class NodeService:
             self._forget_if_over(session)
 
     def on_installed(self) -> None:
+        for watcher in self._watchers:
+            watcher.on_installed()
         self._responder.review()
 
     def on_status(self, status: EngineStatus) -> None:
         for session in self._sessions:
             session.on_leader(status.leader)
+        for watcher in self._watchers:
+            watcher.on_status(status)
         self._responder.see(status.leader, status.links)
         self._first_quotas.see(status.leader)
         self._look_at_members()

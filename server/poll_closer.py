@@ -50,7 +50,7 @@ class PollCloser:
         poll = None if turn is None else conversation.turns[turn - 1].open_poll
         if turn is None or poll is None:
             if self._timers or self._submitted:
-                self._forget(conversation.context)
+                self.forget(conversation.context)
             return
         key = conversation.context, turn, poll.number
         if view.leader != self._number:
@@ -87,7 +87,8 @@ class PollCloser:
         if timer is not None:
             timer.cancel()
 
-    def _forget(self, context: str) -> None:
+    def forget(self, context: str) -> None:
+        """Nothing is to be chosen in this conversation."""
         for key in [key for key in self._timers if key[0] == context]:
             self._drop(key)
         self._submitted = {key for key in self._submitted if key[0] != context}

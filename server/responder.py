@@ -136,7 +136,10 @@ class Responder:
         self._send()
         if not self._caught_up or not outcome.ok or outcome.context is None:
             return
-        conversation = self._engine.store.conversations[outcome.context]
+        conversation = self._engine.store.conversations.get(outcome.context)
+        if conversation is None:
+            self._forget(outcome.context)
+            return
         open_turn = conversation.open_turn
         if outcome.turn is not None and open_turn != outcome.turn:
             self.scheduler.cancel(outcome.context, outcome.turn)
@@ -149,6 +152,12 @@ class Responder:
             if request is not None:
                 self.scheduler.start(request)
         self._poll_closer.review(conversation, self._view)
+
+    def _forget(self, context: str) -> None:
+        """The conversation was deleted."""
+        if self._open.pop(context, None) is not None:
+            self.scheduler.review(self._fate)
+            self._poll_closer.forget(context)
 
     def _done(self, request: Request, outcome: Reply | ProviderError) -> None:
         self._unsent.append(_operation(request, self._number, outcome))

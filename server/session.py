@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -44,9 +44,11 @@ from kvstore.conversation import Conversation, Cut
 from kvstore.operations import (
     CREATING,
     Ask,
+    AskOnce,
     Cancel,
     Choose,
     Create,
+    Delete,
     Query,
     Retry,
     SetQuotas,
@@ -245,7 +247,7 @@ class Session:
 
     async def viewall(self, command: ViewallCommand) -> results.ViewallResult | Failure:
         try:
-            stale = not await self._caught_up()
+            stale = not await self.caught_up()
         except Busy as busy:
             return _busy(busy)
         return results.ViewallResult(
@@ -274,7 +276,7 @@ class Session:
 
     async def backup(self, command: BackupCommand) -> results.BackupResult | Failure:
         try:
-            stale = not await self._caught_up()
+            stale = not await self.caught_up()
         except Busy as busy:
             return _busy(busy)
         store, position = self._engine.store, self._engine.status().applied
@@ -289,7 +291,7 @@ class Session:
 
     async def _view(self, context: str, thoughts: bool = False) -> results.ViewResult | Failure:
         try:
-            stale = not await self._caught_up()
+            stale = not await self.caught_up()
         except Busy as busy:
             return _busy(busy)
         found = self.conversations.get(context)
@@ -298,7 +300,19 @@ class Session:
             return results.NotFoundResult(error=error, context=context, stale=stale)
         return results.ViewResult(context=context, turns=turn_records(found, thoughts), stale=stale)
 
-    async def _caught_up(self) -> bool:
+    async def not_ready(self) -> str | None:
+        """Why this node cannot serve now; None if it is level with the others and reaches a majority."""
+        lost = self.lost_quorum()
+        if lost is not None:
+            return lost
+        if not self._engine.majority_reachable():
+            return "no majority reachable"
+        try:
+            return None if await self.caught_up() else "not level with the other nodes yet"
+        except Busy as busy:
+            return f"{BUSY}: {busy}"
+
+    async def caught_up(self) -> bool:
         """Whether the store certainly holds everything acknowledged before now. Raises Busy."""
         if self.lost_quorum() is not None:
             return False  # nobody can tell, however long one waits
@@ -338,13 +352,20 @@ class Session:
         )
 
     def query(self, command: QueryCommand) -> Answer[results.QueryResult]:
-        return self._ask(Query(command.context, command.text))
+        return self._ask(_question(command, "query") or Query(command.context, command.text))
 
     def ask(self, command: AskCommand) -> Answer[results.QueryResult]:
-        return self._ask(Ask(command.context, command.text))
+        return self._ask(_question(command, "ask") or Ask(command.context, command.text))
+
+    def ask_once(self, operation: AskOnce) -> Answer[results.QueryResult]:
+        """A question with a key, perhaps in a conversation that begins with it."""
+        return self._ask(operation)
+
+    def delete(self, context: str) -> Answer[Result]:
+        return self._submit(Delete(context), lambda turn: Result())
 
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
-        context, node, seen = command.context, command.node, self._turn_seen(command.context)
+        context, node, seen = command.context, command.node, self._turn_seen(command.context, command.turn)
         if node == "auto":
             return self._submit(
                 StartPoll(context, seen), lambda turn: results.ChooseResult(context=context, turn=turn, auto=True)
@@ -372,7 +393,7 @@ class Session:
 
     def cancel(self, command: CancelCommand) -> Answer[results.CancelResult]:
         context = command.context
-        operation = Cancel(context, self._turn_seen(context))
+        operation = Cancel(context, self._turn_seen(context, command.turn))
         return self._submit(operation, lambda turn: results.CancelResult(context=context, turn=turn))
 
     def retry(self, command: RetryCommand) -> Answer[results.RetryResult]:
@@ -398,7 +419,7 @@ class Session:
             ),
         )
 
-    def _ask(self, operation: Query | Ask) -> Answer[results.QueryResult]:
+    def _ask(self, operation: Query | Ask | AskOnce) -> Answer[results.QueryResult]:
         _check(operation)
         context, problem = operation.context, self._too_long(operation.text)
         if problem is not None:
@@ -413,11 +434,13 @@ class Session:
     def _warning(self, context: str, created: bool) -> str | UnsetType:
         return warning(self._engine.store, context, created, self._rate) or UNSET
 
-    def _turn_seen(self, context: str) -> int | None:
-        """The open turn that the user has before their eyes. None, which is the turn open when the command is decided,
-        if there is none, if nobody looks at a screen (this node's copy may be older than what a program knows from
-        another node), and while operations of theirs are under way: what they want now is about what those will bring
-        about."""
+    def _turn_seen(self, context: str, named: int | UnsetType = UNSET) -> int | None:
+        """The turn that the command names, or else the open turn that the user has before their eyes. None, which is
+        the turn open when the command is decided, if there is none, if nobody looks at a screen (this node's copy may
+        be older than what a program knows from another node), and while operations of theirs are under way: what they
+        want now is about what those will bring about."""
+        if named is not UNSET:
+            return named
         if not self._on_screen or not self.idle:
             return None
         conversation = self.conversations.get(context)
@@ -472,6 +495,11 @@ class Session:
             self.creating -= Counter([operation.context])
         if not submission.answer.done():
             submission.answer.set_result(result)
+
+
+def _question(command: QueryCommand | AskCommand, kind: Literal["query", "ask"]) -> AskOnce | None:
+    """The operation, if the command has a key."""
+    return None if command.key is UNSET else AskOnce(command.context, command.text, command.key, kind)
 
 
 def _check(operation: StoreOperation) -> None:

@@ -22,8 +22,8 @@ from storage.lock import Lock
 
 _FILE = "owner.json"
 _OURS = re.compile(
-    r"node-\d+\.(db.*|sock|log)|history-(\d+|network)|(owner|network)\.json(\..+)?|secret(\..+)?|local-llm|\.restore-.+|"
-    r"before-rescue-\d+"
+    r"node-\d+\.(db.*|sock|log)|http\.key(\..+)?|http-\d+\.log(\.\d+)?|history-(\d+|network)|(owner|network)\.json(\..+)?"
+    r"|secret(\..+)?|local-llm|\.restore-.+|before-rescue-\d+"
 )
 _NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _DISK = re.compile(r"(node-\d+\.db)(-.+|\..+)?")

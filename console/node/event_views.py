@@ -17,6 +17,7 @@ from api.node_events import (
     ChosenEvent,
     ConnectedEvent,
     CreatedEvent,
+    DeletedEvent,
     DisconnectedEvent,
     DivergedEvent,
     ExplainEvent,
@@ -112,6 +113,8 @@ def _change(event: Event) -> Text:
     match event:
         case CreatedEvent(context=context):
             return f"{context}: created"
+        case DeletedEvent(context=context, origin=origin):
+            return f"{context}: deleted at node {origin}"
         case RestoredEvent(context=context, turn=turn, origin=origin):
             return f"{context}: imported at node {origin}, {questions(turn or 0)}"
         case QueryEvent(context=context, origin=origin, text=text):

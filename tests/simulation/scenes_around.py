@@ -14,6 +14,7 @@ from kvstore.operations import Query
 from tests.simulation.observer import Violation
 from tests.unit.engine import test_driver as driver
 from tests.unit.engine import test_paxos as engine
+from tests.unit.kvstore import test_ask_once as once
 from tests.unit.kvstore import test_operations as operations
 from tests.unit.kvstore import test_quotas as quotas
 from tests.unit.kvstore import test_store as store
@@ -22,6 +23,7 @@ from tests.unit.llm import test_body_parser as body_parser
 from tests.unit.llm import test_settings as settings
 from tests.unit.llm import test_thoughts as thoughts
 from tests.unit.paxos import test_operations_version as versions
+from tests.unit.server import test_asked_once as asked_once
 from tests.unit.server import test_quotas as node_quotas
 from tests.unit.server import test_responder as responder
 from tests.unit.server import test_responses_in_full as in_full
@@ -84,6 +86,23 @@ def quotas_are_decided() -> None:
     quotas.test_what_is_larger_than_a_new_quota_stays_and_answers_can_be_asked_again()
     quotas.test_quotas_are_in_snapshots_and_refuse_the_same_afterwards()
     quotas.test_the_first_quotas_never_replace_decided_ones()
+
+
+@story
+def questions_are_asked_once() -> None:
+    once.test_a_repeated_question_gets_the_turn_that_there_is()
+    once.test_a_key_means_one_question()
+    once.test_the_history_makes_a_new_conversation_and_nothing_else()
+    once.test_a_question_that_a_quota_forbids_begins_no_conversation()
+    once.test_a_deleted_conversation_is_gone_and_its_name_free()
+    once.test_nobody_proposes_them_while_a_member_does_not_know_them()
+
+
+@story
+def temporary_conversations() -> None:
+    asked_once.test_a_deletion_ends_what_the_llm_was_asked()
+    for leader in (2, 4):
+        asked_once.test_the_leader_deletes_what_is_temporary_and_old(leader)
 
 
 @story

@@ -165,3 +165,26 @@ def test_the_mixed_example_is_valid() -> None:
     checked = load(ROOT / "config.mixed.json.example")
     assert {node.llm.provider for node in checked.nodes} == {"local", "openai", "gemini"}
     assert len({(node.llm.temperature, node.llm.seed, node.llm.system_prompt) for node in checked.nodes}) > 3
+
+
+@pytest.mark.parametrize(
+    ("http", "words"),
+    [
+        ('{"host": "0.0.0.0"}', '"insecure": true'), ('{"keys": ["secretive"]}', "http.keys[0] is 9 characters long"),
+        ('{"keys": "secretive-secretive"}', "http.keys is 19 characters long"),
+        ('{"port": 65534}', "65535 is the last"), ('{"hots": 1}', 'did you mean "host"'),
+        ('{"keys": [{"key": "secretive-secretive", "role": "x"}]}', 'http.keys[0].role is "x"; it must be "read"'),
+        ('{"port": 7398}', "then node 2's API has the port of orchestrator.port"),
+        ('{"keys": [{"kay": "secretive-secretive"}]}', 'did you mean "key"'), ("5", "http is 5"),
+    ],
+)
+def test_mistakes_in_the_http_section_are_explained_without_keys(http: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(f'{{"nodes": [{{"id": 1}}, {{"id": 2}}], "http": {http}}}')
+    assert words in str(caught.value) and "secretive" not in str(caught.value)
+
+
+def test_http_is_off_unless_wanted_and_open_only_with_a_word() -> None:
+    assert read({"nodes": [{"id": 1}]}).http is None
+    http = read({"nodes": [{"id": 1}], "http": {"host": "0.0.0.0", "insecure": True}}).http
+    assert http is not None and http.port_of(1) == 7481 and not http.keys

@@ -1,0 +1,33 @@
+"""`./run.sh key` and what `./run.sh` says of the HTTP API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config.config import Config, parse
+from launcher.errors import LaunchError
+from launcher.http_address import address, key_for
+from web.keys import Role, keyring
+
+
+def configured(folder: Path, http: str) -> Config:
+    return parse(f'{{"nodes": [{{"id": 1}}], "data_dir": "d"{http}}}', folder / "config.json", ["fake"])
+
+
+def test_the_keys_that_are_printed_are_those_that_nodes_accept(tmp_path: Path) -> None:
+    config = configured(tmp_path, ', "http": {}')
+    assert config.http is not None and "http://127.0.0.1:7481" in (address(config) or "")
+    ring = keyring(config.http, config.data_dir)
+    assert [ring.role_of(key_for(config, role.name.lower())) for role in Role] == list(Role)
+    with pytest.raises(LaunchError, match="the roles are read, write, operate"):
+        key_for(config, "root")
+
+
+def test_without_an_api_or_a_full_key_it_is_said_why(tmp_path: Path) -> None:
+    assert address(configured(tmp_path, "")) is None
+    with pytest.raises(LaunchError, match='no "http" section'):
+        key_for(configured(tmp_path, ""), "read")
+    with pytest.raises(LaunchError, match="they are your own"):
+        key_for(configured(tmp_path, ', "http": {"keys": [{"key": "0123456789abcdef", "role": "read"}]}'), "read")

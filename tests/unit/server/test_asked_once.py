@@ -1,0 +1,109 @@
+"""Questions with keys and deletions, as a node's service and its users see them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+
+from api.base import encode
+from api.node_commands import AskCommand, CancelCommand, ChooseCommand, QueryCommand
+from engine.interface import Busy
+from kvstore.operations import AskOnce, Choose, Create, Delete, Query, StartPoll, StoreOperation
+from llm.provider import Prompt, Reply
+from server.event_feed import Level
+from server.expiry import KEPT_S, Expiry
+from tests.unit.llm.llm_tools import until
+from tests.unit.server.session_tools import FakeEngine, at_a_prompt
+from tests.unit.server.session_tools import Prompt as UserPrompt
+from tests.unit.server.test_responder import FakeNode, run
+
+
+def test_a_repeated_question_is_answered_and_told_to_nobody_else() -> None:
+    async def scenario(at: UserPrompt) -> None:
+        at.open(on_screen=False, level=Level.VERBOSE)
+        at.engine.apply(Create("c"), 3)
+        at.engine.apply(AskOnce("c", "why?", "k"), 3)
+        at.events.clear()
+        answer = at.session.query(QueryCommand("c", "why?", "k"))
+        at.engine.decide()
+        assert json.loads(encode(await answer)) == {"ok": True, "context": "c", "turn": 1} and at.events == []
+        at.candidates("c", 1, 4)
+        assert [event["event"] for event in at.events] == ["candidate"]
+        refused = at.session.ask(AskCommand("c", "why?", "k"))
+        at.engine.decide()
+        assert "asks something else" in json.loads(encode(await refused))["error"]
+
+    at_a_prompt(scenario)
+
+
+def test_a_command_that_names_a_turn_means_no_other() -> None:
+    async def scenario(at: UserPrompt) -> None:
+        at.engine.apply(Create("c"), 3)
+        at.engine.apply(Query("c", "why?"), 3)
+        at.candidates("c", 1, 4)
+        at.session.choose(ChooseCommand("c", 4, turn=1))
+        at.session.choose(ChooseCommand("c", "auto", turn=7))
+        at.session.cancel(CancelCommand("c", 1))
+        wanted = [operation for operation, _ in at.engine.waiting]
+        assert wanted[:2] == [Choose("c", 4, 1), StartPoll("c", 7)] and getattr(wanted[2], "turn", None) == 1
+
+    at_a_prompt(scenario)
+
+
+def test_a_deletion_ends_what_the_llm_was_asked() -> None:
+    async def scenario(node: FakeNode) -> None:
+        async def think(prompt: Prompt, on_progress: object = None) -> Reply:
+            node.llm.asked.append(prompt)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        node.llm.ask = think  # type: ignore[method-assign]
+        node.apply(Create("c"), Query("c", "why?"))
+        await until(lambda: bool(node.llm.asked))
+        node.apply(Delete("c"))
+        await until(lambda: node.responder.scheduler.metering.in_flight == 0)
+        node.apply(Create("c"))
+        assert node.submitted == [] and len(node.llm.asked) == 1
+
+    run(scenario)
+
+
+def test_a_deletion_is_told() -> None:
+    async def scenario(at: UserPrompt) -> None:
+        at.engine.apply(Create("c"), 3)
+        deleting = at.session.delete("c")
+        at.engine.apply(Delete("c"), 3)
+        assert at.events[-1] == {"event": "deleted", "context": "c", "origin": 3}
+        assert at.shown[-1] == "c: deleted at node 3"
+        at.engine.decide()
+        assert "no conversation 'c'" in json.loads(encode(await deleting))["error"]
+
+    at_a_prompt(scenario)
+
+
+@pytest.mark.parametrize("leader", [2, 4])
+def test_the_leader_deletes_what_is_temporary_and_old(leader: int) -> None:
+    now = [1_700_000_000.0 + KEPT_S - 1]
+    engine = FakeEngine()
+    engine.listener = _Nobody()
+    engine.apply(AskOnce("kept", "why?", "k", history=b""), 3)
+    engine.apply(AskOnce("gone", "why?", "k", history=b"", temporary=True), 3)
+    expiry = Expiry(engine, leader, clock=lambda: now[0])
+    expiry.sweep()
+    assert not engine.waiting, "not old enough"
+    now[0] += 2
+    expiry.sweep()
+    assert [operation for operation, _ in engine.waiting] == ([Delete("gone", 2)] if leader == 4 else [])
+    engine.submit = _busy  # type: ignore[method-assign]
+    expiry.sweep()
+
+
+class _Nobody:
+    on_applied: Callable[[object], None] = staticmethod(lambda applied: None)
+
+
+def _busy(operation: StoreOperation) -> int:
+    raise Busy

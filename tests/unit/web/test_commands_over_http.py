@@ -1,0 +1,144 @@
+"""/api: commands answer as at a prompt, with a status; events can be followed, also from where a stream broke off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from api.base import name_of
+from api.node_commands import ExplainCommand, NormalCommand, QuietCommand, UseCommand, VerboseCommand
+from api.node_events import CreatedEvent
+from api.prompt import ExitCommand, HelpCommand
+from console.node.table import NODE_TABLE
+from kvstore.operations import Create
+from server.commands import COMMANDS
+from tests.unit.web.web_tools import KEY, At, serving
+from web import openapi
+from web.event_log import EventLog, EventReader
+
+OF_A_PROMPT = {UseCommand, ExplainCommand, QuietCommand, NormalCommand, VerboseCommand, HelpCommand, ExitCommand}
+
+
+def test_every_command_is_there_but_those_about_the_prompt_itself() -> None:
+    assert {entry.command for entry in NODE_TABLE.entries.values()} - OF_A_PROMPT == COMMANDS.keys()
+    paths = openapi.document()["paths"]
+    assert {f"/api/{name_of(kind)}" for kind in COMMANDS} < paths.keys()
+    assert openapi.FILE.read_text("utf-8") == openapi.text(), "python -m web.openapi --write"
+
+
+def test_a_conversation_over_http(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        assert (await at.post("/api/create", {"context": "c1"})).json() == {"ok": True, "context": "c1"}
+        again = await at.post("/api/create", {"context": "c1"})
+        assert again.status_code == 409 and "already exists" in again.json()["error"]
+        asked = await at.post("/api/query", {"context": "c1", "text": "why?\nreally"})
+        assert asked.json() == {"ok": True, "context": "c1", "turn": 1}
+        seen = await at.get("/api/view?context=c1&votes=true")
+        assert seen.json()["turns"][0]["query"] == "why?\nreally"
+        assert seen.content == (await at.post("/api/view", {"context": "c1"})).content
+        missing = await at.get("/api/view?context=c2")
+        assert missing.status_code == 404 and "no conversation" in missing.json()["error"]
+        for method, path, words in (
+            ("GET", "/api/log?count=x", "count"), ("GET", "/api/log?count=0", "0 operations"),
+            ("GET", "/api/view", "context"), ("POST", "/api/create?wait=x", "wait"),
+        ):
+            wrong = await at.call(method, path, {"context": "c3"} if method == "POST" else None)
+            assert wrong.status_code == 400 and words in str(wrong.json()["error"]), path
+        assert (await at.get("/api/create")).status_code == 405
+        assert (await at.get("/api/quiet")).status_code == 404
+
+    serving(tmp_path, scenario)
+
+
+def test_what_is_not_decided_in_time_is_said_so_and_still_happens(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        at.node.engine.majority = False
+        late = await at.post("/api/create?wait=0.05", {"context": "c1"})
+        assert late.status_code == 504 and "no majority reachable" in late.json()["error"]["message"]
+        ready = await at.get("/readyz", None)
+        assert ready.status_code == 503 and ready.json()["reason"] == "no majority reachable"
+        at.node.engine.majority = True
+        assert (await at.get("/readyz", None)).status_code == 200
+        at.node.engine.decide()
+        assert "c1" in at.node.engine.store.conversations
+        waiting = asyncio.create_task(at.post("/api/create", {"context": "c2"}))
+        await asyncio.sleep(0.05)
+        closing = at.close()
+        left = await waiting
+        assert left.status_code == 503 and "node 2 leaves" in left.json()["error"]["message"]
+        await closing
+
+    serving(tmp_path, scenario, decides=False)
+
+
+async def events_of(stream: httpx.Response) -> AsyncIterator[tuple[int | None, dict[str, Any]]]:
+    position: int | None = None
+    async for line in stream.aiter_lines():
+        if line.startswith("id: "):
+            position = int(line[4:])
+        elif line.startswith("data: "):
+            yield position, json.loads(line[6:])
+        elif not line:
+            position = None
+
+
+def test_a_stream_goes_on_where_it_broke_off_and_ends_in_words(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        at.node.engine.apply(Create("before"), 3)
+        async with at.client.stream("GET", "/api/events", headers=headers) as stream:
+            for name in ("a", "b"):
+                at.node.engine.apply(Create(name), 3)
+            events = events_of(stream)
+            first, second = await anext(events), await anext(events)
+            assert first == (9, {"event": "created", "context": "a", "origin": 3}) and second[0] == 10
+        at.node.engine.apply(Create("c"), 3)
+        async with at.client.stream("GET", "/api/events", headers={**headers, "Last-Event-ID": "9"}) as stream:
+            events = events_of(stream)
+            assert [(await anext(events))[1]["context"] for _ in range(2)] == ["b", "c"]
+            at.node.service.on_installed()
+            assert (await anext(events))[1]["event"] == "gap"
+            closing = at.close()
+            told = [event async for _, event in events]
+            assert told == [{"event": "closing", "reason": "node 2 leaves: try again at another node"}]
+        await closing
+
+    serving(tmp_path, scenario)
+
+
+def test_a_reader_gets_each_event_once_or_a_gap() -> None:
+    async def scenario() -> None:
+        log = EventLog(10, kept=3)
+        live, behind, unknown = EventReader(log, None), EventReader(log, 12), EventReader(log, 5)
+        assert b'"gap","upto":10' in unknown.take(), "what happened before this node's log began is not known"
+        for position in (11, 12, 13):
+            log.applied = position
+            log.add(CreatedEvent(f"c{position}", 1), position)
+        assert live.take().count(b"event: created") == 3 and live.take() == b""
+        assert behind.take().count(b"event: created") == 1, "this node was behind the one that told of 12"
+        for position in (14, 15, 16, 17):
+            log.applied = position
+            log.add(CreatedEvent(f"c{position}", 1), position)
+        late = live.take()
+        assert late.index(b'"gap","upto":14') < late.index(b"c15") and b"c14" not in late
+        assert EventReader(log, 13).take().count(b"event: gap") == 1 and b"gap" not in EventReader(log, 14).take()
+
+    asyncio.run(scenario())
+
+
+def test_metrics_follow_the_guidelines(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        await at.post("/api/create", {"context": "c1"})
+        at.node.engine.apply(Create("c2"), 3)
+        text = (await at.get("/metrics")).text
+        assert "consensusllm_commit_duration_seconds_count 1.0" in text, "of those submitted here"
+        assert "consensusllm_conversations 2.0" in text and "consensusllm_network_sent_bytes_total 2.0" in text
+        names = {line.split("{")[0].split()[0] for line in text.splitlines() if not line.startswith("#")}
+        assert all(name.startswith("consensusllm_") and name == name.lower() for name in names)
+
+    serving(tmp_path, scenario)

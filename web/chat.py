@@ -1,0 +1,222 @@
+"""POST /v1/chat/completions, as OpenAI's clients know it: the cluster's answer, or several nodes' answers as choices.
+
+A call without a name for its conversation has one of its own, which is deleted after a while.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from kvstore.conversation import Response, Turn
+from kvstore.operations import AskOnce, check_context, pack
+from web.bodies import Bodies
+from web.errors import ApiError
+from web.guard import json_response
+from web.hub import Hub
+from web.messages import Message, chat_of, tokens
+from web.models import Model, model_of
+from web.questions import Question, Questions, created_at, key_of
+from web.streams import Pulse, Streams
+
+CHAT_HEADER = "X-OpenWebUI-Chat-Id"
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class ChatRequest(msgspec.Struct):
+    """What of a request has a meaning here. How an LLM is to sample is each node's own affair: `temperature` and the
+    like are taken and ignored."""
+
+    model: str
+    messages: list[Message]
+    n: int | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
+    response_format: dict[str, Any] | None = None
+    logprobs: bool | None = None
+    modalities: list[Any] | None = None
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """A request, and what became of it."""
+
+    request: ChatRequest
+    question: Question
+    created: int
+    prompt_tokens: int
+
+    @property
+    def head(self) -> dict[str, Any]:
+        question = self.question
+        return {
+            "id": f"chatcmpl-{question.created}-{question.turn}", "created": self.created, "model": self.request.model,
+        }
+
+    def consensus(self, turn: Turn) -> dict[str, Any]:
+        """What no other server says."""
+        return {"context": self.question.context, "turn": self.question.turn, "chosen": turn.chosen}
+
+
+class ChatCompletions:
+    def __init__(self, hub: Hub, bodies: Bodies, streams: Streams, questions: Questions) -> None:
+        self._hub = hub
+        self._bodies = bodies
+        self._streams = streams
+        self._questions = questions
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        wanted = await self._bodies.decode(request, ChatRequest)
+        model = model_of(wanted.model, self._hub.session.members)
+        count = self._checked(wanted, model)
+        chat = chat_of(wanted.messages, self._hub.number, "messages")
+        key = key_of(request.headers.get("Idempotency-Key"))
+        context = _named(request, wanted)
+        operation = AskOnce(
+            context or f"api-{key}", chat.question, key, model.kind, pack(chat.history), temporary=context is None,
+        )
+        question = await self._questions.put(operation, model)
+        conversation = self._hub.session.conversations[question.context]
+        asked = _Asked(
+            wanted, question, created_at(conversation), sum(_size(message) for message in wanted.messages),
+        )
+        if wanted.stream:
+            return await self._stream(request, asked, count)
+        turn = await self._questions.answer(question)
+        return json_response(_completion(asked, turn, count))
+
+    def _checked(self, wanted: ChatRequest, model: Model) -> int:
+        """How many choices are wanted. Raises ApiError for what would change the meaning of an answer if it were
+        ignored."""
+        kind = (wanted.response_format or {}).get("type", "text")
+        for param, odd in (
+            ("tools", bool(wanted.tools)), ("functions", bool(wanted.functions)), ("logprobs", bool(wanted.logprobs)),
+            ("response_format", kind != "text"),
+            ("modalities", any(mode != "text" for mode in wanted.modalities or [])),
+        ):
+            if odd:
+                raise ApiError(400, f"{param} is not supported: nodes answer in text", param=param)
+        most = len(self._hub.session.members) if model.node is None and model.kind == "query" else 1
+        count = 1 if wanted.n is None else wanted.n
+        if not 1 <= count <= most:
+            raise ApiError(400, f"n is from 1 to {most} with the model {model.name}: one for each node", param="n")
+        return count
+
+    async def _stream(self, request: web.Request, asked: _Asked, count: int) -> web.StreamResponse:
+        response = await self._streams.begin(request)
+        order: list[int] = []
+        """The node of each choice."""
+
+        async def on_candidate(node: int, said: Response) -> None:
+            if count > 1 and len(order) < count:
+                order.append(node)
+                await response.write(_frames(_chunks(asked, len(order) - 1, node, said)))
+
+        last = b""
+        try:
+            await response.write(_frames([_chunk(asked, 0, {"role": "assistant", "content": ""})]))
+            async with Pulse(response):
+                turn = await self._questions.answer(asked.question, on_candidate)
+            await response.write(_frames(_rest(asked, turn, count, order)) + b"data: [DONE]\n\n")
+        except ApiError as error:
+            last = _frames([error.body])
+        except ConnectionError:
+            return response  # the client has gone; the question stays
+        finally:
+            await self._streams.end(response, last)
+        return response
+
+
+def _named(request: web.Request, wanted: ChatRequest) -> str | None:
+    """The conversation that the request names; None if it names none. Raises ApiError."""
+    for param, named in (
+        ("metadata.context", (wanted.metadata or {}).get("context")),
+        (CHAT_HEADER, request.headers.get(CHAT_HEADER)), ("user", wanted.user),
+    ):
+        if named:
+            mistake = check_context(named) if isinstance(named, str) else "a context id is a string"
+            if mistake is not None:
+                raise ApiError(400, mistake, param=param)
+            return str(named)
+    return None
+
+
+def choices_of(turn: Turn, count: int) -> list[int]:
+    """The nodes whose answers are the choices: the chosen one first, then the others by number."""
+    others = [node for node in turn.choices if node != turn.chosen]
+    return ([] if turn.chosen is None else [turn.chosen]) + others[: count - 1]
+
+
+def _completion(asked: _Asked, turn: Turn, count: int) -> dict[str, Any]:
+    nodes = choices_of(turn, count)
+    return {
+        **asked.head, "object": "chat.completion", "choices": [
+            {
+                "index": index, "logprobs": None,
+                "message": {"role": "assistant", "content": turn.candidates[node].text, "refusal": None},
+                "finish_reason": _finish(turn.candidates[node]), "node": node,
+            } for index, node in enumerate(nodes)
+        ],
+        "usage": _usage(asked, turn, nodes), "consensus": asked.consensus(turn),
+    }
+
+
+def _rest(asked: _Asked, turn: Turn, count: int, order: list[int]) -> list[dict[str, Any]]:
+    """The chunks that come when the answer is chosen."""
+    chunks: list[dict[str, Any]] = []
+    if count == 1:
+        assert turn.chosen is not None
+        order.append(turn.chosen)
+        chunks += _chunks(asked, 0, turn.chosen, turn.candidates[turn.chosen])
+    chunks[-1:] = [{**chunk, "consensus": asked.consensus(turn)} for chunk in chunks[-1:]]
+    options = asked.request.stream_options
+    if options is not None and options.include_usage:
+        usage = _usage(asked, turn, [node for node in order if node in turn.candidates])
+        chunks.append({**asked.head, "object": "chat.completion.chunk", "choices": [], "usage": usage,
+                       "consensus": asked.consensus(turn)})
+    return chunks
+
+
+def _chunks(asked: _Asked, index: int, node: int, said: Response) -> list[dict[str, Any]]:
+    """One choice, whole: what is streamed is decided."""
+    delta = {"content": said.text or ""} if index == 0 else {"role": "assistant", "content": said.text or ""}
+    return [_chunk(asked, index, delta, node=node), _chunk(asked, index, {}, _finish(said), node)]
+
+
+def _chunk(
+    asked: _Asked, index: int, delta: dict[str, str], finish: str | None = None, node: int | None = None
+) -> dict[str, Any]:
+    choice: dict[str, Any] = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+    if node is not None:
+        choice["node"] = node
+    return {**asked.head, "object": "chat.completion.chunk", "choices": [choice]}
+
+
+def _finish(said: Response) -> str:
+    return "stop" if said.cut is None else "length"
+
+
+def _usage(asked: _Asked, turn: Turn, nodes: list[int]) -> dict[str, int]:
+    """Estimated: what nodes' LLMs counted is not part of a conversation."""
+    said = sum(tokens(turn.candidates[node].text or "") for node in nodes)
+    return {
+        "prompt_tokens": asked.prompt_tokens, "completion_tokens": said, "total_tokens": asked.prompt_tokens + said,
+    }
+
+
+def _size(message: Message) -> int:
+    content = message.content
+    texts = [content or ""] if isinstance(content, str | None) else [part.text or "" for part in content]
+    return sum(map(tokens, texts))
+
+
+def _frames(records: list[Any]) -> bytes:
+    return b"".join(b"data: %b\n\n" % msgspec.json.encode(record) for record in records)

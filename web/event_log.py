@@ -1,0 +1,148 @@
+"""The cluster's latest events, for streams that continue where they, or those of another node, broke off.
+
+An event is known by the log position of the operation that it is about: the same at every node and after every restart.
+Events about no operation (a new leader, for example) come between them and are not repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from itertools import islice
+
+import msgspec
+
+from api.base import Event, encode, name_of
+from api.node_events import GapEvent
+
+KEPT = 4096
+"""Events. Their texts are those of the store."""
+_LEAST_S, _PER_READER_S = 0.01, 0.0002
+"""Readers are woken the less often the more they are, so that their number costs the node little."""
+_AT_A_TIME = 16
+"""Readers woken in one turn of the event loop: what else the node has to do comes between them."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    event: Event
+    position: int | None
+    """Of its operation."""
+
+    @property
+    def frame(self) -> bytes:
+        return frame(self.event, self.position)
+
+
+def frame(event: Event, position: int | None) -> bytes:
+    """As a server-sent event."""
+    head = b"" if position is None else b"id: %d\n" % position
+    return b"%bevent: %b\ndata: %b\n\n" % (head, name_of(type(event)).encode(), encode(event))
+
+
+class EventLog:
+    """Of a node that has applied all up to `position`, whose events are not here."""
+
+    def __init__(self, position: int, kept: int = KEPT) -> None:
+        self.applied = position
+        self._kept = kept
+        self._entries: deque[Entry] = deque()
+        self._first = 0
+        """The number of the oldest entry, counted from the start."""
+        self._forgotten = position
+        """The highest position of which an event may be missing."""
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._waking: asyncio.Handle | None = None
+        self._readers = 0
+        self._joined: tuple[int, int, bytes] = (0, 0, b"")
+        """The frames of a range of entries: most readers want the same."""
+
+    def add(self, event: Event, position: int | None) -> None:
+        self._entries.append(Entry(event, position))
+        if len(self._entries) > self._kept:
+            oldest = self._entries.popleft()
+            self._first += 1
+            self._forgotten = max(self._forgotten, oldest.position or 0)
+        self._wake()
+
+    def skip(self, position: int) -> None:
+        """A snapshot brought everything up to `position` without events."""
+        self._first += len(self._entries)
+        self._entries.clear()
+        self._forgotten = self.applied = position
+        self.add(GapEvent(position), position)
+
+    def _wake(self) -> None:
+        if self._waiting and self._waking is None:
+            pause = max(_LEAST_S, _PER_READER_S * self._readers)
+            self._waking = asyncio.get_running_loop().call_later(pause, self._wake_some)
+
+    def wake_now(self) -> None:
+        """Readers look again, whether there is anything or not."""
+        self.close()
+        self._wake_some()
+
+    def _wake_some(self, left: int | None = None) -> None:
+        """All who wait now, in portions: of them, `left` are left."""
+        left = len(self._waiting) if left is None else left
+        for waiting in list(islice(self._waiting, min(left, _AT_A_TIME))):
+            del self._waiting[waiting]
+            waiting.set_result(None)
+        left -= _AT_A_TIME
+        more = left > 0 and bool(self._waiting)
+        self._waking = asyncio.get_running_loop().call_soon(self._wake_some, left) if more else None
+
+    def close(self) -> None:
+        if self._waking is not None:
+            self._waking.cancel()
+
+    def _after(self, number: int) -> tuple[int, bytes]:
+        """The frames of the entries from `number` on, and the number after the last."""
+        end = self._first + len(self._entries)
+        if self._joined[:2] != (number, end):
+            found = islice(self._entries, number - self._first, None)
+            self._joined = number, end, b"".join(entry.frame for entry in found)
+        return end, self._joined[2]
+
+
+class EventReader:
+    """One stream's place in the log. `after`: the position of the last event that its client has seen; None: it wants
+    those from now on."""
+
+    def __init__(self, log: EventLog, after: int | None) -> None:
+        self._log = log
+        log._readers += 1
+        self._seen: int | None = after
+        self._next = log._first if after is not None else log._first + len(log._entries)
+
+    def take(self) -> bytes:
+        """What there is for the client and was not taken yet; empty if there is nothing."""
+        log = self._log
+        frames: list[bytes] = []
+        if self._next < log._first or (self._seen is not None and self._seen < log._forgotten):
+            frames.append(frame(GapEvent(log._forgotten), log._forgotten))
+            self._next = max(self._next, log._first)
+        if self._seen is not None:
+            return b"".join([*frames, *self._repeated(self._seen)])
+        self._next, joined = log._after(self._next)
+        return b"".join([*frames, joined])
+
+    def _repeated(self, seen: int) -> list[bytes]:
+        """Only events of later positions, once; from then on this client is like any other."""
+        log = self._log
+        entries = [entry for entry in log._entries if entry.position is not None and entry.position > seen]
+        if log.applied >= seen:  # else this node is behind the one where the client was
+            self._next, self._seen = log._first + len(log._entries), None
+        return [entry.frame for entry in entries]
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Until there may be more; False if there is nothing for so long."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._log._waiting[waiting] = None
+        try:
+            await asyncio.wait([waiting], timeout=timeout_s)
+        finally:
+            self._log._waiting.pop(waiting, None)
+        return waiting.done()
+
+    def close(self) -> None:
+        self._log._readers -= 1

@@ -1,0 +1,132 @@
+"""What the HTTP API sees of its node: events for streams, changes for those who wait, and counts for metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+
+from api.base import Event, Failure, Result
+from engine.interface import AppliedOperation, EngineStatus
+from server.event_feed import Level, SessionEvent
+from server.node import NodeService
+from web.errors import ApiError
+from web.event_log import EventLog
+
+
+class Hub:
+    """A Watcher of node `number`, with one session for all commands: what one client submits is independent of what
+    others do. `observe` gets how long each operation took that was submitted at this node."""
+
+    def __init__(self, number: int, service: NodeService, observe: Callable[[float], None]) -> None:
+        self.number = number
+        self.session = service.open_session(_ignore, Level.QUIET)
+        self.elections = 0
+        """How often this node saw another leadership."""
+        self.leaving = asyncio.Event()
+        self._service = service
+        self._observe = observe
+        self._position: int | None = None
+        """Of the operation whose event is being told."""
+        self._feed = service.open_feed(self._tell)
+        status = self.session.node_status()
+        self._leadership = status.ballot[:2]
+        self._leader = status.leader
+        self.events = EventLog(status.applied)
+        self._feed.on_leader(status.leader)
+        self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        """By context id."""
+        service.watch(self)
+
+    def leave(self) -> None:
+        """Whoever waits is told that the node leaves."""
+        self.leaving.set()
+        self.events.wake_now()
+        self._wake_all()
+
+    def close(self) -> None:
+        self._service.unwatch(self)
+        self._service.close_session(self.session)
+        self.events.close()
+
+    def tell(self, event: Event) -> None:
+        """Something about the node as a whole."""
+        self.events.add(event, None)
+
+    # ---- Events from the node
+
+    def on_applied(self, applied: AppliedOperation) -> None:
+        self.events.applied = self._position = applied.position
+        self._feed.on_applied(applied, mine=False)
+        self._position = None
+        if applied.ticket:
+            self._observe(applied.took_s)
+        context = applied.outcome.context
+        if context is not None and context in self._waiting:
+            _wake(self._waiting.pop(context))
+
+    def on_installed(self) -> None:
+        self.events.skip(self.session.node_status().applied)
+        self._wake_all()
+
+    def on_status(self, status: EngineStatus) -> None:
+        self._feed.on_leader(status.leader)
+        if status.ballot[:2] != self._leadership:
+            self._leadership = status.ballot[:2]
+            self.elections += 1
+        self._wake_all()
+
+    def _tell(self, told: SessionEvent) -> None:
+        self.events.add(told.event, self._position)
+
+    # ---- For those who wait
+
+    async def changed(self, context: str, timeout_s: float) -> None:
+        """Until something may have changed that concerns this conversation, or for so long. Raises ApiError if the node
+        leaves."""
+        self.require_staying()
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[context].add(waiting)
+        await asyncio.wait([waiting], timeout=timeout_s)
+        if not waiting.done():
+            self._waiting[context].discard(waiting)
+            if not self._waiting[context]:
+                del self._waiting[context]
+        self.require_staying()
+
+    async def result(self, answer: Awaitable[Result | Failure], within_s: float) -> Result | Failure:
+        """Of a command. Raises ApiError if the node leaves, TimeoutError, and what the command raises."""
+        self.require_staying()
+        running = asyncio.ensure_future(answer)
+        leaving = asyncio.ensure_future(self.leaving.wait())
+        try:
+            await asyncio.wait([running, leaving], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+            self.require_staying()
+            raise TimeoutError
+        finally:
+            running.cancel()
+            leaving.cancel()
+
+    def require_staying(self) -> None:
+        if self.leaving.is_set():
+            raise ApiError(503, self.farewell, code="node_leaving", retry=True)
+
+    @property
+    def farewell(self) -> str:
+        return f"node {self.number} leaves: try again at another node"
+
+    def _wake_all(self) -> None:
+        while self._waiting:
+            _wake(self._waiting.popitem()[1])
+
+
+def _wake(waiting: set[asyncio.Future[None]]) -> None:
+    for one in waiting:
+        if not one.done():
+            one.set_result(None)
+
+
+def _ignore(told: SessionEvent) -> None:
+    """The session's own events: all are in the feed."""

@@ -1,0 +1,83 @@
+"""Responses in OpenAI's shape, and the events that lead to a complete one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kvstore.conversation import Response, State, Turn
+from web.ids import conversation_id, message_id, response_id
+from web.messages import tokens
+from web.questions import Question
+
+
+def response_record(question: Question, turn: Turn, created: int) -> dict[str, Any]:
+    """`created` in seconds since 1970."""
+    answer = turn.answer
+    message = None if answer is None else _message(question, answer)
+    return {
+        "id": response_id(question.context, question.turn), "object": "response", "created_at": created,
+        "status": _status(turn), "model": question.model.name, "output": [] if message is None else [message],
+        "candidates": [_candidate(node, said) for node, said in turn.candidates.items()], "chosen": turn.chosen,
+        "conversation": {"id": conversation_id(question.context)}, "metadata": {"context": question.context},
+        "error": _error(turn), "usage": _usage(turn),
+        "incomplete_details": {"reason": "max_output_tokens"} if answer is not None and answer.cut else None,
+        "instructions": None, "parallel_tool_calls": False, "temperature": None, "tool_choice": "none", "tools": [],
+        "top_p": None, "background": False, "previous_response_id": None,
+    }
+
+
+def events(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a stream says of a response that is complete now: (type, fields)."""
+    message = record["output"][0]
+    part = message["content"][0]
+    at = {"item_id": message["id"], "output_index": 0, "content_index": 0}
+    empty = {**part, "text": ""}
+    yield "response.output_item.added", {
+        "output_index": 0, "item": {**message, "status": "in_progress", "content": []},
+    }
+    yield "response.content_part.added", {**at, "part": empty}
+    yield "response.output_text.delta", {**at, "delta": part["text"], "logprobs": []}
+    yield "response.output_text.done", {**at, "text": part["text"], "logprobs": []}
+    yield "response.content_part.done", {**at, "part": part}
+    yield "response.output_item.done", {"output_index": 0, "item": message}
+    yield "response.incomplete" if record["status"] == "incomplete" else "response.completed", {"response": record}
+
+
+def _status(turn: Turn) -> str:
+    if turn.state is State.OPEN:
+        return "in_progress"
+    if turn.answer is not None:
+        return "incomplete" if turn.answer.cut else "completed"
+    return "cancelled" if turn.choices or not turn.candidates else "failed"
+
+
+def _message(question: Question, answer: Response) -> dict[str, Any]:
+    return {
+        "id": message_id(question.context, question.turn, "assistant"), "type": "message", "role": "assistant",
+        "status": "incomplete" if answer.cut else "completed",
+        "content": [{"type": "output_text", "text": answer.text or "", "annotations": [], "logprobs": []}],
+    }
+
+
+def _candidate(node: int, said: Response) -> dict[str, Any]:
+    result = {"text": said.text} if said.text is not None else {"error": said.error}
+    return {"node": node, **result, "model": said.model, "seconds": round(said.seconds, 3)}
+
+
+def _error(turn: Turn) -> dict[str, str] | None:
+    if _status(turn) != "failed":
+        return None
+    reasons = "; ".join(f"node {node}: {said.error}" for node, said in turn.candidates.items())
+    return {"code": "server_error", "message": f"no node has an answer: {reasons}"}
+
+
+def _usage(turn: Turn) -> dict[str, Any] | None:
+    """Estimated."""
+    if turn.answer is None:
+        return None
+    put, said = tokens(turn.text), tokens(turn.answer.text or "")
+    return {
+        "input_tokens": put, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": said,
+        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": put + said,
+    }

@@ -1,0 +1,67 @@
+"""Streams of server-sent events, which end in words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from aiohttp import web
+
+from web.errors import ApiError
+from web.guard import stream_headers
+
+PULSE_S = 15.0
+MAX_STREAMS = 2000
+"""At a time, at a node."""
+
+
+class Streams:
+    """Counts the streams of a node."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    async def begin(self, request: web.Request, headers: dict[str, str] | None = None) -> web.StreamResponse:
+        """The client gets a stream. Raises ApiError if there are too many already; `end` is to be called."""
+        if self.open >= MAX_STREAMS:
+            raise ApiError(429, f"this node serves {MAX_STREAMS} streams already: try another node", code="too_many")
+        response = web.StreamResponse(headers={
+            **stream_headers(request), **(headers or {}), "Content-Type": "text/event-stream; charset=utf-8",
+            "X-Accel-Buffering": "no",
+        })
+        self.open += 1
+        try:
+            await response.prepare(request)
+        except BaseException:
+            self.open -= 1
+            raise
+        return response
+
+    async def end(self, response: web.StreamResponse, last: bytes = b"") -> None:
+        self.open -= 1
+        with contextlib.suppress(ConnectionError):  # the client has gone
+            if last:
+                await response.write(last)
+            await response.write_eof()
+
+
+class Pulse:
+    """Within it, a comment is sent every PULSE_S, so that nobody in between takes a quiet stream for a lost one."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._beating: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._beating = asyncio.create_task(self._beat())
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._beating is not None
+        self._beating.cancel()
+        await asyncio.wait([self._beating])
+
+    async def _beat(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client has gone, as whoever writes next will notice
+            while True:
+                await asyncio.sleep(PULSE_S)
+                await self._response.write(b": working\n\n")
