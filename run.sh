@@ -147,10 +147,10 @@ case "${1:-start}" in
         .venv/bin/python -m mypy .
         case "$*" in
             "")
-                # Simulations share the cores; clusters of real processes and a real model need them exclusively.
+                # Simulations take whole cores; clusters of real processes mostly wait.
                 .venv/bin/python -m pytest -n auto tests/simulation tests/fuzz
-                .venv/bin/python -m pytest tests/unit
-                exec .venv/bin/python -m pytest tests --ignore tests/simulation --ignore tests/fuzz --ignore tests/unit
+                .venv/bin/python -m pytest -n auto tests/unit
+                exec .venv/bin/python -m pytest -n 2 --dist loadfile tests/cluster
                 ;;
             --quick) quick_tests ;;
             *) exec .venv/bin/python -m pytest "$@" ;;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import pytest
@@ -85,10 +85,13 @@ def test_a_time_is_a_number(clock: float) -> None:
 def test_what_stands_behind_an_operation_is_refused_however_deep_it_is(kind: Any) -> None:
     """All nodes refuse it, whatever their interpreters can look into."""
     plain: dict[str, Any] = {
-        "order": [], "context": "c", "text": "t", "error": "e", "model": "", "thoughts": "", "cut": None,
+        "order": [], "context": "c", "text": "t", "error": "e", "model": "", "thoughts": "", "cut": None, "key": "k",
+        "history": None,
     }
     typed: dict[Any, Any] = {bytes: b"", bool: False}
-    values = (typed.get(field.type, plain.get(field.name, 1)) for field in msgspec.structs.fields(kind))
+    values = (
+        get_args(field.type)[0] if get_origin(field.type) is Literal
+        else typed.get(field.type, plain.get(field.name, 1)) for field in msgspec.structs.fields(kind))
     whole = [kind.__struct_config__.tag, *values]
     assert isinstance(decode(msgspec.msgpack.encode(whole)), kind)
     for extra in (DEEP, b"\x01"):
