@@ -78,7 +78,8 @@ class Admission:
         if self._log.blank:
             states = self._net.states
             claims = Counter(states[node].cluster for node in self._net.fresh if node in states)
-            joins = claims[cluster] >= max((claims[other] for other in claims if other), default=0)
+            others = max((claims[other] for other in claims if other not in (0, cluster)), default=0)
+            joins = not others or claims[cluster] > others
         else:
             met = self._registry.roster.get(teacher)
             joins = (met is not None and met == self._disks.get(teacher)) or cluster == self._founding()

@@ -109,10 +109,17 @@ class Membership(Observer):
         return all(
             sum(self.intact(node, each) for node in nodes) >= self._world.quorum(each) for each in self.possible())
 
-    def _remembered(self, node: Node, but: Node | None = None) -> bool:
-        """True if every majority that `node` may hear from remembers on disk what its disk vouched for last."""
+    def _may_return(self, node: Node, copy: Disk) -> bool:
+        """True if it does no harm, or is noticed, that this copy is put in the place of the node's disk."""
+        identity = copy.image.identity
+        counts = any(self._world.counts(each, node.pid, identity) for each in self.possible())
+        return self.may_be_lost(node) and (not counts or self._remembered(node, identity=identity))
+
+    def _remembered(self, node: Node, but: Node | None = None, identity: int | None = None) -> bool:
+        """True if every majority that `node` may hear from remembers on disk what its disk (or the one of this
+        identity, that it had before) vouched for last."""
         world = self._world
-        identity = node.disk.image.identity
+        identity = node.disk.image.identity if identity is None else identity
         stamp = self._vouched.get(identity, (0, 0))
         who = {
             other.pid for other in world.nodes.values() if other is not node and other is not but
@@ -139,6 +146,13 @@ class Membership(Observer):
         self._world.at(event.down, lambda: self._start(node))
         return ("damaged" if event.damaged else "wipe") if allowed else "crash"
 
+    def strangers_leave(self, node: Node) -> None:
+        """Before a node starts that belongs to no cluster yet, and would have to choose between two."""
+        if node.disk.image.configuration is None:
+            for pid in list(self._displaced):
+                if pid != node.pid:
+                    self._leaves(pid)
+
     def copy_for(self, event: Restore) -> None:
         """To be called `age` before the event."""
         node = self._world.nodes[event.pid]
@@ -154,8 +168,7 @@ class Membership(Observer):
             if self._over:
                 self._start(node)
                 return
-            same = copy.image.identity == node.disk.image.identity
-            if not node.up and self.may_be_lost(node) and (not same or self._remembered(node)):
+            if not node.up and self._may_return(node, copy):
                 node.restore(copy, self._vouched.get(copy.image.identity, (0, 0)))
             self._start(node)
 

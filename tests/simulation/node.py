@@ -153,6 +153,8 @@ class Node:
         if older:
             self.outdated = identity
             self.outdated_since = len(self.world.configurations)
+        elif self.outdated == identity:
+            self.outdated = 0  # The older copy has vouched for nothing.
 
     def pause(self) -> None:
         self.process.paused = True

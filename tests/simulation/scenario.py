@@ -205,6 +205,7 @@ class Scenario:
     def _start(self, node: Node) -> None:
         there = self.world.nodes[node.pid] is node
         if there and not node.up and (self._faulty or node.pid not in self._stay_down):
+            self.membership.strangers_leave(node)
             node.start()
 
     def _crash(self, node: Node, down: float, hinted: bool = False) -> None:
