@@ -14,9 +14,13 @@ import msgspec
 from api.base import Command, Failure, Result, name_of
 from api.errors import InvalidCommand
 from api.prompt import CommandHelp, ExitCommand, ExitResult, HelpCommand, HelpResult
+from api.safe_text import one_line
 from console.basic_views import error, help_table, sentence
 from console.layout import Layout
 from console.usage import EXIT, HELP, MAX_WORD, Usage, UsageError, expectation, words_of
+
+_MOST_WORDS = 300
+"""Characters of a reason."""
 
 Earlier: TypeAlias = Callable[[], Awaitable[None]]
 """Waits until every earlier command has been answered."""
@@ -190,14 +194,14 @@ class CommandTable(Generic[E]):
             fields = msgspec.json.decode(text, type=dict[str, Any])
             name = fields.pop("command", None)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as wrong:
-            raise UsageError(f"the line begins like a JSON object but is not valid JSON: {wrong}") from None
+            raise UsageError(f"the line begins like a JSON object but is not valid JSON: {_short(wrong)}") from None
         if not isinstance(name, str):
             raise UsageError('a JSON object needs a "command", for example: {"command":"help"}')
         entry = self.find(name)
         try:
             command = msgspec.convert({"command": entry.usage.name, **fields}, entry.command)
         except (msgspec.MsgspecError, InvalidCommand) as wrong:
-            raise UsageError(f"{entry.usage.name}: {wrong}", entry.usage.name) from None
+            raise UsageError(f"{entry.usage.name}: {_short(wrong)}", entry.usage.name) from None
         first = next((str(value) for value in fields.values()), "")
         return TypedCommand(line, entry.usage.name, first[:MAX_WORD], entry, command)
 
@@ -206,6 +210,11 @@ class CommandTable(Generic[E]):
 
     def _complete_help(self, executor: E, words: Sequence[str]) -> Iterable[str]:
         return () if words else list(self.entries)
+
+
+def _short(wrong: Exception) -> str:
+    """What is wrong with a line may hold a part of it, of any length."""
+    return one_line(str(wrong), _MOST_WORDS)
 
 
 async def _exit(executor: Executor, command: ExitCommand, earlier: Earlier) -> ExitResult:

@@ -21,6 +21,12 @@ _OVERHEAD = 8
 _log = logging.getLogger(__name__)
 
 
+_MOST_BYTES_PER_TOKEN = 12
+"""No text of any language has so many: what is missing in the server's count, it left out without a word."""
+_LEAST_CONTEXT = 1000
+"""Fewer tokens are no model's context; a server that counts so few leaves out what it knew before."""
+
+
 class Trimmed(NamedTuple):
     """`seen` of `before` earlier turns remain."""
 
@@ -71,6 +77,15 @@ class LearnedLimit:
         """What was shortened to `limit` was answered."""
         if limit is not None and limit != self.tokens:
             self._learn(limit, f"takes about {limit} tokens of a conversation")
+
+    def after_reply(self, tokens_in: int | None, sent: Trimmed, system: str | None) -> int:
+        """How many of the earlier turns the LLM saw, by the tokens that its server counted. If those are far fewer than
+        what was sent, it left out the rest without a word, as Ollama does; that counts for what is asked later, too."""
+        size = sum(len(message.text.encode(errors="replace")) for message in sent.messages)
+        if tokens_in is None or not _LEAST_CONTEXT <= tokens_in < size / _MOST_BYTES_PER_TOKEN:
+            return sent.seen
+        self._learn(tokens_in, f"saw {tokens_in} tokens of a longer conversation")
+        return trim(sent.messages, system, tokens_in).seen
 
     def _learn(self, limit: int, what: str) -> None:
         if self.tokens is None or limit < self.tokens:

@@ -47,7 +47,8 @@ _TOO_LONG = re.compile(
     r"|too many (?:input |prompt |total |messages|tokens)|reduce (?:the |your )?(?:length|message|prompt|input|number)"
     r"|(?:request|payload|content|body|entity) (?:entity |body )?(?:is )?too (?:large|long|big)"
     r"|tokens?\b.{0,60}\bexceed|exceed(?:s|ed|ing)?\b.{0,60}\b(?:context|tokens?\b|input)|inputs?. tokens|token.?limit"
-    r"|(?:prompt|input|conversation)\b.{0,30}\b(?:length|size)\b.{0,30}\bexceed|must have less than \d+ tokens",
+    r"|(?:prompt|input|sequence|conversation)\b.{0,30}\b(?:length|size)\b.{0,30}\bexceed|must have less than \d+ tokens"
+    r"|range of input length|max_(?:seq|model)_len|more than (?:the )?max(?:imum)? tokens",
     re.IGNORECASE | re.DOTALL,
 )
 _TOO_LARGE_FOR_QUOTA = re.compile(
@@ -57,10 +58,20 @@ _OUTPUT_BOUND = re.compile(
     r"max_(?:completion_|new_|output_)?tokens|maxtokens|(?:completion|output) tokens", re.IGNORECASE
 )
 _CONTEXT = re.compile(r"context|messages|prompt|input", re.IGNORECASE)
-_NUMBER = r"(?<![\w.\-])(\d{1,3}(?:[,_]\d{3})+|\d{2,9})(k?)(?![\w\-]|\.\d)"
+_NUMBER = (
+    r"(?<![\w.\-])(\d{1,3}(?:[,_]\d{3})+|\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?=.tokens)|\d{2,9})(k?)"
+    r"(?![\w\-]|\.\d| ?[+>])"
+)
+_CONTEXT_LIMIT = re.compile(
+    r"(?:(?:context|model|sequence)[ _](?:length|window|size|limit)|n_ctx|num_ctx|max_(?:seq|model)_len)"
+    rf"(?:(?!\bby\b)[^\d]){{0,40}}{_NUMBER}|input length should be \[\d+, ?{_NUMBER}",
+    re.IGNORECASE,
+)
+"""Where a complaint also has other numbers, this one counts."""
+_OF_CHARACTERS = re.compile(r"string too long|\d (?:characters|chars|bytes)\b", re.IGNORECASE)
 _LIMIT = re.compile(
-    r"(?:max(?:imum)?|limit|window|context|n_ctx|num_ctx|at most|up to|less than|allowed|supports?|<=?|>)"
-    rf"[^\d]{{0,60}}{_NUMBER}|{_NUMBER}\s*(?:tokens?\s*)?max",
+    r"(?:max(?:imum)?|limit|window|context|n_ctx|num_ctx|at most|up to|less than|allowed|supports?|not exceed|<=?|>)"
+    rf"(?:(?!\bby\b)[^\d]){{0,60}}{_NUMBER}|{_NUMBER}\s*(?:tokens?\s*)?max",
     re.IGNORECASE,
 )
 
@@ -124,7 +135,10 @@ class Complaint(NamedTuple):
     @property
     def limit(self) -> int | None:
         """The number of tokens that it gives as the most there may be; None if it gives none."""
-        found = [_number(match) for match in _LIMIT.finditer(self.everything)]
+        text = self.everything
+        if _OF_CHARACTERS.search(text) is not None:
+            return None
+        found = [_number(match) for match in (*_CONTEXT_LIMIT.finditer(text),) or _LIMIT.finditer(text)]
         return min((number for number in found if number >= 16), default=None)
 
 
@@ -140,7 +154,7 @@ class Refused(ProviderError):
 
 def _number(match: re.Match[str]) -> int:
     digits, thousands = (match[1], match[2]) if match[1] else (match[3], match[4])
-    return int(re.sub(r"[,_]", "", digits)) * (1000 if thousands else 1)
+    return int(re.sub(r"\D", "", digits)) * (1000 if thousands else 1)
 
 
 def complaint(body: Any, status: int | None = None) -> Complaint:

@@ -293,11 +293,15 @@ class RequestScheduler:
 
     def _finished(self, attempt: _Attempt, reply: Reply) -> Reply:
         """The reply, with how many of the earlier turns the LLM saw; what it took of them is remembered."""
-        seen, before = attempt.seen, attempt.before
-        if seen == before:
-            return reply
-        self._limit.succeeded(attempt.limit)
-        return msgspec.structs.replace(reply, seen=reply.seen if reply.before else seen, before=before)
+        before = attempt.before
+        if attempt.seen != before:
+            self._limit.succeeded(attempt.limit)
+        if reply.before:  # the provider counts by itself
+            seen = reply.seen
+        else:
+            sent = Trimmed(attempt.prompt.messages, attempt.seen, before)
+            seen = self._limit.after_reply(reply.tokens_in, sent, attempt.prompt.system)
+        return reply if seen == before else msgspec.structs.replace(reply, seen=seen, before=before)
 
     def _first_attempt(self, request: Request) -> _Attempt:
         settings = self._settings

@@ -41,6 +41,7 @@ from paxos.messages import (
     Outranked,
     Prepare,
     Promise,
+    Stamp,
     Vouched,
 )
 
@@ -49,6 +50,8 @@ STEP_S = 1.0
 USUAL_SEQ_NUM = 2**40
 """A campaign a millisecond gets there in 34 years."""
 SEQ_NUM_STEP = 2**32
+MOST_WRITES = 2**40
+"""Of one process on its disk: one a millisecond for 34 years."""
 YEAR_US = 31_557_600_000_000
 USUAL_INCARNATION = (2026 - 1970 + 20) * YEAR_US
 """Nobody's clock is right that shows a later year, unless this node's own does, too."""
@@ -105,8 +108,7 @@ class Ceilings:
         return None if self._covers(leadership, now) else f"nobody can have campaigned {leadership[0]} times"
 
     def _of_vote(self, sender: int, message: Promise | Accepted, now: float) -> str | None:
-        incarnation = message.stamp[0]
-        return None if self._incarnations.covers(incarnation, now) else f"no clock shows {incarnation} microseconds"
+        return None if self._can_be(message.stamp, now) else f"a write that cannot be, {message.stamp}"
 
     def _covers(self, leadership: Leadership, now: float) -> bool:
         return self._seq_nums.covers(leadership[0], now)
@@ -126,4 +128,8 @@ class Ceilings:
         )
 
     def _remembered(self, remembered: Mapping[int, Vouched], now: float) -> dict[int, Vouched]:
-        return {pid: told for pid, told in remembered.items() if self._incarnations.covers(told.stamp[0], now)}
+        return {pid: told for pid, told in remembered.items() if self._can_be(told.stamp, now)}
+
+    def _can_be(self, stamp: Stamp, now: float) -> bool:
+        incarnation, writes = stamp
+        return writes <= MOST_WRITES and self._incarnations.covers(incarnation, now)

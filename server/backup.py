@@ -91,6 +91,6 @@ def read(path: Path) -> Backup:
     try:
         backup = msgspec.msgpack.decode(body, type=Backup)
         Store().load(backup.rows)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BackupError(f"{shown_path(path)} holds something that this version does not know: {error}") from error
     return backup

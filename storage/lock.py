@@ -82,7 +82,7 @@ def _locked(path: Path, file: int) -> StorageError:
     try:
         holder = msgspec.json.decode(os.pread(file, 1000, 0), type=_Holder)
         os.kill(holder.os_pid, 0)
-    except (msgspec.MsgspecError, ProcessLookupError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ProcessLookupError):
         # The holder has just taken the lock and has not written its id yet.
         return StorageLocked(f"{path} is in use by another process", None, False)
     except PermissionError:

@@ -91,6 +91,9 @@ def decode_state(values: Mapping[str, bytes], path: Path) -> State:
     try:
         rows = {name: msgspec.Raw(value) for name, value in values.items()}
         return msgspec.json.decode(msgspec.json.encode(rows), type=State)
+    except msgspec.ValidationError as error:
+        detail = f"its table state holds what no node of this release stores: {error}"
+        raise damaged(path, detail, certain=False) from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise damaged(path, f"its table state: {error}", certain=False) from error
 

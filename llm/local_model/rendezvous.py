@@ -105,7 +105,7 @@ class ServerRendezvous:
                 return None
             try:
                 return msgspec.json.decode(file.read(), type=Address)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 return None
 
     def last_log_line(self) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
-import sys
 import threading
 import warnings
 from pathlib import Path
@@ -99,11 +98,10 @@ _transport = _Transport()
 
 
 def _imported() -> Any:
-    if _SDK not in sys.modules:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # users need not know that the SDK has a successor
-            importlib.import_module(_SDK)
-    return sys.modules[_SDK]
+    """Waits for whoever else is importing it: it is in sys.modules before it is complete."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # users need not know that the SDK has a successor
+        return importlib.import_module(_SDK)
 
 
 def _configured(sdk: Any, key: str, endpoint: str | None) -> _Transport:

@@ -179,6 +179,8 @@ class Fleet:
         path = self.folder / f"config-{data}.json"
         path.write_text(json.dumps({
             "cluster": "torture", "data_dir": data, "orchestrator": {"port": port},
+            # Each has a directory of its own, so that they could not share a drawn one where the system needs that.
+            "secret": "of all that are tortured here",
             "nodes": [{"id": pid} for pid in range(1, size + 1)], "llm": {"provider": "fake", "delay_s": 0.02},
         }))  # fmt: skip
         return path

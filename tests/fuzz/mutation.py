@@ -14,7 +14,7 @@ _BYTES = (0x00, 0x01, 0x0A, 0x0D, 0x1B, 0x20, 0x22, 0x5C, 0x7B, 0x7F, 0x80, 0x90
 _WORDS = (
     b"-1", b"0", b"1e999", b"NaN", b"4294967296", b"99999999999999999999", b"\xff\xfe", b"\xf0\x9f\x98\x80",
     b"\xed\xa0\x80", b"\x1b[31m", b"\x1b]0;t\x07", b"\xe2\x80\xae", b"\x00", b"null", b"{}", b"[]", b'""', b"--force",
-    b"~nobody", b"../..", b"/dev/null", b"%s%n", b"\\ud800", b"[" * 3000, b'{"a":' * 3000, b"x" * 5000,
+    b"~nobody", b"../..", b"/dev/null", b"%s%n", b"\\ud800", b"[" * 3000, b'{"a":' * 3000, b"\x91" * 1300, b"x" * 5000,
 )
 """What is read differently by somebody, somewhere."""
 

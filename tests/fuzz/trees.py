@@ -90,7 +90,7 @@ def _places(root: list[Any]) -> Iterator[Place]:
 def _instead(old: Any, random: Random, with_bytes: bool) -> Any:
     """Often of the same type, which gets further."""
     if isinstance(old, int) and random.randrange(3):
-        return random.choice((random.choice(_NUMBERS), old + 1, old - 1, old * 2, -old))
+        return random.choice((random.choice(_NUMBERS), random.choice(_NUMBERS), old + 1, old - 1, -old))
     if isinstance(old, str) and random.randrange(3):
         return random.choice((old + "\x1b[2J", old * 3, old[:-1], "", old.upper(), old + "\u202e\x00", "\x9b31m" + old))
     if isinstance(old, bytes) and random.randrange(3):

@@ -6,8 +6,8 @@ empty, or nested too deep. Frames may be sent in any number and order, to any no
 
 What is left out is a lie that consensus among nodes that fail by stopping cannot survive, however ordinary its numbers
 are: to vouch for what is not so. So no vote (Promise, Accepted, Confirmed) is for a leadership that an honest node
-claims, no operation is sent as accepted or decided for a position that is open, and nobody asks for a change of the
-members.
+claims, no operation is sent as accepted or decided for a position that is open, no write is remembered that a disk may
+have had and has not, and nobody asks for a change of the members.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from paxos.messages import (
     Routable,
     Routed,
     SnapshotPiece,
+    Vouched,
 )
 from tests.simulation.world import World
 
@@ -142,6 +143,8 @@ class Forger:
                 return {self._any(key): self._any(value) for _ in range(random.choice((0, 1, 3)))}
             case msgspec.inspect.UnionType(types=kinds):
                 return self._any(random.choice(kinds))
+            case msgspec.inspect.StructType(cls=cls) if cls is Vouched:
+                return [self._number(MOST_COUNT), [self._extreme(MOST_COUNT), self._extreme(MOST_COUNT)]]
             case msgspec.inspect.StructType(cls=cls, fields=fields):
                 return [self._any(field.type) for field in fields] if cls is not Ballot else self._ballot(Accept)
         return None

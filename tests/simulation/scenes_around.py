@@ -19,6 +19,7 @@ from tests.unit.kvstore import test_operations as operations
 from tests.unit.kvstore import test_quotas as quotas
 from tests.unit.kvstore import test_store as store
 from tests.unit.llm import test_answer_shapes as shapes
+from tests.unit.llm import test_body_parser as body_parser
 from tests.unit.llm import test_settings as settings
 from tests.unit.llm import test_thoughts as thoughts
 from tests.unit.paxos import test_operations_version as versions
@@ -114,3 +115,5 @@ def quotas_at_a_node() -> None:
 def other_servers() -> None:
     settings.test_the_usual_variables_are_for_the_providers_own_host("http://127.0.0.1:8000/v1", False)
     shapes.test_a_stream_that_stops_is_no_answer()
+    shapes.test_where_it_says_why_it_ended("finish_reason")
+    body_parser.test_a_value_by_itself([])

@@ -117,8 +117,12 @@ def every_disk_is_old() -> None:
     """Somebody seems to remember of every disk what is not on it."""
     stage = Siege()
     members = stage.configurations[-1].members
-    seen = {pid: Vouched(identity, (MOST_COUNT, 1)) for pid, identity in members.items()}
-    stage.send(Heartbeat([], {}, 0.0, {}, seen))
+    for stamps in (
+        dict.fromkeys(members, (MOST_COUNT, 1)),
+        {node.pid: (node.replica.incarnation, MOST_COUNT) for node in stage.honest},
+    ):
+        seen = {pid: Vouched(members[pid], stamp) for pid, stamp in stamps.items()}
+        stage.send(Heartbeat([], {}, 0.0, {}, seen))
     stage.end()
 
 

@@ -153,6 +153,7 @@ def _of_another_cluster(node: Node, position: int) -> Learn:
 def stop_sign_from_a_user() -> None:
     """What ends a configuration comes as if a user had wanted it."""
     stage = Stage(3)
+    stage.hostile.update(stage.pids)
     leader = stage.leader
     other = stage.others(leader)[0]
     named = Configuration(2, CLUSTER, {other.pid: other.disk.image.identity})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import msgspec
+
 from kvstore.operations import Create, UnknownOperation
 from paxos.messages import (
     AnyMessage,
@@ -42,10 +44,12 @@ class _Trio(World):
         self.run(1.5)
         self.decide("before")
         self.nodes[_OTHER].crash()
+        self.hostile.add(_OTHER)
 
     def carry(self, sender: Node, to: int, message: AnyMessage) -> None:
         if sender.pid == _OTHER:
             self.said.append(Sent(_OTHER, to, message))
+        msgspec.msgpack.encode(message)  # as its link would
         super().carry(sender, to, message)
 
     @property

@@ -31,6 +31,7 @@ def seeds() -> list[bytes]:
     return [
         b'{"cluster":"demo","config":"../config.json"}\n', b'{"cluster":"other","config":null}',
         b'{"cluster":"demo","config":"/nowhere/config.json"}', b"",
+        b'{"cluster":"demo","config":"\\ud800/\\udcff.json","cluster_id":"00000000000000a1"}',
     ]
 
 

@@ -26,7 +26,7 @@ from console.operator.events import event_text
 from console.operator.table import OPERATOR_TABLE
 from console.operator.views import node_text
 from console.run import Text
-from kvstore.operations import check_context
+from kvstore.operations import MAX_AT, check_context
 from server.event_feed import Level, SessionEvent
 from tests.fuzz.samples import HIDDEN, HOSTILE, NAMES, of_json, sample
 from tests.fuzz.target import Form, Target
@@ -101,9 +101,9 @@ def check(data: bytes) -> None:
         said = json.loads(data)
         kind, show = _views()[said["view"]]
         record = of_json(kind, said["value"])
+        if not _is_possible(said["value"]):
+            return
     except (ValueError, KeyError, TypeError, RecursionError):
-        return
-    if not _is_possible(said["value"]):
         return
     for layout in (Layout(), Layout(40, colour=True, height=20), Layout(13)):
         for shown in show(record, layout):
@@ -111,9 +111,11 @@ def check(data: bytes) -> None:
 
 
 def _is_possible(value: Any) -> bool:
-    """Names of conversations and ids of clusters are checked when they are made."""
+    """Names of conversations, ids of clusters and times are checked when they are made."""
     if isinstance(value, list):
         return all(map(_is_possible, value))
+    if isinstance(value, float | int):
+        return value <= MAX_AT
     if not isinstance(value, dict):
         return True
     names = [value[key] for key in NAMES if isinstance(value.get(key), str)]

@@ -163,8 +163,9 @@ def nearly_right(draw: st.DrawFn) -> dict[str, Any]:
         "orchestrator": {"host": "127.0.0.1", "port": 7400}, "timing": {"heartbeat_ms": 50, "election_ms": 400},
         "limits": {"bytes_per_minute": 2**21}, "llm": {"provider": "fake", "model": "m"},
     }
+    places = [sections, sections["orchestrator"], sections["timing"], sections["llm"]]  # not what replaced one
     for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.sampled_from([sections, sections["orchestrator"], sections["timing"], sections["llm"]]))
+        place = draw(st.sampled_from(places))
         place[draw(keys)] = draw(values)
     return sections
 

@@ -169,10 +169,10 @@ def test_two_megabytes_are_given_up_early(make: Make) -> None:
         return streamed(*[more("x" * 20_000)] * 100, candidate("end"))(asked)._replace(stall_after=12, delay_s=600)
 
     with stand_in(said) as google:
-        outcome, _ = through_the_scheduler(make, google.url, progress=[])
+        outcome, _ = through_the_scheduler(make, google.url, progress=[], timeout_s=600)
+        assert isinstance(outcome, ProviderError) and len(google.asked) == 1
+        assert "the answer is too long: 220000 bytes, at most 65536" in outcome.reason
         wait_until(google.broken_off.is_set)
-    assert isinstance(outcome, ProviderError) and len(google.asked) == 1
-    assert "the answer is too long: 220000 bytes, at most 65536" in outcome.reason
 
 
 ENDLESS = {
@@ -222,8 +222,9 @@ def test_the_time_limit_is_that_of_the_whole_call(make: Make, said: Scripted) ->
         outcome, _ = through_the_scheduler(make, google.url, progress=[], timeout_s=1.0)
         took = time.monotonic() - began
         assert isinstance(outcome, ProviderError) and "gave no answer within 1 s" in outcome.reason
-        assert took < 1.0 + 1.0, "with a second for a busy machine"
-        wait_until(google.broken_off.is_set, 10)
+        assert took < 1.0 + 15.0, "the server takes a minute, a busy machine seconds"
+        # On a busy machine the time may be up before anything is sent.
+        wait_until(lambda: google.broken_off.is_set() or not google.asked)
 
 
 @pytest.mark.parametrize("said", [SLOW["stalls between two chunks"], SLOW["never comes to an end"]])
@@ -239,7 +240,7 @@ def test_who_cancels_hangs_up(make: Make, said: Scripted) -> None:
         with pytest.raises(asyncio.CancelledError):
             await asking
         told = len(seen)
-        await until(google.broken_off.is_set, 10)
+        await until(google.broken_off.is_set)
         assert len(seen) == told, "nothing more is reported"
         await provider.close()
         return seen

@@ -28,7 +28,7 @@ _LIMIT_S = 10.0
 @pytest.mark.parametrize("word", WORDS)
 def test_repeated_words(word: str) -> None:
     text = word * (_LENGTH // len(word))
-    began = time.monotonic()
+    began = time.process_time()
     for sent in (text, f'{{"error": "{text}"}}', f"<html>{text}"):
         complaint = complaint_of_text(sent, 400)
         assert len(complaint.said) < 10_000 and complaint.is_lasting in (True, False)
@@ -37,4 +37,4 @@ def test_repeated_words(word: str) -> None:
         Accommodation("the server", ()).learn(complaint, SENT)
         assert len(plain(sent, "secret")) < 400 and len(said_by_page(sent)) <= 8_000 and is_page(sent) in (True, False)
         separate(sent)
-    assert time.monotonic() - began < _LIMIT_S
+    assert time.process_time() - began < _LIMIT_S

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
-from llm.provider import ContextExceeded, Message, Prompt, ProviderError, RankingBallot, Reply
+from llm.provider import ContextExceeded, Message, Progress, Prompt, ProviderError, RankingBallot, Reply
 from llm.ranking import EXCERPT, ranking_prompt
 from llm.requests import Request
 from tests.unit.llm.test_request_scheduler import SchedulerProbe, Scripted
@@ -24,6 +25,20 @@ def server(context: int, says: int | None) -> Scripted:
         return "A > B" if prompt.ballot is not None else "fine"
 
     return Scripted(script)
+
+
+class Counting(Scripted):
+    """Says how many tokens of a conversation it saw."""
+
+    def __init__(self, tokens: int | None) -> None:
+        async def script(prompt: Prompt) -> str:
+            return "fine"
+
+        super().__init__(script)
+        self._tokens = tokens
+
+    async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
+        return msgspec.structs.replace(await super().ask(prompt, on_progress), tokens_in=self._tokens)
 
 
 def talk(turns: int, length: int = 1200, turn: int = 1) -> Request:
@@ -49,6 +64,24 @@ def test_fewer_turns_are_sent_and_that_is_remembered(says: int | None, caplog: p
 
     asyncio.run(main())
     assert len(caplog.messages) == 1 and "context_tokens" in caplog.messages[0]
+
+
+@pytest.mark.parametrize(("counted", "is_silent"), [(2000, True), (13_000, False), (20, False), (None, False)])
+def test_a_server_that_leaves_turns_out_without_a_word_is_noticed(counted: int | None, is_silent: bool) -> None:
+    """By what it counts: natural language has four bytes a token, and none has twelve."""
+    llm = Counting(counted)
+
+    async def main() -> None:
+        probe = SchedulerProbe(llm, context_tokens=100_000)
+        probe.scheduler.start(talk(20, length=2600))
+        reply = await probe.next()
+        assert isinstance(reply, Reply) and reply.before == (20 if is_silent else 0) and reply.seen <= 2
+        probe.scheduler.start(talk(20, length=2600, turn=2))
+        await probe.next()
+        assert (len(llm.asked[1].messages) < 5) is is_silent, "what it saw is what it gets from then on"
+        await probe.scheduler.close()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("says", [100, None])

@@ -85,9 +85,11 @@ def test_a_time_is_a_number(clock: float) -> None:
 def test_what_stands_behind_an_operation_is_refused_however_deep_it_is(kind: Any) -> None:
     """All nodes refuse it, whatever their interpreters can look into."""
     plain: dict[str, Any] = {
-        "order": [], "turns": b"", "context": "c", "text": "t", "error": "e", "model": "", "thoughts": "", "cut": None,
+        "order": [], "context": "c", "text": "t", "error": "e", "model": "", "thoughts": "", "cut": None,
     }
-    whole = [kind.__struct_config__.tag, *(plain.get(field, 1) for field in kind.__struct_encode_fields__)]
+    typed: dict[Any, Any] = {bytes: b"", bool: False}
+    values = (typed.get(field.type, plain.get(field.name, 1)) for field in msgspec.structs.fields(kind))
+    whole = [kind.__struct_config__.tag, *values]
     assert isinstance(decode(msgspec.msgpack.encode(whole)), kind)
     for extra in (DEEP, b"\x01"):
         head = bytes((0x90 + len(whole) + 1,)) if len(whole) < 15 else bytes((0xDC, 0, len(whole) + 1))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from paxos.messages import Entry, Operation, Snapshot
+from paxos.ballot import Ballot
+from paxos.messages import Entry, Operation, Snapshot, Vouched
 from paxos.output import Persist
 from storage.database import Database
 from storage.errors import StorageError, explain
@@ -153,6 +154,20 @@ def test_content_that_makes_no_sense(tmp_path: Path, statement: str) -> None:
     connection.close()
     with pytest.raises(StorageError):
         Database.open(path, "demo", 1, 1)
+
+
+@pytest.mark.parametrize("spoilt", [
+    Persist(promised=Ballot(2**64 - 1, 2, 1)), Persist(remembered={2: Vouched(2, (2**63, 1))}), Persist(decided=2**63),
+])
+def test_what_a_hostile_frame_once_put_there_is_refused_in_words(tmp_path: Path, spoilt: Persist) -> None:
+    """Nothing could outbid it: another disk in its place has caught up in a moment."""
+    path = tmp_path / "node.db"
+    database = Database.open(path, "demo", 1, 1)
+    database.write([spoilt])
+    database.close()
+    sentence = refusal(path)
+    assert "holds what no node of this release stores" in sentence
+    assert "left as it is. Once it is moved away" in sentence
 
 
 def test_empty_file_is_new(tmp_path: Path) -> None:
