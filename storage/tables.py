@@ -94,7 +94,7 @@ def decode_state(values: Mapping[str, bytes], path: Path) -> State:
     except msgspec.ValidationError as error:
         detail = f"its table state holds what no node of this release stores: {error}"
         raise damaged(path, detail, certain=False) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise damaged(path, f"its table state: {error}", certain=False) from error
 
 
@@ -110,7 +110,7 @@ def read_entries(connection: sqlite3.Connection, path: Path, compacted: int) -> 
             if not isinstance(last, int) or not _is_sound(checksum, _position(last), content):
                 raise damaged(path, f"its table log: row {number} is not what was written")
             entries.update((entry.position, entry) for entry in decoder.decode(content) if entry.position > compacted)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise damaged(path, f"its table log: row {number}: {error}", certain=False) from error
     return [entries[position] for position in sorted(entries)]
 
