@@ -53,7 +53,8 @@ class FirstQuotas:
     def on_applied(self, outcome: Outcome) -> None:
         """To be called after each operation that is applied."""
         if self._leads and outcome.ok and outcome.context is not None:
-            self._review((self._engine.store.conversations[outcome.context],))
+            changed = self._engine.store.conversations.get(outcome.context)
+            self._review(() if changed is None else (changed,))
 
     def _review(self, changed: Iterable[Conversation]) -> None:
         store = self._engine.store

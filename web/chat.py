@@ -18,7 +18,7 @@ from web.guard import json_response
 from web.hub import Hub
 from web.messages import Message, chat_of, tokens
 from web.models import Model, model_of
-from web.questions import Question, Questions, created_at, key_of
+from web.questions import Question, Questions, key_of
 from web.streams import Pulse, Streams
 
 CHAT_HEADER = "X-OpenWebUI-Chat-Id"
@@ -51,14 +51,14 @@ class _Asked(msgspec.Struct, frozen=True):
 
     request: ChatRequest
     question: Question
-    created: int
     prompt_tokens: int
 
     @property
     def head(self) -> dict[str, Any]:
         question = self.question
         return {
-            "id": f"chatcmpl-{question.created}-{question.turn}", "created": self.created, "model": self.request.model,
+            "id": f"chatcmpl-{question.created}-{question.turn}", "created": question.at // 1000,
+            "model": self.request.model,
         }
 
     def consensus(self, turn: Turn) -> dict[str, Any]:
@@ -84,10 +84,7 @@ class ChatCompletions:
             context or f"api-{key}", chat.question, key, model.kind, pack(chat.history), temporary=context is None,
         )
         question = await self._questions.put(operation, model)
-        conversation = self._hub.session.conversations[question.context]
-        asked = _Asked(
-            wanted, question, created_at(conversation), sum(_size(message) for message in wanted.messages),
-        )
+        asked = _Asked(wanted, question, sum(_size(message) for message in wanted.messages))
         if wanted.stream:
             return await self._stream(request, asked, count)
         turn = await self._questions.answer(question)

@@ -16,7 +16,7 @@ from web.errors import ApiError
 from web.guard import json_response
 from web.hub import Hub
 from web.ids import context_of, conversation_id, message_id
-from web.questions import Questions, created_at, key_of
+from web.questions import Questions, gone, key_of
 
 _MOST = 100
 """Records of one page."""
@@ -53,7 +53,10 @@ class Conversations:
             there = self._hub.session.conversations.get(context)
             if error.status != 409 or given is None or there is None:
                 raise
-        return json_response(_record(self._hub.session.conversations[context]))
+        made = self._hub.session.conversations.get(context)
+        if made is None:
+            raise gone(context)
+        return json_response(_record(made))
 
     async def list(self, request: web.Request) -> web.Response:
         await self._be_level()
@@ -107,7 +110,7 @@ async def be_level(hub: Hub) -> None:
 
 def _record(conversation: Conversation) -> dict[str, Any]:
     return {
-        "id": conversation_id(conversation.context), "object": "conversation", "created_at": created_at(conversation),
+        "id": conversation_id(conversation.context), "object": "conversation", "created_at": conversation.at // 1000,
         "metadata": {"context": conversation.context}, "turns": len(conversation.turns),
     }
 

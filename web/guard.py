@@ -103,7 +103,11 @@ class Guard:
 
     def _check_host(self, request: web.Request) -> None:
         """Against DNS rebinding: a page of another name must not reach the API by having its name point here."""
-        if not self._is_own(urlsplit(f"//{request.headers.get(hdrs.HOST, '')}").hostname or ""):
+        try:
+            name = urlsplit(f"//{request.headers.get(hdrs.HOST, '')}").hostname or ""
+        except ValueError:
+            name = ""
+        if not self._is_own(name):
             raise ApiError(
                 403, 'the Host header names neither this machine nor an address; add the name to "names" in the "http" '
                 "section of config.json", code="wrong_host",

@@ -36,11 +36,13 @@ OnCandidate = Callable[[int, Response], Awaitable[None]]
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Turn `turn` of the conversation `context` that was created at position `created`."""
+    """Turn `turn` of the conversation `context` that was created at position `created`, at `at` in milliseconds since
+    1970."""
 
     context: str
     turn: int
     created: int
+    at: int
     model: Model
 
 
@@ -69,10 +71,10 @@ class Questions:
         assert isinstance(result, QueryResult)
         conversation = self._hub.session.conversations.get(operation.context)
         if conversation is None:
-            raise _gone(operation.context)
+            raise gone(operation.context)
         if operation.temporary and not _same_history(conversation, result.turn, operation.history or b""):
             raise ApiError(409, "another request had this Idempotency-Key", param="Idempotency-Key", retry=False)
-        return Question(operation.context, result.turn, conversation.created, model)
+        return Question(operation.context, result.turn, conversation.created, conversation.at, model)
 
     async def answer(self, question: Question, on_candidate: OnCandidate | None = None) -> Turn:
         """The turn once it has an answer, which the nodes choose if they are to. `on_candidate` gets each node's answer
@@ -95,7 +97,7 @@ class Questions:
         """Raises ApiError if it is gone."""
         conversation = self._hub.session.conversations.get(question.context)
         if conversation is None or conversation.created != question.created:
-            raise _gone(question.context)
+            raise gone(question.context)
         return conversation.turns[question.turn - 1]
 
     async def _follow(self, question: Question, on_candidate: OnCandidate | None) -> Turn:
@@ -178,10 +180,5 @@ def _no_answer(turn: Turn) -> ApiError:
     return ApiError(409, "the question was cancelled", code="cancelled", retry=False)
 
 
-def _gone(context: str) -> ApiError:
+def gone(context: str) -> ApiError:
     return ApiError(404, f"the conversation '{context}' was deleted", code="conversation_deleted")
-
-
-def created_at(conversation: Conversation) -> int:
-    """In seconds since 1970, the same at every node."""
-    return conversation.at // 1000

@@ -11,12 +11,11 @@ from web.messages import tokens
 from web.questions import Question
 
 
-def response_record(question: Question, turn: Turn, created: int) -> dict[str, Any]:
-    """`created` in seconds since 1970."""
+def response_record(question: Question, turn: Turn) -> dict[str, Any]:
     answer = turn.answer
     message = None if answer is None else _message(question, answer)
     return {
-        "id": response_id(question.context, question.turn), "object": "response", "created_at": created,
+        "id": response_id(question.context, question.turn), "object": "response", "created_at": question.at // 1000,
         "status": _status(turn), "model": question.model.name, "output": [] if message is None else [message],
         "candidates": [_candidate(node, said) for node, said in turn.candidates.items()], "chosen": turn.chosen,
         "conversation": {"id": conversation_id(question.context)}, "metadata": {"context": question.context},

@@ -21,7 +21,7 @@ from web.hub import Hub
 from web.ids import context_of, turn_of
 from web.messages import Chat, Message, chat_of
 from web.models import ASK, CONSENSUS, Model, model_of
-from web.questions import Question, Questions, created_at, key_of
+from web.questions import Question, Questions, key_of
 from web.response_records import events, response_record
 from web.streams import Pulse, Streams
 
@@ -119,12 +119,11 @@ class Responses:
         if conversation is None or not 1 <= number <= len(conversation.turns):
             raise ApiError(404, "there is no such response", code="response_not_found")
         kind = conversation.turns[number - 1].kind
-        return Question(context, number, conversation.created, Model(ASK if kind == "ask" else CONSENSUS, kind.value))
+        model = Model(ASK if kind == "ask" else CONSENSUS, kind.value)
+        return Question(context, number, conversation.created, conversation.at, model)
 
     def _record(self, question: Question, turn: Turn | None = None) -> dict[str, Any]:
-        turn = turn or self._questions.turn_of(question)
-        created = created_at(self._hub.session.conversations[question.context])
-        return response_record(question, turn, created)
+        return response_record(question, turn or self._questions.turn_of(question))
 
     async def _stream(self, request: web.Request, question: Question) -> web.StreamResponse:
         begun = self._record(question)

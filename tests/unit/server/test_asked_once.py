@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from msgspec import structs
 
 from api.base import encode
 from api.node_commands import AskCommand, CancelCommand, ChooseCommand, QueryCommand
@@ -16,8 +17,10 @@ from llm.provider import Prompt, Reply
 from server.event_feed import Level
 from server.expiry import KEPT_S, Expiry
 from tests.unit.llm.llm_tools import until
-from tests.unit.server.session_tools import FakeEngine, at_a_prompt
+from tests.unit.server.session_tools import ME, FakeEngine, at_a_prompt
 from tests.unit.server.session_tools import Prompt as UserPrompt
+from tests.unit.server.test_node import Node
+from tests.unit.server.test_node import run as run_node
 from tests.unit.server.test_responder import FakeNode, run
 
 
@@ -69,6 +72,16 @@ def test_a_deletion_ends_what_the_llm_was_asked() -> None:
         assert node.submitted == [] and len(node.llm.asked) == 1
 
     run(scenario)
+
+
+def test_every_part_of_a_leading_node_takes_a_deletion() -> None:
+    async def scenario(node: Node) -> None:
+        node.listener.on_status(structs.replace(node.engine.status(), leader=ME))
+        for operation in (Create("c"), Query("c", "why?"), StartPoll("c"), Delete("c"), Create("c"), Delete("c")):
+            node.engine.apply(operation, 3)
+        assert not node.engine.store.conversations and not node.service.failed.is_set()
+
+    run_node(scenario)
 
 
 def test_a_deletion_is_told() -> None:

@@ -41,6 +41,7 @@ def test_pages_and_names_from_elsewhere_are_refused(tmp_path: Path) -> None:
         for host, status in (
             ("localhost", 200), ("127.0.0.1:1", 200), ("[::1]", 200), ("node.example", 200), ("evil.example", 403),
             ("127.0.0.1.evil.example", 403), ("", 403), ("user@evil.example", 403),
+            ("[::1", 403), ("[", 403),
         ):
             assert (await at.get("/healthz", Host=host)).status_code == status, host
         for origin, status in (
