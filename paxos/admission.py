@@ -2,7 +2,8 @@
 
 A node without an id (0) is not founded yet, or has lost its disk. It may ask and follow, and gets the id from the log,
 or from a snapshot. Until then it takes what is decided from one cluster only, and keeps on disk from which: with an
-empty log, from that which most of those it hears belong to; else from disks that it met before they had an id.
+empty log, from that which most of those it hears belong to; else from disks that it met before they had an id, or from
+others as long as all that it met are said to be in the same cluster.
 Messages that tell what was accepted it takes only from a cluster whose founding it holds itself: an equal leadership in
 another cluster would otherwise vouch for what was never decided here.
 """
@@ -75,14 +76,18 @@ class Admission:
 
     def _may_join(self, teacher: int, cluster: int) -> bool:
         """Whether to take what is decided from this cluster, from now on and from no other."""
+        states, roster = self._net.states, self._registry.roster
         if self._log.blank:
-            states = self._net.states
             claims = Counter(states[node].cluster for node in self._net.fresh if node in states)
             others = max((claims[other] for other in claims if other not in (0, cluster)), default=0)
             joins = not others or claims[cluster] > others
         else:
-            met = self._registry.roster.get(teacher)
-            joins = (met is not None and met == self._disks.get(teacher)) or cluster == self._founding()
+            met = roster.get(teacher)
+            joins = (
+                (met is not None and met == self._disks.get(teacher)) or cluster == self._founding()
+                or {states[node].cluster for node in roster if node != self._net.pid and node in states
+                    and states[node].identity == roster[node]} == {cluster}
+            )
         if joins:
             self._joins = self._effects.to_persist().joins = cluster
         return joins
