@@ -78,7 +78,6 @@ class Candidate:
             return None
         return Inheritance(self.ballot.op_num, self.promises.values())
 
-
     def _is_sound(self, message: Promise) -> bool:
         """What an acceptor shows are different positions in order, those that it knows as decided without a gap, and
         none further ahead than it would store. It has accepted none of them under a higher leadership than it promises
