@@ -53,8 +53,9 @@ def test_patterns_that_follow_other_patterns() -> None:
 
 
 @pytest.mark.slow
-def test_every_symmetric_pattern_right_after_a_change_of_the_members() -> None:
-    settle(members_cases(every_change=False))
+def test_symmetric_patterns_right_after_a_change_of_the_members() -> None:
+    """A third of them: `python -m tests.simulation.links --members` tries all 1,024."""
+    settle(members_cases(every_change=False)[::3])
 
 
 @pytest.mark.slow
