@@ -1,5 +1,5 @@
 """Of what surrounds the core: tests of the store, the session, the responder and of versions, told as stories, so that
-mutants of these are hunted, too."""
+mutants of these are hunted, too. Each mutant has a process of its own, which imports only the tests that it needs."""
 
 from __future__ import annotations
 
@@ -8,26 +8,8 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 
-import pytest
-
 from kvstore.operations import Query
 from tests.simulation.observer import Violation
-from tests.unit.engine import test_driver as driver
-from tests.unit.engine import test_paxos as engine
-from tests.unit.kvstore import test_ask_once as once
-from tests.unit.kvstore import test_operations as operations
-from tests.unit.kvstore import test_quotas as quotas
-from tests.unit.kvstore import test_store as store
-from tests.unit.llm import test_answer_shapes as shapes
-from tests.unit.llm import test_body_parser as body_parser
-from tests.unit.llm import test_settings as settings
-from tests.unit.llm import test_thoughts as thoughts
-from tests.unit.paxos import test_operations_version as versions
-from tests.unit.server import test_asked_once as asked_once
-from tests.unit.server import test_quotas as node_quotas
-from tests.unit.server import test_responder as responder
-from tests.unit.server import test_responses_in_full as in_full
-from tests.unit.server import test_session as session
 
 
 def story(tell: Callable[[], None]) -> Callable[[], None]:
@@ -35,6 +17,8 @@ def story(tell: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(tell)
     def told() -> None:
+        import pytest
+
         try:
             tell()
         except pytest.fail.Exception as failure:
@@ -45,12 +29,20 @@ def story(tell: Callable[[], None]) -> Callable[[], None]:
 
 @story
 def decided_by_a_later_release() -> None:
+    from tests.unit.engine import test_driver as driver
+    from tests.unit.kvstore import test_store as store
+
     store.test_what_a_later_release_decided_is_neither_carried_out_nor_refused(b"\x92\x63\xa1x")
     driver.test_it_stops_before_a_decided_operation_that_it_does_not_know()
 
 
 @story
 def some_members_are_older() -> None:
+    import pytest
+
+    from tests.unit.engine import test_paxos as engine
+    from tests.unit.paxos import test_operations_version as versions
+
     versions.test_of_a_node_that_never_spoke_the_lowest_is_assumed()
     versions.test_what_was_heard_is_kept_and_goes_to_the_disk_when_it_changes()
     versions.test_only_its_own_word_counts_of_a_node_that_is_heard()
@@ -60,12 +52,16 @@ def some_members_are_older() -> None:
 
 @story
 def the_turn_that_is_meant() -> None:
+    from tests.unit.server import test_session as session
+
     session.test_a_program_means_the_turn_that_is_open_when_its_command_is_decided()
     session.test_a_prompt_names_only_an_open_turn_and_hears_what_is_true_now()
 
 
 @story
 def called_off() -> None:
+    from tests.unit.server import test_responder as responder
+
     responder.test_what_a_snapshot_has_closed_is_not_asked()
     responder.test_a_leader_that_lost_office_asks_nothing_more()
     responder.test_what_is_asked_again_or_over_is_called_off()
@@ -73,6 +69,10 @@ def called_off() -> None:
 
 @story
 def responses_in_full() -> None:
+    from tests.unit.kvstore import test_operations as operations
+    from tests.unit.llm import test_thoughts as thoughts
+    from tests.unit.server import test_responses_in_full as in_full
+
     thoughts.test_a_reply_is_its_answer()
     in_full.test_a_cut_answer_is_marked_and_chosen_only_explicitly()
     operations.test_every_kind_of_operation_has_a_release()
@@ -80,6 +80,8 @@ def responses_in_full() -> None:
 
 @story
 def quotas_are_decided() -> None:
+    from tests.unit.kvstore import test_quotas as quotas
+
     quotas.test_a_full_cluster_refuses_conversations_and_says_the_way_out()
     quotas.test_a_full_conversation_takes_no_further_turn_and_finishes_the_last(Query)
     quotas.test_an_import_is_measured_as_a_whole()
@@ -90,6 +92,8 @@ def quotas_are_decided() -> None:
 
 @story
 def questions_are_asked_once() -> None:
+    from tests.unit.kvstore import test_ask_once as once
+
     once.test_a_repeated_question_gets_the_turn_that_there_is()
     once.test_a_key_means_one_question()
     once.test_the_history_makes_a_new_conversation_and_nothing_else()
@@ -100,6 +104,8 @@ def questions_are_asked_once() -> None:
 
 @story
 def temporary_conversations() -> None:
+    from tests.unit.server import test_asked_once as asked_once
+
     asked_once.test_a_deletion_ends_what_the_llm_was_asked()
     for leader in (2, 4):
         asked_once.test_the_leader_deletes_what_is_temporary_and_old(leader)
@@ -107,12 +113,18 @@ def temporary_conversations() -> None:
 
 @story
 def quotas_at_a_node() -> None:
+    from tests.unit.server import test_quotas as node_quotas
+
     node_quotas.test_the_leader_proposes_the_first_quotas_once_it_knows_that_there_are_none()
     node_quotas.test_a_node_takes_so_many_bytes_a_minute_from_all_its_users()
 
 
 @story
 def other_servers() -> None:
+    from tests.unit.llm import test_answer_shapes as shapes
+    from tests.unit.llm import test_body_parser as body_parser
+    from tests.unit.llm import test_settings as settings
+
     settings.test_the_usual_variables_are_for_the_providers_own_host("http://127.0.0.1:8000/v1", False)
     shapes.test_a_stream_that_stops_is_no_answer()
     shapes.test_where_it_says_why_it_ended("finish_reason")
