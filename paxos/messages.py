@@ -98,7 +98,7 @@ class Vouched(msgspec.Struct, frozen=True, array_like=True, gc=False):
     stamp: Stamp
 
 
-Roster: TypeAlias = Annotated[dict[Pid, Identity], OF_NODES]
+Roster: TypeAlias = Annotated[dict[Pid, Named], OF_NODES]
 """The identity of each node's disk."""
 
 

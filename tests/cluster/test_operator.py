@@ -22,6 +22,7 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({
         "orchestrator": {"port": free_port()}, "nodes": [{"id": 1}, {"id": 2}, {"id": 3}], "llm": {"provider": "fake"},
+        "secret": "of the tests of one process",
     }))
     return path
 
@@ -116,6 +117,7 @@ def _waits(link: list[int], kind: str) -> Callable[[Event], bool]:
 
 def test_an_operation_is_stepped_through_from_accept_to_decide(cluster: Cluster) -> None:
     network, leader = cluster.network, cluster.leader()
+    network.ok("wait converged")  # All know the founding: before that, nobody accepts what comes after it.
     user, since = cluster.nodes[leader], len(network.events)
     network.ok("hold")
     line = user.send("create stepped")
