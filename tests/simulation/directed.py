@@ -126,6 +126,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "promises-before-a-stop-sign-count": joining.grows_and_shrinks,
     "any-cluster-counts": joining.speaks_for_another_cluster,
     "found-any-cluster-teaches": joining.stranger_speaks_to_who_has_no_id,
+    "found-no-disk-cannot-be-sent": joining.replaced_while_it_is_down,
     "found-reads-where-a-stranger-says": joining.stranger_says_up_to_where_to_read,
     "found-strangers-words-passed-on": joining.stranger_speaks_to_who_has_no_id,
     "found-any-cluster-teaches-old-data": joining.stranger_speaks_to_old_data,

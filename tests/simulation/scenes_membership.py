@@ -492,6 +492,22 @@ def leaves_and_comes_back() -> None:
     stage.end()
 
 
+def replaced_while_it_is_down() -> None:
+    """The members decide that the disk of a node which is down does not count, and hear of each other meanwhile."""
+    stage = Stage(3)
+    node = stage.others(stage.leader)[0]
+    stage.decide(stage.leader, "before")
+    node.crash()
+    stage.run(2.0)
+    stage.change(Change.REPLACE, node.pid)
+    stage.decide(stage.leader, "meanwhile")
+    stage.run(1.0)
+    node.wipe()
+    node.start()
+    stage.expect("its new disk votes", lambda: stage.may_vote(node) and node.replica.registry.votes)
+    stage.end()
+
+
 def replaced_disk_put_back() -> None:
     """A node's disk is replaced, and the new one votes; then it gets its former disk back, which knows nothing of that,
     and is asked by a node that does not know yet either which disk counts."""

@@ -12,6 +12,7 @@ from tests.simulation.checkers.bounds import Bounds
 from tests.simulation.checkers.chosen import Chosen
 from tests.simulation.checkers.digests import Digests
 from tests.simulation.checkers.durable import Durability
+from tests.simulation.checkers.encoded import Encoded
 from tests.simulation.checkers.gossip import Gossip
 from tests.simulation.checkers.inherited import Inherited
 from tests.simulation.checkers.leaderships import Leaderships
@@ -26,5 +27,5 @@ from tests.simulation.world import Observer
 def all_checkers() -> list[Observer]:
     return [
         Durability(), Voters(), Leaderships(), Inherited(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(),
-        Acknowledged(), Bounds(), Gossip(), Stopped(), Served(), Digests(),
+        Acknowledged(), Bounds(), Gossip(), Stopped(), Served(), Digests(), Encoded(),
     ]
