@@ -31,11 +31,11 @@ def refused(event: Event) -> bool:
 def test_garbage_and_oversized_frames_are_refused_and_the_cluster_goes_on(cluster: Cluster) -> None:
     cluster.nodes[1].ok("create c1")
     ballot = cluster.status(1)["ballot"][:2]
+    seen = len(cluster.network.events)
     for payload in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00" * 64, struct.pack(">IBHH", 2**31, 1, 1, 2)):
-        seen = len(cluster.network.events)
         knock(cluster, payload)
-        event = cluster.network.wait(refused, since=seen)
-        assert event["reason"]
+    # What comes after the first is only counted for a while.
+    assert "unidentified" in cluster.network.wait(refused, since=seen)["reason"]
     cluster.nodes[2].ok("create c2")
     assert cluster.status(1)["ballot"][:2] == ballot
 

@@ -27,10 +27,11 @@ class Desktop:
         self.config = folder / "config.json"
         self.config.write_text(json.dumps({
             "orchestrator": {"port": free_port()}, "nodes": [{"id": pid} for pid in range(1, 6)],
-            "llm": {"provider": "fake"},
+            "llm": {"provider": "fake"}, "secret": "of the tests in panes of tmux",
         }))
         self.environment = {
             **os.environ, "TMUX_TMPDIR": self.sockets, "CONFIG": str(self.config), "GEMINI_API_KEY": "", "TMUX": "",
+            "COLUMNS": "200", "LINES": "50",  # whatever the terminal is in which the tests run
         }
 
     def run(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
@@ -57,9 +58,10 @@ class Desktop:
         return self.tmux("capture-pane", "-p", "-J", "-S", "-200", "-t", self.panes()[number])
 
     def see(self, number: str, text: str) -> str:
-        """Waits until the pane shows `text`; returns its screen."""
+        """Waits until the pane shows `text`, in however many lines; returns its screen."""
+        words = " ".join(text.split())
         try:
-            until(lambda: text in self.screen(number), PATIENCE_S, every=0.1)
+            until(lambda: words in " ".join(self.screen(number).split()), PATIENCE_S, every=0.1)
         except TimeoutError as error:
             raise AssertionError(f"pane {number!r} doesn't show {text!r}:\n{self.screen(number)}") from error
         return self.screen(number)
