@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import resource
 import signal
-import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -75,35 +73,52 @@ def bounded(seconds: float, megabytes: int = MEGABYTES) -> Iterator[None]:
 
     before, began = signal.signal(signal.SIGPROF, stop), time.process_time()
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    size = _begin_peak()
+    memory = _memory()
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         signal.signal(signal.SIGPROF, before)
+        grown = memory() // 2**20
     taken = time.process_time() - began
     if taken > seconds:
         raise TooSlow(f"{taken:.1f} s of CPU time")
-    grown = (_peak() - size) // 1024
     if grown > megabytes:
         raise TooLarge(f"{grown} MB")
 
 
-def _begin_peak() -> int:
-    """From now on, what `_peak` says is about what follows, where the system can begin anew."""
-    with contextlib.suppress(OSError):
+def _memory() -> Callable[[], int]:
+    """Begins to measure; the result ends it and tells by how many bytes memory had grown at its peak.
+
+    The process' own peak tells all of it, but is of use only where it can be begun anew: it may have been higher
+    before. Elsewhere what Python allocates is traced, which is slower.
+    """
+    try:
         _RESET.write_text("5")
-    return _peak()
+        before = _peak()
+    except (OSError, ValueError):
+        return _traced_memory()
+    return lambda: _peak() - before
 
 
 def _peak() -> int:
-    """The most kilobytes of memory that this process had, lately or ever."""
-    with contextlib.suppress(OSError):
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1])
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most // 1024 if sys.platform == "darwin" else most
+    """Bytes; ValueError if the system does not tell them."""
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError("no peak in the state of the process")
+
+
+def _traced_memory() -> Callable[[], int]:
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+
+    def end() -> int:
+        grown = tracemalloc.get_traced_memory()[1] - before
+        tracemalloc.stop()
+        return grown
+
+    return end
 
 
 class _Tracebacks(logging.Handler):

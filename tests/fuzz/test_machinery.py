@@ -49,7 +49,11 @@ def test_what_is_wrong_with_an_input_is_raised(check: Callable[[bytes], None], f
         Target("planted", check, lambda: [b""], seconds=0.1).try_out(b"x")
 
 
-def test_an_input_that_takes_much_memory_is_found() -> None:
+@pytest.mark.parametrize("reset", ["/proc/self/clear_refs", "/proc/missing/clear_refs"], ids=["peak", "traced"])
+def test_an_input_that_takes_much_memory_is_found(reset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fuzz.target._RESET", Path(reset))
+    earlier = bytearray(b"x") * 300_000_000  # the process has been larger before
+    del earlier
     with pytest.raises(TooLarge), bounded(9.0, megabytes=100):
         bytearray(b"x") * 200_000_000
     with bounded(9.0, megabytes=100):
