@@ -28,8 +28,8 @@ from engine.paxos import PaxosEngine
 from launcher import check_config, protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.configuration import nodes_to_start
+from launcher.http_api import NodeHttp
 from launcher.naming_link import NamingLink
-from launcher.node_http import NodeHttp
 from llm.budget import too_long
 from llm.request_scheduler import RequestScheduler
 from llm.requests import Request

@@ -155,6 +155,11 @@ class Orchestrator:
         self._history.note(words_of(numbered), by)
         return result
 
+    @property
+    def command_kinds(self) -> Iterable[type[Command[Any]]]:
+        """The kinds of commands that there are."""
+        return self._handlers
+
     def check(self, command: Command[Any], added: Iterable[int] = ()) -> None:
         """Raises InvalidCommand if the command is invalid whichever node leads when it is run, and when these nodes
         have been added by then."""
