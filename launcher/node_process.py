@@ -154,9 +154,11 @@ def _make_service(
     engine = PaxosEngine(number, config.node_ids, database, link, timing=timing, limits=Limits())
 
     def make_scheduler(done: Done, on_progress: Callable[[Request, int], None]) -> RequestScheduler:
-        return RequestScheduler(
+        scheduler = RequestScheduler(
             llm, lambda: build(llm, number, config.data_dir), done, on_progress=on_progress
         )
+        engine.asking = lambda: scheduler.metering.in_flight
+        return scheduler
 
     return NodeService(
         number, config.node_ids, engine, make_scheduler, emit=emit,

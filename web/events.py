@@ -20,7 +20,7 @@ class Events:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """From now on, or, with Last-Event-ID or `after`, from the event after that one."""
-        after = _after(request)
+        after = last_event_id(request)
         self._hub.require_staying()
         response = await self._streams.begin(request)
         reader = EventReader(self._hub.events, after)
@@ -49,7 +49,7 @@ class Events:
                 await response.write(b": nothing new\n\n")
 
 
-def _after(request: web.Request) -> int | None:
+def last_event_id(request: web.Request) -> int | None:
     given = request.headers.get("Last-Event-ID") or request.query.get("after")
     if not given:
         return None

@@ -15,8 +15,11 @@ from web.guard import Guard, Handler, json_response
 from web.keys import Role, keyring
 from web.listener import Listener
 from web.operator_commands import OperatorCommands
+from web.operator_events import OperatorEvents
 from web.page_facts import FactsForPage
 from web.page_files import Page
+from web.stories import Stories, glossary
+from web.streams import Streams
 
 ORCHESTRATOR = 0
 """Its number, as far as ports go."""
@@ -31,9 +34,15 @@ class OperatorServer:
             middlewares=[Guard(http, keyring(http, data_dir), self._needed).middleware], client_max_size=MAX_BODY,
         )
         self._commands = OperatorCommands(orchestrator, Bodies())
+        streams = Streams()
+        self._events = OperatorEvents(orchestrator, streams)
+        stories = Stories()
         facts = FactsForPage(http, config.cluster, ORCHESTRATOR, lambda: orchestrator.numbers.all)
         self._add("GET", "/healthz", self._alive, None)
         self._add("GET", "/api/page", facts.get, Role.READ)
+        self._add("GET", "/api/events", self._events.get, Role.READ)
+        self._add("GET", "/api/stories", stories.get, Role.READ)
+        self._add("GET", "/api/glossary", glossary, Role.READ)
         for method, path, handler, role in self._commands.routes():
             self._add(method, path, handler, role)
         for file in Page(http, lambda: orchestrator.numbers.all).routes():
@@ -47,6 +56,7 @@ class OperatorServer:
         self._log.start()
 
     async def close(self) -> None:
+        self._events.leave()
         await self._commands.close()
         await self._listener.close()
         await self._log.close()
