@@ -268,6 +268,7 @@ class Orchestrator:
         loop = asyncio.get_running_loop()
         self._rates.sample({node: self.relay.traffic(node) for node in self.numbers.all}, loop.time())
         self._sampling = loop.call_later(SAMPLE_S, self._sample)
+        self._look_at_leader()
         if self._remembers and not is_remembered(self._config.data_dir):
             self._remembers = False
             self.relay.reopen()
