@@ -195,7 +195,8 @@ def test_new_connections_take_new_files_and_a_mistake_in_them_changes_nothing(
         relays, first = _contexts(folder, NETWORK), _contexts(folder, node_name(1))
         async with Operator(tls=relays) as operator, Node(operator.port, 1, tls=first) as one:
             await one.up()
-            (folder / "network.key").write_bytes((newer / "network.key").read_bytes())  # the certificate is not there yet
+            # The certificate is not there yet.
+            (folder / "network.key").write_bytes((newer / "network.key").read_bytes())
             async with Node(operator.port, 2, tls=_contexts(folder, node_name(2))) as two:
                 await two.up()
             told = [record.message for record in caplog.records if "former certificate" in record.message]
