@@ -13,6 +13,7 @@ from tests.web.browsing import Site, Surf, site
 
 LEADS = re.compile(r"\bleader\b")
 UP = re.compile(r"\bup\b")
+NAME_OF_FOCUS = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +209,7 @@ def test_a_node_is_paused_and_resumed_by_keyboard_alone(cluster: Site, surf: Sur
     def go_to(words: str) -> None:
         for _ in range(80):
             page.keyboard.press("Tab")
-            focused = page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.textContent")
+            focused = page.evaluate(NAME_OF_FOCUS)
             if focused.startswith(words):
                 return
         raise AssertionError(f"the keyboard does not reach {words}")
