@@ -26,7 +26,14 @@ MAX_PAGE = 100 * 1024
 
 class At:
     def __init__(self, operator: Operator, client: httpx.AsyncClient, server: OperatorServer, port: int) -> None:
-        self.operator, self.client, self.server, self.port = operator, client, server, port
+        self.operator, self.client, self.port = operator, client, port
+        self._server = server
+        self._closing: asyncio.Task[None] | None = None
+
+    def close(self) -> asyncio.Task[None]:
+        """As when the orchestrator leaves."""
+        self._closing = self._closing or asyncio.create_task(self._server.close())
+        return self._closing
 
     async def call(
         self, method: str, path: str, body: Any = None, key: str | None = KEY, **headers: str
@@ -63,8 +70,9 @@ def serving(folder: Path, scenario: Callable[[At], Awaitable[None]]) -> None:
             server = OperatorServer(http, config, operator.orchestrator)
             await server.start()
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-                await scenario(At(operator, client, server, port))
-            await server.close()
+                at = At(operator, client, server, port)
+                await scenario(at)
+                await at.close()
 
     asyncio.run(main())
 
@@ -128,9 +136,8 @@ def test_a_stream_begins_with_how_it_is_and_goes_on_where_it_broke_off(
             await until(lambda: not node.link.wants_labels)
             watching = asyncio.create_task(at.stream("closing"))
             await until(lambda: node.link.wants_labels)
-            closing = asyncio.create_task(at.server.close())
+            at.close()
             assert (await watching)[-1][2]["reason"] == web.operator_events.FAREWELL
-            await closing
 
     serving(tmp_path, scenario)
 
