@@ -63,7 +63,7 @@ export class Panel {
         ["queue", String(node.queued)], ["digest", (node.digest ?? "").slice(0, 8)]] : []),
       ...(node.up ? [["LLM", node.asking ? `works on ${node.asking}` : "idle"], ["sent/s", short(node.frames_in_per_s)],
         ["received/s", short(node.frames_out_per_s)]] : []),
-      ["lost", short(node.dropped)],
+      ["lost for it", short(node.dropped)],
     ]
   }
 
