@@ -126,6 +126,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "promises-before-a-stop-sign-count": joining.grows_and_shrinks,
     "any-cluster-counts": joining.speaks_for_another_cluster,
     "found-any-cluster-teaches": joining.stranger_speaks_to_who_has_no_id,
+    "found-planned-change-is-out-of-date": joining.put_back_while_the_change_waits,
     "found-no-disk-cannot-be-sent": joining.replaced_while_it_is_down,
     "found-reads-where-a-stranger-says": joining.stranger_says_up_to_where_to_read,
     "found-strangers-words-passed-on": joining.stranger_speaks_to_who_has_no_id,
