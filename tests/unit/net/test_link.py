@@ -104,7 +104,7 @@ def test_a_lasting_refusal_is_told_once_with_its_reason(
             attempts.append(self)
 
     monkeypatch.setattr(net.link, "LinkConnection", Counted)
-    monkeypatch.setattr(net.link, "BACKOFF_MAX_S", 0.05)
+    monkeypatch.setattr(net.link, "REFUSED_S", 0.05)
 
     async def main() -> None:
         async with Operator(secret="correct horse") as operator, Node(operator.port, **node) as one:  # type: ignore[arg-type]
