@@ -165,7 +165,7 @@ class MembersCommand(Command[MembersResult], frozen=True, tag="members"):
 class QuotasCommand(Command[QuotasResult], frozen=True, tag="quotas"):
     """What is in use of the quotas. With `quota` and `most`, changes that one for the whole cluster."""
 
-    quota: Literal["conversations", "turns", "bytes"] | None = None
+    quota: Literal["conversations", "turns", "bytes", "total"] | None = None
     most: int | None = None
 
 

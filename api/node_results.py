@@ -188,6 +188,8 @@ class QuotasRecord(Record, frozen=True, kw_only=True):
     """Of the conversation with the most."""
     bytes: QuotaUse
     """Of texts, in the largest conversation."""
+    total: QuotaUse
+    """Of texts, in all conversations together."""
     bytes_per_minute: QuotaUse
     """What this node takes from its users (`limits.bytes_per_minute` in config.json)."""
 
