@@ -166,6 +166,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "thoughts-proposed-to-old-members": around.responses_in_full,
     "quota-exceeded": around.quotas_are_decided,
     "quota-of-imports-ignored": around.quotas_are_decided,
+    "deletion-keeps-its-bytes": around.quotas_are_decided,
     "quota-forgets-what-is-dropped": around.quotas_are_decided,
     "quotas-not-stored": around.quotas_are_decided,
     "quotas-not-in-snapshots": around.quotas_are_decided,
