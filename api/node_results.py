@@ -81,10 +81,12 @@ class LastResult(Result, frozen=True, kw_only=True):
 
 class ViewallResult(Result, frozen=True, kw_only=True):
     conversations: list[Conversation]
-    """In order of creation."""
+    """In order of creation; of a page, in the order of their ids."""
     changed: dict[str, float | None]
     """By context id: when it last changed, in seconds since 1970 by the clock of the node that this came from."""
     stale: bool
+    more: bool | UnsetType = UNSET
+    """Of a page: whether others follow."""
 
 
 class UseResult(Result, frozen=True, kw_only=True):

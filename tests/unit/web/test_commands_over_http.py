@@ -55,6 +55,26 @@ def test_a_conversation_over_http(tmp_path: Path) -> None:
     serving(tmp_path, scenario)
 
 
+def test_all_conversations_page_by_page(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        for context in ("b", "d", "a", "c"):
+            await at.post("/api/create", {"context": context})
+        whole = (await at.get("/api/viewall")).json()
+        assert [one["context"] for one in whole["conversations"]] == ["b", "d", "a", "c"] and "more" not in whole
+        read, after = [], ""
+        while True:
+            page = (await at.get(f"/api/viewall?limit=3&after={after}")).json()
+            read.append([one["context"] for one in page["conversations"]])
+            assert list(page["changed"]) == read[-1]
+            if not page["more"]:
+                break
+            after = read[-1][-1]
+        assert read == [["a", "b", "c"], ["d"]]
+        assert (await at.get("/api/viewall?limit=0")).status_code == 400
+
+    serving(tmp_path, scenario)
+
+
 def test_what_is_not_decided_in_time_is_said_so_and_still_happens(tmp_path: Path) -> None:
     async def scenario(at: At) -> None:
         at.node.engine.majority = False
