@@ -227,6 +227,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "snapshot-of-no-cluster": besieged.lessons_that_nobody_asked_for,
     "unreadable-snapshot-installed": besieged.lessons_that_nobody_asked_for,
     "read-answered-by-anybody": besieged.read_answered_by_another,
+    "found-read-beyond-the-log": besieged.read_placed_beyond_the_log,
+    "found-version-for-ever": besieged.version_that_nothing_exceeds,
 }
 """By mutant."""
 

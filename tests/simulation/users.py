@@ -30,6 +30,7 @@ from paxos.messages import Snapshot
 from paxos.output import Applied, Durable
 from tests.simulation.events import Use
 from tests.simulation.history import Args, Op, Pending, Recorder, Result, SeenTurn
+from tests.simulation.hostile import PREFIX
 from tests.simulation.observer import Violation
 from tests.simulation.plan import Llm
 from tests.simulation.world import Node, Observer, World
@@ -178,7 +179,8 @@ class Users(Observer):
     def _show(self, world: World, node: Node, use: Use, pending: Pending) -> None:
         conversations = node.store.conversations
         if use.op == "viewall":
-            shown = {context: seen(conversation.turns) for context, conversation in conversations.items()}
+            shown = {context: seen(conversation.turns) for context, conversation in conversations.items()
+                     if not context.startswith(PREFIX)}
             result = Result(True, conversations=shown)
         elif use.context in conversations:
             result = Result(True, turns=seen(conversations[use.context].turns))
