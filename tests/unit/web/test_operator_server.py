@@ -152,6 +152,7 @@ def test_the_pages_files_hold_no_secret_and_let_nothing_else_in(tmp_path: Path) 
             policy = answer.headers["Content-Security-Policy"]
             assert "default-src 'none'; script-src 'self'; style-src 'self'; " in policy and "unsafe" not in policy
             assert f"127.0.0.1:{at.port + 5}" in policy and "*" not in policy
+            assert (await at.call("HEAD", file.path, key=None)).status_code == 200
             again = await at.call("GET", file.path, key=None, **{"If-None-Match": answer.headers["ETag"]})
             assert again.status_code == 304 and not again.content
         for path in ("/page/../web/keys.py", "/page/%2e%2e/keys.py", "/page/", "/page/main.js/", "//etc/passwd"):
