@@ -143,7 +143,7 @@ class Users(Observer):
 
     def _set_quotas(self, world: World, node: Node, use: Use) -> None:
         """So few turns that users meet the quota. It is no part of the history of any conversation."""
-        operation = SetQuotas(conversations=1000, turns=use.dice, bytes=1_000_000)
+        operation = SetQuotas(conversations=1000, turns=use.dice, bytes=1_000_000, total=100_000_000)
         if not_understood(operation, lambda: node.replica.operations_versions()) is None:
             world.note(f"{node.pid}'s user types: {operation}")
             node.submit(operation, lambda applied, outcome: None)
