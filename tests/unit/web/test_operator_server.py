@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 import web.operator_events
+import web.operator_server
 from config.http_settings import HttpSettings
 from tests.cluster.harness import free_port
 from tests.unit.net.net_tools import Node, until
@@ -118,6 +119,7 @@ def test_a_stream_begins_with_how_it_is_and_goes_on_where_it_broke_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web.operator_events, "KEPT", 4)
+    monkeypatch.setattr(web.operator_server, "MAX_WATCHERS", 1)
 
     async def scenario(at: At) -> None:
         async with Node(at.operator.port, 1, cluster="demo") as node:
@@ -137,6 +139,7 @@ def test_a_stream_begins_with_how_it_is_and_goes_on_where_it_broke_off(
             await until(lambda: not node.link.wants_labels)
             watching = asyncio.create_task(at.stream("closing"))
             await until(lambda: node.link.wants_labels)
+            assert (await at.call("GET", "/api/events")).status_code == 429
             at.close()
             assert (await watching)[-1][2]["reason"] == web.operator_events.FAREWELL
 
