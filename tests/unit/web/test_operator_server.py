@@ -91,6 +91,7 @@ def test_faults_need_a_key_to_operate_and_looking_one_to_read(tmp_path: Path) ->
         refused = await at.call("POST", "/api/failLink", {"link": [1, 9]})
         assert refused.status_code == 400 and "there is no node 9" in refused.json()["error"]
         assert (await at.call("POST", "/api/loss", {"percent": 101})).status_code == 400
+        assert (await at.call("POST", "/api/loss", {"percent": 1, "words": "w" * 2001})).status_code == 400
         assert (await at.call("POST", "/api/pauseNode", {"node": 4})).status_code == 409
         assert (await at.call("POST", "/api/watch", {"on": True})).status_code == 404, "there is the stream"
         facts = (await at.call("GET", "/api/page")).json()
