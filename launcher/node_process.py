@@ -31,8 +31,7 @@ from launcher.configuration import nodes_to_start
 from launcher.naming_link import NamingLink
 from launcher.node_http import NodeHttp
 from llm.budget import too_long
-from llm.request_scheduler import RequestScheduler
-from llm.requests import Request
+from llm.request_scheduler import OnProgress, RequestScheduler
 from llm.settings import build, choose
 from llm.warm_up import warm_up
 from net.link import LinkEvents, NodeLink
@@ -153,7 +152,7 @@ def _make_service(
     timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
     engine = PaxosEngine(number, config.node_ids, database, link, timing=timing, limits=Limits())
 
-    def make_scheduler(done: Done, on_progress: Callable[[Request, int], None]) -> RequestScheduler:
+    def make_scheduler(done: Done, on_progress: OnProgress) -> RequestScheduler:
         return RequestScheduler(
             llm, lambda: build(llm, number, config.data_dir), done, on_progress=on_progress
         )

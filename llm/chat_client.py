@@ -17,6 +17,7 @@ from llm.http_client import HttpClient, following
 from llm.post import Post
 from llm.provider import Progress, ProviderError
 from llm.server_address import server_address, written_forms
+from llm.unfinished import unfinished_without
 
 _MAX_CHARS = 400_000
 """No answer is read beyond this; how long a valid one may be is for the scheduler to say."""
@@ -52,7 +53,7 @@ class ChatClient:
                 before = completion.pieces
                 completion.add(chunk)
                 if on_progress is not None and completion.pieces > before:
-                    on_progress(completion.pieces)
+                    on_progress(completion.pieces, lambda: unfinished_without(completion.text, self.secrets))
                 completion.late = stop_after_s is not None and time.monotonic() - began > stop_after_s
                 if completion.size > _MAX_CHARS or (completion.late and completion.has_text):
                     completion.finish_reason = completion.finish_reason or CUT_OFF

@@ -28,6 +28,8 @@ from llm.post import Post
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.server_address import server_address, written_forms
 from llm.settings import find_key, held_back
+from llm.unfinished import unfinished_without
+from llm.wording import without_secrets
 
 _MAX_VALUE = 4_000_000
 """Bytes of a response, or of a chunk of one, that are read at most."""
@@ -51,6 +53,7 @@ class GeminiClient:
         base_url = settings.base_url or GOOGLE_HOST
         address = server_address(base_url if "://" in base_url else f"https://{base_url}")
         secrets = (*written_forms(key), *address.secrets)
+        self._secrets = secrets
         self._http = HttpClient("Gemini", address, secrets, {}, max_value=_MAX_VALUE)
         self._accommodation = Accommodation("Gemini", secrets, renames=False)
 
@@ -68,8 +71,9 @@ class GeminiClient:
         async with within(self._timeout_s, self.model):
             answer = await self._accommodation.ask(body, ask)
         return Reply(
-            answer.text, self.model, time.monotonic() - began, answer.tokens_in, answer.tokens_out, answer.complete,
-            thoughts=answer.thoughts, cut_tokens=prompt.max_tokens,
+            without_secrets(answer.text, self._secrets), self.model, time.monotonic() - began, answer.tokens_in,
+            answer.tokens_out, answer.complete, thoughts=without_secrets(answer.thoughts, self._secrets),
+            cut_tokens=prompt.max_tokens,
         )
 
     async def close(self) -> None:
@@ -81,7 +85,7 @@ class GeminiClient:
             while (response := await following(responses, is_over=collector.is_over)) is not None:
                 collector.add(response)
                 if on_progress is not None:
-                    on_progress(collector.tokens)
+                    on_progress(collector.tokens, lambda: unfinished_without(collector.text, self._secrets))
                 if collector.too_much:
                     break
                 del response  # while the next one is awaited

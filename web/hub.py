@@ -12,6 +12,7 @@ from server.event_feed import Level, SessionEvent
 from server.node import NodeService
 from web.errors import ApiError
 from web.event_log import EventLog
+from web.watched_drafts import WatchedDrafts
 
 
 class Hub:
@@ -37,17 +38,19 @@ class Hub:
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         """By context id."""
         service.watch(self)
+        self.drafts = WatchedDrafts(service.drafts, self._wake)
 
     def leave(self) -> None:
         """Whoever waits is told that the node leaves."""
         self.leaving.set()
-        self.events.wake_now()
+        self.events.waiters.wake_now()
         self._wake_all()
 
     def close(self) -> None:
         self._service.unwatch(self)
         self._service.close_session(self.session)
-        self.events.close()
+        self.events.waiters.close()
+        self.drafts.close()
 
     def tell(self, event: Event) -> None:
         """Something about the node as a whole."""
@@ -62,8 +65,8 @@ class Hub:
         if applied.ticket:
             self._observe(applied.took_s)
         context = applied.outcome.context
-        if context is not None and context in self._waiting:
-            _wake(self._waiting.pop(context))
+        if context is not None:
+            self._wake(context)
 
     def on_installed(self) -> None:
         self.events.skip(self.session.node_status().applied)
@@ -116,6 +119,10 @@ class Hub:
     @property
     def farewell(self) -> str:
         return f"node {self.number} leaves: try again at another node"
+
+    def _wake(self, context: str) -> None:
+        if context in self._waiting:
+            _wake(self._waiting.pop(context))
 
     def _wake_all(self) -> None:
         while self._waiting:

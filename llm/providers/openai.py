@@ -12,13 +12,12 @@ from llm.chat_protocol import CLIENT_IMPORTS, CUT_OFF, FILTERED, Completion, cha
 from llm.provider import Progress, Prompt, ProviderError, Reply, within
 from llm.registry import register
 from llm.settings import find_key
+from llm.wording import without_secrets
 
 KEY_VARIABLES = ("OPENAI_API_KEY",)
 OPENAI_HOST = "api.openai.com"
 OPENAI_URL = f"https://{OPENAI_HOST}/v1"
 
-_LONG_SECRET = 8
-"""Shorter ones may be words of an answer."""
 _CALLS = ("tool_calls", "function_call", "tool_use")
 
 
@@ -65,17 +64,10 @@ class OpenAIProvider:
         if not completion.text.strip():
             raise self._without_text(completion, cut_off)
         return Reply(
-            self._without_secrets(completion.text), self.model, time.monotonic() - began, completion.tokens_in,
-            completion.tokens_out, complete=not cut_off, thoughts=self._without_secrets(completion.thoughts),
+            without_secrets(completion.text, self._client.secrets), self.model, time.monotonic() - began, completion.tokens_in,
+            completion.tokens_out, complete=not cut_off, thoughts=without_secrets(completion.thoughts, self._client.secrets),
             cut_tokens=prompt.max_tokens,
         )
-
-    def _without_secrets(self, text: str) -> str:
-        """A server may repeat what it was sent; an answer goes to all nodes, and to their disks."""
-        for secret in self._client.secrets:
-            if len(secret) >= _LONG_SECRET:
-                text = text.replace(secret, "***")
-        return text
 
     def _without_text(self, completion: Completion, cut_off: bool) -> ProviderError:
         thought = " thinking" if completion.thoughts else ""

@@ -1,0 +1,33 @@
+"""What may be shown of an answer that is not whole yet: such that it is most likely the beginning of what will stand."""
+
+from __future__ import annotations
+
+import re
+
+from llm.thoughts import separate
+from llm.wording import valid, without_secrets
+
+_MARK_TO_BE = re.compile(
+    r"(?:\A\s*|\n[ ]{0,3}|[.!?\u2026][\"')\u201d]?[ \t]*)"
+    r"(<(?:\|[^\n]{0,150}|[^<>\n]{0,40})|\[[A-Z/]{0,7}|\u25c1[a-z/]{0,7})\Z"
+)
+"""An end that may become a mark around thoughts."""
+_HALF_A_PAIR = re.compile(r"[\ud800-\udbff]\Z")
+
+
+def unfinished(text: str) -> str:
+    """Without thoughts, and without an end that may turn out to be something else. As `valid` makes whole ones."""
+    text = _HALF_A_PAIR.sub("", text)
+    mark = _MARK_TO_BE.search(text, max(0, len(text) - 200))
+    return separate(valid(text if mark is None else text[: mark.start(1)])).answer
+
+
+def unfinished_without(text: str, secrets: tuple[str, ...]) -> str:
+    """Without secrets, and without an end with which one may begin."""
+    text = without_secrets(text, secrets)
+    for secret in secrets:
+        for length in range(min(len(secret) - 1, len(text)), 0, -1):
+            if text.endswith(secret[:length]):
+                text = text[: len(text) - length]
+                break
+    return text
