@@ -141,8 +141,8 @@ class ProgressEvent(Event, frozen=True, tag="progress"):
 
 
 class WritingEvent(Event, frozen=True, tag="writing"):
-    """An answer that a node's LLM is writing: from its character `offset` on (counted in Unicode's code points), it reads
-    `text`, as far as it is known. It is not decided, may be taken back, and comes only in streams that ask for it."""
+    """An answer that a node's LLM is writing: from character `offset` on (counted in code points), it reads `text`,
+    as far as it is known. It is not decided, may be taken back, and comes only in streams that ask for it."""
 
     context: str
     turn: int

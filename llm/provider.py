@@ -101,7 +101,7 @@ class Progress(Protocol):
     """Called with the number of pieces (about a token each) that have arrived so far; `text` makes the text that they
     are, without secrets. It is called only if somebody wants to see it, perhaps later, when there is more."""
 
-    def __call__(self, pieces: int, text: Callable[[], str] = str) -> None: ...
+    def __call__(self, pieces: int, text: Callable[[], str] = str, /) -> None: ...
 
 
 class Provider(Protocol):

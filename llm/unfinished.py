@@ -1,10 +1,10 @@
-"""What may be shown of an answer that is not whole yet: such that it is most likely the beginning of what will stand."""
+"""What may be shown of an answer that is not whole yet: most likely, it is the beginning of what will stand."""
 
 from __future__ import annotations
 
 import re
 
-from llm.thoughts import separate
+from llm.thoughts import before_open_block, separate
 from llm.wording import valid, without_secrets
 
 _MARK_TO_BE = re.compile(
@@ -19,7 +19,7 @@ def unfinished(text: str) -> str:
     """Without thoughts, and without an end that may turn out to be something else. As `valid` makes whole ones."""
     text = _HALF_A_PAIR.sub("", text)
     mark = _MARK_TO_BE.search(text, max(0, len(text) - 200))
-    return separate(valid(text if mark is None else text[: mark.start(1)])).answer
+    return before_open_block(separate(valid(text if mark is None else text[: mark.start(1)])).answer)
 
 
 def unfinished_without(text: str, secrets: tuple[str, ...]) -> str:

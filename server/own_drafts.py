@@ -62,8 +62,8 @@ class _Looker(msgspec.Struct):
 
 
 class OwnDrafts:
-    """Of one node. `is_watched` tells whether somebody here looks at a conversation, `changed` that there is more to see
-    of it."""
+    """Of one node. `is_watched` tells whether somebody here looks at a conversation; `changed` is told of each one with
+    more to see."""
 
     def __init__(
         self, send: Callable[[int, bytes], None], is_watched: Callable[[str], bool], changed: Callable[[str], None],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from api.base import Event, Failure, Result
 from engine.interface import AppliedOperation, EngineStatus
@@ -84,17 +85,23 @@ class Hub:
 
     # ---- For those who wait
 
-    async def changed(self, context: str, timeout_s: float) -> None:
-        """Until something may have changed that concerns this conversation, or for so long. Raises ApiError if the node
-        leaves."""
+    @contextmanager
+    def expecting(self, context: str) -> Iterator[asyncio.Future[None]]:
+        """What is done when something may have changed, since this call, that concerns this conversation."""
+        change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[context].add(change)
+        try:
+            yield change
+        finally:
+            if context in self._waiting:
+                self._waiting[context].discard(change)
+                if not self._waiting[context]:
+                    del self._waiting[context]
+
+    async def until(self, change: asyncio.Future[None], timeout_s: float) -> None:
+        """Until it is done, or for so long. Raises ApiError if the node leaves."""
         self.require_staying()
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[context].add(waiting)
-        await asyncio.wait([waiting], timeout=timeout_s)
-        if not waiting.done():
-            self._waiting[context].discard(waiting)
-            if not self._waiting[context]:
-                del self._waiting[context]
+        await asyncio.wait([change], timeout=timeout_s)
         self.require_staying()
 
     async def result(self, answer: Awaitable[Result | Failure], within_s: float) -> Result | Failure:

@@ -63,9 +63,10 @@ class OpenAIProvider:
         cut_off = completion.finish_reason == CUT_OFF
         if not completion.text.strip():
             raise self._without_text(completion, cut_off)
+        secrets = self._client.secrets
         return Reply(
-            without_secrets(completion.text, self._client.secrets), self.model, time.monotonic() - began, completion.tokens_in,
-            completion.tokens_out, complete=not cut_off, thoughts=without_secrets(completion.thoughts, self._client.secrets),
+            without_secrets(completion.text, secrets), self.model, time.monotonic() - began, completion.tokens_in,
+            completion.tokens_out, complete=not cut_off, thoughts=without_secrets(completion.thoughts, secrets),
             cut_tokens=prompt.max_tokens,
         )
 
