@@ -26,13 +26,24 @@ def key_for(config: Config, role: str) -> str:
     return derived(key, Role[role.upper()])
 
 
+def page(config: Config, role: str = "operate") -> str:
+    """The address of the live page, with a key that allows no more than that. Raises LaunchError."""
+    key = key_for(config, role)
+    assert config.http is not None  # or there is no key
+    return f"http://{config.http.host}:{config.http.port_of(0)}/#key={key}"
+
+
 def address(config: Config) -> str | None:
-    """What to tell whoever starts the cluster; None if there is no HTTP API."""
+    """What to tell whoever starts the cluster; None if there is no HTTP API. Raises LaunchError."""
     http = config.http
     if http is None:
         return None
     first = nodes_to_start(config)[0]
-    return (
+    api = (
         f"HTTP API: http://{http.host}:{http.port_of(first)} is node {first}'s, and so on; `./run.sh key` prints a "
         "key for it (docs/http.md)"
     )
+    try:
+        return f"Live page: {page(config)}\n{api}"
+    except LaunchError:  # the keys are the user's own, and none allows everything
+        return f"Live page: http://{http.host}:{http.port_of(0)}\n{api}"

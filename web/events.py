@@ -27,7 +27,7 @@ class Events:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """From now on, or, with Last-Event-ID or `after`, from the event after that one."""
-        after, contexts = _after(request), _contexts(request)
+        after, contexts = last_event_id(request), _contexts(request)
         self._hub.require_staying()
         response = await self._streams.begin(request)
         with self._hub.drafts.watching(contexts) as waiters:
@@ -64,7 +64,6 @@ class Events:
             elif not await reader.wait(PULSE_S):
                 await response.write(b": nothing new\n\n")
 
-
     def _written(self, drafts: Mapping[str, DraftReader]) -> Iterator[bytes]:
         for context, written in drafts.items():
             conversation = self._hub.session.conversations.get(context)
@@ -85,7 +84,7 @@ def _contexts(request: web.Request) -> list[str]:
     return contexts
 
 
-def _after(request: web.Request) -> int | None:
+def last_event_id(request: web.Request) -> int | None:
     given = request.headers.get("Last-Event-ID") or request.query.get("after")
     if not given:
         return None
