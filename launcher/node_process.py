@@ -152,13 +152,8 @@ def _make_service(
     timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
     engine = PaxosEngine(number, config.node_ids, database, link, timing=timing, limits=Limits())
 
-<<<<<<< HEAD
     def make_scheduler(done: Done, on_progress: OnProgress) -> RequestScheduler:
-        return RequestScheduler(
-=======
-    def make_scheduler(done: Done, on_progress: Callable[[Request, int], None]) -> RequestScheduler:
         scheduler = RequestScheduler(
->>>>>>> page
             llm, lambda: build(llm, number, config.data_dir), done, on_progress=on_progress
         )
         engine.asking = lambda: scheduler.metering.in_flight
