@@ -146,7 +146,7 @@ class NodeLink:
 
     def send_hint(self, dst: int, payload: bytes) -> None:
         """As `send`, for what is no message of the protocol and may as well be lost: node `dst` gets an `on_hint`, if
-        it and the orchestrator know such frames. Nothing ever waits behind a hint: where anything waits, it is dropped."""
+        it and the orchestrator know such frames. Nothing waits behind a hint: where anything waits, it is dropped."""
         connection = self._connection
         if connection is None or not connection.hints:
             return
