@@ -38,6 +38,7 @@ usage: ./run.sh [COMMAND]
   page [ROLE]   print the address of the live page, with a key: one that allows everything, or only to read (for a
                 class) or to write
   key [ROLE]    print such a key by itself, for the HTTP API
+  cert [WHOM]   make certificates for TLS: all that are missing, or those of: ca, network [HOST], node N [HOST], client NAME
   setup         only install into .venv, with uv or pip, exactly what requirements.lock names
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in a few minutes
@@ -136,7 +137,7 @@ case "${1:-start}" in
         require_start "$python"
         exec "$python" -m launcher.stop
         ;;
-    start | reset | rescue | key | page | --no-tmux)
+    start | reset | rescue | key | page | cert | --no-tmux)
         require_config
         setup
         exec .venv/bin/python -m launcher "${@:-start}"

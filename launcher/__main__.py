@@ -1,4 +1,5 @@
-"""`python -m launcher start|reset|key|page|backup|restore|rescue|--no-tmux`: what run.sh does once all is installed."""
+"""`python -m launcher start|reset|key|page|cert|backup|restore|rescue|--no-tmux`: what run.sh does once all is
+installed."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from launcher.data_directory import claim, require_own
 from launcher.errors import LaunchError
 from launcher.http_address import address, key_for, page
 from launcher.paths import config_path
-from launcher.preconditions import require_free_port
+from launcher.preconditions import require_certificates, require_free_port
 from launcher.rescue import rescue
 from launcher.reset import reset
 
@@ -38,6 +39,7 @@ def _run(command: str, options: list[str]) -> int:
         case "--no-tmux":
             config = configuration()
             require_free_port(config)
+            require_certificates(config)
             claim(config)
             _tell_address(config)
             return foreground.run(config)
@@ -45,6 +47,8 @@ def _run(command: str, options: list[str]) -> int:
             reset(configuration(), confirmed="--yes" in options)
         case "key" | "page":
             return _key(command, options, configuration())
+        case "cert":
+            return _cert(options, configuration())
         case "backup" | "restore":
             return _backup(command, options, configuration())
         case "rescue":
@@ -65,6 +69,7 @@ def _start() -> None:
         return
     config = configuration()
     require_free_port(config)
+    require_certificates(config)
     claim(config)
     _tell_address(config)
     tmux.start(config)
@@ -84,6 +89,15 @@ def _key(command: str, options: list[str], config: Config) -> int:
     require_own(config)
     role = options[0] if options else "operate"
     print(key_for(config, role) if command == "key" else page(config, role))
+    return 0
+
+
+def _cert(options: list[str], config: Config) -> int:
+    from launcher import cert  # loads cryptography
+
+    if not cert.make(config, options):
+        print(f"run.sh: {cert.USAGE}", file=sys.stderr)
+        return EXIT_USAGE
     return 0
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from api.base import Event
 from config.config import Config
 from config.http_settings import HttpSettings
+from launcher.protection import tls_of
+from net.tls import NETWORK, TlsContexts, TlsError, node_name
 from orchestrator.service import Orchestrator
 from server.node import NodeService
 from web.keys import KeyFileError
@@ -49,7 +51,7 @@ class HttpApi:
         if self._server is not None:
             await self._server.close()
 
-    async def make(self, http: HttpSettings) -> Server:
+    async def make(self, http: HttpSettings, tls: TlsContexts | None) -> Server:
         """Raises KeyFileError."""
         raise NotImplementedError
 
@@ -60,8 +62,12 @@ class HttpApi:
 
     async def _start(self, http: HttpSettings) -> None:
         try:
-            server = await self.make(http)
-        except KeyFileError as error:
+            tls = tls_of(
+                self._config, node_name(self._number) if self._number else NETWORK,
+                client_certificates=self._config.tls is not None and self._config.tls.http_clients,
+            )
+            server = await self.make(http, tls)
+        except (KeyFileError, TlsError) as error:
             self._say(f"no HTTP API: {error}")
             return
         self._server = server
@@ -74,7 +80,7 @@ class HttpApi:
             self._say(self.ready(where))
 
     def ready(self, where: str) -> str:
-        return f"HTTP API at http://{where} (`./run.sh key` prints a key)"
+        return f"HTTP API at {self._config.http_scheme}://{where} (`./run.sh key` prints a key)"
 
 
 class NodeHttp(HttpApi):
@@ -94,12 +100,12 @@ class NodeHttp(HttpApi):
         if self._node_server is not None:
             self._node_server.tell(event)
 
-    async def make(self, http: HttpSettings) -> Server:
+    async def make(self, http: HttpSettings, tls: TlsContexts | None) -> Server:
         await asyncio.to_thread(importlib.import_module, "web.node_server")
         from web.node_server import NodeServer
 
         data_dir, cluster = self._config.data_dir, self._config.cluster
-        self._node_server = NodeServer(http, self._number, self._service, data_dir, self._traffic, cluster)
+        self._node_server = NodeServer(http, self._number, self._service, data_dir, self._traffic, tls, cluster)
         return self._node_server
 
 
@@ -110,14 +116,14 @@ class OperatorHttp(HttpApi):
         super().__init__(config, 0, say)
         self._orchestrator = orchestrator
 
-    async def make(self, http: HttpSettings) -> Server:
+    async def make(self, http: HttpSettings, tls: TlsContexts | None) -> Server:
         await asyncio.to_thread(importlib.import_module, "web.operator_server")
         from web.operator_server import OperatorServer
 
-        return OperatorServer(http, self._config, self._orchestrator)
+        return OperatorServer(http, self._config, self._orchestrator, tls)
 
     def ready(self, where: str) -> str:
-        return f"live page at http://{where} (`./run.sh page` prints its address with the key)"
+        return f"live page at {self._config.http_scheme}://{where} (`./run.sh page` prints its address with the key)"
 
 
 def _reason(error: OSError | OverflowError) -> str:

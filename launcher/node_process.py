@@ -35,6 +35,7 @@ from llm.request_scheduler import OnProgress, RequestScheduler
 from llm.settings import build, choose
 from llm.warm_up import warm_up
 from net.link import LinkEvents, NodeLink
+from net.tls import TlsContexts, TlsError, node_name
 from paxos.limits import Limits, Timing
 from server.byte_rate import ByteRate
 from server.event_feed import Level, SessionEvent
@@ -57,15 +58,16 @@ def run(config: Config, number: int, *, as_json: bool, background: bool) -> int:
     """Runs until the user leaves or a signal arrives; in the background, until a signal. Returns the exit code."""
     os.umask(PRIVATE)
     try:
+        tls = protection.tls_of(config, node_name(number))
         database = open_database(config, number, background)
         secret = protection.secret_of(config)
-    except StorageError as error:
+    except (StorageError, TlsError) as error:
         print(f"node {number} cannot start: {error}", file=sys.stderr)
         return EXIT_FAILED
     form = None if background else Form.choose(as_json)
     logging.captureWarnings(True)
     gc.set_threshold(GARBAGE)
-    return uvloop.run(serve(config, number, form, database, secret))
+    return uvloop.run(serve(config, number, form, database, secret, tls))
 
 
 def open_database(config: Config, number: int, background: bool) -> Database:
@@ -92,7 +94,9 @@ def open_database(config: Config, number: int, background: bool) -> Database:
             time.sleep(0.05)  # another process's lock provides no event to wait for
 
 
-async def serve(config: Config, number: int, form: Form | None, database: Database, secret: str | None) -> int:
+async def serve(
+    config: Config, number: int, form: Form | None, database: Database, secret: str | None, tls: TlsContexts | None
+) -> int:
     """`form` is None in the background."""
     console = Console(form or Form.PLAIN, title=f"node {number}", history_path=config.data_dir / f"history-{number}")
     restore_logging = route_logging(console.say)
@@ -102,7 +106,7 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
         console.emit(event, node_event_text(event))
         http.tell(event)
 
-    service = _make_service(config, number, database, secret, emit, links)
+    service = _make_service(config, number, database, secret, tls, emit, links)
     http = NodeHttp(config, number, service, console.say, partial(_traffic, links))
     leaving = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGHUP):
@@ -135,8 +139,8 @@ async def serve(config: Config, number: int, form: Form | None, database: Databa
 
 
 def _make_service(
-    config: Config, number: int, database: Database, secret: str | None, emit: Callable[[Event], None],
-    links: list[NodeLink],
+    config: Config, number: int, database: Database, secret: str | None, tls: TlsContexts | None,
+    emit: Callable[[Event], None], links: list[NodeLink],
 ) -> NodeService:
     """`links` gets the link that is made."""
     llm = config.node(number).llm
@@ -145,7 +149,7 @@ def _make_service(
         links.append(NamingLink(
             config.data_dir, new=database.durable.configuration is None, events=events,
             host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
-            secret=secret, incarnation=database.durable.incarnation,
+            secret=secret, tls=tls, incarnation=database.durable.incarnation,
         ))
         return links[-1]
 

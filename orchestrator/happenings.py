@@ -12,6 +12,7 @@ from api.operator_events import HappenedEvent, HappeningKind
 from net.control_messages import Report
 from net.relay.tap import SeenMessage
 
+SETTLED_S = 0.9
 _PREPARE = re.compile(r"Prepare <(\d+),(\d+),(\d+)>")
 
 
@@ -24,6 +25,7 @@ class Happenings:
         self._leadership: tuple[int, int] = (0, 0)
         """The newest that was told of."""
         self._leader: int | None = None
+        self._missing_since: float | None = None
         self._campaign: tuple[int, int] = (0, 0)
 
     def on_command(self, words: str, by: str) -> None:
@@ -65,10 +67,9 @@ class Happenings:
     def on_leader(self, leader: int | None, report: Report | None, members: Collection[int]) -> None:
         """`leader` leads now, as most nodes say, and last reported that; None if nobody is known to."""
         if leader is None or report is None:
-            if self._leader is not None:
-                self._add("leader", f"node {self._leader} leads no more: no majority follows it", self._leader)
-            self._leader = None
+            self._no_leader()
             return
+        self._missing_since = None
         leadership = report.ballot[:2]
         if leader == self._leader and leadership == self._leadership:
             return
@@ -77,6 +78,14 @@ class Happenings:
         ballot = ",".join(map(str, report.ballot))
         words = f"node {leader} {what}: a majority of {len(members)} follows it, next ballot <{ballot}>"
         self._add("leader", words, leader)
+
+    def _no_leader(self) -> None:
+        """Told if it lasts: while reports come in, they may contradict each other for a moment."""
+        if self._missing_since is None:
+            self._missing_since = self._clock()
+        elif self._leader is not None and self._clock() - self._missing_since >= SETTLED_S:
+            self._add("leader", f"node {self._leader} does not lead any more: no majority follows it", self._leader)
+            self._leader = None
 
     def _add(self, kind: HappeningKind, text: str, node: int | None = None) -> None:
         self._tell(HappenedEvent(self._clock(), kind, text, node))

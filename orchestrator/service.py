@@ -28,6 +28,7 @@ from net.relay.holding import HeldMessage
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 from net.relay.served_cluster import KnownCluster
+from net.tls import TlsContexts
 from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
 from orchestrator.happenings import Happenings
@@ -64,7 +65,7 @@ class Orchestrator:
 
     def __init__(
         self, config: Config, emit: Emit, parse: LineParser, *, random: Random | None = None,
-        supervisor: Supervisor | None = None, interactive: bool = False,
+        supervisor: Supervisor | None = None, interactive: bool = False, tls: TlsContexts | None = None,
     ) -> None:
         self._to_operator = emit
         self._listeners: list[Emit] = []
@@ -87,7 +88,7 @@ class Orchestrator:
         self._steps = StepMode(lambda: self.relay.holding, emit)
         self.relay = Relay(
             cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self,
-            known=known,
+            known=known, tls=tls,
         )
         client = NodeClient(config.data_dir)
         self._waiting = Waiting(self.relay, client)
@@ -268,6 +269,7 @@ class Orchestrator:
         loop = asyncio.get_running_loop()
         self._rates.sample({node: self.relay.traffic(node) for node in self.numbers.all}, loop.time())
         self._sampling = loop.call_later(SAMPLE_S, self._sample)
+        self._look_at_leader()
         if self._remembers and not is_remembered(self._config.data_dir):
             self._remembers = False
             self.relay.reopen()

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from api.base import Event
 from config.http_settings import HttpSettings
+from net.tls import TlsContexts
 from server.node import NodeService
 from web.access_log import AccessLog
 from web.bodies import MAX_BODY, Bodies
@@ -35,7 +36,7 @@ class NodeServer:
 
     def __init__(
         self, http: HttpSettings, number: int, service: NodeService, data_dir: Path,
-        traffic: Callable[[], tuple[int, int]], cluster: str = "",
+        traffic: Callable[[], tuple[int, int]], tls: TlsContexts | None = None, cluster: str = "",
     ) -> None:
         """Raises KeyFileError."""
         metrics = Metrics(traffic)
@@ -47,7 +48,7 @@ class NodeServer:
         )
         self._add_routes(metrics)
         self._add_page(http, cluster)
-        self._listener = Listener(self._app, http.host, http.port_of(number))
+        self._listener = Listener(self._app, http.host, http.port_of(number), tls)
         self._log = AccessLog(data_dir / f"http-{number}.log")
 
     async def start(self) -> None:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from config.config import Config
 from config.http_settings import HttpSettings
+from net.tls import TlsContexts
 from orchestrator.service import Orchestrator
 from web.access_log import AccessLog
 from web.bodies import MAX_BODY, Bodies
@@ -26,7 +27,9 @@ ORCHESTRATOR = 0
 
 
 class OperatorServer:
-    def __init__(self, http: HttpSettings, config: Config, orchestrator: Orchestrator) -> None:
+    def __init__(
+        self, http: HttpSettings, config: Config, orchestrator: Orchestrator, tls: TlsContexts | None = None
+    ) -> None:
         """Raises KeyFileError."""
         data_dir: Path = config.data_dir
         self._needed: dict[Handler, Role | None] = {}
@@ -47,7 +50,7 @@ class OperatorServer:
             self._add(method, path, handler, role)
         for file in Page(http, lambda: orchestrator.numbers.all).routes():
             self._add(*file)
-        self._listener = Listener(self._app, http.host, http.port_of(ORCHESTRATOR))
+        self._listener = Listener(self._app, http.host, http.port_of(ORCHESTRATOR), tls)
         self._log = AccessLog(data_dir / "http-network.log")
 
     async def start(self) -> None:

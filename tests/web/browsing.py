@@ -11,8 +11,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
-from tests.cluster.harness import Cluster, until
-from tests.cluster.test_http import free_ports
+from tests.cluster.harness import Cluster, free_ports, until
 from web.keys import Role, derived
 
 PATIENCE_MS = 20_000

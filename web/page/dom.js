@@ -24,6 +24,11 @@ export function set(element, attributes) {
   return element
 }
 
+/** The names of classes that apply. */
+export function classes(...names) {
+  return names.filter(Boolean).join(" ")
+}
+
 /** Sets an element's text if it differs, so that screen readers and selections are left alone. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text
