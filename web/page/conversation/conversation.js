@@ -7,7 +7,7 @@ import { TurnElement } from "./turn.js"
 import { visible } from "./visible.js"
 
 const HIDE_NAMES = "hide-names"
-const ABOUT_NODE = ["leader", "learner", "connected", "disconnected", "quorum_lost", "diverged", "members", "closing"]
+const ABOUT_NODE = ["connected", "disconnected", "quorum_lost", "diverged", "closing"]
 
 function closeWhenLeft(event) {
   if (!event.currentTarget.contains(event.relatedTarget)) event.currentTarget.open = false
@@ -77,6 +77,7 @@ export class Conversation {
       if (ABOUT_NODE.includes(name)) this.#tellOfNode(name, data)
       return
     }
+    if (name === "deleted") return this.#gone("This conversation was deleted.")
     if (name === "writing") this.drafts.take(data)
     else {
       if (name === "retried") this.drafts.clear()
@@ -99,8 +100,8 @@ export class Conversation {
   }
 
   #tellOfNode(name, data) {
-    if (name === "leader") this.leader = data.leader
-    else if (data.reason || data.text) say(this.stale, visible(data.reason ?? data.text))
+    if (name === "connected") this.load()
+    else if (data.reason) say(this.stale, visible(data.reason))
   }
 
   /** Reads it anew: one read at a time, and one more if something happens meanwhile. */
@@ -131,14 +132,16 @@ export class Conversation {
       this.draw()
     } catch (error) {
       if (this.isClosed) return
-      say(this.problem, error.message)
-      if (error.status === 404) this.#gone()
+      if (error.status === 404) this.#gone(error.message)
+      else say(this.problem, error.message)
     }
   }
 
-  #gone() {
+  #gone(words) {
     this.turns = []
-    this.composer.hidden = true
+    this.again = false
+    this.composer.remove()
+    say(this.problem, words)
     this.draw()
   }
 

@@ -17,6 +17,7 @@ export class List {
     this.texts = null
     this.textsAt = 0
     this.current = ""
+    this.loading = 0
     this.items = h("ul", { class: "names" })
     this.note = h("p", { class: "note", role: "status" })
     this.search = h("input", { type: "search", placeholder: "Search names and texts", "aria-label": "Search conversations",
@@ -52,13 +53,23 @@ export class List {
     if (name === "created" || name === "restored") this.turns = new Map([[context, turn ?? 0], ...this.turns])
     else if (name === "deleted") this.turns.delete(context)
     else if (name === "query" || name === "ask") {
-      if (!this.turns.has(context)) return  // of a call without a lasting conversation
+      if (!this.turns.has(context)) return this.#loadSoon()  // begun by its question, or of a call that does not last
       this.turns.set(context, turn)
       this.open.add(context)
     } else if (["chosen", "cancelled", "answer"].includes(name)) this.open.delete(context)
     else return
     this.#show()
   }
+
+  #loadSoon() {
+    if (this.loading) return
+    this.loading = setTimeout(() => {
+      this.loading = 0
+      this.load().catch((error) => say(this.note, error.message))
+    }, FRESH_MS)
+  }
+
+  close() { clearTimeout(this.loading) }
 
   select(context) {
     this.current = context

@@ -6,7 +6,7 @@ import { inline } from "./inline.js"
 import { visible } from "./visible.js"
 
 const DEEPEST = 5
-const MOST_BLOCKS = 600
+const MOST_BLOCKS = 300
 const MOST_CELLS = 24
 const LONGEST_RICH = 20000
 /** Characters of one paragraph that may have emphasis and links. */
@@ -106,7 +106,7 @@ function rendered(block, depth) {
     case "code":
       return h("pre", { tabindex: 0, ...(block.language && { "data-language": block.language }) },
         h("code", {}, block.lines.join("\n")))
-    case "heading": return h(`h${Math.min(6, block.level + 3)}`, { dir: "auto" }, ...inline(block.lines[0]))
+    case "heading": return h(`h${Math.min(6, block.level + 3)}`, {}, ...inline(block.lines[0]))
     case "rule": return h("hr")
     case "quote": return h("blockquote", {}, ...children(block.lines, depth))
     case "list": return list(block.lines, depth)
@@ -120,8 +120,8 @@ function children(lines, depth) {
 }
 
 function paragraph(text) {
-  if (text.length > LONGEST_RICH) return h("p", { dir: "auto" }, text)
-  return h("p", { dir: "auto" }, ...inline(text))
+  if (text.length > LONGEST_RICH) return h("p", {}, text)
+  return h("p", {}, ...inline(text))
 }
 
 function list(lines, depth) {
@@ -136,13 +136,13 @@ function list(lines, depth) {
   return h(tag, { start: tag === "ol" && number !== 1 ? number : null }, ...items.map((item) => {
     const inside = children(item.lines, depth)
     const isTight = inside[0]?.tagName === "P"
-    return h("li", { dir: "auto" }, ...(isTight ? [...inside[0].childNodes, ...inside.slice(1)] : inside))
+    return h("li", {}, ...(isTight ? [...inside[0].childNodes, ...inside.slice(1)] : inside))
   }))
 }
 
 function table(lines) {
   const cells = (line) => line.trim().replace(/^\||\|$/g, "").split("|").slice(0, MOST_CELLS).map((cell) => cell.trim())
-  const row = (line, tag) => h("tr", {}, ...cells(line).map((cell) => h(tag, { dir: "auto" }, ...inline(cell))))
+  const row = (line, tag) => h("tr", {}, ...cells(line).map((cell) => h(tag, {}, ...inline(cell))))
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table" }, h("table", {},
     h("thead", {}, row(lines[0], "th")),
     h("tbody", {}, ...lines.slice(2, MOST_BLOCKS).map((line) => row(line, "td")))))

@@ -37,11 +37,13 @@ class View {
   close() {
     window.removeEventListener("hashchange", this.onHash)
     this.conversation?.close()
+    this.list.close()
     this.home.close()
   }
 
   #route() {
-    if (!location.hash.startsWith("#/conversations")) return
+    if (!location.hash.startsWith("#/conversations") || location.hash === this.routed) return
+    this.routed = location.hash
     let context = ""
     try {
       context = decodeURIComponent(location.hash.startsWith(HASH) ? location.hash.slice(HASH.length) : "")
@@ -79,21 +81,27 @@ class View {
   #onMove(node, words) {
     this.nodes.value = node
     this.moved = words
-    if (words) this.#say(`${words}: trying node ${node}.`)
+    this.#say(words && `${words}: trying node ${node}.`)
   }
 
   #say(words) { say(this.notice, words) }
 
   async #create(name) {
     if (!name) return false
+    const asked = this.home.node
     try {
       await this.home.post("/api/create", { context: name })
     } catch (error) {
-      this.#say(error.message)
-      return false
+      const isRepeated = error.status === 409 && this.home.node !== asked  // the node that died had created it
+      if (!isRepeated) {
+        this.#say(error.message)
+        return false
+      }
     }
     this.#say("")
     location.hash = HASH + encodeURIComponent(name)
+    this.#route()
+    this.conversation.text.focus()
     return true
   }
 }
