@@ -34,6 +34,7 @@ from bench.processes import free_ports
 NODE = NODES[1]
 KEY = "bench-0123456789abcdef"
 HEAD = {"Authorization": f"Bearer {KEY}"}
+_REQUEST = f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode()
 COMMITS_PER_S = 16
 PROBES_PER_S = 50
 
@@ -80,7 +81,7 @@ class Sink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is of no such class
-        self.transport.write(f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+        self.transport.write(_REQUEST)
 
 
     def data_received(self, data: bytes) -> None:
