@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from llm.thoughts import before_open_block, separate
-from llm.wording import valid, without_secrets
+from llm.wording import valid
 
 _MARK_TO_BE = re.compile(
     r"(?:\A\s*|\n[ ]{0,3}|[.!?\u2026][\"')\u201d]?[ \t]*)"
@@ -22,9 +23,8 @@ def unfinished(text: str) -> str:
     return before_open_block(separate(valid(text if mark is None else text[: mark.start(1)])).answer)
 
 
-def unfinished_without(text: str, secrets: tuple[str, ...]) -> str:
-    """Without secrets, and without an end with which one may begin."""
-    text = without_secrets(text, secrets)
+def without_beginnings(text: str, secrets: Iterable[str]) -> str:
+    """Without an end with which a secret may begin."""
     for secret in secrets:
         for length in range(min(len(secret) - 1, len(text)), 0, -1):
             if text.endswith(secret[:length]):

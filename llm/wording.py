@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from html import unescape
 
 _REASON_CHARS = 300
@@ -11,8 +10,6 @@ _EXTERNAL_CHARS = 8_000
 _PAGE_CHARS = 8_000
 """Characters of a page that are searched for its title."""
 
-_LONG_SECRET = 8
-"""Shorter ones may be words of an answer."""
 _KEY_SHAPED = re.compile(
     r"AIza[\w-]{20,}|\bsk-[\w-]{8,}|\bgsk_\w{8,}|\bhf_\w{8,}|(?<=[?&]key=)[^&\s]+|(?<=Bearer )[^\s\"',;]+"
     r"|(?<=://)[^/\s@\"']+(?=@)"
@@ -38,14 +35,6 @@ def masked(text: str, *secrets: str | None) -> str:
         if secret:
             text = text.replace(secret, "***")
     return _KEY_SHAPED.sub("***", text)
-
-
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """An answer: a server may repeat what it was sent, and an answer goes to all nodes, and to their disks."""
-    for secret in secrets:
-        if len(secret) >= _LONG_SECRET:
-            text = text.replace(secret, "***")
-    return text
 
 
 def valid(text: str) -> str:

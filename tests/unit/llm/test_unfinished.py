@@ -6,8 +6,7 @@ import pytest
 
 from llm.provider import Reply
 from llm.request_scheduler import validated
-from llm.unfinished import unfinished, unfinished_without
-from llm.wording import without_secrets
+from llm.unfinished import unfinished, without_beginnings
 
 KEY = "sk-1234567890"
 
@@ -36,5 +35,5 @@ def test_half_of_a_character_is_not_shown() -> None:
 def test_no_part_of_a_secret_is_shown() -> None:
     text = f"The key is {KEY}, or {KEY[:6]} in short: s."
     for end in range(len(text) + 1):
-        shown = unfinished_without(text[:end], (KEY,))
-        assert KEY[:7] not in shown and without_secrets(text, (KEY,)).startswith(shown)
+        shown = without_beginnings(text[:end].replace(KEY, "***"), (KEY,))
+        assert KEY[:7] not in shown and text.replace(KEY, "***").startswith(shown)
