@@ -6,6 +6,7 @@ came from only, and speak to the cluster's own processes only.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -26,6 +27,8 @@ class PageFile(msgspec.Struct, frozen=True):
     """In addresses: `/` for the page itself."""
     content_type: str
     body: bytes
+    packed: bytes
+    """The same, for those who accept gzip."""
     etag: str
 
 
@@ -37,7 +40,8 @@ def page_files(folder: Path = FOLDER) -> list[PageFile]:
             continue
         name, body = file.relative_to(folder).as_posix(), file.read_bytes()
         path = "/" if name == "index.html" else f"/page/{name}"
-        found.append(PageFile(path, _TYPES[file.suffix], body, f'"{hashlib.sha256(body).hexdigest()[:20]}"'))
+        etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+        found.append(PageFile(path, _TYPES[file.suffix], body, gzip.compress(body, mtime=0), etag))
     return found
 
 
@@ -59,11 +63,14 @@ class Page:
         headers = {
             "Content-Security-Policy": self._policy(request), "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin", "Server": "ConsensusLLM",
-            "Cache-Control": "no-cache", "ETag": file.etag,
+            "Cache-Control": "no-cache", "ETag": file.etag, "Vary": "Accept-Encoding",
         }
         if file.etag in request.headers.get(hdrs.IF_NONE_MATCH, ""):
             return web.Response(status=304, headers=headers)
-        return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
+        body = file.body
+        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            body, headers[hdrs.CONTENT_ENCODING] = file.packed, "gzip"
+        return web.Response(body=body, content_type=file.content_type, charset="utf-8", headers=headers)
 
     def _policy(self, request: web.Request) -> str:
         """The guard has checked the host: it is an address, or a name of this cluster."""

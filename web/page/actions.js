@@ -10,13 +10,14 @@ export class Actions {
     element.append(this.said)
   }
 
-  /** Gives a command; returns its result, or null if it failed. */
-  async run(name, fields = {}, wait = null) {
-    say(this.said, "…")
+  /** Gives a command; returns its result, or null if it failed. `wait` is how many seconds it may take, and what is
+   * `quiet` is not told if all went well. */
+  async run(name, fields = {}, { wait = null, quiet = false } = {}) {
+    say(this.said, quiet ? "" : "…")
     this.said.classList.remove("failed")
     try {
       const result = await this.connection.post(`/api/${name}${wait === null ? "" : `?wait=${wait}`}`, fields)
-      say(this.said, result.text ?? "done")
+      if (!quiet) say(this.said, result.text ?? "done")
       return result
     } catch (error) {
       this.said.classList.add("failed")

@@ -10,6 +10,8 @@ import { explain, load } from "../glossary.js"
 const BRIEFLY_S = 0.3
 /** A request to play is answered by then; the stream tells the rest. */
 
+const QUIET = { quiet: true }
+
 /** Returns what ends the view. */
 export function open(element, connection) {
   const stage = h("div", { class: "stage" }), side = h("div", { class: "side" })
@@ -46,16 +48,15 @@ class Book {
     /** Who waits until no story plays. */
     this.lines = new Map()
     this.choice = h("select", { "aria-label": "Story", onchange: () => this.#show(this.choice.value) })
-    this.title = h("h2")
     this.text = h("ol", { class: "story" })
     this.state = h("p", { class: "dim", role: "status" })
     const button = (title, act, kind = "") => h("button", { type: "button", onclick: act, class: kind }, title)
     this.buttons = {
-      play: button("▶ Play", () => this.#play(false), "primary"), pause: button("⏸ Pause", () => this.actions.run("pause")),
-      resume: button("▶ Continue", () => this.actions.run("continue"), "primary"),
-      step: button("Step", () => this.#step()), restart: button("⟲ Restart", () => this.#restart()), stop: button("⏹ Stop", () => this.actions.run("stop")),
+      play: button("Play", () => this.#play(false), "primary"), pause: button("Pause", () => this.actions.run("pause", {}, QUIET)),
+      resume: button("Continue", () => this.actions.run("continue", {}, QUIET), "primary"),
+      step: button("Step", () => this.#step()), restart: button("Restart", () => this.#restart()), stop: button("Stop", () => this.actions.run("stop")),
     }
-    element.append(h("section", { class: "card book", "aria-label": "The story" }, h("div", { class: "row" }, this.choice), this.title,
+    element.append(h("section", { class: "card book", "aria-label": "The story" }, this.choice,
       h("div", { class: "row" }, ...(this.may ? Object.values(this.buttons) : [])), this.state, this.text))
   }
 
@@ -89,7 +90,6 @@ class Book {
   #show(name) {
     this.story = this.stories.find((story) => story.name === name)
     this.choice.value = name
-    say(this.title, this.story.title)
     this.lines.clear()
     this.text.replaceChildren(...this.story.lines.map((line) => {
       const result = h("span", { class: "result" })
@@ -122,12 +122,12 @@ class Book {
 
   async #play(paused) {
     this.#clear()
-    await this.actions.run("script", { file: this.story.name, reading: true, paused }, BRIEFLY_S)
+    await this.actions.run("script", { file: this.story.name, reading: true, paused }, { wait: BRIEFLY_S, quiet: true })
   }
 
   async #step() {
     if (!this.now.file) await this.#play(true)
-    await this.actions.run("next")
+    await this.actions.run("next", {}, QUIET)
   }
 
   async #restart() {
