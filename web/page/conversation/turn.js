@@ -17,16 +17,25 @@ export class TurnElement {
     this.state = h("p", { class: "turn-state" })
     this.buttons = h("div", { class: "buttons" })
     this.grid = h("div", { class: "candidates" })
-    this.others = h("details", { class: "others", hidden: true }, h("summary"), h("div", { class: "candidates" }))
+    this.others = h("details", { class: "others", hidden: true, ontoggle: () => this.#draw() },
+      h("summary"), h("div", { class: "candidates" }))
     this.poll = h("div")
     this.answer = h("div", { class: "answers" })
     this.element = h("article", { class: "turn", "aria-labelledby": `turn-${number}` },
       this.question, this.answer, this.grid, this.others, this.poll, h("footer", {}, this.state, this.buttons))
     this.shown = ""
+    this.given = null
   }
 
   /** `members` are the nodes that are expected to answer, `drafts` what they have written, by node. */
   update(turn, members, drafts, wantsHidden, mayWrite) {
+    const isSame = this.given?.turn === turn && (turn.chosen !== null || turn.cancelled)
+    this.given = { turn, members, drafts, wantsHidden, mayWrite }
+    if (!isSame) this.#draw()
+  }
+
+  #draw() {
+    const { turn, members, drafts, wantsHidden, mayWrite } = this.given
     const isOpen = turn.chosen === null && !turn.cancelled
     const isHidden = wantsHidden && isOpen
     const responded = Object.keys(turn.candidates).map(Number)
@@ -37,6 +46,7 @@ export class TurnElement {
     say(this.question, visible(turn.query))
     set(this.element, { class: classes("turn", isOpen ? "open" : "closed", turn.kind) })
     for (const { node, label } of order) {
+      if (!isOpen && node !== turn.chosen && !this.others.open) continue  // most of them nobody ever opens
       this.#candidate(node).update({
         said: turn.candidates[node], draft: isOpen ? drafts.get(node) : undefined, label, isHidden, isOpen,
         isChosen: turn.chosen === node, mayChoose: isOpen && mayWrite && turn.kind === "query",
@@ -54,7 +64,8 @@ export class TurnElement {
 
   /** The chosen answer comes first, the others behind it; as long as none is chosen, all stand side by side. */
   #place(nodes, turn, isOpen) {
-    const order = `${isOpen} ${turn.chosen} ${nodes}`
+    const isShown = isOpen || this.others.open
+    const order = `${isOpen} ${isShown} ${turn.chosen} ${nodes}`
     if (order === this.shown) return
     const focused = document.activeElement
     this.shown = order
@@ -64,7 +75,7 @@ export class TurnElement {
     this.grid.replaceChildren(...elements(isOpen ? rest : []))
     this.others.hidden = isOpen || rest.length === 0
     this.others.firstChild.textContent = turn.chosen === null ? `The answers (${rest.length})` : `The other answers (${rest.length})`
-    this.others.lastChild.replaceChildren(...elements(isOpen ? [] : rest))
+    this.others.lastChild.replaceChildren(...elements(isOpen || !isShown ? [] : rest))
     if (this.element.contains(focused)) focused.focus({ preventScroll: true })
   }
 
