@@ -97,6 +97,7 @@ def test_ask_see_it_written_and_choose(talk: Talk, surf: Surf) -> None:
     for one in (page, other):
         expect(one.locator(".answers").get_by_label("Node 3", exact=True)).to_contain_text("chosen")
         expect(one.get_by_label("Question", exact=True)).to_be_enabled()
+    assert page.evaluate("document.activeElement.tagName") == "ARTICLE", "the keyboard goes on from there"
     expect(page.locator("[aria-live]")).to_have_text("The answer of node 3 was chosen.")
 
 
@@ -143,6 +144,49 @@ def test_a_watcher_is_offered_nothing_to_change(talk: Talk, surf: Surf) -> None:
     page.get_by_role("link", name="watched").click()
     expect(page.get_by_role("heading", name="watched")).to_be_visible()
     assert page.get_by_role("textbox").count() == 0 and page.get_by_role("button").count() == 0
+
+
+MARKDOWN = """# Title
+One *line* of **bold _and_ more**, `a * b` and ~~gone~~: 2 * 3 * 4, snake_case_name.
+
+- one
+  - two
+    1. three
+- four
+
+7. seven
+
+> quoted
+> - list
+
+| a | b |
+|---|:-:|
+| 1 | `|` |
+
+```python
+x = "<b>"
+```
+[link](https://example.org/a_(b)) https://example.org/x. ***both*** \\*no\\*"""
+SHOWN = """async (text) => {
+    const { show } = await import("/page/conversation/markdown.js")
+    const [whole, grown] = [document.createElement("div"), document.createElement("div")]
+    show(whole, text)
+    for (let end = 0; end <= text.length; end += 1) show(grown, text.slice(0, end))
+    return [whole.innerHTML, grown.innerHTML]
+}"""
+
+
+def test_markdown_grows_into_what_it_is_as_a_whole(talk: Talk, surf: Surf) -> None:
+    page = surf.page(talk.site.address("conversations", node=1))
+    whole, grown = page.evaluate(SHOWN, MARKDOWN)
+    assert grown == whole
+    for part in (
+        "<h4>Title</h4>", "<em>line</em>", "<strong>bold <em>and</em> more</strong>", "<code>a * b</code>",
+        "<del>gone</del>: 2 * 3 * 4, snake_case_name.", "<li>one<ul><li>two<ol><li>three",
+        '<ol start="7"><li>seven</li></ol>', "<blockquote><p>quoted</p><ul><li>list</li></ul></blockquote>",
+        "<th>b</th>", '<code>x = "&lt;b&gt;"</code>', "*no*",
+    ):
+        assert part in whole, (part, whole)
 
 
 HOSTILE = {

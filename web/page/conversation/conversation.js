@@ -128,6 +128,8 @@ export class Conversation {
         this.isStale = all.stale
       }
       if (known) this.isStale = stale
+      if (this.composer.hidden) say(this.problem, "")
+      this.composer.hidden = false
       say(this.stale, this.isStale ? "No majority of the nodes is reachable: there may be more than is shown." : "")
       this.draw()
     } catch (error) {
@@ -140,7 +142,7 @@ export class Conversation {
   #gone(words) {
     this.turns = []
     this.again = false
-    this.composer.remove()
+    this.composer.hidden = true
     say(this.problem, words)
     this.draw()
   }
@@ -155,6 +157,7 @@ export class Conversation {
   #draw() {
     this.drawing = 0
     if (this.turns === null || this.isClosed) return
+    const focused = document.activeElement
     const isAtEnd = window.innerHeight + window.scrollY > document.documentElement.scrollHeight - 80
     while (this.elements.length > this.turns.length) this.elements.pop().element.remove()
     this.turns.forEach((turn, index) => {
@@ -165,6 +168,7 @@ export class Conversation {
       }
       this.elements[index].update(turn, this.home.nodes, this.drafts.of(number), this.isHidden, this.home.mayWrite)
     })
+    if (!focused?.isConnected) this.elements.at(-1)?.element.focus({ preventScroll: true })  // its button is gone
     const isOpen = this.#open() !== null
     this.askAll.disabled = this.askLeader.disabled = isOpen
     this.text.placeholder = isOpen ? "First choose an answer, or cancel the question" : "Ask every node"

@@ -21,7 +21,7 @@ export class TurnElement {
       h("summary"), h("div", { class: "candidates" }))
     this.poll = h("div")
     this.answer = h("div", { class: "answers" })
-    this.element = h("article", { class: "turn", "aria-labelledby": `turn-${number}` },
+    this.element = h("article", { class: "turn", tabindex: -1, "aria-labelledby": `turn-${number}` },
       this.question, this.answer, this.grid, this.others, this.poll, h("footer", {}, this.state, this.buttons))
     this.shown = ""
     this.given = null
