@@ -61,9 +61,9 @@ export class Panel {
       ["role", role(node)],
       ...(reported ? [["ballot", ballot(node.ballot)], ["decided", String(node.decided)], ["applied", String(node.applied)],
         ["queue", String(node.queued)], ["digest", (node.digest ?? "").slice(0, 8)]] : []),
-      ["LLM", node.asking ? `works on ${node.asking}` : "idle"],
-      ["messages/s", `${short(node.frames_in_per_s)} sent, ${short(node.frames_out_per_s)} received`],
-      ["lost", `${short(node.dropped)} messages for it`],
+      ...(node.up ? [["LLM", node.asking ? `works on ${node.asking}` : "idle"], ["sent/s", short(node.frames_in_per_s)],
+        ["received/s", short(node.frames_out_per_s)]] : []),
+      ["lost for it", short(node.dropped)],
     ]
   }
 

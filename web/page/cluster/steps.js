@@ -35,7 +35,8 @@ export class Steps {
     for (const message of holding.held) {
       if (!this.items.has(message.number)) this.#add(message)
       const { times } = this.items.get(message.number)
-      say(times, [message.again ? "again" : "", message.sent > 1 ? `sent ×${message.sent}` : ""].filter(Boolean).join(", "))
+      say(times, [message.again ? "again" : "", message.sent > 1 ? `×${message.sent}` : ""].filter(Boolean).join(" "))
+      set(times, { title: message.sent > 1 ? `It was sent ${message.sent} times` : null })
     }
   }
 
@@ -45,7 +46,7 @@ export class Steps {
     const button = (title, command, words) => this.actions.button(title, command, { message: message.number }, { "aria-label": `${words}: ${name}`, title: words })
     const times = h("span", { class: "dim" })
     const element = h("li", { class: phase(message.message) }, h("span", { class: "dim mono" }, `#${message.number}`),
-      h("span", { class: "what" }, explain(message.message), h("span", { class: "way" }, ` ${from} → ${to} `), times),
+      h("span", { class: "what" }, explain(message.message), h("span", { class: "way" }, ` ${from}→${to} `), times),
       ...(this.may ? [h("span", { class: "buttons" }, button("✓", "deliver", "Deliver"), button("×2", "repeat", "Deliver a copy"), button("✕", "drop", "Drop"))] : []))
     this.items.set(message.number, { element, times })
     this.list.append(element)

@@ -82,6 +82,7 @@ export class Traffic {
     const { x, y } = this.picture.geometry.point(dot.from, dot.to, 0.5)
     const aged = (now - dot.end) / 450
     dot.mark.setAttribute("class", "message lost")
+    dot.mark.lastChild.textContent = ""
     dot.mark.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${(1 + 1.5 * aged).toFixed(2)})`)
     dot.mark.setAttribute("opacity", (1 - aged).toFixed(2))
   }
