@@ -43,9 +43,8 @@ class NodeServer:
         self._hub = Hub(number, service, metrics.observe_commit)
         metrics.watch(self._hub)
         self._needed: dict[Handler, Role | None] = {}
-        self._app = web.Application(
-            middlewares=[Guard(http, keyring(http, data_dir), self._needed).middleware], client_max_size=MAX_BODY,
-        )
+        guard = Guard(http, keyring(http, data_dir), self._needed, lambda: self._hub.session.members)
+        self._app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY)
         self._add_routes(metrics)
         self._add_page(http, cluster)
         self._listener = Listener(self._app, http.host, http.port_of(number), tls)

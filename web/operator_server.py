@@ -33,9 +33,8 @@ class OperatorServer:
         """Raises KeyFileError."""
         data_dir: Path = config.data_dir
         self._needed: dict[Handler, Role | None] = {}
-        self._app = web.Application(
-            middlewares=[Guard(http, keyring(http, data_dir), self._needed).middleware], client_max_size=MAX_BODY,
-        )
+        guard = Guard(http, keyring(http, data_dir), self._needed, lambda: orchestrator.numbers.all)
+        self._app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY)
         self._commands = OperatorCommands(orchestrator, Bodies())
         streams = Streams()
         self._events = OperatorEvents(orchestrator, streams)
