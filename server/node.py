@@ -101,12 +101,12 @@ class NodeService:
     async def close(self) -> None:
         """Stores what is in progress."""
         self._expiry.close()
-        self.drafts.close()
         self._first_quotas.stop()
         if self._responding is not None:
             self._responding.cancel()
             await asyncio.wait([self._responding])
         await self._responder.close()
+        self.drafts.close()
         await self._engine.close()
 
     # ---- Users
