@@ -124,11 +124,22 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
     page.get_by_label("Question", exact=True).fill("Which?")
     page.get_by_role("button", name="Ask the leader").click()
     expect(page.locator(".turn").last.locator(".answers .chosen")).to_contain_text("says: Which?")
+    writing = talk.llm.question("Again?")
+    page.get_by_label("Hide names").uncheck()
+    page.get_by_label("Question", exact=True).fill("Again?")
+    page.keyboard.press("Enter")
+    for text in ("First.", "Second."):
+        writing.ends(1, text)
+        expect(answer_of(page, "Node 1")).to_have_text(text)
+        page.get_by_role("button", name="Ask Node 1 again").click()
+        expect(page.get_by_role("button", name="Ask Node 1 again")).to_have_count(0)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("This question was cancelled.")).to_be_visible()
     with page.expect_download() as saved:
         page.get_by_text("More").click()
         page.get_by_role("button", name="Save as JSON").click()
     wanted = parse(saved.value.path().read_bytes(), "again")
-    assert wanted.turns == 2 and not wanted.given_up, "it can be imported"
+    assert wanted.turns == 3 and not wanted.given_up, "it can be imported"
     page.get_by_label("Search conversations").fill("which?")
     expect(page.locator(".names li")).to_have_count(1)
     page.get_by_text("More").click()
@@ -140,9 +151,14 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
 
 def test_a_watcher_is_offered_nothing_to_change(talk: Talk, surf: Surf) -> None:
     talk.site.call("/api/create", {"context": "watched"}, 1)
-    page = surf.page(talk.site.address("conversations", talk.site.read_key, node=2))
+    page = surf.page(talk.site.address("conversations", talk.site.read_key, node=2), 390, 844)
     page.get_by_role("link", name="watched").click()
     expect(page.get_by_role("heading", name="watched")).to_be_visible()
+    assert page.get_by_role("textbox").count() == 0 and page.get_by_role("button").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.get_by_role("link", name="watched")).to_be_hidden()
+    page.get_by_role("link", name="All").click()
+    expect(page.get_by_role("link", name="watched")).to_be_visible()
     assert page.get_by_role("textbox").count() == 0 and page.get_by_role("button").count() == 0
 
 
