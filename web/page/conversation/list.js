@@ -96,11 +96,13 @@ export class List {
       const excerpt = wanted.length > 1 ? this.#excerpt(context, wanted) : ""
       if (!wanted || context.toLowerCase().includes(wanted) || excerpt) found.push([context, turns, excerpt])
     }
+    const focused = this.items.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null
     this.items.replaceChildren(...found.map(([context, turns, excerpt]) => h("li", {},
       h("a", { href: `#/conversations/${encodeURIComponent(context)}`, "aria-current": context === this.current ? "page" : null },
         h("span", { class: "name", dir: "auto" }, visible(context)),
         h("span", { class: "count" }, this.open.has(context) ? "open" : `${turns}`),
         excerpt ? h("span", { class: "excerpt", dir: "auto" }, excerpt) : null))))
+    if (focused) [...this.items.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus()
     say(this.note, found.length ? "" : wanted ? "Nothing is found." : "There are no conversations yet.")
   }
 
