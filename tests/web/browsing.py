@@ -86,7 +86,7 @@ class Surf:
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
 
     def _on_request(self, request: Request) -> None:
         if not request.url.startswith(("http://127.0.0.1:", "data:")):

@@ -2,16 +2,14 @@
 
 import { Connection } from "./connection.js"
 import { h, say } from "./dom.js"
-import * as cluster from "./cluster/view.js"
-import * as conversations from "./conversation/view.js"
-import * as stories from "./stories/view.js"
 
 const KEY = "key"
 const VIEWS = [
-  { name: "cluster", title: "Cluster", view: cluster, at: "orchestrator" },
-  { name: "conversations", title: "Conversations", view: conversations, at: "any" },
-  { name: "stories", title: "Stories", view: stories, at: "orchestrator" },
+  { name: "cluster", title: "Cluster", load: () => import("./cluster/view.js"), at: "orchestrator" },
+  { name: "conversations", title: "Conversations", load: () => import("./conversation/view.js"), at: "any" },
+  { name: "stories", title: "Stories", load: () => import("./stories/view.js"), at: "orchestrator" },
 ]
+/** A view is loaded when it is opened first. */
 
 const main = document.getElementById("main")
 const tabs = document.getElementById("tabs")
@@ -78,8 +76,7 @@ function share() {
   dialog.showModal()
 }
 
-function open() {
-  if (connection?.facts === null || connection === null) return
+async function open() {
   const views = offered()
   const view = views.find((one) => location.hash.startsWith(`#/${one.name}`)) ?? views[0]
   for (const tab of tabs.querySelectorAll("a")) {
@@ -89,9 +86,18 @@ function open() {
   if (opened?.name === view.name) return
   opened?.close?.()
   const element = h("div", { class: `view ${view.name}` })
+  const mine = opened = { name: view.name, close: null }
   main.replaceChildren(element)
   document.title = `${view.title} – ${connection.facts.cluster} – ConsensusLLM`
-  opened = { name: view.name, close: view.view.open(element, connection) }
+  let loaded
+  try {
+    loaded = await view.load()
+  } catch {
+    if (opened === mine) opened = null
+    main.replaceChildren(h("p", { role: "alert" }, "This view could not be loaded: is the process that serves the page still there? Reload to try again."))
+    return
+  }
+  if (opened === mine) mine.close = loaded.open(element, connection)
 }
 
 function askForKey(problem) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.unit.net.net_tools import Node, until
 from tests.unit.orchestrator.operator_tools import Operator, operator_of
 from tests.unit.web.web_tools import KEY, KEYS, WATCHER, WRITER
 from web.operator_server import OperatorServer
-from web.page_files import FOLDER, page_files
+from web.page_files import FOLDER, PageFile, page_files
 
 MAX_PAGE = 100 * 1024
 
@@ -161,13 +162,27 @@ def test_the_pages_files_hold_no_secret_and_let_nothing_else_in(tmp_path: Path) 
     serving(tmp_path, scenario)
 
 
-def test_the_page_is_small_and_complete() -> None:
+def loaded(path: str, files: dict[str, PageFile]) -> set[str]:
+    """What a browser loads with this file."""
+    found, left = set(), [path]
+    while left:
+        found.add(path := left.pop())
+        for name in re.findall(r'^(?:import|export) .* from "(.*)"$', files[path].body.decode(), re.MULTILINE):
+            target = (FOLDER / path.removeprefix("/page/")).parent / name
+            left += {f"/page/{target.resolve().relative_to(FOLDER)}"} - found
+    return found
+
+
+def test_each_view_of_the_page_is_small_and_complete() -> None:
     files = {file.path: file for file in page_files()}
-    assert sum(len(file.packed) for file in files.values()) < MAX_PAGE, "as browsers load it"
+    views = re.findall(r'import\("\.(/.*?)"\)', files["/page/main.js"].body.decode())
+    assert len(views) == 3
+    for view in views:
+        with_it = {"/", "/page/icon.svg", "/page/style.css"} | loaded("/page/main.js", files)
+        with_it |= loaded(f"/page{view}", files)
+        with_it |= {path for path in files if path == f"/page{view.replace('view.js', 'style.css')}"}
+        assert sum(len(files[path].body) for path in with_it) < MAX_PAGE, view
     for path, file in files.items():
         for line in file.body.decode().splitlines():
-            if line.startswith(("import ", "export ")) and ' from "' in line:
-                target = (FOLDER / path.removeprefix("/page/")).parent / line.split(' from "')[1].rstrip('"')
-                assert f"/page/{target.resolve().relative_to(FOLDER)}" in files, (path, line)
             elsewhere = "http://" in line.replace("http://www.w3.org/2000/svg", "")
             assert "innerHTML" not in line and not elsewhere, (path, line)

@@ -7,7 +7,7 @@ import { Traffic } from "../cluster/traffic.js"
 import { h, say, set } from "../dom.js"
 import { explain, load } from "../glossary.js"
 
-const BRIEFLY_S = 0.3
+const BRIEFLY_S = 0.05
 /** A request to play is answered by then; the stream tells the rest. */
 
 const QUIET = { quiet: true }
