@@ -279,10 +279,28 @@ class ScriptCommand(Command[ScriptResult], frozen=True, kw_only=True, tag="scrip
 
     file: str
     """Its path, or the name of a file in scenarios/."""
+    paused: bool = False
+    """It waits before its first line: see `next` and `continue`."""
+    reading: bool = False
+    """Whoever reads along is given time after each text."""
 
 
 class StopCommand(Command[TextResult], frozen=True, tag="stop"):
     """Ends the running script; faults stay in place."""
+
+
+class PauseCommand(Command[TextResult], frozen=True, tag="pause"):
+    """The running script waits after the line that it is at."""
+
+
+class NextCommand(Command[TextResult], frozen=True, kw_only=True, tag="next"):
+    """A paused script runs its next lines, and waits again."""
+
+    count: Annotated[int, Meta(ge=1, le=MAX_STEPS)] = 1
+
+
+class ContinueCommand(Command[TextResult], frozen=True, tag="continue"):
+    """A paused script goes on."""
 
 
 class WaitCommand(Command[WaitResult], frozen=True, kw_only=True, tag="wait"):

@@ -28,11 +28,10 @@ from engine.paxos import PaxosEngine
 from launcher import check_config, protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.configuration import nodes_to_start
+from launcher.http_api import NodeHttp
 from launcher.naming_link import NamingLink
-from launcher.node_http import NodeHttp
 from llm.budget import too_long
-from llm.request_scheduler import RequestScheduler
-from llm.requests import Request
+from llm.request_scheduler import OnProgress, RequestScheduler
 from llm.settings import build, choose
 from llm.warm_up import warm_up
 from net.link import LinkEvents, NodeLink
@@ -157,10 +156,12 @@ def _make_service(
     timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
     engine = PaxosEngine(number, config.node_ids, database, link, timing=timing, limits=Limits())
 
-    def make_scheduler(done: Done, on_progress: Callable[[Request, int], None]) -> RequestScheduler:
-        return RequestScheduler(
+    def make_scheduler(done: Done, on_progress: OnProgress) -> RequestScheduler:
+        scheduler = RequestScheduler(
             llm, lambda: build(llm, number, config.data_dir), done, on_progress=on_progress
         )
+        engine.asking = lambda: scheduler.metering.in_flight
+        return scheduler
 
     return NodeService(
         number, config.node_ids, engine, make_scheduler, emit=emit,
