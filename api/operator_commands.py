@@ -46,6 +46,7 @@ LEADER: Leader = "leader"
 NodeNumber: TypeAlias = Annotated[int, Meta(ge=1)]
 NodeName: TypeAlias = NodeNumber | Leader
 MessageNumber: TypeAlias = Annotated[int, Meta(ge=1)]
+Words: TypeAlias = Annotated[str, Meta(max_length=2000)]
 LinkEnds: TypeAlias = tuple[NodeName, NodeName]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=MAX_DURATION_S)]
 Milliseconds: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_DELAY_MS)]
@@ -56,7 +57,7 @@ Kilobits: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_KBPS)]
 class FaultCommand(Command[R_co], Generic[R_co], frozen=True, kw_only=True):
     """Base of commands that set or remove faults: `log` lists them."""
 
-    words: str | UnsetType = UNSET
+    words: Words | UnsetType = UNSET
     """How it is listed there; derived from the other fields by default."""
 
 

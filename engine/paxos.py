@@ -205,9 +205,9 @@ class PaxosEngine:
         if self._was_member and not self._is_member() and "leave" not in self._timers:
             self._timers["leave"] = self._loop.call_later(LEAVE_AFTER_S, self._leave)
         self._was_member = configuration is not None and self._is_member()
-        if self._reported is not None and (
-            (status.role, status.leader) != (self._reported.role, self._reported.leader)
-            or (configuration is not None and configuration.number > self._reported.configuration)
+        if configuration is not None and self._reported is not None and (
+            configuration.number > self._reported.configuration
+            or (status.role, status.leader) != (self._reported.role, self._reported.leader)
         ):
             self._send_report()  # at once: the orchestrator remembers which cluster it serves, and who belongs to it
         if self._change is not None and not self._change.done() and not self._driver.replica.changing:

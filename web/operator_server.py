@@ -22,6 +22,8 @@ from web.page_files import Page
 from web.stories import Stories, glossary
 from web.streams import Streams
 
+MAX_WATCHERS = 150
+"""Open streams: each is written to a dozen times a second, by the process that relays all messages."""
 ORCHESTRATOR = 0
 """Its number, as far as ports go."""
 
@@ -36,7 +38,7 @@ class OperatorServer:
         guard = Guard(http, keyring(http, data_dir), self._needed, lambda: orchestrator.numbers.all)
         self._app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY)
         self._commands = OperatorCommands(orchestrator, Bodies())
-        streams = Streams()
+        streams = Streams(MAX_WATCHERS)
         self._events = OperatorEvents(orchestrator, streams)
         stories = Stories()
         facts = FactsForPage(http, config.cluster, ORCHESTRATOR, lambda: orchestrator.numbers.all)

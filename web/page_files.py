@@ -58,6 +58,7 @@ class Page:
         for file in self._files:
             handler = partial(self._serve, file)
             yield "GET", file.path, handler, None
+            yield "HEAD", file.path, handler, None
 
     async def _serve(self, file: PageFile, request: web.Request) -> web.Response:
         headers = {

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 import web.operator_events
+import web.operator_server
 from config.http_settings import HttpSettings
 from tests.cluster.harness import free_port
 from tests.unit.net.net_tools import Node, until
@@ -90,6 +91,7 @@ def test_faults_need_a_key_to_operate_and_looking_one_to_read(tmp_path: Path) ->
         refused = await at.call("POST", "/api/failLink", {"link": [1, 9]})
         assert refused.status_code == 400 and "there is no node 9" in refused.json()["error"]
         assert (await at.call("POST", "/api/loss", {"percent": 101})).status_code == 400
+        assert (await at.call("POST", "/api/loss", {"percent": 1, "words": "w" * 2001})).status_code == 400
         assert (await at.call("POST", "/api/pauseNode", {"node": 4})).status_code == 409
         assert (await at.call("POST", "/api/watch", {"on": True})).status_code == 404, "there is the stream"
         facts = (await at.call("GET", "/api/page")).json()
@@ -118,6 +120,7 @@ def test_a_stream_begins_with_how_it_is_and_goes_on_where_it_broke_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web.operator_events, "KEPT", 4)
+    monkeypatch.setattr(web.operator_server, "MAX_WATCHERS", 1)
 
     async def scenario(at: At) -> None:
         async with Node(at.operator.port, 1, cluster="demo") as node:
@@ -137,6 +140,7 @@ def test_a_stream_begins_with_how_it_is_and_goes_on_where_it_broke_off(
             await until(lambda: not node.link.wants_labels)
             watching = asyncio.create_task(at.stream("closing"))
             await until(lambda: node.link.wants_labels)
+            assert (await at.call("GET", "/api/events")).status_code == 429
             at.close()
             assert (await watching)[-1][2]["reason"] == web.operator_events.FAREWELL
 
@@ -152,6 +156,7 @@ def test_the_pages_files_hold_no_secret_and_let_nothing_else_in(tmp_path: Path) 
             policy = answer.headers["Content-Security-Policy"]
             assert "default-src 'none'; script-src 'self'; style-src 'self'; " in policy and "unsafe" not in policy
             assert f"127.0.0.1:{at.port + 5}" in policy and "*" not in policy
+            assert (await at.call("HEAD", file.path, key=None)).status_code == 200
             again = await at.call("GET", file.path, key=None, **{"If-None-Match": answer.headers["ETag"]})
             assert again.status_code == 304 and not again.content
         for path in ("/page/../web/keys.py", "/page/%2e%2e/keys.py", "/page/", "/page/main.js/", "//etc/passwd"):
