@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
+from config.engine_settings import EngineSettings
+from config.engine_settings import mistake as engine_mistake
 from config.errors import explain
 from config.files import MissingFile, UnusableFile, read_whole, shown_path
 from config.http_settings import HttpSettings, is_loopback, mistake
@@ -85,6 +87,8 @@ class Config(msgspec.Struct, frozen=True):
     """The common settings."""
     http: HttpSettings | None = None
     """None: there is no HTTP API."""
+    engine: EngineSettings = EngineSettings()
+    """Paths are absolute, and etcd has a prefix."""
 
     @property
     def node_ids(self) -> list[int]:
@@ -118,6 +122,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     timing: TimingConfig = TimingConfig()
     limits: LimitsConfig = LimitsConfig()
     http: HttpSettings | None = None
+    engine: EngineSettings = EngineSettings()
 
 
 def default_data_dir(path: Path, cluster: str) -> Path:
@@ -197,6 +202,7 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
             f'orchestrator.host "{host}" lets other machines try. {HOW_TO_DRAW}'
         )
     wrong = None if file.http is None else mistake(file.http, seen, file.orchestrator.port)
+    wrong = wrong or engine_mistake(file.engine)
     if wrong is not None:
         raise _Invalid(wrong)
     given = file.data_dir
@@ -211,7 +217,22 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
         limits=file.limits,
         llm=_located(common, "llm", path.parent),
         http=file.http,
+        engine=_complete(file.engine, file.cluster, path.parent),
     )
+
+
+def _complete(engine: EngineSettings, cluster: str, folder: Path) -> EngineSettings:
+    """With a prefix, and with absolute paths."""
+    if not engine.is_etcd:
+        return engine
+    tls = engine.tls
+    if tls is not None:
+        files = ((name, getattr(tls, name)) for name in ("ca", "cert", "key"))
+        tls = msgspec.structs.replace(tls, **{
+            name: str(_path(f"engine.tls.{name}", given, folder)) for name, given in files if given is not None
+        })
+    prefix = (engine.prefix or f"consensusllm/{cluster}").strip("/")
+    return msgspec.structs.replace(engine, tls=tls, prefix=prefix)
 
 
 def _llm(common: LlmSettings, own: Json, where: str, providers: Collection[str]) -> LlmSettings:

@@ -1,0 +1,284 @@
+"""Requests to an etcd cluster: one member after another, logged in, with every failure in words."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from random import Random
+from typing import Final, TypeVar
+
+import httpx
+import msgspec
+
+from engine.etcd.wire import Refusal, TokenAnswer, TxnAnswer, Watched, WatchLine, decode, encode
+
+T = TypeVar("T")
+
+CONNECT_S = 2.0
+ANSWER_S = 4.0
+"""A member that takes longer is taken for gone: the next one is asked."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+QUIET_S = 1.0
+"""What fails for so long is told, even if other members were not asked yet."""
+MOST_LINE: Final = 64 * 1024 * 1024
+"""Bytes of one answer of a watch; members send pieces of at most 2 MB."""
+_UNAUTHENTICATED, _UNAVAILABLE, _OUT_OF_RANGE = 16, 14, 11
+_PASSING = (1, 4, _UNAVAILABLE)
+"""gRPC's codes for what another member may be able to do: cancelled, too slow, unavailable."""
+
+_HINTS = (
+    ("database space exceeded", "etcd is out of space: nothing can be written until it has room (raise "
+     "--quota-backend-bytes, or compact and defragment it), and `etcdctl alarm disarm`"),
+    ("too many requests", "etcd has too many requests to do"),
+    ("request is too large", "etcd refuses requests of this size: give it --max-request-bytes 1572864 (its default) or "
+     "more"),
+    ("too many operations", "etcd refuses transactions of this size: give it --max-txn-ops 128 (its default)"),
+    ("user name is empty", 'etcd wants a user: set "user" and "password_env" in "engine"'),
+    ("authentication is not enabled", 'etcd knows no users: leave "user" out, or enable authentication there'),
+    ("authentication failed", "etcd does not accept the user or the password"),
+    ("permission denied", "etcd's user may not read and write below the prefix"),
+    ("no leader", "etcd has no leader"),
+    ("leader changed", "etcd's leader has changed"),
+    ("request timed out", "etcd takes too long: has it lost its majority?"),
+)
+
+class EtcdError(Exception):
+    """A request has failed, in words. It may have taken effect all the same."""
+
+
+class Elsewhere(EtcdError):
+    """This member cannot do it; another one may."""
+
+
+class Unauthenticated(EtcdError):
+    """The login has expired."""
+
+
+class Compacted(EtcdError):
+    """What was asked for is older than what etcd keeps."""
+
+
+class Access(msgspec.Struct, frozen=True):
+    """How an etcd cluster is reached."""
+
+    endpoints: tuple[str, ...]
+    """At least one URL without a path."""
+    tls: ssl.SSLContext | None = None
+    user: str | None = None
+    password: str = msgspec.field(default="")
+
+
+class EtcdClient:
+    """`transport` is for tests. `changed` is called when `trouble` has."""
+
+    def __init__(
+        self, access: Access, changed: Callable[[], None] = lambda: None, *,
+        transport: httpx.AsyncBaseTransport | None = None, random: Random | None = None,
+    ) -> None:
+        self._access = access
+        self._changed = changed
+        self._random = random or Random()
+        self._at = self._random.randrange(len(access.endpoints))
+        self._token = ""
+        self._login: asyncio.Lock = asyncio.Lock()
+        self._troubles: dict[str, str] = {}
+        """By the work that is held up."""
+        self._http = httpx.AsyncClient(
+            transport=transport, verify=access.tls or False, trust_env=False,
+            # A member that has lost the leader says so at once, instead of being waited for.
+            headers={"Grpc-Metadata-hasleader": "true", "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S), limits=httpx.Limits(max_connections=None),
+        )
+
+    @property
+    def trouble(self) -> str | None:
+        """Why something cannot be done now; None if all goes well."""
+        return next(iter(self._troubles.values()), None)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def insist(self, work: str, path: str, body: bytes, answer: type[T]) -> T:
+        """Asks until it is answered, with growing pauses. The request must stand a repetition. `work` is what is held
+        up meanwhile."""
+        attempts = self.attempts(work)
+        while True:
+            try:
+                found = await self.call(path, body, answer)
+            except EtcdError as error:
+                await attempts.failed(error)
+            else:
+                attempts.succeeded()
+                return found
+
+    def attempts(self, work: str) -> Attempts:
+        return Attempts(self, work, len(self._access.endpoints))
+
+    async def txn(self, work: str, body: bytes) -> TxnAnswer:
+        return await self.insist(work, "/v3/kv/txn", body, TxnAnswer)
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * self._random.uniform(0.75, 1.25))
+
+    def report(self, work: str, trouble: str | None) -> None:
+        """`work` is held up by this, or goes well."""
+        before = self.trouble
+        if trouble is None:
+            self._troubles.pop(work, None)
+        else:
+            self._troubles[work] = trouble
+        if self.trouble != before:
+            self._changed()
+
+    async def call(self, path: str, body: bytes, answer: type[T]) -> T:
+        """One request, to one member. Raises EtcdError."""
+        try:
+            return await self._call(path, body, answer)
+        except Unauthenticated:
+            await self._log_in(self._token)
+            return await self._call(path, body, answer)
+
+    async def watch(self, request: bytes) -> AsyncGenerator[Watched, None]:
+        """What a member tells, until that breaks off. Raises EtcdError."""
+        if self._access.user is not None and not self._token:
+            await self._log_in("")
+        at, endpoint = self._at, self._endpoint
+        try:
+            async with self._http.stream(
+                "POST", f"{endpoint}/v3/watch", content=request, headers=self._headers(),
+                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S, read=None),
+            ) as response:
+                if response.status_code != httpx.codes.OK:
+                    raise _refusal(endpoint, response.status_code, await response.aread())
+                async with aclosing(_lines(response)) as lines:
+                    async for line in lines:
+                        yield self._watched(endpoint, line)
+                raise Elsewhere(f"etcd's member {endpoint} has ended a watch")
+        except (httpx.HTTPError, Elsewhere) as error:
+            self.leave(at)
+            raise _unreachable(endpoint, error) from error
+        except Unauthenticated:
+            self._token = ""
+            raise
+
+    def leave(self, at: int | None = None) -> None:
+        """Asks the next member from now on; not if that was done since `at` was the one."""
+        if at is None or at == self._at:
+            self._at = (self._at + 1) % len(self._access.endpoints)
+
+    @property
+    def _endpoint(self) -> str:
+        return self._access.endpoints[self._at]
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": self._token} if self._token else {}
+
+    async def _call(self, path: str, body: bytes, answer: type[T]) -> T:
+        if self._access.user is not None and not self._token and answer is not TokenAnswer:
+            await self._log_in("")
+        at, endpoint = self._at, self._endpoint
+        try:
+            response = await self._http.post(endpoint + path, content=body, headers=self._headers())
+            if response.status_code != httpx.codes.OK:
+                raise _refusal(endpoint, response.status_code, response.content)
+            return decode(response.content, answer)
+        except (httpx.HTTPError, Elsewhere) as error:
+            self.leave(at)
+            raise _unreachable(endpoint, error) from error
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: {error}") from error
+
+    async def _log_in(self, token: str) -> None:
+        """Gets another token than this one, unless somebody has."""
+        async with self._login:
+            if self._token == token:
+                self._token = ""
+                asked = encode({"name": self._access.user or "", "password": self._access.password})
+                self._token = (await self._call("/v3/auth/authenticate", asked, TokenAnswer)).token
+
+    def _watched(self, endpoint: str, line: bytes) -> Watched:
+        try:
+            told = decode(line, WatchLine)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: {error}") from error
+        if told.error is not None:
+            raise _as_error(endpoint, told.error)
+        watched = told.result or Watched()
+        if watched.canceled and watched.compact_revision:
+            raise Compacted(f"etcd keeps nothing before revision {watched.compact_revision}")
+        if watched.canceled:
+            raise _as_error(endpoint, Refusal(watched.cancel_reason or "the watch was cancelled", code=_UNAVAILABLE))
+        return watched
+
+
+class Attempts:
+    """At one piece of work. That a member is gone is not worth telling as long as another one is there."""
+
+    def __init__(self, client: EtcdClient, work: str, members: int) -> None:
+        self._client = client
+        self._work = work
+        self._members = members
+        self.succeeded(told=False)
+
+    def succeeded(self, told: bool = True) -> None:
+        self._failures = 0
+        self._pause = FIRST_PAUSE_S
+        self._since = time.monotonic()
+        if told:
+            self._client.report(self._work, None)
+
+    async def failed(self, error: EtcdError) -> None:
+        """Returns when the next attempt is due."""
+        self._failures += 1
+        if not isinstance(error, Elsewhere) or self._failures >= self._members or (
+            time.monotonic() - self._since > QUIET_S
+        ):
+            self._client.report(self._work, str(error))
+        await self._client.pause(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+
+
+async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    rest = bytearray()
+    async for data in response.aiter_raw():
+        rest += data
+        if b"\n" in data:
+            *lines, last = rest.split(b"\n")
+            rest = last
+            for line in lines:
+                if line.strip():
+                    yield bytes(line)
+        if len(rest) > MOST_LINE:
+            raise EtcdError(f"an answer of etcd has more than {MOST_LINE} bytes")
+
+
+def _refusal(endpoint: str, status: int, body: bytes) -> EtcdError:
+    try:
+        refusal = decode(body, Refusal)
+    except (msgspec.MsgspecError, ValueError):
+        return EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: HTTP {status}")
+    return _as_error(endpoint, refusal)
+
+
+def _as_error(endpoint: str, refusal: Refusal) -> EtcdError:
+    said = refusal.message or refusal.error
+    code = refusal.grpc_code or refusal.code
+    if "auth token" in said or code == _UNAUTHENTICATED or "revision of auth store is old" in said:
+        return Unauthenticated("etcd has forgotten this node's login")
+    if code == _OUT_OF_RANGE and "compacted" in said:
+        return Compacted("what is asked for is older than what etcd keeps")
+    words = next((hint for part, hint in _HINTS if part in said), f"{endpoint}: {said.removeprefix('etcdserver: ')}")
+    return Elsewhere(words) if code in _PASSING else EtcdError(words)
+
+
+def _unreachable(endpoint: str, error: Exception) -> EtcdError:
+    if isinstance(error, EtcdError):
+        return error
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ReadTimeout | httpx.WriteTimeout):
+        return Elsewhere(f"etcd's member {endpoint} does not answer")
+    if isinstance(error, httpx.ConnectError):
+        return Elsewhere(f"etcd's member {endpoint} cannot be reached: {str(error) or 'no connection'}")
+    return Elsewhere(f"the connection to etcd's member {endpoint} broke: {str(error) or type(error).__name__}")
