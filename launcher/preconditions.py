@@ -19,8 +19,8 @@ def port_is_free(config: Config) -> bool:
 
 
 def require_free_port(config: Config) -> None:
-    """Raises LaunchError if the orchestrator could not listen."""
-    if not port_is_free(config):
+    """Raises LaunchError if the orchestrator could not listen. On etcd there is none."""
+    if not config.engine.is_etcd and not port_is_free(config):
         raise LaunchError(
             f"port {config.orchestrator.port} is in use by another program: stop it, or set another "
             f'"orchestrator": {{"port": ...}} in {config.path}'

@@ -10,14 +10,13 @@ from contextlib import aclosing
 from random import Random
 from typing import Final, TypeVar
 
-import httpx
 import msgspec
 
+from engine.etcd.http import Answer, BadStatus, Connections, Http, HttpError
 from engine.etcd.wire import Refusal, TokenAnswer, TxnAnswer, Watched, WatchLine, decode, encode
 
 T = TypeVar("T")
 
-CONNECT_S = 2.0
 ANSWER_S = 4.0
 """A member that takes longer is taken for gone: the next one is asked."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
@@ -25,6 +24,7 @@ QUIET_S = 1.0
 """What fails for so long is told, even if other members were not asked yet."""
 MOST_LINE: Final = 64 * 1024 * 1024
 """Bytes of one answer of a watch; members send pieces of at most 2 MB."""
+OK: Final = 200
 _UNAUTHENTICATED, _UNAVAILABLE, _OUT_OF_RANGE = 16, 14, 11
 _PASSING = (1, 4, _UNAVAILABLE)
 """gRPC's codes for what another member may be able to do: cancelled, too slow, unavailable."""
@@ -72,11 +72,11 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class EtcdClient:
-    """`transport` is for tests. `changed` is called when `trouble` has."""
+    """`changed` is called when `trouble` has. `http` is the way to the members, sockets if None."""
 
     def __init__(
         self, access: Access, changed: Callable[[], None] = lambda: None, *,
-        transport: httpx.AsyncBaseTransport | None = None, random: Random | None = None,
+        http: Http | None = None, random: Random | None = None,
     ) -> None:
         self._access = access
         self._changed = changed
@@ -86,12 +86,7 @@ class EtcdClient:
         self._login: asyncio.Lock = asyncio.Lock()
         self._troubles: dict[str, str] = {}
         """By the work that is held up."""
-        self._http = httpx.AsyncClient(
-            transport=transport, verify=access.tls or False, trust_env=False,
-            # A member that has lost the leader says so at once, instead of being waited for.
-            headers={"Grpc-Metadata-hasleader": "true", "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S), limits=httpx.Limits(max_connections=None),
-        )
+        self._http: Http = http or Connections(access.tls)
 
     @property
     def trouble(self) -> str | None:
@@ -99,7 +94,7 @@ class EtcdClient:
         return next(iter(self._troubles.values()), None)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def insist(self, work: str, path: str, body: bytes, answer: type[T]) -> T:
         """Asks until it is answered, with growing pauses. The request must stand a repetition. `work` is what is held
@@ -147,19 +142,15 @@ class EtcdClient:
             await self._log_in("")
         at, endpoint = self._at, self._endpoint
         try:
-            async with self._http.stream(
-                "POST", f"{endpoint}/v3/watch", content=request, headers=self._headers(),
-                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S, read=None),
-            ) as response:
-                if response.status_code != httpx.codes.OK:
-                    raise _refusal(endpoint, response.status_code, await response.aread())
-                async with aclosing(_lines(response)) as lines:
-                    async for line in lines:
-                        yield self._watched(endpoint, line)
-                raise Elsewhere(f"etcd's member {endpoint} has ended a watch")
-        except (httpx.HTTPError, Elsewhere) as error:
+            async with aclosing(self._http.stream(endpoint, "/v3/watch", self._headers(), request)) as parts:
+                async for line in _lines(parts):
+                    yield self._watched(endpoint, line)
+            raise Elsewhere(f"etcd's member {endpoint} has ended a watch")
+        except BadStatus as error:
+            raise _refusal(endpoint, error.answer) from error
+        except (HttpError, Elsewhere) as error:
             self.leave(at)
-            raise _unreachable(endpoint, error) from error
+            raise _elsewhere(endpoint, error) from error
         except Unauthenticated:
             self._token = ""
             raise
@@ -174,20 +165,25 @@ class EtcdClient:
         return self._access.endpoints[self._at]
 
     def _headers(self) -> dict[str, str]:
-        return {"Authorization": self._token} if self._token else {}
+        """A member that has lost the leader says so at once, instead of being waited for."""
+        return {"Grpc-Metadata-hasleader": "true"} | ({"Authorization": self._token} if self._token else {})
 
     async def _call(self, path: str, body: bytes, answer: type[T]) -> T:
         if self._access.user is not None and not self._token and answer is not TokenAnswer:
             await self._log_in("")
         at, endpoint = self._at, self._endpoint
         try:
-            response = await self._http.post(endpoint + path, content=body, headers=self._headers())
-            if response.status_code != httpx.codes.OK:
-                raise _refusal(endpoint, response.status_code, response.content)
-            return decode(response.content, answer)
-        except (httpx.HTTPError, Elsewhere) as error:
+            async with asyncio.timeout(ANSWER_S):
+                found = await self._http.post(endpoint, path, self._headers(), body)
+            if found.status != OK:
+                raise _refusal(endpoint, found)
+            return decode(found.body, answer)
+        except TimeoutError:
             self.leave(at)
-            raise _unreachable(endpoint, error) from error
+            raise Elsewhere(f"etcd's member {endpoint} does not answer") from None
+        except (HttpError, Elsewhere) as error:
+            self.leave(at)
+            raise _elsewhere(endpoint, error) from error
         except (msgspec.MsgspecError, ValueError) as error:
             raise EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: {error}") from error
 
@@ -241,13 +237,12 @@ class Attempts:
         self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
 
 
-async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+async def _lines(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     rest = bytearray()
-    async for data in response.aiter_raw():
-        rest += data
-        if b"\n" in data:
-            *lines, last = rest.split(b"\n")
-            rest = last
+    async for part in parts:
+        rest += part
+        if b"\n" in part:
+            *lines, rest = rest.split(b"\n")
             for line in lines:
                 if line.strip():
                     yield bytes(line)
@@ -255,11 +250,11 @@ async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
             raise EtcdError(f"an answer of etcd has more than {MOST_LINE} bytes")
 
 
-def _refusal(endpoint: str, status: int, body: bytes) -> EtcdError:
+def _refusal(endpoint: str, answer: Answer) -> EtcdError:
     try:
-        refusal = decode(body, Refusal)
+        refusal = decode(answer.body, Refusal)
     except (msgspec.MsgspecError, ValueError):
-        return EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: HTTP {status}")
+        return EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: HTTP {answer.status}")
     return _as_error(endpoint, refusal)
 
 
@@ -274,11 +269,5 @@ def _as_error(endpoint: str, refusal: Refusal) -> EtcdError:
     return Elsewhere(words) if code in _PASSING else EtcdError(words)
 
 
-def _unreachable(endpoint: str, error: Exception) -> EtcdError:
-    if isinstance(error, EtcdError):
-        return error
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ReadTimeout | httpx.WriteTimeout):
-        return Elsewhere(f"etcd's member {endpoint} does not answer")
-    if isinstance(error, httpx.ConnectError):
-        return Elsewhere(f"etcd's member {endpoint} cannot be reached: {str(error) or 'no connection'}")
-    return Elsewhere(f"the connection to etcd's member {endpoint} broke: {str(error) or type(error).__name__}")
+def _elsewhere(endpoint: str, error: Exception) -> Elsewhere:
+    return error if isinstance(error, Elsewhere) else Elsewhere(f"etcd's member {endpoint} {error}")

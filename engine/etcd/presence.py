@@ -123,6 +123,7 @@ class Presence:
     async def _keep(self, lease: int) -> None:
         """Until it has expired, or may have."""
         while True:
+            self._vacant.clear()
             if self._leadership is None or self._is_mine_of_old(self._leadership):
                 await self._campaign(lease)
             try:
@@ -146,7 +147,6 @@ class Presence:
         return led.pid == self._number and led.incarnation != self._incarnation
 
     async def _campaign(self, lease: int) -> None:
-        self._vacant.clear()
         if self.eligible:
             before = 0 if self._leadership is None else self._leadership.mod_revision
             mine = put(self._keys.leader, Sent(self._number, self._incarnation).encoded(), lease)
