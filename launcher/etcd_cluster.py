@@ -52,7 +52,7 @@ def require_no_disks(config: Config) -> None:
     if disks:
         raise LaunchError(
             f"{config.data_dir} holds conversations of the embedded engine ({disks[0].name}): set another \"data_dir\" "
-            "for etcd. `./run.sh backup` with the old configuration and `./run.sh restore` with the new one take them over"
+            "for etcd. `./run.sh backup` with the old configuration and `./run.sh restore` with the new one move them"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from random import Random
@@ -222,7 +221,7 @@ class Attempts:
     def succeeded(self, told: bool = True) -> None:
         self._failures = 0
         self._pause = FIRST_PAUSE_S
-        self._since = time.monotonic()
+        self._since = asyncio.get_running_loop().time()
         if told:
             self._client.report(self._work, None)
 
@@ -230,7 +229,7 @@ class Attempts:
         """Returns when the next attempt is due."""
         self._failures += 1
         if not isinstance(error, Elsewhere) or self._failures >= self._members or (
-            time.monotonic() - self._since > QUIET_S
+            asyncio.get_running_loop().time() - self._since > QUIET_S
         ):
             self._client.report(self._work, str(error))
         await self._client.pause(self._pause)
