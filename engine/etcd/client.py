@@ -79,6 +79,9 @@ class EtcdClient:
     ) -> None:
         self._access = access
         self._changed = changed
+        self.watch_left: Callable[[], None] = lambda: None
+        """Called when the member is left from which a watch comes."""
+        self._watched_at = -1
         self._random = random or Random()
         self._at = self._random.randrange(len(access.endpoints))
         self._token = ""
@@ -139,7 +142,8 @@ class EtcdClient:
         """What a member tells, until that breaks off. Raises EtcdError."""
         if self._access.user is not None and not self._token:
             await self._log_in("")
-        at, endpoint = self._at, self._endpoint
+        self._watched_at = at = self._at
+        endpoint = self._endpoint
         try:
             async with aclosing(self._http.stream(endpoint, "/v3/watch", self._headers(), request)) as parts:
                 async for line in _lines(parts):
@@ -157,7 +161,16 @@ class EtcdClient:
     def leave(self, at: int | None = None) -> None:
         """Asks the next member from now on; not if that was done since `at` was the one."""
         if at is None or at == self._at:
+            if self._at == self._watched_at:
+                self._watched_at = -1
+                self.watch_left()
             self._at = (self._at + 1) % len(self._access.endpoints)
+
+    def leave_watched(self) -> None:
+        """The watch tells nothing any more; the member is left, unless it was already."""
+        if self._at == self._watched_at:
+            self._watched_at = -1
+            self.leave()
 
     @property
     def _endpoint(self) -> str:

@@ -51,6 +51,7 @@ class Follower:
                  clock: Callable[[], float]) -> None:
         self._client = client
         self._attempts = client.attempts(WORK)
+        client.watch_left = self._move
         self._keys = keys
         self._snapshots = snapshots
         self._sink = sink
@@ -69,7 +70,7 @@ class Follower:
             except Compacted:
                 self._next = None
             except TimeoutError:
-                self._client.leave()
+                self._client.leave_watched()
             except EtcdError as error:
                 await self._attempts.failed(error)
 
@@ -78,6 +79,11 @@ class Follower:
         self._expected = max(self._expected, revision)
         if self._patience is not None and self._patience.when() is None and self._sink.revision < self._expected:
             self._patience.reschedule(self._clock() + STALLED_S)
+
+    def _move(self) -> None:
+        """Whoever answers no more may tell nothing more either."""
+        if self._patience is not None:
+            self._patience.reschedule(self._clock())
 
     async def _catch_up(self) -> None:
         """All that is there at one revision."""

@@ -116,11 +116,13 @@ class Sender:
             if answer.succeeded:
                 self._put_at(answer.header.revision)
                 return
-            sent = sent_of(answer.value().value)
+            found = answer.value()
+            sent = sent_of(found.value)
             if sent.incarnation != batch.incarnation:
                 raise Superseded(self._number)
-            if sent.number >= batch.last:
-                return  # an earlier attempt took effect
+            if sent.number >= batch.last:  # an earlier attempt took effect
+                self._put_at(found.mod_revision)
+                return
             if before is not None and not before.done():
                 await asyncio.wait([before])  # it has overtaken that one
             else:

@@ -65,6 +65,8 @@ class FakeEtcd:
         self.delay: Callable[[], float] = lambda: 0.001
         self.cut: set[str] = set()
         """Endpoints that nobody reaches."""
+        self.hung: set[str] = set()
+        """Endpoints that take connections, and answer nothing; to be set with `silent`."""
         self.silent: set[str] = set()
         """Endpoints whose watches, once something happens, tell nothing any more."""
         self.fragments = False
@@ -147,6 +149,8 @@ class FakeEtcd:
 
     async def _reach(self, endpoint: str) -> None:
         await asyncio.sleep(self.delay())
+        while endpoint in self.hung:  # noqa: ASYNC110 - a set has no event
+            await asyncio.sleep(0.1)
         if endpoint in self.cut:
             raise HttpError("cannot be reached: no connection")
 

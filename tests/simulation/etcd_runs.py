@@ -64,8 +64,8 @@ async def one(seed: int) -> int:
             await _fault(world, faults, random)()
         await asyncio.sleep(random.expovariate(1 / 0.2))
     faults.rate = 0.0
-    world.etcd.cut.clear()
-    world.etcd.silent.clear()
+    for endpoints in (world.etcd.cut, world.etcd.silent, world.etcd.hung):
+        endpoints.clear()
     world.start(*(number for number in world.numbers if number not in world.nodes))
     await world.settled()
     await world.kill(1)  # and once more from what is there
@@ -108,12 +108,16 @@ def _fault(world: EtcdWorld, faults: Faults, random: Random) -> Callable[[], Awa
         etcd.silent.clear()
         etcd.silent.add(endpoint)
 
+    def hang() -> None:
+        etcd.hung = {endpoint}
+        silence()
+
     etcd, endpoint = world.etcd, random.choice(ENDPOINTS)
     return random.choice([
         kill, kill, lambda: change(etcd.break_watches), lambda: change(etcd.compact),
         lambda: change(lambda: setattr(faults, "rate", random.choice((0.0, 0.1, 0.5)))),
         lambda: change(lambda: setattr(etcd, "fragments", not etcd.fragments)),
-        lambda: change(cut), lambda: change(silence),
+        lambda: change(cut), lambda: change(silence), lambda: change(hang),
         lambda: asyncio.sleep(random.uniform(1, 5)),
     ])
 
