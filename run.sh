@@ -36,6 +36,7 @@ usage: ./run.sh [COMMAND]
   rescue [N]    after the loss of a majority of disks: make a new cluster of what node N still has (without N: of the disk
                 that holds most). The nodes must be stopped; all former files are kept
   key [ROLE]    print a key for the HTTP API: one that allows everything, or only to read or to write
+  cert [WHOM]   make certificates for TLS: all that are missing, or those of: ca, network [HOST], node N [HOST], client NAME
   setup         only install into .venv, with uv or pip, exactly what requirements.lock names
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in a few minutes
@@ -134,7 +135,7 @@ case "${1:-start}" in
         require_start "$python"
         exec "$python" -m launcher.stop
         ;;
-    start | reset | rescue | key | --no-tmux)
+    start | reset | rescue | key | cert | --no-tmux)
         require_config
         setup
         exec .venv/bin/python -m launcher "${@:-start}"

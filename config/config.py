@@ -17,6 +17,7 @@ from config.http_settings import HttpSettings, is_loopback, mistake
 from config.json_text import MAX_BYTES, JsonTextError, decoded, parsed, shown
 from config.llm_settings import LlmSettings, overlay
 from config.secret_strength import HOW_TO_DRAW, is_weak
+from config.tls_settings import TlsSettings, missing
 
 Json: TypeAlias = dict[str, Any]
 
@@ -89,10 +90,16 @@ class Config(msgspec.Struct, frozen=True):
     """None: there is no HTTP API."""
     engine: EngineSettings = EngineSettings()
     """Paths are absolute, and etcd has a prefix."""
+    tls: TlsSettings | None = None
+    """With absolute paths. None: nothing is encrypted, and everything is on this machine."""
 
     @property
     def node_ids(self) -> list[int]:
         return sorted(node.id for node in self.nodes)
+
+    @property
+    def http_scheme(self) -> str:
+        return "http" if self.tls is None else "https"
 
     def node(self, number: int) -> NodeConfig:
         """One that the file does not list, because it became a member later, has the common settings."""
@@ -123,6 +130,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     limits: LimitsConfig = LimitsConfig()
     http: HttpSettings | None = None
     engine: EngineSettings = EngineSettings()
+    tls: TlsSettings | None = None
 
 
 def default_data_dir(path: Path, cluster: str) -> Path:
@@ -185,26 +193,13 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
         NodeConfig(section.id, _located(_llm(common, section.llm, where, providers), where, path.parent))
         for section, where in ((section, f"nodes[{index}].llm") for index, section in enumerate(file.nodes))
     )
-    timing, host = file.timing, file.orchestrator.host
+    timing = file.timing
     if timing.heartbeat_ms >= timing.election_ms:
         raise _Invalid(
             f"timing.heartbeat_ms is {timing.heartbeat_ms}; it must be less than timing.election_ms, "
             f"which is {timing.election_ms}"
         )
-    if file.secret is None and not file.orchestrator.is_loopback:
-        raise _Invalid(
-            f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
-            f"it must be a string of at least {MIN_SECRET} characters shared by all nodes. {HOW_TO_DRAW}"
-        )
-    if file.secret is not None and not file.orchestrator.is_loopback and is_weak(file.secret):
-        raise _Invalid(
-            f'secret is weak ({len(file.secret)} characters; short, common or regular ones can be guessed), and '
-            f'orchestrator.host "{host}" lets other machines try. {HOW_TO_DRAW}'
-        )
-    wrong = None if file.http is None else mistake(file.http, seen, file.orchestrator.port)
-    wrong = wrong or engine_mistake(file.engine)
-    if wrong is not None:
-        raise _Invalid(wrong)
+    _require_protection(file, seen)
     given = file.data_dir
     return Config(
         path=path,
@@ -218,7 +213,35 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
         llm=_located(common, "llm", path.parent),
         http=file.http,
         engine=_complete(file.engine, file.cluster, path.parent),
+        tls=None if file.tls is None else _tls(file.tls, path.parent),
     )
+
+
+def _require_protection(file: _File, numbers: set[int]) -> None:
+    """What other machines can reach must be encrypted, and needs a secret that is hard to guess."""
+    host = file.orchestrator.host
+    if file.secret is None and not file.orchestrator.is_loopback:
+        raise _Invalid(
+            f'secret is null; with orchestrator.host "{host}", which other machines can reach, '
+            f"it must be a string of at least {MIN_SECRET} characters shared by all nodes. {HOW_TO_DRAW}"
+        )
+    if file.secret is not None and not file.orchestrator.is_loopback and is_weak(file.secret):
+        raise _Invalid(
+            f'secret is weak ({len(file.secret)} characters; short, common or regular ones can be guessed), and '
+            f'orchestrator.host "{host}" lets other machines try. {HOW_TO_DRAW}'
+        )
+    wrong = missing(file.tls, host, file.http) or (
+        None if file.http is None else mistake(file.http, numbers, file.orchestrator.port)
+    )
+    wrong = wrong or engine_mistake(file.engine)
+    if wrong is not None:
+        raise _Invalid(wrong)
+
+
+def _tls(tls: TlsSettings, folder: Path) -> TlsSettings:
+    """With absolute paths."""
+    located = {key: str(_path(f"tls.{key}", getattr(tls, key), folder)) for key in ("ca", "cert", "key")}
+    return msgspec.structs.replace(tls, **located)
 
 
 def _complete(engine: EngineSettings, cluster: str, folder: Path) -> EngineSettings:

@@ -32,7 +32,7 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: tuple[str, ...] = ()
     """Further host names by which clients may call the API."""
     insecure: bool = False
-    """It may listen unencrypted where other machines reach it."""
+    """Without TLS it may listen where other machines reach it."""
 
     def port_of(self, node: int) -> int:
         """Of a node; of the orchestrator, if 0."""
@@ -58,11 +58,6 @@ def is_loopback(host: str) -> bool:
 
 def mistake(http: HttpSettings, nodes: Iterable[int], orchestrator_port: int) -> str | None:
     """What is wrong with the section, in a sentence; None if nothing is."""
-    if not is_loopback(http.host) and not http.insecure:
-        return (
-            f'http.host is "{http.host}", which other machines can reach, and the API is not encrypted: use '
-            '"127.0.0.1" (with an SSH tunnel or a TLS proxy before it), or accept that with "insecure": true'
-        )
     ports = [0, *nodes]
     if http.port_of(max(ports)) > MAX_PORT:
         return (

@@ -1,4 +1,4 @@
-"""`python -m launcher start|reset|key|backup|restore|rescue|--no-tmux`: what run.sh does once all is installed."""
+"""`python -m launcher start|reset|key|cert|backup|restore|rescue|--no-tmux`: what run.sh does once all is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from launcher.data_directory import claim, require_own
 from launcher.errors import LaunchError
 from launcher.http_address import address, key_for
 from launcher.paths import config_path
-from launcher.preconditions import require_free_port
+from launcher.preconditions import require_certificates, require_free_port
 from launcher.rescue import rescue
 from launcher.reset import reset
 
@@ -38,6 +38,7 @@ def _run(command: str, options: list[str]) -> int:
         case "--no-tmux":
             config = configuration()
             require_free_port(config)
+            require_certificates(config)
             claim(config)
             _tell_address(config)
             return foreground.run(config)
@@ -45,6 +46,8 @@ def _run(command: str, options: list[str]) -> int:
             reset(configuration(), confirmed="--yes" in options)
         case "key":
             return _key(options, configuration())
+        case "cert":
+            return _cert(options, configuration())
         case "backup" | "restore":
             return _backup(command, options, configuration())
         case "rescue":
@@ -65,6 +68,7 @@ def _start() -> None:
         return
     config = configuration()
     require_free_port(config)
+    require_certificates(config)
     claim(config)
     _tell_address(config)
     tmux.start(config)
@@ -82,6 +86,15 @@ def _key(options: list[str], config: Config) -> int:
         return EXIT_USAGE
     require_own(config)
     print(key_for(config, options[0] if options else "operate"))
+    return 0
+
+
+def _cert(options: list[str], config: Config) -> int:
+    from launcher import cert  # loads cryptography
+
+    if not cert.make(config, options):
+        print(f"run.sh: {cert.USAGE}", file=sys.stderr)
+        return EXIT_USAGE
     return 0
 
 

@@ -33,6 +33,6 @@ def address(config: Config) -> str | None:
         return None
     first = nodes_to_start(config)[0]
     return (
-        f"HTTP API: http://{http.host}:{http.port_of(first)} is node {first}'s, and so on; `./run.sh key` prints a "
-        "key for it (docs/http.md)"
+        f"HTTP API: {config.http_scheme}://{http.host}:{http.port_of(first)} is node {first}'s, and so on; "
+        "`./run.sh key` prints a key for it (docs/http.md)"
     )

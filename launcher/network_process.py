@@ -21,6 +21,7 @@ from console.run import Console, Form
 from launcher import protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.check_config import warnings
+from net.tls import NETWORK, TlsError
 from orchestrator.service import Orchestrator
 from storage.errors import StorageError
 from storage.ownership import require_owner
@@ -32,7 +33,8 @@ async def serve(config: Config, form: Form, program: str) -> int:
     try:
         require_owner(config.data_dir, config.cluster, config.path, any_config=True)
         secret = protection.secret_of(config)
-    except StorageError as error:
+        tls = protection.tls_of(config, NETWORK)
+    except (StorageError, TlsError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return EXIT_FAILED
     console = Console(form, title="network", history_path=config.data_dir / "history-network")
@@ -41,7 +43,7 @@ async def serve(config: Config, form: Form, program: str) -> int:
         console.emit(event, event_text(event))
 
     orchestrator = Orchestrator(
-        msgspec.structs.replace(config, secret=secret), emit, parse_line, interactive=form is Form.TERMINAL
+        msgspec.structs.replace(config, secret=secret), emit, parse_line, interactive=form is Form.TERMINAL, tls=tls
     )
     try:
         port = await orchestrator.start()

@@ -17,6 +17,7 @@ from launcher import protection
 from launcher.configuration import nodes_to_start
 from launcher.naming_link import NamingLink
 from net.link import LinkEvents, NodeLink
+from net.tls import TlsContexts, node_name
 from paxos.limits import Limits, Timing
 from server.explanations import PaxosExplanations
 from server.session import Explanations
@@ -41,14 +42,15 @@ class NodeEngine(NamedTuple):
 
 
 def prepare(config: Config, number: int, background: bool) -> Callable[[], NodeEngine]:
-    """Takes what only one process may have; in an event loop, the result makes the engine. Raises StorageError and
-    LaunchError."""
+    """Takes what only one process may have; in an event loop, the result makes the engine. Raises StorageError,
+    TlsError and LaunchError."""
     if config.engine.is_etcd:
         from launcher import etcd_cluster
 
         return etcd_cluster.prepare(config, number, background)
+    tls = protection.tls_of(config, node_name(number))
     database, secret = open_database(config, number, background), protection.secret_of(config)
-    return lambda: _paxos(config, number, database, secret)
+    return lambda: _paxos(config, number, database, secret, tls)
 
 
 def open_database(config: Config, number: int, background: bool) -> Database:
@@ -83,14 +85,16 @@ def take_over(number: int, background: bool, take: Callable[[], T]) -> T:
             time.sleep(0.05)  # another process's lock provides no event to wait for
 
 
-def _paxos(config: Config, number: int, database: Database, secret: str | None) -> NodeEngine:
+def _paxos(
+    config: Config, number: int, database: Database, secret: str | None, tls: TlsContexts | None
+) -> NodeEngine:
     links: list[NodeLink] = []
 
     def link(*, events: LinkEvents) -> NodeLink:
         links.append(NamingLink(
             config.data_dir, new=database.durable.configuration is None, events=events,
             host=config.orchestrator.host, port=config.orchestrator.port, cluster=config.cluster, node=number,
-            secret=secret, incarnation=database.durable.incarnation,
+            secret=secret, tls=tls, incarnation=database.durable.incarnation,
         ))
         return links[-1]
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from api.base import Event
 from config.config import Config
 from config.http_settings import HttpSettings
+from launcher.protection import tls_of
+from net.tls import TlsError, node_name
 from server.node import NodeService
 from web.keys import KeyFileError
 
@@ -61,8 +63,12 @@ class NodeHttp:
         from web.node_server import NodeServer
 
         try:
-            server = NodeServer(http, self._number, self._service, self._config.data_dir, self._traffic)
-        except KeyFileError as error:
+            tls = tls_of(
+                self._config, node_name(self._number),
+                client_certificates=self._config.tls is not None and self._config.tls.http_clients,
+            )
+            server = NodeServer(http, self._number, self._service, self._config.data_dir, self._traffic, tls)
+        except (KeyFileError, TlsError) as error:
             self._say(f"no HTTP API: {error}")
             return
         self._server = server
@@ -72,7 +78,7 @@ class NodeHttp:
         except (OSError, OverflowError) as error:
             self._say(f'no HTTP API at {where}: {_reason(error)}; "http" in {self._config.path} sets host and port')
         else:
-            self._say(f"HTTP API at http://{where} (`./run.sh key` prints a key)")
+            self._say(f"HTTP API at {self._config.http_scheme}://{where} (`./run.sh key` prints a key)")
 
 
 def _reason(error: OSError | OverflowError) -> str:

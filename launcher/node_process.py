@@ -32,6 +32,7 @@ from llm.request_scheduler import RequestScheduler
 from llm.requests import Request
 from llm.settings import build, choose
 from llm.warm_up import warm_up
+from net.tls import TlsError
 from server.byte_rate import ByteRate
 from server.event_feed import Level, SessionEvent
 from server.node import NodeService
@@ -49,7 +50,7 @@ def run(config: Config, number: int, *, as_json: bool, background: bool) -> int:
     os.umask(PRIVATE)
     try:
         make_engine = prepare(config, number, background)
-    except (StorageError, LaunchError) as error:
+    except (StorageError, TlsError, LaunchError) as error:
         print(f"node {number} cannot start: {error}", file=sys.stderr)
         return EXIT_FAILED
     form = None if background else Form.choose(as_json)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from config.config import Config
 from config.secret_strength import HOW_TO_DRAW
+from config.tls_settings import NAME
 from net.peer_user import can_tell
+from net.tls import TlsContexts, TlsFiles, identity_uri
 from storage.shared_secret import shared_secret
 
 
@@ -14,6 +18,15 @@ def secret_of(config: Config) -> str | None:
     if config.secret is not None or can_tell():
         return config.secret
     return shared_secret(config.data_dir)
+
+
+def tls_of(config: Config, name: str, *, client_certificates: bool = True) -> TlsContexts | None:
+    """For the process that certificates call `name`; None if the cluster has no TLS. Raises TlsError."""
+    if config.tls is None:
+        return None
+    cert, key = (Path(one.replace(NAME, name)) for one in (config.tls.cert, config.tls.key))
+    files = TlsFiles(Path(config.tls.ca), cert, key)
+    return TlsContexts(files, identity_uri(config.cluster, name), client_certificates=client_certificates)
 
 
 def notices(config: Config) -> list[str]:

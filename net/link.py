@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 from collections.abc import Callable
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -24,6 +25,7 @@ from net.frames import (
     encode_labelled_frame,
 )
 from net.link_connection import Credentials, LinkConnection
+from net.tls import HANDSHAKE_S, TlsContexts, handshake_failure
 
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
 DUPLICATE_GRACE_S = 2.0
@@ -92,6 +94,7 @@ class NodeLink:
         incarnation: int,
         events: LinkEvents,
         random: Random | None = None,
+        tls: TlsContexts | None = None,
         crash: Callable[[], None] = die,
     ) -> None:
         """`incarnation` distinguishes this run of the node from earlier ones; `crash` carries out `failNode`."""
@@ -102,7 +105,8 @@ class NodeLink:
         self.wants_labels = False
         """The orchestrator asks that messages of the protocol say what they are."""
         self._host, self._port = host, port
-        self._credentials = Credentials(cluster, node, secret, os.getpid(), incarnation)
+        self._tls = tls
+        self._credentials = Credentials(cluster, node, secret, os.getpid(), incarnation, tls=tls is not None)
         """With the id of the cluster that the last report named."""
         self._events = events
         self._random = random if random is not None else Random()
@@ -244,11 +248,23 @@ class NodeLink:
         connection = LinkConnection(self, self._credentials)
         try:
             async with asyncio.timeout(CONNECT_S):
-                await asyncio.get_running_loop().create_connection(lambda: connection, self._host, self._port)
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection, self._host, self._port, **self._encryption()
+                )
+        except ssl.SSLError as error:
+            self.problem = f"the orchestrator at {self._host}:{self._port} is not trusted: {handshake_failure(error)}"
+            self._refused(Refusal.SECRET, self.problem)
+            return None
         except OSError as error:
             self.problem = f"no orchestrator at {self._host}:{self._port}: {error.strerror or error}"
             return None
         return connection
+
+    def _encryption(self) -> dict[str, Any]:
+        """Arguments of asyncio's create_connection."""
+        if self._tls is None:
+            return {}
+        return {"ssl": self._tls.client(), "server_hostname": "", "ssl_handshake_timeout": HANDSHAKE_S}
 
     def _refused(self, code: Refusal, reason: str) -> float:
         """Reports it unless it may be temporary; returns the minimum seconds to wait."""

@@ -27,9 +27,13 @@ from net.frames import CONTROL, HINT, NODE, ORCHESTRATOR, URGENT, FrameError, Fr
 from net.peer_user import is_own_user
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
+from net.tls import NETWORK, identity_uri, peer_identities
 
 MAX_QUEUED = 16 * 1024 * 1024
 """Bytes that wait to be sent; further ones are dropped."""
+
+
+CLOSED = "the orchestrator closed the connection"
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -41,6 +45,8 @@ class Credentials(msgspec.Struct, frozen=True):
     process: int
     incarnation: int
     cluster_id: int = 0
+    tls: bool = False
+    """Both sides show certificates."""
 
 
 class Owner(Protocol):
@@ -64,7 +70,7 @@ class LinkConnection(asyncio.BufferedProtocol):
     def __init__(self, owner: Owner, credentials: Credentials) -> None:
         self.queue = SendQueue(MAX_QUEUED, self._flush_soon)
         self.finished = asyncio.Event()
-        self.reason = "the orchestrator closed the connection"
+        self.reason = CLOSED
         self.refusal: Refusal | None = None
         self.was_up = False
         self.hints = False
@@ -89,6 +95,17 @@ class LinkConnection(asyncio.BufferedProtocol):
         self._transport = transport
         self.queue.attach(transport)
         keep_alive(transport)
+        if self._who.tls:
+            self.reason = (
+                "the orchestrator closed the connection at once: it may not trust this node's certificate; its own "
+                "messages tell why"
+            )
+            identities = peer_identities(transport)
+            if identity_uri(self._who.cluster, NETWORK) not in identities:
+                whose = ", ".join(identities) or "nobody in particular"
+                text = f"who answers there is not this cluster's network: its certificate is that of {whose}"
+                self._give_up(Refusal.SECRET, text)
+                return
         self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -145,6 +162,7 @@ class LinkConnection(asyncio.BufferedProtocol):
 
     def _answer(self, challenge: Challenge) -> None:
         self._challenge = challenge
+        self.reason = CLOSED
         who = self._who
         if challenge.version != VERSION:
             text = f"the orchestrator speaks version {challenge.version} of the protocol, this node version {VERSION}"
@@ -152,7 +170,7 @@ class LinkConnection(asyncio.BufferedProtocol):
         elif challenge.cluster != who.cluster:
             text = f"the orchestrator belongs to the cluster {challenge.cluster!r}, this node to {who.cluster!r}"
             self._give_up(Refusal.CLUSTER, text)
-        elif who.secret is None and (self._transport is None or not is_own_user(self._transport)):
+        elif who.secret is None and not who.tls and (self._transport is None or not is_own_user(self._transport)):
             # Before anything is told: whoever listens on the port while the orchestrator is down may be anybody.
             text = 'without a "secret" in its config, a node trusts only its own user\'s'
             self._give_up(Refusal.SECRET, f"the orchestrator is run by another user: {text}")
@@ -179,6 +197,8 @@ class LinkConnection(asyncio.BufferedProtocol):
 
     def _too_slow(self) -> None:
         self.reason = f"the orchestrator did not answer within {HANDSHAKE_S:g} s"
+        if self._challenge is None and not self._who.tls:
+            self.reason += ': perhaps it uses TLS, and "tls" is missing in this node\'s config.json'
         if self._transport is not None:
             self._transport.abort()
 

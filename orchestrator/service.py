@@ -28,6 +28,7 @@ from net.relay.holding import HeldMessage
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 from net.relay.served_cluster import KnownCluster
+from net.tls import TlsContexts
 from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
 from orchestrator.link_faults import LinkFaults
@@ -62,7 +63,7 @@ class Orchestrator:
 
     def __init__(
         self, config: Config, emit: Emit, parse: LineParser, *, random: Random | None = None,
-        supervisor: Supervisor | None = None, interactive: bool = False,
+        supervisor: Supervisor | None = None, interactive: bool = False, tls: TlsContexts | None = None,
     ) -> None:
         self._emit = emit
         self._endpoint = config.orchestrator
@@ -82,7 +83,7 @@ class Orchestrator:
         self._steps = StepMode(lambda: self.relay.holding, emit)
         self.relay = Relay(
             cluster=config.cluster, nodes=config.node_ids, secret=config.secret, faults=self.faults, listener=self,
-            known=known,
+            known=known, tls=tls,
         )
         client = NodeClient(config.data_dir)
         self._waiting = Waiting(self.relay, client)

@@ -9,6 +9,10 @@ import resource
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from net.tls import TlsContexts
+from net.tls_server import TlsServer
+from web.guard import access_log
+
 MAX_CONNECTIONS = 4096
 SPARE_FILES = 256
 """Descriptors that stay free for the node's own disk and link."""
@@ -21,16 +25,17 @@ _LONGEST_HEADER = 8190
 
 
 class Listener:
-    """Serves `app` at `host`:`port` between `start` and `close`."""
+    """Serves `app` at `host`:`port` between `start` and `close`, encrypted if there is `tls`."""
 
-    def __init__(self, app: web.Application, host: str, port: int) -> None:
+    def __init__(self, app: web.Application, host: str, port: int, tls: TlsContexts | None = None) -> None:
         self._host = host
         self._port = port
+        self._tls = tls
         self._runner = web.AppRunner(
             app, handle_signals=False, access_log=None, keepalive_timeout=KEEP_ALIVE_S,
             shutdown_timeout=LEAVE_WITHIN_S, max_line_size=_LONGEST_HEADER, max_field_size=_LONGEST_HEADER,
         )
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsServer | None = None
         self._limit = MAX_CONNECTIONS
         self._quiet: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         """Connections without a request so far."""
@@ -40,8 +45,12 @@ class Listener:
         """Raises OSError."""
         self._limit = min(MAX_CONNECTIONS, _more_files() - SPARE_FILES)
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, self._host, self._port, backlog=1024)
+        if self._tls is None:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(self._protocol, self._host, self._port, backlog=1024)
+        else:
+            self._server = TlsServer(self._tls, self._protocol, _log_failure)
+            await self._server.start(self._host, self._port)
 
     async def close(self) -> None:
         """No new connection; open requests end within LEAVE_WITHIN_S."""
@@ -76,6 +85,10 @@ class Listener:
         del self._quiet[protocol]
         if protocol.transport is not None:
             protocol.transport.abort()
+
+
+def _log_failure(host: str, reason: str) -> None:
+    access_log.info("TLS with %s failed: %s", host, reason)
 
 
 class _Full(asyncio.Protocol):

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from api.base import Event
 from config.http_settings import HttpSettings
+from net.tls import TlsContexts
 from server.node import NodeService
 from web.bodies import MAX_BODY, Bodies
 from web.chat import ChatCompletions
@@ -38,7 +39,7 @@ class NodeServer:
 
     def __init__(
         self, http: HttpSettings, number: int, service: NodeService, data_dir: Path,
-        traffic: Callable[[], tuple[int, int]],
+        traffic: Callable[[], tuple[int, int]], tls: TlsContexts | None = None,
     ) -> None:
         """Raises KeyFileError."""
         metrics = Metrics(traffic)
@@ -49,7 +50,7 @@ class NodeServer:
             middlewares=[Guard(http, keyring(http, data_dir), self._needed).middleware], client_max_size=MAX_BODY,
         )
         self._add_routes(metrics)
-        self._listener = Listener(self._app, http.host, http.port_of(number))
+        self._listener = Listener(self._app, http.host, http.port_of(number), tls)
         self._log = AccessLog(data_dir / f"http-{number}.log")
 
     async def start(self) -> None:

@@ -9,6 +9,7 @@ from net.control_messages import VERSION, Challenge, Hello, Refusal, Welcome
 from net.relay.connection import Connection
 from net.relay.served_cluster import ServedCluster
 from net.sockets import is_loopback
+from net.tls import identity_uri, node_name
 
 SILENT_S = 15.0
 """A connection from another machine that was silent for this long does not keep its node number from a new process:
@@ -18,8 +19,12 @@ its machine may have vanished without closing anything."""
 class Admission:
     """Knows the cluster's name, its secret if it has one, its id and the numbers of its nodes."""
 
-    def __init__(self, cluster: str, secret: str | None, served: ServedCluster) -> None:
+    def __init__(
+        self, cluster: str, secret: str | None, served: ServedCluster, *, certificates: bool = False
+    ) -> None:
+        """With `certificates`, a node must have one of its own."""
         self._cluster = cluster
+        self._certificates = certificates
         self._secret = secret
         self._served = served
 
@@ -41,7 +46,10 @@ class Admission:
         proof = auth.node_proof(self._secret, self._cluster, node, connection.nonce, hello.nonce)
         if not auth.same(hello.proof, proof):
             return Refusal.SECRET, f'node {node} does not know this cluster\'s secret ("secret" in its config)'
-        if self._secret is None and not connection.is_own_user():
+        if self._certificates and identity_uri(self._cluster, node_name(node)) not in connection.identities:
+            shown = ", ".join(connection.identities) or "no node"
+            return Refusal.SECRET, f"node {node} of {self._cluster} has the certificate of {shown}"
+        if self._secret is None and not self._certificates and not connection.is_own_user():
             return Refusal.SECRET, (
                 f'node {node} is run by another user: a cluster without a "secret" in its config takes in only its own '
                 "user's"

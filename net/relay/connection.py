@@ -22,6 +22,7 @@ from net.frames import CONTROL, ORCHESTRATOR, Frame, FrameError, FrameParser, as
 from net.peer_user import is_own_user
 from net.send_queue import SendQueue
 from net.sockets import keep_alive
+from net.tls import peer_identities
 
 MAX_QUEUED = 8 * 1024 * 1024
 """Bytes that wait for a node that does not read; further frames are dropped. (One frame may exceed the limit.)"""
@@ -81,6 +82,8 @@ class Connection(asyncio.BufferedProtocol):
         self.node = NOT_A_NODE
         self.traffic = Traffic()
         self.hello: Hello | None = None
+        self.identities: list[str] = []
+        """What the certificate at the other end says of it; empty without TLS."""
         self.host = ""
         self.heard = 0.0
         """Loop time when the last bytes arrived."""
@@ -133,6 +136,7 @@ class Connection(asyncio.BufferedProtocol):
         self._queue.attach(transport)
         peer = transport.get_extra_info("peername")
         self.host = str(peer[0]) if peer else ""
+        self.identities = peer_identities(transport)
         keep_alive(transport)
         self._set_deadline(HANDSHAKE_S, self._too_slow)
         self._owner.opened(self)

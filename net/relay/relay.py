@@ -19,6 +19,8 @@ from net.relay.refusals import STRANGERS, RefusalNotice, Refusals
 from net.relay.router import Router
 from net.relay.served_cluster import KnownCluster, ServedCluster
 from net.sockets import is_loopback
+from net.tls import TlsContexts
+from net.tls_server import BACKLOG, TlsServer
 
 MAX_STRANGERS = 64
 """Beyond that the oldest stranger's connection is closed. Nodes introduce themselves within milliseconds, so they get
@@ -40,31 +42,45 @@ class Relay:
 
     def __init__(
         self, *, cluster: str, nodes: Iterable[int], secret: str | None, faults: Faults, listener: RelayListener,
-        known: KnownCluster | None = None,
+        known: KnownCluster | None = None, tls: TlsContexts | None = None,
     ) -> None:
-        """`nodes` are those of the configuration file; `known` is what is remembered of the cluster."""
+        """`nodes` are those of the configuration file; `known` is what is remembered of the cluster. With `tls`, every
+        node must show a certificate of its own."""
         self.faults = faults
         self._listener = listener
         self._refusals = Refusals(listener.on_refused)
         configured = sorted(nodes)
         self._served = ServedCluster(cluster, configured, known or KnownCluster())
-        self._admission = Admission(cluster, secret, self._served)
+        self._admission = Admission(cluster, secret, self._served, certificates=tls is not None)
+        self._tls = tls
         self._router = Router(configured, faults, self._unknown_receiver, listener.on_held, self._tell_labels)
         self._members = self._router.members
         self._reports: dict[int, Report] = {}
         self._hosts: dict[int, str] = {}
         self._turned_away: set[int] = set()
         self._strangers: dict[Connection, None] = {}
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsServer | None = None
         self._changed = asyncio.Event()
         self._closing = False
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port (a free one if `port` is 0). Raises OSError if it cannot."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self, self._router), host, port, backlog=128)
+        self._server = await self._listen(host, port)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
+
+    async def _listen(self, host: str, port: int) -> asyncio.Server | TlsServer:
+        def connection() -> Connection:
+            return Connection(self, self._router)
+
+        if self._tls is None:
+            return await asyncio.get_running_loop().create_server(connection, host, port, backlog=BACKLOG)
+        server = TlsServer(self._tls, connection, self._handshake_failed)
+        await server.start(host, port)
+        return server
+
+    def _handshake_failed(self, host: str, reason: str) -> None:
+        self._refusals.add(Refusal.PROTOCOL, f"who connected from there is not trusted: {reason}", host, stranger=True)
 
     async def close(self) -> None:
         """Closes every connection; the nodes will retry until a relay listens again."""

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.cluster.harness import Cluster, free_port, until
+from tests.cluster.harness import Cluster, free_ports, until
 
 NODES = (1, 2, 3)
 WHY: list[Any] = [{"role": "user", "content": "Why?"}]
@@ -26,22 +25,6 @@ CHAT: list[Any] = [
     {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who are you?"},
     {"role": "assistant", "content": "Nobody."}, {"role": "user", "content": [{"type": "text", "text": "Why?"}]},
 ]
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    while True:
-        first = free_port()
-        probes = [socket.socket() for _ in range(count)]
-        try:
-            for offset, probe in enumerate(probes):
-                probe.bind(("127.0.0.1", first + offset))
-        except (OSError, OverflowError):
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-        return first
 
 
 class Served:

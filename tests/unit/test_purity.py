@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"engine", "llm", "api", "config", "kvstore", "paxos"},
     "orchestrator": {"net", "api", "config"},
     "console": {"server", "orchestrator", "api", "config", "kvstore"},
-    "web": {"server", "orchestrator", "engine", "api", "config", "kvstore"},
+    "web": {"server", "orchestrator", "engine", "net", "api", "config", "kvstore"},
     "launcher": {
         "web", "console", "server", "orchestrator", "engine", "llm", "storage", "net", "api", "config", "paxos",
     },

@@ -72,9 +72,13 @@ def test_load_makes_the_path_absolute(tmp_path: Path, monkeypatch: pytest.Monkey
     assert checked.data_dir == tmp_path / "data"
 
 
-def test_a_secret_opens_other_hosts() -> None:
-    checked = read({"nodes": [{"id": 1}], "orchestrator": {"host": "0.0.0.0"}, "secret": DRAWN})
-    assert checked.secret == DRAWN
+def test_a_secret_and_certificates_open_other_hosts() -> None:
+    open_host: dict[str, Any] = {"nodes": [{"id": 1}], "orchestrator": {"host": "0.0.0.0"}, "secret": DRAWN}
+    with pytest.raises(ConfigError, match='there is no "tls" section'):
+        read(open_host)
+    checked = read({**open_host, "tls": {"cert": "/etc/n.crt"}, "http": {"host": "0.0.0.0"}})
+    assert checked.secret == DRAWN and checked.tls is not None
+    assert (checked.tls.ca, checked.tls.cert) == ("/somewhere/tls/ca.crt", "/etc/n.crt")
     for host in ("127.0.0.1", "localhost", "::1", "127.1.2.3"):
         assert read({"nodes": [{"id": 1}], "orchestrator": {"host": host}}).secret is None
 

@@ -37,7 +37,7 @@ def test_what_is_drawn_is_not_weak() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "machine.example"])
 def test_a_weak_secret_is_refused_where_other_machines_can_try(host: str) -> None:
     def read(secret: str | None, where: str) -> str | None:
-        settings = {"nodes": [{"id": 1}], "secret": secret, "orchestrator": {"host": where}}
+        settings = {"nodes": [{"id": 1}], "secret": secret, "orchestrator": {"host": where}, "tls": {}}
         return parse(json.dumps(settings), Path("/config.json"), {"fake"}).secret
 
     for secret in ("correct horse battery", None):

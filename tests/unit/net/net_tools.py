@@ -22,6 +22,7 @@ from net.relay.holding import HeldMessage
 from net.relay.refusals import RefusalNotice
 from net.relay.relay import Relay
 from net.relay.served_cluster import KnownCluster
+from net.tls import TlsContexts
 
 HOST = "127.0.0.1"
 LIMIT_S = 20.0
@@ -58,13 +59,14 @@ class Operator:
     """A relay and its events."""
 
     def __init__(
-        self, nodes: int = 3, secret: str | None = None, cluster: str = "test", known: KnownCluster | None = None
+        self, nodes: int = 3, secret: str | None = None, cluster: str = "test", known: KnownCluster | None = None,
+        tls: TlsContexts | None = None,
     ) -> None:
         self.events: list[dict[str, Any]] = []
         self.faults = Faults(Random(1))
         self.relay = Relay(
             cluster=cluster, nodes=range(1, nodes + 1), secret=secret, faults=self.faults, listener=self,
-            known=known,
+            known=known, tls=tls,
         )
         self.port = 0
 
@@ -103,7 +105,8 @@ class Node:
     """A NodeLink and everything it received."""
 
     def __init__(
-        self, port: int, number: int, secret: str | None = None, cluster: str = "test", incarnation: int = 1
+        self, port: int, number: int, secret: str | None = None, cluster: str = "test", incarnation: int = 1,
+        tls: TlsContexts | None = None,
     ) -> None:
         self.got: list[tuple[int, bytes]] = []
         self.hints: list[tuple[int, bytes]] = []
@@ -111,7 +114,7 @@ class Node:
         self.crashed = 0
         self.link = NodeLink(
             host=HOST, port=port, cluster=cluster, node=number, secret=secret, incarnation=incarnation, events=self,
-            random=Random(number), crash=self._crash,
+            random=Random(number), crash=self._crash, tls=tls,
         )
 
     async def __aenter__(self) -> Node:
