@@ -100,11 +100,13 @@ class EtcdClient:
 
     async def insist(self, work: str, path: str, body: bytes, answer: type[T]) -> T:
         """Asks until it is answered, with growing pauses. The request must stand a repetition. `work` is what is held
-        up meanwhile."""
+        up meanwhile. Raises Compacted, which no repetition changes."""
         attempts = self.attempts(work)
         while True:
             try:
                 found = await self.call(path, body, answer)
+            except Compacted:
+                raise
             except EtcdError as error:
                 await attempts.failed(error)
             else:

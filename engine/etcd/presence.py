@@ -99,12 +99,12 @@ class Presence:
         self._incarnation = incarnation
         while True:
             lease = await self._client.insist(WORK, "/v3/lease/grant", encode({"TTL": TTL_S}), LeaseAnswer)
-            await self._client.txn(WORK, txn([], [
+            if await self._put(txn([], [
                 put(self._keys.live_node(self._number), b"%d" % incarnation, lease.ID)
-            ]))
-            self._hold(lease.ID)
-            await self._keep(lease.ID)
-            self._hold(0)
+            ])):
+                self._hold(lease.ID)
+                await self._keep(lease.ID)
+                self._hold(0)
 
     async def close(self) -> None:
         """Leaves without being missed first."""
@@ -150,8 +150,13 @@ class Presence:
         if self.eligible:
             before = 0 if self._leadership is None else self._leadership.mod_revision
             mine = put(self._keys.leader, Sent(self._number, self._incarnation).encoded(), lease)
-            try:
-                async with asyncio.timeout(TTL_S - KEEP_S):
-                    await self._client.txn(WORK, txn([unchanged(self._keys.leader, before)], [mine]))
-            except TimeoutError:
-                return
+            await self._put(txn([unchanged(self._keys.leader, before)], [mine]))
+
+    async def _put(self, request: bytes) -> bool:
+        """Puts something with a lease, which may end meanwhile: then it is not to be insisted on."""
+        try:
+            async with asyncio.timeout(TTL_S - KEEP_S):
+                await self._client.txn(WORK, request)
+        except TimeoutError:
+            return False
+        return True

@@ -192,8 +192,8 @@ class EtcdWorld:
         """All have applied everything, and show the same; nothing that was acknowledged is missing."""
         nodes = list(self.nodes.values())
         await self.until(lambda: not any(node.tickets for node in nodes))
-        for node in nodes:
-            await asyncio.wait_for(node.engine.read(), LONGEST_S)
+        reads = [node.engine.read() for node in nodes]
+        await self.until(lambda: all(reading.done() for reading in reads))
         await self.until(lambda: len({node.engine.status().applied for node in nodes}) == 1)
         if len({node.engine.store.digest() for node in nodes}) > 1:
             raise Violation("the nodes have different conversations")

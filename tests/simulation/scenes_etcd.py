@@ -219,6 +219,44 @@ async def history_is_compacted() -> None:
 
 
 @in_virtual_time
+async def compacted_while_paging() -> None:
+    """A node reads what is there, page after page as of one revision, and that revision is compacted meanwhile."""
+    world = EtcdWorld(2)
+    await _started(world, 1)
+    await _created(world, world.nodes[1], *(f"c{number}" for number in range(20)))
+    pages: list[str] = []
+
+    def after(endpoint: str, path: str, request: Json) -> None:
+        if any("min_mod_revision" in each.get("request_range", {}) for each in request.get("success", ())):
+            pages.append(endpoint)
+            if len(pages) == 1:
+                world.nodes[1].create("meanwhile")
+                world.etcd.compact(world.etcd.revision)
+
+    world.etcd.after = after
+    world.start(2)
+    await world.settled()
+    if len(pages) < 2:
+        raise Violation("it did not begin again")
+
+
+@in_virtual_time
+async def lease_ends_before_use() -> None:
+    """A node gets a lease, and does not get to use it before it ends."""
+    world, granted = EtcdWorld(1), list[str]()
+
+    def after(endpoint: str, path: str, request: Json) -> None:
+        if path == "/v3/lease/grant" and not granted:
+            granted.append(path)
+            for lease in list(world.etcd._leases):
+                world.etcd._revoke(lease)
+
+    world.etcd.after = after
+    world.start()
+    await world.until(lambda: world.nodes[1].engine.status().leader, within=4 * TTL_S)
+
+
+@in_virtual_time
 async def starts_from_a_snapshot() -> None:
     """All is in segments; one of them was written by a leader that was killed in the middle."""
     world = EtcdWorld(3, snapshot_every=4)
@@ -343,6 +381,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "etcd-operations-kept": starts_from_a_snapshot,
     "etcd-reads-at-once": watch_falls_silent,
     "etcd-leads-without-lease": alone_without_etcd,
+    "etcd-found-compacted-insisted-on": compacted_while_paging,
+    "etcd-found-lease-insisted-on": lease_ends_before_use,
 }
 """By mutant."""
 
