@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from engine.etcd.http import Answer, BadStatus, Connections, Http, HttpError
-from engine.etcd.wire import Refusal, TokenAnswer, TxnAnswer, Watched, WatchLine, decode, encode
+from engine.etcd.wire import Refusal, Refused, TokenAnswer, TxnAnswer, Watched, WatchLine, decode, encode
 
 T = TypeVar("T")
 
@@ -265,15 +265,18 @@ async def _lines(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, No
 
 
 def _refusal(endpoint: str, answer: Answer) -> EtcdError:
+    """Of a plain request; or of a stream, where it is one level deeper."""
     try:
-        refusal = decode(answer.body, Refusal)
+        refused = decode(answer.body, Refused)
     except (msgspec.MsgspecError, ValueError):
         return EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: HTTP {answer.status}")
-    return _as_error(endpoint, refusal)
+    if isinstance(refused.error, Refusal):
+        return _as_error(endpoint, refused.error)
+    return _as_error(endpoint, Refusal(refused.message or refused.error, refused.code))
 
 
 def _as_error(endpoint: str, refusal: Refusal) -> EtcdError:
-    said = refusal.message or refusal.error
+    said = refusal.message
     code = refusal.grpc_code or refusal.code
     if "auth token" in said or code == _UNAUTHENTICATED or "revision of auth store is old" in said:
         return Unauthenticated("etcd has forgotten this node's login")

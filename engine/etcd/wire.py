@@ -82,13 +82,20 @@ class Watched(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Of a request, or of a stream: a gRPC code, and words."""
+    """A gRPC code, and words."""
 
     message: str = ""
-    error: str = ""
     code: int = 2
     grpc_code: int = 0
     """As streams of 3.4 and 3.5 call it."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The body of an answer that is none: of a plain request; of a stream, one level deeper."""
+
+    error: Refusal | str = ""
+    message: str = ""
+    code: int = 2
 
 
 class WatchLine(msgspec.Struct, frozen=True):
