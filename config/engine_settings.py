@@ -37,6 +37,8 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
     password_env: str | None = None
     """The environment variable that holds the password."""
+    compact_history: bool = True
+    """Whether the leader has etcd forget old revisions, of all keys that it holds; false if others see to that."""
     insecure: bool = False
     """It may be reached unencrypted on other machines."""
 

@@ -39,7 +39,8 @@ def prepare(config: Config, number: int, background: bool) -> Callable[[], NodeE
     def make() -> NodeEngine:
         engine = EtcdEngine(
             number, config.node_ids, config.cluster, known, lambda cluster_id: _note(config, cluster_id),
-            lambda changed: EtcdClient(access, changed), prefix_of(config), Limits(), release=lock.release,
+            lambda changed: EtcdClient(access, changed), prefix_of(config), Limits(),
+            compact_history=config.engine.compact_history, release=lock.release,
         )
         return NodeEngine(engine)
 

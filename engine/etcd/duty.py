@@ -16,7 +16,7 @@ from paxos.limits import Limits
 class SnapshotDuty:
     def __init__(
         self, client: EtcdClient, keys: Keys, snapshots: Snapshots, machine: Machine, presence: Presence,
-        limits: Limits,
+        limits: Limits, compact_history: bool,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -24,6 +24,7 @@ class SnapshotDuty:
         self._machine = machine
         self._presence = presence
         self._limits = limits
+        self._compacts = compact_history
         self._wanted = asyncio.Event()
         self._stored: tuple[int, Manifest, int] | None = None
         """What this node has stored last: under which leadership, what, and at which revision. What has changed in the
@@ -71,7 +72,7 @@ class SnapshotDuty:
     async def _compact_history(self, revision: int) -> None:
         """Of etcd, up to the snapshot before the last: what was deleted takes space until then. Nothing depends on
         it, so it is not insisted on."""
-        if revision:
+        if revision and self._compacts:
             try:
                 await self._client.call("/v3/kv/compaction", encode({"revision": revision}), DoneAnswer)
             except EtcdError:

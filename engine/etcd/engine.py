@@ -46,12 +46,12 @@ _log = logging.getLogger(__name__)
 class EtcdEngine:
     """Implements `engine.interface.Engine` for node `number` of cluster `cluster`. `known` as in `Members`; `met` gets
     the id of the cluster that there is. `make_client` gets what is to be called when its `trouble` has changed.
-    `release` is called when all is over."""
+    `compact_history`: whether the leader has etcd forget old revisions. `release` is called when all is over."""
 
     def __init__(
         self, number: int, founders: Sequence[int], cluster: str, known: str | None, met: Callable[[str], None],
         make_client: Callable[[Callable[[], None]], EtcdClient], prefix: str, limits: Limits, *,
-        release: Callable[[], None] = lambda: None,
+        compact_history: bool = True, release: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._number = number
@@ -69,7 +69,7 @@ class EtcdEngine:
         self._follower = Follower(self._client, keys, snapshots, self, self._loop.time)
         self._sender = Sender(self._client, keys, number, self._follower.expect)
         self._reads = Reads(self._client, keys, self._on_read)
-        self._duty = SnapshotDuty(self._client, keys, snapshots, self._machine, self._presence, limits)
+        self._duty = SnapshotDuty(self._client, keys, snapshots, self._machine, self._presence, limits, compact_history)
         self._tickets: dict[int, tuple[float, int]] = {}
         """Of operations that were submitted here and are not applied: when they were, and how large they are."""
         self._waiting_bytes = 0
