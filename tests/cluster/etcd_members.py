@@ -7,7 +7,6 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -116,18 +115,19 @@ class EtcdMembers:
 
     def replace(self, number: int) -> None:
         """A member that is down, and has lost its disk, becomes another one at the same place."""
-        other = next(iter(self._running))
-        listed = self.ask(other, "/v3/cluster/member/list", {})["members"]
-        old = next(member["ID"] for member in listed if member.get("name") == f"m{number}")
-        self.ask(other, "/v3/cluster/member/remove", {"ID": old})
-        peer = f"http://127.0.0.1:{self._peer[number]}"
-        deadline = time.monotonic() + START_S
-        while True:  # until the others have caught up with the removal, they refuse
-            try:
-                self.ask(other, "/v3/cluster/member/add", {"peerURLs": [peer]})
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
+        until(lambda: self._replaced(number), START_S, 0.2)
         self.start(number)
+
+    def _replaced(self, number: int) -> bool:
+        """Takes the next step; whether all is done."""
+        other, peer = next(iter(self._running)), f"http://127.0.0.1:{self._peer[number]}"
+        with contextlib.suppress(OSError):  # the members may be busy with each other, and refuse for a while
+            listed = self.ask(other, "/v3/cluster/member/list", {})["members"]
+            there = next((member for member in listed if member["peerURLs"] == [peer]), None)
+            if there is None:
+                self.ask(other, "/v3/cluster/member/add", {"peerURLs": [peer]})
+            elif there.get("name"):
+                self.ask(other, "/v3/cluster/member/remove", {"ID": there["ID"]})
+            else:
+                return True  # one that was added has no name until it has started
+        return False
