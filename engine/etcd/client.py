@@ -269,7 +269,12 @@ def _refusal(endpoint: str, answer: Answer) -> EtcdError:
     try:
         refused = decode(answer.body, Refused)
     except (msgspec.MsgspecError, ValueError):
-        return EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: HTTP {answer.status}")
+        if b"CommonName of client" in answer.body:
+            return EtcdError(
+                "with users, etcd's gateway takes no client certificate with a common name: use one without, or none"
+            )
+        said = "".join(each if each.isprintable() else " " for each in answer.body[:80].decode("ascii", "replace"))
+        return EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: HTTP {answer.status}, {said}")
     if isinstance(refused.error, Refusal):
         return _as_error(endpoint, refused.error)
     return _as_error(endpoint, Refusal(refused.message or refused.error, refused.code))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import signal
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
@@ -25,12 +26,19 @@ needs_etcd = pytest.mark.skipif(
 
 
 class EtcdMembers:
-    """`size` members; `options` are for all of them."""
+    """`size` members; `options` are for all of them. With `tls`, a folder with certificates of an authority `ca`
+    and of `member`, clients are served by TLS."""
 
-    def __init__(self, folder: Path, size: int = 3, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, size: int = 3, options: Sequence[str] = (), tls: Path | None = None) -> None:
         self.folder = folder
         self.numbers = list(range(1, size + 1))
-        self._options = list(options)
+        self.options = list(options)
+        self.token = ""
+        """Of a login."""
+        self._tls: ssl.SSLContext | None = None
+        if tls is not None:
+            self._tls = ssl.create_default_context(cafile=str(tls / "ca.crt"))
+            self.options += ["--cert-file", str(tls / "member.crt"), "--key-file", str(tls / "member.key")]
         self._client = {number: free_port() for number in self.numbers}
         self._peer = {number: free_port() for number in self.numbers}
         self._running: dict[int, subprocess.Popen[bytes]] = {}
@@ -51,7 +59,7 @@ class EtcdMembers:
         return [self.endpoint(number) for number in self.numbers]
 
     def endpoint(self, number: int) -> str:
-        return f"http://127.0.0.1:{self._client[number]}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._client[number]}"
 
     def start(self, number: int, state: str = "existing") -> None:
         peers = {each: f"http://127.0.0.1:{port}" for each, port in self._peer.items()}
@@ -63,7 +71,7 @@ class EtcdMembers:
                  "--listen-peer-urls", peers[number], "--initial-advertise-peer-urls", peers[number],
                  "--initial-cluster", ",".join(f"m{each}={url}" for each, url in peers.items()),
                  "--initial-cluster-state", state, "--heartbeat-interval", "50", "--election-timeout", "500",
-                 *self._options],
+                 *self.options],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )
 
@@ -85,9 +93,10 @@ class EtcdMembers:
 
     def ask(self, number: int, path: str, request: dict[str, Any]) -> dict[str, Any]:
         """Raises OSError."""
-        asked = urllib.request.Request(self.endpoint(number) + path, json.dumps(request).encode())
+        headers = {"Authorization": self.token} if self.token else {}
+        asked = urllib.request.Request(self.endpoint(number) + path, json.dumps(request).encode(), headers)
         try:
-            with urllib.request.urlopen(asked, timeout=5) as answer:
+            with urllib.request.urlopen(asked, timeout=5, context=self._tls) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
                 return found
         except urllib.error.HTTPError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from launcher.certificates import make_authority, make_certificate
 from tests.cluster.etcd_members import EtcdMembers, needs_etcd
 from tests.cluster.harness import ROOT, Cluster, until
 
@@ -191,6 +194,70 @@ def test_backups_move_between_the_engines(cluster: Cluster, etcd: EtcdMembers, t
             again.nodes[pid].finish()
     done = run_sh("reset", again, "--yes")
     assert done.returncode == 0 and "keys in etcd" in done.stdout, done
+
+
+def test_users_certificates_and_an_etcd_without_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who may use the prefix only, over TLS; and then the space is used up."""
+    tls = tmp_path / "tls"
+    make_authority(tls, "test")
+    for name in ("member", "client"):
+        make_certificate(tls, "test", name, ["127.0.0.1"])
+    etcd = EtcdMembers(tmp_path / "etcd", 1, ["--quota-backend-bytes", "1500000"], tls)
+    engine = on(etcd, tls={"ca": "tls/ca.crt", "cert": "tls/client.crt", "key": "tls/client.key"}, user="consensus",
+                password_env="TEST_ETCD_PASSWORD")
+    monkeypatch.setenv("TEST_ETCD_PASSWORD", "of no worth")
+    with etcd:
+        allow(etcd, "consensus", "of no worth", "test/")
+        with Cluster(tmp_path, 1, engine=engine) as cluster:
+            node = cluster.nodes[1]
+            node.ok("create c1")
+            line = node.send(*(f"query c1 {'x' * 100_000}\ncancel c1" for _ in range(20)))
+            node.wait(lambda event: "out of space" in str(event.get("reason")))
+            look = CommandAtSocket(cluster, 1)
+            assert look("view c1")["stale"] is False
+            assert "out of space" in look("status")["notice"]
+            etcd.kill(1)
+            etcd.options[1] = "100000000"
+            etcd.start(1)
+            etcd.ready()
+            login(etcd, "root", "root")
+            for alarm in etcd.ask(1, "/v3/maintenance/alarm", {"action": "GET"})["alarms"]:
+                etcd.ask(1, "/v3/maintenance/alarm", {"action": "DEACTIVATE", **alarm})
+            assert node.result(line, 60)["ok"]
+            assert "notice" not in look("status")
+
+
+def login(etcd: EtcdMembers, name: str, password: str) -> None:
+    etcd.token = ""
+    etcd.token = etcd.ask(1, "/v3/auth/authenticate", {"name": name, "password": password})["token"]
+
+
+def allow(etcd: EtcdMembers, user: str, password: str, prefix: str) -> None:
+    """Nobody else may do anything then, but root."""
+    def coded(text: str) -> str:
+        return base64.b64encode(text.encode()).decode()
+
+    for path, request in (
+        ("role/add", {"name": "root"}), ("user/add", {"name": "root", "password": "root"}),
+        ("user/grant", {"user": "root", "role": "root"}),
+        ("user/add", {"name": user, "password": password}), ("role/add", {"name": "writer"}),
+        ("role/grant", {"name": "writer", "perm": {
+            "permType": "READWRITE", "key": coded(prefix), "range_end": coded(prefix[:-1] + "0")}}),
+        ("user/grant", {"user": user, "role": "writer"}), ("enable", {}),
+    ):
+        etcd.ask(1, f"/v3/auth/{path}", request)
+
+
+class CommandAtSocket:
+    """Another user of a node, who does not wait for what is typed at its prompt."""
+
+    def __init__(self, cluster: Cluster, node: int) -> None:
+        self._command = [sys.executable, "ctl.py", "--node", str(node), "--config", str(cluster.config), "--json"]
+
+    def __call__(self, line: str) -> dict[str, Any]:
+        done = subprocess.run([*self._command, *line.split()], cwd=ROOT, capture_output=True, timeout=60, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
 
 def test_what_cannot_be_is_said(cluster: Cluster, etcd: EtcdMembers, tmp_path: Path) -> None:
