@@ -23,6 +23,8 @@ from storage.ownership import claim, name_cluster, owner_of
 
 T = TypeVar("T")
 
+LIMITS = Limits(snapshot_every=20_000)
+"""Snapshots of this engine share etcd's disks with the operations, and all rows pass the network: they are rarer."""
 WITHIN_S = 60.0
 """What is done while the cluster is stopped; a large backup takes some seconds."""
 
@@ -39,7 +41,7 @@ def prepare(config: Config, number: int, background: bool) -> Callable[[], NodeE
     def make() -> NodeEngine:
         engine = EtcdEngine(
             number, config.node_ids, config.cluster, known, lambda cluster_id: _note(config, cluster_id),
-            lambda changed: EtcdClient(access, changed), prefix_of(config), Limits(),
+            lambda changed: EtcdClient(access, changed), prefix_of(config), LIMITS,
             compact_history=config.engine.compact_history, release=lock.release,
         )
         return NodeEngine(engine)
