@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from api.base import Command
 from api.node_results import (
@@ -93,9 +93,13 @@ class LastCommand(Command[LastResult], frozen=True, tag="last"):
 
 
 class ViewallCommand(Command[ViewallResult], frozen=True, tag="viewall"):
-    """All conversations, up to date. People are shown a table, unless they want them in `full`."""
+    """All conversations, up to date. People are shown a table, unless they want them in `full`. Programs may read them
+    page by page: with `limit`, or `after` the context id that the page before ended with, they come in the order of
+    their ids."""
 
     full: bool = False
+    after: str | None = None
+    limit: Annotated[int, Meta(ge=1)] | None = None
 
 
 class UseCommand(Command[UseResult], frozen=True, tag="use"):
@@ -165,7 +169,7 @@ class MembersCommand(Command[MembersResult], frozen=True, tag="members"):
 class QuotasCommand(Command[QuotasResult], frozen=True, tag="quotas"):
     """What is in use of the quotas. With `quota` and `most`, changes that one for the whole cluster."""
 
-    quota: Literal["conversations", "turns", "bytes"] | None = None
+    quota: Literal["conversations", "turns", "bytes", "total"] | None = None
     most: int | None = None
 
 

@@ -81,10 +81,12 @@ class LastResult(Result, frozen=True, kw_only=True):
 
 class ViewallResult(Result, frozen=True, kw_only=True):
     conversations: list[Conversation]
-    """In order of creation."""
+    """In order of creation; of a page, in the order of their ids."""
     changed: dict[str, float | None]
     """By context id: when it last changed, in seconds since 1970 by the clock of the node that this came from."""
     stale: bool
+    more: bool | UnsetType = UNSET
+    """Of a page: whether others follow."""
 
 
 class UseResult(Result, frozen=True, kw_only=True):
@@ -188,6 +190,8 @@ class QuotasRecord(Record, frozen=True, kw_only=True):
     """Of the conversation with the most."""
     bytes: QuotaUse
     """Of texts, in the largest conversation."""
+    total: QuotaUse
+    """Of texts, in all conversations together."""
     bytes_per_minute: QuotaUse
     """What this node takes from its users (`limits.bytes_per_minute` in config.json)."""
 

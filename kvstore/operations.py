@@ -204,6 +204,7 @@ class SetQuotas(_Dated, frozen=True, tag=16):
     conversations: int | None = None
     turns: int | None = None
     bytes: int | None = None
+    total: int | None = None
     first: bool = False
 
     @property
@@ -485,7 +486,7 @@ def _check_said(operation: _Said) -> str | None:
 
 
 def _check_quotas(operation: SetQuotas) -> str | None:
-    wanted = (operation.conversations, operation.turns, operation.bytes)
+    wanted = (operation.conversations, operation.turns, operation.bytes, operation.total)
     given = [quota for quota in wanted if quota is not None]
     if not given or (operation.first and len(given) < len(wanted)):
         return "no quota is named"

@@ -1,4 +1,4 @@
-"""Quotas: how many conversations there may be, and how large one may become.
+"""Quotas: how many conversations there may be, and how large one, and all of them together, may become.
 
 They are decided like everything else in the store, and part of its snapshots: every node refuses the same operations.
 What is larger already, because it is older than its quota, stays; it only does not grow. A turn that has begun is
@@ -23,9 +23,11 @@ class Quotas(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """Of a conversation."""
     bytes: int
     """Of a conversation: of its questions and answers, with errors and thoughts."""
+    total: int
+    """The same of all conversations. A node holds them in memory, in three times as many bytes."""
 
 
-FIRST: Final = Quotas(conversations=10_000, turns=10_000, bytes=64 * 1024 * 1024)
+FIRST: Final = Quotas(conversations=10_000, turns=10_000, bytes=64 * 1024 * 1024, total=1024 * 1024 * 1024)
 """What the leader of a cluster without quotas proposes when half of one is used."""
 
 
@@ -57,6 +59,16 @@ def refuse_size(quotas: Quotas | None, context: str, size: Size) -> str | None:
     return None
 
 
+def refuse_total(quotas: Quotas | None, size: int) -> str | None:
+    """Why all conversations together may not become so large."""
+    if quotas is None or size <= quotas.total:
+        return None
+    return (
+        f"all conversations together would have {size} bytes of text, and the quota of the cluster is {quotas.total}: "
+        "delete what nobody needs any more, or raise the quota (quotas total N)"
+    )
+
+
 def warn_of_conversations(quotas: Quotas | None, count: int) -> str | None:
     """What to tell users when the quota is nearly used up."""
     if quotas is None or count < WARN_AT * quotas.conversations:
@@ -70,6 +82,13 @@ def warn_of_size(quotas: Quotas | None, context: str, size: Size) -> str | None:
         if used >= WARN_AT * most:
             return f"'{context}' has {used} of {most} {words}: more need a higher quota (quotas {name} N)"
     return None
+
+
+def warn_of_total(quotas: Quotas | None, size: int) -> str | None:
+    if quotas is None or size < WARN_AT * quotas.total:
+        return None
+    used = f"{size} of {quotas.total}"
+    return f"all conversations together have {used} bytes of text: more need a higher quota (quotas total N)"
 
 
 def _measures(quotas: Quotas | None, size: Size) -> Iterator[tuple[str, str, int, int]]:

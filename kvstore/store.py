@@ -38,7 +38,7 @@ from kvstore.operations import (
     is_known,
     unpack,
 )
-from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size
+from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size, refuse_total
 
 _DIGEST_MODULUS = 2**256
 
@@ -82,6 +82,7 @@ class Store:
         self._hashes: dict[rows.RowKey, int] = {}
         self._hash = 0
         self._quotas: Quotas | None = None
+        self._text_bytes = 0
         self._position = 0
         """The position of the operation being applied."""
         self._changes: dict[type, Callable[[Any], int | None]] = {
@@ -103,6 +104,11 @@ class Store:
     def quotas(self) -> Quotas | None:
         """Those in force; None until some have been decided."""
         return self._quotas
+
+    @property
+    def text_bytes(self) -> int:
+        """Of all questions and answers."""
+        return self._text_bytes
 
     def apply(self, position: int, payload: bytes) -> Outcome:
         """Carries out one decided operation, whatever the payload is. Only what is of a later release raises
@@ -191,6 +197,7 @@ class Store:
         loaded, self._quotas = rows.load(snapshot)
         self._conversations = {conversation.context: conversation for conversation in loaded}
         self._by_index = {conversation.index: conversation for conversation in loaded}
+        self._text_bytes = sum(conversation.bytes for conversation in loaded)
         self._unsaved = set()
         self._unhashed = {row_key for conversation in loaded for row_key in rows.row_keys(conversation)}
         self._unhashed |= {rows.QUOTAS} if self._quotas is not None else set()
@@ -252,10 +259,10 @@ class Store:
                 f"'{context}' has an open question: {way_out}, ask it again (retry {context}) or cancel it "
                 f"(cancel {context})"
             )
-        number, size = len(conversation.turns) + 1, conversation.bytes + utf8_bytes(turn.text)
-        _accept(refuse_size(self._quotas, context, Size(number, size)))
+        number, more = len(conversation.turns) + 1, utf8_bytes(turn.text)
+        self._require_room(context, Size(number, conversation.bytes + more), more)
         conversation.turns.append(turn)
-        conversation.bytes = size
+        self._grow(conversation, more)
         self._touch(conversation.index, number)
         return number
 
@@ -281,9 +288,11 @@ class Store:
             self._find(context)
         turns = unpack(operation.history) if operation.history else []
         before = sum(map(_bytes, turns))
-        _accept(refuse_size(self._quotas, context, Size(len(turns) + 1, before + utf8_bytes(operation.text))))
+        size = Size(len(turns) + 1, before + utf8_bytes(operation.text))
+        self._require_room(context, size, size.bytes)
         conversation = self._create(context)
-        conversation.at, conversation.temporary, conversation.bytes = operation.at, operation.temporary, before
+        conversation.at, conversation.temporary = operation.at, operation.temporary
+        self._grow(conversation, before)
         self._restore(conversation, turns, operation.at)
         return conversation
 
@@ -292,7 +301,17 @@ class Store:
         if operation.created is not None and operation.created != conversation.created:
             raise _Refused(f"'{operation.context}' is another conversation now")
         self._touch_all(conversation)
+        self._grow(conversation, -conversation.bytes)
         del self._conversations[operation.context], self._by_index[conversation.index]
+
+    def _require_room(self, context: str, size: Size, more: int) -> None:
+        """Refuses to let a conversation become so large, which takes `more` bytes."""
+        _accept(refuse_size(self._quotas, context, size) or refuse_total(self._quotas, self._text_bytes + more))
+
+    def _grow(self, conversation: Conversation, more: int) -> None:
+        """Its text has so many bytes more."""
+        conversation.bytes += more
+        self._text_bytes += more
 
     def _touch_all(self, conversation: Conversation) -> None:
         for row_key in rows.row_keys(conversation):
@@ -337,7 +356,7 @@ class Store:
             operation.at, *more,
         )
         replaced = turn.candidates.get(operation.node)
-        conversation.bytes += response.bytes - (0 if replaced is None else replaced.bytes)
+        self._grow(conversation, response.bytes - (0 if replaced is None else replaced.bytes))
         turn.candidates[operation.node] = response
         turn.candidates = dict(sorted(turn.candidates.items()))
         self._touch(conversation.index, operation.turn, operation.node)
@@ -380,7 +399,7 @@ class Store:
         for node in nodes:
             dropped = turn.candidates.pop(node, None)
             if dropped is not None:
-                conversation.bytes -= dropped.bytes
+                self._grow(conversation, -dropped.bytes)
                 self._touch(conversation.index, number, node)
         whom = operation.node or 0
         turn.retries = dict(sorted({**turn.retries, whom: turn.retries.get(whom, 0) + 1}.items()))
@@ -435,10 +454,11 @@ class Store:
         turns = unpack(operation.turns)
         size = Size(len(turns), sum(map(_bytes, turns)))
         if operation.context not in self._conversations:
-            _accept(refuse_size(self._quotas, operation.context, size))
+            self._require_room(operation.context, size, size.bytes)
         conversation = self._create(operation.context)
         self._restore(conversation, turns, operation.at)
-        conversation.at, conversation.bytes = operation.at, size.bytes
+        conversation.at = operation.at
+        self._grow(conversation, size.bytes)
         return len(conversation.turns) or None
 
     def _restore(self, conversation: Conversation, turns: Iterable[RestoredTurn], at: int) -> None:

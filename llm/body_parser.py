@@ -21,6 +21,9 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BETWEEN = " \t\r\n,"
 _MOST_ITEMS = 100_000
 """In one value: more take long to decode, and many times the memory of their text."""
+_IN_STRING = re.compile(rb'"|\\(?:.|\Z)', re.DOTALL)
+_OUTSIDE = re.compile(rb'["{}]')
+_BEFORE_OBJECT = _BLANK + b","
 _DONE = ("[done]", '"[done]"')
 _KEPT_ALIVE = ("ping", "heartbeat", "keepalive", "keep-alive")
 """Events that only say that the server is still there."""
@@ -101,12 +104,7 @@ class BodyParser:
             return self._whole()
         if first == b"[":
             return _ArrayReader(self._most)
-        if first != b"{":
-            return EventReader(self._most)
-        line, newline, _ = head.partition(b"\n")
-        if not newline:
-            return None
-        return EventReader(self._most, of_lines=True) if _is_json(line) else self._whole()
+        return _ObjectReader(self._most, self._charset) if first == b"{" else EventReader(self._most)
 
     def _reader_of_short(self) -> _Reader:
         """Of a body that is blank, or a value without any line end."""
@@ -158,18 +156,79 @@ class _WholeReader:
         return iter(())
 
     def end(self) -> Iterator[Part]:
-        text = decoded(bytes(self._body), self._charset).strip(_BLANK_TEXT)
-        if is_page(text) or text.startswith("<"):
-            yield Part(Kind.PAGE, text)
+        yield from _parts_of_whole(decoded(bytes(self._body), self._charset).strip(_BLANK_TEXT))
+
+
+class _ObjectReader:
+    """JSON objects, each given as soon as it ends, since a connection may stay open after it: one, or one a line. What
+    follows them and begins otherwise is read as lines of a stream."""
+
+    def __init__(self, most: int, charset: str | None) -> None:
+        self._most = most
+        self._charset = charset
+        self._body = bytearray()
+        self._scanned = 0
+        self._depth = 0
+        self._in_string = False
+        self._is_odd = False
+        """What looked like an object is none, by its bytes: it is told what it is when the body ends."""
+        self._lines: EventReader | None = None
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._body) if self._lines is None else self._lines.unfinished
+
+    def feed(self, piece: bytes) -> Iterator[Part]:
+        if self._lines is not None:
+            yield from self._lines.feed(piece)
             return
-        try:
-            yield Part(Kind.VALUE, parse(text))
-        except EventTooLarge:
-            raise
-        except ValueError:
-            yield Part(Kind.TEXT, text)
-        else:
-            yield Part(Kind.CLOSED)
+        self._body += piece
+        if len(self._body) > self._most:
+            raise EventTooLarge
+        while not self._is_odd:
+            if self._depth == 0:
+                self._body, self._scanned = self._body.lstrip(_BEFORE_OBJECT), 0
+                if self._body and not self._body.startswith(b"{"):
+                    self._lines = EventReader(self._most, of_lines=True)
+                    yield from self._lines.feed(bytes(self._body))
+                    return
+            end = self._end_of_object()
+            if end is None:
+                return
+            try:
+                value = parse(decoded(bytes(self._body[:end]), self._charset))
+            except EventTooLarge:
+                raise
+            except ValueError:
+                self._is_odd = True
+                return
+            del self._body[:end]
+            yield Part(Kind.VALUE, value)
+
+    def end(self) -> Iterator[Part]:
+        if self._lines is not None:
+            yield from self._lines.end()
+            return
+        text = decoded(bytes(self._body), self._charset).strip(_BLANK_TEXT)
+        yield from _parts_of_whole(text) if text else (Part(Kind.CLOSED),)
+
+    def _end_of_object(self) -> int | None:
+        """Where the object that the body begins with ends; every byte is looked at once."""
+        while True:
+            mark = (_IN_STRING if self._in_string else _OUTSIDE).search(self._body, self._scanned)
+            if mark is None:
+                self._scanned = len(self._body)
+                return None
+            if mark[0] == b"\\":  # what it escapes has not come yet
+                self._scanned = mark.start()
+                return None
+            self._scanned = mark.end()
+            if mark[0] == b'"':
+                self._in_string = not self._in_string
+            elif not self._in_string:
+                self._depth += 1 if mark[0] == b"{" else -1
+                if self._depth == 0:
+                    return mark.end()
 
 
 class _ArrayReader:
@@ -218,6 +277,21 @@ class _ArrayReader:
         yield Part(Kind.CLOSED)
 
 
+def _parts_of_whole(text: str) -> Iterator[Part]:
+    """Of all that there is."""
+    if is_page(text) or text.startswith("<"):
+        yield Part(Kind.PAGE, text)
+        return
+    try:
+        yield Part(Kind.VALUE, parse(text))
+    except EventTooLarge:
+        raise
+    except ValueError:
+        yield Part(Kind.TEXT, text)
+    else:
+        yield Part(Kind.CLOSED)
+
+
 def parse(text: str) -> Any:
     """The JSON value in `text`. Raises ValueError. Half a surrogate pair, which servers cut apart, is a string, too."""
     _check_items(text)
@@ -241,14 +315,6 @@ def decoded(body: bytes, charset: str | None = None) -> str:
         except (LookupError, ValueError):
             continue
     return body.decode("utf-8-sig", "replace")
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        parse(line.decode("utf-8-sig", "replace"))
-    except ValueError:
-        return False
-    return True
 
 
 def _parts_of(event: Event) -> Iterator[Part]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -41,22 +40,24 @@ class ChatClient:
         )
 
     async def complete(
-        self, body: dict[str, Any], on_progress: Progress | None = None, *, stop_after_s: float | None = None
+        self, body: dict[str, Any], on_progress: Progress | None = None, *, until: float
     ) -> Completion:
-        """One completion. Cancelling it, or reaching `stop_after_s` with a partial answer (then cut
-        off, as by a token limit), closes the stream: a good server then stops generating."""
-        began = time.monotonic()
+        """One completion. Once a piece of it has come, the rest is cut off when time.monotonic() reaches `until`, as
+        by a token limit. This, or cancelling it, closes the stream: a good server then stops generating."""
         completion = Completion()
         async with aclosing(self._chunks(body)) as chunks:
-            while (chunk := await following(chunks, is_over=completion.is_over)) is not None:
-                before = completion.pieces
-                completion.add(chunk)
-                if on_progress is not None and completion.pieces > before:
-                    on_progress(completion.pieces)
-                completion.late = stop_after_s is not None and time.monotonic() - began > stop_after_s
-                if completion.size > _MAX_CHARS or (completion.late and completion.has_text):
-                    completion.finish_reason = completion.finish_reason or CUT_OFF
-                    return completion
+            try:
+                while (chunk := await _next(chunks, completion, until)) is not None:
+                    before = completion.pieces
+                    completion.add(chunk)
+                    if on_progress is not None and completion.pieces > before:
+                        on_progress(completion.pieces)
+                    if completion.size > _MAX_CHARS:
+                        completion.finish_reason = completion.finish_reason or CUT_OFF
+                        return completion
+            except TimeoutError:
+                completion.finish_reason, completion.late = CUT_OFF, True
+                return completion
         if completion.finish_reason == FAILED:
             raise ProviderError(f"{self.who} broke off in the middle of the answer", retryable=True)
         if not completion.ended:
@@ -66,6 +67,9 @@ class ChatClient:
     async def post(self, path: str, body: dict[str, Any]) -> bytes:
         """The server's response to a plain request."""
         return await self._client.whole(self._post(path, body))
+
+    def without_secrets(self, answer: str) -> str:
+        return self._client.without_secrets(answer)
 
     async def close(self) -> None:
         await self._client.close()
@@ -96,3 +100,7 @@ class ChatClient:
         if chunk.error is not None:
             raise self._client.failure(complaint(chunk.error))
         return chunk
+
+
+async def _next(chunks: AsyncGenerator[Chunk, None], completion: Completion, until: float) -> Chunk | None:
+    return await following(chunks, is_over=completion.is_over, until=until if completion.pieces else None)

@@ -101,10 +101,6 @@ class Completion:
         return self._is_last or (self.finish_reason is not None and not self._finishes_early)
 
     @property
-    def has_text(self) -> bool:
-        return bool(self._texts)
-
-    @property
     def thoughts(self) -> str:
         return "".join(self._thoughts)
 

@@ -25,7 +25,7 @@ from llm.gemini_responses import (
 )
 from llm.http_client import HttpClient, following
 from llm.post import Post
-from llm.provider import Progress, Prompt, ProviderError, Reply, within
+from llm.provider import Progress, Prompt, ProviderError, Reply, cut_at, not_begun, within
 from llm.server_address import server_address, written_forms
 from llm.settings import find_key, held_back
 
@@ -62,29 +62,38 @@ class GeminiClient:
         options = {"max_tokens": prompt.max_tokens, "seed": seed, "stream": True if on_progress is not None else None}
         body |= {name: value for name, value in options.items() if value is not None}
 
-        async def ask(sent: Body) -> Answer:
-            return await self._answer(await prepare(sent), on_progress, streamed="stream" in sent)
+        limit_s = prompt.time_s or self._timeout_s
+        until = cut_at(began, limit_s)
 
-        async with within(self._timeout_s, self.model):
+        async def ask(sent: Body) -> Answer:
+            return await self._answer(await prepare(sent), on_progress, until, streamed="stream" in sent)
+
+        async with within(limit_s, self.model):
             answer = await self._accommodation.ask(body, ask)
+        if answer.late and not answer.text.strip():
+            raise not_begun(self.model, self._timeout_s)
         return Reply(
-            answer.text, self.model, time.monotonic() - began, answer.tokens_in, answer.tokens_out, answer.complete,
-            thoughts=answer.thoughts, cut_tokens=prompt.max_tokens,
+            self._http.without_secrets(answer.text), self.model, time.monotonic() - began, answer.tokens_in,
+            answer.tokens_out, answer.complete, thoughts=self._http.without_secrets(answer.thoughts),
+            cut_s=self._timeout_s if answer.late else 0.0, cut_tokens=prompt.max_tokens,
         )
 
     async def close(self) -> None:
         await self._http.close()
 
-    async def _answer(self, post: Post, on_progress: Progress | None, *, streamed: bool) -> Answer:
+    async def _answer(self, post: Post, on_progress: Progress | None, until: float, *, streamed: bool) -> Answer:
         collector = ResponseCollector(self.model)
         async with aclosing(self._responses(post)) as responses:
-            while (response := await following(responses, is_over=collector.is_over)) is not None:
-                collector.add(response)
-                if on_progress is not None:
-                    on_progress(collector.tokens)
-                if collector.too_much:
-                    break
-                del response  # while the next one is awaited
+            try:
+                while (response := await _next(responses, collector, until)) is not None:
+                    collector.add(response)
+                    if on_progress is not None:
+                        on_progress(collector.tokens)
+                    if collector.too_much:
+                        break
+                    del response  # while the next one is awaited
+            except TimeoutError:
+                collector.late = True
         return collector.answer(streamed=streamed)
 
     async def _responses(self, post: Post) -> AsyncGenerator[dict[str, Any], None]:
@@ -112,6 +121,12 @@ class GeminiClient:
         if failure is not None:
             raise self._http.failure(complaint(failure))
         return value
+
+
+async def _next(
+    responses: AsyncGenerator[dict[str, Any], None], collector: ResponseCollector, until: float
+) -> dict[str, Any] | None:
+    return await following(responses, is_over=collector.is_over, until=until if collector.has_begun else None)
 
 
 def _no_key(settings: LlmSettings) -> str:

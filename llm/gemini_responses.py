@@ -47,6 +47,8 @@ class Answer(NamedTuple):
     tokens_out: int | None
     complete: bool
     thoughts: str
+    late: bool
+    """The time limit cut it: then there may be no text."""
 
 
 class ResponseCollector:
@@ -55,6 +57,8 @@ class ResponseCollector:
     def __init__(self, model: str) -> None:
         self.tokens = 0
         """The estimated number of tokens received so far."""
+        self.late = False
+        """The caller's time ran out before Gemini had finished."""
         self._model = model
         self._texts: list[str] = []
         self._thoughts: list[str] = []
@@ -67,6 +71,10 @@ class ResponseCollector:
     @property
     def too_much(self) -> bool:
         return self._chars > _MAX_CHARS
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._texts or self._thoughts)
 
     @property
     def is_over(self) -> bool:
@@ -111,6 +119,9 @@ class ResponseCollector:
         text, model = "".join(self._texts), self._model
         if not self._candidates:
             raise ProviderError(f"{model} returned no answer", retryable=True)
+        counts = (self._tokens_in, self._tokens_out)
+        if self.late:
+            return Answer(text, *counts, False, "".join(self._thoughts), late=True)
         if streamed and not self._finish and not self.too_much:
             raise ProviderError(f"the answer is incomplete: {model} did not finish it", retryable=True)
         if not text.strip():
@@ -119,7 +130,7 @@ class ResponseCollector:
                 raise ProviderError(f"{model} used up its tokens{thinking} before it wrote anything; raise max_tokens")
             raise ProviderError(f"{model} returned an empty answer", retryable=True)
         complete = self._finish != "MAX_TOKENS" and not self.too_much
-        return Answer(text, self._tokens_in, self._tokens_out, complete, "".join(self._thoughts))
+        return Answer(text, *counts, complete, "".join(self._thoughts), late=False)
 
 
 def failure_in(response: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import TypeVar
@@ -28,8 +29,12 @@ _CONNECT_S = 10.0
 _MAX_BODY = 64_000_000
 """Bytes of a stream; each token comes with some hundred bytes around it."""
 _MAX_REFUSAL = 200_000
+_REFUSAL_S = 3.0
+"""How long the words of a refusal may take after its status."""
 _MOST_UNFINISHED = 48_000_000
 """Bytes of values without an end yet, in all answers on their way together."""
+_LONG_SECRET = 8
+"""Characters; shorter ones may be words of an answer."""
 _AT_A_TIME = 20
 """Parts of an answer that are taken in before whatever else waits has its turn: a small packed body holds millions."""
 _AFTER_END_S = 2.0
@@ -93,6 +98,13 @@ class HttpClient:
         """As a reason may have it."""
         return plain(text, *self._secrets)
 
+    def without_secrets(self, answer: str) -> str:
+        """A server may repeat what it was sent; an answer goes to all nodes, and to their disks."""
+        for secret in self._secrets:
+            if len(secret) >= _LONG_SECRET:
+                answer = answer.replace(secret, "***")
+        return answer
+
     def failure(self, said: Complaint) -> Refused:
         """An error within an answer that began well."""
         reason = self.clean(said.said) or "without a reason"
@@ -125,10 +137,7 @@ class HttpClient:
     async def _check(self, response: httpx.Response) -> None:
         if response.is_success:
             return
-        try:
-            body = await response_body.whole(response, _MAX_REFUSAL)
-        except BodyError:
-            body = b""
+        body = await response_body.what_comes(response, _MAX_REFUSAL, _REFUSAL_S)
         status, headers = response.status_code, response.headers
         said = complaint_of_text(decoded(body, response.charset_encoding), status)
         after = None
@@ -199,12 +208,17 @@ class HttpClient:
             raise ProviderError(f"cannot connect with these settings{given}: {self.clean(str(error))}") from error
 
 
-async def following(source: AsyncGenerator[T, None], *, is_over: bool) -> T | None:
-    """What comes next, None if nothing does. Once all is said, nothing that goes wrong can take it back."""
+async def following(source: AsyncGenerator[T, None], *, is_over: bool, until: float | None) -> T | None:
+    """What comes next, None if nothing does. Once all is said, nothing that goes wrong can take it back. Raises
+    TimeoutError if nothing has come when time.monotonic() reaches `until`."""
+    left = None if until is None else until - time.monotonic()
     if not is_over:
-        return await anext(source, None)
+        if left is not None and left <= 0:  # what waits already would come without a chance to time out
+            raise TimeoutError
+        async with asyncio.timeout(left):
+            return await anext(source, None)
     try:
-        async with asyncio.timeout(_AFTER_END_S):
+        async with asyncio.timeout(_AFTER_END_S if left is None else min(left, _AFTER_END_S)):
             return await anext(source, None)
     except (TimeoutError, ProviderError):
         return None

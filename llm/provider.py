@@ -12,6 +12,8 @@ import msgspec
 _SEEDS = 2**32 - 1
 _SEEDS_APART = 100_003
 """The distance between seeds of rounds, so that a retry does not repeat another node's earlier answer."""
+_SPARE_S = 0.5
+"""Before the time limit itself, so that what there is of an answer is taken in time."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -42,6 +44,8 @@ class Prompt(msgspec.Struct, frozen=True):
     seed: int | None = None
     max_tokens: int | None = None
     round: int = 0
+    time_s: float | None = None
+    """How long the answer may take, if not as long as the settings say: an earlier try may have taken some of that."""
     ballot: RankingBallot | None = None
     """The ballot in `messages`, if they ask for a ranking: for providers with a better method than a text prompt."""
 
@@ -121,6 +125,16 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Closes connections; nothing may be asked any more."""
+
+
+def cut_at(began: float, seconds: float) -> float:
+    """When an answer that has so many seconds from `began` is cut."""
+    return began + seconds - min(_SPARE_S, seconds / 10)
+
+
+def not_begun(who: str, seconds: float) -> ProviderError:
+    """Of an answer that was cut by the time limit before there was any text of it."""
+    return ProviderError(f"{who} had not begun its answer after {seconds:.3g} s; raise timeout_s")
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from config.llm_settings import LlmSettings
 from kvstore.operations import check_text
 from llm import ranking
 from llm.budget import LearnedLimit, Trimmed, trim
-from llm.provider import ContextExceeded, Prompt, Provider, ProviderError, Reply, within
+from llm.provider import ContextExceeded, Prompt, Provider, ProviderError, Reply, not_begun, within
 from llm.rate_limiter import RateLimiter
 from llm.requests import Fate, Request, RequestKey, RequestKind
 from llm.thoughts import separate
@@ -276,7 +276,8 @@ class RequestScheduler:
         async with within(settings.timeout_s, provider.model):
             while True:
                 try:
-                    reply = await self._try(provider, request, attempt.prompt)
+                    left = msgspec.structs.replace(attempt.prompt, time_s=deadline - time.monotonic())
+                    reply = await self._try(provider, request, left)
                     return self._finished(attempt, validated(reply, whole=request.kind == "answer"))
                 except ContextExceeded as error:
                     attempt = self._shorter(request, attempt, error)
@@ -338,7 +339,10 @@ class RequestScheduler:
         key = request.key
         self._at_llm[key] = request
         try:
-            return await provider.ask(prompt, None if report is None else lambda pieces: report(request, pieces))
+            reply = await provider.ask(prompt, None if report is None else lambda pieces: report(request, pieces))
+            if request.kind == "ranking" and reply.cut_s:
+                raise ProviderError(f"{provider.model} had not finished its ranking after {reply.cut_s:.3g} s")
+            return reply
         except ProviderError:
             raise
         except Exception as error:  # a provider's bug fails the answer, not the node
@@ -368,12 +372,15 @@ def validated(reply: Reply, *, whole: bool = False) -> Reply:
     if thoughts and check_text(text) is not None:
         if reply.complete:
             raise ProviderError("the LLM only thought, and gave no answer", retryable=True)
+        if reply.cut_s:
+            raise not_begun("the LLM", reply.cut_s)
         raise ProviderError("the LLM used up its tokens thinking before it wrote anything; raise max_tokens")
     if whole and not reply.complete:
         text = up_to_sentence_end(text)
         if not is_whole(text):
-            raise ProviderError("the answer was cut off within its first sentence; raise max_tokens")
-        reply = msgspec.structs.replace(reply, complete=True)
+            bound = "timeout_s" if reply.cut_s else "max_tokens"
+            raise ProviderError(f"the answer was cut off within its first sentence; raise {bound}")
+        reply = msgspec.structs.replace(reply, complete=not reply.cut_s)
     size = len(text.encode())
     if size > MAX_ANSWER_BYTES:
         raise ProviderError(f"the answer is too long: {size} bytes, at most {MAX_ANSWER_BYTES} are allowed")

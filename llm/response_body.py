@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import httpx
 
@@ -46,6 +46,20 @@ async def whole(response: httpx.Response, most: int) -> bytes:
     async with aclosing(pieces(response, most)) as parts:
         async for piece in parts:
             body += piece
+    return bytes(body)
+
+
+async def what_comes(response: httpx.Response, most: int, seconds: float) -> bytes:
+    """As much as has come after so many seconds; a connection may stay open after a body without a length. Nothing, if
+    it cannot be read."""
+    body = bytearray()
+    with suppress(TimeoutError):  # words that came are a reason, whole or not
+        try:
+            async with asyncio.timeout(seconds), aclosing(pieces(response, most)) as parts:
+                async for piece in parts:
+                    body += piece
+        except BodyError:
+            return b""
     return bytes(body)
 
 

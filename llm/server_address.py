@@ -18,6 +18,8 @@ _MIN_SECRET = 3
 """Shorter ones would be found in every other word."""
 _MIN_PATH_SECRET = 6
 _PUBLIC_PARAMETERS = ("api-version", "version", "alt")
+_URL_SAFE = str.maketrans("+/", "-_")
+"""The other alphabet of base64."""
 
 
 class ServerAddress(NamedTuple):
@@ -70,7 +72,11 @@ def is_loopback(host: str) -> bool:
 
 def written_forms(secret: str) -> set[str]:
     """How a secret may appear in what a server says of a request."""
-    return {secret, quote(secret, safe=""), quote_plus(secret), secret.replace('"', '\\"')}
+    encoded = base64.b64encode(secret.encode(errors="replace")).decode().rstrip("=")
+    return {
+        secret, quote(secret, safe=""), quote_plus(secret), secret.replace('"', '\\"'), encoded,
+        encoded.translate(_URL_SAFE),
+    }
 
 
 def _secrets(path: str, query: str, user: tuple[str, str] | None) -> list[str]:

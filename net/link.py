@@ -27,7 +27,10 @@ from net.frames import (
 from net.link_connection import Credentials, LinkConnection
 from net.tls import HANDSHAKE_S, TlsContexts, handshake_failure
 
-BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 1.0
+BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 0.2
+"""Nodes are connected again soon after an orchestrator has come back; until then, little is heard of them."""
+REFUSED_S = 1.0
+"""Before a node that was refused tries again."""
 DUPLICATE_GRACE_S = 2.0
 """For this long, "that node is already running" may only mean that its predecessor's death is not noticed yet."""
 
@@ -233,18 +236,14 @@ class NodeLink:
         """Runs one connection after another."""
         backoff = BACKOFF_MIN_S
         while True:
-            connection = await self._attempt()
-            if connection is not None:
-                await connection.finished.wait()
-                if connection.was_up:
-                    backoff = BACKOFF_MIN_S
-                if connection.refusal is not None:
-                    backoff = max(backoff, self._refused(connection.refusal, connection.reason))
+            was_up, at_least = await self._run_connection()
+            backoff = BACKOFF_MIN_S if was_up else backoff
             # Half of it at random, so that nodes that lost their orchestrator do not reconnect in lockstep.
-            await asyncio.sleep(backoff * self._random.uniform(0.5, 1.0))
+            await asyncio.sleep(max(backoff, at_least) * self._random.uniform(0.5, 1.0))
             backoff = min(backoff * 2, BACKOFF_MAX_S)
 
-    async def _attempt(self) -> LinkConnection | None:
+    async def _run_connection(self) -> tuple[bool, float]:
+        """From its beginning to its end: whether it was up, and how many seconds to wait at least before the next."""
         connection = LinkConnection(self, self._credentials)
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -253,12 +252,14 @@ class NodeLink:
                 )
         except ssl.SSLError as error:
             self.problem = f"the orchestrator at {self._host}:{self._port} is not trusted: {handshake_failure(error)}"
-            self._refused(Refusal.SECRET, self.problem)
-            return None
+            return False, self._refused(Refusal.SECRET, self.problem)
         except OSError as error:
             self.problem = f"no orchestrator at {self._host}:{self._port}: {error.strerror or error}"
-            return None
-        return connection
+            return False, BACKOFF_MIN_S
+        await connection.finished.wait()
+        if connection.refusal is None:
+            return connection.was_up, BACKOFF_MIN_S
+        return connection.was_up, self._refused(connection.refusal, connection.reason)
 
     def _encryption(self) -> dict[str, Any]:
         """Arguments of asyncio's create_connection."""
@@ -277,4 +278,4 @@ class NodeLink:
         if reason not in self._refusals:
             self._refusals.add(reason)
             self._events.on_refused(reason)
-        return BACKOFF_MAX_S
+        return REFUSED_S

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from paxos.ballot import NOBODY, Leadership
 from paxos.commit_time import bounded
-from paxos.detector import Detector
+from paxos.detector import MOST_PATIENT, Detector
 from paxos.limits import Timing
 from paxos.messages import Heartbeat, NodeState
 
@@ -48,6 +48,8 @@ class Connectivity:
         self._timing = timing
         self._direct: dict[int, Detector] = {}
         self._gossip: dict[int, Detector] = {}
+        self._newer_at: dict[int, float] = {}
+        """When a newer row than before last came of each node."""
         self._hinted: dict[int, float] = {}
         self._rtt: dict[int, float] = {}
         self._slowest: float | None = None
@@ -111,16 +113,22 @@ class Connectivity:
             # Adapts quickly to a slower network, slowly to a faster one.
             self._rtt[sender] = max(sample, smooth + (sample - smooth) * RTT_DECAY)
             self._slowest = None
+        heard = next((state.hears for state in message.states if state.pid == sender), ())
         for state in message.states:
-            self._gossiped(sender, state, now)
+            self._gossiped(sender, state, state.pid == sender or state.pid in heard, now)
 
-    def _gossiped(self, sender: int, state: NodeState, now: float) -> None:
-        """Whoever is heard directly speaks for itself: nobody can put words into the mouths of a majority."""
+    def _gossiped(self, sender: int, state: NodeState, first_hand: bool, now: float) -> None:
+        """Whoever is heard directly speaks for itself: nobody can put words into the mouths of a majority. Of the
+        others the newest counts; but once nothing newer has come for long, what is known first-hand: a version may have
+        been made up, and then nothing would ever be newer."""
         if state.pid not in self._gossip or (state.pid != sender and state.pid in self.hears):
             return
         held = self.states.get(state.pid)
         if held is not None and state.version <= held.version:
-            return
+            silent = now - self._newer_at.get(state.pid, now) > MOST_PATIENT * self._timing.election_s
+            if state.version == held.version or not (first_hand and silent):
+                return
+        self._newer_at[state.pid] = now
         self._put(state, held)
         if now >= self._hinted.get(state.pid, now):
             self._gossip[state.pid].beat(now)

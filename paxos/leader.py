@@ -60,22 +60,23 @@ class Leader:
         """By node and number: operations of its present incarnation that overtook an older one on the way here."""
         self._flying: dict[int, Batch] = {}
         self._stop_sign: Operation | None = None
-        """To be proposed behind what is inherited."""
+        """To be proposed behind what is inherited, once there is room."""
         self._stops_at: int | None = None
         """The position of a stop-sign that was proposed: nothing is proposed behind it."""
 
     @property
     def stopping(self) -> bool:
-        """True once a stop-sign is, or will be, proposed: the leadership ends with it."""
-        return self._stop_sign is not None or self._stops_at is not None
+        """True once a stop-sign is proposed: the leadership ends with it."""
+        return self._stops_at is not None
 
     @property
     def stopped(self) -> bool:
         """True once a stop-sign is decided."""
         return self._stops_at is not None and self.decided_upto >= self._stops_at
 
-    def stop(self, stop_sign: Operation) -> None:
-        """Proposes this behind what is inherited, and nothing behind it."""
+    def stop(self, stop_sign: Operation | None) -> None:
+        """Proposes this as soon as there is room behind what is inherited, and nothing behind it. Until then it may be
+        replaced, or withdrawn (None): a disk that it names may be gone again."""
         if not self.stopping:
             self._stop_sign = stop_sign
 

@@ -43,10 +43,11 @@ class Reads:
         self._placed = deque(pair for pair in self._placed if pair[0] != ticket)
 
     def outgoing(self, leader: Leadership, now: float, retry_s: float) -> tuple[int, int] | None:
-        """The ticket to send to the leader, if a request is due: one answer serves every older ticket too."""
-        if leader == NOBODY or not self._unplaced:
+        """The ticket to send to the leader, if a request is due: one answer serves every older ticket too. What waits
+        long for its position is asked again like what has none: the log may never get to where a leader said."""
+        if leader == NOBODY or not len(self):
             return None
-        newest = self._unplaced[-1]
+        newest = self._unplaced[-1] if self._unplaced else self._placed[-1][0]
         if newest > self._asked or leader != self._leader:
             self._retry.reset(now)
         elif not self._retry.due(now, retry_s):
@@ -59,10 +60,14 @@ class Reads:
         return node == self._leader[1]
 
     def placed(self, ticket: tuple[int, int], position: int) -> None:
-        """The leader's answer. It was requested after every ticket up to this one was opened, so it covers all; one
-        to an earlier incarnation of this node is late, and may be older than what was acknowledged since."""
+        """The leader's answer. It was requested after every ticket up to this one was opened, so it covers all, and
+        of two answers each is enough; one to an earlier incarnation of this node is late, and may be older than what
+        was acknowledged since."""
         incarnation, number = ticket
-        while incarnation == self._incarnation and self._unplaced and self._unplaced[0] <= number:
+        if incarnation != self._incarnation:
+            return
+        self._placed = deque((one, min(position, was) if one <= number else was) for one, was in self._placed)
+        while self._unplaced and self._unplaced[0] <= number:
             self._placed.append((self._unplaced.popleft(), position))
 
     def ready(self, applied: int) -> list[int]:

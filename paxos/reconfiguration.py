@@ -48,7 +48,8 @@ class Reconfiguration:
             self._asked[message] = now
 
     def drive(self, leader: Leader, now: float) -> None:
-        """Lets the leader propose the next configuration if it is time for one."""
+        """Lets the leader propose the next configuration if it is time for one. As long as it waits for room, what it
+        names is renewed."""
         if leader.stopping:
             return
         current = self._registry.configuration
@@ -58,8 +59,8 @@ class Reconfiguration:
             return
         self._asked = {what: at for what, at in self._asked.items()
                        if now - at < ASKED_S and what.number >= current.number}
-        if leader.settled and (members := self._next(current)) is not None:
-            leader.stop(stop_sign(Configuration(current.number + 1, current.cluster, members)))
+        members = self._next(current) if leader.settled else None
+        leader.stop(None if members is None else stop_sign(Configuration(current.number + 1, current.cluster, members)))
 
     def _founding(self) -> Configuration:
         """The log's first entry: the cluster gets its id and its members. With data of release 0.1.0 it is the next one

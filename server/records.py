@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from api import conversation as api
 from api.node_results import LogEntry
@@ -15,6 +16,18 @@ from server.applied_log import LoggedOperation
 
 def conversation_record(conversation: Conversation) -> api.Conversation:
     return api.Conversation(context=conversation.context, turns=turn_records(conversation))
+
+
+def page_of(
+    all_of_them: Mapping[str, Conversation], after: str | None, limit: int | None
+) -> tuple[list[Conversation], bool | UnsetType]:
+    """Those behind `after` in the order of their ids, at most `limit`, and whether others follow; all if neither is
+    given."""
+    if after is None and limit is None:
+        return list(all_of_them.values()), UNSET
+    ids = sorted(context for context in all_of_them if after is None or context > after)
+    shown = ids if limit is None else ids[:limit]
+    return [all_of_them[context] for context in shown], len(shown) < len(ids)
 
 
 def turn_records(conversation: Conversation, thoughts: bool = False) -> list[api.Turn]:

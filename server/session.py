@@ -66,7 +66,7 @@ from server.explain_text import Sentence
 from server.first_quotas import PROPOSED
 from server.members import members
 from server.quota_use import quotas_record, warning
-from server.records import conversation_record, log_entry, turn_records
+from server.records import conversation_record, log_entry, page_of, turn_records
 
 R = TypeVar("R", bound=Result)
 
@@ -253,9 +253,10 @@ class Session:
             stale = not await self.caught_up()
         except Busy as busy:
             return _busy(busy)
+        found, more = page_of(self.conversations, command.after, command.limit)
         return results.ViewallResult(
-            conversations=[conversation_record(found) for found in self.conversations.values()],
-            changed={context: seconds(found.changed) for context, found in self.conversations.items()}, stale=stale,
+            conversations=[conversation_record(one) for one in found],
+            changed={one.context: seconds(one.changed) for one in found}, stale=stale, more=more,
         )
 
     def log(self, command: LogCommand) -> results.LogResult:

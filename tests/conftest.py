@@ -3,6 +3,7 @@ unless they are marked `quick`. No test has a deadline for single examples: on a
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and all processes that they start would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).parent
 IN_ONE_PROCESS = ("unit", "simulation", "fuzz")

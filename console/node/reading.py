@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from api.node_commands import (
     LastCommand,
@@ -149,7 +149,8 @@ MEMBERS = Entry[NodeExecutor, MembersCommand, MembersResult](
     lambda executor, words: () if words else CHANGES,
 )
 
-QUOTAS: tuple[Literal["conversations", "turns", "bytes"], ...] = ("conversations", "turns", "bytes")
+Quota: TypeAlias = Literal["conversations", "turns", "bytes", "total"]
+QUOTAS: tuple[Quota, ...] = ("conversations", "turns", "bytes", "total")
 
 
 def _parse_quotas(words: list[str]) -> QuotasCommand:
@@ -163,11 +164,12 @@ def _parse_quotas(words: list[str]) -> QuotasCommand:
 
 QUOTA = Entry[NodeExecutor, QuotasCommand, QuotasResult](
     Usage(
-        "quotas", "[conversations|turns|bytes N]", "how large all may become, and changes of that",
+        "quotas", "[conversations|turns|bytes|total N]", "how large all may become, and changes of that",
         "quotas turns 20000", 0, 2,
-        details="How many conversations the cluster may have, how many turns and bytes of text a conversation, and how "
-        "many bytes a minute this node takes. The first three are decided, for all nodes; what is larger than a new "
-        "quota stays as it is. The last is `limits.bytes_per_minute` in the configuration.",
+        details="How many conversations the cluster may have, how many turns and bytes of text a conversation, how "
+        "many bytes all of them together, and how many bytes a minute this node takes. All but the last are decided, "
+        "for all nodes; what is larger than a new quota stays as it is. The last is `limits.bytes_per_minute` in the "
+        "configuration.",
     ),
     QuotasCommand,
     submitted(Session.quotas),

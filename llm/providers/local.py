@@ -62,7 +62,8 @@ class LocalProvider:
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
         began = time.monotonic()
-        async with within(self._timeout_s, self.model):
+        limit_s = prompt.time_s or self._timeout_s
+        async with within(limit_s, self.model):
             client = await self._connect()
             if prompt.ballot is not None:
                 ranked = await rank(client, self.model, prompt.ballot)
@@ -75,14 +76,14 @@ class LocalProvider:
                 "seed": prompt.seed_or(self._node),
                 "max_tokens": max_tokens,
             })
-            stop_after_s = self._timeout_s * _STOP_AFTER - (time.monotonic() - began)
-            completion = await client.complete(body, on_progress, stop_after_s=stop_after_s)
+            until = began + limit_s * _STOP_AFTER
+            completion = await client.complete(body, on_progress, until=until)
         cut_off = completion.finish_reason == CUT_OFF
         text = up_to_sentence_end(completion.text) if cut_off else completion.text
         cut = len(fitting) < len(prompt.messages)
         return Reply(
             text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
-            complete=not cut_off or is_whole(text), thoughts=completion.thoughts,
+            complete=not cut_off or (is_whole(text) and not completion.late), thoughts=completion.thoughts,
             cut_s=self._timeout_s if completion.late else 0.0, cut_tokens=max_tokens,
             seen=len(fitting) // 2 if cut else 0, before=len(prompt.messages) // 2 if cut else 0,
         )

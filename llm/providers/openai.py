@@ -9,7 +9,7 @@ from typing import Any
 from config.llm_settings import LlmSettings
 from llm.accommodation import Accommodation
 from llm.chat_protocol import CLIENT_IMPORTS, CUT_OFF, FILTERED, Completion, chat_messages, streamed
-from llm.provider import Progress, Prompt, ProviderError, Reply, within
+from llm.provider import Progress, Prompt, ProviderError, Reply, cut_at, not_begun, within
 from llm.registry import register
 from llm.settings import find_key
 
@@ -17,8 +17,6 @@ KEY_VARIABLES = ("OPENAI_API_KEY",)
 OPENAI_HOST = "api.openai.com"
 OPENAI_URL = f"https://{OPENAI_HOST}/v1"
 
-_LONG_SECRET = 8
-"""Shorter ones may be words of an answer."""
 _CALLS = ("tool_calls", "function_call", "tool_use")
 
 
@@ -57,28 +55,27 @@ class OpenAIProvider:
         })
         if prompt.max_tokens is not None:
             body["max_tokens"] = prompt.max_tokens
-        async with within(self._timeout_s, self.model):
-            completion = await self._accommodation.ask(body, lambda sent: self._client.complete(sent, on_progress))
+        limit_s = prompt.time_s or self._timeout_s
+        until = cut_at(began, limit_s)
+        async with within(limit_s, self.model):
+            completion = await self._accommodation.ask(
+                body, lambda sent: self._client.complete(sent, on_progress, until=until)
+            )
         if completion.finish_reason == FILTERED:
             raise ProviderError(f"{self.model} stopped: its content filter does not allow the answer")
         cut_off = completion.finish_reason == CUT_OFF
         if not completion.text.strip():
             raise self._without_text(completion, cut_off)
         return Reply(
-            self._without_secrets(completion.text), self.model, time.monotonic() - began, completion.tokens_in,
-            completion.tokens_out, complete=not cut_off, thoughts=self._without_secrets(completion.thoughts),
-            cut_tokens=prompt.max_tokens,
+            self._client.without_secrets(completion.text), self.model, time.monotonic() - began, completion.tokens_in,
+            completion.tokens_out, complete=not cut_off, thoughts=self._client.without_secrets(completion.thoughts),
+            cut_s=self._timeout_s if completion.late else 0.0, cut_tokens=prompt.max_tokens,
         )
-
-    def _without_secrets(self, text: str) -> str:
-        """A server may repeat what it was sent; an answer goes to all nodes, and to their disks."""
-        for secret in self._client.secrets:
-            if len(secret) >= _LONG_SECRET:
-                text = text.replace(secret, "***")
-        return text
 
     def _without_text(self, completion: Completion, cut_off: bool) -> ProviderError:
         thought = " thinking" if completion.thoughts else ""
+        if completion.late:
+            return not_begun(self.model, self._timeout_s)
         if cut_off:
             return ProviderError(f"{self.model} used up its tokens{thought} before it wrote anything; raise max_tokens")
         if completion.thoughts:

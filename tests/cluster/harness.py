@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ Event = dict[str, Any]
 class Process:
     """One entry point with `--json`, its events so far, and waits for those to come."""
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, prefix: Sequence[str] = ()) -> None:
+        """`prefix`: a command that runs it, in a network of its own, say."""
         self.arguments = arguments
         self.lines = 0
         self.events: list[Event] = []
@@ -36,8 +37,8 @@ class Process:
         self.log = log
         with log.open("ab") as errors:
             self.popen = subprocess.Popen(
-                [sys.executable, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                env={**os.environ, "GEMINI_API_KEY": "", "GOOGLE_API_KEY": ""},
+                [*prefix, sys.executable, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=errors, env={**os.environ, "GEMINI_API_KEY": "", "GOOGLE_API_KEY": ""},
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

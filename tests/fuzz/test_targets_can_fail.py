@@ -45,7 +45,7 @@ MISTAKES: list[tuple[str, str, Callable[..., Any]]] = [
     ("llm_gemini", "llm.providers.gemini.GeminiProvider.ask", _raises),
     ("llm_google_genai", "llm.providers.google_genai.GoogleGenaiProvider.ask", _raises),
     ("llm_local", "llm.local_model.ranking._approval", _raises),
-    ("llm_openai", "llm.providers.openai.OpenAIProvider._without_secrets", lambda self, text: text),
+    ("llm_openai", "llm.http_client.HttpClient.without_secrets", lambda self, text: text),
     ("lock_file", "storage.lock.os.kill", _raises),
     ("messages", "engine.network.is_urgent", _raises),
     ("network_file", "orchestrator.memory.msgspec.json.decode", _raises),

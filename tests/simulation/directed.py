@@ -126,6 +126,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "promises-before-a-stop-sign-count": joining.grows_and_shrinks,
     "any-cluster-counts": joining.speaks_for_another_cluster,
     "found-any-cluster-teaches": joining.stranger_speaks_to_who_has_no_id,
+    "found-planned-change-is-out-of-date": joining.put_back_while_the_change_waits,
     "found-no-disk-cannot-be-sent": joining.replaced_while_it_is_down,
     "found-reads-where-a-stranger-says": joining.stranger_says_up_to_where_to_read,
     "found-strangers-words-passed-on": joining.stranger_speaks_to_who_has_no_id,
@@ -165,6 +166,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "thoughts-proposed-to-old-members": around.responses_in_full,
     "quota-exceeded": around.quotas_are_decided,
     "quota-of-imports-ignored": around.quotas_are_decided,
+    "deletion-keeps-its-bytes": around.quotas_are_decided,
     "quota-forgets-what-is-dropped": around.quotas_are_decided,
     "quotas-not-stored": around.quotas_are_decided,
     "quotas-not-in-snapshots": around.quotas_are_decided,
@@ -225,6 +227,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "snapshot-of-no-cluster": besieged.lessons_that_nobody_asked_for,
     "unreadable-snapshot-installed": besieged.lessons_that_nobody_asked_for,
     "read-answered-by-anybody": besieged.read_answered_by_another,
+    "found-read-beyond-the-log": besieged.read_placed_beyond_the_log,
+    "found-version-for-ever": besieged.version_that_nothing_exceeds,
 }
 """By mutant."""
 

@@ -75,6 +75,14 @@ class Stranger(Event, frozen=True, tag="stranger"):
     alone: bool = True
 
 
+class Hostile(Event, frozen=True, tag="hostile"):
+    """Node `pid` (or LEADER) dies, and for `seconds` frames that no honest node sends come in its name (see
+    hostile.py); then it starts again."""
+
+    pid: int
+    seconds: float
+
+
 class ChangeMembers(Event, frozen=True, tag="members"):
     """A user of node `pid` (or LEADER) asks for a change (one of paxos.messages.Change) in `member`."""
 
@@ -164,6 +172,6 @@ class Use(Event, frozen=True, tag="use"):
 
 
 AnyEvent: TypeAlias = (
-    Crash | CrashAll | Wipe | Restore | Swap | Stranger | ChangeMembers | Upgrade | Pause | Stall | Fail | Leave | Cut
-    | Depose | Storm | Hint | Use
+    Crash | CrashAll | Wipe | Restore | Swap | Stranger | Hostile | ChangeMembers | Upgrade | Pause | Stall | Fail
+    | Leave | Cut | Depose | Storm | Hint | Use
 )

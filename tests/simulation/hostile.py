@@ -6,13 +6,14 @@ empty, or nested too deep. Frames may be sent in any number and order, to any no
 
 What is left out is a lie that consensus among nodes that fail by stopping cannot survive, however ordinary its numbers
 are: to vouch for what is not so. So no vote (Promise, Accepted, Confirmed) is for a leadership that an honest node
-claims, no operation is sent as accepted or decided for a position that is open, no write is remembered that a disk may
-have had and has not, and nobody asks for a change of the members.
+claims, no operation is sent as accepted or decided for a position that is open, nothing is called decided under a
+leadership that the member really had, no read is sent to a position that is too low, no write is remembered that a disk
+may have had and has not, and nobody asks for a change of the members.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from random import Random
 from typing import Any, Final, get_args
@@ -30,13 +31,14 @@ from paxos.messages import (
     Confirmed,
     Learn,
     Promise,
+    ReadReply,
     Reconfigure,
     Routable,
     Routed,
     SnapshotPiece,
     Vouched,
 )
-from tests.simulation.world import World
+from tests.simulation.world import Node, World
 
 EXTREMES: Final = (
     0, -1, 2**31 - 1, 2**31, 2**32, 2**40, 2**53, 2**53 + 1, 2**62, 2**62 + 1, 2**63 - 1, 2**63, 2**64 - 1,
@@ -49,6 +51,8 @@ FIELDS: Final = {
 }
 VOTES: Final = (Promise, Accepted, Confirmed)
 MOST_DIGEST: Final = 2**64 - 1
+MOST_TOGETHER: Final = 6
+"""Operations in one frame."""
 UNKNOWN: Final = b"\x91\x63"
 """An operation of a later release."""
 _DEEP: Final = b"\x91" * 2_000 + b"\xc0"
@@ -57,6 +61,13 @@ _DEEP: Final = b"\x91" * 2_000 + b"\xc0"
 @cache
 def _up_to(most: int) -> list[int]:
     return [number for number in (*EXTREMES, most) if 0 <= number <= most]
+
+
+TOGETHER: Final = 4
+EVERY_S: Final = 0.01
+"""So many frames arrive each time."""
+PREFIX: Final = "hostile"
+"""Of the conversations that are created in the hostile node's name."""
 
 
 class Forger:
@@ -110,7 +121,9 @@ class Forger:
         if name == "ballot":
             return self._ballot(kind)
         if kind in (Learn, SnapshotPiece) and name in ("start", "position"):
-            return self._extreme(MOST_POSITION)
+            return self._closed()
+        if kind is ReadReply and name == "position":
+            return self._random.choice([number for number in _up_to(MOST_POSITION) if number])
         if kind is Reconfigure and name == "number":
             return self._extreme(MOST_COUNT)
         return self._any(of)
@@ -119,10 +132,17 @@ class Forger:
         """One's own, or anybody's, or the one that counts; an Accept is for no open position."""
         random, leader = self._random, max(self._up(), key=lambda node: node.replica.acceptor.promised.leadership)
         claim = ballot(leader.replica.acceptor.promised.leadership, leader.replica.log.decided_upto)
+        owner = random.choice((self._pid, self._pid, self._node()))
         seq_num = random.choice((self._extreme(MOST_COUNT), claim.seq_num, claim.seq_num + 1))
-        extreme = self._extreme(MOST_POSITION)
-        op_num = extreme if kind is Accept else random.choice((extreme, claim.op_num))
-        return [seq_num, random.choice((self._pid, self._pid, self._node())), op_num]
+        if owner == self._pid and seq_num == claim.seq_num:
+            seq_num += 1  # under one that it really had, others may hold what it had not decided
+        op_num = self._closed() if kind is Accept else random.choice((self._extreme(MOST_POSITION), claim.op_num))
+        return [seq_num, owner, op_num]
+
+    def _closed(self) -> int:
+        """A position such that neither it nor one soon after it is open anywhere."""
+        begun = min(node.replica.log.decided_upto for node in self._up())
+        return self._random.choice([number for number in _up_to(MOST_POSITION) if number or begun > MOST_TOGETHER])
 
     def _any(self, kind: msgspec.inspect.Type) -> Any:
         random = self._random
@@ -134,11 +154,11 @@ class Forger:
             case msgspec.inspect.BoolType():
                 return random.random() < 0.5
             case msgspec.inspect.BytesType():
-                return random.choice((b"", b"x", UNKNOWN, _DEEP, encode(Create(f"h{random.randrange(10**6)}"))))
+                return random.choice((b"", b"x", UNKNOWN, _DEEP, encode(Create(f"{PREFIX}{random.randrange(10**6)}"))))
             case msgspec.inspect.TupleType(item_types=items):
                 return [self._any(item) for item in items]
             case msgspec.inspect.ListType(item_type=item) | msgspec.inspect.VarTupleType(item_type=item):
-                return [self._any(item) for _ in range(random.choice((0, 1, 2, 6)))]
+                return [self._any(item) for _ in range(random.choice((0, 1, 2, MOST_TOGETHER)))]
             case msgspec.inspect.DictType(key_type=key, value_type=value):
                 return {self._any(key): self._any(value) for _ in range(random.choice((0, 1, 3)))}
             case msgspec.inspect.UnionType(types=kinds):
@@ -166,9 +186,30 @@ class Forger:
         log, configuration = node.replica.log, self._world.configurations[-1]
         occurs = (
             self._pid, node.pid, log.decided_upto, log.compacted, node.replica.incarnation, node.replica.applied,
-            configuration.cluster, configuration.members[node.pid], configuration.number,
+            configuration.cluster, configuration.members.get(node.pid, 0), configuration.number,
         )
         return random.choice([number for number in occurs if not self._within or number <= most])
 
-    def _up(self) -> list[Any]:
-        return [node for node in self._world.nodes.values() if node.up and node.pid != self._pid]
+    def _up(self) -> list[Node]:
+        return targets(self._world, self._pid)
+
+
+def targets(world: World, pid: int) -> list[Node]:
+    """The nodes that get what comes in the name of `pid`."""
+    return [node for node in world.nodes.values() if node.up and not node.foreign and node.pid != pid]
+
+
+def forge(world: World, pid: int, lasts: Callable[[], bool]) -> None:
+    """Frames in the name of `pid`, to anybody, as long as it `lasts`."""
+    frames = Forger(world, pid).frames()
+    world.hostile.add(pid)
+
+    def come() -> None:
+        for _ in range(TOGETHER):
+            if targets(world, pid):
+                message, cluster = next(frames)
+                world.random.choice(targets(world, pid)).receive(pid, message, cluster)
+        if lasts():
+            world.at(EVERY_S, come)
+
+    world.at(EVERY_S, come)

@@ -28,7 +28,7 @@ from tests.simulation.events import (
     Use,
     Wipe,
 )
-from tests.simulation.plan_members import members_events, release_events
+from tests.simulation.plan_members import hostile_events, members_events, release_events
 from tests.simulation.world import POINTS, SIM_LIMITS, Weather
 
 KINDS = (
@@ -90,7 +90,8 @@ def draw(seed: int) -> Plan:
                               *_retries(Random(f"retries {seed}"), nodes, uses)]
     spares, changes = members_events(Random(f"members {seed}"), nodes, safety_s)
     upgrades = release_events(Random(f"release {seed}"), nodes, safety_s)
-    events += [*changes, *upgrades, *_quotas(Random(f"quotas {seed}"), nodes, safety_s)]
+    events += [*changes, *upgrades, *_quotas(Random(f"quotas {seed}"), nodes, safety_s),
+               *hostile_events(Random(f"hostile {seed}"), nodes, safety_s)]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),

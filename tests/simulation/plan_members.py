@@ -5,7 +5,18 @@ from __future__ import annotations
 from random import Random
 
 from paxos.messages import Change
-from tests.simulation.events import LEADER, AnyEvent, ChangeMembers, Crash, Restore, Stranger, Swap, Upgrade, Wipe
+from tests.simulation.events import (
+    LEADER,
+    AnyEvent,
+    ChangeMembers,
+    Crash,
+    Hostile,
+    Restore,
+    Stranger,
+    Swap,
+    Upgrade,
+    Wipe,
+)
 
 
 def members_events(random: Random, nodes: int, safety_s: float) -> tuple[int, list[AnyEvent]]:
@@ -45,6 +56,17 @@ def _events(random: Random, kind: str, nodes: int, spares: int, at: float) -> li
     if random.random() < 0.5:  # the leader dies when the change is somewhere on its way
         asked.append(Crash(at=at + random.uniform(0.0, 0.1), pid=LEADER, down=seconds))
     return asked
+
+
+def hostile_events(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+    """In a sixth of the runs, one member is hostile for a while, once or more often."""
+    if random.random() < 5 / 6:
+        return []
+    pid = random.choice((LEADER, random.randint(1, nodes)))
+    return [
+        Hostile(at=random.uniform(0.8, safety_s), pid=pid, seconds=random.choice((0.2, 0.5, 1.5)))
+        for _ in range(random.choice((1, 1, 3)))
+    ]
 
 
 def release_events(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:

@@ -232,8 +232,8 @@ class Process:
         self.world.note(f"{self.node.pid} hears that {node} belongs to cluster {cluster:x}")
 
     def on_odd(self, node: int, why: str) -> None:
-        if not self.world.hostile:
-            self.finding = Violation(f"{self.node.pid} takes {node} for odd, and all are honest: {why}")
+        if node not in self.world.hostile:
+            self.finding = Violation(f"{self.node.pid} takes {node} for odd, and it is honest: {why}")
         for told in self.world.watching("odd", self.node):
             told(self.world, self.node, node, why)
 

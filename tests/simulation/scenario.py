@@ -25,6 +25,7 @@ from tests.simulation.events import (
     Depose,
     Fail,
     Hint,
+    Hostile,
     Leave,
     Link,
     Pause,
@@ -37,6 +38,7 @@ from tests.simulation.events import (
     Use,
     Wipe,
 )
+from tests.simulation.hostile import forge
 from tests.simulation.linearizability import check
 from tests.simulation.membership import Membership
 from tests.simulation.plan import Final, Plan
@@ -172,6 +174,8 @@ class Scenario:
                 kind = self.membership.swap(event)
             case Stranger():
                 kind = self.membership.stranger(event)
+            case Hostile():
+                kind = self._hostile(event)
             case ChangeMembers():
                 self.membership.change(event)
             case Upgrade():
@@ -231,6 +235,14 @@ class Scenario:
 
         if node.up:
             node.trap(event.point, event.count, sprang)
+
+    def _hostile(self, event: Hostile) -> str:
+        node, world = self._node(event.pid), self.world
+        if not node.up or node.foreign or not world.configurations:
+            return "hostile (too early)"
+        self._crash(node, event.seconds)
+        forge(world, node.pid, lambda: self._faulty and not node.up and world.nodes[node.pid] is node)
+        return "hostile"
 
     def _pause(self, event: Pause) -> None:
         node = self._node(event.pid)
@@ -377,13 +389,14 @@ class Scenario:
     def _level(self) -> bool:
         """Nothing is pending, all nodes have the same state, and all follow the same leader."""
         nodes = [self.world.nodes[pid] for pid in self.connected]
-        leading = [node.pid for node in nodes if node.replica.leader is not None]
+        followed = {node.replica.status().leader for node in nodes}
+        leaders = [self.world.nodes[pid] for pid in followed if pid]  # one may be connected by nodes that few know
         first = nodes[0]
         decided = first.replica.log.decided_upto
         return (
             all(node.replica.applied == decided and not len(node.replica.queue) and not self.users.waiting[node.pid]
                 for node in nodes)
-            and len(leading) == 1 and all(node.replica.status().leader == leading[0] for node in nodes)
+            and len(followed) == len(leaders) == 1 and leaders[0].up and leaders[0].replica.leader is not None
             and all(node.store.digest() == first.store.digest() for node in nodes)
             and self.membership.all_vote(nodes)
         )

@@ -85,6 +85,7 @@ def quotas_are_decided() -> None:
     quotas.test_a_full_cluster_refuses_conversations_and_says_the_way_out()
     quotas.test_a_full_conversation_takes_no_further_turn_and_finishes_the_last(Query)
     quotas.test_an_import_is_measured_as_a_whole()
+    quotas.test_all_conversations_together_have_a_quota_and_what_is_deleted_gives_its_bytes_back()
     quotas.test_what_is_larger_than_a_new_quota_stays_and_answers_can_be_asked_again()
     quotas.test_quotas_are_in_snapshots_and_refuse_the_same_afterwards()
     quotas.test_the_first_quotas_never_replace_decided_ones()

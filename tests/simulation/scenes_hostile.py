@@ -210,3 +210,36 @@ def read_answered_by_another() -> None:
     stage.mend()
     stage.expect("the read is answered", lambda: answered)
     stage.end()
+
+
+def read_placed_beyond_the_log() -> None:
+    """A leader says, before it is gone, that a read is linearizable where the log does not get to in years."""
+    stage = Siege(5)
+    leader = stage.leader
+    reader = stage.others(leader, stage.hostile_node)[0]
+    stage.hold(ReadRequest, of=reader)
+    answered = stage.read(reader, shows="before0")
+    stage.until(lambda: any(isinstance(sent.message, ReadRequest) for sent in stage.held))
+    reader.receive(leader.pid, ReadReply((reader.replica.incarnation, 1), 2**40))
+    leader.crash()
+    stage.mend()
+    stage.expect("the read is answered", lambda: answered)
+    leader.start()
+    stage.end()
+
+
+def version_that_nothing_exceeds() -> None:
+    """Told of a node to one that cannot hear it. The others do, so they neither believe it nor pass it on."""
+    stage = Siege(5)
+    far, deaf = stage.others(stage.leader, stage.hostile_node)[:2]
+    stage.weather.cut = {(far.pid, deaf.pid), (deaf.pid, far.pid)}
+    stage.run(6.0)
+    later = (far.replica.incarnation + 2**30, 1)
+    stage.send(Heartbeat([stage.row(far.pid, version=later, hears=(deaf.pid,))], {}, 0.0, {}), to=deaf)
+
+    def known() -> bool:
+        return deaf.replica.net.states[far.pid].version[0] == far.replica.incarnation
+
+    stage.expect("what it says of itself is known everywhere", known)
+    stage.weather.cut = set()
+    stage.end()

@@ -538,3 +538,39 @@ def replaced_disk_put_back() -> None:
     stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
     stage.expect("it goes on", lambda: "otherwise" in stage.told)
     stage.end()
+
+
+def put_back_while_the_change_waits() -> None:
+    """A node comes with a new disk while the leader has no room for a further proposal, and has its former one again
+    by the time there is."""
+    stage = Stage(3)
+    leader = stage.leader
+    node = stage.others(leader)[0]
+    stage.decide(leader, "before")
+    node.crash()
+    former = node.backup()
+    node.wipe()
+    stage.hold(Accepted, to=leader)
+    for number in range(6):
+        stage.create(leader, f"waits-{number}")
+        stage.run(0.01)
+    if leader.replica.leader is None or not leader.replica.leader.queued:
+        raise OffStage("there is still room")
+    node.start()
+    stage.until(lambda: _told(leader, node) and leader.replica.net.states[node.pid].cluster)
+    stage.run(0.2)
+    node.crash()
+    node.restore(former)
+    node.start()
+    stage.until(lambda: _told(leader, node))
+    stage.mend()
+    stage.expect("all is decided", lambda: "waits-5" in stage.told)
+    stage.run(1.0)
+    stage.expect("no configuration names a disk that is gone", lambda: len(stage.configurations) == 1)
+    stage.end()
+
+
+def _told(leader: Node, node: Node) -> bool:
+    """The leader knows which disk the node has."""
+    state = leader.replica.net.states.get(node.pid)
+    return state is not None and state.identity == node.disk.image.identity

@@ -240,6 +240,7 @@ class Stage(World):
             len(leads) == 1 and all({replica.status().leader} == leads for replica in replicas)
             and len({replica.log.decided_upto for replica in replicas} | {replica.applied for replica in replicas}) == 1
             and not any(len(replica.queue) or len(replica.reads) for replica in replicas)
+            and all(replica.leader is None or replica.leader.settled for replica in replicas)
         )
 
     def _states(self) -> str:

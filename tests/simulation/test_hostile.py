@@ -14,13 +14,10 @@ from paxos.bounds import MOST_COUNT
 from paxos.ceilings import USUAL_INCARNATION, USUAL_SEQ_NUM
 from paxos.output import Applied, Durable
 from tests.simulation.checkers import all_checkers
-from tests.simulation.hostile import Forger
+from tests.simulation.hostile import EVERY_S, TOGETHER, Forger
 from tests.simulation.world import SIM_LIMITS, Node, World
 
 FRAMES = 800
-TOGETHER = 4
-EVERY_S = 0.01
-"""So many frames arrive each time."""
 SETTLES_S = 25.0
 """Silences of up to 10 election times may have to be waited for."""
 FAR = 2**16

@@ -43,7 +43,7 @@ def test_a_swarm_of_runs_finds_nothing() -> None:
     for kind in ("crash", "trap", "crash all", "wipe", "pause", "cut", "depose", "storm", "hint", "leave",
                  "failed commit"):
         assert faults[kind] > RUNS / 20, f"{kind} happened only {faults[kind]} times"
-    for kind in ("changemembers", "restore", "swap", "stranger", "damaged", "upgrade"):
+    for kind in ("changemembers", "restore", "swap", "stranger", "damaged", "upgrade", "hostile"):
         assert faults[kind] > RUNS / 50, f"{kind} happened only {faults[kind]} times"
     for point in POINTS:
         assert faults[f"died: {point}"], f"nobody ever died at: {point}"

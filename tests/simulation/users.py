@@ -30,6 +30,7 @@ from paxos.messages import Snapshot
 from paxos.output import Applied, Durable
 from tests.simulation.events import Use
 from tests.simulation.history import Args, Op, Pending, Recorder, Result, SeenTurn
+from tests.simulation.hostile import PREFIX
 from tests.simulation.observer import Violation
 from tests.simulation.plan import Llm
 from tests.simulation.world import Node, Observer, World
@@ -133,7 +134,7 @@ class Users(Observer):
 
     def _set_quotas(self, world: World, node: Node, use: Use) -> None:
         """So few turns that users meet the quota. It is no part of the history of any conversation."""
-        operation = SetQuotas(conversations=1000, turns=use.dice, bytes=1_000_000)
+        operation = SetQuotas(conversations=1000, turns=use.dice, bytes=1_000_000, total=100_000_000)
         if not_understood(operation, lambda: node.replica.operations_versions()) is None:
             world.note(f"{node.pid}'s user types: {operation}")
             node.submit(operation, lambda applied, outcome: None)
@@ -178,7 +179,8 @@ class Users(Observer):
     def _show(self, world: World, node: Node, use: Use, pending: Pending) -> None:
         conversations = node.store.conversations
         if use.op == "viewall":
-            shown = {context: seen(conversation.turns) for context, conversation in conversations.items()}
+            shown = {context: seen(conversation.turns) for context, conversation in conversations.items()
+                     if not context.startswith(PREFIX)}
             result = Result(True, conversations=shown)
         elif use.context in conversations:
             result = Result(True, turns=seen(conversations[use.context].turns))

@@ -17,6 +17,7 @@ from tests.simulation.checkers.gossip import Gossip
 from tests.simulation.checkers.inherited import Inherited
 from tests.simulation.checkers.leaderships import Leaderships
 from tests.simulation.checkers.once import ExactlyOnce
+from tests.simulation.checkers.placed import Placed
 from tests.simulation.checkers.served import Served
 from tests.simulation.checkers.states import EqualStates
 from tests.simulation.checkers.stopped import Stopped
@@ -27,5 +28,5 @@ from tests.simulation.world import Observer
 def all_checkers() -> list[Observer]:
     return [
         Durability(), Voters(), Leaderships(), Inherited(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(),
-        Acknowledged(), Bounds(), Gossip(), Stopped(), Served(), Digests(), Encoded(),
+        Acknowledged(), Bounds(), Gossip(), Stopped(), Served(), Placed(), Digests(), Encoded(),
     ]

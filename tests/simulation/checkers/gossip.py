@@ -1,10 +1,15 @@
-"""The rows of others that a node gossips are never older than those it gossiped before."""
+"""The rows of others that a node gossips are never older than those it gossiped before, unless these have not changed
+for so long that they may have been made up."""
 
 from __future__ import annotations
 
+from paxos.detector import MOST_PATIENT
 from paxos.messages import AnyMessage, Heartbeat
 from paxos.output import Durable
 from tests.simulation.world import Node, Observer, Violation, World
+
+PART = 0.7
+"""Of a time by the world's clock is less than that time by any node's."""
 
 
 class StaleGossip(Violation):
@@ -13,8 +18,8 @@ class StaleGossip(Violation):
 
 class Gossip(Observer):
     def __init__(self) -> None:
-        self._told: dict[int, dict[int, tuple[int, int]]] = {}
-        """By node and subject: the version of the state that it sent last since it started."""
+        self._told: dict[int, dict[int, tuple[tuple[int, int], float]]] = {}
+        """By node and subject: the version of the state that it sent last since it started, and since when."""
         self._last: Heartbeat | None = None
         """The same one goes to every peer."""
 
@@ -27,6 +32,8 @@ class Gossip(Observer):
         self._last = message
         told = self._told[node.pid]
         for state in message.states:
-            if state.version < told.get(state.pid, state.version):
-                raise StaleGossip(f"{node.pid} tells {state}, having told version {told[state.pid]} before")
-            told[state.pid] = state.version
+            version, since = told.get(state.pid, ((0, 0), 0.0))
+            if state.version < version and world.now - since < PART * MOST_PATIENT * world.timing.election_s:
+                raise StaleGossip(f"{node.pid} tells {state}, having told version {version} before")
+            if state.version != version:
+                told[state.pid] = state.version, world.now

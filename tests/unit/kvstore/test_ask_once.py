@@ -95,7 +95,7 @@ def test_the_history_makes_a_new_conversation_and_nothing_else() -> None:
 
 def test_a_question_that_a_quota_forbids_begins_no_conversation() -> None:
     log = Log()
-    log(SetQuotas(conversations=1, turns=2, bytes=14))
+    log(SetQuotas(conversations=1, turns=2, bytes=14, total=1000))
     assert "the quota of a conversation is 14" in log.refused(AskOnce("c", "why?", "k", history=PAST))
     assert log(AskOnce("c", "how?", "k", history=b"")).ok
     assert "its quota is 1" in log.refused(AskOnce("d", "why?", "k", history=b""))

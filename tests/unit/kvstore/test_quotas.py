@@ -8,10 +8,12 @@ from kvstore import rows
 from kvstore.operations import (
     Answer,
     Ask,
+    AskOnce,
     Candidate,
     CandidateInFull,
     Choose,
     Create,
+    Delete,
     Import,
     Query,
     Restored,
@@ -22,11 +24,11 @@ from kvstore.operations import (
     not_understood,
     pack,
 )
-from kvstore.quotas import FIRST, Quotas, Size, refuse_size, warn_of_conversations, warn_of_size
+from kvstore.quotas import FIRST, Quotas, Size, refuse_size, warn_of_conversations, warn_of_size, warn_of_total
 from kvstore.store import Store
 from tests.unit.kvstore.test_store import Cluster
 
-TWO_OF_ALL = SetQuotas(conversations=2, turns=2, bytes=20, first=True)
+TWO_OF_ALL = SetQuotas(conversations=2, turns=2, bytes=20, total=1000, first=True)
 
 
 def test_without_quotas_all_is_as_in_release_0_1_0() -> None:
@@ -44,7 +46,7 @@ def test_a_full_cluster_refuses_conversations_and_says_the_way_out() -> None:
     assert cluster.refused(Import("c", pack([]))).startswith(words)
     assert cluster.refused(Create("a")) == "conversation 'a' already exists"
     assert cluster(SetQuotas(conversations=3), Create("c")).ok
-    assert cluster.store.quotas == Quotas(3, 2, 20)
+    assert cluster.store.quotas == Quotas(3, 2, 20, 1000)
 
 
 @pytest.mark.parametrize("asking", [Query, Ask])
@@ -76,6 +78,26 @@ def test_an_import_is_measured_as_a_whole() -> None:
     assert cluster.store.conversations["a"].bytes == 13 == cluster.store.conversations["a"].measured
 
 
+def test_all_conversations_together_have_a_quota_and_what_is_deleted_gives_its_bytes_back() -> None:
+    cluster, loaded = Cluster(), Cluster()
+    cluster(SetQuotas(conversations=9, turns=9, bytes=90, total=100, first=True), Create("a"), Create("b"))
+    cluster(Query("a", "x" * 60), Candidate("a", 1, 1, "y" * 30, None))
+    words = "all conversations together would have 101 bytes of text, and the quota of the cluster is 100"
+    assert cluster.refused(Query("b", "z" * 11)).startswith(words)
+    assert cluster.refused(Import("c", pack([RestoredTurn("query", "z" * 11, [], None)]))).startswith(words)
+    history = pack([RestoredTurn("query", "z", [], None)])
+    assert cluster.refused(AskOnce("c", "z" * 10, "key", history=history)).startswith(words)
+    loaded.store.load(cluster.store.snapshot())
+    for one in (cluster, loaded):
+        assert one.store.text_bytes == 90 and one(Query("b", "z" * 10)).ok
+        assert one(Retry("a", node=1)).ok and one.store.text_bytes == 70
+        assert one(Delete("a")).ok and one.store.text_bytes == 10
+        assert one(Import("d", pack([RestoredTurn("query", "z" * 90, [], None)]))).ok and one.store.text_bytes == 100
+    assert warn_of_total(cluster.store.quotas, 79) is None and warn_of_total(None, 10**12) is None
+    assert "have 80 of 100 bytes of text: more need a higher quota (quotas total N)" in (
+        warn_of_total(cluster.store.quotas, 80) or "")
+
+
 def test_what_is_larger_than_a_new_quota_stays_and_answers_can_be_asked_again() -> None:
     cluster = Cluster()
     cluster(Create("a"), Create("b"), Query("a", "é" * 50))
@@ -99,7 +121,7 @@ def test_the_first_quotas_never_replace_decided_ones() -> None:
     cluster = Cluster()
     assert "no quotas yet" in cluster.refused(SetQuotas(turns=5))
     assert cluster(TWO_OF_ALL).ok
-    assert cluster.refused(SetQuotas(9, 9, 9, first=True)) == "the cluster has quotas already"
+    assert cluster.refused(SetQuotas(9, 9, 9, 9, first=True)) == "the cluster has quotas already"
     for wrong in (SetQuotas(), SetQuotas(turns=0), SetQuotas(bytes=2**41), SetQuotas(turns=1, first=True)):
         assert check(wrong) is not None
     assert not_understood(TWO_OF_ALL, lambda: {1: 2, 2: 1}) == (
@@ -108,7 +130,7 @@ def test_the_first_quotas_never_replace_decided_ones() -> None:
 
 
 def test_users_are_warned_from_four_fifths_on() -> None:
-    quotas = Quotas(10, 10, 100)
+    quotas = Quotas(10, 10, 100, 1000)
     assert warn_of_conversations(quotas, 7) is None and warn_of_conversations(None, 10**6) is None
     assert warn_of_conversations(quotas, 8) == (
         "8 of 10 conversations are in use: more need a higher quota (quotas conversations N)"

@@ -319,7 +319,7 @@ def commands(draw: st.DrawFn) -> StoreOperation:
     ))
     if kind is SetQuotas:
         quotas = st.none() | st.integers(1, 6)
-        return SetQuotas(draw(st.integers(1, 3)), draw(quotas), draw(quotas), False)
+        return SetQuotas(draw(st.integers(1, 3)), draw(quotas), draw(quotas), draw(quotas), False)
     if kind is Create:
         return Create(context)
     if kind is Query or kind is Ask:

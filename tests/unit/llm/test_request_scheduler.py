@@ -34,7 +34,8 @@ class Scripted:
         self.closed = False
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
-        self.asked.append(prompt)
+        assert prompt.time_s is not None and 0 < prompt.time_s <= 3600
+        self.asked.append(msgspec.structs.replace(prompt, time_s=None))
         if on_progress is not None:
             on_progress(len(self.asked))
         return Reply(await self.script(prompt), self.model, 0.5, tokens_in=3, tokens_out=2)
@@ -475,20 +476,27 @@ def test_a_long_conversation_is_cut_to_whole_turns_and_the_reply_says_so() -> No
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("cut_s", [0.0, 30.0])
 @pytest.mark.parametrize(
     ("text", "outcome"),
     [("One. Two. Thr", "One. Two."), ("All of it.", "All of it."), ("no end", "the answer was cut off")],
 )
-def test_an_answer_that_was_cut_off_ends_with_a_whole_sentence(text: str, outcome: str) -> None:
+def test_an_answer_that_was_cut_off_ends_with_a_whole_sentence(text: str, outcome: str, cut_s: float) -> None:
     class Cut(Scripted):
         async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
-            return msgspec.structs.replace(await super().ask(prompt), complete=False)
+            return msgspec.structs.replace(await super().ask(prompt), complete=False, cut_s=cut_s)
 
     async def main() -> None:
         probe = SchedulerProbe(Cut(failing(then=text)))
         probe.scheduler.start(msgspec.structs.replace(request(), kind="answer"))
         said = await probe.next()
-        assert (said.text if isinstance(said, Reply) else said.reason).startswith(outcome)
+        if isinstance(said, Reply):
+            assert said.text == outcome and said.complete is not bool(cut_s), "what ran out of time stays marked"
+        else:
+            assert said.reason.startswith(outcome) and said.reason.endswith("timeout_s" if cut_s else "max_tokens")
+        probe.scheduler.start(msgspec.structs.replace(request(), kind="ranking", turn=2))
+        ranked = await probe.next()
+        assert isinstance(ranked, ProviderError) is bool(cut_s), "half a ranking is none"
         probe.scheduler.start(request())
         said = await probe.next()
         assert isinstance(said, Reply) and said.text == text, "a candidate is judged by who chooses"

@@ -67,10 +67,13 @@ def test_errors_are_without_secrets(response: Response) -> None:
         assert secret not in caught.value.reason
 
 
+CODED = base64.b64encode(b"key-of-mine-1234").decode()
+
+
 def test_answers_are_without_secrets() -> None:
-    echo = f"You sent {' '.join(SECRETS)}."
+    echo = f"You sent {' '.join(SECRETS)}, key-of-mine-1234 again and {CODED}."
     reply = chat(stream(chunk(echo, "stop", reasoning_content=echo)), api_key="key-of-mine-1234").one()
-    for secret in SECRETS:
+    for secret in (*SECRETS, CODED.rstrip("=")):
         assert secret not in reply.text + reply.thoughts
     assert reply.text.startswith("You sent ")
 

@@ -95,3 +95,5 @@ def test_a_reply_is_its_answer() -> None:
     with pytest.raises(ProviderError, match="used up its tokens thinking") as cut:
         validated(Reply("<think>Maybe?", "m", 1.0, complete=False))
     assert not cut.value.retryable
+    with pytest.raises(ProviderError, match="had not begun its answer after 30 s; raise timeout_s"):
+        validated(Reply("<think>Maybe?", "m", 1.0, complete=False, cut_s=30.0))

@@ -38,6 +38,24 @@ def test_a_read_is_asked_again_of_a_new_or_silent_leader_and_of_nobody_if_there_
     assert reads.outgoing((4, 2), 1.2, 1.0) == (7, ticket)
 
 
+def test_a_read_that_waits_for_what_is_never_decided_is_asked_again() -> None:
+    """A leader may have named a position far beyond the log. Of two answers the lower one is enough."""
+    reads = Reads(incarnation=7)
+    first = reads.open()
+    assert reads.outgoing(LEADER, 0.0, 1.0) == (7, first)
+    reads.placed((7, first), 2**40)
+    assert reads.outgoing(LEADER, 0.5, 1.0) is None
+    assert reads.outgoing((4, 2), 0.6, 1.0) == (7, first), "of a new leader at once"
+    second = reads.open()
+    assert reads.outgoing((4, 2), 0.7, 1.0) == (7, second)
+    reads.placed((7, second), 2**50)
+    assert reads.outgoing((4, 2), 2.0, 1.0) == (7, second), "of the same one after a while"
+    reads.placed((7, first), 5)
+    assert reads.ready(5) == [first]
+    reads.placed((7, second), 6)
+    assert reads.ready(6) == [second] and reads.outgoing((4, 2), 9.0, 1.0) is None
+
+
 def test_an_answer_to_an_earlier_incarnation_places_nothing() -> None:
     """Its position may be older than what was acknowledged since."""
     reads = Reads(incarnation=7)

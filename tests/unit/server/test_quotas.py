@@ -16,7 +16,7 @@ from server.first_quotas import FirstQuotas
 from tests.unit.llm.llm_tools import until
 from tests.unit.server.session_tools import FakeEngine, Prompt, at_a_prompt
 
-FIVE = SetQuotas(conversations=5, turns=5, bytes=10_000, first=True)
+FIVE = SetQuotas(conversations=5, turns=5, bytes=10_000, total=100_000, first=True)
 
 
 def test_users_are_warned_before_they_are_refused_and_change_quotas_in_words() -> None:
@@ -41,7 +41,8 @@ def test_users_are_warned_before_they_are_refused_and_change_quotas_in_words() -
         status = await user.do("status")
         assert status["quotas"] == {
             "conversations": {"used": 6, "most": 6}, "turns": {"used": 1, "most": 5},
-            "bytes": {"used": 8000, "most": 10000}, "bytes_per_minute": {"used": 0, "most": None},
+            "bytes": {"used": 8000, "most": 10000}, "total": {"used": 8000, "most": 100000},
+            "bytes_per_minute": {"used": 0, "most": None},
         }
         assert "conversations: 6 of 6, turns: 1 of 5, bytes: 8000 of 10000" in " ".join(status.shown.split())
         shown = (await user.do("log 20")).shown
@@ -56,7 +57,7 @@ def test_users_are_warned_before_they_are_refused_and_change_quotas_in_words() -
 def test_what_is_no_quota_is_a_mistake(line: str) -> None:
     async def scenario(user: Prompt) -> None:
         wrong = await user.do(line)
-        assert wrong["kind"] == "usage" and "quotas [conversations|turns|bytes N]" in wrong["error"]
+        assert wrong["kind"] == "usage" and "quotas [conversations|turns|bytes|total N]" in wrong["error"]
         assert user.engine.position == 0
 
     at_a_prompt(scenario)
@@ -112,9 +113,9 @@ def half_full(node: FakeEngine) -> None:
     node.apply(Import("half", pack(turns)), 1)
 
 
-@pytest.mark.parametrize("what", ["conversations", "bytes"])
+@pytest.mark.parametrize("what", ["conversations", "bytes", "total"])
 def test_half_of_any_quota_is_enough(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_quotas, "FIRST", structs.replace(FIRST, **{what: 20}))
+    monkeypatch.setattr(first_quotas, "FIRST", structs.replace(FIRST, **{what: 100 if what == "total" else 20}))
 
     async def scenario(node: FakeEngine) -> None:
         quotas = FirstQuotas(node, 2)
@@ -122,7 +123,7 @@ def test_half_of_any_quota_is_enough(what: str, monkeypatch: pytest.MonkeyPatch)
         for number in range(10):
             assert not node.reads
             quotas.on_applied(node.apply(Create(f"c{number}"), 1))
-            if what == "bytes":
+            if what != "conversations":
                 quotas.on_applied(node.apply(Query(f"c{number}", "x" * (number + 1)), 1))
         await until(lambda: bool(node.waiting))
 
@@ -152,7 +153,7 @@ def test_the_leader_proposes_the_first_quotas_once_it_knows_that_there_are_none(
         reading.set_result(None)
         await asyncio.sleep(0.001)
         ((operation, _),) = node.waiting
-        assert operation == SetQuotas(FIRST.conversations, FIRST.turns, FIRST.bytes, first=True)
+        assert operation == SetQuotas(**structs.asdict(FIRST), first=True)
         quotas.on_applied(node.apply(Create("d"), 1))
         assert len(node.waiting) == 1, "once is enough"
         node.decide()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.unit.web.web_tools import KEY, At, serving
 from web import openapi
 from web.event_log import EventLog, EventReader
 
+ROOT = Path(__file__).resolve().parents[3]
 OF_A_PROMPT = {UseCommand, ExplainCommand, QuietCommand, NormalCommand, VerboseCommand, HelpCommand, ExitCommand}
 
 
@@ -51,6 +53,26 @@ def test_a_conversation_over_http(tmp_path: Path) -> None:
             assert wrong.status_code == 400 and words in str(wrong.json()["error"]), path
         assert (await at.get("/api/create")).status_code == 405
         assert (await at.get("/api/quiet")).status_code == 404
+
+    serving(tmp_path, scenario)
+
+
+def test_all_conversations_page_by_page(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        for context in ("b", "d", "a", "c"):
+            await at.post("/api/create", {"context": context})
+        whole = (await at.get("/api/viewall")).json()
+        assert [one["context"] for one in whole["conversations"]] == ["b", "d", "a", "c"] and "more" not in whole
+        read, after = [], ""
+        while True:
+            page = (await at.get(f"/api/viewall?limit=3&after={after}")).json()
+            read.append([one["context"] for one in page["conversations"]])
+            assert list(page["changed"]) == read[-1]
+            if not page["more"]:
+                break
+            after = read[-1][-1]
+        assert read == [["a", "b", "c"], ["d"]]
+        assert (await at.get("/api/viewall?limit=0")).status_code == 400
 
     serving(tmp_path, scenario)
 
@@ -140,5 +162,9 @@ def test_metrics_follow_the_guidelines(tmp_path: Path) -> None:
         assert "consensusllm_conversations 2.0" in text and "consensusllm_network_sent_bytes_total 2.0" in text
         names = {line.split("{")[0].split()[0] for line in text.splitlines() if not line.startswith("#")}
         assert all(name.startswith("consensusllm_") and name == name.lower() for name in names)
+        shown = set(re.findall(r"consensusllm_\w+", (ROOT / "deploy" / "grafana.json").read_text()))
+        # What the LLM does is told by nodes that have one.
+        unknown = {name for name in shown - names if not name.startswith("consensusllm_llm_")}
+        assert not unknown, f"the dashboard shows what there is not: {unknown}"
 
     serving(tmp_path, scenario)
