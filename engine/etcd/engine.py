@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.etcd.client import EtcdClient
+from engine.etcd.digests import Digests
 from engine.etcd.duty import SnapshotDuty
 from engine.etcd.follower import Follower
 from engine.etcd.keys import Keys, Unusable
@@ -69,6 +70,9 @@ class EtcdEngine:
         self._follower = Follower(self._client, keys, snapshots, self, self._loop.time)
         self._sender = Sender(self._client, keys, number, self._follower.expect)
         self._reads = Reads(self._client, keys, self._on_read)
+        self._digests = Digests(
+            self._client, keys, number, self._machine, limits.digest_every, self._versions, self._on_diverged,
+        )
         self._duty = SnapshotDuty(self._client, keys, snapshots, self._machine, self._presence, limits, compact_history)
         self._tickets: dict[int, tuple[float, int]] = {}
         """Of operations that were submitted here and are not applied: when they were, and how large they are."""
@@ -91,8 +95,7 @@ class EtcdEngine:
         self._running = self._loop.create_task(self._run())
 
     def submit(self, operation: StoreOperation) -> int:
-        record = self._members.record
-        problem = None if record is None else not_understood(operation, record.versions)
+        problem = not_understood(operation, self._versions) if self._members.record is not None else None
         if problem is not None:
             raise NotUnderstood(problem)
         payload = encode(msgspec.structs.replace(operation, at=time.time_ns() // 1_000_000))
@@ -117,7 +120,8 @@ class EtcdEngine:
         return EngineStatus(
             self._number, "leader" if self._presence.leads else "follower", None if led is None else led.pid, ballot,
             position, position, len(self._tickets), STANDING, tuple(sorted(self._presence.live - {self._number})),
-            voters=0 if record is None else len(record.members), notice=self._client.trouble or "",
+            differs=tuple(sorted(self._digests.differing)), voters=0 if record is None else len(record.members),
+            notice=self._client.trouble or "",
         )
 
     def membership(self) -> Membership | None:
@@ -173,7 +177,7 @@ class EtcdEngine:
     def _parts(self) -> list[Coroutine[Any, Any, None]]:
         return [
             self._sender.run(), self._reads.run(), self._presence.run(self._sender.incarnation), self._duty.run(),
-            self._members.run(),
+            self._members.run(), self._digests.run(),
         ]
 
     def _fail(self, reason: str) -> None:
@@ -189,6 +193,7 @@ class EtcdEngine:
 
     def on_install(self, manifest: Manifest, rows: list[tuple[bytes, bytes]]) -> None:
         self._machine.install(manifest, rows)
+        self._digests.installed()
         self._listener.on_installed()
         incarnation, number = self._machine.last(self._number)
         if incarnation == self._sender.incarnation:
@@ -199,7 +204,7 @@ class EtcdEngine:
         if batch is None:
             _log.warning("%s in etcd is no batch of operations: left out", kv.key)
             return
-        for applied in self._machine.apply(kv.key, kv.mod_revision, batch):
+        for applied in self._machine.apply(kv.key, kv.mod_revision, batch, self._digests.before):
             self._on_applied(applied)
         self._reads.applied(kv.mod_revision)
         self._duty.look()
@@ -219,11 +224,13 @@ class EtcdEngine:
         self._presence.on_state(kvs)
         for kv in kvs:
             self._members.on_key(kv, self._on_members)
+            self._digests.on_key(kv)
 
     def on_key(self, kv: KeyValue, deleted: bool) -> None:
         self._presence.on_key(kv, deleted)
         if not deleted:
             self._members.on_key(kv, self._on_members)
+            self._digests.on_key(kv)
 
     def on_level(self) -> None:
         self._reads.applied(self._machine.revision)
@@ -233,6 +240,15 @@ class EtcdEngine:
             self._listener.on_connected()
 
     # ---- Within
+
+    def _versions(self) -> dict[int, int]:
+        """Which operations each member understands."""
+        record = self._members.record
+        return {} if record is None else record.versions()
+
+    def _on_diverged(self, reason: str) -> None:
+        self._listener.on_diverged(reason)
+        self._tell_status()
 
     def _on_read(self, revision: int) -> None:
         self._follower.expect(revision)

@@ -90,7 +90,7 @@ class Follower:
         keys = self._keys
         while True:
             first = await self._client.txn(WORK, txn([], [
-                get(keys.manifest), get(keys.leader, keys.operations), self._operations(0),
+                get(keys.manifest), get(keys.watched, keys.operations), self._operations(0),
             ]))
             manifest, page, revision = manifest_of(first.value().value), first.range(2), first.header.revision
             if manifest is not None and manifest.revision > self._sink.revision:
@@ -122,7 +122,7 @@ class Follower:
     async def _watch(self) -> None:
         keys = self._keys
         request = encode({"create_request": {
-            "key": keys.leader, "range_end": keys.operations_end, "start_revision": self._next, "fragment": True,
+            "key": keys.watched, "range_end": keys.operations_end, "start_revision": self._next, "fragment": True,
         }})
         try:
             async with asyncio.timeout(None) as self._patience, aclosing(self._client.watch(request)) as watch:

@@ -1,5 +1,6 @@
 """Where things are in etcd, below the configured prefix:
 
+    digest/<pid>                <position>.<digest> of its conversations there
     leader                      <pid>.<incarnation> of the leader, with its lease
     live/<pid>                  <incarnation> of a node that runs, with its lease
     members                     who belongs to the cluster: engine/etcd/members.py
@@ -8,7 +9,7 @@
     sent/<pid>                  <incarnation>.<number> of the last operation that node has put
     snapshot                    which segments are the snapshot: engine/etcd/snapshots.py
 
-The order of the names matters: one watch, from `leader` to the end of `op/`, sees all that nodes follow, and neither
+The order of the names matters: one watch, from `digest/` to the end of `op/`, sees all that nodes follow, and neither
 the rows nor what goes with every batch.
 """
 
@@ -66,6 +67,7 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self.prefix = root = prefix.strip("/").encode() + b"/"
         self.end = end_of(root)
+        self.watched = self.digests = root + b"digest/"
         self.leader = root + b"leader"
         self.live = root + b"live/"
         self.members = root + b"members"
@@ -77,6 +79,14 @@ class Keys:
 
     def live_node(self, pid: int) -> bytes:
         return self.live + b"%d" % pid
+
+    def digest(self, pid: int) -> bytes:
+        return self.digests + b"%d" % pid
+
+    def digest_pid(self, key: bytes) -> int | None:
+        """Whose digest is there."""
+        word = key.removeprefix(self.digests)
+        return int(word) if key.startswith(self.digests) and word.isdigit() else None
 
     def sent(self, pid: int) -> bytes:
         return self.all_sent + b"%d" % pid

@@ -6,7 +6,7 @@ log of the embedded engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from engine.etcd.keys import Batch
@@ -43,12 +43,16 @@ class Machine:
         """(incarnation, number) of the last operation of that node."""
         return self._sessions.last(pid)
 
-    def apply(self, key: bytes, revision: int, batch: Batch) -> Iterator[Applied]:
-        """To be exhausted. Each operation counts once, and after those before it, whatever was put: what puts them sees
-        to that, too (engine/etcd/sender.py), but a node does not depend on it. Raises UnknownOperation."""
+    def apply(
+        self, key: bytes, revision: int, batch: Batch, before: Callable[[int], None] = lambda position: None,
+    ) -> Iterator[Applied]:
+        """To be exhausted. `before` is called with each position before the operation there is applied. Each operation
+        counts once, and after those before it, whatever was put: what puts them sees to that, too
+        (engine/etcd/sender.py), but a node does not depend on it. Raises UnknownOperation."""
         self._last_keys[batch.pid] = max(key, self._last_keys.get(batch.pid, b""))
         for number, payload in enumerate(batch.payloads, batch.first):
             if self._sessions.admit(Operation(batch.pid, batch.incarnation, number, payload)):
+                before(self.position + 1)
                 self.position += 1
                 self.applied_bytes += len(payload)
                 outcome = self.store.apply(self.position, payload)

@@ -124,7 +124,8 @@ class SimulatedNode:
 
     def on_stranger(self, reason: str) -> None: ...
 
-    def on_diverged(self, reason: str) -> None: ...
+    def on_diverged(self, reason: str) -> None:
+        self.told.append(reason)
 
     def on_hint(self, node: int, payload: bytes) -> None: ...
 
