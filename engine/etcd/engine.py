@@ -204,6 +204,8 @@ class EtcdEngine:
         if batch is None:
             _log.warning("%s in etcd is no batch of operations: left out", kv.key)
             return
+        if batch.pid == self._number and 0 < self._sender.incarnation < batch.incarnation:
+            raise Superseded(self._number)
         for applied in self._machine.apply(kv.key, kv.mod_revision, batch, self._digests.before):
             self._on_applied(applied)
         self._reads.applied(kv.mod_revision)

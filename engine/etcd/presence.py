@@ -26,8 +26,7 @@ class Leadership(NamedTuple):
     pid: int
     incarnation: int
     number: int
-    """Grows from one to the next: the revision at which the key was created."""
-    mod_revision: int
+    """The revision at which its key was put: grows from one to the next, also between two processes of a node."""
 
 
 class Presence:
@@ -91,7 +90,7 @@ class Presence:
             pid, incarnation = sent_of(kv.value)
         except ValueError:
             return None
-        return Leadership(pid, incarnation, kv.create_revision, kv.mod_revision)
+        return Leadership(pid, incarnation, kv.mod_revision)
 
     # ---- What is done
 
@@ -148,7 +147,7 @@ class Presence:
 
     async def _campaign(self, lease: int) -> None:
         if self.eligible:
-            before = 0 if self._leadership is None else self._leadership.mod_revision
+            before = 0 if self._leadership is None else self._leadership.number
             mine = put(self._keys.leader, Sent(self._number, self._incarnation).encoded(), lease)
             await self._put(txn([unchanged(self._keys.leader, before)], [mine]))
 

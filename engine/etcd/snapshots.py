@@ -1,8 +1,8 @@
 """The stored snapshot: segments of rows, later ones in the place of earlier rows, and a manifest that names them.
 
 Segments are written first, in as many requests as they take; they count from the transaction on that puts the manifest.
-The same transaction deletes the operations that the snapshot holds and the segments that it does not need any more. So
-whoever reads a manifest and the operations at one revision has everything.
+The same transaction deletes the operations that the snapshot holds and all segments that it does not name. So whoever
+reads a manifest and the operations at one revision has everything, and a request that arrives late deletes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from engine.etcd.client import EtcdClient
 from engine.etcd.keys import Keys, Unusable
-from engine.etcd.wire import MOST_VALUE, Json, RangeAnswer, created_at, delete, encode, get, put, txn, unchanged
+from engine.etcd.wire import MOST_VALUE, Json, RangeAnswer, delete, encode, get, put, txn, unchanged
 
 MOST_SEGMENTS: Final = 16
 """A longer chain is written anew, as one segment; and so is one whose later segments are larger than its first."""
@@ -82,10 +82,10 @@ class Snapshots:
         return sorted(rows.items())
 
     async def store(self, taken: Taken, leadership: int, base: int) -> tuple[Manifest, int]:
-        """Stores a snapshot as the leader of this leadership (the revision at which its key was created), in the place
-        of the manifest of revision `base` (0: there is none). Returns its manifest, and that one's revision. Raises
+        """Stores a snapshot as the leader of this leadership (the revision at which its key was put), in the place of
+        the manifest of revision `base` (0: there is none). Returns its manifest, and that one's revision. Raises
         Refused."""
-        guard = created_at(self._keys.leader, leadership)
+        guard = unchanged(self._keys.leader, leadership)
         segment = await self._write(f"{leadership:016x}-{taken.position:016x}", taken.rows, [guard])
         manifest = Manifest(
             taken.position, taken.revision, taken.sessions, taken.digest, [*taken.segments, segment]
@@ -93,7 +93,7 @@ class Snapshots:
         clears = [
             delete(self._keys.operations_of(pid), last + b"\0") for pid, last in sorted(taken.last_keys.items())
         ]
-        success = [put(self._keys.manifest, msgspec.msgpack.encode(manifest)), *clears]
+        success = [put(self._keys.manifest, msgspec.msgpack.encode(manifest)), *clears, *self._others(manifest)]
         answer = await self._client.txn(
             WORK, txn([guard, unchanged(self._keys.manifest, base)], success, [get(self._keys.manifest)])
         )
@@ -103,7 +103,6 @@ class Snapshots:
             if found.value != msgspec.msgpack.encode(manifest):
                 raise Refused
             revision = found.mod_revision  # an earlier attempt took effect
-        await self._clean(manifest, guard)
         return manifest, revision
 
     async def found(self, position: int, digest: str, rows: Sequence[Row]) -> list[Json]:
@@ -123,15 +122,12 @@ class Snapshots:
             total += len(value)
         return Segment(name, chunks, total)
 
-    async def _clean(self, manifest: Manifest, guard: Json) -> None:
+    def _others(self, manifest: Manifest) -> list[Json]:
         """Deletes segments that do not belong to it: replaced ones, and what a leader left unfinished."""
         kept = sorted(self._keys.segment(segment.name) for segment in manifest.segments)
         begins = [self._keys.rows, *(segment[:-1] + b"0" for segment in kept)]
         ends = [*kept, self._keys.rows[:-1] + b"0"]
-        gaps = [delete(begin, end) for begin, end in zip(begins, ends, strict=True) if begin < end]
-        answer = await self._client.txn(WORK, txn([guard], gaps))
-        if not answer.succeeded:
-            raise Refused
+        return [delete(begin, end) for begin, end in zip(begins, ends, strict=True) if begin < end]
 
 
 def manifest_of(value: bytes) -> Manifest | None:

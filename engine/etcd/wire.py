@@ -141,10 +141,6 @@ def unchanged(key: bytes, mod_revision: int) -> Json:
     return {"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": mod_revision}
 
 
-def created_at(key: bytes, create_revision: int) -> Json:
-    return {"key": key, "target": "CREATE", "result": "EQUAL", "create_revision": create_revision}
-
-
 def txn(compare: Sequence[Json], success: Sequence[Json], failure: Sequence[Json] = ()) -> bytes:
     return encode({"compare": compare, "success": success, "failure": failure})
 

@@ -78,12 +78,20 @@ class FakeEtcd:
         self._leases: dict[int, tuple[float, float]] = {}
         """(TTL, until when)."""
         self._streams: list[_Stream] = []
+        self._doing: set[asyncio.Future[Answer]] = set()
 
     # ---- engine.etcd.http.Http
 
     async def post(self, endpoint: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """What is not waited for any more happens all the same, later."""
         request = json.loads(body)
         self.requests.append((endpoint, path, request))
+        doing = asyncio.ensure_future(self._answer(endpoint, path, headers, request))
+        self._doing.add(doing)
+        doing.add_done_callback(self._done)
+        return await asyncio.shield(doing)
+
+    async def _answer(self, endpoint: str, path: str, headers: Mapping[str, str], request: Json) -> Answer:
         try:
             await self._reach(endpoint)
             self.before(endpoint, path, request)
@@ -94,6 +102,11 @@ class FakeEtcd:
         except Refuse as refusal:
             return refusal.answer
         return Answer(200, json.dumps(answer).encode())
+
+    def _done(self, doing: asyncio.Future[Answer]) -> None:
+        self._doing.discard(doing)
+        if not doing.cancelled():
+            doing.exception()  # perhaps nobody waits for it
 
     async def stream(
         self, endpoint: str, path: str, headers: Mapping[str, str], body: bytes

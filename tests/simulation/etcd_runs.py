@@ -46,7 +46,7 @@ async def one(seed: int) -> int:
     world.etcd.before, world.etcd.after = faults.before, faults.after
     slow = random.choice((0.002, 0.02))
     world.etcd.delay = lambda: random.expovariate(1 / slow)
-    world.start()
+    world.start(*world.numbers)
     names = 0
     for _ in range(ROUNDS):
         for node in list(world.nodes.values()):
@@ -96,6 +96,11 @@ def _fault(world: EtcdWorld, faults: Faults, random: Random) -> Callable[[], Awa
         else:
             world.start(number)
 
+    async def again() -> None:
+        number = random.choice(world.numbers)
+        if number in world.nodes and world.nodes[number].engine._sender.incarnation:  # else the first may come second
+            world.start(number)
+
     async def change(what: Callable[[], None]) -> None:
         what()
 
@@ -114,7 +119,7 @@ def _fault(world: EtcdWorld, faults: Faults, random: Random) -> Callable[[], Awa
 
     etcd, endpoint = world.etcd, random.choice(ENDPOINTS)
     return random.choice([
-        kill, kill, lambda: change(etcd.break_watches), lambda: change(etcd.compact),
+        kill, kill, again, lambda: change(etcd.break_watches), lambda: change(etcd.compact),
         lambda: change(lambda: setattr(faults, "rate", random.choice((0.0, 0.1, 0.5)))),
         lambda: change(lambda: setattr(etcd, "fragments", not etcd.fragments)),
         lambda: change(cut), lambda: change(silence), lambda: change(hang),

@@ -140,6 +140,8 @@ class EtcdWorld:
         self.acknowledged: list[str] = []
         """Conversations whose creation was."""
         self.nodes: dict[int, SimulatedNode] = {}
+        self.former: list[SimulatedNode] = []
+        """Processes in whose place others were started while they ran."""
         self._order: dict[int, object] = {}
         self._last: dict[int, tuple[int, int]] = {}
 
@@ -147,7 +149,10 @@ class EtcdWorld:
         self.known = cluster
 
     def start(self, *numbers: int) -> None:
-        for number in numbers or self.numbers:
+        """A node that runs gets a second process, beside the one that was first."""
+        for number in numbers:
+            if number in self.nodes:
+                self.former.append(self.nodes[number])
             self.nodes[number] = SimulatedNode(self, number)
 
     async def kill(self, number: int) -> None:
@@ -159,7 +164,7 @@ class EtcdWorld:
         await asyncio.wait([running])
 
     async def close(self) -> None:
-        for node in self.nodes.values():
+        for node in (*self.nodes.values(), *self.former):
             await node.engine.close()
 
     def check(self, node: SimulatedNode, applied: AppliedOperation) -> None:
@@ -192,6 +197,9 @@ class EtcdWorld:
     async def settled(self) -> None:
         """All have applied everything, and show the same; nothing that was acknowledged is missing."""
         nodes = list(self.nodes.values())
+        for former in self.former:
+            await former.engine.close()
+        self.former.clear()
         await self.until(lambda: not any(node.tickets for node in nodes))
         reads = [node.engine.read() for node in nodes]
         await self.until(lambda: all(reading.done() for reading in reads))

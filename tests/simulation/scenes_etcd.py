@@ -44,7 +44,7 @@ def _operations(world: EtcdWorld, part: str = "op/") -> list[str]:
 
 
 async def _started(world: EtcdWorld, *numbers: int) -> None:
-    world.start(*numbers)
+    world.start(*(numbers or world.numbers))
     await world.until(lambda: all(node.engine.status().leader for node in world.nodes.values()))
 
 
@@ -253,7 +253,7 @@ async def lease_ends_before_use() -> None:
                 world.etcd._revoke(lease)
 
     world.etcd.after = after
-    world.start()
+    world.start(1)
     await world.until(lambda: world.nodes[1].engine.status().leader, within=4 * TTL_S)
 
 
