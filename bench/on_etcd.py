@@ -25,8 +25,13 @@ BARE, ON_ETCD, EMBEDDED = "etcd, bare puts", "ConsensusLLM on etcd", "ConsensusL
 Found = dict[tuple[str, int], list[LoadSample]]
 
 
-async def measured(system: System, in_flight: int, seconds: float) -> LoadSample:
-    return await load(await system.channels("leader", in_flight), in_flight, seconds, system.processes.cpu)
+async def measured(system: System, below: System | None, in_flight: int, seconds: float) -> LoadSample:
+    """`below`: what it runs on, whose processor time is its own, too."""
+    def used() -> dict[str, float]:
+        lower = {} if below is None else {"below": sum(below.processes.cpu().values())}
+        return system.processes.cpu() | lower
+
+    return await load(await system.channels("leader", in_flight), in_flight, seconds, used)
 
 
 async def compare(folder: Path, rounds: int, seconds: float) -> Found:
@@ -34,31 +39,33 @@ async def compare(folder: Path, rounds: int, seconds: float) -> Found:
     async with running(Etcd(folder / "etcd", MEMBERS)) as etcd, running(
         Ours(folder / "on-etcd", nodes=MEMBERS, etcd=etcd.endpoints)
     ) as on_etcd, running(Ours(folder / "embedded", nodes=MEMBERS)) as embedded:
-        systems: list[tuple[str, System]] = [(BARE, etcd), (ON_ETCD, on_etcd), (EMBEDDED, embedded)]
+        systems: list[tuple[str, System, System | None]] = [
+            (BARE, etcd, None), (ON_ETCD, on_etcd, etcd), (EMBEDDED, embedded, None)]
         for _ in range(rounds):
             for in_flight in CASES:
-                for name, system in systems:
-                    found.setdefault((name, in_flight), []).append(await measured(system, in_flight, seconds))
+                for name, system, below in systems:
+                    found.setdefault((name, in_flight), []).append(await measured(system, below, in_flight, seconds))
                     await asyncio.sleep(0.2)  # what was begun ends: nothing tells
     return found
 
 
 def table(found: Found) -> str:
-    lines = ["| in flight | system | operations/s | p50 ms | p99 ms | rate to bare etcd | p50 to bare etcd |",
+    lines = ["| in flight | system | operations/s | p50 ms | p99 ms | us CPU/operation | rate, p50 to bare etcd |",
              "|---|---|---|---|---|---|---|"]
     for in_flight in CASES:
         bare = _medians(found[BARE, in_flight])
         for name in (BARE, ON_ETCD, EMBEDDED):
-            rate, p50, p99 = _medians(found[name, in_flight])
-            lines.append(f"| {in_flight:,} | {name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {rate / bare[0]:.2f} | "
-                         f"{p50 / bare[1]:.2f} |")
+            rate, p50, p99, cpu = _medians(found[name, in_flight])
+            lines.append(f"| {in_flight:,} | {name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {cpu:,.0f} | "
+                         f"{rate / bare[0]:.2f}, {p50 / bare[1]:.2f} |")
     return "\n".join(lines)
 
 
-def _medians(samples: list[LoadSample]) -> tuple[float, float, float]:
+def _medians(samples: list[LoadSample]) -> tuple[float, float, float, float]:
     return (
         statistics.median(sample.rate for sample in samples), statistics.median(sample.p50_ms for sample in samples),
         statistics.median(sample.p99_ms for sample in samples),
+        statistics.median(sum(sample.us_per_operation.values()) for sample in samples),
     )
 
 
