@@ -13,6 +13,7 @@ import logging
 import os
 import select
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from server.event_feed import SessionEvent, Tell
 from server.session import Session
 
 MAX_CLIENTS = 64
+TOLD_EVERY = 30.0
+"""Seconds between lines in the log about clients that were refused."""
 WAITING_AFTER = 2.0
 """Seconds after which an unanswered command reports what it is waiting for."""
 BOUND = 4 * 1024 * 1024
@@ -50,7 +53,11 @@ class ControlSocket:
         self._open_session = open_session
         self._close_session = close_session
         self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], _Client] = {}
+        """In the order in which they came."""
+        self._refused = 0
+        """Since a line was last logged about them."""
+        self._told_at = -TOLD_EVERY
 
     async def start(self) -> None:
         """Raises OSError. Replaces the socket of an earlier process: the node's disk is locked by now."""
@@ -74,18 +81,19 @@ class ControlSocket:
         for client in self._clients:
             client.cancel()
         if self._clients:
-            await asyncio.wait(list(self._clients))
+            await asyncio.wait(self._clients.keys())
         self.path.unlink(missing_ok=True)
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        client = _Client(reader, writer)
         try:
             if len(self._clients) >= MAX_CLIENTS:
-                writer.write(encode(RefusedEvent(f"client limit ({MAX_CLIENTS}) reached")) + b"\n")
+                self._refuse_one(task, client)
+            if len(self._clients) >= MAX_CLIENTS:
                 return
-            self._clients.add(task)
-            client = _Client(reader, writer)
+            self._clients[task] = client
             session = self._open_session(client.tell)
             try:
                 await client.serve(session)
@@ -94,8 +102,22 @@ class ControlSocket:
         except asyncio.CancelledError:
             pass  # the node is exiting: drop the client without a log message
         finally:
-            self._clients.discard(task)
+            self._clients.pop(task, None)
             writer.close()
+
+    def _refuse_one(self, task: asyncio.Task[None], newcomer: _Client) -> None:
+        """There is no place for all: whoever has been there longest without a word makes room, else there is none for
+        the newcomer."""
+        silent = next(((each, client) for each, client in self._clients.items() if not client.spoke), None)
+        chosen, client = (task, newcomer) if silent is None else silent
+        client.refuse(RefusedEvent(f"client limit ({MAX_CLIENTS}) reached"))
+        if chosen is not task:
+            del self._clients[chosen]
+            chosen.cancel()
+        self._refused += 1
+        if time.monotonic() - self._told_at >= TOLD_EVERY:
+            _log.warning("%d clients of the control socket refused: %d is the limit", self._refused, MAX_CLIENTS)
+            self._refused, self._told_at = 0, time.monotonic()
 
 
 class _Client:
@@ -108,6 +130,8 @@ class _Client:
         self._unsent_bytes = 0
         self._dropped = 0
         self._gone = asyncio.Event()
+        self.spoke = False
+        """It has sent something."""
         writer.transport.set_write_buffer_limits(high=BOUND)
 
     async def serve(self, session: Session) -> None:
@@ -125,6 +149,11 @@ class _Client:
             await asyncio.wait([conversing])
             await pipeline.close()
             self._flush()
+
+    def refuse(self, event: RefusedEvent) -> None:
+        """The last that it gets."""
+        self._flush()
+        self._writer.write(encode(event) + b"\n")
 
     def tell(self, told: SessionEvent) -> None:
         self._emit(told.event)
@@ -189,6 +218,7 @@ class _Client:
         splitter = LineSplitter()
         try:
             while chunk := await self._reader.read(_CHUNK):
+                self.spoke = True
                 yield splitter.feed(chunk)
                 await asyncio.sleep(0)  # a client that writes endlessly must not block the node
         except ConnectionError:

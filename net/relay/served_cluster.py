@@ -95,11 +95,17 @@ class ServedCluster:
         return {node: reason for node, reason in found.items() if reason is not None}
 
     def _learn_members(self, reports: Mapping[int, Report]) -> None:
-        if not self.known.cluster_id:
-            return
-        for report in reports.values():
-            if report.cluster_id == self.known.cluster_id and report.configuration > self.known.configuration:
-                self.known = KnownCluster(report.cluster_id, report.configuration, tuple(sorted(report.members)))
+        """What more than half of the connected nodes say, one of which may be wrong. If it is not newer than what is
+        known, it takes a majority of the members that it names: then it was wrong what was known."""
+        known = self.known
+        said = Counter(
+            KnownCluster(report.cluster_id, report.configuration, tuple(sorted(report.members)))
+            for report in reports.values() if known.cluster_id and report.cluster_id == known.cluster_id
+        )
+        for told, count in said.items():
+            is_newer = told.configuration > known.configuration
+            if 2 * count > said.total() and (is_newer or count > len(told.members) // 2) and told.configuration:
+                self.known = told
 
 
 def _said(hello: Hello, report: Report | None) -> int:

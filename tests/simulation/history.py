@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Op: TypeAlias = Literal[
-    "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall",
+    "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall", "once", "delete",
     "candidate", "answer",  # done by nodes, not by users
 ]  # fmt: skip
 
@@ -31,6 +31,8 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
     "cancel": ("context",),
     "view": ("context",),
     "viewall": (),
+    "once": ("context", "text"),
+    "delete": ("context",),
     "candidate": ("context", "node"),
     "answer": ("context", "node"),
 }
@@ -298,7 +300,7 @@ def _view_of(viewall: Call, context: str) -> Call:
 def _command(op: Op, args: Args) -> str:
     words = [op, args.context, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
              args.round and f"round {args.round}"]
-    if op in ("query", "ask", "candidate", "answer"):
+    if op in ("query", "ask", "candidate", "answer", "once"):
         words.append("failed" if args.text is None else repr(args.text))
     return " ".join(word for word in words if word)
 

@@ -6,9 +6,10 @@ empty, or nested too deep. Frames may be sent in any number and order, to any no
 
 What is left out is a lie that consensus among nodes that fail by stopping cannot survive, however ordinary its numbers
 are: to vouch for what is not so. So no vote (Promise, Accepted, Confirmed) is for a leadership that an honest node
-claims, no operation is sent as accepted or decided for a position that is open, nothing is called decided under a
-leadership that the member really had, no read is sent to a position that is too low, no write is remembered that a disk
-may have had and has not, and nobody asks for a change of the members.
+claims, no operation is sent as accepted or decided for a position that is open, no snapshot is made up of what is
+not decided yet (whoever asked for one has nothing to compare it with), nothing is called decided under a leadership
+that the member really had, no read is sent to a position that is too low, no write is remembered that a disk may have
+had and has not, and nobody asks for a change of the members.
 """
 
 from __future__ import annotations
@@ -120,8 +121,10 @@ class Forger:
             return [self._extreme(MOST_COUNT), self._node(), self._extreme(MOST_POSITION)]
         if name == "ballot":
             return self._ballot(kind)
-        if kind in (Learn, SnapshotPiece) and name in ("start", "position"):
+        if kind is Learn and name == "start":
             return self._closed()
+        if kind is SnapshotPiece and name == "position":
+            return self._random.choice((0, self._begun()))
         if kind is ReadReply and name == "position":
             return self._random.choice([number for number in _up_to(MOST_POSITION) if number])
         if kind is Reconfigure and name == "number":
@@ -141,8 +144,12 @@ class Forger:
 
     def _closed(self) -> int:
         """A position such that neither it nor one soon after it is open anywhere."""
-        begun = min(node.replica.log.decided_upto for node in self._up())
+        begun = self._begun()
         return self._random.choice([number for number in _up_to(MOST_POSITION) if number or begun > MOST_TOGETHER])
+
+    def _begun(self) -> int:
+        """All know up to here what is decided."""
+        return min(node.replica.log.decided_upto for node in self._up())
 
     def _any(self, kind: msgspec.inspect.Type) -> Any:
         random = self._random

@@ -34,6 +34,10 @@ CHOSEN = (*ANSWERED, call("a", "choose", 6, 7, node=1))
 AGAIN = (*ANSWERED, call("a", "retry", 6, 7))
 AGAIN_1 = (*ANSWERED, call("a", "retry", 6, 7, node=1))
 FAILED_ASK = (CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text=None, round=0))
+ONCE = (call("a", "once", 0, 1, Result(True, turn=1), text="K"), call("a", "cancel", 2, 3),
+        call("a", "once", 4, 5, Result(True, turn=2), text="L"), call("a", "cancel", 6, 7))  # fmt: skip
+KEYED_TURNS = (SeenTurn("K", cancelled=True), SeenTurn("L", cancelled=True))
+DELETED = (call("a", "once", 2, 3, text="K"), call("a", "delete", 4, 5))
 OPEN_Q = SeenTurn("Q")
 BOTH = SeenTurn("Q", {1: "A1", 2: "A2"})
 ONLY_1 = SeenTurn("Q", {1: "A1"})
@@ -124,6 +128,13 @@ GOOD: dict[str, Sequence[Call]] = {
                                           view("b", 10, 11, SeenTurn("Q", {1: "A"}, chosen=1, kind="ask"))),
     "an ask is not asked again at a node that has not failed": (
         *FAILED_ASK, call("a", "retry", 6, 7, Result(False, "not failed"), node=2)),
+    "a question with a key is asked once": (*ONCE, call("b", "once", 8, 9, Result(True, turn=1), text="K")),
+    "the same key at two nodes at once": (call("a", "once", 0, 9, Result(True, turn=1), text="K"),
+                                          call("b", "once", 0, 9, Result(True, turn=1), text="K")),
+    "another key while a question is open": (call("a", "once", 0, 1, text="K"), call("b", "once", 2, 3, NO, text="L")),
+    "deleted, and made anew": (*DELETED, no_such("b", 8, 9), call("b", "once", 10, 11, Result(True, turn=1), text="K")),
+    "an open deletion between two views": (*ONCE, call("a", "delete", 8, None), view("b", 9, 10, *KEYED_TURNS),
+                                           no_such("b", 11, 12)),
 }  # fmt: skip
 
 BAD: dict[str, Sequence[Call]] = {
@@ -207,6 +218,12 @@ BAD: dict[str, Sequence[Call]] = {
     "a single failed node is asked again that has not failed": (*FAILED_ASK, call("a", "retry", 6, 7, node=2)),
     "an ask forgets a failure of another node": (*FAILED_ASK, call("a", "retry", 6, 7, node=1),
                                                  view("b", 8, 9, SeenTurn("Q", {1: None}, kind="ask"))),
+    "a question with a key asked twice": (*ONCE, call("b", "once", 8, 9, Result(True, turn=3), text="K")),
+    "nothing is left of what was deleted": (*DELETED, view("b", 8, 9, SeenTurn("K"))),
+    "a deletion that deleted nothing": (*DELETED, call("b", "query", 8, 9, text="R")),
+    "deleted twice": (*DELETED, call("b", "delete", 8, 9)),
+    "keys outlive a deletion": (*DELETED, call("b", "once", 8, 9, text="L"), call("b", "cancel", 10, 11),
+                                call("b", "once", 12, 13, Result(True, turn=1), text="K")),
 }  # fmt: skip
 
 FIFO_BAD: dict[str, Sequence[Call]] = {

@@ -17,6 +17,7 @@ import msgspec
 from tests.simulation.blame import Failure, Shrinker
 from tests.simulation.history import Call, SeenTurn, split, validate
 from tests.simulation.orders import Answer, Search
+from tests.simulation.plain_search import ANY_LIFE, PlainSearch
 
 BUDGET = 300_000
 """Configurations to look at, for each conversation, before the answer is "unknown"."""
@@ -57,10 +58,11 @@ def check(history: Sequence[Call], *, fifo: bool = True, budget: int = BUDGET, e
     explored = 0
     conversations = split(history)
     for context, calls in conversations.items():
-        search = Search(calls, fifo)
+        grows = ANY_LIFE.isdisjoint(call.op for call in calls)
+        search = Search(calls, fifo) if grows else PlainSearch(calls, fifo)
         answer = search.run(budget)
         explored += search.explored
-        if answer == "violation" and explain:
+        if answer == "violation" and explain and grows:
             failures.append(Shrinker(context, calls, fifo).failure())
         elif answer != "ok":
             failures.append(Failure(context, answer))
@@ -68,11 +70,16 @@ def check(history: Sequence[Call], *, fifo: bool = True, budget: int = BUDGET, e
 
 
 def _creation_order(history: Sequence[Call]) -> list[Failure]:
-    """Conversations are shown in order of creation and never vanish: of two lists, the shorter begins the longer.
+    """Conversations are shown in order of creation, and never vanish unless they are deleted: of two lists, the
+    shorter begins the longer.
 
     This is part of the order between conversations, which checking each by itself cannot see.
     """
-    lists = [(list(call.result.conversations), call) for call in history if call.result and call.result.conversations]
+    deleted = {call.args.context for call in history if call.op == "delete"}
+    lists = [
+        ([context for context in call.result.conversations if context not in deleted], call)
+        for call in history if call.result and call.result.conversations
+    ]
     lists.sort(key=lambda item: len(item[0]))
     for (shorter, one), (longer, other) in pairwise(lists):
         if longer[: len(shorter)] != shorter:

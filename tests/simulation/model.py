@@ -54,8 +54,12 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     """The state after the call, and its answer. A refused call changes nothing; nor does a view."""
     if op == "create":
         return ((), Outcome(True)) if state is None else (state, Outcome(False, "exists"))
+    if op == "once":
+        return _asked_once(state or (), args.text)
     if state is None:
         return state, Outcome(False, "unknown")
+    if op == "delete":
+        return None, Outcome(True)
     if op == "view":
         return state, Outcome(True)
     if op in ("query", "ask"):
@@ -71,6 +75,17 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if isinstance(changed, str):
         return state, Outcome(False, changed)
     return (*state[: number - 1], changed, *state[number:]), Outcome(True, None, number)
+
+
+def _asked_once(turns: tuple[Turn, ...], text: str | None) -> tuple[State, Outcome]:
+    """A question with a key, which stands for its text here: one of another text has another key. It makes the
+    conversation, if there is none."""
+    number = next((number for number, turn in enumerate(turns, 1) if turn.text == text), None)
+    if number is not None:
+        return turns, Outcome(True, None, number)
+    if turns and turns[-1].is_open:
+        return turns, Outcome(False, "open")
+    return (*turns, Turn("query", text)), Outcome(True, None, len(turns) + 1)
 
 
 def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:

@@ -76,6 +76,9 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """All begin as nodes of release 0.1.0."""
 
 
+KEYED = "d"
+"""The conversation whose questions have keys, and that is deleted. No LLM answers it: what is judged without shortcuts
+must be short."""
 LEAST_BANDWIDTH = 20_000.0
 """Bytes a second, for each node of a cluster: so many more heartbeats there are."""
 
@@ -91,6 +94,7 @@ def draw(seed: int) -> Plan:
     spares, changes = members_events(Random(f"members {seed}"), nodes, safety_s)
     upgrades = release_events(Random(f"release {seed}"), nodes, safety_s)
     events += [*changes, *upgrades, *_quotas(Random(f"quotas {seed}"), nodes, safety_s),
+               *_keyed(Random(f"keyed {seed}"), nodes, safety_s),
                *hostile_events(Random(f"hostile {seed}"), nodes, safety_s)]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
@@ -307,6 +311,28 @@ def _quotas(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
             dice=random.randint(1, 6))
         for _ in range(count)
     ]
+
+
+def _keyed(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+    """In a quarter of the runs, users that repeat questions at any nodes, cancel them, and delete the conversation."""
+    if random.random() < 3 / 4:
+        return []
+    deleting = random.choice((0.0, 0.3))
+    events: list[AnyEvent] = []
+
+    def use(op: str, at: float) -> None:
+        events.append(
+            Use(at=at, pid=random.randint(1, nodes), user=5, op=op, context=KEYED, dice=random.randint(1, 2)))
+
+    for _ in range(random.randint(4, 8)):
+        at = random.uniform(0.3, safety_s)
+        use("once", at)
+        use("view", at + random.uniform(0.05, 0.5))
+        if random.random() < 0.7:
+            use("cancel", at + random.uniform(0.05, 0.5))
+        if random.random() < deleting:
+            use("delete", at + random.uniform(0.05, 0.5))
+    return events
 
 
 def _uses(random: Random, nodes: int, safety_s: float) -> list[Use]:

@@ -232,7 +232,7 @@ class Process:
         self.world.note(f"{self.node.pid} hears that {node} belongs to cluster {cluster:x}")
 
     def on_odd(self, node: int, why: str) -> None:
-        if node not in self.world.hostile:
+        if not self.world.hostile:  # what is routed comes in whosever name the hostile one wrote there
             self.finding = Violation(f"{self.node.pid} takes {node} for odd, and it is honest: {why}")
         for told in self.world.watching("odd", self.node):
             told(self.world, self.node, node, why)

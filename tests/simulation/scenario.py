@@ -389,8 +389,9 @@ class Scenario:
     def _level(self) -> bool:
         """Nothing is pending, all nodes have the same state, and all follow the same leader."""
         nodes = [self.world.nodes[pid] for pid in self.connected]
+        # The one that they follow may be connected by nodes that not everybody knows.
         followed = {node.replica.status().leader for node in nodes}
-        leaders = [self.world.nodes[pid] for pid in followed if pid]  # one may be connected by nodes that few know
+        leaders = [self.world.nodes[pid] for pid in followed if pid in self.world.nodes]
         first = nodes[0]
         decided = first.replica.log.decided_upto
         return (

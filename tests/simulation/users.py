@@ -15,10 +15,12 @@ from kvstore.conversation import Kind, Turn
 from kvstore.operations import (
     Answer,
     Ask,
+    AskOnce,
     Cancel,
     Candidate,
     Choose,
     Create,
+    Delete,
     Query,
     Retry,
     SetQuotas,
@@ -32,7 +34,7 @@ from tests.simulation.events import Use
 from tests.simulation.history import Args, Op, Pending, Recorder, Result, SeenTurn
 from tests.simulation.hostile import PREFIX
 from tests.simulation.observer import Violation
-from tests.simulation.plan import Llm
+from tests.simulation.plan import KEYED, Llm
 from tests.simulation.world import Node, Observer, World
 
 REASONS = (
@@ -105,6 +107,8 @@ class Users(Observer):
             self._view(world, node, use)
             return
         command, args = self._command(node, use)
+        if not_understood(command, lambda: node.replica.operations_versions()) is not None:
+            return
         self._submit(world, node, f"n{node.pid}.{node.incarnation} u{use.user}", use.op, command, args)
 
     def _command(self, node: Node, use: Use) -> tuple[StoreOperation, Args]:
@@ -115,6 +119,11 @@ class Users(Observer):
             case "query" | "ask":
                 text = f"q{self._typed}"
                 return (Query if use.op == "query" else Ask)(context, text), Args(context, text)
+            case "once":
+                text = f"k{use.dice}"
+                return AskOnce(context, text, key=text, history=b""), Args(context, text)
+            case "delete":
+                return Delete(context), Args(context)
             case "cancel":
                 return Cancel(context), Args(context)
             case "retry":
@@ -216,6 +225,8 @@ class Users(Observer):
                     self._begin(world, node, context, conversation.open_turn)
 
     def _begin(self, world: World, node: Node, context: str, turn: int) -> None:
+        if context == KEYED:
+            return
         round = node.store.conversations[context].turns[turn - 1].round(node.pid)
         if (context, turn, round) in self._owed[node.pid]:
             return

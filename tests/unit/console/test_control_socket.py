@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import stat
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,40 @@ def test_long_paths(tmp_path: Path) -> None:
         assert (await client.result())["ok"]
 
     behind(folder, scenario)
+
+
+def test_a_flood_of_clients_holds_up_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """500 silent ones, half of them half closed, a line without an end, and one who asks much and reads nothing: who
+    has said something stays, who comes gets a place, memory is bounded, and one line tells of it."""
+
+    async def scenario(node: Node) -> None:
+        first = await node.client()
+        first.type("create c1")
+        await node.submitted()
+        node.engine.decide()
+        await first.result()
+        endless, deaf = await node.client(), await node.client()
+        deaf.type("help\n" * 2_000)
+        tracemalloc.start()
+        endless.writer.write(b"x" * 100)
+        silent = [await node.client() for _ in range(500)]
+        for client in silent[::2]:
+            client.writer.write_eof()
+        for _ in range(64):
+            endless.writer.write(b"x" * 500_000)
+            await endless.writer.drain()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 3 * control_socket.BOUND, "the line without an end has 32 MB"
+        last = await node.client()
+        for client in (first, last):
+            client.type("status")
+            assert (await client.result())["node"] == ME
+        assert (await silent[0].record())["event"] in ("refused", "created"), "it is told why, or was gone before"
+        assert len(node.sessions) <= control_socket.MAX_CLIENTS
+        for client in (first, last, endless, deaf, *silent):
+            client.writer.transport.abort()
+
+    behind(tmp_path, scenario)
+    told = [record.getMessage() for record in caplog.records]
+    assert len([line for line in told if "is the limit" in line]) == 1 and len(told) == 1, told

@@ -152,3 +152,23 @@ def test_a_link_says_in_its_handshake_what_its_node_reported() -> None:
             assert hello is not None and hello.cluster_id == THEIRS
 
     run(main())
+
+
+def test_one_node_alone_says_nothing_of_the_members_for_long() -> None:
+    """The first to connect tells of a configuration that will never be: it is what a majority says when that is there.
+    Later it is outvoted at once."""
+    async def main() -> None:
+        async with Operator(known=KnownCluster(OURS, 2, (1, 2, 3))) as operator:
+            liar = await joined(operator, 3, cluster_id=OURS)
+            liar.control(3, report(OURS, 2**62, (3,)))
+            await until(lambda: operator.relay.known.configuration == 2**62)
+            honest = [await joined(operator, node, cluster_id=OURS) for node in (1, 2)]
+            for number, node in enumerate(honest, 1):
+                node.control(number, report(OURS, 2, (1, 2, 3)))
+            await until(lambda: operator.relay.known == KnownCluster(OURS, 2, (1, 2, 3)))
+            liar.control(3, report(OURS, 2**62, (3, 4)))
+            honest[0].control(1, report(OURS, 3, (1, 2, 3, 5)))
+            honest[1].control(2, report(OURS, 3, (1, 2, 3, 5)))
+            await until(lambda: operator.relay.known == KnownCluster(OURS, 3, (1, 2, 3, 5)))
+
+    run(main())
