@@ -19,6 +19,10 @@ from launcher.configuration import load
 from launcher.network_process import serve
 
 PROGRAM = "network_server.py"
+NO_NETWORK = (
+    "this cluster runs on etcd, so there is no network to relay, and no link to fail: nodes need no orchestrator. "
+    "`etcdctl` shows the state of etcd's members, `status` at a node that of the node"
+)
 
 EXAMPLES = (
     (f"python {PROGRAM}", "the network of config.json, with the operator's prompt"),
@@ -38,6 +42,9 @@ def main() -> int:
         config = load(args.config)
     except ConfigError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    if config.engine.is_etcd:
+        print(f"{PROGRAM}: {NO_NETWORK}", file=sys.stderr)
         return EXIT_USAGE
     logging.captureWarnings(True)
     return uvloop.run(serve(config, Form.choose(args.json), PROGRAM))

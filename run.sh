@@ -25,7 +25,7 @@ examples:
 
 usage: ./run.sh [COMMAND]
 
-  (none)        set up if needed, start five nodes and the network in tmux, attach
+  (none)        set up if needed, start five nodes and the network (on etcd: the nodes) in tmux, attach
   --no-tmux     all six in this terminal, each line prefixed with its process; type "2: create c1" for node 2,
                 "net: failNode 3" for the network. Each runs its own lines in order; "net: node 2: create c1"
                 waits for earlier lines of the network. With empty input it runs until SIGTERM (CI, containers)
@@ -43,7 +43,7 @@ usage: ./run.sh [COMMAND]
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in a few minutes
   test ARGS     the checks, then pytest with ARGS: ./run.sh test tests/unit
-  torture [T]   inject faults into a running cluster for a while, e.g. ./run.sh torture 10m
+  torture [T]   inject faults into a running cluster for a while, e.g. ./run.sh torture 10m (--engine etcd: of nodes on etcd)
   fuzz [T]      look for inputs that break something, e.g. ./run.sh fuzz 10m (--help: one target, a fault again)
   bench [ARGS]  benchmark this, etcd and PySyncObj side by side (about 6 minutes; --full: everything, half an hour)
   help          print this text

@@ -226,7 +226,7 @@ class StatusResult(NodeStatus, frozen=True, kw_only=True):
     lost: tuple[int, ...] | UnsetType = UNSET
     """Voters that have lost their disks, if so many have that no quorum can form."""
     notice: str | UnsetType = UNSET
-    """What can be done about that."""
+    """What can be done about that, or what keeps the node from its work now."""
     quotas: QuotasRecord | UnsetType = UNSET
 
 

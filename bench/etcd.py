@@ -1,4 +1,5 @@
-"""etcd: five members with default settings; operations are Puts of 200 bytes (key and value) over gRPC."""
+"""etcd: five members, or so many as are wanted, with default settings; operations are Puts of 200 bytes (key and value)
+over gRPC."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +37,26 @@ def version() -> str | None:
 class Etcd:
     name = "etcd"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, nodes: Sequence[int] = NODES) -> None:
         self.folder = folder
         self.processes = Processes(folder)
-        ports = free_ports(2 * len(NODES))
-        self._client = dict(zip(NODES, ports[: len(NODES)], strict=True))
-        self._peer = dict(zip(NODES, ports[len(NODES) :], strict=True))
+        ports = free_ports(2 * len(nodes))
+        self._client = dict(zip(nodes, ports[: len(nodes)], strict=True))
+        self._peer = dict(zip(nodes, ports[len(nodes) :], strict=True))
         self._channels: dict[int, list[PutChannel]] = {}
         self._requests = [
             put_request(key := f"key-{number}".encode(), b"x" * (SIZE - len(key))) for number in range(KEYS)
         ]
 
     async def start(self) -> None:
-        for node in NODES:
+        for node in self._client:
             self.start_node(node, "new")
         await self.settled()
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The members' URLs for clients."""
+        return [f"http://127.0.0.1:{port}" for port in self._client.values()]
 
     def start_node(self, node: int, state: str = "existing") -> None:
         cluster = ",".join(f"n{other}=http://127.0.0.1:{port}" for other, port in self._peer.items())
@@ -81,7 +88,7 @@ class Etcd:
                 for state in states:
                     if state["Status"]["header"]["member_id"] in leaders:
                         port = int(state["Endpoint"].rsplit(":", 1)[1])
-                        return next(node for node in NODES if self._client[node] == port)
+                        return next(node for node, own in self._client.items() if own == port)
             if time.monotonic() > until:
                 raise TimeoutError(f"etcd has no leader: {states}")
             await asyncio.sleep(0.1)

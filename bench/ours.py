@@ -13,6 +13,7 @@ import asyncio
 import json
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +126,20 @@ class Ours:
 
     name = "ConsensusLLM"
 
-    def __init__(self, folder: Path, root: Path = ROOT) -> None:
+    def __init__(
+        self, folder: Path, root: Path = ROOT, nodes: Sequence[int] = NODES, etcd: Sequence[str] = (),
+    ) -> None:
+        """`etcd`: the members' URLs, if that is the engine; then there is no orchestrator."""
         self.folder = folder
         self.processes = Processes(folder, root)
         self._python = python(root)
         self._config = folder / "config.json"
+        self._nodes = nodes
+        self._has_network = not etcd
+        engine = {"engine": {"type": "etcd", "endpoints": list(etcd)}} if etcd else {}
         self._config.write_text(json.dumps({
-            "cluster": "bench", "orchestrator": {"port": free_ports(1)[0]}, "nodes": [{"id": node} for node in NODES],
+            "cluster": "bench", "orchestrator": {"port": free_ports(1)[0]}, "nodes": [{"id": node} for node in nodes],
+            **engine,
             "data_dir": "data", "llm": {"provider": "fake", "delay_s": 3000, "timeout_s": 3600, "max_concurrent": 1},
         }))
         self._clients: list[Client] = []
@@ -142,15 +150,16 @@ class Ours:
     # Starting and stopping.
 
     async def start(self) -> None:
-        self._start_network()
-        for node in NODES:
+        if self._has_network:
+            self._start_network()
+        for node in self._nodes:
             self.start_node(node)
         await self.settled()
         await self._occupy_llms()
 
     async def _occupy_llms(self) -> None:
         """With a question that stays open: later questions wait, as data."""
-        client = await self.client(NODES[0])
+        client = await self.client(self._nodes[0])
         await client.ask("create busy", "query busy What is the answer?")
         self._close(client)
 

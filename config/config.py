@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
+from config.engine_settings import EngineSettings
+from config.engine_settings import mistake as engine_mistake
 from config.errors import explain
 from config.files import MissingFile, UnusableFile, read_whole, shown_path
 from config.http_settings import HttpSettings, is_loopback, mistake
@@ -86,6 +88,8 @@ class Config(msgspec.Struct, frozen=True):
     """The common settings."""
     http: HttpSettings | None = None
     """None: there is no HTTP API."""
+    engine: EngineSettings = EngineSettings()
+    """Paths are absolute, and etcd has a prefix."""
     tls: TlsSettings | None = None
     """With absolute paths. None: nothing is encrypted, and everything is on this machine."""
 
@@ -125,6 +129,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     timing: TimingConfig = TimingConfig()
     limits: LimitsConfig = LimitsConfig()
     http: HttpSettings | None = None
+    engine: EngineSettings = EngineSettings()
     tls: TlsSettings | None = None
 
 
@@ -207,6 +212,7 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
         limits=file.limits,
         llm=_located(common, "llm", path.parent),
         http=file.http,
+        engine=_complete(file.engine, file.cluster, path.parent),
         tls=None if file.tls is None else _tls(file.tls, path.parent),
     )
 
@@ -227,6 +233,7 @@ def _require_protection(file: _File, numbers: set[int]) -> None:
     wrong = missing(file.tls, host, file.http) or (
         None if file.http is None else mistake(file.http, numbers, file.orchestrator.port)
     )
+    wrong = wrong or engine_mistake(file.engine)
     if wrong is not None:
         raise _Invalid(wrong)
 
@@ -235,6 +242,20 @@ def _tls(tls: TlsSettings, folder: Path) -> TlsSettings:
     """With absolute paths."""
     located = {key: str(_path(f"tls.{key}", getattr(tls, key), folder)) for key in ("ca", "cert", "key")}
     return msgspec.structs.replace(tls, **located)
+
+
+def _complete(engine: EngineSettings, cluster: str, folder: Path) -> EngineSettings:
+    """With a prefix, and with absolute paths."""
+    if not engine.is_etcd:
+        return engine
+    tls = engine.tls
+    if tls is not None:
+        files = ((name, getattr(tls, name)) for name in ("ca", "cert", "key"))
+        tls = msgspec.structs.replace(tls, **{
+            name: str(_path(f"engine.tls.{name}", given, folder)) for name, given in files if given is not None
+        })
+    prefix = (engine.prefix or f"consensusllm/{cluster}").strip("/")
+    return msgspec.structs.replace(engine, tls=tls, prefix=prefix)
 
 
 def _llm(common: LlmSettings, own: Json, where: str, providers: Collection[str]) -> LlmSettings:

@@ -69,6 +69,8 @@ class EngineStatus(msgspec.Struct, frozen=True):
     """Voters that have lost their disks, if so many have that no quorum can form."""
     voters: int = 0
     """The number of voters, as it was decided last; 0 before the cluster is founded."""
+    notice: str = ""
+    """What keeps the engine from going on, or from some of its work, for as long as it does."""
 
 
 class Membership(msgspec.Struct, frozen=True):

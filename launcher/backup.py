@@ -37,6 +37,10 @@ def back_up(config: Config, file: Path, *, force: bool) -> None:
         print("warning: no majority was reachable: what others decided meanwhile may be missing")
 
 
+def _copied(config: Config) -> str:
+    return "" if config.engine.is_etcd else f" (While nothing runs, a copy of {config.data_dir} is a backup, too.)"
+
+
 async def _back_up(config: Config, file: Path, force: bool) -> BackupResult:
     """By a node that knows a leader, if there is one."""
     reachable: list[Client] = []
@@ -51,8 +55,7 @@ async def _back_up(config: Config, file: Path, force: bool) -> BackupResult:
                 break
         if not reachable:
             raise LaunchError(
-                f"no node of cluster '{config.cluster}' runs here: ./run.sh starts it. (While nothing runs, a copy of "
-                f"{config.data_dir} is a backup, too.)"
+                f"no node of cluster '{config.cluster}' runs here: ./run.sh starts it.{_copied(config)}"
             )
         return await reachable[-1].run(BackupCommand(str(file), force), ANSWER_WITHIN_S)
     finally:
@@ -61,9 +64,12 @@ async def _back_up(config: Config, file: Path, force: bool) -> BackupResult:
 
 
 def restore(config: Config, file: Path) -> None:
-    """Makes the disks of a new cluster from a backup. Raises LaunchError."""
+    """Makes a new cluster from a backup: its disks, or what it has in etcd. Raises LaunchError."""
     try:
         backup = backups.read(file)
+        if config.engine.is_etcd:
+            _restore_into_etcd(config, backup)
+            return
         existing = existing_disks(config.data_dir)
         if existing:
             raise LaunchError(
@@ -76,5 +82,18 @@ def restore(config: Config, file: Path) -> None:
         name_cluster(config.data_dir, config.cluster, founded, anew=True)
     except (backups.BackupError, StorageError) as error:
         raise LaunchError(str(error)) from error
+    _tell_restored(config, backup)
+
+
+def _restore_into_etcd(config: Config, backup: backups.Backup) -> None:
+    """Raises LaunchError."""
+    from launcher.etcd_cluster import restore_backup
+
+    claim(config)
+    restore_backup(config, backup)
+    _tell_restored(config, backup)
+
+
+def _tell_restored(config: Config, backup: backups.Backup) -> None:
     taken = time.strftime("%Y-%m-%d %H:%M", time.localtime(backup.at / 1000))
     print(f"Restored the backup of {taken} for the nodes {', '.join(map(str, config.node_ids))}; ./run.sh starts them.")

@@ -13,11 +13,19 @@ def summary(config: Config) -> dict[str, Any]:
     size = len(config.nodes)
     return {
         "event": "config", "ok": True, "file": str(config.path), "cluster": config.cluster,
-        "data_dir": str(config.data_dir), "nodes": config.node_ids, "survives": (size - 1) // 2,
+        "data_dir": str(config.data_dir), "nodes": config.node_ids, "survives": _survived(config),
         "orchestrator": f"{config.orchestrator.host}:{config.orchestrator.port}",
+        "engine": {"type": config.engine.type} | ({
+            "endpoints": list(config.engine.endpoints), "prefix": config.engine.prefix,
+        } if config.engine.is_etcd else {}),
         "llm": {str(node.id): choose(node.llm).why for node in config.nodes},
-        "warnings": [*warnings(size), *exposed(config)],
+        "warnings": [*([] if config.engine.is_etcd else warnings(size)), *exposed(config)],
     }
+
+
+def _survived(config: Config) -> int:
+    """So many nodes may fail. On etcd any one of them is enough; how many of etcd's members may, is etcd's affair."""
+    return len(config.nodes) - 1 if config.engine.is_etcd else (len(config.nodes) - 1) // 2
 
 
 def warnings(size: int) -> list[str]:
@@ -40,10 +48,14 @@ def exposed(config: Config) -> list[str]:
 
 def words(said: dict[str, Any]) -> str:
     """A summary for humans."""
+    engine = said["engine"]
+    where = f"network at {said['orchestrator']}" if engine["type"] == "paxos" else (
+        f"on etcd at {', '.join(engine['endpoints'])}, below {engine['prefix']}"
+    )
     lines = [
         f"{said['file']} is valid.",
         f"cluster {said['cluster']}: nodes {', '.join(map(str, said['nodes']))}; survives the failure of any "
-        f"{said['survives']}; network at {said['orchestrator']}; data in {said['data_dir']}",
+        f"{said['survives']}; {where}; data in {said['data_dir']}",
         *(f"node {number}: {why}" for number, why in said["llm"].items()),
         *(f"warning: {warning}" for warning in said["warnings"]),
     ]

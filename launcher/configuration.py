@@ -31,7 +31,9 @@ def require_node(config: Config, number: int) -> None:
 
 
 def nodes_to_start(config: Config) -> list[int]:
-    """The members, as far as they are known here, or else the nodes that the file lists."""
+    """The members, as far as they are known here, or else the nodes that the file lists. On etcd, those."""
+    if config.engine.is_etcd:
+        return config.node_ids
     return list(remembered(config.data_dir, config.cluster).members) or config.node_ids
 
 

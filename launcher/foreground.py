@@ -1,7 +1,7 @@
 """The whole cluster in one terminal, without tmux: `./run.sh --no-tmux`, for CI and containers.
 
 Every line that a process prints is shown with its name before it; a line typed here as `2: create c1` goes to node 2,
-and `net: failNode 3` to the network.
+and `net: failNode 3` to the network. On etcd there is none.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from launcher.processes import NETWORK, Processes
 
 ALL = "all"
 EXPECTED = "type  2: create c1  for node 2,  net: failNode 3  for the network,  all: status  for all nodes; exit leaves"
+WITHOUT_NETWORK = "type  2: create c1  for node 2,  all: status  for all nodes; exit leaves"
 
 _MARK = "(the-end-of-the-input)"
 """Typed after everything else. The network repeats it when it has run all its commands; to nodes it is an unknown
@@ -37,7 +38,8 @@ class Foreground:
     def __init__(self, config: Config, colour: bool) -> None:
         self._colour = colour
         self._nodes = [str(number) for number in nodes_to_start(config)]
-        self._names = [NETWORK, *self._nodes]
+        self._has_network = not config.engine.is_etcd
+        self._names = [NETWORK, *self._nodes] if self._has_network else list(self._nodes)
         self._width = max(len(name) for name in self._names)
         self._processes = Processes(config.path, self)
         self._network_ready = asyncio.Event()
@@ -52,7 +54,10 @@ class Foreground:
         for sign, code in ((signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, EXIT_INTERRUPTED)):
             loop.add_signal_handler(sign, self._leave, code)
         try:
-            await self._processes.start(NETWORK)
+            if self._has_network:
+                await self._processes.start(NETWORK)
+            else:
+                self._network_ready.set()
             typing = asyncio.ensure_future(self._read_input())
             await self._leaving.wait()
             typing.cancel()
@@ -86,10 +91,13 @@ class Foreground:
         if name == NETWORK:
             self._leave(EXIT_FAILED if code else 0)
         elif code < 0:
-            self._show(name, f"has crashed (signal {-code}); net: fixNode {name} starts it again")
+            self._show(name, f"has crashed (signal {-code}); {self._how_to_start(name)} starts it again")
         elif code > 0:
             self._code = EXIT_FAILED
-            self._show(name, f"has exited with code {code}; net: fixNode {name} starts it again")
+            self._show(name, f"has exited with code {code}; {self._how_to_start(name)} starts it again")
+
+    def _how_to_start(self, name: str) -> str:
+        return f"net: fixNode {name}" if self._has_network else f"`python node.py {name}`"
 
     def _leave(self, code: int = 0) -> None:
         self._code = self._code or code
@@ -122,7 +130,7 @@ class Foreground:
         name, _, command = (part.strip() for part in text.partition(":"))
         name = name.lower()
         if not command or name not in (*self._names, ALL):
-            self._mistake(number, EXPECTED)
+            self._mistake(number, EXPECTED if self._has_network else WITHOUT_NETWORK)
             return
         for each in self._nodes if name == ALL else [name]:
             await self._type(each, command)
@@ -133,23 +141,25 @@ class Foreground:
 
     async def _type(self, name: str, command: str) -> None:
         if not await self._processes.write_line(name, command):
-            self._show(name, f"is not running (net: fixNode {name} starts it)")
+            self._show(name, f"is not running ({self._how_to_start(name)} starts it)")
 
     async def _finish(self) -> None:
         """End of input: first the network answers its commands, then the nodes answer theirs, then all exit.
         (A node that exited early might break the majority that another one needs.)"""
-        await self._type(NETWORK, f"say {_MARK}")
-        await self._finished[NETWORK].wait()
+        if self._has_network:
+            await self._type(NETWORK, f"say {_MARK}")
+            await self._finished[NETWORK].wait()
         running = [name for name in self._nodes if self._processes.is_running(name)]
         for name in running:
             self._finished[name].clear()  # it may have been set by the end of an earlier process
             self._processes.resume(name)  # a paused process could not answer
             await self._type(name, _MARK)
         await asyncio.gather(*(self._finished[name].wait() for name in running))
-        for names in (self._nodes, [NETWORK]):
+        for names in (self._nodes, [NETWORK] if self._has_network else []):
             for name in names:
                 self._processes.end_input(name)
-            await self._processes.wait(names)
+            if names:
+                await self._processes.wait(names)
 
     def _show(self, name: str, text: str) -> None:
         label = f"{name.ljust(self._width)} | "

@@ -7,7 +7,7 @@ shift
 if [ "$name" = network ]; then
     who="The network" back="Enter here starts it again; the nodes will reconnect."
 else
-    who="Node $name" back="fixNode $name at the network, or Enter here, starts it again."
+    who="Node $name" back="Enter here (or fixNode $name at the network, if there is one) starts it again."
 fi
 while :; do
     "$@"

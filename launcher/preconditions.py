@@ -22,8 +22,8 @@ def port_is_free(config: Config) -> bool:
 
 
 def require_free_port(config: Config) -> None:
-    """Raises LaunchError if the orchestrator could not listen."""
-    if not port_is_free(config):
+    """Raises LaunchError if the orchestrator could not listen. On etcd there is none."""
+    if not config.engine.is_etcd and not port_is_free(config):
         raise LaunchError(
             f"port {config.orchestrator.port} is in use by another program: stop it, or set another "
             f'"orchestrator": {{"port": ...}} in {config.path}'
@@ -33,7 +33,8 @@ def require_free_port(config: Config) -> None:
 def require_certificates(config: Config) -> None:
     """Raises LaunchError if a process of this cluster could not use its certificate."""
     try:
-        for name in (NETWORK, *map(node_name, nodes_to_start(config))):
+        network = [] if config.engine.is_etcd else [NETWORK]
+        for name in (*network, *map(node_name, nodes_to_start(config))):
             tls_of(config, name)
     except TlsError as error:
         raise LaunchError(str(error)) from error

@@ -42,6 +42,8 @@ class _Survivor(msgspec.Struct, frozen=True):
 def rescue(config: Config, node: int | None) -> None:
     """Founds the cluster anew from the disk of `node`; from the one that holds most, if None. Nothing is deleted.
     Raises LaunchError."""
+    if config.engine.is_etcd:
+        raise LaunchError("rescue is for the embedded engine: on etcd, the nodes' disks hold no conversations")
     claim(config)
     folder = config.data_dir
     with ExitStack() as held:

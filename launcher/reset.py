@@ -24,12 +24,17 @@ def reset(config: Config, *, confirmed: bool) -> None:
             "name any more: ./run.sh stop stops it"
         )
     if not confirmed:
-        question = f"This deletes all conversations of cluster '{config.cluster}' in {config.data_dir}. Type yes: "
+        where = f"etcd, below {config.engine.prefix}" if config.engine.is_etcd else config.data_dir
+        question = f"This deletes all conversations of cluster '{config.cluster}' in {where}. Type yes: "
         if input(question).strip().lower() != "yes":
             print("Nothing was deleted.")
             return
     if session is not None:
         sessions.stop(session)
+    if config.engine.is_etcd:
+        from launcher.etcd_cluster import erase_conversations
+
+        print(f"Deleted {erase_conversations(config)} keys in etcd.")
     try:
         with hold(config.data_dir):
             deleted = _delete(config)

@@ -20,7 +20,7 @@ def main() -> int:
     except LaunchError as error:
         print(f"run.sh: {error}", file=sys.stderr)
         return 1
-    print("Stopped; ./run.sh continues with the conversations on disk.")
+    print("Stopped; ./run.sh continues with the same conversations.")
     return 0
 
 

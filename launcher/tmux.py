@@ -1,4 +1,4 @@
-"""A cluster in a tmux session: one pane for the network, one for each node."""
+"""A cluster in a tmux session: one pane for the network, unless the engine is etcd, and one for each node."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def session_name(config: Config) -> str:
 def start(config: Config) -> None:
     """Makes the session, and attaches to it. Raises LaunchError."""
     session = session_name(config)
-    network_pane = _make_session(session, config)
+    first_pane = _make_session(session, config)
     try:
-        _fill_window(network_pane, config)
+        _fill_window(first_pane, config)
     except LaunchError:
         quietly("kill-session", "-t", f"={session}")
         raise
@@ -41,7 +41,7 @@ def start(config: Config) -> None:
 
 def _make_session(session: str, config: Config) -> str:
     """Whatever the user's own settings are: what would harm is set for this session, and the programs are run without
-    the user's shell. Returns the pane of the network."""
+    the user's shell. Returns the first pane."""
     size = shutil.get_terminal_size((200, 50))
     kept = [
         ("destroy-unattached", "off"), (CONFIG_OPTION, digest(config.path)),
@@ -54,7 +54,7 @@ def _make_session(session: str, config: Config) -> str:
     with _own_environment():
         return tmux(
             "new-session", "-d", "-P", "-F", "#{pane_id}", "-s", session, "-c", HERE, "-x", str(size.columns), "-y",
-            str(size.lines), *pane_command("network", ["network_server.py"], config.path), *settings,
+            str(size.lines), *_first_command(config), *settings,
         )
 
 
@@ -71,27 +71,41 @@ def _own_environment() -> Iterator[None]:
         quietly(*(word for entry, _ in entries for word in ("set-option", "-gu", entry, ";")))
 
 
-def _fill_window(network_pane: str, config: Config) -> None:
+def _first_command(config: Config) -> list[str]:
+    if not config.engine.is_etcd:
+        return pane_command("network", ["network_server.py"], config.path)
+    first = nodes_to_start(config)[0]
+    return pane_command(str(first), node_program(first), config.path)
+
+
+def _fill_window(first_pane: str, config: Config) -> None:
     for option, value in (
         ("pane-border-status", "top"), ("pane-border-format", " #{pane_title} "), ("remain-on-exit", "on"),
         ("allow-rename", "off"), ("allow-set-title", "off"), ("synchronize-panes", "off"),
     ):
-        quietly("set-option", "-w", "-t", network_pane, option, value)  # older versions do not have all of these
-    tmux("select-pane", "-t", network_pane, "-T", "network (orchestrator)")
-    panes = [network_pane]
-    for number in nodes_to_start(config):
+        quietly("set-option", "-w", "-t", first_pane, option, value)  # older versions do not have all of these
+    numbers, panes = nodes_to_start(config), [first_pane]
+    if config.engine.is_etcd:
+        _name_pane(first_pane, numbers.pop(0))
+    else:
+        tmux("select-pane", "-t", first_pane, "-T", "network (orchestrator)")
+    for number in numbers:
         panes.append(_add_node(panes[-1], number, config))
-    tmux("select-pane", "-t", panes[1])
+    tmux("select-pane", "-t", panes[0 if config.engine.is_etcd else 1])
 
 
 def _add_node(beside: str, number: int, config: Config) -> str:
     """After the pane `beside`. Returns the new pane's id."""
     command = pane_command(str(number), node_program(number), config.path)
     pane = tmux("split-window", "-P", "-F", "#{pane_id}", "-t", beside, "-c", HERE, *command)
-    tmux("set-option", "-p", "-t", pane, OPTION, str(number))
-    tmux("select-pane", "-t", pane, "-T", f"node {number}")
+    _name_pane(pane, number)
     tmux("select-layout", "-t", pane, "tiled")
     return pane
+
+
+def _name_pane(pane: str, number: int) -> None:
+    tmux("set-option", "-p", "-t", pane, OPTION, str(number))
+    tmux("select-pane", "-t", pane, "-T", f"node {number}")
 
 
 def attach(session: str) -> None:

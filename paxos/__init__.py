@@ -8,15 +8,18 @@ paxos/messages.py, `ballot` of paxos/ballot.py, and by tests that look inside.
 from __future__ import annotations
 
 from paxos.ballot import BOTTOM, NOBODY, Ballot, Leadership
+from paxos.ceilings import USUAL_INCARNATION
 from paxos.configuration import new_cluster
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Entry, Operation, Snapshot
 from paxos.output import Applied, Divergence, Durable, Output, Persist, VoterStatus
 from paxos.replica import QueueFull, Replica, Status
+from paxos.sessions import Sessions
 
 __all__ = [
     "BOTTOM",
     "NOBODY",
+    "USUAL_INCARNATION",
     "AnyMessage",
     "Applied",
     "Ballot",
@@ -30,6 +33,7 @@ __all__ = [
     "Persist",
     "QueueFull",
     "Replica",
+    "Sessions",
     "Snapshot",
     "Status",
     "Timing",

@@ -18,7 +18,8 @@ WITHIN_S = 30.0
 async def members(engine: Engine, command: MembersCommand) -> MembersResult | Failure:
     membership = engine.membership()
     if membership is None:
-        return Failure(error="the cluster is not founded yet: that takes a majority of its nodes")
+        founding = "the cluster is not founded yet: that takes a majority of its nodes"
+        return Failure(error=engine.status().notice or founding)
     if command.change is None or command.node is None:
         return _shown(membership)
     status = engine.status()

@@ -196,6 +196,9 @@ class Session:
 
     def waiting_for(self) -> str:
         """Why a decision takes long."""
+        notice = self._engine.status().notice
+        if notice:
+            return notice
         return "not decided yet" if self._engine.majority_reachable() else "no majority reachable"
 
     def node_status(self) -> results.NodeStatus:
@@ -214,7 +217,7 @@ class Session:
         return results.StatusResult(
             **msgspec.structs.asdict(self.node_status()), digest=self._engine.store.digest(),
             llm=self.llm_status or UNSET, differs=status.differs or UNSET, lost=status.lost or UNSET,
-            notice=self.lost_quorum() or UNSET, quotas=quotas_record(self._engine.store, self._rate),
+            notice=self.lost_quorum() or status.notice or UNSET, quotas=quotas_record(self._engine.store, self._rate),
         )
 
     async def members_of_cluster(self, command: MembersCommand) -> results.MembersResult | Failure:
@@ -307,7 +310,7 @@ class Session:
         if lost is not None:
             return lost
         if not self._engine.majority_reachable():
-            return "no majority reachable"
+            return self._engine.status().notice or "no majority reachable"
         try:
             return None if await self.caught_up() else "not level with the other nodes yet"
         except Busy as busy:
@@ -336,7 +339,7 @@ class Session:
 
     def explain(self, command: ExplainCommand) -> results.ExplainResult | Failure:
         if self._explanations is None:
-            return Failure(error="explain is not available here")
+            return Failure(error="explain tells what Multi-Paxos does; this node runs on another engine")
         if command.on:
             self._explanations.listen(self._feed.on_explained)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, permutations
 from random import Random
 
@@ -117,12 +117,12 @@ CALM_S = 4.0
 """The pause after each kind of fault has occurred."""
 
 
-def draw_plan(seed: int, seconds: float) -> list[Fault]:
+def draw_plan(seed: int, seconds: float, kinds: Mapping[str, Draw] = KINDS) -> list[Fault]:
     """Every kind occurs once before any is repeated."""
     random = Random(seed)
     plan: list[Fault] = []
     now = 0.5
-    for kind in _decks(random):
+    for kind in _decks(random, kinds):
         if kind is None:
             now += CALM_S
             continue
@@ -132,14 +132,14 @@ def draw_plan(seed: int, seconds: float) -> list[Fault]:
             now = max([now, *(fault.at + fault.seconds + _RECOVERED_S for fault in plan)])
         if now + lasts > seconds:
             break
-        nodes, commands = KINDS[kind](random)
+        nodes, commands = kinds[kind](random)
         plan.append(Fault(now, kind, lasts, nodes, commands))
         now += random.expovariate(1 / PAUSE_S) + (lasts if kind in _UNDISTURBED else 0)
     return plan
 
 
-def _decks(random: Random) -> Iterator[str | None]:
+def _decks(random: Random, kinds: Mapping[str, Draw]) -> Iterator[str | None]:
     """Kinds of faults without end; None for a calm."""
     while True:
-        yield from random.sample(sorted(KINDS), len(KINDS))
+        yield from random.sample(sorted(kinds), len(kinds))
         yield None

@@ -120,7 +120,8 @@ class Process:
 
 
 class Cluster:
-    """The orchestrator and its nodes, in their own directory, on a free port."""
+    """The orchestrator and its nodes, in their own directory, on a free port. With an `engine` other than the embedded
+    one there is no orchestrator."""
 
     def __init__(self, folder: Path, size: int = 5, llm: dict[str, Any] | None = None, **config: Any) -> None:
         self.folder = folder
@@ -137,7 +138,8 @@ class Cluster:
         self.started: list[Process] = []
 
     def __enter__(self) -> Cluster:
-        self.start_network()
+        if "engine" not in self.settings:
+            self.start_network()
         self.start(self.pids)
         return self
 

@@ -77,7 +77,7 @@ class Nemesis:
             case kind if kind in (LOST, OLDER, CHANGED, REPLACED):
                 done = await self._disks.inject(kind, members, fault.seconds)
             case _:
-                done = await self._operate(fault)
+                done = await self._other(fault)
         (self.injected if done else self.left_out)[fault.kind] += 1
         if done:
             self.faults.append((began, time.monotonic(), fault))
@@ -161,6 +161,10 @@ class Nemesis:
             return False
         self._taken.add(member)
         return True
+
+    async def _other(self, fault: Fault) -> bool:
+        """What is particular to an engine: here, faults of the network."""
+        return await self._operate(fault)
 
     async def _operate(self, fault: Fault) -> bool:
         """At the operator's prompt; a network that is killed meanwhile forgets its faults."""

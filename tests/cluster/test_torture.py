@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.etcd_members import needs_etcd
 from tests.cluster.fault_plan import KINDS, draw_plan
 from tests.cluster.judgement import waits
-from tests.cluster.torture import attack
+from tests.cluster.torture import ETCD, attack
 from tests.simulation.history import Args, Call, Result
 
 SECONDS = 20.0
+ETCD_SECONDS = 12.0
 SEED = 4
 
 
@@ -31,6 +33,18 @@ def test_times_without_answers_are_told() -> None:
     waited = waits([call(10, 10.5), call(10.6, 13, stale=True), call(11, 14), call(12, None)])
     assert waited.windows == [(10.5, 14)]
     assert (waited.longest, waited.began, waited.ended) == (3.0, 10, 14)
+
+
+@needs_etcd
+def test_on_etcd_nothing_acknowledged_is_lost_and_histories_are_linearizable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = asyncio.run(attack(SEED, ETCD_SECONDS, tmp_path / "run", ETCD))
+    with capsys.disabled():
+        print(f"\n{outcome}")
+    assert not outcome.problems, outcome.folder
+    assert len(outcome.injected) > 4
+    assert sum(outcome.counts[op] for op in ("create", "query", "choose", "view")) > 100
 
 
 def test_under_attack_nothing_acknowledged_is_lost_and_histories_are_linearizable(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.simulation import scenes_etcd
 from tests.simulation.directed import STORIES
 from tests.simulation.mutants import MUTANTS, RUNS, hunt, parse, patched
 
@@ -21,7 +22,8 @@ def test_there_are_enough_mutants_and_each_fits() -> None:
 def _cases() -> Iterator[object]:
     """Those that only the swarm finds take long."""
     for name in MUTANTS:
-        yield pytest.param(name, marks=() if name in STORIES else pytest.mark.slow)
+        quick = name in STORIES or name in scenes_etcd.STORIES
+        yield pytest.param(name, marks=() if quick else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", _cases())
