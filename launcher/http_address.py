@@ -31,7 +31,7 @@ def page(config: Config, role: str = "operate") -> str:
     """The address of the live page, with a key that allows no more than that. Raises LaunchError."""
     key = key_for(config, role)
     assert config.http is not None  # or there is no key
-    return f"{_at(config, config.http, 0)}/#key={key}"
+    return f"{_at(config, config.http, _with_page(config))}/#key={key}"
 
 
 def address(config: Config) -> str | None:
@@ -47,7 +47,12 @@ def address(config: Config) -> str | None:
     try:
         return f"Live page: {page(config)}\n{api}"
     except LaunchError:  # the keys are the user's own, and none allows everything
-        return f"Live page: {_at(config, http, 0)}\n{api}"
+        return f"Live page: {_at(config, http, _with_page(config))}\n{api}"
+
+
+def _with_page(config: Config) -> int:
+    """On etcd there is no orchestrator: the page is a node's, with its conversations."""
+    return nodes_to_start(config)[0] if config.engine.is_etcd else 0
 
 
 def _at(config: Config, http: HttpSettings, number: int) -> str:

@@ -105,7 +105,10 @@ class NodeHttp(HttpApi):
         from web.node_server import NodeServer
 
         data_dir, cluster = self._config.data_dir, self._config.cluster
-        self._node_server = NodeServer(http, self._number, self._service, data_dir, self._traffic, tls, cluster)
+        self._node_server = NodeServer(
+            http, self._number, self._service, data_dir, self._traffic, tls, cluster,
+            network=not self._config.engine.is_etcd,
+        )
         return self._node_server
 
 

@@ -36,7 +36,7 @@ class NodeServer:
 
     def __init__(
         self, http: HttpSettings, number: int, service: NodeService, data_dir: Path,
-        traffic: Callable[[], tuple[int, int]], tls: TlsContexts | None = None, cluster: str = "",
+        traffic: Callable[[], tuple[int, int]], tls: TlsContexts | None = None, cluster: str = "", network: bool = True,
     ) -> None:
         """Raises KeyFileError."""
         metrics = Metrics(traffic)
@@ -46,7 +46,7 @@ class NodeServer:
         guard = Guard(http, keyring(http, data_dir), self._needed, lambda: self._hub.session.members)
         self._app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY)
         self._add_routes(metrics)
-        self._add_page(http, cluster)
+        self._add_page(http, cluster, network)
         self._listener = Listener(self._app, http.host, http.port_of(number), tls)
         self._log = AccessLog(data_dir / f"http-{number}.log")
 
@@ -92,9 +92,9 @@ class NodeServer:
         for route in commands.routes():
             self._add(*route)
 
-    def _add_page(self, http: HttpSettings, cluster: str) -> None:
+    def _add_page(self, http: HttpSettings, cluster: str, network: bool) -> None:
         hub = self._hub
-        facts = FactsForPage(http, cluster, hub.number, lambda: hub.session.members)
+        facts = FactsForPage(http, cluster, hub.number, lambda: hub.session.members, network=network)
         self._add("GET", "/api/page", facts.get, Role.READ)
         for file in Page(http, lambda: hub.session.members).routes():
             self._add(*file)

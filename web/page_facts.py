@@ -20,7 +20,7 @@ class PageFacts(msgspec.Struct, frozen=True):
     role: str
     """What the key allows: `read`, `write` or `operate`."""
     ports: dict[str, int]
-    """By the number of the node, 0 for the orchestrator: all are on the same host."""
+    """By the number of the node, 0 for the orchestrator, if there is one: all are on the same host."""
     read_key: str | UnsetType = UNSET
     """One to share, which allows to watch only; for those whose key allows everything."""
 
@@ -28,7 +28,11 @@ class PageFacts(msgspec.Struct, frozen=True):
 class FactsForPage:
     """Of node `number`, or of the orchestrator, if 0."""
 
-    def __init__(self, http: HttpSettings, cluster: str, number: int, nodes: Callable[[], Iterable[int]]) -> None:
+    def __init__(
+        self, http: HttpSettings, cluster: str, number: int, nodes: Callable[[], Iterable[int]], *, network: bool = True
+    ) -> None:
+        """`network`: there is an orchestrator."""
+        self._network = network
         self._http = http
         self._cluster = cluster
         self._number = number
@@ -39,6 +43,9 @@ class FactsForPage:
         _, _, key = request.headers[hdrs.AUTHORIZATION].partition(" ")
         return json_response(PageFacts(
             self._cluster, self._number, role.name.lower(),
-            {str(number): self._http.port_of(number) for number in sorted({0, *self._nodes()})},
+            {str(number): self._http.port_of(number) for number in sorted(self._numbers())},
             derived(key.strip(), Role.READ) if role is Role.OPERATE else UNSET,
         ))
+
+    def _numbers(self) -> set[int]:
+        return {*self._nodes()} | ({0} if self._network else set())

@@ -58,6 +58,10 @@ def test_the_page_opens_with_the_key_of_its_address_and_forgets_it_there(cluster
     expect(page.get_by_role("link", name="Stories")).to_have_attribute("aria-current", "page")
     page.get_by_role("link", name="Cluster").click()
     assert leader(page) in range(1, 6)
+    page.get_by_role("button", name="Share").click()
+    expect(page.get_by_label("Address")).to_have_value(f"http://127.0.0.1:{cluster.port}/#key={cluster.read_key}")
+    page.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_without_a_key_it_asks_for_one(cluster: Site, surf: Surf) -> None:

@@ -54,11 +54,12 @@ function offered() {
 function showTabs() {
   tabs.hidden = false
   tabs.replaceChildren(...offered().map((view) => h("a", { href: `#/${view.name}` }, view.title)))
-  if (connection.facts.node !== 0) {
+  if (connection.facts.node !== 0 && connection.facts.ports[0]) {
     const address = new URL(location.origin)
     address.port = connection.facts.ports[0]
     tabs.append(h("a", { href: `${address.origin}/#key=${encodeURIComponent(connection.key)}` }, "Cluster (at the network)"))
-  } else if (connection.facts.read_key) {
+  }
+  if (connection.facts.read_key) {
     tabs.append(h("button", { type: "button", class: "quiet", onclick: share }, "Share"))
   }
 }
@@ -70,7 +71,7 @@ function share() {
     h("h2", { id: "share-title" }, "Let others watch"),
     h("p", {}, "Whoever opens this address sees everything and can change nothing:"),
     h("input", { readonly: true, value: address, "aria-label": "Address", onfocus: (event) => event.target.select() }),
-    h("form", { method: "dialog" }, h("button", {}, "Close")))
+    h("p", {}, h("button", { type: "button", onclick: () => dialog.close() }, "Close")))
   dialog.addEventListener("close", () => dialog.remove())
   document.body.append(dialog)
   dialog.showModal()
