@@ -35,7 +35,9 @@ usage: ./run.sh [COMMAND]
   restore FILE  make a new cluster of a backup, where there are no conversations yet; ./run.sh then starts it
   rescue [N]    after the loss of a majority of disks: make a new cluster of what node N still has (without N: of the disk
                 that holds most). The nodes must be stopped; all former files are kept
-  key [ROLE]    print a key for the HTTP API: one that allows everything, or only to read or to write
+  page [ROLE]   print the address of the live page, with a key: one that allows everything, or only to read (for a
+                class) or to write
+  key [ROLE]    print such a key by itself, for the HTTP API
   cert [WHOM]   make certificates for TLS: all that are missing, or those of: ca, network [HOST], node N [HOST], client NAME
   setup         only install into .venv, with uv or pip, exactly what requirements.lock names
   test          set up, then check and test everything
@@ -135,7 +137,7 @@ case "${1:-start}" in
         require_start "$python"
         exec "$python" -m launcher.stop
         ;;
-    start | reset | rescue | key | cert | --no-tmux)
+    start | reset | rescue | key | page | cert | --no-tmux)
         require_config
         setup
         exec .venv/bin/python -m launcher "${@:-start}"
@@ -151,7 +153,7 @@ case "${1:-start}" in
                 # Simulations take whole cores; clusters of real processes mostly wait.
                 .venv/bin/python -m pytest -n auto tests/simulation tests/fuzz
                 .venv/bin/python -m pytest -n auto tests/unit
-                exec .venv/bin/python -m pytest -n 2 --dist loadfile tests/cluster
+                exec .venv/bin/python -m pytest -n 2 --dist loadfile tests/cluster tests/web
                 ;;
             --quick) quick_tests ;;
             *) exec .venv/bin/python -m pytest "$@" ;;

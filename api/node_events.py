@@ -140,6 +140,17 @@ class ProgressEvent(Event, frozen=True, tag="progress"):
     tokens: int | UnsetType = UNSET
 
 
+class WritingEvent(Event, frozen=True, tag="writing"):
+    """An answer that a node's LLM is writing: from character `offset` on (counted in code points), it reads `text`,
+    as far as it is known. It is not decided, may be taken back, and comes only in streams that ask for it."""
+
+    context: str
+    turn: int
+    node: int
+    offset: int
+    text: str
+
+
 class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
     """The answer of a node to a query, or the `error` that says why there is none: `have` of `of` are in now."""
 

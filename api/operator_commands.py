@@ -46,6 +46,7 @@ LEADER: Leader = "leader"
 NodeNumber: TypeAlias = Annotated[int, Meta(ge=1)]
 NodeName: TypeAlias = NodeNumber | Leader
 MessageNumber: TypeAlias = Annotated[int, Meta(ge=1)]
+Words: TypeAlias = Annotated[str, Meta(max_length=2000)]
 LinkEnds: TypeAlias = tuple[NodeName, NodeName]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=MAX_DURATION_S)]
 Milliseconds: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_DELAY_MS)]
@@ -56,7 +57,7 @@ Kilobits: TypeAlias = Annotated[float, Meta(ge=0, le=MAX_KBPS)]
 class FaultCommand(Command[R_co], Generic[R_co], frozen=True, kw_only=True):
     """Base of commands that set or remove faults: `log` lists them."""
 
-    words: str | UnsetType = UNSET
+    words: Words | UnsetType = UNSET
     """How it is listed there; derived from the other fields by default."""
 
 
@@ -279,10 +280,28 @@ class ScriptCommand(Command[ScriptResult], frozen=True, kw_only=True, tag="scrip
 
     file: str
     """Its path, or the name of a file in scenarios/."""
+    paused: bool = False
+    """It waits before its first line: see `next` and `continue`."""
+    reading: bool = False
+    """Whoever reads along is given time after each text."""
 
 
 class StopCommand(Command[TextResult], frozen=True, tag="stop"):
     """Ends the running script; faults stay in place."""
+
+
+class PauseCommand(Command[TextResult], frozen=True, tag="pause"):
+    """The running script waits after the line that it is at."""
+
+
+class NextCommand(Command[TextResult], frozen=True, kw_only=True, tag="next"):
+    """A paused script runs its next lines, and waits again."""
+
+    count: Annotated[int, Meta(ge=1, le=MAX_STEPS)] = 1
+
+
+class ContinueCommand(Command[TextResult], frozen=True, tag="continue"):
+    """A paused script goes on."""
 
 
 class WaitCommand(Command[WaitResult], frozen=True, kw_only=True, tag="wait"):

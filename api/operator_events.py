@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from msgspec import UNSET, UnsetType
 
-from api.base import Event
-from api.operator_results import Link, LinkOverview, NodeOverview, RunningTimer
+from api.base import Event, Record
+from api.operator_results import HeldMessageRecord, Link, LinkOverview, NodeOverview, RunningTimer
+
+HappeningKind: TypeAlias = Literal["node", "campaign", "leader", "fault", "cluster"]
 
 
 class NetworkReadyEvent(Event, frozen=True, tag="ready"):
@@ -115,3 +119,63 @@ class StepResultEvent(Event, frozen=True, tag="step_result"):
 class NodeAnswerEvent(Event, frozen=True, tag="node_answer"):
     """A node has answered a command that nothing waited for. Has the keys of its answer, and `node`, `command` (the
     line), and `text`."""
+
+
+# ---- At GET /api/events of the network alone
+
+
+class HappenedEvent(Event, frozen=True, tag="happened"):
+    """Something happened in the cluster, in words; causes come before effects. At `/api/events` of the network alone,
+    like all that follow."""
+
+    time: float
+    """In seconds since 1970."""
+    kind: HappeningKind
+    text: str
+    node: int | None = None
+    """The node that it is about, if it is one."""
+
+
+class PassingMessage(Record, frozen=True):
+    """A message of the protocol at the network."""
+
+    link: Link
+    message: str
+    """What it is: `Accept <2,1,15>`."""
+    fate: str
+    """`passed`; `late` or `lost`, by a fault; `held`; `released` or `dropped`, after it was held."""
+    after_ms: float
+    """Since the first message of the event."""
+    late_ms: int
+    """How long a fault delays it."""
+
+
+class MessagesEvent(Event, frozen=True, tag="messages"):
+    """What has passed since the last such event, in this order."""
+
+    sampled: bool
+    """There was more: under load, some of the messages are told of, and the status counts all."""
+    messages: list[PassingMessage]
+
+
+class HoldingEvent(Event, frozen=True, tag="holding"):
+    """The messages that wait have changed."""
+
+    holding: bool
+    rate: float
+    """How many a second go on by themselves; 0 if none does."""
+    waiting: int
+    lost: int
+    """Messages that were lost because too many waited."""
+    held: list[HeldMessageRecord]
+    """The oldest of those that wait."""
+
+
+class PlayingEvent(Event, frozen=True, tag="playing"):
+    """What is known of the running script has changed."""
+
+    file: str | None
+    """Its file, or null if none runs."""
+    line: int
+    """The one that runs, or runs next if the script is paused."""
+    paused: bool

@@ -175,6 +175,8 @@ class NodeOverview(Record, frozen=True, kw_only=True):
     frames_out_per_s: float
     bytes_in_per_s: int
     bytes_out_per_s: int
+    asking: int | UnsetType = UNSET
+    """Requests that its LLM works on; left out if there are none."""
     member: bool | UnsetType = UNSET
     """False for one that runs, but is not among the members that were decided; else left out."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from api.base import Result, encode, result_line
@@ -23,8 +23,7 @@ from kvstore.operations import Create, Query, StoreOperation
 from kvstore.operations import encode as encode_operation
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, Reply
-from llm.request_scheduler import RequestScheduler
-from llm.requests import Request
+from llm.request_scheduler import OnProgress, RequestScheduler
 from server.event_feed import Level
 from server.node import NodeService
 from server.responder import Done
@@ -129,7 +128,7 @@ async def _running(contexts: Sequence[str]) -> AsyncIterator[tuple[ImmediateEngi
     """With these conversations, and one session that is quiet."""
     engine, provider, settings = ImmediateEngine(), _SilentProvider(), LlmSettings(timeout_s=NEVER_S)
 
-    def make_scheduler(done: Done, on_progress: Callable[[Request, int], None]) -> RequestScheduler:
+    def make_scheduler(done: Done, on_progress: OnProgress) -> RequestScheduler:
         return RequestScheduler(settings, lambda: provider, done, on_progress=on_progress)
 
     service = NodeService(NUMBER, MEMBERS, engine, make_scheduler, emit=lambda event: None, poll_timeout_s=NEVER_S)

@@ -38,10 +38,6 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Of a node; of the orchestrator, if 0."""
         return self.port + node
 
-    def is_port(self, port: int) -> bool:
-        """Whether it may be that of one of the cluster's processes; nodes' numbers are small."""
-        return 0 <= port - self.port < 100
-
     @property
     def granted(self) -> tuple[HttpKey, ...]:
         """The keys with their roles."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 
@@ -68,6 +68,8 @@ class PaxosEngine:
         """A change of the members that is asked for here."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reported: Report | None = None
+        self.asking: Callable[[], int] = lambda: 0
+        """How many requests the node's LLM works on: the operator is told."""
         self._network = Network(make_link)
         self._disk = DiskWriter(database, self._loop, self._disk_failed)
         durable = database.durable
@@ -205,6 +207,7 @@ class PaxosEngine:
         self._was_member = configuration is not None and self._is_member()
         if configuration is not None and self._reported is not None and (
             configuration.number > self._reported.configuration
+            or (status.role, status.leader) != (self._reported.role, self._reported.leader)
         ):
             self._send_report()  # at once: the orchestrator remembers which cluster it serves, and who belongs to it
         if self._change is not None and not self._change.done() and not self._driver.replica.changing:
@@ -273,6 +276,7 @@ class PaxosEngine:
         report = Report(
             status.role, status.leader, status.ballot, status.decided, status.applied, status.queued,
             self._store.digest(), self._driver.cluster, number, members, list(status.lost),
+            self.asking(),
         )
         if report != self._reported:
             self._reported = report

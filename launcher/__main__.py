@@ -1,4 +1,5 @@
-"""`python -m launcher start|reset|key|cert|backup|restore|rescue|--no-tmux`: what run.sh does once all is installed."""
+"""`python -m launcher start|reset|key|page|cert|backup|restore|rescue|--no-tmux`: what run.sh does once all is
+installed."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from launcher.backup import back_up, restore
 from launcher.configuration import configuration
 from launcher.data_directory import claim, require_own
 from launcher.errors import LaunchError
-from launcher.http_address import address, key_for
+from launcher.http_address import address, key_for, page
 from launcher.paths import config_path
 from launcher.preconditions import require_certificates, require_free_port
 from launcher.rescue import rescue
@@ -44,8 +45,8 @@ def _run(command: str, options: list[str]) -> int:
             return foreground.run(config)
         case "reset":
             reset(configuration(), confirmed="--yes" in options)
-        case "key":
-            return _key(options, configuration())
+        case "key" | "page":
+            return _key(command, options, configuration())
         case "cert":
             return _cert(options, configuration())
         case "backup" | "restore":
@@ -80,12 +81,14 @@ def _tell_address(config: Config) -> None:
         print(told, flush=True)
 
 
-def _key(options: list[str], config: Config) -> int:
+def _key(command: str, options: list[str], config: Config) -> int:
+    """The key itself, or the live page's address with it."""
     if len(options) > 1:
-        print("run.sh: which role? for example: ./run.sh key read", file=sys.stderr)
+        print(f"run.sh: which role? for example: ./run.sh {command} read", file=sys.stderr)
         return EXIT_USAGE
     require_own(config)
-    print(key_for(config, options[0] if options else "operate"))
+    role = options[0] if options else "operate"
+    print(key_for(config, role) if command == "key" else page(config, role))
     return 0
 
 

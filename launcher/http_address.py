@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from config.config import Config
+from config.http_settings import HttpSettings
 from launcher.configuration import nodes_to_start
 from launcher.errors import LaunchError
 from web.keys import KeyFileError, Role, derived, full_key
@@ -26,13 +27,30 @@ def key_for(config: Config, role: str) -> str:
     return derived(key, Role[role.upper()])
 
 
+def page(config: Config, role: str = "operate") -> str:
+    """The address of the live page, with a key that allows no more than that. Raises LaunchError."""
+    key = key_for(config, role)
+    assert config.http is not None  # or there is no key
+    return f"{_at(config, config.http, 0)}/#key={key}"
+
+
 def address(config: Config) -> str | None:
-    """What to tell whoever starts the cluster; None if there is no HTTP API."""
+    """What to tell whoever starts the cluster; None if there is no HTTP API. Raises LaunchError."""
     http = config.http
     if http is None:
         return None
     first = nodes_to_start(config)[0]
-    return (
-        f"HTTP API: {config.http_scheme}://{http.host}:{http.port_of(first)} is node {first}'s, and so on; "
-        "`./run.sh key` prints a key for it (docs/http.md)"
+    api = (
+        f"HTTP API: {_at(config, http, first)} is node {first}'s, and so on; `./run.sh key` prints a key for it "
+        "(docs/http.md)"
     )
+    try:
+        return f"Live page: {page(config)}\n{api}"
+    except LaunchError:  # the keys are the user's own, and none allows everything
+        return f"Live page: {_at(config, http, 0)}\n{api}"
+
+
+def _at(config: Config, http: HttpSettings, number: int) -> str:
+    """The address of a node, or of the orchestrator, if 0; one by which a browser of this machine finds it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(http.host, http.host)
+    return f"{config.http_scheme}://{host}:{http.port_of(number)}"

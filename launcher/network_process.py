@@ -21,6 +21,7 @@ from console.run import Console, Form
 from launcher import protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.check_config import warnings
+from launcher.http_api import OperatorHttp
 from net.tls import NETWORK, TlsError
 from orchestrator.service import Orchestrator
 from storage.errors import StorageError
@@ -63,6 +64,8 @@ async def serve(config: Config, form: Form, program: str) -> int:
         console.say(f"warning: {warning}")
     for notice in protection.notices(config):
         console.say(notice)
+    http = OperatorHttp(config, orchestrator, console.say)
+    http.start()
     prompt = OperatorPrompt(orchestrator)
     running = asyncio.create_task(
         console.run(OPERATOR_TABLE, prompt, status_line=lambda: prompt.status_line(console.layout))
@@ -75,6 +78,7 @@ async def serve(config: Config, form: Form, program: str) -> int:
     finally:
         running.cancel()
         await asyncio.wait([running])
+        await http.close()
         await orchestrator.close()
         restore_logging()
 

@@ -39,6 +39,8 @@ class NodeEngine(NamedTuple):
     """Bytes received from other nodes, and sent to them."""
     notices: tuple[str, ...] = ()
     """What is to be told once, at the start."""
+    report_requests: Callable[[Callable[[], int]], None] = lambda count: None
+    """Takes what counts the requests that the LLM works on: an operator may want to see it."""
 
 
 def prepare(config: Config, number: int, background: bool) -> Callable[[], NodeEngine]:
@@ -101,7 +103,10 @@ def _paxos(
     def traffic() -> tuple[int, int]:
         return sum(link.traffic.bytes_in for link in links), sum(link.traffic.bytes_out for link in links)
 
+    def report_requests(count: Callable[[], int]) -> None:
+        engine.asking = count
+
     timing = Timing(config.timing.heartbeat_ms / 1000, config.timing.election_ms / 1000)
     engine = PaxosEngine(number, config.node_ids, database, link, timing=timing, limits=Limits())
     notices = (*([] if database.notice is None else [database.notice]), *protection.notices(config))
-    return NodeEngine(engine, PaxosExplanations(engine, config.node_ids), traffic, notices)
+    return NodeEngine(engine, PaxosExplanations(engine, config.node_ids), traffic, notices, report_requests)

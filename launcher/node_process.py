@@ -25,11 +25,10 @@ from console.node.table import NODE_TABLE
 from launcher import check_config
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.errors import LaunchError
+from launcher.http_api import NodeHttp
 from launcher.node_engine import NodeEngine, prepare
-from launcher.node_http import NodeHttp
 from llm.budget import too_long
-from llm.request_scheduler import RequestScheduler
-from llm.requests import Request
+from llm.request_scheduler import OnProgress, RequestScheduler
 from llm.settings import build, choose
 from llm.warm_up import warm_up
 from net.tls import TlsError
@@ -102,10 +101,12 @@ async def serve(config: Config, number: int, form: Form | None, make_engine: Cal
 def _make_service(config: Config, number: int, engine: NodeEngine, emit: Callable[[Event], None]) -> NodeService:
     llm = config.node(number).llm
 
-    def make_scheduler(done: Done, on_progress: Callable[[Request, int], None]) -> RequestScheduler:
-        return RequestScheduler(
+    def make_scheduler(done: Done, on_progress: OnProgress) -> RequestScheduler:
+        scheduler = RequestScheduler(
             llm, lambda: build(llm, number, config.data_dir), done, on_progress=on_progress
         )
+        engine.report_requests(lambda: scheduler.metering.in_flight)
+        return scheduler
 
     return NodeService(
         number, config.node_ids, engine.engine, make_scheduler, emit=emit, explanations=engine.explanations,

@@ -51,7 +51,7 @@ class ChatClient:
                     before = completion.pieces
                     completion.add(chunk)
                     if on_progress is not None and completion.pieces > before:
-                        on_progress(completion.pieces)
+                        on_progress(completion.pieces, lambda: self._client.beginning_without_secrets(completion.text))
                     if completion.size > _MAX_CHARS:
                         completion.finish_reason = completion.finish_reason or CUT_OFF
                         return completion

@@ -88,7 +88,7 @@ class GeminiClient:
                 while (response := await _next(responses, collector, until)) is not None:
                     collector.add(response)
                     if on_progress is not None:
-                        on_progress(collector.tokens)
+                        on_progress(collector.tokens, lambda: self._http.beginning_without_secrets(collector.text))
                     if collector.too_much:
                         break
                     del response  # while the next one is awaited

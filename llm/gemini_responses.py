@@ -81,6 +81,10 @@ class ResponseCollector:
         """It said why it ended."""
         return bool(self._finish)
 
+    @property
+    def text(self) -> str:
+        return "".join(self._texts)
+
     def add(self, response: dict[str, Any]) -> None:
         """Raises ProviderError if it says that there will be no answer."""
         feedback = response.get("promptFeedback", response.get("prompt_feedback"))
@@ -116,7 +120,7 @@ class ResponseCollector:
     def answer(self, *, streamed: bool) -> Answer:
         """The complete answer. Raises ProviderError if it is missing or incomplete: a stream that was cut
         looks like one that has ended, except for the finish reason, which only a complete one has."""
-        text, model = "".join(self._texts), self._model
+        text, model = self.text, self._model
         if not self._candidates:
             raise ProviderError(f"{model} returned no answer", retryable=True)
         counts = (self._tokens_in, self._tokens_out)

@@ -21,6 +21,7 @@ from llm.post import Post
 from llm.provider import ProviderError
 from llm.response_body import BodyError
 from llm.server_address import ServerAddress
+from llm.unfinished import without_beginnings
 from llm.wording import plain, said_by_page
 
 T = TypeVar("T")
@@ -104,6 +105,10 @@ class HttpClient:
             if len(secret) >= _LONG_SECRET:
                 answer = answer.replace(secret, "***")
         return answer
+
+    def beginning_without_secrets(self, answer: str) -> str:
+        """Of an answer that may go on: nor does it end in the middle of a secret."""
+        return without_beginnings(self.without_secrets(answer), self._secrets)
 
     def failure(self, said: Complaint) -> Refused:
         """An error within an answer that began well."""

@@ -101,8 +101,11 @@ class ContextExceeded(ProviderError):
         self.tokens = tokens
 
 
-Progress = Callable[[int], None]
-"""Called with the number of pieces (about a token each) that have arrived so far."""
+class Progress(Protocol):
+    """Called with the number of pieces (about a token each) that have arrived so far; `text` makes the text that they
+    are, without secrets. It is called only if somebody wants to see it, perhaps later, when there is more."""
+
+    def __call__(self, pieces: int, text: Callable[[], str] = str, /) -> None: ...
 
 
 class Provider(Protocol):

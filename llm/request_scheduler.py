@@ -9,7 +9,8 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -21,6 +22,7 @@ from llm.provider import ContextExceeded, Prompt, Provider, ProviderError, Reply
 from llm.rate_limiter import RateLimiter
 from llm.requests import Fate, Request, RequestKey, RequestKind
 from llm.thoughts import separate
+from llm.unfinished import unfinished
 from llm.wording import is_whole, masked, plain, up_to_sentence_end, valid
 from llm.workers import Workers
 
@@ -32,6 +34,8 @@ FIRST_PAUSE_S = 0.5
 """The pause before the second try; doubled before the third. The actual pause is 50 to 100 % of it."""
 
 _KINDS: tuple[RequestKind, ...] = ("candidate", "answer", "ranking")
+
+OnProgress: TypeAlias = Callable[[Request, int, Callable[[], str]], None]
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +80,8 @@ class RequestScheduler:
     outcome, and the next request tries again.
     `done` gets each request with its outcome, once, unless it is cancelled before.
     How many requests are in flight is bounded by the settings, else by the provider.
-    `on_progress` gets a request and the number of pieces of its answer so far: 0 when it is put to the LLM.
+    `on_progress` gets a request, the number of pieces of its answer so far (0 when it is put to the LLM), and what
+    makes the text that may be shown of it.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class RequestScheduler:
         build: Callable[[], Provider],
         done: Callable[[Request, Reply | ProviderError], None],
         *,
-        on_progress: Callable[[Request, int], None] | None = None,
+        on_progress: OnProgress | None = None,
         random: random_module.Random | None = None,
     ) -> None:
         self._metering = Metering()
@@ -226,7 +231,7 @@ class RequestScheduler:
         metering.in_flight += 1
         began = time.monotonic()
         if self._on_progress is not None:
-            self._on_progress(request, 0)
+            self._on_progress(request, 0, str)
         try:
             reply = await self._ask(provider, request)
         except ProviderError as error:
@@ -339,7 +344,7 @@ class RequestScheduler:
         key = request.key
         self._at_llm[key] = request
         try:
-            reply = await provider.ask(prompt, None if report is None else lambda pieces: report(request, pieces))
+            reply = await provider.ask(prompt, None if report is None else partial(_report, report, request))
             if request.kind == "ranking" and reply.cut_s:
                 raise ProviderError(f"{provider.model} had not finished its ranking after {reply.cut_s:.3g} s")
             return reply
@@ -359,6 +364,10 @@ class RequestScheduler:
     def _pause(self, error: ProviderError, tries: int) -> float:
         pause = FIRST_PAUSE_S * 2.0 ** (tries - 1) * self._random.uniform(0.5, 1)
         return max(pause, error.retry_after_s or 0)
+
+
+def _report(report: OnProgress, request: Request, pieces: int, text: Callable[[], str] = str) -> None:
+    report(request, pieces, lambda: unfinished(text()))
 
 
 def validated(reply: Reply, *, whole: bool = False) -> Reply:

@@ -76,6 +76,14 @@ def separate(text: str) -> Separated:
     return Separated(text.strip(), "\n\n".join(thought.strip() for thought in thoughts if thought.strip()))
 
 
+def before_open_block(text: str) -> str:
+    """Up to where thoughts begin that have no end yet."""
+    if not any(hint in text.lower() for hint in _HINTS):
+        return text
+    begun = [found.start() for opening, _ in _DIALECTS if (found := _first(opening, text, _begins_block)) is not None]
+    return text[: min(begun)].rstrip() if begun else text
+
+
 def _next_block(text: str) -> tuple[str, str] | None:
     """The text without its first block of thoughts, and that block; None if there is none."""
     head = len(text) - len(text.lstrip())

@@ -132,6 +132,8 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     """As decided by it."""
     lost: Annotated[list[NodeId], msgspec.Meta(max_length=NODE_MAX)] = []
     """Those that have lost their disks, if no quorum of the others can form."""
+    asking: Count = 0
+    """Requests that the node's LLM works on."""
 
 
 FromOrchestrator: TypeAlias = Challenge | Welcome | Refused | Crash | Label | PeerUp | PeerDown

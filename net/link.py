@@ -153,8 +153,13 @@ class NodeLink:
 
     def send_hint(self, dst: int, payload: bytes) -> None:
         """As `send`, for what is no message of the protocol and may as well be lost: node `dst` gets an `on_hint`, if
-        it and the orchestrator know such frames."""
-        if self._connection is not None and self._connection.hints:
+        it and the orchestrator know such frames. Nothing waits behind a hint: where anything waits, it is dropped."""
+        connection = self._connection
+        if connection is None or not connection.hints:
+            return
+        if connection.queue.is_paused:
+            self.traffic.dropped += 1
+        else:
             self._send(HINT, dst, payload)
 
     def send_report(self, report: Report) -> None:

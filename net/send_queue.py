@@ -83,6 +83,11 @@ class SendQueue:
         self._paused = False
         self.flush()
 
+    @property
+    def is_paused(self) -> bool:
+        """The transport has more than it can pass on."""
+        return self._paused
+
     def flush(self) -> None:
         """Passes what is queued to the transport, as far as it takes it."""
         self._scheduled = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -42,6 +43,8 @@ class NodeFaults:
         """Node -> the process id of its stopped process."""
         self._crashed: set[int] = set()
         """Crashed by `failNode`, and not restarted from here."""
+        self._starting: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """The prompt and clients of the page may want the same node started at a time."""
         self._tokens: dict[int, int] = {}
         """Node -> the fault that will end automatically."""
 
@@ -136,8 +139,11 @@ class NodeFaults:
         host = self._relay.last_host(node)
         if host is not None and not is_loopback(host):
             raise CommandError(f"node {node} ran on {host}, where its disk is: start it there")
-        where = await self._supervisor.start(node, new=new)
-        await self._connected(node, where)
+        async with self._starting[node]:
+            if self._relay.is_up(node):
+                return f"node {node} is already up"
+            where = await self._supervisor.start(node, new=new)
+            await self._connected(node, where)
         self._crashed.discard(node)
         return f"node {node} is up, {where}"
 

@@ -14,8 +14,16 @@ import msgspec
 from api.base import Command, Failure, Result, keys, name_of
 from api.errors import InvalidCommand
 from api.open_records import extended
-from api.operator_commands import AddNodeCommand, SayCommand, ScriptCommand, StopCommand
-from api.operator_events import StepEvent, StepResultEvent
+from api.operator_commands import (
+    AddNodeCommand,
+    ContinueCommand,
+    NextCommand,
+    PauseCommand,
+    SayCommand,
+    ScriptCommand,
+    StopCommand,
+)
+from api.operator_events import PlayingEvent, StepEvent, StepResultEvent
 from api.operator_results import ScriptResult, TextResult
 from config.files import UnusableFile, read_whole, shown_path
 from config.json_text import JsonTextError, decoded
@@ -31,6 +39,7 @@ FRESH = "$N"
 """Replaced by a word that is unique to this run of the script: for names of conversations."""
 _EPOCH = 1_700_000_000
 
+_ABOUT_SCRIPTS = (ScriptCommand, StopCommand, PauseCommand, NextCommand, ContinueCommand)
 _READ_S, _READ_CHAR_S, _READ_MOST_S = 0.5, 0.035, 5.0
 """How long the script pauses after a text, for its reader."""
 
@@ -61,6 +70,35 @@ class Script(msgspec.Struct, frozen=True):
     lines: list[ScriptLine]
 
 
+class Pause:
+    """Between the lines of a script, if `on`."""
+
+    def __init__(self, on: bool = False) -> None:
+        self.on = on
+        self._allowed = 0
+        """Lines that may still be run."""
+        self._changed = asyncio.Event()
+
+    def begin(self) -> None:
+        self.on, self._allowed = True, 0
+
+    def end(self) -> None:
+        self.on = False
+        self._changed.set()
+
+    def allow(self, count: int) -> None:
+        self.on, self._allowed = True, count
+        self._changed.set()
+
+    async def over(self) -> Result:
+        """When the next line may be run."""
+        while self.on and not self._allowed:
+            self._changed.clear()
+            await self._changed.wait()
+        self._allowed = max(self._allowed - 1, 0)
+        return Result()
+
+
 class Scripts:
     """Runs at most one script at a time. Events: `step` before each command, `step_result` with its result after it."""
 
@@ -75,22 +113,29 @@ class Scripts:
         self._interactive = interactive
         self._stop: asyncio.Event | None = None
         """Of the running script."""
+        self._pause = Pause()
+        self._line = 0
         self.running = ""
         """As it was typed; empty if no script runs."""
         self.position: str | None = None
         """Which line of which file is running."""
 
     async def run(self, command: ScriptCommand) -> ScriptResult:
-        """Raises CommandError where the script ends before its last line."""
+        """Raises CommandError where the script ends before its last line, or if one runs already."""
+        if self.running:
+            raise CommandError(f"script {self.running} is running: stop ends it")
         script = self.load(command.file)
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._stop = stop = asyncio.Event()
         self.running = command.file
+        self._pause = Pause(command.paused)
         try:
             for line in script.lines:
                 self.position = f"line {line.number} of {script.path.name}"
-                await self._step(script.path.name, line, stop)
+                self._line = line.number
+                await _unless(stop, self._pause.over())
+                await self._step(script.path.name, line, stop, command.reading or self._interactive)
         finally:
             self._stop = self.position = None
             self.running = ""
@@ -103,6 +148,34 @@ class Scripts:
             return TextResult(text="no script is running")
         self._stop.set()
         return TextResult(text=f"stopped: {self.position}; faults stay in place, reset removes them")
+
+    async def pause(self, command: PauseCommand) -> TextResult:
+        """Raises CommandError."""
+        self._require_running()
+        self._pause.begin()
+        return TextResult(text=f"waits after {self.position}; next and continue go on")
+
+    async def next(self, command: NextCommand) -> TextResult:
+        """Raises CommandError."""
+        self._require_running()
+        self._pause.allow(command.count)
+        return TextResult(text=f"goes on at {self.position}, and waits again")
+
+    async def resume(self, command: ContinueCommand) -> TextResult:
+        """Raises CommandError."""
+        self._require_running()
+        self._pause.end()
+        return TextResult(text=f"goes on at {self.position}")
+
+    def _require_running(self) -> None:
+        if self._stop is None:
+            raise CommandError("no script is running")
+
+    def playing(self) -> PlayingEvent:
+        """What is known of the running script."""
+        if self._stop is None:
+            return PlayingEvent(None, 0, False)
+        return PlayingEvent(self.running, self._line, self._pause.on)
 
     def load(self, name: str) -> Script:
         """Reads and checks a whole file, or the scenario of this name. Raises CommandError."""
@@ -119,7 +192,7 @@ class Scripts:
             try:
                 command = self._parse(text)
                 self._interpreter.check(command, added)
-                if isinstance(command, (ScriptCommand, StopCommand)):
+                if isinstance(command, _ABOUT_SCRIPTS):
                     raise InvalidCommand(f"unknown command '{name_of(type(command))}' in a script")
             except InvalidCommand as error:
                 raise CommandError(f"{path.name}, line {number}: {error}; no command was run") from None
@@ -127,8 +200,10 @@ class Scripts:
                 added.add(command.node)
             yield ScriptLine(number, text, command)
 
-    async def _step(self, file: str, line: ScriptLine, stop: asyncio.Event) -> None:
+    async def _step(self, file: str, line: ScriptLine, stop: asyncio.Event, reading: bool) -> None:
         """Raises CommandError if the script ends here."""
+        if stop.is_set():
+            raise CommandError(f"stopped at line {line.number} of {file}")
         about = (name_of(type(line.command)), file, line.number, line.text)
         self._emit(StepEvent(*about))
         result = await _unless(stop, self._result(line.command))
@@ -136,7 +211,7 @@ class Scripts:
             raise CommandError(f"stopped at line {line.number} of {file}")
         more = keys(result) | ({"command": result.replies_to} if result.replies_to else {})
         self._emit(extended(StepResultEvent(*about), more))
-        if isinstance(line.command, SayCommand) and self._interactive:
+        if isinstance(line.command, SayCommand) and reading:
             await _unless(stop, _reading(line.text))
         if isinstance(result, Failure):
             raise CommandError(f"{file} ends at line {line.number}, {line.text}: {result.error}")

@@ -31,7 +31,9 @@ from net.relay.served_cluster import KnownCluster
 from net.tls import TlsContexts
 from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
+from orchestrator.happenings import Happenings
 from orchestrator.link_faults import LinkFaults
+from orchestrator.live_view import LiveView
 from orchestrator.members_notice import MembersNotice
 from orchestrator.membership import Membership
 from orchestrator.memory import is_remembered, remember, remembered
@@ -65,7 +67,10 @@ class Orchestrator:
         self, config: Config, emit: Emit, parse: LineParser, *, random: Random | None = None,
         supervisor: Supervisor | None = None, interactive: bool = False, tls: TlsContexts | None = None,
     ) -> None:
-        self._emit = emit
+        self._to_operator = emit
+        self._listeners: list[Emit] = []
+        emit = self._emit
+        self._happenings = Happenings(self._tell)
         self._endpoint = config.orchestrator
         self._supervisor = supervisor if supervisor is not None else Supervisor(config.path, config.data_dir)
         self._rates = Rates()
@@ -93,6 +98,7 @@ class Orchestrator:
         self._membership = Membership(self.relay, self.numbers, client, self._waiting, self._nodes)
         self._users = UserCommands(self.numbers, client, emit)
         self.scripts = Scripts(self, parse, emit, interactive)
+        self.live = LiveView(lambda: self.relay, self.status, self.scripts.playing, self._happenings.on_message)
         self.watch = Watch(interactive, self.status, emit)
         self._handlers = self._all_handlers()
 
@@ -115,6 +121,8 @@ class Orchestrator:
             commands.ResetCommand: self._reset, commands.NetworkStatusCommand: self._status,
             commands.WatchCommand: self.watch.switch, commands.HistoryCommand: self._show_history,
             commands.ScriptCommand: self.scripts.run, commands.StopCommand: self.scripts.stop,
+            commands.PauseCommand: self.scripts.pause, commands.NextCommand: self.scripts.next,
+            commands.ContinueCommand: self.scripts.resume,
             commands.WaitCommand: self._waiting.wait, commands.SleepCommand: self._sleep,
             commands.SayCommand: self._say, commands.NodeCommand: users.at_node, commands.LoadCommand: users.load,
         }
@@ -134,6 +142,7 @@ class Orchestrator:
         """Closes the network; nodes started in the background exit with their orchestrator."""
         if self._sampling is not None:
             self._sampling.cancel()
+        self.live.stop()
         self.watch.stop()
         await self._users.close()
         await self._timers.close()
@@ -145,16 +154,26 @@ class Orchestrator:
         """The command's result. Raises InvalidCommand for an invalid one, which has changed nothing. `by` is
         for the history."""
         self.check(command)
+        words = ""
         try:
             if not isinstance(command, commands.FaultCommand):
                 return cast(R_co, await self._handlers[type(command)](command))
             numbered: commands.FaultCommand[R_co] = await self.numbers.resolve(command)
             self.check(numbered)
+            words = words_of(numbered)
+            self._happenings.on_command(words, by)  # before what comes of it
             result = cast(R_co, await self._handlers[type(command)](numbered))
         except CommandError as error:
+            self._happenings.on_failure(words, str(error))
             return Failure(error=str(error))
-        self._history.note(words_of(numbered), by)
+        self._history.note(words, by)
+        self.live.changed()
         return result
+
+    @property
+    def command_kinds(self) -> Iterable[type[Command[Any]]]:
+        """The kinds of commands that there are."""
+        return self._handlers
 
     def check(self, command: Command[Any], added: Iterable[int] = ()) -> None:
         """Raises InvalidCommand if the command is invalid whichever node leads when it is run, and when these nodes
@@ -170,13 +189,29 @@ class Orchestrator:
             self.numbers.all, self.relay, self._rates, paused, self._links.last_seed, self._timers.running()
         )
 
+    def listen(self, listener: Emit) -> None:
+        """`listener` gets all events from now on, and what happens in the cluster in words (`happened`)."""
+        self._listeners.append(listener)
+
     # ---- Events from the relay
 
     def on_node_up(self, node: int) -> None:
         self._emit(NodeUpEvent(node))
+        self.live.changed()
 
     def on_node_down(self, node: int) -> None:
         self._emit(NodeDownEvent(node))
+        self._look_at_leader()
+        self.live.changed()
+
+    def on_report(self, node: int) -> None:
+        self._look_at_leader()
+        self.live.changed()
+
+    def _look_at_leader(self) -> None:
+        leader = self._waiting.leader()
+        report = None if leader is None else self.relay.report_of(leader)
+        self._happenings.on_leader(leader, report, self.relay.members)
 
     def on_cluster(self, known: KnownCluster) -> None:
         try:
@@ -217,6 +252,15 @@ class Orchestrator:
 
     # ---- Automatic events
 
+    def _emit(self, event: Event) -> None:
+        self._happenings.on_event(event)
+        self._to_operator(event)
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)
+
     def _fault_over(self, event: FaultOverEvent) -> None:
         self._history.note(event.text, "timer")
         self._emit(event)
@@ -225,6 +269,7 @@ class Orchestrator:
         loop = asyncio.get_running_loop()
         self._rates.sample({node: self.relay.traffic(node) for node in self.numbers.all}, loop.time())
         self._sampling = loop.call_later(SAMPLE_S, self._sample)
+        self._look_at_leader()
         if self._remembers and not is_remembered(self._config.data_dir):
             self._remembers = False
             self.relay.reopen()

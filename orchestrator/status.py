@@ -61,9 +61,15 @@ def _node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> NodeOve
         frames_out_per_s=round(rate.frames_out, 1),
         bytes_in_per_s=round(rate.bytes_in),
         bytes_out_per_s=round(rate.bytes_out),
+        asking=_asking(node, relay) or UNSET,
         member=UNSET if node in relay.members else False,
         **_reported(node, relay),
     )
+
+
+def _asking(node: int, relay: Relay) -> int:
+    report = relay.report_of(node)
+    return 0 if report is None else report.asking
 
 
 def _reported(node: int, relay: Relay) -> dict[str, Any]:

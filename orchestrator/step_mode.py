@@ -85,12 +85,14 @@ class StepMode:
         holding = self._holding()
         return HeldResult(
             holding=holding.active, rate=holding.rate, lost=holding.lost, text=text,
-            held=[
-                HeldMessageRecord(number=each.number, link=(each.src, each.dst), message=each.label, sent=each.sent,
-                                  again=each.again)
-                for each in holding.messages
-            ],
+            held=[record(each) for each in holding.messages],
         )
+
+
+def record(held: HeldMessage) -> HeldMessageRecord:
+    return HeldMessageRecord(
+        number=held.number, link=(held.src, held.dst), message=held.label, sent=held.sent, again=held.again
+    )
 
 
 def words(message: HeldMessage) -> str:

@@ -21,11 +21,13 @@ from api.node_events import (
 )
 from api.node_results import LlmStatus
 from engine.interface import AppliedOperation, Engine, EngineStatus
-from llm.request_scheduler import RequestScheduler
+from llm.request_scheduler import OnProgress, RequestScheduler
 from llm.requests import Request
 from paxos.output import VoterStatus
 from server.applied_log import AppliedLog
 from server.byte_rate import ByteRate
+from server.draft_messages import is_about_drafts
+from server.drafts import Drafts
 from server.event_feed import EventFeed, Level, Tell
 from server.expiry import Expiry
 from server.first_quotas import FirstQuotas
@@ -34,7 +36,7 @@ from server.progress_hints import Hint, ProgressHints
 from server.responder import Done, Responder
 from server.session import Explanations, Session
 
-MakeScheduler: TypeAlias = Callable[[Done, Callable[[Request, int], None]], RequestScheduler]
+MakeScheduler: TypeAlias = Callable[[Done, OnProgress], RequestScheduler]
 """Gets the callbacks for each request's outcome, and for the LLM's progress with it."""
 
 
@@ -80,8 +82,9 @@ class NodeService:
         self._first_quotas = FirstQuotas(engine, number)
         self._members_notice = MembersNotice(number, members)
         self._hints = ProgressHints(number, engine.send_hint, self._on_progress)
+        self.drafts = Drafts(number, engine.send_hint, lambda: engine.store.conversations, self._engine_members)
         self._responder = Responder(
-            number, engine, lambda done: make_scheduler(done, self._hints.on_progress), poll_s=poll_timeout_s
+            number, engine, lambda done: make_scheduler(done, self._on_llm_progress), poll_s=poll_timeout_s
         )
         self._expiry = Expiry(engine, number)
         self._voter_status = engine.status().voter_status
@@ -103,6 +106,7 @@ class NodeService:
             self._responding.cancel()
             await asyncio.wait([self._responding])
         await self._responder.close()
+        self.drafts.close()
         await self._engine.close()
 
     # ---- Users
@@ -152,6 +156,10 @@ class NodeService:
             mean_s=None if metering.mean_s is None else round(metering.mean_s, 3),
         )
 
+    def _on_llm_progress(self, request: Request, pieces: int, text: Callable[[], str]) -> None:
+        self._hints.on_progress(request, pieces)
+        self.drafts.on_progress(request, pieces, text)
+
     def _on_progress(self, node: int, hint: Hint) -> None:
         for session in self._sessions:
             session.on_progress(node, hint.context, hint.turn, hint.pieces)
@@ -168,6 +176,7 @@ class NodeService:
                 session.on_applied(applied)
                 if session.closed:
                     self._forget_if_over(session)
+        self.drafts.on_applied(applied.outcome)
         self._responder.on_applied(applied.outcome)
         self._first_quotas.on_applied(applied.outcome)
 
@@ -179,6 +188,7 @@ class NodeService:
     def on_installed(self) -> None:
         for watcher in self._watchers:
             watcher.on_installed()
+        self.drafts.on_installed()
         self._responder.review()
 
     def on_status(self, status: EngineStatus) -> None:
@@ -207,7 +217,10 @@ class NodeService:
             self._emit(told)
 
     def on_hint(self, node: int, payload: bytes) -> None:
-        self._hints.on_hint(node, payload)
+        if is_about_drafts(payload):
+            self.drafts.on_message(node, payload)
+        else:
+            self._hints.on_hint(node, payload)
 
     def on_connected(self) -> None:
         self._emit(ConnectedEvent())

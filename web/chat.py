@@ -10,15 +10,16 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from kvstore.conversation import Response, Turn
+from kvstore.conversation import Turn
 from kvstore.operations import AskOnce, check_context, pack
 from web.bodies import Bodies
+from web.chat_stream import Asked, ChatStream, finish_reason, frames
 from web.errors import ApiError
 from web.guard import json_response
 from web.hub import Hub
 from web.messages import Message, chat_of, tokens
 from web.models import Model, model_of
-from web.questions import Question, Questions, key_of
+from web.questions import Questions, key_of
 from web.streams import Pulse, Streams
 
 CHAT_HEADER = "X-OpenWebUI-Chat-Id"
@@ -46,26 +47,6 @@ class ChatRequest(msgspec.Struct):
     modalities: list[Any] | None = None
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """A request, and what became of it."""
-
-    request: ChatRequest
-    question: Question
-    prompt_tokens: int
-
-    @property
-    def head(self) -> dict[str, Any]:
-        question = self.question
-        return {
-            "id": f"chatcmpl-{question.created}-{question.turn}", "created": question.at // 1000,
-            "model": self.request.model,
-        }
-
-    def consensus(self, turn: Turn) -> dict[str, Any]:
-        """What no other server says."""
-        return {"context": self.question.context, "turn": self.question.turn, "chosen": turn.chosen}
-
-
 class ChatCompletions:
     def __init__(self, hub: Hub, bodies: Bodies, streams: Streams, questions: Questions) -> None:
         self._hub = hub
@@ -84,11 +65,14 @@ class ChatCompletions:
             context or f"api-{key}", chat.question, key, model.kind, pack(chat.history), temporary=context is None,
         )
         question = await self._questions.put(operation, model)
-        asked = _Asked(wanted, question, sum(_size(message) for message in wanted.messages))
+        options = wanted.stream_options
+        asked = Asked(
+            wanted.model, question, count, sum(_size(message) for message in wanted.messages),
+            wants_usage=options is not None and bool(options.include_usage),
+        )
         if wanted.stream:
-            return await self._stream(request, asked, count)
-        turn = await self._questions.answer(question)
-        return json_response(_completion(asked, turn, count))
+            return await self._stream(request, asked)
+        return json_response(_completion(asked, await self._questions.answer(question)))
 
     def _checked(self, wanted: ChatRequest, model: Model) -> int:
         """How many choices are wanted. Raises ApiError for what would change the meaning of an answer if it were
@@ -107,24 +91,19 @@ class ChatCompletions:
             raise ApiError(400, f"n is from 1 to {most} with the model {model.name}: one for each node", param="n")
         return count
 
-    async def _stream(self, request: web.Request, asked: _Asked, count: int) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         response = await self._streams.begin(request)
-        order: list[int] = []
-        """The node of each choice."""
-
-        async def on_candidate(node: int, said: Response) -> None:
-            if count > 1 and len(order) < count:
-                order.append(node)
-                await response.write(_frames(_chunks(asked, len(order) - 1, node, said)))
-
+        stream = ChatStream(asked, self._hub.drafts, response.write)
         last = b""
         try:
-            await response.write(_frames([_chunk(asked, 0, {"role": "assistant", "content": ""})]))
-            async with Pulse(response):
-                turn = await self._questions.answer(asked.question, on_candidate)
-            await response.write(_frames(_rest(asked, turn, count, order)) + b"data: [DONE]\n\n")
+            await stream.begin()
+            shown = [asked.question.context] if ChatStream.shows_drafts(asked) else []
+            with self._hub.drafts.watching(shown):
+                async with Pulse(response):
+                    turn = await self._questions.answer(asked.question, stream.look)
+            await stream.end(turn)
         except ApiError as error:
-            last = _frames([error.body])
+            last = frames([error.body])
         except ConnectionError:
             return response  # the client has gone; the question stays
         finally:
@@ -152,60 +131,17 @@ def choices_of(turn: Turn, count: int) -> list[int]:
     return ([] if turn.chosen is None else [turn.chosen]) + others[: count - 1]
 
 
-def _completion(asked: _Asked, turn: Turn, count: int) -> dict[str, Any]:
-    nodes = choices_of(turn, count)
+def _completion(asked: Asked, turn: Turn) -> dict[str, Any]:
+    nodes = choices_of(turn, asked.count)
     return {
         **asked.head, "object": "chat.completion", "choices": [
             {
                 "index": index, "logprobs": None,
                 "message": {"role": "assistant", "content": turn.candidates[node].text, "refusal": None},
-                "finish_reason": _finish(turn.candidates[node]), "node": node,
+                "finish_reason": finish_reason(turn.candidates[node]), "node": node,
             } for index, node in enumerate(nodes)
         ],
-        "usage": _usage(asked, turn, nodes), "consensus": asked.consensus(turn),
-    }
-
-
-def _rest(asked: _Asked, turn: Turn, count: int, order: list[int]) -> list[dict[str, Any]]:
-    """The chunks that come when the answer is chosen."""
-    chunks: list[dict[str, Any]] = []
-    if count == 1:
-        assert turn.chosen is not None
-        order.append(turn.chosen)
-        chunks += _chunks(asked, 0, turn.chosen, turn.candidates[turn.chosen])
-    chunks[-1:] = [{**chunk, "consensus": asked.consensus(turn)} for chunk in chunks[-1:]]
-    options = asked.request.stream_options
-    if options is not None and options.include_usage:
-        usage = _usage(asked, turn, [node for node in order if node in turn.candidates])
-        chunks.append({**asked.head, "object": "chat.completion.chunk", "choices": [], "usage": usage,
-                       "consensus": asked.consensus(turn)})
-    return chunks
-
-
-def _chunks(asked: _Asked, index: int, node: int, said: Response) -> list[dict[str, Any]]:
-    """One choice, whole: what is streamed is decided."""
-    delta = {"content": said.text or ""} if index == 0 else {"role": "assistant", "content": said.text or ""}
-    return [_chunk(asked, index, delta, node=node), _chunk(asked, index, {}, _finish(said), node)]
-
-
-def _chunk(
-    asked: _Asked, index: int, delta: dict[str, str], finish: str | None = None, node: int | None = None
-) -> dict[str, Any]:
-    choice: dict[str, Any] = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-    if node is not None:
-        choice["node"] = node
-    return {**asked.head, "object": "chat.completion.chunk", "choices": [choice]}
-
-
-def _finish(said: Response) -> str:
-    return "stop" if said.cut is None else "length"
-
-
-def _usage(asked: _Asked, turn: Turn, nodes: list[int]) -> dict[str, int]:
-    """Estimated: what nodes' LLMs counted is not part of a conversation."""
-    said = sum(tokens(turn.candidates[node].text or "") for node in nodes)
-    return {
-        "prompt_tokens": asked.prompt_tokens, "completion_tokens": said, "total_tokens": asked.prompt_tokens + said,
+        "usage": asked.usage(turn, nodes), "consensus": asked.consensus(turn),
     }
 
 
@@ -213,7 +149,3 @@ def _size(message: Message) -> int:
     content = message.content
     texts = [content or ""] if isinstance(content, str | None) else [part.text or "" for part in content]
     return sum(map(tokens, texts))
-
-
-def _frames(records: list[Any]) -> bytes:
-    return b"".join(b"data: %b\n\n" % msgspec.json.encode(record) for record in records)

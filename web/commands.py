@@ -77,7 +77,7 @@ class Commands:
         try:
             command = msgspec.convert({**fields, "command": name}, kind, strict=strict)
             _authorize(request, command)
-            result = await self._result(command, _patience(request))
+            result = await self._result(command, patience(request))
         except (msgspec.ValidationError, InvalidCommand) as wrong:
             result = Failure(error=f"{name}: {wrong}", kind="usage")
         body = await asyncio.to_thread(encode_gently, result) if kind in _LARGE else encode(result)
@@ -102,7 +102,7 @@ def _authorize(request: web.Request, command: Command[Any]) -> None:
         require(request, Role.OPERATE)
 
 
-def _patience(request: web.Request) -> float:
+def patience(request: web.Request) -> float:
     given = request.query.get("wait")
     if given is None:
         return PATIENCE_S

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from itertools import islice
 
 import msgspec
 
 from api.base import Event, encode, name_of
 from api.node_events import GapEvent
+from web.waiters import Waiters
 
 KEPT = 4096
 """Events. Their texts are those of the store."""
-_LEAST_S, _PER_READER_S = 0.01, 0.0002
-"""Readers are woken the less often the more they are, so that their number costs the node little."""
-_AT_A_TIME = 16
-"""Readers woken in one turn of the event loop: what else the node has to do comes between them."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -50,9 +48,7 @@ class EventLog:
         """The number of the oldest entry, counted from the start."""
         self._forgotten = position
         """The highest position of which an event may be missing."""
-        self._waiting: dict[asyncio.Future[None], None] = {}
-        self._waking: asyncio.Handle | None = None
-        self._readers = 0
+        self.waiters = Waiters()
         self._joined: tuple[int, int, bytes] = (0, 0, b"")
         """The frames of a range of entries: most readers want the same."""
 
@@ -62,7 +58,7 @@ class EventLog:
             oldest = self._entries.popleft()
             self._first += 1
             self._forgotten = max(self._forgotten, oldest.position or 0)
-        self._wake()
+        self.waiters.wake()
 
     def skip(self, position: int) -> None:
         """A snapshot brought everything up to `position` without events."""
@@ -70,30 +66,6 @@ class EventLog:
         self._entries.clear()
         self._forgotten = self.applied = position
         self.add(GapEvent(position), position)
-
-    def _wake(self) -> None:
-        if self._waiting and self._waking is None:
-            pause = max(_LEAST_S, _PER_READER_S * self._readers)
-            self._waking = asyncio.get_running_loop().call_later(pause, self._wake_some)
-
-    def wake_now(self) -> None:
-        """Readers look again, whether there is anything or not."""
-        self.close()
-        self._wake_some()
-
-    def _wake_some(self, left: int | None = None) -> None:
-        """All who wait now, in portions: of them, `left` are left."""
-        left = len(self._waiting) if left is None else left
-        for waiting in list(islice(self._waiting, min(left, _AT_A_TIME))):
-            del self._waiting[waiting]
-            waiting.set_result(None)
-        left -= _AT_A_TIME
-        more = left > 0 and bool(self._waiting)
-        self._waking = asyncio.get_running_loop().call_soon(self._wake_some, left) if more else None
-
-    def close(self) -> None:
-        if self._waking is not None:
-            self._waking.cancel()
 
     def _after(self, number: int) -> tuple[int, bytes]:
         """The frames of the entries from `number` on, and the number after the last."""
@@ -106,11 +78,13 @@ class EventLog:
 
 class EventReader:
     """One stream's place in the log. `after`: the position of the last event that its client has seen; None: it wants
-    those from now on."""
+    those from now on. It also waits with the `others`."""
 
-    def __init__(self, log: EventLog, after: int | None) -> None:
+    def __init__(self, log: EventLog, after: int | None, others: Iterable[Waiters] = ()) -> None:
         self._log = log
-        log._readers += 1
+        self._waiters = (log.waiters, *others)
+        for waiters in self._waiters:
+            waiters.readers += 1
         self._seen: int | None = after
         self._next = log._first if after is not None else log._first + len(log._entries)
 
@@ -137,12 +111,15 @@ class EventReader:
     async def wait(self, timeout_s: float) -> bool:
         """Until there may be more; False if there is nothing for so long."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._log._waiting[waiting] = None
+        for waiters in self._waiters:
+            waiters.add(waiting)
         try:
             await asyncio.wait([waiting], timeout=timeout_s)
         finally:
-            self._log._waiting.pop(waiting, None)
+            for waiters in self._waiters:
+                waiters.discard(waiting)
         return waiting.done()
 
     def close(self) -> None:
-        self._log._readers -= 1
+        for waiters in self._waiters:
+            waiters.readers -= 1

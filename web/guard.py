@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -40,9 +40,14 @@ access_log = logging.getLogger("web.access")
 
 
 class Guard:
-    """`needed` tells which role a route's handler needs; None: no key at all."""
+    """`needed` tells which role a route's handler needs; None: no key at all. `nodes` gives the numbers of the nodes:
+    their pages, and the orchestrator's, may call."""
 
-    def __init__(self, http: HttpSettings, keyring: Keyring, needed: Mapping[Handler, Role | None]) -> None:
+    def __init__(
+        self, http: HttpSettings, keyring: Keyring, needed: Mapping[Handler, Role | None],
+        nodes: Callable[[], Iterable[int]],
+    ) -> None:
+        self._nodes = nodes
         self._http = http
         self._keyring = keyring
         self._needed = needed
@@ -114,19 +119,23 @@ class Guard:
             )
 
     def _check_origin(self, request: web.Request) -> str | None:
-        """Pages of this cluster alone may call it: those of the same host, at one of the ports of its processes."""
+        """Pages of this cluster alone may call it: those of the same host, at the port of one of its processes."""
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is None:
             return None
         try:
             page, own = urlsplit(origin), urlsplit(f"//{request.headers[hdrs.HOST]}")
             port = page.port or (443 if page.scheme == "https" else 80)
-            fine = page.hostname == own.hostname and (port == own.port or self._http.is_port(port))
+            fine = page.hostname == own.hostname and (port == own.port or port in self._ports())
         except ValueError:
             fine = False
         if not fine:
             raise ApiError(403, "pages of another origin may not call this API", code="wrong_origin")
         return origin
+
+    def _ports(self) -> set[int]:
+        """Of this cluster's pages."""
+        return {self._http.port_of(number) for number in (0, *self._nodes())}
 
     def _is_own(self, name: str) -> bool:
         if name in ("localhost", self._http.host, *self._http.names):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from api.base import Event, Failure, Result
 from engine.interface import AppliedOperation, EngineStatus
@@ -12,6 +13,7 @@ from server.event_feed import Level, SessionEvent
 from server.node import NodeService
 from web.errors import ApiError
 from web.event_log import EventLog
+from web.watched_drafts import WatchedDrafts
 
 
 class Hub:
@@ -37,17 +39,19 @@ class Hub:
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         """By context id."""
         service.watch(self)
+        self.drafts = WatchedDrafts(service.drafts, self._wake)
 
     def leave(self) -> None:
         """Whoever waits is told that the node leaves."""
         self.leaving.set()
-        self.events.wake_now()
+        self.events.waiters.wake_now()
         self._wake_all()
 
     def close(self) -> None:
         self._service.unwatch(self)
         self._service.close_session(self.session)
-        self.events.close()
+        self.events.waiters.close()
+        self.drafts.close()
 
     def tell(self, event: Event) -> None:
         """Something about the node as a whole."""
@@ -62,8 +66,8 @@ class Hub:
         if applied.ticket:
             self._observe(applied.took_s)
         context = applied.outcome.context
-        if context is not None and context in self._waiting:
-            _wake(self._waiting.pop(context))
+        if context is not None:
+            self._wake(context)
 
     def on_installed(self) -> None:
         self.events.skip(self.session.node_status().applied)
@@ -81,17 +85,23 @@ class Hub:
 
     # ---- For those who wait
 
-    async def changed(self, context: str, timeout_s: float) -> None:
-        """Until something may have changed that concerns this conversation, or for so long. Raises ApiError if the node
-        leaves."""
+    @contextmanager
+    def expecting(self, context: str) -> Iterator[asyncio.Future[None]]:
+        """What is done when something may have changed, since this call, that concerns this conversation."""
+        change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[context].add(change)
+        try:
+            yield change
+        finally:
+            if context in self._waiting:
+                self._waiting[context].discard(change)
+                if not self._waiting[context]:
+                    del self._waiting[context]
+
+    async def until(self, change: asyncio.Future[None], timeout_s: float) -> None:
+        """Until it is done, or for so long. Raises ApiError if the node leaves."""
         self.require_staying()
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[context].add(waiting)
-        await asyncio.wait([waiting], timeout=timeout_s)
-        if not waiting.done():
-            self._waiting[context].discard(waiting)
-            if not self._waiting[context]:
-                del self._waiting[context]
+        await asyncio.wait([change], timeout=timeout_s)
         self.require_staying()
 
     async def result(self, answer: Awaitable[Result | Failure], within_s: float) -> Result | Failure:
@@ -116,6 +126,10 @@ class Hub:
     @property
     def farewell(self) -> str:
         return f"node {self.number} leaves: try again at another node"
+
+    def _wake(self, context: str) -> None:
+        if context in self._waiting:
+            _wake(self._waiting.pop(context))
 
     def _wake_all(self) -> None:
         while self._waiting:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import logging.handlers
-import queue
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,23 +11,24 @@ from api.base import Event
 from config.http_settings import HttpSettings
 from net.tls import TlsContexts
 from server.node import NodeService
+from web.access_log import AccessLog
 from web.bodies import MAX_BODY, Bodies
 from web.chat import ChatCompletions
 from web.commands import Commands
 from web.conversations import Conversations
 from web.events import Events
-from web.guard import Guard, Handler, access_log
+from web.guard import Guard, Handler
 from web.health import Health
 from web.hub import Hub
 from web.keys import Role, keyring
-from web.listener import LEAVE_WITHIN_S, Listener
+from web.listener import Listener
 from web.metrics import Metrics
 from web.models import Models
+from web.page_facts import FactsForPage
+from web.page_files import Page
 from web.questions import Questions
 from web.responses import Responses
 from web.streams import Streams
-
-_LOG_BYTES = 4 * 1024 * 1024
 
 
 class NodeServer:
@@ -39,17 +36,17 @@ class NodeServer:
 
     def __init__(
         self, http: HttpSettings, number: int, service: NodeService, data_dir: Path,
-        traffic: Callable[[], tuple[int, int]], tls: TlsContexts | None = None,
+        traffic: Callable[[], tuple[int, int]], tls: TlsContexts | None = None, cluster: str = "",
     ) -> None:
         """Raises KeyFileError."""
         metrics = Metrics(traffic)
         self._hub = Hub(number, service, metrics.observe_commit)
         metrics.watch(self._hub)
         self._needed: dict[Handler, Role | None] = {}
-        self._app = web.Application(
-            middlewares=[Guard(http, keyring(http, data_dir), self._needed).middleware], client_max_size=MAX_BODY,
-        )
+        guard = Guard(http, keyring(http, data_dir), self._needed, lambda: self._hub.session.members)
+        self._app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY)
         self._add_routes(metrics)
+        self._add_page(http, cluster)
         self._listener = Listener(self._app, http.host, http.port_of(number), tls)
         self._log = AccessLog(data_dir / f"http-{number}.log")
 
@@ -95,37 +92,13 @@ class NodeServer:
         for route in commands.routes():
             self._add(*route)
 
+    def _add_page(self, http: HttpSettings, cluster: str) -> None:
+        hub = self._hub
+        facts = FactsForPage(http, cluster, hub.number, lambda: hub.session.members)
+        self._add("GET", "/api/page", facts.get, Role.READ)
+        for file in Page(http, lambda: hub.session.members).routes():
+            self._add(*file)
+
     def _add(self, method: str, path: str, handler: Handler, role: Role | None) -> None:
         self._needed[handler] = role
         self._app.router.add_route(method, path, handler)
-
-
-class AccessLog:
-    """What `access_log` is told, in a file of bounded size. A thread writes it, since a disk may hang."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._listener: logging.handlers.QueueListener | None = None
-        self._handler: logging.handlers.QueueHandler | None = None
-
-    def start(self) -> None:
-        file = logging.handlers.RotatingFileHandler(self._path, maxBytes=_LOG_BYTES, backupCount=1, delay=True)
-        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        lines: queue.Queue[logging.LogRecord] = queue.Queue(10_000)
-        self._handler = logging.handlers.QueueHandler(lines)
-        self._handler.handleError = lambda record: None  # type: ignore[method-assign]  # full: the disk hangs
-        self._listener = logging.handlers.QueueListener(lines, file)
-        access_log.setLevel(logging.INFO)
-        access_log.propagate = False
-        access_log.addHandler(self._handler)
-        self._listener.start()
-
-    async def close(self) -> None:
-        if self._listener is None or self._handler is None:
-            return
-        access_log.removeHandler(self._handler)
-        try:
-            async with asyncio.timeout(LEAVE_WITHIN_S):
-                await asyncio.to_thread(self._listener.stop)
-        except TimeoutError:
-            return  # the disk hangs, and the node leaves all the same

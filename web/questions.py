@@ -18,7 +18,7 @@ from api.base import Failure, Result
 from api.errors import InvalidCommand
 from api.node_commands import CancelCommand, ChooseCommand
 from api.node_results import QueryResult
-from kvstore.conversation import Conversation, Kind, Response, State, Turn
+from kvstore.conversation import Conversation, Kind, State, Turn
 from kvstore.operations import AskOnce, unpack
 from web.errors import ApiError, failed
 from web.hub import Hub
@@ -32,7 +32,7 @@ ANSWERED_WITHIN_S = 540.0
 _LOOK_EVERY_S = 1.0
 """Whatever happens, a turn is looked at so often."""
 
-OnCandidate = Callable[[int, Response], Awaitable[None]]
+Look = Callable[[Turn], Awaitable[None]]
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -76,15 +76,15 @@ class Questions:
             raise ApiError(409, "another request had this Idempotency-Key", param="Idempotency-Key", retry=False)
         return Question(operation.context, result.turn, conversation.created, conversation.at, model)
 
-    async def answer(self, question: Question, on_candidate: OnCandidate | None = None) -> Turn:
-        """The turn once it has an answer, which the nodes choose if they are to. `on_candidate` gets each node's answer
-        that arrives before. Raises ApiError."""
+    async def answer(self, question: Question, look: Look | None = None) -> Turn:
+        """The turn once it has an answer, which the nodes choose if they are to. `look` gets it whenever it, or what is
+        written of its answers, may have changed, and at the end. Raises ApiError."""
         if self._followed >= MAX_QUESTIONS:
             raise ApiError(429, f"this node follows {MAX_QUESTIONS} questions: try another node", code="busy")
         self._followed += 1
         try:
             async with asyncio.timeout(ANSWERED_WITHIN_S):
-                return await self._follow(question, on_candidate)
+                return await self._follow(question, look)
         except TimeoutError:
             raise ApiError(
                 504, f"no answer within {ANSWERED_WITHIN_S:g} s ({self._hub.session.waiting_for()}); the question "
@@ -100,20 +100,18 @@ class Questions:
             raise gone(question.context)
         return conversation.turns[question.turn - 1]
 
-    async def _follow(self, question: Question, on_candidate: OnCandidate | None) -> Turn:
-        told: set[int] = set()
+    async def _follow(self, question: Question, look: Look | None) -> Turn:
         while True:
-            turn = self.turn_of(question)
-            for node in turn.choices:
-                if on_candidate is not None and node not in told:
-                    told.add(node)
-                    await on_candidate(node, turn.candidates[node])
-            if turn.state is State.CHOSEN:
-                return turn
-            if turn.state is State.CANCELLED:
-                raise _no_answer(turn)
-            if not await self._go_on(question, turn):
-                await self._hub.changed(question.context, _LOOK_EVERY_S)
+            with self._hub.expecting(question.context) as change:  # what comes while a client is slow is not missed
+                turn = self.turn_of(question)
+                if look is not None:
+                    await look(turn)
+                if turn.state is State.CHOSEN:
+                    return turn
+                if turn.state is State.CANCELLED:
+                    raise _no_answer(turn)
+                if not await self._go_on(question, turn):
+                    await self._hub.until(change, _LOOK_EVERY_S)
 
     async def _go_on(self, question: Question, turn: Turn) -> bool:
         """Does what is to be done now for an answer; False if nothing is, or it was in vain."""

@@ -5,6 +5,7 @@ All candidates come with it. In the background, a question stays open until some
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -22,8 +23,10 @@ from web.ids import context_of, turn_of
 from web.messages import Chat, Message, chat_of
 from web.models import ASK, CONSENSUS, Model, model_of
 from web.questions import Question, Questions, key_of
-from web.response_records import events, response_record
+from web.response_records import Event, begin_events, delta_event, end_events, response_record
 from web.streams import Pulse, Streams
+from web.watched_drafts import WatchedDrafts
+from web.written import SingleAnswer
 
 
 class ConversationName(msgspec.Struct):
@@ -128,27 +131,21 @@ class Responses:
     async def _stream(self, request: web.Request, question: Question) -> web.StreamResponse:
         begun = self._record(question)
         response = await self._streams.begin(request)
-        last, number = b"", 0
-
-        async def send(kind: str, **fields: Any) -> None:
-            nonlocal number
-            await response.write(_frame(kind, number, fields))
-            number += 1
-
+        stream = _Stream(question, self._hub.drafts, response.write)
+        last = b""
         try:
-            await send("response.created", response=begun)
-            await send("response.in_progress", response=begun)
-            async with Pulse(response):
-                turn = await self._questions.answer(question)
-            for kind, fields in events(self._record(question, turn)):
-                await send(kind, **fields)
+            await stream.send([(kind, {"response": begun}) for kind in ("response.created", "response.in_progress")])
+            shown = [question.context] if SingleAnswer.is_written_by_one(question) else []
+            with self._hub.drafts.watching(shown):
+                async with Pulse(response):
+                    turn = await self._questions.answer(question, stream.look)
+            await stream.end(turn)
         except ApiError as error:
             details = error.body.error
-            if error.status == 502:
-                failed = self._record(question)
-                last = _frame("response.failed", number, {"response": failed})
+            if error.status == 502 and details.code == "no_answer":
+                last = stream.frame("response.failed", {"response": self._record(question)})
             else:
-                last = _frame("error", number, {
+                last = stream.frame("error", {
                     "code": details.code or details.type, "message": details.message, "param": details.param,
                 })
         except ConnectionError:
@@ -158,6 +155,37 @@ class Responses:
         return response
 
 
-def _frame(kind: str, number: int, fields: dict[str, Any]) -> bytes:
-    record = {"type": kind, "sequence_number": number, **fields}
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(record))
+class _Stream:
+    """The events of one response."""
+
+    def __init__(self, question: Question, drafts: WatchedDrafts, write: Callable[[bytes], Awaitable[None]]) -> None:
+        self._question = question
+        self._write = write
+        self._single = SingleAnswer(question, drafts)
+        self._number = 0
+        self._has_text = False
+
+    async def look(self, turn: Turn) -> None:
+        """Sends what is written of the answer, if it is known to be the answer."""
+        if SingleAnswer.is_written_by_one(self._question):
+            await self._send_text(self._single.more(turn)[1])
+
+    async def end(self, turn: Turn) -> None:
+        """The answer is chosen. Raises ApiError if what was sent of it does not stand."""
+        rest, too_much = self._single.rest(turn)
+        await self._send_text(rest)
+        await self.send(end_events(response_record(self._question, turn, is_cut=too_much)))
+
+    async def send(self, events: Iterable[Event]) -> None:
+        await self._write(b"".join(self.frame(kind, fields) for kind, fields in events))
+
+    def frame(self, kind: str, fields: dict[str, Any]) -> bytes:
+        record = {"type": kind, "sequence_number": self._number, **fields}
+        self._number += 1
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(record))
+
+    async def _send_text(self, text: str) -> None:
+        if text:
+            begin = () if self._has_text else begin_events(self._question)
+            self._has_text = True
+            await self.send([*begin, delta_event(self._question, text)])

@@ -16,15 +16,18 @@ MAX_STREAMS = 2000
 
 
 class Streams:
-    """Counts the streams of a node."""
+    """Counts the streams of a process, of which there may be so many."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.open = 0
+        self._most = most
 
     async def begin(self, request: web.Request, headers: dict[str, str] | None = None) -> web.StreamResponse:
         """The client gets a stream. Raises ApiError if there are too many already; `end` is to be called."""
-        if self.open >= MAX_STREAMS:
-            raise ApiError(429, f"this node serves {MAX_STREAMS} streams already: try another node", code="too_many")
+        most = self._most or MAX_STREAMS
+        if self.open >= most:
+            words = f"{most} streams are open here already: try again later, or at another node"
+            raise ApiError(429, words, code="too_many")
         response = web.StreamResponse(headers={
             **stream_headers(request), **(headers or {}), "Content-Type": "text/event-stream; charset=utf-8",
             "X-Accel-Buffering": "no",

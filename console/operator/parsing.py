@@ -178,6 +178,10 @@ def script(words: list[str]) -> commands.ScriptCommand:
     return commands.ScriptCommand(file=words[0])
 
 
+def next_lines(words: list[str]) -> commands.NextCommand:
+    return commands.NextCommand(count=_whole(words[0], 1, "N", MAX_STEPS) if words else 1)
+
+
 def wait(words: list[str]) -> commands.WaitCommand:
     found = _Words.of(words, WITHIN)
     within_s = commands.WITHIN_S if found.seconds is UNSET else found.seconds

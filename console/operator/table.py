@@ -279,6 +279,17 @@ ENTRIES = [
         commands.StopCommand,
     ),
     _entry(
+        Usage("pause", "", "the running script waits after its current line", "pause", at_once=True),
+        commands.PauseCommand,
+    ),
+    _entry(
+        Usage("next", "[N]", "the next N lines of a paused script are run", "next", 0, 1, at_once=True),
+        commands.NextCommand, parsing.next_lines,
+    ),
+    _entry(
+        Usage("continue", "", "a paused script goes on", "continue", at_once=True), commands.ContinueCommand,
+    ),
+    _entry(
         Usage(
             "wait", "leader|converged|applied N", "wait for a state of the cluster", "wait leader", 1, 5,
             details="wait leader, wait leader new (a different one), wait leader 3,4,5 (one of these), wait "

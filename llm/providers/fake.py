@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -15,11 +18,12 @@ from llm.provider import Progress, Prompt, ProviderError, Reply
 from llm.registry import register
 
 _QUOTED_CHARS = 60
+_WORDS = re.compile(r"\S+\s*")
 _OPINIONS = ("yes", "no", "perhaps", "it depends", "hardly", "without doubt", "ask again", "rarely")
 
 
 class FakeProvider:
-    """Takes `delay_s` for an answer; fails with the reason `fail` if that is set."""
+    """Writes an answer word by word, within `delay_s`; fails with the reason `fail` if that is set."""
 
     name = "fake"
     parallel = 16
@@ -33,15 +37,23 @@ class FakeProvider:
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
         began = time.monotonic()
-        await asyncio.sleep(self._delay_s)
         if self._fail is not None:
+            await asyncio.sleep(self._delay_s)
             raise ProviderError(self._fail)
         text = self._answer(prompt)
         words = len(text.split())
-        if on_progress is not None:
-            on_progress(words)
+        async for written in self._words(text):
+            if on_progress is not None:
+                on_progress(len(written.split()), partial(str, written))
         asked = sum(len(message.text.split()) for message in prompt.messages)
         return Reply(text, self.model, time.monotonic() - began, tokens_in=asked, tokens_out=words)
+
+    async def _words(self, text: str) -> AsyncIterator[str]:
+        """The text as it is written. Without a delay it is there at once."""
+        words = _WORDS.findall(text) if self._delay_s else [text]
+        for count in range(1, len(words) + 1):
+            await asyncio.sleep(self._delay_s / len(words))
+            yield "".join(words[:count])
 
     async def close(self) -> None:
         pass

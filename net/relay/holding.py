@@ -35,15 +35,16 @@ class HeldMessage(msgspec.Struct):
 
 
 class Holding:
-    """`pass_on` gets what goes on, with its sender and receiver; `noted` learns of each message that begins to wait;
-    `switched` of every change of `active`."""
+    """`pass_on` gets what goes on; `noted` learns of each message that begins to wait, `dropped` of each that the
+    operator loses, `switched` of every change of `active`."""
 
     def __init__(
-        self, pass_on: Callable[[int, int, bytes], None], noted: Callable[[HeldMessage], None],
-        switched: Callable[[], None],
+        self, pass_on: Callable[[HeldMessage], None], noted: Callable[[HeldMessage], None],
+        dropped: Callable[[HeldMessage], None], switched: Callable[[], None],
     ) -> None:
         self._pass_on = pass_on
         self._noted = noted
+        self._dropped = dropped
         self._switched = switched
         self._held: dict[int, HeldMessage] = {}
         """By number: in the order in which they came."""
@@ -119,18 +120,20 @@ class Holding:
     def deliver(self, number: int) -> HeldMessage:
         """Lets one message go on. Raises KeyError if it does not wait."""
         message = self._take(number)
-        self._pass_on(message.src, message.dst, message.raw)
+        self._pass_on(message)
         return message
 
     def repeat(self, number: int) -> HeldMessage:
         """Lets a copy of a message go on, which itself goes on waiting. Raises KeyError if it does not wait."""
         message = self._held[number]
-        self._pass_on(message.src, message.dst, message.raw)
+        self._pass_on(message)
         return message
 
     def drop(self, number: int) -> HeldMessage:
         """Loses a message. Raises KeyError if it does not wait."""
-        return self._take(number)
+        message = self._take(number)
+        self._dropped(message)
+        return message
 
     def _take(self, number: int) -> HeldMessage:
         message = self._held.pop(number)

@@ -18,6 +18,7 @@ from net.relay.holding import HeldMessage, Holding
 from net.relay.refusals import STRANGERS, RefusalNotice, Refusals
 from net.relay.router import Router
 from net.relay.served_cluster import KnownCluster, ServedCluster
+from net.relay.tap import Tap
 from net.sockets import is_loopback
 from net.tls import TlsContexts
 from net.tls_server import BACKLOG, TlsServer
@@ -35,6 +36,7 @@ class RelayListener(Protocol):
     def on_refused(self, notice: RefusalNotice) -> None: ...
     def on_cluster(self, known: KnownCluster) -> None: ...
     def on_held(self, message: HeldMessage) -> None: ...
+    def on_report(self, node: int) -> None: ...
 
 
 class Relay:
@@ -60,6 +62,8 @@ class Relay:
         self._turned_away: set[int] = set()
         self._strangers: dict[Connection, None] = {}
         self._server: asyncio.Server | TlsServer | None = None
+        self._labels = False
+        """Nodes have been asked for labels."""
         self._changed = asyncio.Event()
         self._closing = False
 
@@ -88,6 +92,7 @@ class Relay:
         self._refusals.close()
         self._router.delayed.clear()
         self._router.holding.clear()
+        self._router.tap.stop()
         if self._server is not None:
             self._server.close()
         for connection in [*self._members.values(), *self._strangers]:
@@ -100,6 +105,11 @@ class Relay:
     def holding(self) -> Holding:
         """The messages that wait for the operator."""
         return self._router.holding
+
+    @property
+    def tap(self) -> Tap:
+        """The messages that pass, for those who watch."""
+        return self._router.tap
 
     # ---- State of the nodes
 
@@ -217,7 +227,7 @@ class Relay:
         peers = [peer for peer in self._members if not self.faults.is_cut(peer, node)]
         connection.send(self._admission.welcome(connection, hello, peers))
         self._members[node] = connection
-        if self.holding.active:
+        if self._labels:
             self._tell_label(connection)
         self._hosts[node] = connection.host
         self._listener.on_node_up(node)
@@ -228,6 +238,7 @@ class Relay:
     def reported(self, connection: Connection, report: Report) -> None:
         self._reports[connection.node] = report
         self._review()
+        self._listener.on_report(connection.node)
         self._notify()
 
     def refused(self, connection: Connection, code: Refusal, reason: str) -> None:
@@ -282,12 +293,15 @@ class Relay:
                     loop.call_later(late, tell, node)
 
     def _tell_labels(self) -> None:
+        if self._router.wants_labels == self._labels:
+            return
+        self._labels = self._router.wants_labels
         for connection in self._members.values():
             self._tell_label(connection)
 
     def _tell_label(self, connection: Connection) -> None:
         if connection.hello is not None and connection.hello.labels:
-            connection.send(Label(self.holding.active))
+            connection.send(Label(self._labels))
 
     def _unknown_receiver(self, src: int, dst: int) -> None:
         reason = f"node {src} sends to node {dst}, which is not in this orchestrator's config"

@@ -14,6 +14,7 @@ from net.relay.connection import Connection, Traffic
 from net.relay.delay_line import DelayLine
 from net.relay.faults import Faults
 from net.relay.holding import HeldMessage, Holding
+from net.relay.tap import Fate, Tap
 
 
 class Router:
@@ -28,14 +29,20 @@ class Router:
         self.members: dict[int, Connection] = {}
         self.traffic = {node: Traffic() for node in nodes}
         self.delayed = DelayLine(self._arrive)
-        self.holding = Holding(self._pass_on, noted, labels)
+        self.holding = Holding(self._release, self._begin_to_wait, self._dropped, labels)
+        self.tap = Tap(labels)
         self._faults = faults
         self._unknown = unknown
+        self._noted = noted
         self._unflushed: list[Connection] = []
 
     def traffic_of(self, node: int) -> Traffic:
         """Its counters since the relay's start."""
         return self.traffic.setdefault(node, Traffic())
+
+    @property
+    def wants_labels(self) -> bool:
+        return self.holding.active or self.tap.wants_labels
 
     def route(self, source: Connection, frame: Frame) -> None:
         raw = frame.raw
@@ -44,21 +51,27 @@ class Router:
         traffic.bytes_in += len(raw)
         if frame.kind == HINT and not self._knows_hints(frame.dst):
             return
+        label = ""
         if frame.kind == LABELLED:
             label, raw = take_label_off(raw)
             if self.holding.active and not self._faults.is_cut(source.node, frame.dst):
                 if not self.holding.hold(source.node, frame.dst, label, raw):
                     self._drop(source.node, frame.dst)
                 return
-        self._pass_on(source.node, frame.dst, raw)
+        self._pass_on(source.node, frame.dst, raw, label)
 
-    def _pass_on(self, src: int, dst: int, raw: bytes) -> None:
-        """The frame meets the link's faults."""
+    def _pass_on(self, src: int, dst: int, raw: bytes, label: str = "", fate: Fate = "passed") -> None:
+        """The frame meets the link's faults. One with a label is shown to those who watch."""
         if self._faults.quiet:
+            if label:
+                self.tap.saw(src, dst, label, fate)
             self._deliver(src, dst, raw)
             return
         now = asyncio.get_running_loop().time()
         copies = self._faults.decide(src, dst, len(raw), now, is_urgent(raw))
+        if label:
+            late = max(copies, default=0.0)
+            self.tap.saw(src, dst, label, "lost" if not copies else "late" if late > 0 else fate, late)
         if not copies:
             self._drop(src, dst)
         for late in copies:
@@ -66,6 +79,16 @@ class Router:
                 self._deliver(src, dst, raw)
             elif not self.delayed.add(late, src, dst, raw):
                 self._drop(src, dst)
+
+    def _begin_to_wait(self, message: HeldMessage) -> None:
+        self.tap.saw(message.src, message.dst, message.label, "held")
+        self._noted(message)
+
+    def _release(self, message: HeldMessage) -> None:
+        self._pass_on(message.src, message.dst, message.raw, message.label, "released")
+
+    def _dropped(self, message: HeldMessage) -> None:
+        self.tap.saw(message.src, message.dst, message.label, "dropped")
 
     def _knows_hints(self, node: int) -> bool:
         """A node of release 0.1.0 would hang up."""

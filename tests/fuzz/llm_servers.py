@@ -67,7 +67,7 @@ def asking(data: bytes, *prompts: Prompt) -> Callable[[Server], Coroutine[Any, A
 
     async def attempt(server: Server) -> None:
         server.response = data
-        for prompt, on_progress in product(prompts or (question("hi"),), (None, lambda pieces: None)):
+        for prompt, on_progress in product(prompts or (question("hi"),), (None, _check_draft)):
             server.requests = 0
             try:
                 _check_reply(await server.provider.ask(prompt, on_progress))
@@ -78,6 +78,10 @@ def asking(data: bytes, *prompts: Prompt) -> Callable[[Server], Coroutine[Any, A
             assert server.requests <= _MOST_REQUESTS
 
     return attempt
+
+
+def _check_draft(pieces: int, text: Callable[[], str] = str) -> None:
+    assert KEY not in text(), "the key is in an answer that is being written"
 
 
 def _check_reply(reply: Reply) -> None:

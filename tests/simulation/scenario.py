@@ -238,7 +238,9 @@ class Scenario:
 
     def _hostile(self, event: Hostile) -> str:
         node, world = self._node(event.pid), self.world
-        if not node.up or node.foreign or not world.configurations:
+        # Until a node knows a configuration, which disks vote is what the members say.
+        unfounded = any(each.up and not each.foreign and not each.replica.cluster for each in world.nodes.values())
+        if not node.up or node.foreign or not world.configurations or unfounded:
             return "hostile (too early)"
         self._crash(node, event.seconds)
         forge(world, node.pid, lambda: self._faulty and not node.up and world.nodes[node.pid] is node)

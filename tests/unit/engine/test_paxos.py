@@ -269,6 +269,29 @@ def test_the_operator_gets_a_report_when_something_has_changed(tmp_path: Path, m
     run(scenario)
 
 
+def test_a_change_of_role_is_reported_at_once_but_not_before_the_founding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REPORT_EVERY_S", 1000.0)
+
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        rig.engine.start(rig.listener)
+        reports = rig.links[0].reports
+        rig.engine.submit(Create("a"))
+        await rig.listener.until(1)
+        assert all(report.configuration for report in reports[1:]), "who waits for a leader may change the members"
+        count, rig.engine.asking = len(reports), lambda: 2
+        status = rig.engine._driver.replica.status()
+        rig.engine.on_status(status)
+        assert len(reports) == count, "nothing of it has changed"
+        rig.engine.on_status(msgspec.structs.replace(status, role="candidate"))
+        assert len(reports) == count + 1 and reports[-1].asking == 2
+        await rig.engine.close()
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(("row", "says"), [
     (StorageError("read error"), "read error"),
     ((b"odd", b"odd"), "is damaged (its snapshot: these rows are not a snapshot of conversations)"),

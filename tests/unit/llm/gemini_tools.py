@@ -155,7 +155,7 @@ def through_the_scheduler(
         all_settings = LlmSettings(base_url=url, api_key=KEY, **settings)
         scheduler = RequestScheduler(
             all_settings, lambda: make(all_settings), lambda _, came: outcome.set_result(came),
-            on_progress=None if progress is None else lambda _, tokens: progress.append(tokens),
+            on_progress=None if progress is None else lambda _, tokens, __: progress.append(tokens),
         )
         request = pending_in(conversation("c", Turn(Kind.QUERY, "hi")), 1, View(1))
         assert request is not None

@@ -42,7 +42,7 @@ class Google:
             client = GeminiClient(LlmSettings(api_key=KEY, base_url=URL), has_seeds=True)
             await client.close()
             client._http._http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
-            progress = (lambda _: None) if streamed else None
+            progress = (lambda *_: None) if streamed else None
             try:
                 return [await client.ask(ALL, progress, _prepare) for _ in range(times)]
             finally:
@@ -177,7 +177,7 @@ def test_what_is_refused_by_googles_names_is_left_out_and_told_once(
         return said_json(candidate(TEXT) | usage(3, 2)) if reason is None else refusal(400, reason)
 
     with stand_in(server) as google, caplog.at_level(logging.WARNING):
-        reply = ask(make, google.url, ALL, on_progress=lambda _: None)
+        reply = ask(make, google.url, ALL, on_progress=lambda *_: None)
     assert (reply.text, reply.tokens_in) == (TEXT, 3)
     assert google.asked[-1].body["contents"] == [{"role": "user", "parts": [{"text": "Be brief.\n\nhi"}]}]
     assert len(caplog.messages) == len(google.asked) - 1, "each is told once"

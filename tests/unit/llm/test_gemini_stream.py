@@ -88,7 +88,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_failure_is_told_in_plain_words(make: Make, case: Case) -> None:
     with stand_in(case.said) as google, pytest.raises(ProviderError, match=case.reason) as caught:
-        ask(make, google.url, on_progress=lambda _: None)
+        ask(make, google.url, on_progress=lambda *_: None)
     assert len(google.asked) == 1, "the SDK does not try again by itself"
     assert form_of(google.asked[0]) is not Form.WHOLE
     assert caught.value.retryable is case.retryable
@@ -101,7 +101,7 @@ def test_what_is_asked_and_how_far_it_is(make: Make) -> None:
     seen: list[int] = []
     with stand_in(streamed(*chunks, last)) as google:
         prompt = Prompt(question("three", ("one", "two")).messages, "be brief", 0.3, max_tokens=7)
-        reply = ask(make, google.url, prompt, on_progress=seen.append)
+        reply = ask(make, google.url, prompt, on_progress=lambda pieces, *_: seen.append(pieces))
     assert reply.text == "Hello" + ", and a lot more of it. " * 5
     assert (reply.tokens_in, reply.tokens_out, reply.complete) == (11, 34, True)
     assert seen == [1, 2, 31, 34], "by Gemini's count, or a guess where it has none"
@@ -122,7 +122,7 @@ def test_progress_comes_while_the_answer_is_being_written(make: Make) -> None:
     async def main(url: str) -> None:
         provider = make(LlmSettings(base_url=url, api_key=KEY))
         seen: list[int] = []
-        asking = asyncio.create_task(provider.ask(question("hi"), seen.append))
+        asking = asyncio.create_task(provider.ask(question("hi"), lambda pieces, *_: seen.append(pieces)))
         await until(lambda: asking.done() or len(seen) == 1)
         assert seen == [3]
         asking.cancel()
@@ -135,7 +135,7 @@ def test_progress_comes_while_the_answer_is_being_written(make: Make) -> None:
 
 def test_an_answer_cut_off_by_a_bound_says_so(make: Make) -> None:
     with stand_in(streamed(more("So"), candidate(" far", "MAX_TOKENS"))) as google:
-        reply = ask(make, google.url, on_progress=lambda _: None)
+        reply = ask(make, google.url, on_progress=lambda *_: None)
     assert (reply.text, reply.complete) == ("So far", False)
 
 
@@ -145,7 +145,7 @@ def test_what_it_thinks_aloud_is_no_part_of_the_answer(monkeypatch: pytest.Monke
     thought = candidate(None, None)
     thought["candidates"][0]["content"]["parts"] = [{"text": "Hm.", "thought": True}]
     with stand_in(streamed(thought, candidate("Yes."))) as google:
-        assert ask(SDKS["google-genai"], google.url, on_progress=lambda _: None).text == "Yes."
+        assert ask(SDKS["google-genai"], google.url, on_progress=lambda *_: None).text == "Yes."
 
 
 def test_half_an_answer_is_never_taken_for_a_whole_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +242,7 @@ def test_who_cancels_hangs_up(make: Make, said: Scripted) -> None:
     async def main(url: str) -> list[int]:
         provider = make(LlmSettings(base_url=url, api_key=KEY, timeout_s=600))
         seen: list[int] = []
-        asking = asyncio.create_task(provider.ask(question("hi"), seen.append))
+        asking = asyncio.create_task(provider.ask(question("hi"), lambda pieces, *_: seen.append(pieces)))
         await until(lambda: asking.done() or len(seen) > 0)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -283,7 +283,7 @@ def test_a_killed_server_is_started_again_by_the_next_question(model_dir: Path) 
 
 
 def test_a_server_that_dies_during_an_answer_is_a_reason_to_try_again(model_dir: Path) -> None:
-    def kill_the_server(_: int) -> None:
+    def kill_the_server(*_: object) -> None:
         address = server_of(model_dir)
         if address is not None:
             os.kill(address.pid, signal.SIGKILL)
@@ -303,7 +303,9 @@ def test_a_cancelled_question_frees_its_slot(model_dir: Path) -> None:
         async with node(1, model_dir) as provider:
             pieces: list[int] = []
             asking = asyncio.create_task(
-                provider.ask(question("Count from one to a million.", max_tokens=2000), pieces.append)
+                provider.ask(
+                    question("Count from one to a million.", max_tokens=2000), lambda count, *_: pieces.append(count)
+                )
             )
             await until(lambda: asking.done() or len(pieces) > 0, TIMEOUT_S)
             asking.cancel()

@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import msgspec
 import pytest
 
 from config.llm_settings import LlmSettings
-from llm.provider import Prompt, ProviderError, Reply
+from llm.provider import Progress, Prompt, ProviderError, Reply
 from llm.providers.local import LocalProvider
 from llm.providers.openai import OpenAIProvider
 from tests.unit.llm.chat_tools import Chat, Response, stream
@@ -39,7 +38,7 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}
 
 
 def ask(
-    url: str, prompt: Prompt | None = None, on_progress: Callable[[int], None] | None = None, timeout_s: float = 30,
+    url: str, prompt: Prompt | None = None, on_progress: Progress | None = None, timeout_s: float = 30,
     node: int = 1,
 ) -> Reply:
     async def main() -> Reply:
@@ -54,12 +53,12 @@ def ask(
 
 
 def test_a_streamed_answer() -> None:
-    pieces: list[int] = []
+    written: list[tuple[int, str]] = []
     with stand_in(said_stream(delta(None), delta("Hel"), delta("lo"), delta(None, "stop"), USAGE)) as server:
         prompt = Prompt(question("three", ("one", "two")).messages, "be brief", 0.3, seed=4, max_tokens=7)
-        reply = ask(server.url, prompt, pieces.append)
+        reply = ask(server.url, prompt, lambda count, text=str: written.append((count, text())))
     assert (reply.text, reply.model, reply.tokens_in, reply.tokens_out) == ("Hello", "m1", 11, 2)
-    assert pieces == [1, 2]
+    assert written == [(1, "Hel"), (2, "Hello")]
     (asked,) = server.asked
     assert asked.path == "/v1/chat/completions"
     assert asked.headers["authorization"] == f"Bearer {KEY}"
@@ -176,7 +175,7 @@ def test_it_talks_to_a_real_server(model_dir: Path) -> None:
             client = OpenAIProvider(settings, 1)
             pieces: list[int] = []
             prompt = Prompt(question("Name a river.").messages, temperature=0.9, seed=7, max_tokens=16)
-            reply = await client.ask(prompt, pieces.append)
+            reply = await client.ask(prompt, lambda count, *_: pieces.append(count))
             assert reply.text.strip() and pieces == sorted(pieces) and reply.tokens_out and reply.tokens_in
             assert (await client.ask(prompt)).text == reply.text, "the same seed says the same again"
             assert not (await client.ask(msgspec.structs.replace(prompt, max_tokens=1))).complete

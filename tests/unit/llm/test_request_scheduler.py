@@ -407,7 +407,7 @@ def test_progress_is_passed_on() -> None:
         came = asyncio.Event()
         scheduler = RequestScheduler(
             LlmSettings(), lambda: Scripted(failing()), lambda _, __: came.set(),
-            on_progress=lambda of, pieces: seen.append((of.context, pieces)),
+            on_progress=lambda of, pieces, _: seen.append((of.context, pieces)),
         )
         scheduler.start(request())
         await asyncio.wait_for(came.wait(), 30)

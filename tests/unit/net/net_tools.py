@@ -85,6 +85,9 @@ class Operator:
     def on_held(self, message: HeldMessage) -> None:
         self.events.append({"event": "held", "message": message})
 
+    def on_report(self, node: int) -> None:
+        self.events.append({"event": "report", "node": node})
+
     async def __aenter__(self) -> Operator:
         self.port = await self.relay.start(HOST, self.port)
         return self

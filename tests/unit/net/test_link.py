@@ -254,6 +254,11 @@ def test_a_hint_is_told_from_a_message_and_takes_the_same_way() -> None:
             one.link.send_hint(2, b"lost")
             await until(lambda: operator.relay.traffic(2).dropped == 1)
             assert len(two.hints) == 1
+            assert one.link._connection is not None
+            one.link._connection.queue.pause()
+            one.link.send_hint(2, b"in the way")
+            assert one.link.traffic.dropped == 1 and not one.link._connection.queue._frames, "nothing waits behind it"
+            one.link._connection.queue.resume()
 
     run(main())
 

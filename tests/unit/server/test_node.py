@@ -25,8 +25,7 @@ from api.node_results import CreateResult
 from config.llm_settings import LlmSettings
 from engine.interface import EngineListener
 from kvstore.operations import Candidate, Create, Query
-from llm.request_scheduler import RequestScheduler
-from llm.requests import Request
+from llm.request_scheduler import OnProgress, RequestScheduler
 from server.event_feed import Level, SessionEvent
 from server.node import NodeService
 from server.responder import Done
@@ -49,7 +48,7 @@ class Node:
         )
         self.listener: EngineListener = self.service
 
-    def _make_scheduler(self, done: Done, on_progress: Callable[[Request, int], None]) -> RequestScheduler:
+    def _make_scheduler(self, done: Done, on_progress: OnProgress) -> RequestScheduler:
         return RequestScheduler(LlmSettings(), lambda: self.llm, done, on_progress=on_progress)
 
     def session(self, level: Level = Level.NORMAL) -> Session:

@@ -31,6 +31,7 @@ def test_every_command_is_there_but_those_about_the_prompt_itself() -> None:
     paths = openapi.document()["paths"]
     assert {f"/api/{name_of(kind)}" for kind in COMMANDS} < paths.keys()
     assert openapi.FILE.read_text("utf-8") == openapi.text(), "python -m web.openapi --write"
+    assert openapi.NETWORK_FILE.read_text("utf-8") == openapi.network_text(), "python -m web.openapi --write"
 
 
 def test_a_conversation_over_http(tmp_path: Path) -> None:

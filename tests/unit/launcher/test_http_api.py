@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config.config import parse
-from launcher.node_http import NodeHttp
+from launcher.http_api import NodeHttp
 from tests.cluster.harness import free_port
 from tests.unit.server.session_tools import ME
 from tests.unit.server.test_node import Node

@@ -1,0 +1,198 @@
+"""Answers as far as they are written, of all nodes' LLMs, for those who look at a conversation here.
+
+Drafts are beside the log, and never state: what is decided replaces them. They are kept only for conversations that
+somebody looks at, which other nodes are told once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+
+from kvstore.conversation import Conversation, Turn
+from kvstore.store import Outcome
+from llm.requests import Request
+from server.draft_messages import MAX_DRAFT_CHARS, Piece, Wanted, decode, encode
+from server.own_drafts import Draft, Key, OwnDrafts
+
+RENEW_S = 1.0
+MAX_WATCHED = 256
+"""Conversations that can be looked at, at a node."""
+_MESSAGES_PER_S = 1000
+"""From one node; others are dropped."""
+
+
+class _Watched(msgspec.Struct):
+    """A conversation that somebody here looks at."""
+
+    turn: int = 0
+    """The open one; 0: none."""
+    drafts: dict[int, Draft] = {}
+    """Of the other nodes."""
+
+
+class Drafts:
+    """Of node `number`. `changed` tells that there is more to see of a conversation."""
+
+    def __init__(
+        self, number: int, send: Callable[[int, bytes], None], conversations: Callable[[], Mapping[str, Conversation]],
+        members: Callable[[], Collection[int]], clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._number = number
+        self._send = send
+        self._conversations = conversations
+        self._members = members
+        self._clock = clock
+        self._own = OwnDrafts(send, lambda context: context in self._watched, self._tell, clock)
+        self._watched: dict[str, _Watched] = {}
+        self._watchers: Counter[str] = Counter()
+        self._listeners: list[Callable[[str], None]] = []
+        self._renewing: asyncio.TimerHandle | None = None
+        self._messages: Counter[int] = Counter()
+        """By node, in this second."""
+        self._second = 0
+
+    def listen(self, changed: Callable[[str], None]) -> None:
+        """`changed` is called with a context id when there is more to see of it, as long as it is watched."""
+        self._listeners.append(changed)
+
+    # ---- For those who look
+
+    def watch(self, context: str) -> None:
+        """Somebody looks; `unwatch` is to be called once for it. What is one conversation too many has no drafts."""
+        self._watchers[context] += 1
+        if context not in self._watched and len(self._watched) < MAX_WATCHED:
+            self._watched[context] = _Watched()
+            self._review(context)
+
+    def unwatch(self, context: str) -> None:
+        self._watchers[context] -= 1
+        if not self._watchers[context]:
+            del self._watchers[context]
+            self._watched.pop(context, None)
+
+    def of(self, context: str, turn: int) -> dict[int, Draft]:
+        """What is written of the open turn, by node."""
+        watched = self._watched.get(context)
+        if watched is None or watched.turn != turn:
+            return {}
+        own = self._own.get((context, turn))
+        return dict(watched.drafts) if own is None else {**watched.drafts, self._number: own}
+
+    # ---- Events from the node
+
+    def on_progress(self, request: Request, pieces: int, text: Callable[[], str]) -> None:
+        """Of this node's LLM."""
+        self._own.on_progress(request, pieces, text)
+
+    def on_applied(self, outcome: Outcome) -> None:
+        context, turn = outcome.context, outcome.turn
+        if context is None or not outcome.ok or (self._own.is_idle and context not in self._watched):
+            return
+        found = self._open_turn(context)
+        if turn is None and context not in self._conversations():
+            self._own.retain(lambda key: key[0] != context)
+        elif turn is not None:
+            said = None
+            if found is not None and found[0] == turn:
+                said = found[1].candidates.get(self._number)
+            if said is not None:
+                self._own.end((context, turn), said.text if said.thoughts else None)
+            elif found is None or found[0] != turn:
+                self._own.end((context, turn), None)
+        if context in self._watched:
+            self._review(context)
+
+    def on_installed(self) -> None:
+        self._own.retain(self._is_open)
+        for context in self._watched:
+            self._review(context)
+
+    def on_message(self, sender: int, payload: bytes) -> None:
+        """From another node."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second = second
+            self._messages.clear()
+        self._messages[sender] += 1
+        message = decode(payload) if self._messages[sender] <= _MESSAGES_PER_S else None
+        if isinstance(message, Wanted):
+            self._own.on_wanted(sender, message)
+        elif message is not None:
+            self._on_piece(sender, message)
+
+    def close(self) -> None:
+        self._own.close()
+        if self._renewing is not None:
+            self._renewing.cancel()
+            self._renewing = None
+
+    # ---- Other nodes' drafts
+
+    def _on_piece(self, sender: int, piece: Piece) -> None:
+        watched = self._watched.get(piece.context)
+        if watched is None or watched.turn != piece.turn or sender not in self._missing(piece.context):
+            return
+        draft = watched.drafts.get(sender)
+        if draft is None or draft.id != piece.draft:
+            if piece.offset:
+                return  # the beginning is missing, and is sent again
+            draft = watched.drafts[sender] = Draft(piece.draft)
+        elif not 0 <= len(draft.text) - piece.offset < len(piece.text):
+            return
+        draft.text = (draft.text[: piece.offset] + piece.text)[:MAX_DRAFT_CHARS]
+        self._tell(piece.context)
+
+    def _tell(self, context: str) -> None:
+        if context in self._watched:
+            for listener in self._listeners:
+                listener(context)
+
+    def _review(self, context: str) -> None:
+        """After a change of the conversation: what is decided has no draft any more."""
+        watched, found = self._watched[context], self._open_turn(context)
+        turn = 0 if found is None else found[0]
+        if turn != watched.turn:
+            watched.turn, watched.drafts = turn, {}
+            if turn:
+                self._own.look((context, turn))
+                self._ask(context)
+        elif watched.drafts:
+            missing = self._missing(context)
+            watched.drafts = {node: draft for node, draft in watched.drafts.items() if node in missing}
+        if turn and self._renewing is None:
+            self._renewing = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
+
+    def _renew(self) -> None:
+        self._renewing = None
+        wanted = [context for context in self._watched if self._ask(context)]
+        if wanted:
+            self._renewing = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
+
+    def _ask(self, context: str) -> bool:
+        """The nodes without an answer so far; whether there are any."""
+        watched, missing = self._watched[context], self._missing(context)
+        for node in missing - {self._number}:
+            draft = watched.drafts.get(node) or Draft(0)
+            self._send(node, encode(Wanted(context, watched.turn, draft.id, len(draft.text))))
+        return bool(missing)
+
+    def _missing(self, context: str) -> set[int]:
+        """The nodes whose answer to the open turn is not decided."""
+        found = self._open_turn(context)
+        return set() if found is None else {*self._members(), self._number} - found[1].candidates.keys()
+
+    def _open_turn(self, context: str) -> tuple[int, Turn] | None:
+        conversation = self._conversations().get(context)
+        number = None if conversation is None else conversation.open_turn
+        if conversation is None or number is None:
+            return None
+        return number, conversation.turns[number - 1]
+
+    def _is_open(self, key: Key) -> bool:
+        found = self._open_turn(key[0])
+        return found is not None and found[0] == key[1] and self._number not in found[1].candidates

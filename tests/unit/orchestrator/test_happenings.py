@@ -1,0 +1,132 @@
+"""What happens, in words and in order; and how the cluster is, told at a bounded rate while somebody watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import orchestrator.node_faults
+from api.base import Event
+from api.operator_commands import ScriptCommand
+from api.operator_events import HappenedEvent, HoldingEvent, MessagesEvent, NetworkStatusEvent, PlayingEvent
+from net.control_messages import Report
+from net.relay.tap import SeenMessage
+from orchestrator.happenings import SETTLED_S, Happenings
+from tests.unit.net.net_tools import Node, run, until
+from tests.unit.orchestrator.operator_tools import Operator, operator_of, seen
+
+
+def report(leader: int, sequence: int) -> Report:
+    return Report("leader", leader, (sequence, leader, 5), 4, 4, 0, "")
+
+
+def test_a_campaign_is_told_before_the_leadership_that_comes_of_it_and_each_once() -> None:
+    told: list[HappenedEvent] = []
+    now = [0.0]
+    happenings = Happenings(told.append, lambda: now[0])
+    for label in ("Prepare <2,3,5>", "Prepare <2,3,5>", "Promise <2,3,5>", "Prepare <1,2,5>"):
+        happenings.on_message(SeenMessage(0.0, 3, 1, label, "passed"))
+    for _ in range(2):
+        happenings.on_leader(3, report(3, 2), range(5))
+    for now[0] in (1.0, 1.0 + SETTLED_S / 2):
+        happenings.on_leader(None, None, range(5))
+    happenings.on_leader(3, report(3, 2), range(5))
+    for now[0] in (3.0, 3.0 + SETTLED_S, 9.0):
+        happenings.on_leader(None, None, range(5))
+    happenings.on_leader(3, report(3, 2), range(5))
+    happenings.on_leader(4, report(4, 7), range(5))
+    kinds = [(each.kind, each.node) for each in told]
+    assert kinds == [("campaign", 3), ("leader", 3), ("leader", 3), ("leader", 3), ("leader", 4)]
+    words = ["campaigns", "leads:", "does not lead any more", "leads again", "leads:"]
+    assert [word for word, each in zip(words, told, strict=True) if word in each.text] == words
+
+
+def test_a_fault_is_told_before_what_comes_of_it_and_why_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orchestrator.node_faults, "SETTLE_S", 0.0)
+
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            told: list[str] = []
+            at.orchestrator.listen(lambda event: told.append(event.text) if isinstance(event, HappenedEvent) else None)
+            await at.process(3)
+            await at.ok("failNode 3")
+            await at.ok("failLink 1 2 --for 10ms")
+            await until(lambda: len(told) > 4)
+            assert "no leader is known" in await at.error("isolate leader")
+            assert "is down" in await at.error("pauseNode 4")
+            assert told[:4] == ["node 3 is up", "failNode 3", "node 3 is down", "failLink 1 2 --for 10ms"]
+            assert "is over" in told[4]
+            assert told[5] == "pauseNode 4" and "is down" in told[6] and len(told) == 7
+
+    run(main())
+
+
+def test_who_watches_is_told_a_bounded_number_of_times_and_nobody_else_anything(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at, Node(at.port, 1, cluster="demo") as one:
+            await until(lambda: at.relay.is_up(1))
+            told: list[Event] = []
+            first = at.orchestrator.live.now()
+            assert [type(event) for event in first] == [NetworkStatusEvent, HoldingEvent, PlayingEvent]
+            assert not at.relay.tap.active
+            at.orchestrator.live.start(told.append)
+            await until(lambda: one.link.wants_labels)
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            while loop.time() - began < 0.8:
+                one.link.send(2, b"x", label="Accept <1,1,1>")
+                at.orchestrator.live.changed()
+                await asyncio.sleep(0.002)
+            at.orchestrator.live.stop()
+            counts = Counter(type(event) for event in told)
+            passed = loop.time() - began
+            assert 2 <= counts[MessagesEvent] <= 8 * passed + 2 and 1 <= counts[NetworkStatusEvent] <= 4 * passed + 2
+            assert counts[HoldingEvent] == counts[PlayingEvent] == 1, "what stays the same is told once"
+            assert sum(len(each.messages) for each in told if isinstance(each, MessagesEvent)) <= 80 * passed + 120
+            await until(lambda: not one.link.wants_labels)
+
+    run(main())
+
+
+async def play(at: Operator, text: str, options: str = "") -> asyncio.Task[dict[str, object]]:
+    script = at.folder / "mine.txt"
+    script.write_text(text)
+
+    async def result() -> dict[str, object]:
+        return seen(await at.orchestrator.execute(ScriptCommand(file=str(script), paused="paused" in options)))
+
+    return asyncio.create_task(result())
+
+
+def test_a_script_waits_between_its_lines_and_is_run_once_at_a_time(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            scripts = at.orchestrator.scripts
+            for command in ("pause", "next", "continue"):
+                assert await at.error(command) == "no script is running"
+            playing = await play(at, "loss 1\nloss 2\nloss 3\nloss 4\nloss 5\n", "paused")
+            await until(lambda: scripts.playing().line == 1 and scripts.playing().paused)
+            assert (await at.ok("log"))["entries"] == []
+            assert "is running: stop ends it" in await at.error("script failover")
+            await at.ok("next 2")
+            await until(lambda: scripts.playing().line == 3)
+            assert [entry["what"] for entry in (await at.ok("log"))["entries"]] == ["loss 1", "loss 2"]
+            await at.ok("next")
+            await until(lambda: scripts.playing().line == 4)
+            await at.ok("continue")
+            assert (await playing)["ok"] and scripts.playing().file is None
+            playing = await play(at, "sleep 50ms\nloss 7\nloss 8\n")
+            await until(lambda: scripts.playing().line == 1)
+            await at.ok("pause")
+            await until(lambda: scripts.playing().line == 2)
+            await at.ok("stop")
+            ended = await playing
+            assert not ended["ok"] and "stopped at line 2" in str(ended["error"])
+            assert [entry["what"] for entry in (await at.ok("log"))["entries"]][-1] == "loss 5"
+
+    run(main())
