@@ -29,6 +29,10 @@ def key_for(config: Config, role: str) -> str:
 
 def page(config: Config, role: str = "operate") -> str:
     """The address of the live page, with a key that allows no more than that. Raises LaunchError."""
+    if config.engine.is_etcd:
+        raise LaunchError(
+            "the network serves the live page, and a cluster on etcd has none; every node has its HTTP API (docs/http.md)"
+        )
     key = key_for(config, role)
     assert config.http is not None  # or there is no key
     return f"{_at(config, config.http, 0)}/#key={key}"
@@ -44,6 +48,8 @@ def address(config: Config) -> str | None:
         f"HTTP API: {_at(config, http, first)} is node {first}'s, and so on; `./run.sh key` prints a key for it "
         "(docs/http.md)"
     )
+    if config.engine.is_etcd:
+        return api
     try:
         return f"Live page: {page(config)}\n{api}"
     except LaunchError:  # the keys are the user's own, and none allows everything

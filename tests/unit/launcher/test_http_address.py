@@ -8,7 +8,7 @@ import pytest
 
 from config.config import Config, parse
 from launcher.errors import LaunchError
-from launcher.http_address import address, key_for
+from launcher.http_address import address, key_for, page
 from web.keys import Role, keyring
 
 
@@ -23,6 +23,14 @@ def test_the_keys_that_are_printed_are_those_that_nodes_accept(tmp_path: Path) -
     assert [ring.role_of(key_for(config, role.name.lower())) for role in Role] == list(Role)
     with pytest.raises(LaunchError, match="the roles are read, write, operate"):
         key_for(config, "root")
+
+
+def test_on_etcd_there_is_no_page(tmp_path: Path) -> None:
+    etcd = ', "http": {}, "engine": {"type": "etcd", "endpoints": ["http://127.0.0.1:2379"]}'
+    config = configured(tmp_path, etcd)
+    assert "http://127.0.0.1:7481" in (address(config) or "") and "page" not in (address(config) or "")
+    with pytest.raises(LaunchError, match="a cluster on etcd has none"):
+        page(config)
 
 
 def test_without_an_api_or_a_full_key_it_is_said_why(tmp_path: Path) -> None:
