@@ -31,7 +31,8 @@ def page(config: Config, role: str = "operate") -> str:
     """The address of the live page, with a key that allows no more than that. Raises LaunchError."""
     if config.engine.is_etcd:
         raise LaunchError(
-            "the network serves the live page, and a cluster on etcd has none; every node has its HTTP API (docs/http.md)"
+            "the network serves the live page, and a cluster on etcd has none; every node has its HTTP API "
+            "(docs/http.md)"
         )
     key = key_for(config, role)
     assert config.http is not None  # or there is no key
