@@ -29,6 +29,7 @@ EXAMPLES = (
     (f"python {PROGRAM} --config other.json", "with another configuration"),
     (f"echo 'script failover' | python {PROGRAM}", "without a terminal: one command per line, then exit"),
     (f"python {PROGRAM} --json", "the same, with one JSON object per line on stdout"),
+    (f"python {PROGRAM} --background", "without a prompt, until a signal, as a service (the live page has commands)"),
 )
 
 
@@ -37,6 +38,7 @@ def main() -> int:
     parser = Parser(PROGRAM, "The network orchestrator of ConsensusLLM.", EXAMPLES)
     parser.add_config()
     parser.add_argument("--json", action="store_true", help="one JSON object per line on stdout, notices on stderr")
+    parser.add_argument("--background", action="store_true", help="no prompt: it runs until a signal ends it")
     args = parser.parse_args()
     try:
         config = load(args.config)
@@ -47,7 +49,7 @@ def main() -> int:
         print(f"{PROGRAM}: {NO_NETWORK}", file=sys.stderr)
         return EXIT_USAGE
     logging.captureWarnings(True)
-    return uvloop.run(serve(config, Form.choose(args.json), PROGRAM))
+    return uvloop.run(serve(config, None if args.background else Form.choose(args.json), PROGRAM))
 
 
 if __name__ == "__main__":

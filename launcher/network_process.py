@@ -28,8 +28,9 @@ from storage.errors import StorageError
 from storage.ownership import require_owner
 
 
-async def serve(config: Config, form: Form, program: str) -> int:
-    """Relays until the operator leaves or a signal arrives; returns the exit code of the process."""
+async def serve(config: Config, form: Form | None, program: str) -> int:
+    """Relays until the operator leaves or a signal arrives; in the background (`form` is None), until a signal. Returns
+    the exit code of the process."""
     os.umask(PRIVATE)
     try:
         require_owner(config.data_dir, config.cluster, config.path, any_config=True)
@@ -38,7 +39,7 @@ async def serve(config: Config, form: Form, program: str) -> int:
     except (StorageError, TlsError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return EXIT_FAILED
-    console = Console(form, title="network", history_path=config.data_dir / "history-network")
+    console = Console(form or Form.PLAIN, title="network", history_path=config.data_dir / "history-network")
 
     def emit(event: Event) -> None:
         console.emit(event, event_text(event))
@@ -66,10 +67,7 @@ async def serve(config: Config, form: Form, program: str) -> int:
         console.say(notice)
     http = OperatorHttp(config, orchestrator, console.say)
     http.start()
-    prompt = OperatorPrompt(orchestrator)
-    running = asyncio.create_task(
-        console.run(OPERATOR_TABLE, prompt, status_line=lambda: prompt.status_line(console.layout))
-    )
+    running = asyncio.create_task(_wait_for_ever() if form is None else _converse(console, orchestrator))
     for sign in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(sign, running.cancel)
     try:
@@ -81,6 +79,18 @@ async def serve(config: Config, form: Form, program: str) -> int:
         await http.close()
         await orchestrator.close()
         restore_logging()
+        if form is None:
+            await console.close()
+
+
+async def _converse(console: Console, orchestrator: Orchestrator) -> int:
+    prompt = OperatorPrompt(orchestrator)
+    return await console.run(OPERATOR_TABLE, prompt, status_line=lambda: prompt.status_line(console.layout))
+
+
+async def _wait_for_ever() -> int:
+    await asyncio.Event().wait()
+    return 0
 
 
 def _cannot_listen(config: Config, error: OSError) -> str:
