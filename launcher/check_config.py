@@ -15,9 +15,9 @@ def summary(config: Config) -> dict[str, Any]:
         "event": "config", "ok": True, "file": str(config.path), "cluster": config.cluster,
         "data_dir": str(config.data_dir), "nodes": config.node_ids, "survives": _survived(config),
         "orchestrator": f"{config.orchestrator.host}:{config.orchestrator.port}",
-        "engine": {"type": config.engine.type} | ({
-            "endpoints": list(config.engine.endpoints), "prefix": config.engine.prefix,
-        } if config.engine.is_etcd else {}),
+        **({"engine": {
+            "type": config.engine.type, "endpoints": list(config.engine.endpoints), "prefix": config.engine.prefix,
+        }} if config.engine.is_etcd else {}),
         "llm": {str(node.id): choose(node.llm).why for node in config.nodes},
         "warnings": [*([] if config.engine.is_etcd else warnings(size)), *exposed(config)],
     }
@@ -48,8 +48,8 @@ def exposed(config: Config) -> list[str]:
 
 def words(said: dict[str, Any]) -> str:
     """A summary for humans."""
-    engine = said["engine"]
-    where = f"network at {said['orchestrator']}" if engine["type"] == "paxos" else (
+    engine = said.get("engine")
+    where = f"network at {said['orchestrator']}" if engine is None else (
         f"on etcd at {', '.join(engine['endpoints'])}, below {engine['prefix']}"
     )
     lines = [
