@@ -164,6 +164,8 @@ class Conversation(msgspec.Struct, gc=False):
     """When it was created, as in operations."""
     temporary: bool = False
     """It is deleted some time after its last change."""
+    title: str = ""
+    """What users call it, if they gave it a title; its name is `context`."""
     keys: dict[str, int] = {}
     """The turns that have keys: their numbers."""
     bytes: int = 0

@@ -27,6 +27,7 @@ MAX_PACKED_BYTES: Final = 240 * 1024
 MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024
 MAX_TURN: Final = 2**32 - 1
 MAX_KEY_CHARS: Final = 64
+MAX_TITLE_BYTES: Final = 512
 MAX_AT: Final = 2**48
 
 
@@ -164,6 +165,12 @@ class Delete(_StoreOperation, frozen=True, tag=18):
     created: int | None = None
 
 
+class SetTitle(_StoreOperation, frozen=True, tag=19):
+    """What users call the conversation from here on; empty: as its context id."""
+
+    title: str
+
+
 class Retry(_StoreOperation, frozen=True, tag=9):
     """All nodes, or only `node`, are asked the open question again; their earlier responses are dropped. `turn` as in
     `Choose`."""
@@ -214,7 +221,7 @@ class SetQuotas(_Dated, frozen=True, tag=16):
 
 StoreOperation: TypeAlias = (
     Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
-    | CandidateInFull | AnswerInFull | SetQuotas | AskOnce | Delete
+    | CandidateInFull | AnswerInFull | SetQuotas | AskOnce | Delete | SetTitle
 )
 
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
@@ -229,17 +236,20 @@ RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFu
 _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll",
     CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
+    SetTitle: "title",
 }
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
-With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key, and
-deletion."""
+With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
+deletion, and titles."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
-_NEEDED: Final[dict[type, int]] = {CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2}
+_NEEDED: Final[dict[type, int]] = {
+    CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2,
+}
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
 
@@ -376,6 +386,18 @@ def _check_ask_once(operation: AskOnce) -> str | None:
     return check_text(operation.text) or (_check_packed(operation.history) if operation.history else None)
 
 
+def check_title(title: str) -> str | None:
+    """Why this cannot be the title of a conversation; None if it can."""
+    if not title:
+        return None
+    wrong = check_text(title, "title")
+    if wrong is not None:
+        return wrong
+    if len(title.encode()) > MAX_TITLE_BYTES:
+        return f"the title is too long: at most {MAX_TITLE_BYTES} bytes are allowed"
+    return "a title is one line" if any(character < " " for character in title) else None
+
+
 def _check_packed(packed: bytes) -> str | None:
     """Why these cannot be the turns of a conversation."""
     if len(packed) > MAX_PACKED_BYTES:
@@ -509,6 +531,7 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Import: lambda operation: _check_packed(operation.turns),
     SetQuotas: _check_quotas,
     AskOnce: _check_ask_once,
+    SetTitle: lambda operation: check_title(operation.title),
     Delete: lambda operation: (
         None if operation.created is None or operation.created >= 1 else f"there is no position {operation.created}"
     ),

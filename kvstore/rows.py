@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
-from kvstore.operations import MAX_AT, MAX_NODE, MAX_TURN, check_context
+from kvstore.operations import MAX_AT, MAX_NODE, MAX_TURN, check_context, check_title
 from kvstore.quotas import MAX_QUOTA, Quotas
 
 RowKey: TypeAlias = tuple[int, ...]
@@ -35,6 +35,7 @@ class _ConversationRow(msgspec.Struct, array_like=True, forbid_unknown_fields=Tr
     created: int
     at: int = 0
     temporary: bool = False
+    title: str = ""
 
 
 class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -75,8 +76,11 @@ def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
 
     As in release 0.1.0 wherever possible: its nodes read these rows, and digests must agree."""
     if len(row_key) == 1:
-        row = conversation.context, conversation.created, conversation.at, conversation.temporary
-        return _encoder.encode(row if conversation.temporary else row[:_PLAIN_CONVERSATION])
+        row = (
+            conversation.context, conversation.created, conversation.at, conversation.temporary, conversation.title
+        )
+        plain = not (conversation.temporary or conversation.title)
+        return _encoder.encode(row[:_PLAIN_CONVERSATION] if plain else row)
     if row_key[1] > len(conversation.turns):
         return None
     turn = conversation.turns[row_key[1] - 1]
@@ -129,7 +133,8 @@ def load(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Conversation], Quota
 def _is_sound(conversation: Conversation) -> bool:
     """False for one that an operation, or a view, could not go on from."""
     return (
-        check_context(conversation.context) is None and 0 <= conversation.at <= MAX_AT
+        check_context(conversation.context) is None and check_title(conversation.title) is None
+        and 0 <= conversation.at <= MAX_AT
         and 0 <= conversation.created <= _MOST_CREATED and all(map(_is_sound_turn, conversation.turns))
     )
 
@@ -168,7 +173,9 @@ def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> 
         if index <= (conversations[-1].index if conversations else 0):
             raise IndexError("a row is there twice")
         row = _conversations.decode(content)
-        conversations.append(Conversation(row.context, index, row.created, at=row.at, temporary=row.temporary))
+        conversations.append(Conversation(
+            row.context, index, row.created, at=row.at, temporary=row.temporary, title=row.title,
+        ))
     elif len(key) == 12:
         decoded = _turns.decode(content)
         conversations[-1].turns.append(Turn(

@@ -30,6 +30,7 @@ from kvstore.operations import (
     RestoredTurn,
     Retry,
     SetQuotas,
+    SetTitle,
     StartPoll,
     StoreOperation,
     UnknownOperation,
@@ -90,7 +91,7 @@ class Store:
             Answer: self._answer, CandidateInFull: self._candidate, AnswerInFull: self._answer, Choose: self._choose,
             Cancel: self._cancel, Import: self._import, Retry: self._retry, StartPoll: self._poll,
             Ranking: self._ranking, Elect: self._elect, SetQuotas: self._set_quotas, AskOnce: self._ask_once,
-            Delete: self._delete,
+            Delete: self._delete, SetTitle: self._set_title,
         }
         """What each operation does: returns the number of the turn that it added or changed; raises _Refused, or
         _Repeated."""
@@ -223,9 +224,9 @@ class Store:
         conversation = None if operation.context is None else self._conversations.get(operation.context)
         if conversation is None:
             return  # it is about none, or has deleted it
-        if turn is None:
+        if turn is None and type(operation) is not SetTitle:  # it tells when the conversation was created
             conversation.at = operation.at
-        elif type(operation) not in RESPONDING:  # those date the response
+        elif turn is not None and type(operation) not in RESPONDING:  # those date the response
             conversation.turns[turn - 1].at = operation.at
 
     def _find(self, context: str) -> Conversation:
@@ -303,6 +304,11 @@ class Store:
         self._touch_all(conversation)
         self._grow(conversation, -conversation.bytes)
         del self._conversations[operation.context], self._by_index[conversation.index]
+
+    def _set_title(self, operation: SetTitle) -> None:
+        conversation = self._find(operation.context)
+        conversation.title = operation.title
+        self._touch(conversation.index)
 
     def _require_room(self, context: str, size: Size, more: int) -> None:
         """Refuses to let a conversation become so large, which takes `more` bytes."""

@@ -26,6 +26,7 @@ from kvstore.operations import (
     Responding,
     Retry,
     SetQuotas,
+    SetTitle,
 )
 from kvstore.operations import name as operation_name
 
@@ -74,9 +75,14 @@ def _about_node(operation: Choose | Ranking | Retry) -> _Details:
     return operation.node, ""
 
 
+def _title(operation: SetTitle) -> _Details:
+    return None, operation.title
+
+
 _DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
     Query: _question, Ask: _question, AskOnce: _question, Candidate: _response, Answer: _response,
     CandidateInFull: _response, AnswerInFull: _response, Choose: _about_node, Ranking: _about_node, Retry: _about_node,
+    SetTitle: _title,
 }
 
 

@@ -52,6 +52,7 @@ from kvstore.operations import (
     Query,
     Retry,
     SetQuotas,
+    SetTitle,
     StartPoll,
     StoreOperation,
     check,
@@ -367,6 +368,9 @@ class Session:
 
     def delete(self, context: str) -> Answer[Result]:
         return self._submit(Delete(context), lambda turn: Result())
+
+    def set_title(self, context: str, title: str) -> Answer[Result]:
+        return self._submit(SetTitle(context, title), lambda turn: Result())
 
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
         context, node, seen = command.context, command.node, self._turn_seen(command.context, command.turn)

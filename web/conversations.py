@@ -11,6 +11,7 @@ from aiohttp import web
 from api.node_commands import CreateCommand
 from engine.interface import Busy
 from kvstore.conversation import Conversation
+from kvstore.operations import check_title
 from web.bodies import Bodies
 from web.errors import ApiError
 from web.guard import json_response
@@ -26,10 +27,16 @@ _ATTEMPTS = 5
 
 
 class CreateRequest(msgspec.Struct):
-    """`metadata.context` is the context id; without it, one is drawn."""
+    """`metadata.context` is the context id; without it, one is drawn. `metadata.title` is what users call it."""
 
     metadata: dict[str, Any] | None = None
     items: list[Any] | None = None
+
+
+class UpdateRequest(msgspec.Struct):
+    """`metadata.title` is what users call it from now on; an empty one takes its title away."""
+
+    metadata: dict[str, Any]
 
 
 class Conversations:
@@ -47,16 +54,30 @@ class Conversations:
         if named is not None and not isinstance(named, str):
             raise ApiError(400, "a context id is a string", param="metadata.context")
         context = context_of(named or f"api-{key_of(given)}", "metadata.context")
+        title = _title_in(wanted.metadata)
         try:
             await self._questions.decided(lambda: self._hub.session.create(CreateCommand(context)))
         except ApiError as error:
             there = self._hub.session.conversations.get(context)
             if error.status != 409 or given is None or there is None:
                 raise
+        if title:
+            await self._questions.decided(lambda: self._hub.session.set_title(context, title))
         made = self._hub.session.conversations.get(context)
         if made is None:
             raise gone(context)
         return json_response(_record(made))
+
+    async def update(self, request: web.Request) -> web.Response:
+        """Only the title can change."""
+        wanted = await self._bodies.decode(request, UpdateRequest)
+        conversation = await self._find(request)
+        title = _title_in(wanted.metadata)
+        if title is None:
+            raise ApiError(400, "only metadata.title of a conversation can change", param="metadata")
+        context = conversation.context
+        await self._questions.decided(lambda: self._hub.session.set_title(context, title))
+        return json_response(_record(await self._find(request)))
 
     async def list(self, request: web.Request) -> web.Response:
         await self._be_level()
@@ -111,8 +132,20 @@ async def be_level(hub: Hub) -> None:
 def _record(conversation: Conversation) -> dict[str, Any]:
     return {
         "id": conversation_id(conversation.context), "object": "conversation", "created_at": conversation.at // 1000,
-        "metadata": {"context": conversation.context}, "turns": len(conversation.turns),
+        "metadata": {"context": conversation.context} | ({"title": conversation.title} if conversation.title else {}),
+        "turns": len(conversation.turns),
     }
+
+
+def _title_in(metadata: dict[str, Any] | None) -> str | None:
+    """Raises ApiError."""
+    title = (metadata or {}).get("title")
+    if title is not None and not isinstance(title, str):
+        raise ApiError(400, "a title is a string", param="metadata.title")
+    wrong = None if title is None else check_title(title)
+    if wrong is not None:
+        raise ApiError(400, wrong, param="metadata.title")
+    return title
 
 
 def items_of(conversation: Conversation) -> list[dict[str, Any]]:

@@ -83,6 +83,7 @@ class NodeServer:
         self._add("GET", "/v1/conversations", conversations.list, Role.READ)
         self._add("POST", "/v1/conversations", conversations.create, Role.WRITE)
         self._add("GET", "/v1/conversations/{conversation}", conversations.get, Role.READ)
+        self._add("POST", "/v1/conversations/{conversation}", conversations.update, Role.WRITE)
         self._add("DELETE", "/v1/conversations/{conversation}", conversations.delete, Role.WRITE)
         self._add("GET", "/v1/conversations/{conversation}/items", conversations.items, Role.READ)
         self._add("POST", "/v1/responses", responses.create, Role.WRITE)

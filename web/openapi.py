@@ -18,7 +18,7 @@ from server.commands import COMMANDS
 from web import operator_commands
 from web.chat import ChatRequest
 from web.commands import READING, role_for
-from web.conversations import CreateRequest
+from web.conversations import CreateRequest, UpdateRequest
 from web.errors import ErrorBody
 from web.keys import Role
 from web.operator_commands import WITHOUT
@@ -36,6 +36,7 @@ OPENAI: tuple[tuple[str, str, str, type | None], ...] = (
     ("get", "/v1/conversations", "All that last.", None),
     ("post", "/v1/conversations", "Begins a conversation.", CreateRequest),
     ("get", "/v1/conversations/{conversation}", "One of them, by its id or its context id.", None),
+    ("post", "/v1/conversations/{conversation}", "Changes its title.", UpdateRequest),
     ("delete", "/v1/conversations/{conversation}", "Deletes it, at every node.", None),
     ("get", "/v1/conversations/{conversation}/items", "Its questions and chosen answers.", None),
     ("post", "/v1/responses", "A question whose answer the cluster chooses.", ResponseRequest),

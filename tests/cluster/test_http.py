@@ -147,7 +147,7 @@ def test_conversations_and_responses_async(served: Served) -> None:
             AsyncOpenAI(api_key=served.key, base_url=f"{served.url(node)}/v1", max_retries=0) for node in (1, 2)
         )
         async with one, two:
-            made = await one.conversations.create(metadata={"context": "talk"})
+            made = await one.conversations.create(metadata={"context": "talk", "title": "Talk"})
             assert await two.conversations.retrieve(made.id) == made
             first = await two.responses.create(model="consensus", conversation=made.id, input="Why?")
             assert first.status == "completed" and first.output_text.startswith("Node ") and first.model_extra
@@ -161,6 +161,9 @@ def test_conversations_and_responses_async(served: Served) -> None:
                 text += event.delta if event.type == "response.output_text.delta" else ""
             assert numbers == list(range(len(kinds))) and kinds[0] == "response.created"
             assert kinds[-1] == "response.completed" and text.startswith("Node ")
+            titled = await one.conversations.update(made.id, metadata={"title": "Who is who"})
+            assert titled.metadata == {"context": "talk", "title": "Who is who"}
+            assert (await two.conversations.retrieve(made.id)).metadata == titled.metadata
             items = await two.conversations.items.list(made.id, order="asc", limit=3)
             assert [item.type for item in items.data] == ["message"] * 3 and items.has_more
             later = await two.responses.create(

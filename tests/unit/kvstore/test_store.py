@@ -214,7 +214,7 @@ def test_rows_of_a_later_release_are_not_loaded_without_what_is_new_in_them(clus
     rows = [(key, row) for key, row in cluster.store.changed() if row is not None]
     for changed, (key, row) in enumerate(rows):
         known = msgspec.msgpack.decode(row, strict=False)
-        unused = {8: (False,), 12: ("",), 16: ("", None, 0.0)}[len(key)]
+        unused = {8: (False, ""), 12: ("",), 16: ("", None, 0.0)}[len(key)]
         longer = msgspec.msgpack.encode([*known, *unused, "new"])
         with pytest.raises(ValueError, match="not a snapshot"):
             Store().load([*rows[:changed], (key, longer), *rows[changed + 1 :]])
