@@ -185,3 +185,18 @@ def own_vote_refused() -> None:
         stage.create(leader, f"c{number}")
     stage.expect("all is done", lambda: len(stage.told) == 30)
     stage.end()
+
+
+def two_leaders_meet() -> None:
+    """A leader that was cut off hears of its successor, which has decided something meanwhile."""
+    stage = Stage(3)
+    former = stage.leader
+    stage.decide(former, "before")
+    stage.cut(former)
+    stage.until(lambda: any(node.replica.leader is not None for node in stage.others(former)))
+    successor = next(node for node in stage.others(former) if node.replica.leader is not None)
+    stage.decide(successor, "meanwhile")
+    stage.mend()
+    stage.expect("it leads no more", lambda: former.replica.leader is None)
+    stage.decide(former, "after")
+    stage.end()

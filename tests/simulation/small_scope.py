@@ -13,7 +13,7 @@ import msgspec
 from engine.driver import ReplicaDriver
 from kvstore.store import Outcome
 from paxos.ballot import NOBODY, Ballot, Leadership
-from paxos.configuration import following, stop_sign
+from paxos.configuration import following
 from paxos.limits import Limits, Timing
 from paxos.messages import (
     Accept,
@@ -256,11 +256,16 @@ def _waiting(done: list[Callable[[], None]]) -> list[tuple[int, Carried]]:
 
 def stop(state: NodeState, following: Configuration) -> list[Sent]:
     """A leader is to propose this, if it may propose a change at all."""
-    leader = state.replica.leader
-    if leader is not None and leader.settled and state.replica.registry.number + 1 == following.number:
-        leader.stop(stop_sign(following))
-        state.driver._wake()
-    return state.turn()
+    replica = state.replica
+    leader, reconfiguration = replica.leader, replica._reconfiguration
+    if leader is None or not leader.settled or replica.registry.number + 1 != following.number:
+        return state.turn()
+    reconfiguration._next = lambda current: following.members  # type: ignore[method-assign]
+    state.driver._wake()
+    try:
+        return state.turn()
+    finally:
+        del reconfiguration._next
 
 
 def deliver(
