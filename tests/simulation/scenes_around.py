@@ -62,6 +62,7 @@ def the_turn_that_is_meant() -> None:
 def called_off() -> None:
     from tests.unit.server import test_responder as responder
 
+    responder.LIMIT_S = 5.0  # which its mutant reaches
     responder.test_what_a_snapshot_has_closed_is_not_asked()
     responder.test_a_leader_that_lost_office_asks_nothing_more()
     responder.test_what_is_asked_again_or_over_is_called_off()
@@ -106,7 +107,9 @@ def questions_are_asked_once() -> None:
 @story
 def temporary_conversations() -> None:
     from tests.unit.server import test_asked_once as asked_once
+    from tests.unit.server import test_responder as responder
 
+    responder.LIMIT_S = 5.0  # which its mutant reaches
     asked_once.test_a_deletion_ends_what_the_llm_was_asked()
     for leader in (2, 4):
         asked_once.test_the_leader_deletes_what_is_temporary_and_old(leader)

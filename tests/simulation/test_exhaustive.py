@@ -31,11 +31,11 @@ STATES = dict(zip(SCOPES, (232_781, 81_830, 305_801, 743_859), strict=True)) | {
     SHRINKING: 4_013, GROWING: 1_705, RECOVERING: 2_939,
 }
 """Asserted exactly, so that a change of the core's reachable states is noticed. After an intended change, run
-`python -m tests.simulation.exhaustive` and write its numbers here."""
+`python -m tests.simulation.exhaustive` and write its numbers here; the longest search is left to that command."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scope", (*SCOPES, *MEMBERS_SCOPES), ids=str)
+@pytest.mark.parametrize("scope", (*(one for one in SCOPES if one.mortal != 3), *MEMBERS_SCOPES), ids=str)
 def test_every_reachable_state_is_sound(scope: Scope) -> None:
     search = Search(scope)
     states = search.run()

@@ -26,6 +26,9 @@ from llm.request_scheduler import RequestScheduler
 from server.responder import Responder
 from tests.unit.llm.llm_tools import until
 
+LIMIT_S = 30.0
+"""That only a mistake can reach."""
+
 ME = 2
 
 
@@ -94,7 +97,7 @@ def run(scenario: Callable[[FakeNode], Awaitable[None]], leader: int | None = 4,
         await node.caught_up()
         await running
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(LIMIT_S):
                 await scenario(node)
         finally:
             await node.responder.close()
