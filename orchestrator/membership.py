@@ -30,7 +30,7 @@ COMES_S = 3.0
 """A node that runs already, and was refused so far, tries again within a second or so."""
 LEAVES_S = 10.0
 SHOWN_S = 2.0
-"""All reports name the new members after this time, usually at once."""
+"""Most nodes report the new members within this time, usually at once."""
 
 Change = Literal["add", "remove", "replace"]
 
@@ -128,12 +128,14 @@ class Membership:
     # ---- What the members decide
 
     async def _change(self, change: Change, node: int) -> Members:
-        """Returns the members once they have made the change. Raises CommandError."""
+        """Returns the members once they have made the change, and `status` shows it. Raises CommandError."""
         try:
             async with asyncio.timeout(WITHIN_S):
-                return await self._asked_for(change, node)
+                members = await self._asked_for(change, node)
         except TimeoutError:
             raise CommandError(f"not decided within {WITHIN_S:g} s; the change may still be made") from None
+        await self._relay.until(lambda: self._relay.known.configuration >= members.number, SHOWN_S)
+        return members
 
     async def _asked_for(self, change: Change, node: int) -> Members:
         """At one node after the other, as long as they are lost while they are asked. Raises CommandError."""

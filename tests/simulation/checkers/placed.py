@@ -15,5 +15,7 @@ class Placed(Observer):
         own = message
         if isinstance(message, Routed) and message.origin == node.pid and not world.hostile:  # who may have named it
             own = message.message
-        if isinstance(own, ReadReply) and own.position > node.replica.log.decided_upto:
+        leader = node.replica.leader  # which may know more than its own acceptor, whose disk may be slow
+        known = max(node.replica.log.decided_upto, 0 if leader is None else leader.decided_upto)
+        if isinstance(own, ReadReply) and own.position > known:
             raise PlacedAhead(f"{node.pid} lets a read wait for {own.position}; {node.replica.status()}")

@@ -61,6 +61,7 @@ async def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             await node.up()
             node.link.send_report(REPORT)
         await until(lambda: at.relay.known.members)
+        monkeypatch.setattr("orchestrator.membership.SHOWN_S", 0.01)  # they report nothing more by themselves
         yield at, Members(at, monkeypatch), nodes
 
 
