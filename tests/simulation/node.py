@@ -34,8 +34,6 @@ class Node:
         """It runs release 0.1.0, as far as that matters here: see process.py."""
         self.incarnation = 0
         """Grows whenever a process starts or dies."""
-        self.wiped = False
-        """Its disk was lost once."""
         self.put_back = 0
         """The identity of a disk that was put back for this process. It may lack what it never vouched for."""
         self.outdated = 0
@@ -51,6 +49,7 @@ class Node:
         self.epoch_us = 1_000_000_000_000
         """What its calendar shows at time 0."""
         self.disk = self._new_disk()
+        self._first_identity = self.disk.image.identity
         self.stalled_until = 0.0
         """The disk completes nothing before."""
         self.disk_failed = False
@@ -122,6 +121,11 @@ class Node:
         self.put_back = 0
         self._forget_faults()
 
+    @property
+    def wiped(self) -> bool:
+        """It has another disk than at first."""
+        return self.disk.image.identity != self._first_identity
+
     def wipe(self, damaged: bool = False) -> None:
         """The disk of a dead process is lost. `damaged`: the new one is there in its place (see storage/set_aside.py),
         and no founder's."""
@@ -133,7 +137,6 @@ class Node:
             self.disk.write([Persist(snapshot=self.world.founding)])
         if damaged:
             self.disk.write([Persist(voter_status=VoterStatus.LEARNER)])
-        self.wiped = True
 
     def backup(self) -> Disk:
         """A copy of what is on the disk."""

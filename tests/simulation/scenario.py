@@ -341,7 +341,10 @@ class Scenario:
                 node.resume()
         hub = self._hub(cut, final.down)
         known = {*world.named} if hub is None else {*world.named, hub}
-        self.connected = connected(known, cut, final.down, hub)
+        # A disk without a configuration names nobody but the first members.
+        unaware = [pid for pid in known if world.nodes[pid].disk.image.configuration is None]
+        unknown = {link for pid in unaware for other in known - {*world.named} for link in ((pid, other), (other, pid))}
+        self.connected = connected(known, cut | unknown, final.down, hub)
         if world.configurations:  # Spare nodes belong to a founded cluster only; not everybody knows them.
             self.connected += [pid for pid in world.pids if pid not in known]
 
