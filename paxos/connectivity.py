@@ -48,6 +48,8 @@ class Connectivity:
         self._timing = timing
         self._direct: dict[int, Detector] = {}
         self._gossip: dict[int, Detector] = {}
+        self._overheard: dict[int, tuple[int, int]] = {}
+        """The newest version that others told of a node which was heard directly."""
         self._newer_at: dict[int, float] = {}
         """When a newer row than before last came of each node."""
         self._hinted: dict[int, float] = {}
@@ -121,17 +123,26 @@ class Connectivity:
         """Whoever is heard directly speaks for itself: nobody can put words into the mouths of a majority. Of the
         others the newest counts; but once nothing newer has come for long, what is known first-hand: a version may have
         been made up, and then nothing would ever be newer."""
-        if state.pid not in self._gossip or (state.pid != sender and state.pid in self.hears):
+        if state.pid not in self._gossip:
             return
         held = self.states.get(state.pid)
+        if state.pid != sender and state.pid in self.hears:
+            # That others hear it keeps it from being taken for dead, for a moment, when it is not heard any more.
+            if held is not None and state.version > max(held.version, self._overheard.get(state.pid, held.version)):
+                self._overheard[state.pid] = state.version
+                self._beat(state.pid, now)
+            return
         if held is not None and state.version <= held.version:
             silent = now - self._newer_at.get(state.pid, now) > MOST_PATIENT * self._timing.election_s
             if state.version == held.version or not (first_hand and silent):
                 return
         self._newer_at[state.pid] = now
         self._put(state, held)
-        if now >= self._hinted.get(state.pid, now):
-            self._gossip[state.pid].beat(now)
+        self._beat(state.pid, now)
+
+    def _beat(self, node: int, now: float) -> None:
+        if now >= self._hinted.get(node, now):
+            self._gossip[node].beat(now)
 
     def describe(self, state: NodeState) -> None:
         """Sets this node's own row from now on."""

@@ -98,6 +98,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "found-reads-of-an-earlier-incarnation": using.reads_of_an_earlier_incarnation,
     "earlier-incarnation-counts": using.earlier_incarnation_counts,
     "found-same-incarnation-again": using.same_incarnation_again,
+    "found-silence-taken-for-death": leading.cut_off_from_the_leader_alone,
     "step-down-missing": leading.two_leaders_meet,
     "prepares-not-repeated": leading.prepares_not_repeated,
     "found-caught-up-candidate": leading.caught_up_candidate,

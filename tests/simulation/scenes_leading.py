@@ -200,3 +200,19 @@ def two_leaders_meet() -> None:
     stage.expect("it leads no more", lambda: former.replica.leader is None)
     stage.decide(former, "after")
     stage.end()
+
+
+def cut_off_from_the_leader_alone() -> None:
+    """A node hears of its leader through others only, from some moment on: it never takes it for dead."""
+    stage = Stage(5)
+    leader = stage.leader
+    lonely = stage.others(leader)[0]
+    stage.decide(leader, "before")
+    stage.cut(leader, lonely)
+    followed = set()
+    for _ in range(300):
+        stage.run(0.01)
+        followed.add(lonely.replica.status().leader)
+    stage.expect("it follows its leader all the time", lambda: followed == {leader.pid})
+    stage.decide(lonely, "after")
+    stage.end()
