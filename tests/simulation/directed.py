@@ -169,6 +169,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "quota-exceeded": around.quotas_are_decided,
     "quota-of-imports-ignored": around.quotas_are_decided,
     "deletion-keeps-its-bytes": around.quotas_are_decided,
+    "deletion-spares-what-is-open": around.quotas_are_decided,
     "quota-forgets-what-is-dropped": around.quotas_are_decided,
     "quotas-not-stored": around.quotas_are_decided,
     "quotas-not-in-snapshots": around.quotas_are_decided,

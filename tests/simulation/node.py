@@ -34,6 +34,10 @@ class Node:
         """It runs release 0.1.0, as far as that matters here: see process.py."""
         self.incarnation = 0
         """Grows whenever a process starts or dies."""
+        self.wiped = False
+        """Its first disk was lost, and is not back."""
+        self._first = 0
+        """The identity of that disk."""
         self.put_back = 0
         """The identity of a disk that was put back for this process. It may lack what it never vouched for."""
         self.outdated = 0
@@ -49,7 +53,6 @@ class Node:
         self.epoch_us = 1_000_000_000_000
         """What its calendar shows at time 0."""
         self.disk = self._new_disk()
-        self._first_identity = self.disk.image.identity
         self.stalled_until = 0.0
         """The disk completes nothing before."""
         self.disk_failed = False
@@ -121,22 +124,20 @@ class Node:
         self.put_back = 0
         self._forget_faults()
 
-    @property
-    def wiped(self) -> bool:
-        """It has another disk than at first."""
-        return self.disk.image.identity != self._first_identity
-
     def wipe(self, damaged: bool = False) -> None:
         """The disk of a dead process is lost. `damaged`: the new one is there in its place (see storage/set_aside.py),
         and no founder's."""
         assert not self.up
         self.world.note(f"{self.pid} loses its disk")
         self.removed[self.disk.image.identity] = self.disk
+        if not self.wiped:
+            self._first = self.disk.image.identity
         self.disk = self._new_disk()
         if self.world.founding is not None:
             self.disk.write([Persist(snapshot=self.world.founding)])
         if damaged:
             self.disk.write([Persist(voter_status=VoterStatus.LEARNER)])
+        self.wiped = True
 
     def backup(self) -> Disk:
         """A copy of what is on the disk."""
@@ -153,6 +154,8 @@ class Node:
         self.world.note(f"{self.pid} gets {'an older' if older else 'its former'} disk back")
         self.disk = copy
         self.put_back = identity
+        if identity == self._first:
+            self.wiped = False
         if older:
             self.outdated = identity
             self.outdated_since = len(self.world.configurations)

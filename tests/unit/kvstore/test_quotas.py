@@ -91,7 +91,7 @@ def test_all_conversations_together_have_a_quota_and_what_is_deleted_gives_its_b
     for one in (cluster, loaded):
         assert one.store.text_bytes == 90 and one(Query("b", "z" * 10)).ok
         assert one(Retry("a", node=1)).ok and one.store.text_bytes == 70
-        assert one(Delete("a")).ok and one.store.text_bytes == 10
+        assert one(Delete("a")).ok and one.store.text_bytes == 10 and "a" not in one.store.conversations
         assert one(Import("d", pack([RestoredTurn("query", "z" * 90, [], None)]))).ok and one.store.text_bytes == 100
     assert warn_of_total(cluster.store.quotas, 79) is None and warn_of_total(None, 10**12) is None
     assert "have 80 of 100 bytes of text: more need a higher quota (quotas total N)" in (
