@@ -139,7 +139,7 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         if "engine" not in self.settings:
-            self.start_network()
+            self._begin()
         self.start(self.pids)
         return self
 
@@ -154,6 +154,17 @@ class Cluster:
         if holder.get("background"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder["os_pid"], signal.SIGKILL)
+
+    def _begin(self) -> None:
+        """Starts the network, at another port if somebody got this one since it was found free."""
+        try:
+            self.start_network()
+        except AssertionError:
+            if "in use" not in self.network.log.read_text():
+                raise
+            self.settings["orchestrator"]["port"] = free_port()
+            self.config.write_text(json.dumps(self.settings))
+            self.start_network()
 
     def start_network(self) -> Process:
         self.network = self._process(["network_server.py"], "network")
