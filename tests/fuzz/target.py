@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,7 @@ MEGABYTES = 200
 """By how much one input may make the process grow."""
 
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_TRIAL = 64_000_000
 
 
 class Form(StrEnum):
@@ -93,12 +95,26 @@ def _memory() -> Callable[[], int]:
     The process' own peak tells all of it, but is of use only where it can be begun anew: it may have been higher
     before. Elsewhere what Python allocates is traced, which is slower.
     """
-    try:
-        _RESET.write_text("5")
-        before = _peak()
-    except (OSError, ValueError):
+    if not _peak_is_told(_RESET):
         return _traced_memory()
+    _RESET.write_text("5")
+    before = _peak()
     return lambda: _peak() - before
+
+
+@cache
+def _peak_is_told(reset: Path) -> bool:
+    """Tried rather than believed: a system may take the request to begin the peak anew and do nothing."""
+    try:
+        reset.write_text("5")
+        before = _peak()
+        bytearray(b"x") * _TRIAL
+        grown = _peak() - before
+        reset.write_text("5")
+        left = _peak() - before
+    except (OSError, ValueError):
+        return False
+    return grown > _TRIAL // 2 > left
 
 
 def _peak() -> int:
