@@ -21,10 +21,12 @@ from kvstore.operations import (
     Choose,
     Delete,
     Elect,
+    Fork,
     Import,
     InFull,
     Query,
     Ranking,
+    Rename,
     Retry,
     Said,
     SetQuotas,
@@ -237,6 +239,8 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     SetQuotas: _check_quotas,
     AskOnce: _check_ask_once,
     SetTitle: lambda operation: check_title(operation.title),
+    Rename: lambda operation: check_context(operation.name),
+    Fork: lambda operation: check_context(operation.source) or _check_turn(operation.turn),
     Delete: lambda operation: (
         None if operation.created is None or operation.created >= 1 else f"there is no position {operation.created}"
     ),

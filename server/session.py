@@ -49,6 +49,7 @@ from kvstore.operations import (
     Choose,
     Create,
     Delete,
+    Fork,
     Query,
     Retry,
     SetQuotas,
@@ -351,9 +352,9 @@ class Session:
 
     def create(self, command: CreateCommand) -> Answer[results.CreateResult]:
         context = command.context
-        return self._submit(
+        return self.submit(
             Create(context),
-            lambda turn: results.CreateResult(context=context, warning=self._warning(context, created=True)),
+            lambda turn: results.CreateResult(context=context, warning=self.quota_warning(context, created=True)),
         )
 
     def query(self, command: QueryCommand) -> Answer[results.QueryResult]:
@@ -367,21 +368,21 @@ class Session:
         return self._ask(operation)
 
     def delete(self, context: str) -> Answer[Result]:
-        return self._submit(Delete(context), lambda turn: Result())
+        return self.submit(Delete(context), lambda turn: Result())
 
     def set_title(self, context: str, title: str) -> Answer[Result]:
-        return self._submit(SetTitle(context, title), lambda turn: Result())
+        return self.submit(SetTitle(context, title), lambda turn: Result())
 
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
         context, node, seen = command.context, command.node, self._turn_seen(command.context, command.turn)
         if node == "auto":
-            return self._submit(
+            return self.submit(
                 StartPoll(context, seen), lambda turn: results.ChooseResult(context=context, turn=turn, auto=True)
             )
         cut = None if command.cut else self._cut(context, node, seen)
         if cut is not None:
             return _done(results.RefusedResult(context=context, node=node, error=cut))
-        return self._submit(
+        return self.submit(
             Choose(context, node, seen), lambda turn: results.ChooseResult(context=context, turn=turn, node=node)
         )
 
@@ -402,7 +403,7 @@ class Session:
     def cancel(self, command: CancelCommand) -> Answer[results.CancelResult]:
         context = command.context
         operation = Cancel(context, self._turn_seen(context, command.turn))
-        return self._submit(operation, lambda turn: results.CancelResult(context=context, turn=turn))
+        return self.submit(operation, lambda turn: results.CancelResult(context=context, turn=turn))
 
     def retry(self, command: RetryCommand) -> Answer[results.RetryResult]:
         context, node = command.context, command.node
@@ -423,7 +424,7 @@ class Session:
         return await self._submit_checked(
             wanted.operation,
             lambda turn: results.ImportResult(
-                context=context, turns=turns, given_up=given_up, warning=self._warning(context, created=True)
+                context=context, turns=turns, given_up=given_up, warning=self.quota_warning(context, created=True)
             ),
         )
 
@@ -435,11 +436,11 @@ class Session:
         return self._submit_checked(
             operation,
             lambda turn: results.QueryResult(
-                context=context, turn=turn, warning=self._warning(context, created=False)
+                context=context, turn=turn, warning=self.quota_warning(context, created=False)
             ),
         )
 
-    def _warning(self, context: str, created: bool) -> str | UnsetType:
+    def quota_warning(self, context: str, created: bool) -> str | UnsetType:
         return warning(self._engine.store, context, created, self._rate) or UNSET
 
     def _turn_seen(self, context: str, named: int | UnsetType = UNSET) -> int | None:
@@ -454,7 +455,8 @@ class Session:
         conversation = self.conversations.get(context)
         return None if conversation is None else conversation.open_turn
 
-    def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+    def submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+        """Has it decided; `succeed` gets the turn that was added or changed, or 0. Raises InvalidCommand."""
         _check(operation)
         return self._submit_checked(operation, succeed)
 
@@ -519,8 +521,9 @@ def _check(operation: StoreOperation) -> None:
 
 def _refused(operation: StoreOperation, error: str) -> results.RefusedResult:
     node = operation.node if isinstance(operation, (Choose, Retry)) else None
+    context = operation.source if isinstance(operation, Fork) else operation.context
     return results.RefusedResult(
-        context=UNSET if operation.context is None else operation.context, node=UNSET if node is None else node,
+        context=UNSET if context is None else context, node=UNSET if node is None else node,
         auto=True if isinstance(operation, StartPoll) else UNSET, error=error,
     )
 
