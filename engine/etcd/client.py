@@ -20,8 +20,8 @@ FIRST_ANSWER_S, ANSWER_S = 1.0, 4.0
 """A member that takes longer is taken for gone: the next one is asked. What was on its way to etcd's leader when that
 died is lost, without a word; so the first is what usually is enough, and more is allowed where etcd is slow."""
 CALMER: Final = 0.98
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
-QUIET_S = 1.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+QUIET_S = 2.5
 """What fails for so long is told, even if other members were not asked yet."""
 MOST_LINE: Final = 64 * 1024 * 1024
 """Bytes of one answer of a watch; members send pieces of at most 2 MB."""
