@@ -71,7 +71,8 @@ class Access(msgspec.Struct, frozen=True):
 
     endpoints: tuple[str, ...]
     """At least one URL without a path."""
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext] | None = None
+    """For the next connection."""
     user: str | None = None
     password: str = msgspec.field(default="")
 
