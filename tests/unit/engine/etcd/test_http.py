@@ -128,7 +128,7 @@ def test_tls_to_a_server_that_has_none(said: bytes) -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         with pytest.raises(HttpError, match="does it want http://"):
             url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            await Connections(ssl.create_default_context()).post(url, "/", {}, b"")
+            await Connections(ssl.create_default_context).post(url, "/", {}, b"")
         server.close()
 
     asyncio.run(use())
