@@ -22,7 +22,8 @@ from engine.interface import (
     understood,
 )
 from engine.network import LinkFactory, Network
-from kvstore.operations import StoreOperation, UnknownOperation, encode
+from kvstore.operations import StoreOperation
+from kvstore.payloads import UnknownOperation, encode
 from kvstore.store import Outcome, Store
 from net.control_messages import Report
 from paxos.ballot import NOBODY

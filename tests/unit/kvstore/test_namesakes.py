@@ -25,9 +25,9 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
-    encode,
     name,
 )
+from kvstore.payloads import encode
 from kvstore.store import Outcome, Store
 
 ASKED = (Create("c"), Query("c", "why?"), Candidate("c", 1, 1, "so", None), Candidate("c", 1, 2, "thus", None))

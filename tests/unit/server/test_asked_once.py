@@ -24,7 +24,7 @@ from kvstore.operations import (
     StartPoll,
     StoreOperation,
 )
-from kvstore.operations import encode as encode_operation
+from kvstore.payloads import encode as encode_operation
 from llm.provider import Prompt, Reply
 from server.event_feed import Level
 from server.expiry import KEPT_S, Expiry

@@ -20,9 +20,9 @@ from kvstore.operations import (
     StartPoll,
     StoreOperation,
     Unconditional,
-    encode,
     unconditional,
 )
+from kvstore.payloads import encode
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, ProviderError, Reply
 from llm.request_scheduler import RequestScheduler

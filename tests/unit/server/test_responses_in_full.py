@@ -21,8 +21,8 @@ from kvstore.operations import (
     IfCreatedAt,
     Query,
     StoreOperation,
-    encode,
 )
+from kvstore.payloads import encode
 from kvstore.rows import value
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, Reply
