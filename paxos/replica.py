@@ -335,6 +335,7 @@ class Replica:
         """Looks at the clock; the driver calls this at least every `timing.tick_s`."""
         self._refresh(now)
         self.proposer.repeat(now, self._patience())
+        self.proposer.announce()
         self._handle_own(now)
         self.snapshot_source.expire(now, self.net.round_trip())
         self._heartbeats.send_if_due(now)

@@ -46,13 +46,16 @@ _SCHEMA: Final = (
     *TABLES,
 )
 
+CHECKPOINT_PAGES: Final = 4000
+"""Of 4 KiB in the write-ahead log: seldom enough for throughput, often enough to stay small."""
+
 _SETTINGS: Final = (
     "PRAGMA locking_mode = EXCLUSIVE",  # nobody else may change what this node promised while it runs
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # in WAL mode: the log is synced by every commit
     "PRAGMA fullfsync = ON",  # on macOS, where a sync otherwise stops short of the disk's own cache
     "PRAGMA checkpoint_fullfsync = ON",
-    "PRAGMA wal_autocheckpoint = 4000",  # pages of 4 KiB: seldom enough for throughput, often enough to stay small
+    f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     "PRAGMA secure_delete = OFF",  # where it is on, releasing the log writes all of it once more, as zeros
     "PRAGMA journal_size_limit = 33554432",  # a huge transaction's WAL shrinks to this many bytes at the next turn
 )
@@ -80,6 +83,8 @@ class Database:
         self._said: dict[str, object] = {}
         """What rows of the log say and those of `state` do not yet: it goes there before any of the log is cut."""
         self._failed = False
+        self.postpone_checkpoints = self._postponing = False
+        """While on, what is in the write-ahead log stays there, so that no write takes longer for it."""
 
     @classmethod
     def open(
@@ -120,6 +125,8 @@ class Database:
             raise StorageError(f"an earlier write to {self.path} failed; start this node again")
         row, state, rest = self._sorted(batch)
         try:
+            if self.postpone_checkpoints != self._postponing:
+                self._set_checkpoints()
             if row.entries and not state and not rest:
                 write_log(self._connection, row)
             else:
@@ -136,6 +143,11 @@ class Database:
             if isinstance(error, OverflowError):
                 raise StorageError(f"cannot write to {self.path}: a number in it is too large") from error
             raise
+
+    def _set_checkpoints(self) -> None:
+        self._postponing = self.postpone_checkpoints
+        pages = 0 if self._postponing else CHECKPOINT_PAGES
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
 
     def rows(self) -> list[tuple[bytes, bytes]]:
         """The rows of the stored snapshot, by key. Raises StorageError; StorageDamaged if they are not as written."""

@@ -197,6 +197,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "disk-checksums-ignored": storing.changed_bytes,
     "disk-index-not-checked": storing.changed_bytes,
     "disk-missing-rows-made-up": storing.lost_row,
+    "disk-log-cut-with-what-it-said": storing.log_that_said_more,
+    "disk-log-said-in-vain": storing.log_that_said_more,
     "disk-damaged-log-cut": storing.damaged_write_ahead_log,
     "disk-damaged-log-header-trusted": storing.damaged_write_ahead_log,
     "found-log-damaged-at-its-beginning": storing.damaged_write_ahead_log,
