@@ -182,10 +182,12 @@ class Proposer:
             self._announce(leader, self._net.peers)
 
     def _announce_to_owners(self, leader: Leader) -> None:
-        """Those whose users wait for it are told at once; the others with the next Accept, or by `announce`."""
+        """Those whose users wait for it are told at once, the others with the next Accept, or by `announce`. Who has no
+        direct link gets it from others."""
         if leader.owners:
-            owners, leader.owners = leader.owners, set()
-            self._announce(leader, [node for node in self._net.peers if node in owners])
+            net, owners, leader.owners = self._net, leader.owners, set()
+            direct = owners.issubset((net.pid, *net.links()))
+            self._announce(leader, [node for node in net.peers if node in owners] if direct else net.peers)
 
     def _announce(self, leader: Leader, nodes: Iterable[int]) -> None:
         untold = self.flow.untold(nodes, leader.decided_upto)

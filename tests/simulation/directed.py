@@ -197,6 +197,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "disk-checksums-ignored": storing.changed_bytes,
     "disk-index-not-checked": storing.changed_bytes,
     "disk-missing-rows-made-up": storing.lost_row,
+    "news-never-told": proposing.news_of_decisions,
+    "news-for-nobody-at-once": proposing.news_of_decisions,
     "disk-log-cut-with-what-it-said": storing.log_that_said_more,
     "disk-log-said-in-vain": storing.log_that_said_more,
     "disk-damaged-log-cut": storing.damaged_write_ahead_log,
