@@ -208,6 +208,13 @@ class Replica:
             self.net.links(), tuple(sorted(self.digests.differing)), self.registry.lost(self.net.states),
         )
 
+    def situation(self) -> tuple[Any, ...]:
+        """What of the status seldom changes, and the configuration. To be compared."""
+        return (
+            self._role(), self._follows[1], self.net.links(), self.registry.voter_status, self._configuration,
+            self.registry.lost(self.net.states),
+        )
+
     def _role(self) -> str:
         if self.registry.voter_status is VoterStatus.LEARNER:
             return "learner"
