@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from config.config import Config, ConfigError
-from launcher import foreground, sessions, tmux
+from launcher import foreground, foreground_record, sessions, tmux
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, escape_what_cannot_be_shown
 from launcher.backup import back_up, restore
 from launcher.configuration import configuration
@@ -42,7 +42,8 @@ def _run(command: str, options: list[str]) -> int:
             require_certificates(config)
             claim(config)
             _tell_address(config)
-            return foreground.run(config)
+            with foreground_record.recorded(config.path):
+                return foreground.run(config)
         case "reset":
             reset(configuration(), confirmed="--yes" in options)
         case "key" | "page":

@@ -6,7 +6,7 @@ import os
 import shutil
 
 from config.config import Config
-from launcher import sessions
+from launcher import foreground_record, sessions
 from launcher.data_directory import require_own
 from launcher.errors import LaunchError
 from storage.errors import StorageError
@@ -29,6 +29,7 @@ def reset(config: Config, *, confirmed: bool) -> None:
         if input(question).strip().lower() != "yes":
             print("Nothing was deleted.")
             return
+    foreground_record.stop(config.path)
     if session is not None:
         sessions.stop(session)
     if config.engine.is_etcd:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import sys
 
-from launcher import sessions
+from launcher import foreground_record, sessions
 from launcher.errors import LaunchError
 from launcher.paths import config_path
 
 
 def main() -> int:
     try:
-        sessions.require_tmux()
-        session = sessions.find(config_path())
-        if session is None:
+        if not (foreground_record.stop(config_path()) or _stop_session()):
             print("The cluster is not running.")
             return 0
-        sessions.stop(session)
     except LaunchError as error:
         print(f"run.sh: {error}", file=sys.stderr)
         return 1
     print("Stopped; ./run.sh continues with the same conversations.")
     return 0
+
+
+def _stop_session() -> bool:
+    sessions.require_tmux()
+    session = sessions.find(config_path())
+    if session is not None:
+        sessions.stop(session)
+    return session is not None
 
 
 if __name__ == "__main__":

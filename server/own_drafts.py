@@ -159,8 +159,10 @@ class OwnDrafts:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, pause), self._look)
 
     def _look(self) -> None:
-        """At the draft that waits longest."""
+        """At the draft that waits longest, unless all have been decided meanwhile."""
         self._timer = None
+        if not self._due:
+            return
         began = self._clock()
         key = min(self._due, key=lambda key: self._own[key].looked_at)
         del self._due[key]

@@ -17,13 +17,14 @@ PORT = 7400
 
 
 def missing() -> str | None:
-    """Why this machine has no such hosts, in words; None if it has."""
-    if shutil.which("ip") is None:
-        return "the program ip (Debian: iproute2) is not installed"
-    made = _ip("netns", "add", "consensus-probe", check=False)
-    if made.returncode:
-        return f"this user may not make network namespaces: {made.stderr.strip()}"
-    _ip("netns", "del", "consensus-probe")
+    """Why this machine has no such hosts, in words; None if it has: one is made to find out."""
+    if shutil.which("ip") is None or shutil.which("tc") is None:
+        return "the programs ip and tc (Debian: iproute2) are not installed"
+    try:
+        with Hosts(1) as hosts:
+            hosts.limit(1, 1000)
+    except (AssertionError, subprocess.CalledProcessError) as error:
+        return f"this system or user cannot make hosts: {error}"
     return None
 
 
@@ -36,6 +37,14 @@ class Hosts:
         self._numbers = range(1, count + 1)
 
     def __enter__(self) -> Hosts:
+        try:
+            self._make()
+        except AssertionError:
+            self.__exit__()
+            raise
+        return self
+
+    def _make(self) -> None:
         _ip("netns", "add", self._bridge)
         self._in(self._bridge, "link", "add", "bridge", "type", "bridge")
         self._in(self._bridge, "link", "set", "bridge", "up")
@@ -48,7 +57,6 @@ class Hosts:
             self._in(host, "address", "add", f"{address(number)}/24", "dev", "eth0")
             self._in(host, "link", "set", "lo", "up")
             self._in(host, "link", "set", "eth0", "up")
-        return self
 
     def __exit__(self, *_: object) -> None:
         for name in (*map(self.name, self._numbers), self._bridge):
@@ -71,7 +79,7 @@ class Hosts:
     def limit(self, number: int, kilobits: int) -> None:
         """What the host may receive in a second."""
         limit = f"tc qdisc replace dev port{number} root tbf rate {kilobits}kbit burst 16kb latency 400ms"
-        subprocess.run(["ip", "netns", "exec", self._bridge, *limit.split()], check=True)
+        subprocess.run(["ip", "netns", "exec", self._bridge, *limit.split()], check=True, capture_output=True)
 
     def _in(self, host: str, *words: str) -> None:
         _ip("-n", host, *words)

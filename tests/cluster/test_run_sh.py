@@ -93,6 +93,24 @@ def test_what_was_started_is_stopped_whatever_the_file_says_now(desktop: Desktop
     assert "not running" in desktop.run("stop").stdout
 
 
+@pytest.mark.parametrize("command", ["stop", "reset"])
+def test_what_runs_without_tmux_is_stopped_too(desktop: Desktop, command: str) -> None:
+    settings(desktop, nodes=[{"id": 1}])
+    running = subprocess.Popen(
+        [str(ROOT / "run.sh"), "--no-tmux"], env=desktop.environment, stdin=subprocess.DEVNULL, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    assert running.stdout is not None
+    shown = next((line for line in running.stdout if "leader: node 1" in line), None)
+    assert shown is not None, running.communicate()
+    if command == "stop":
+        desktop.config.unlink()
+    done = desktop.run(command, *(["--yes"] if command == "reset" else []))
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert running.wait(PATIENCE_S) == 0, running.communicate()
+    assert "not running" in desktop.run("stop").stdout
+
+
 @needs_tmux
 def test_a_second_configuration_with_the_same_data_touches_nothing(desktop: Desktop) -> None:
     started(desktop)

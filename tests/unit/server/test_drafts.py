@@ -9,7 +9,8 @@ from random import Random
 import msgspec
 import pytest
 
-from kvstore.operations import Cancel, Candidate, CandidateInFull, Create, Delete, Query, Retry, StoreOperation, encode
+from kvstore.operations import Cancel, Candidate, CandidateInFull, Create, Delete, Query, Retry, StoreOperation
+from kvstore.payloads import encode
 from kvstore.store import Store
 from llm.requests import Request
 from server import drafts, own_drafts
@@ -85,7 +86,10 @@ class Nodes:
 
 
 def run(scenario: Callable[[Nodes], Awaitable[None]]) -> None:
+    failed: list[object] = []
+
     async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
         async with asyncio.timeout(10):
             nodes = Nodes()
             await scenario(nodes)
@@ -93,6 +97,7 @@ def run(scenario: Callable[[Nodes], Awaitable[None]]) -> None:
                 node.close()
 
     asyncio.run(main())
+    assert not failed
 
 
 def test_what_is_written_reaches_who_looks_and_ends_with_the_decision() -> None:
@@ -114,6 +119,21 @@ def test_what_is_written_reaches_who_looks_and_ends_with_the_decision() -> None:
         nodes.llms[3].writes("Too late")
         await asyncio.sleep(0.05)
         assert len(nodes.sent) == sent, "nothing is asked for any more"
+
+    run(scenario)
+
+
+def test_a_decision_may_come_before_a_look_that_was_due() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        nodes.nodes[2].watch("c")
+        nodes.llms[2].writes("Because")
+        await until(lambda: nodes.seen() == {2: "Because"}, 5)
+        nodes.llms[2].writes("Because of")
+        nodes.apply(Candidate("c", 1, 2, "Because of it", None, "m"))
+        looked = nodes.llms[2].looked
+        nodes.llms[1].writes("Nobody")  # seen after the look that was due
+        await until(lambda: nodes.seen() == {1: "Nobody"}, 5)
+        assert nodes.llms[2].looked == looked
 
     run(scenario)
 
