@@ -152,7 +152,6 @@ class Responder:
             if context in self._engine.store.conversations:
                 self._changed.setdefault(context, set()).add(outcome.turn)
             else:
-                self._changed.pop(context, None)
                 self._forget(context)
         if (self._changed or self._unsent) and not self._looking:
             self._looking = True
@@ -186,7 +185,10 @@ class Responder:
         self._poll_closer.review(conversation, self._view)
 
     def _forget(self, context: str) -> None:
-        """The conversation was deleted."""
+        """There is no conversation of this name any more."""
+        for turn in self._changed.pop(context, ()):
+            if turn is not None:
+                self.scheduler.cancel(context, turn)
         conversation = self._open.pop(context, None)
         if conversation is not None:
             self.scheduler.cancel(context, len(conversation.turns))

@@ -356,6 +356,9 @@ def test_what_is_applied_in_one_turn_is_looked_at_once() -> None:
         node.apply(Create("b"), Query("b", "never mind"), Cancel("b"))
         await until(lambda: len(llm.asked) == 1)
         assert node.responder.scheduler.metering.waiting == 1
+        await node.turn(Create("d"), Query("d", "given up, asked again and deleted"))
+        node.apply(Cancel("d"), Query("d", "too late"), Delete("d"))
+        assert node.responder.scheduler.metering.waiting == 1
         await node.turn(Cancel("first"))
         await until(lambda: len(llm.asked) == 2)
         assert llm.asked[1].messages[-1].text == "of the second life"
