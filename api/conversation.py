@@ -77,3 +77,7 @@ class Turn(Record, frozen=True, kw_only=True):
 class Conversation(Record, frozen=True, kw_only=True):
     context: str
     turns: list[Turn]
+    title: str | UnsetType = UNSET
+    """What users call it, if they gave it a title."""
+    system: str | UnsetType = UNSET
+    """What LLMs are told before its questions, if that was decided."""

@@ -12,6 +12,7 @@ from api.node_results import (
     CancelResult,
     ChooseResult,
     CreateResult,
+    DeleteResult,
     ExplainResult,
     ExportResult,
     ForkResult,
@@ -24,7 +25,11 @@ from api.node_results import (
     QuotasResult,
     RenameResult,
     RetryResult,
+    SearchResult,
     StatusResult,
+    SystemResult,
+    TitleResult,
+    UndeleteResult,
     UseResult,
     ViewallResult,
     ViewResult,
@@ -82,6 +87,22 @@ class RetryCommand(Command[RetryResult], frozen=True, tag="retry"):
     created: int | UnsetType = UNSET
 
 
+class SystemCommand(Command[SystemResult], frozen=True, tag="system"):
+    """What LLMs are told before the questions of this conversation. With a `text`, changes that for all nodes; an empty
+    one takes it away."""
+
+    context: str
+    text: str | UnsetType = UNSET
+
+
+class TitleCommand(Command[TitleResult], frozen=True, tag="title"):
+    """What users call this conversation, beside its context id. With a `text`, changes that for all nodes; an empty one
+    takes it away."""
+
+    context: str
+    text: str | UnsetType = UNSET
+
+
 class RenameCommand(Command[RenameResult], frozen=True, tag="rename"):
     """Gives a conversation another context id, which must be free; not while a question is open."""
 
@@ -95,6 +116,20 @@ class ForkCommand(Command[ForkResult], frozen=True, tag="fork"):
     context: str
     name: str
     turn: int | UnsetType = UNSET
+
+
+class DeleteCommand(Command[DeleteResult], frozen=True, tag="delete"):
+    """Deletes a conversation, for everybody; only the one that was `created` at that position, if that is said. It is
+    kept for a while, so that `undelete` can bring it back."""
+
+    context: str
+    created: int | UnsetType = UNSET
+
+
+class UndeleteCommand(Command[UndeleteResult], frozen=True, tag="undelete"):
+    """Brings back the conversation of this context id that was deleted last."""
+
+    context: str
 
 
 class ViewCommand(Command[ViewResult], frozen=True, tag="view"):
@@ -121,6 +156,14 @@ class ViewallCommand(Command[ViewallResult], frozen=True, tag="viewall"):
     full: bool = False
     after: str | None = None
     limit: Annotated[int, Meta(ge=1)] | None = None
+
+
+class SearchCommand(Command[SearchResult], frozen=True, tag="search"):
+    """Where these words are in questions, answers, names and titles, up to date; the best places first. A text has to
+    have all of them, or words that begin with them."""
+
+    words: str
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
 class UseCommand(Command[UseResult], frozen=True, tag="use"):

@@ -108,11 +108,34 @@ class DeletedEvent(Event, frozen=True, tag="deleted"):
     origin: int
 
 
+class UndeletedEvent(Event, frozen=True, tag="undeleted"):
+    """The conversation was deleted, and is there again."""
+
+    context: str
+    origin: int
+
+
 class RestoredEvent(Event, frozen=True, tag="restored"):
     """A conversation was imported, with turns up to this one."""
 
     context: str
     turn: int | None
+    origin: int
+
+
+class SystemEvent(Event, frozen=True, tag="system"):
+    """LLMs are told this `text` before the questions of the conversation; empty: what each node tells its own."""
+
+    context: str
+    text: str
+    origin: int
+
+
+class TitledEvent(Event, frozen=True, tag="titled"):
+    """Users call the conversation so from here on; empty: by its context id alone."""
+
+    context: str
+    title: str
     origin: int
 
 

@@ -64,6 +64,34 @@ class ChooseResult(Result, frozen=True, kw_only=True):
     auto: Literal[True] | UnsetType = UNSET
 
 
+class DeleteResult(Result, frozen=True, kw_only=True):
+    context: str
+    kept: bool
+    """`undelete` can bring it back."""
+
+
+class UndeleteResult(Result, frozen=True, kw_only=True):
+    context: str
+    turns: int
+    warning: str | UnsetType = UNSET
+    """A quota is nearly used up."""
+
+
+class SystemResult(Result, frozen=True, kw_only=True):
+    context: str
+    system: str | None
+    """What LLMs are told before the questions of this conversation; null: what each node tells its own."""
+    stale: bool
+    """No majority was reachable: it may have changed."""
+
+
+class TitleResult(Result, frozen=True, kw_only=True):
+    context: str
+    title: str | None
+    stale: bool
+    """No majority was reachable: it may have changed."""
+
+
 class RenameResult(Result, frozen=True, kw_only=True):
     context: str
     """As it was called."""
@@ -86,6 +114,10 @@ class ViewResult(Result, frozen=True, kw_only=True):
     turns: list[Turn]
     stale: bool
     """No majority was reachable: there may be more than is shown."""
+    title: str | UnsetType = UNSET
+    """What users call it, if they gave it a title."""
+    system: str | UnsetType = UNSET
+    """What LLMs are told before its questions, if that was decided."""
     created: int | UnsetType = UNSET
     """The position of the log that created it: since a deletion, another conversation may have its name."""
 
@@ -108,6 +140,28 @@ class ViewallResult(Result, frozen=True, kw_only=True):
     stale: bool
     more: bool | UnsetType = UNSET
     """Of a page: whether others follow."""
+
+
+class FoundText(Record, frozen=True, kw_only=True):
+    """A question with what was looked for: in its own text, or in an answer; the best place in it."""
+
+    context: str
+    turn: int
+    """0: it is in the name or the title of the conversation."""
+    node: int | None
+    """Whose answer it is in."""
+    excerpt: list[str]
+    """Pieces of the text, in order: every second one, from the second on, is what was looked for."""
+
+
+class SearchResult(Result, frozen=True, kw_only=True):
+    found: list[FoundText]
+    more: bool
+    """There are others."""
+    stale: bool
+    """No majority was reachable: there may be more."""
+    left_out: int | UnsetType = UNSET
+    """Conversations that are not searched, the oldest ones: a node indexes a bounded amount of text."""
 
 
 class UseResult(Result, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from api.conversation import Conversation, Poll, Response, Turn, Vote, cut_words
-from api.node_results import LastResult, ViewallResult, ViewResult
+from api.node_results import LastResult, SearchResult, ViewallResult, ViewResult
 from api.safe_text import one_line
 from console.basic_views import STALE
 from console.layout import Layout
@@ -19,6 +19,8 @@ _EXCERPT = 4
 _AROUND = 5
 """Screen lines not available for answers: head, hint, prompt, status line, and one spare."""
 _INDENT = 4
+_FOUND = 300
+"""Characters shown of a text that was found."""
 _QUESTION = 60
 """Characters shown of a question in the table."""
 
@@ -37,7 +39,8 @@ def viewall(result: ViewallResult, layout: Layout, full: bool = False) -> str:
     if full:
         shown = ["\n".join(_conversation(conversation, layout, True)) for conversation in conversations]
         return "\n".join(["\n\n".join(shown), *_stale(result, layout)])
-    head = ("conversation", "turns", "last question", "state", "changed")
+    titled = any(conversation.title is not UNSET for conversation in conversations)
+    head = ("conversation", "turns", "title or last question" if titled else "last question", "state", "changed")
     rows = [_row(conversation, result.changed.get(conversation.context)) for conversation in conversations]
     return "\n".join([layout.table(head, rows), *_stale(result, layout)])
 
@@ -47,6 +50,24 @@ def last(result: LastResult, layout: Layout) -> str:
     turn = result.last
     shown = ["no questions yet"] if turn is None else _turn(result.context, result.turn, turn, layout, False)
     return "\n".join([*shown, *_stale(result, layout)])
+
+
+def found(result: SearchResult, layout: Layout) -> str:
+    """Where the words are: the conversation, the question, who said it, and the text around them."""
+    lines: list[str] = []
+    for one in result.found:
+        who = "" if one.node is None else f", node {one.node}"
+        place = f"question {one.turn}{who}" if one.turn else "its name"
+        lines.append(layout.bold(layout.text(f"{one.context}  {place}")))
+        marked = (f"«{piece}»" if index % 2 else piece for index, piece in enumerate(one.excerpt))
+        lines.append(layout.text(one_line("".join(marked), _FOUND), _INDENT))
+    if not lines:
+        lines.append("nothing is found")
+    if result.more:
+        lines.append(layout.dim("there is more: look for more particular words"))
+    if result.left_out is not UNSET:
+        lines.append(layout.dim(f"the {result.left_out} oldest conversations are not searched"))
+    return "\n".join([*lines, *_stale(result, layout)])
 
 
 def choices(context: str, turn: Turn, layout: Layout) -> str:
@@ -93,15 +114,15 @@ def moment(at: float | None) -> str:
     return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", when)
 
 
-def _stale(result: ViewResult | ViewallResult | LastResult, layout: Layout) -> list[str]:
+def _stale(result: ViewResult | ViewallResult | LastResult | SearchResult, layout: Layout) -> list[str]:
     return [layout.red(STALE)] if result.stale else []
 
 
 def _row(conversation: Conversation, changed: float | None) -> Sequence[str]:
     turns = conversation.turns
-    question = one_line(turns[-1].query, _QUESTION) if turns else "-"
+    words = conversation.title or (turns[-1].query if turns else "-")
     state = _state(turns[-1]) if turns else "empty"
-    return conversation.context, str(len(turns)), question, state, moment(changed)
+    return conversation.context, str(len(turns)), one_line(words, _QUESTION), state, moment(changed)
 
 
 def _state(turn: Turn) -> str:
@@ -119,6 +140,10 @@ def _conversation(
     turns = conversation.turns
     count = "no questions yet" if not turns else f"{len(turns)} question{'s' if len(turns) > 1 else ''}"
     yield f"{layout.bold(conversation.context)}  {layout.dim(count)}"
+    if conversation.title is not UNSET:
+        yield layout.text(one_line(conversation.title))
+    if conversation.system is not UNSET:
+        yield layout.dim(layout.text(f"LLMs are told: {conversation.system}", _INDENT))
     for number, turn in enumerate(turns, 1):
         yield from _turn(conversation.context, number, turn, layout, all_candidates)
         if votes and turn.poll is not UNSET:

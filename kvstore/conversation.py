@@ -171,6 +171,10 @@ class Conversation(msgspec.Struct, gc=False):
     """It is deleted some time after its last change."""
     title: str = ""
     """What users call it, if they gave it a title; its name is `context`."""
+    system: str = ""
+    """What LLMs are told before its questions, in place of what nodes tell them by themselves."""
+    deleted: int = 0
+    """The log position that deleted it; 0 if it is there."""
     keys: dict[str, int] = {}
     """The turns that have keys: their numbers."""
     bytes: int = 0
@@ -178,8 +182,8 @@ class Conversation(msgspec.Struct, gc=False):
 
     @property
     def measured(self) -> int:
-        """Of questions and responses, in UTF-8."""
-        return sum(turn.bytes for turn in self.turns)
+        """Of questions, responses and the system prompt, in UTF-8."""
+        return utf8_bytes(self.system) + sum(turn.bytes for turn in self.turns)
 
     @property
     def changed(self) -> int:

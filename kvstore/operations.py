@@ -106,6 +106,13 @@ class Import(_StoreOperation, frozen=True, tag=13):
     turns: bytes
 
 
+class ImportInFull(Import, frozen=True, tag=24):
+    """An `Import` of a conversation with a title or a system prompt."""
+
+    title: str = ""
+    system: str = ""
+
+
 class AskOnce(_StoreOperation, frozen=True, tag=17):
     """A new turn of this `kind`, but only if the conversation has none of the same `key` yet: whoever repeats it, at
     whatever node, gets the turn that there is. If there is no such conversation, it begins with `history`, packed turns
@@ -125,10 +132,21 @@ class Delete(_StoreOperation, frozen=True, tag=18):
     created: int | None = None
 
 
+class Undelete(_StoreOperation, frozen=True, tag=25):
+    """The conversation of this context id that was deleted last is there again, if it is still kept."""
+
+
 class SetTitle(_StoreOperation, frozen=True, tag=19):
     """What users call the conversation from here on; empty: as its context id."""
 
     title: str
+
+
+class SetSystem(_StoreOperation, frozen=True, tag=23):
+    """What LLMs are told before the questions of the conversation, in place of what nodes tell them by themselves;
+    empty: nothing."""
+
+    text: str
 
 
 class Rename(_StoreOperation, frozen=True, tag=21):
@@ -213,34 +231,35 @@ class IfCreatedAt(_Dated, frozen=True, tag=20):
 
 Unconditional: TypeAlias = (
     AboutTurn | Create | Query | Ask | Import | SetQuotas | AskOnce | Delete | SetTitle | Rename | Fork
+    | SetSystem | ImportInFull | Undelete
 )
 StoreOperation: TypeAlias = Unconditional | IfCreatedAt
 
 ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce))
 """Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
 another kind takes isinstance 0.2 us to find out, and a look-up a tenth of that."""
-CREATING: Final[frozenset[type]] = frozenset((Create, Import, Fork))
+CREATING: Final[frozenset[type]] = frozenset((Create, Import, ImportInFull, Fork))
 """Kinds that make a conversation."""
 RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFull, AnswerInFull))
 """Kinds that bring what an LLM said."""
 _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(Unconditional)}, StartPoll: "poll",
     CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
-    SetTitle: "title",
+    SetTitle: "title", SetSystem: "system", ImportInFull: "import",
 }
 """But of `IfCreatedAt`, which has the name of what it is about."""
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
 With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
-deletion, titles, other names, forks, and conditions."""
+deletion and its undoing, titles, other names, forks, system prompts, and conditions."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
 _NEEDED: Final[dict[type, int]] = {
     CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2,
-    Rename: 2, Fork: 2, IfCreatedAt: 2,
+    Rename: 2, Fork: 2, SetSystem: 2, ImportInFull: 2, Undelete: 2, IfCreatedAt: 2,
 }
 """By kind of operation, the operations version that it came with, if that is not the first."""
 

@@ -4,7 +4,7 @@ One row per conversation, turn and response: so a change re-encodes only what it
 conversation is, and no row is larger than one text. Keys sort in loading order:
 
     0 (8 bytes)                                  -> Quotas, once there are any
-    index (8 bytes)                              -> [context, created, at, temporary]
+    index (8 bytes)                              -> [context, created, at, temporary, title, system, deleted]
     index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at, key]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
 
@@ -22,7 +22,7 @@ import msgspec
 
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
 from kvstore.quotas import MAX_QUOTA, Quotas
-from kvstore.rules import MAX_AT, MAX_NODE, MAX_POSITION, MAX_TURN, check_context, check_title
+from kvstore.rules import MAX_AT, MAX_NODE, MAX_POSITION, MAX_TURN, check_context, check_system, check_title
 
 RowKey: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): the subject of a row."""
@@ -36,6 +36,8 @@ class _ConversationRow(msgspec.Struct, array_like=True, forbid_unknown_fields=Tr
     at: int = 0
     temporary: bool = False
     title: str = ""
+    system: str = ""
+    deleted: int = 0
 
 
 class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -69,14 +71,15 @@ def key(row_key: RowKey) -> bytes:
 
 def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     """The content of a row of this conversation; None if there is none any more: a node that is asked again loses its
-    response, and a deleted conversation's index may be another one's now.
+    response, and the index of a conversation that is not kept any more may be another one's now.
 
     As in release 0.1.0 wherever possible: its nodes read these rows, and digests must agree."""
     if len(row_key) == 1:
         row = (
-            conversation.context, conversation.created, conversation.at, conversation.temporary, conversation.title
+            conversation.context, conversation.created, conversation.at, conversation.temporary, conversation.title,
+            conversation.system, conversation.deleted,
         )
-        plain = not (conversation.temporary or conversation.title)
+        plain = not (conversation.temporary or conversation.title or conversation.system or conversation.deleted)
         return _encoder.encode(row[:_PLAIN_CONVERSATION] if plain else row)
     if row_key[1] > len(conversation.turns):
         return None
@@ -106,7 +109,8 @@ def row_keys(conversation: Conversation) -> Iterable[RowKey]:
 
 
 def load(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Conversation], Quotas | None]:
-    """The conversations in these rows, in order of creation, and the quotas. Raises ValueError if they are invalid."""
+    """The conversations in these rows, also those that are deleted and kept, in order of creation; and the quotas.
+    Raises ValueError if they are invalid."""
     conversations: list[Conversation] = []
     quotas: Quotas | None = None
     try:
@@ -119,8 +123,8 @@ def load(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Conversation], Quota
                 _load_row(conversations, row_key, content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError) as error:
         raise ValueError("these rows are not a snapshot of conversations") from error
-    contexts = {conversation.context for conversation in conversations}
-    if len(contexts) < len(conversations) or not all(map(_is_sound, conversations)):
+    contexts = [conversation.context for conversation in conversations if not conversation.deleted]
+    if len({*contexts}) < len(contexts) or not all(map(_is_sound, conversations)):
         raise ValueError("these rows are not a snapshot of conversations: no operations lead to what they say")
     for conversation in conversations:
         conversation.bytes = conversation.measured
@@ -131,8 +135,9 @@ def _is_sound(conversation: Conversation) -> bool:
     """False for one that an operation, or a view, could not go on from."""
     return (
         check_context(conversation.context) is None and check_title(conversation.title) is None
-        and 0 <= conversation.at <= MAX_AT
-        and 1 <= conversation.created <= MAX_POSITION and all(map(_is_sound_turn, conversation.turns))
+        and check_system(conversation.system) is None and 0 <= conversation.at <= MAX_AT
+        and 1 <= conversation.created <= MAX_POSITION and 0 <= conversation.deleted <= MAX_POSITION
+        and all(map(_is_sound_turn, conversation.turns))
     )
 
 
@@ -172,6 +177,7 @@ def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> 
         row = _conversations.decode(content)
         conversations.append(Conversation(
             row.context, index, row.created, at=row.at, temporary=row.temporary, title=row.title,
+            system=row.system, deleted=row.deleted,
         ))
     elif len(key) == 12:
         decoded = _turns.decode(content)

@@ -24,6 +24,7 @@ from kvstore.operations import (
     Fork,
     IfCreatedAt,
     Import,
+    ImportInFull,
     InFull,
     Query,
     Ranking,
@@ -31,6 +32,7 @@ from kvstore.operations import (
     Retry,
     Said,
     SetQuotas,
+    SetSystem,
     SetTitle,
     StartPoll,
     StoreOperation,
@@ -48,6 +50,7 @@ MAX_PACKED_BYTES: Final = 240 * 1024
 MAX_TURN: Final = 2**32 - 1
 MAX_KEY_CHARS: Final = 64
 MAX_TITLE_BYTES: Final = 512
+MAX_SYSTEM_BYTES: Final = 8192
 MAX_AT: Final = 2**48
 MAX_POSITION: Final = 2**53
 
@@ -105,6 +108,16 @@ def check_title(title: str) -> str | None:
     if len(title.encode()) > MAX_TITLE_BYTES:
         return f"the title is too long: at most {MAX_TITLE_BYTES} bytes are allowed"
     return "a title is one line" if any(character < " " for character in title) else None
+
+
+def check_system(text: str) -> str | None:
+    """Why this cannot be the system prompt of a conversation; None if it can."""
+    if not text:
+        return None
+    wrong = check_text(text, "system prompt")
+    if wrong is None and len(text.encode()) > MAX_SYSTEM_BYTES:
+        return f"the system prompt is too long: at most {MAX_SYSTEM_BYTES} bytes are allowed"
+    return wrong
 
 
 def _check_packed(packed: bytes) -> str | None:
@@ -242,9 +255,13 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Ranking: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll) or _check_ranking(operation),
     Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     Import: lambda operation: _check_packed(operation.turns),
+    ImportInFull: lambda operation: (
+        _check_packed(operation.turns) or check_title(operation.title) or check_system(operation.system)
+    ),
     SetQuotas: _check_quotas,
     AskOnce: _check_ask_once,
     SetTitle: lambda operation: check_title(operation.title),
+    SetSystem: lambda operation: check_system(operation.text),
     Delete: lambda operation: None if operation.created is None else _check_position(operation.created),
     Rename: lambda operation: check_context(operation.name),
     Fork: lambda operation: check_context(operation.source) or _check_turn(operation.turn),

@@ -317,8 +317,8 @@ class RequestScheduler:
             prompt = Prompt(request.messages, None, 0.0, settings.seed, tokens, ballot=request.ballot)
             return _Attempt(prompt, 0, 0, ranking.EXCERPT)
         prompt = Prompt(
-            request.messages, settings.system_prompt, settings.temperature, settings.seed, settings.max_tokens,
-            request.round,
+            request.messages, request.system or settings.system_prompt, settings.temperature, settings.seed,
+            settings.max_tokens, request.round,
         )
         return self._fitting(prompt, self._limit.tokens)
 

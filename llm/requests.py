@@ -41,6 +41,8 @@ class Request(msgspec.Struct, frozen=True):
     ballot: RankingBallot | None = None
     created: int = 0
     """The position that created the conversation."""
+    system: str = ""
+    """The conversation's system prompt; empty: what the node tells its LLM by itself."""
 
     @property
     def version(self) -> tuple[int, int]:
@@ -81,7 +83,10 @@ def pending_in(conversation: Conversation, node: int, view: View) -> Request | N
         return None
     kind: RequestKind = "candidate" if turn.kind is Kind.QUERY else "answer"
     build = partial(chat, conversation, number)
-    return Request(conversation.context, number, kind, build, turn.round(node), created=conversation.created)
+    return Request(
+        conversation.context, number, kind, build, turn.round(node), created=conversation.created,
+        system=conversation.system,
+    )
 
 
 class Fate(Enum):

@@ -29,6 +29,7 @@ from kvstore.operations import (
     Responding,
     Retry,
     SetQuotas,
+    SetSystem,
     SetTitle,
 )
 from kvstore.operations import name as operation_name
@@ -83,6 +84,10 @@ def _title(operation: SetTitle) -> _Details:
     return None, operation.title
 
 
+def _system(operation: SetSystem) -> _Details:
+    return None, operation.text
+
+
 def _other_name(operation: Rename) -> _Details:
     return None, operation.name
 
@@ -94,7 +99,7 @@ def _source(operation: Fork) -> _Details:
 _DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
     Query: _question, Ask: _question, AskOnce: _question, Candidate: _response, Answer: _response,
     CandidateInFull: _response, AnswerInFull: _response, Choose: _about_node, Ranking: _about_node, Retry: _about_node,
-    SetTitle: _title, Rename: _other_name, Fork: _source,
+    SetTitle: _title, SetSystem: _system, Rename: _other_name, Fork: _source,
 }
 
 

@@ -31,6 +31,9 @@ from api.node_events import (
     RenamedEvent,
     RestoredEvent,
     RetriedEvent,
+    SystemEvent,
+    TitledEvent,
+    UndeletedEvent,
 )
 from engine.interface import AppliedOperation
 from kvstore.conversation import Turn
@@ -49,12 +52,16 @@ from kvstore.operations import (
     Elect,
     Fork,
     Import,
+    ImportInFull,
     Query,
     Ranking,
     Rename,
     Retry,
+    SetSystem,
+    SetTitle,
     StartPoll,
     StoreOperation,
+    Undelete,
 )
 from kvstore.operations import name as operation_name
 from kvstore.store import Store
@@ -144,10 +151,16 @@ class EventFeed:
         elif type(operation) is Delete:
             self._questions.pop(context, None)
             self._tell_others(DeletedEvent(context, origin), mine)
+        elif type(operation) is Undelete:
+            self._tell_others(UndeletedEvent(context, origin), mine)
         elif outcome.repeated:
             self._on_repeated(operation, outcome.turn or 0, mine)
-        elif type(operation) is Import:
+        elif type(operation) is Import or type(operation) is ImportInFull:
             self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
+        elif type(operation) is SetSystem:
+            self._tell_others(SystemEvent(context, operation.text, origin), mine)
+        elif type(operation) is SetTitle:
+            self._tell_others(TitledEvent(context, operation.title, origin), mine)
         elif type(operation) is Rename:
             self._tell_others(RenamedEvent(context, operation.name, origin), mine)
         elif type(operation) is Fork:

@@ -34,6 +34,7 @@ from server.first_quotas import FirstQuotas
 from server.members_notice import MembersNotice
 from server.progress_hints import Hint, ProgressHints
 from server.responder import Done, Responder
+from server.search import SearchIndex
 from server.session import Explanations, Session
 
 MakeScheduler: TypeAlias = Callable[[Done, OnProgress], RequestScheduler]
@@ -87,6 +88,7 @@ class NodeService:
             number, engine, lambda done: make_scheduler(done, self._on_llm_progress), poll_s=poll_timeout_s
         )
         self._expiry = Expiry(engine, number)
+        self._search_index = SearchIndex(lambda: engine.store.conversations)
         self._voter_status = engine.status().voter_status
         self._lost: tuple[int, ...] = ()
         """Voters without disks, if no quorum can form."""
@@ -107,6 +109,7 @@ class NodeService:
             await asyncio.wait([self._responding])
         await self._responder.close()
         self.drafts.close()
+        await self._search_index.close()
         await self._engine.close()
 
     # ---- Users
@@ -116,7 +119,7 @@ class NodeService:
         session = Session(
             self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
             llm_status=self._llm_status, too_long=self._too_long, level=level,
-            on_screen=on_screen, rate=self._rate,
+            on_screen=on_screen, rate=self._rate, search_index=self._search_index,
         )
         status = self._engine.status()
         session.on_leader(status.leader)
@@ -181,6 +184,7 @@ class NodeService:
         self.drafts.on_applied(applied.outcome)
         self._responder.on_applied(applied.outcome)
         self._first_quotas.on_applied(applied.outcome)
+        self._search_index.on_applied(applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:
         for session in list(self._sessions):
@@ -191,6 +195,7 @@ class NodeService:
         for watcher in self._watchers:
             watcher.on_installed()
         self.drafts.on_installed()
+        self._search_index.on_installed()
         self._responder.review()
 
     def on_status(self, status: EngineStatus) -> None:

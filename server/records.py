@@ -15,7 +15,14 @@ from server.applied_log import LoggedOperation
 
 
 def conversation_record(conversation: Conversation) -> api.Conversation:
-    return api.Conversation(context=conversation.context, turns=turn_records(conversation))
+    title, system = about(conversation)
+    turns = turn_records(conversation)
+    return api.Conversation(context=conversation.context, turns=turns, title=title, system=system)
+
+
+def about(conversation: Conversation) -> tuple[str | UnsetType, str | UnsetType]:
+    """Its title and its system prompt."""
+    return conversation.title or UNSET, conversation.system or UNSET
 
 
 def page_of(

@@ -49,19 +49,17 @@ from kvstore.operations import (
     Cancel,
     Choose,
     Create,
-    Delete,
     Fork,
     IfCreatedAt,
     Query,
     Retry,
     SetQuotas,
-    SetTitle,
     StartPoll,
     StoreOperation,
     unconditional,
 )
 from kvstore.rules import check
-from kvstore.store import Outcome
+from kvstore.store import Outcome, Store
 from server import backup, transfer
 from server.applied_log import KEPT, AppliedLog, seconds
 from server.backup import Backup
@@ -71,7 +69,8 @@ from server.explain_text import Sentence
 from server.first_quotas import PROPOSED
 from server.members import members
 from server.quota_use import quotas_record, warning
-from server.records import conversation_record, log_entry, page_of, turn_records
+from server.records import about, conversation_record, log_entry, page_of, turn_records
+from server.search import SearchIndex
 
 R = TypeVar("R", bound=Result)
 
@@ -106,10 +105,11 @@ class Session:
         self, engine: Engine, applied_log: AppliedLog, founders: Collection[int], tell: Tell, *,
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
-        on_screen: bool = False, rate: ByteRate | None = None,
+        on_screen: bool = False, rate: ByteRate | None = None, search_index: SearchIndex | None = None,
     ) -> None:
         """`rate`: how much the node takes from all its users; None: however much."""
         self._rate = rate
+        self.search_index = search_index
         self._founders = founders
         self.creating: Counter[str] = Counter()
         """Context ids of conversations whose creation was submitted here and is in progress."""
@@ -197,6 +197,10 @@ class Session:
     def llm_status(self) -> results.LlmStatus | None:
         return None if self._llm_status is None else self._llm_status()
 
+    @property
+    def store(self) -> Store:
+        return self._engine.store
+
     def lost_quorum(self) -> str | None:
         """Why nothing can be decided any more, and what can be done about that; None if it can."""
         status = self._engine.status()
@@ -279,7 +283,9 @@ class Session:
         found = await self._view(command.context)
         if isinstance(found, Failure):
             return found
-        record = ConversationRecord(context=found.context, turns=found.turns)
+        record = ConversationRecord(
+            context=found.context, turns=found.turns, title=found.title, system=found.system
+        )
         try:
             path = await asyncio.to_thread(transfer.write, record, command.file, command.force)
         except transfer.TransferError as error:
@@ -312,8 +318,10 @@ class Session:
         if found is None:
             error = f"no conversation '{context}': viewall shows all"
             return results.NotFoundResult(error=error, context=context, stale=stale)
-        turns = turn_records(found, thoughts)
-        return results.ViewResult(context=context, turns=turns, stale=stale, created=found.created)
+        turns, (title, system) = turn_records(found, thoughts), about(found)
+        return results.ViewResult(
+            context=context, turns=turns, stale=stale, title=title, system=system, created=found.created
+        )
 
     async def not_ready(self) -> str | None:
         """Why this node cannot serve now; None if it is level with the others and reaches a majority."""
@@ -375,13 +383,6 @@ class Session:
     def ask_once(self, operation: AskOnce) -> Answer[results.QueryResult]:
         """A question with a key, perhaps in a conversation that begins with it."""
         return self._ask(operation)
-
-    def delete(self, context: str, created: int | None = None) -> Answer[Result]:
-        """Only the one that was `created` at that position, if that is said."""
-        return self.submit(Delete(context, created), lambda turn: Result())
-
-    def set_title(self, context: str, title: str) -> Answer[Result]:
-        return self.submit(SetTitle(context, title), lambda turn: Result())
 
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
         context, node = command.context, command.node

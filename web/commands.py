@@ -17,6 +17,7 @@ from api.node_commands import (
     LogCommand,
     MembersCommand,
     QuotasCommand,
+    SearchCommand,
     StatusCommand,
     ViewallCommand,
     ViewCommand,
@@ -31,7 +32,9 @@ from web.keys import Role
 
 _LARGE = (ViewCommand, ViewallCommand, LastCommand, LogCommand)
 
-READING = (ViewCommand, LastCommand, ViewallCommand, LogCommand, StatusCommand, MembersCommand, QuotasCommand)
+READING = (
+    ViewCommand, LastCommand, ViewallCommand, SearchCommand, LogCommand, StatusCommand, MembersCommand, QuotasCommand,
+)
 """Commands that change nothing, as far as a key to read allows: GET, too, with their fields as parameters."""
 ON_FILES = (ExportCommand, ImportCommand, BackupCommand)
 """They read and write files of the node's machine, as the node's user."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from api.base import Failure
-from api.node_commands import ForkCommand, RenameCommand
-from api.node_results import ForkResult, RenameResult
-from console.command_table import Earlier, Entry
+from api.node_commands import DeleteCommand, ForkCommand, RenameCommand, SystemCommand, TitleCommand, UndeleteCommand
+from api.node_results import DeleteResult, ForkResult, RenameResult, SystemResult, TitleResult, UndeleteResult
+from api.safe_text import one_line
+from console.basic_views import STALE
+from console.command_table import Earlier, Entry, Run, in_order
+from console.layout import Layout
 from console.node.executor import NodeExecutor, conversations, submitted
 from console.node.words import questions, warned, whole
 from console.usage import Usage
+from kvstore.deleted import KEPT_CONVERSATIONS, KEPT_POSITIONS
 from server import conversations as carried_out
 
 _submit_rename = submitted(carried_out.rename)
@@ -46,6 +50,111 @@ RENAME = Entry[NodeExecutor, RenameCommand, RenameResult](
     _rename,
     view=lambda command, result, layout: layout.text(f"{result.context}: called {result.name} from now on"),
     complete=conversations,
+)
+
+
+DELETE = Entry[NodeExecutor, DeleteCommand, DeleteResult](
+    Usage(
+        "delete", "C", "delete conversation C", "delete c1", 1, 1,
+        details="For everybody, and at once. `undelete C` brings it back, as long as it is kept: the last "
+        f"{KEPT_CONVERSATIONS} are, for {KEPT_POSITIONS} operations each.",
+    ),
+    DeleteCommand,
+    submitted(carried_out.delete),
+    view=lambda command, result, layout: layout.text(
+        f"{result.context}: deleted{f' (undelete {result.context} brings it back)' if result.kept else ''}"
+    ),
+    complete=conversations,
+)
+
+UNDELETE = Entry[NodeExecutor, UndeleteCommand, UndeleteResult](
+    Usage(
+        "undelete", "C", "bring back the conversation C that was deleted last", "undelete c1", 1, 1,
+        details="If there is another C meanwhile, rename that one first. A question that was open is open again.",
+    ),
+    UndeleteCommand,
+    submitted(carried_out.undelete),
+    view=lambda command, result, layout: layout.text(
+        f"{result.context}: brought back, {questions(result.turns)}{warned(result.warning)}"
+    ),
+)
+
+REMOVE = "-"
+"""In place of a title or a system prompt."""
+
+
+def _parse_title(words: list[str]) -> TitleCommand:
+    return TitleCommand(words[0], _text(words))
+
+
+def _text(words: list[str]) -> str | UnsetType:
+    """What follows the conversation; nothing: it is to be shown."""
+    if not words[1:]:
+        return UNSET
+    return "" if words[1] == REMOVE else words[1]
+
+
+_set_title: Run[NodeExecutor, TitleCommand, TitleResult] = submitted(carried_out.title)
+_show_title: Run[NodeExecutor, TitleCommand, TitleResult] = in_order(
+    lambda executor, command: carried_out.title(executor.session, command)
+)
+
+
+def _title(executor: NodeExecutor, command: TitleCommand, earlier: Earlier) -> Awaitable[TitleResult | Failure]:
+    return (_show_title if command.text is UNSET else _set_title)(executor, command, earlier)
+
+
+def _view_title(command: TitleCommand, result: TitleResult, layout: Layout) -> str:
+    shown = layout.text(f"{result.context}: {'no title' if result.title is None else one_line(result.title)}")
+    return f"{shown}\n{layout.red(STALE)}" if result.stale else shown
+
+
+TITLE = Entry[NodeExecutor, TitleCommand, TitleResult](
+    Usage(
+        "title", "C [TEXT|-]", "give conversation C a title", "title c1 Why majorities", 1, 2, text=True, current=True,
+        details=f"For everybody; views show it. `title C` shows it, `title C {REMOVE}` takes it away. Other than "
+        "`rename C NEW`, it leaves the name that commands take as it is.",
+    ),
+    TitleCommand,
+    _title,
+    _parse_title,
+    _view_title,
+    conversations,
+)
+
+
+def _parse_system(words: list[str]) -> SystemCommand:
+    return SystemCommand(words[0], _text(words))
+
+
+_set_system: Run[NodeExecutor, SystemCommand, SystemResult] = submitted(carried_out.system)
+_show_system: Run[NodeExecutor, SystemCommand, SystemResult] = in_order(
+    lambda executor, command: carried_out.system(executor.session, command)
+)
+
+
+def _system(executor: NodeExecutor, command: SystemCommand, earlier: Earlier) -> Awaitable[SystemResult | Failure]:
+    return (_show_system if command.text is UNSET else _set_system)(executor, command, earlier)
+
+
+def _view_system(command: SystemCommand, result: SystemResult, layout: Layout) -> str:
+    said = " what each node tells its own" if result.system is None else f"\n{layout.text(result.system, 4)}"
+    stale = f"\n{layout.red(STALE)}" if result.stale else ""
+    return f"{layout.text(result.context)}: LLMs are told:{said}{stale}"
+
+
+SYSTEM = Entry[NodeExecutor, SystemCommand, SystemResult](
+    Usage(
+        "system", "C [TEXT|-]", "what LLMs are told before the questions of C", "system c1 Answer in French.", 1, 2,
+        text=True, current=True, large=True,
+        details="The same at every node, in place of `system_prompt` in its configuration, for what is asked from now "
+        f"on. `system C` shows it, `system C {REMOVE}` takes it away. Forks and exports have it, too.",
+    ),
+    SystemCommand,
+    _system,
+    _parse_system,
+    _view_system,
+    conversations,
 )
 
 

@@ -10,17 +10,28 @@ from api.node_commands import (
     LogCommand,
     MembersCommand,
     QuotasCommand,
+    SearchCommand,
     StatusCommand,
     ViewallCommand,
     ViewCommand,
 )
-from api.node_results import LastResult, LogResult, MembersResult, QuotasResult, StatusResult, ViewallResult, ViewResult
+from api.node_results import (
+    LastResult,
+    LogResult,
+    MembersResult,
+    QuotasResult,
+    SearchResult,
+    StatusResult,
+    ViewallResult,
+    ViewResult,
+)
 from api.safe_text import one_line
 from console import chat, render
 from console.command_table import Entry, at_once, in_order
 from console.node.executor import NodeExecutor, conversations, ready, submitted
 from console.node.words import ALL_CANDIDATES, FULL, THOUGHTS, VOTES, whole
 from console.usage import Usage
+from server import conversations as carried_out
 from server.session import Session
 
 
@@ -94,6 +105,18 @@ VIEWALL = Entry[NodeExecutor, ViewallCommand, ViewallResult](
     _parse_viewall,
     lambda command, result, layout: chat.viewall(result, layout, command.full),
     lambda executor, words: () if words else [FULL],
+)
+
+
+SEARCH = Entry[NodeExecutor, SearchCommand, SearchResult](
+    Usage(
+        "search", "WORDS", "find questions and answers", "search majority quorum", 1, 1, text=True, large=True,
+        details="In all conversations, their names and titles; a text has to have all the words, or words that begin "
+        "with them, in any case. The best places come first.",
+    ),
+    SearchCommand,
+    in_order(lambda executor, command: carried_out.search(executor.session, command)),
+    view=lambda command, result, layout: chat.found(result, layout),
 )
 
 

@@ -19,7 +19,7 @@ import msgspec
 
 Op: TypeAlias = Literal[
     "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall", "once", "delete",
-    "rename", "fork",
+    "rename", "fork", "system", "undelete",
     "candidate", "answer",  # done by nodes, not by users
 ]  # fmt: skip
 
@@ -36,6 +36,8 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
     "delete": ("context",),
     "rename": ("context", "name"),
     "fork": ("context", "name"),
+    "system": ("context",),
+    "undelete": ("context",),
     "candidate": ("context", "node"),
     "answer": ("context", "node"),
 }
@@ -77,6 +79,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     turn: the turn that was added or changed.
     turns: what a view saw; needed for a view that is ok.
     conversations: what a viewall saw, in the order shown; needed for a viewall that is ok.
+    system: the system prompt that a view saw.
     stale: a view that was marked as possibly stale. It may show any earlier state, but not one that never was.
     """
 
@@ -85,6 +88,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     turn: int | None = None
     turns: tuple[SeenTurn, ...] | None = None
     conversations: dict[str, tuple[SeenTurn, ...]] | None = None
+    system: str | None = None
     stale: bool = False
 
 
@@ -320,7 +324,7 @@ def _view_of(viewall: Call, context: str) -> Call:
 def _command(op: Op, args: Args) -> str:
     words = [op, args.context, args.name, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
              args.round and f"round {args.round}"]
-    if op in ("query", "ask", "candidate", "answer", "once"):
+    if op in ("query", "ask", "candidate", "answer", "once", "system"):
         words.append("failed" if args.text is None else repr(args.text))
     return " ".join(word for word in words if word)
 
@@ -334,6 +338,7 @@ def _answer(result: Result | None, skip: int) -> str:
     shown = {"": result.turns} if result.turns is not None else dict(result.conversations or {})
     for context, turns in shown.items():
         parts = [f"{number}: {_turn(turn)}" for number, turn in enumerate(turns, 1)][skip:]
+        parts += [f"told {result.system!r}"] if result.system is not None else []
         parts[:0] = [f"1-{skip}: the same in all"] if skip else []
         said += "; " + f"{context} [{' | '.join(parts)}]".strip()
     return f" -> {said}"

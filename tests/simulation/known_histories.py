@@ -19,9 +19,10 @@ def call(process: str, op: Op, start: float, end: float | None, result: Result |
 
 
 def view(
-    process: str, start: float, end: float, *turns: SeenTurn, stale: bool = False, context: str = "c"
+    process: str, start: float, end: float, *turns: SeenTurn, stale: bool = False, context: str = "c",
+    system: str | None = None,
 ) -> Call:
-    return call(process, "view", start, end, Result(True, turns=turns, stale=stale), context=context)
+    return call(process, "view", start, end, Result(True, turns=turns, system=system, stale=stale), context=context)
 
 
 def no_such(process: str, start: float, end: float, context: str = "c") -> Call:
@@ -153,6 +154,17 @@ GOOD: dict[str, Sequence[Call]] = {
         call("b", "fork", 14, 15, Result(False, "open"), context="d", name="e", turn=2),
         call("b", "fork", 14, 15, Result(False, "exists"), context="d", name="c"),
         call("b", "fork", 14, 15, Result(False, "no turn"), context="d", name="c", turn=3)),
+    "a system prompt, and a fork that has it": (
+        CREATED, call("a", "system", 2, 3, text="S"), view("b", 4, 5, system="S"), call("a", "fork", 6, 7, name="d"),
+        call("a", "system", 8, 9, text=""), view("b", 10, 11, system=""), view("b", 10, 11, system="S", context="d")),
+    "deleted, and brought back": (*DELETED, call("b", "undelete", 6, 7), view("b", 8, 9, SeenTurn("K")),
+                                  call("b", "undelete", 10, 11, Result(False, "unknown"))),
+    "not brought back over another": (
+        *DELETED, call("b", "create", 6, 7), call("b", "undelete", 8, 9, Result(False, "exists")), view("b", 10, 11),
+        call("b", "rename", 12, 13, name="d"), call("b", "undelete", 14, 15), view("b", 16, 17, SeenTurn("K"))),
+    "the last one that was deleted is brought back": (
+        *DELETED, call("b", "create", 6, 7), call("b", "delete", 8, 9), call("b", "undelete", 10, 11),
+        view("b", 12, 13), call("b", "delete", 14, 15), call("b", "undelete", 16, 17), view("b", 18, 19)),
     "an open fork between two views": (*ONCE, call("a", "fork", 8, None, name="d"), no_such("b", 9, 10, "d"),
                                        view("b", 11, 12, *KEYED_TURNS, context="d")),
 }  # fmt: skip
@@ -244,6 +256,13 @@ BAD: dict[str, Sequence[Call]] = {
     "deleted twice": (*DELETED, call("b", "delete", 8, 9)),
     "keys outlive a deletion": (*DELETED, call("b", "once", 8, 9, text="L"), call("b", "cancel", 10, 11),
                                 call("b", "once", 12, 13, Result(True, turn=1), text="K")),
+    "a system prompt that is not shown": (CREATED, call("a", "system", 2, 3, text="S"), view("b", 4, 5, system="")),
+    "a system prompt outlives its conversation": (
+        CREATED, call("a", "system", 2, 3, text="S"), call("a", "delete", 4, 5), call("a", "create", 6, 7),
+        view("b", 8, 9, system="S")),
+    "brought back twice": (*DELETED, call("b", "undelete", 6, 7), call("b", "undelete", 8, 9)),
+    "brought back without its turns": (*DELETED, call("b", "undelete", 6, 7), view("b", 8, 9)),
+    "brought back over another": (*DELETED, call("b", "create", 6, 7), call("b", "undelete", 8, 9)),
     "two names": (*RENAMED, view("b", 10, 11, *KEYED_TURNS)),
     "another name, without its turns": (*RENAMED, view("b", 10, 11, context="d")),
     "called otherwise twice": (*RENAMED, call("b", "rename", 10, 11, name="e")),

@@ -75,7 +75,7 @@ def _creation_order(history: Sequence[Call]) -> list[Failure]:
 
     This is part of the order between conversations, which checking each by itself cannot see.
     """
-    gone = [call.args for call in history if call.op in ("delete", "rename")]
+    gone = [call.args for call in history if call.op in ("delete", "rename", "undelete")]
     deleted = {context for args in gone for context in (args.context, args.name)}
     lists = [
         ([context for context in call.result.conversations if context not in deleted], call)

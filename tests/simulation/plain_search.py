@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.simulation.history import Call
-from tests.simulation.model import Family, agrees, apply_to_family
+from tests.simulation.model import Family, agrees_in_family, apply_to_family
 from tests.simulation.orders import Answer
 
-ANY_LIFE = frozenset(("once", "delete", "rename", "fork"))
+ANY_LIFE = frozenset(("once", "delete", "rename", "fork", "system", "undelete"))
 """The operations that make this search necessary."""
-_FIFO = frozenset(("create", "query", "ask", "choose", "retry", "cancel", "once", "delete", "rename", "fork"))
+_FIFO = ANY_LIFE | {"create", "query", "ask", "choose", "retry", "cancel"}
 
 
 class PlainSearch:
@@ -36,7 +36,7 @@ class PlainSearch:
         return before
 
     def run(self, budget: int) -> Answer:
-        stack: list[tuple[int, Family]] = [(0, frozenset())]
+        stack: list[tuple[int, Family]] = [(0, Family())]
         known: set[tuple[int, Family]] = set(stack)
         while stack:
             placed, state = stack.pop()
@@ -59,7 +59,7 @@ class PlainSearch:
                 continue
             after, outcome = apply_to_family(state, call.op, call.args)
             if call.result is not None:
-                if not agrees(call.result, dict(state).get(call.args.context or ""), outcome):
+                if not agrees_in_family(call.result, state, call.args, outcome):
                     continue
                 if call.reads or not call.result.ok:
                     return [(placed | 1 << i, state)]

@@ -101,6 +101,7 @@ def questions_are_asked_once() -> None:
     once.test_the_history_makes_a_new_conversation_and_nothing_else()
     once.test_a_question_that_a_quota_forbids_begins_no_conversation()
     once.test_a_deleted_conversation_is_gone_and_its_name_free()
+    once.test_nothing_is_left_of_what_was_temporary()
     once.test_nobody_proposes_them_while_a_member_does_not_know_them()
 
 
@@ -113,6 +114,26 @@ def conversations_are_renamed_and_forked() -> None:
     forks.test_a_fork_has_the_closed_turns_and_goes_its_own_way()
     forks.test_keys_stay_with_the_conversation_that_they_were_given_to()
     forks.test_a_fork_counts_against_the_quotas()
+
+
+@story
+def system_prompts_are_decided() -> None:
+    from tests.unit.kvstore import test_system_prompts as prompts
+
+    prompts.test_it_is_replaced_taken_away_and_forked()
+    prompts.test_its_text_counts_against_the_quotas()
+    prompts.test_an_import_brings_it_and_the_title()
+    prompts.test_llms_are_told_in_place_of_what_nodes_tell()
+
+
+@story
+def deletions_are_undone() -> None:
+    from tests.unit.kvstore import test_deleted as deleted
+
+    deleted.test_what_was_deleted_comes_back_as_it_was()
+    deleted.test_another_one_of_its_name_is_not_touched()
+    deleted.test_it_counts_against_no_quota_until_it_is_back()
+    deleted.test_it_is_kept_for_so_many_operations()
 
 
 @story

@@ -54,7 +54,7 @@ from tests.simulation.known_histories import (
     view,
 )
 from tests.simulation.linearizability import check
-from tests.simulation.model import Family, agrees, apply, apply_to_family
+from tests.simulation.model import Family, agrees_in_family, apply, apply_to_family
 from tests.simulation.plain_search import ANY_LIFE
 from tests.simulation.users import reason
 
@@ -358,7 +358,7 @@ def test_an_open_turn_in_the_wrong_order_is_caught_although_retries_take_answers
 def brute_force(history: Sequence[Call], fifo: bool = True) -> bool:
     """Whether some order of the calls explains the history: tries all of them."""
     return all(
-        _some_order(sorted(calls, key=lambda one: one.invoked_at), frozenset(), fifo) for _, calls in families(history)
+        _some_order(sorted(calls, key=lambda one: one.invoked_at), Family(), fifo) for _, calls in families(history)
     )
 
 
@@ -373,7 +373,7 @@ def _some_order(left: Sequence[Call], state: Family, fifo: bool) -> bool:
         if any(not other.is_open for other in overtaken):
             continue
         after, outcome = apply_to_family(state, one.op, one.args)
-        if one.result is not None and not agrees(one.result, dict(after).get(one.args.context or ""), outcome):
+        if one.result is not None and not agrees_in_family(one.result, after, one.args, outcome):
             continue
         rest = [other for other in left if other is not one and other not in overtaken]
         if _some_order(rest, after, fifo):
@@ -382,7 +382,7 @@ def _some_order(left: Sequence[Call], state: Family, fifo: bool) -> bool:
 
 
 def _in_order(one: Call, other: Call) -> bool:
-    users = ("create", "query", "ask", "choose", "retry", "cancel", "once", "delete", "rename", "fork")
+    users = {"create", "query", "ask", "choose", "retry", "cancel", *ANY_LIFE}
     return one.process == other.process and one.op in users and other.op in users and one.invoked_at != ALWAYS
 
 

@@ -140,8 +140,18 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
         page.get_by_role("button", name="Save as JSON").click()
     wanted = parse(saved.value.path().read_bytes(), "again")
     assert wanted.turns == 3 and not wanted.given_up, "it can be imported"
+    page.get_by_role("button", name="Title").click()
+    page.get_by_label("Title").fill("Whose <i>answer</i>?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Whose <i>answer</i>?")).to_have_count(2)
+    page.get_by_text("More").click()
+    page.get_by_role("button", name="System prompt").click()
+    page.get_by_label("System prompt").fill("Be <b>brief</b>.")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("The LLMs are told: Be <b>brief</b>.")).to_be_visible()
     page.get_by_label("Search conversations").fill("which?")
     expect(page.locator(".names li")).to_have_count(1)
+    expect(page.locator(".names mark").first).to_have_text("Which", ignore_case=True)
     page.get_by_label("Search conversations").fill("")
     for button, field, name in (("Fork", "Name", "branch"), ("Rename", "New name", "twig")):
         page.get_by_text("More").click()
@@ -158,8 +168,11 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
     page.get_by_text("More").click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()
-    expect(page.locator(".empty")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_text("This conversation was deleted.")
     expect(page.get_by_role("link", name="votes")).to_have_count(0)
+    page.get_by_role("button", name="Bring it back").click()
+    expect(page.locator(".turn")).to_have_count(3)
+    expect(page.get_by_role("link", name="votes")).to_be_visible()
 
 
 def test_a_watcher_is_offered_nothing_to_change(talk: Talk, surf: Surf) -> None:

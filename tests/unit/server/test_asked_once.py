@@ -10,7 +10,14 @@ import pytest
 from msgspec import structs
 
 from api.base import encode
-from api.node_commands import AskCommand, CancelCommand, ChooseCommand, QueryCommand, RetryCommand
+from api.node_commands import (
+    AskCommand,
+    CancelCommand,
+    ChooseCommand,
+    DeleteCommand,
+    QueryCommand,
+    RetryCommand,
+)
 from engine.interface import Busy
 from kvstore.operations import (
     AskOnce,
@@ -26,6 +33,7 @@ from kvstore.operations import (
 )
 from kvstore.payloads import encode as encode_operation
 from llm.provider import Prompt, Reply
+from server.conversations import delete
 from server.event_feed import Level
 from server.expiry import KEPT_S, Expiry
 from tests.unit.llm.llm_tools import until
@@ -124,7 +132,7 @@ def test_every_part_of_a_leading_node_takes_a_deletion() -> None:
 def test_a_deletion_is_told() -> None:
     async def scenario(at: UserPrompt) -> None:
         at.engine.apply(Create("c"), 3)
-        deleting = at.session.delete("c")
+        deleting = delete(at.session, DeleteCommand("c"))
         at.engine.apply(Delete("c"), 3)
         assert at.events[-1] == {"event": "deleted", "context": "c", "origin": 3}
         assert at.shown[-1] == "c: deleted at node 3"

@@ -37,6 +37,17 @@ export function askToFork(context, turns, onFork) {
     { "Name": nameField(`${context}-2`.slice(0, 64)), "Up to question": h("input", { type: "number", min: 1, max: turns, placeholder: "the last" }) })
 }
 
+export function askForTitle(title, onText) {
+  ask("What users call this conversation", "", "Save", onText, { "Title": h("input", { value: title, maxlength: 200, autocomplete: "off" }) })
+}
+
+export function askForSystem(system, onText) {
+  const field = h("textarea", { rows: 6 })
+  field.value = system
+  ask("What the LLMs are told", "Before the questions of this conversation, by every node, in place of what it tells its LLM by itself. Empty: nothing.",
+    "Save", onText, { "System prompt": field })
+}
+
 export function askToDelete(onDelete) {
-  ask("Delete this conversation?", "It is deleted at every node, for everybody.", "Delete it", onDelete, {}, true)
+  ask("Delete this conversation?", "It is deleted at every node, for everybody. For a while, it can be brought back.", "Delete it", onDelete, {}, true)
 }
