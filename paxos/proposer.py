@@ -78,6 +78,11 @@ class Proposer:
         elif self.candidate is not None:
             self.candidate.offer(operations)
 
+    def linked(self, member: int) -> None:
+        """What was on its way to this member is lost."""
+        if self.leader is not None:
+            self.flow.linked(member, self.leader.decided_upto)
+
     def repeat(self, now: float, patience_s: float) -> None:
         """Resends what has been unanswered for too long."""
         candidate, leader = self.candidate, self.leader

@@ -30,6 +30,9 @@ class Receiver:
         assert cluster == self.cluster
         self.got.append((sender, message))
 
+    def linked(self) -> None:
+        self.got.append("linked")
+
     def meet(self, node: int) -> None:
         self.got.append(("meet", node))
 
