@@ -80,8 +80,11 @@ class Proposer:
 
     def linked(self, member: int) -> None:
         """What was on its way to this member is lost."""
-        if self.leader is not None:
-            self.flow.linked(member, self.leader.decided_upto)
+        leader = self.leader
+        if leader is not None:
+            self.flow.linked(member, leader.decided_upto)
+            if leader.read_index.running:
+                self._ask_confirmations(leader)
 
     def repeat(self, now: float, patience_s: float) -> None:
         """Resends what has been unanswered for too long."""

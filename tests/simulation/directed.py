@@ -101,6 +101,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "found-silence-taken-for-death": leading.cut_off_from_the_leader_alone,
     "found-lost-with-the-network-not-repeated": leading.network_away,
     "found-own-lost-with-the-network": leading.network_away,
+    "found-read-lost-with-the-network": leading.network_away,
+    "found-confirmations-lost-with-the-network": leading.network_away,
     "found-leader-not-waited-for": leading.leader_connected_last,
     "step-down-missing": leading.two_leaders_meet,
     "prepares-not-repeated": leading.prepares_not_repeated,

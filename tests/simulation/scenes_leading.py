@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from paxos.messages import Heartbeat, Learn, Prepare, SnapshotPiece
 from tests.simulation.scenes_proposing import hub_campaigns_again
@@ -217,20 +218,28 @@ def network_returns(stage: Stage, first: Sequence[Node], last: Node) -> None:
         node.process.meet(last.pid)
 
 
+def _all_told(stage: Stage, answered: list[str]) -> bool:
+    return "waits" in stage.told and bool(answered)
+
+
 def network_away() -> None:
-    """The network is away for a while, and an operation waits, at the leader or not: nothing that was sent meanwhile
-    is waited for when all are connected again."""
+    """The network is away for a while, and an operation and a read wait, at the leader or not: nothing that was sent
+    meanwhile is waited for when all are connected again."""
     for asks_the_leader in (True, False):
         for away in (0.33, 0.45, 0.7, 0.9):
             stage = Stage(5)
             leader = stage.leader
             others = stage.others(leader)
+            stage.decide(leader, "before")
             for node in stage.nodes.values():
                 stage.cut(node)
-            stage.create(leader if asks_the_leader else others[1], "waits")
+            user = leader if asks_the_leader else others[1]
+            stage.create(user, "waits")
+            answered = stage.read(user, shows="before")
             stage.run(away)
             network_returns(stage, [*others[1:], leader], others[0])
-            stage.expect("it is decided at once", lambda: "waits" in stage.told, 0.1)  # noqa: B023 - called in this round
+            done = partial(_all_told, stage, answered)
+            stage.expect("it is decided, and the read answered, at once", done, 0.1)
             stage.end()
 
 
