@@ -257,6 +257,12 @@ class ReplicaDriver:
         self._wake()
 
     @stop_on_error
+    def linked(self) -> None:
+        """This node is connected, for the first time or again."""
+        self.replica.linked(self._clock())
+        self._wake()
+
+    @stop_on_error
     def meet(self, node: int) -> None:
         """A hint that `node` has connected."""
         self.replica.meet(node, self._clock())

@@ -78,6 +78,14 @@ class Proposer:
         elif self.candidate is not None:
             self.candidate.offer(operations)
 
+    def linked(self, member: int) -> None:
+        """What was on its way to this member is lost."""
+        leader = self.leader
+        if leader is not None:
+            self.flow.linked(member, leader.decided_upto)
+            if leader.read_index.running:
+                self._ask_confirmations(leader)
+
     def repeat(self, now: float, patience_s: float) -> None:
         """Resends what has been unanswered for too long."""
         candidate, leader = self.candidate, self.leader

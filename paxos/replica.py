@@ -299,11 +299,21 @@ class Replica:
         self._refresh(now)
 
     def meet(self, peer: int, now: float) -> None:
-        """A hint that there is a node `peer`. Who comes to join, or comes back after long, may know no other member.
-        (Nodes with data of release 0.1.0 keep to those they know until they are founded.)"""
+        """A hint that there is a node `peer`, newly connected to this one. Who comes to join, or comes back after long,
+        may know no other member. (Nodes with data of release 0.1.0 keep to those they know until they are founded.)
+        What was on its way to `peer` is lost with the connection before."""
         if 0 < peer <= MOST_PID and (self.registry.configuration is not None or not self.log.decided_upto):
             self.net.meet(peer)
+            self.proposer.linked(peer)
+            if self._follows[1] == peer:
+                self.queue.lost()
+                self.reads.lost()
+            self._heartbeats.hurry(now)
             self._refresh(now)
+
+    def linked(self, now: float) -> None:
+        """This node is connected, for the first time or again."""
+        self.election.wait_for_others(now)
 
     def vouched(
         self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None

@@ -22,7 +22,7 @@ from tests.simulation.disk import InjectedDamage, InjectedFailure, ProcessDisk
 from tests.simulation.observer import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tests.simulation.node import Node
     from tests.simulation.world import World
@@ -157,6 +157,14 @@ class Process:
         self.driver.receive(sender, message, cluster)
         if self.node.trapped_at is not None and kind(message) == "SnapshotPiece":
             self.passes("piece received")
+
+    def linked(self, peers: Iterable[int]) -> None:
+        self.do(self.driver.linked)
+        for peer in peers:
+            self.meet(peer)
+
+    def meet(self, peer: int) -> None:
+        self.do(partial(self.driver.meet, peer))
 
     def suspect(self, peer: int) -> None:
         self.do(partial(self.driver.suspect, peer))
