@@ -181,7 +181,7 @@ class World:
         self.steps: deque[Step] = deque()
         """What can happen next, in this order; when there is nothing, time passes."""
         self._ticked = False
-        """Since the last message: no LLM is quicker than what leaves with a tick."""
+        """Since the last step: an LLM thinks longer than it takes until all have heard of what was asked."""
         self.thinking: list[tuple[Node, Step]] = []
         self.asked: list[int] = []
         """The nodes whose LLM was asked."""
@@ -201,6 +201,7 @@ class World:
             self._ticked = False
             self.steps.popleft()()
         elif self.thinking and self._ticked:
+            self._ticked = False
             node, answer = self.thinking.pop(0)
             if node.up:
                 answer()
