@@ -56,6 +56,11 @@ class Election:
         states = self._net.states.values()
         return max(self._heard_of, *(each.promised for each in states), *(each.leading for each in states), NOBODY)
 
+    @property
+    def is_waiting(self) -> bool:
+        """There is a reason to campaign."""
+        return self._since is not None
+
     def observe(self, now: float) -> None:
         """Notes when each claim was first seen. Must follow every change of what is known of others."""
         claims = [each.leading for each in self._net.states.values() if each.leading != NOBODY and not each.established]

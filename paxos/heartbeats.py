@@ -1,6 +1,17 @@
-"""Heartbeats: when one is due, and what it says of its sender."""
+"""Heartbeats: when one is due, and what it says of its sender.
+
+While a node has nothing new to say they come half as often, which costs half as much. Failures are noticed as soon as
+otherwise, since silence is measured from the last one. That is safe only where none gets lost, because fewer of them
+fit into the time after which a node is suspected: so a node returns to the usual pace as soon as an echo says that one
+is missing, or somebody who is there confirms none. Slow links look the same, and get the usual pace, too.
+
+A resting node whose heartbeat is soon due sends it with the first one that it hears: what costs most then is that
+processes are woken, and so they are woken together.
+"""
 
 from __future__ import annotations
+
+from collections import deque
 
 from paxos.acceptor import Acceptor
 from paxos.ballot import NOBODY, Leadership
@@ -15,6 +26,17 @@ from paxos.messages import Heartbeat, NodeState
 from paxos.operations_version import OperationsVersions
 from paxos.proposer import Proposer
 from paxos.voter_registry import VoterRegistry
+
+REST_ELECTIONS = 2.5
+"""For so many election times nothing must have been new, and no heartbeat missing, before they come more rarely."""
+LATE = 3
+"""Of two heartbeats one must be confirmed when this many have been sent since the first."""
+SOON = 0.5
+"""Of the time between heartbeats."""
+BEHIND = 1.1
+"""Who answered a heartbeat leaves it to the same node to begin the next round: it would wake at the same moment."""
+OVERTAKEN = 0.5
+"""In heartbeat times, how much earlier than an echo the next heartbeat should have come to be taken for lost."""
 
 
 class Heartbeats:
@@ -39,6 +61,17 @@ class Heartbeats:
         self._due = now
         self._told: Leadership = NOBODY
         """The claim in the last heartbeat that was sent for a change."""
+        self._sent: deque[float] = deque(maxlen=LATE)
+        """When the last ones were sent."""
+        self._last: NodeState | None = None
+        """What the last one said of this node."""
+        self._restless_at = now
+        """When one said something new, or was found to be missing."""
+        self._resting = False
+
+    @property
+    def due(self) -> float:
+        return self._due
 
     def describe(self) -> None:
         """Renews what this node says of itself. Must follow every change of a claim."""
@@ -53,12 +86,30 @@ class Heartbeats:
             digest=self._digests.latest,
         ))
 
-    def heard(self, message: Heartbeat) -> None:
+    def heard(self, message: Heartbeat, now: float) -> None:
         """Others may remember a later incarnation of this node than its own (a lost disk and a clock set back); what it
         says must be newer than that, or they would believe the old news for ever."""
         for state in message.states:
             if state.pid == self._net.pid and state.version > self._version:
                 self._version = (state.version[0] + 1, 0)
+        echo = message.echoes.get(self._net.pid)
+        if echo is not None and self._is_missing(*echo):
+            self._restless_at = now
+            self._resting = False
+            self._due = min(self._due, now + self._timing.heartbeat_s)
+        self._join(now)
+
+    def _join(self, now: float) -> None:
+        """Sends with the one that was just heard, if this node rests and has to send soon."""
+        pause = self._timing.idle_heartbeat_s
+        if self._resting and self._due - now < SOON * pause:
+            self._send(now)
+            self._due = now + BEHIND * pause
+
+    def _is_missing(self, had: float, held: float) -> bool:
+        """A peer has had the heartbeat of time `had` for so long that the next one should have come, and has not."""
+        following = next((sent for sent in self._sent if sent > had), None)
+        return following is not None and had + held > following + OVERTAKEN * self._timing.heartbeat_s
 
     def send_news(self, urgent: bool, now: float) -> None:
         """Does not wait for the next heartbeat if the claim has changed, or the caller knows of something `urgent`."""
@@ -72,10 +123,22 @@ class Heartbeats:
             self._send(now)
 
     def _send(self, now: float) -> None:
-        self._due = now + self._timing.heartbeat_s
+        self._due = now + self._pause(now)
         self._version = (self._version[0], self._version[1] + 1)
         self.describe()
         net = self._net
+        self._last = net.states[net.pid]
         message = Heartbeat(list(net.states.values()), self._registry.told_roster(), now, net.echoes(now),
                             self._memory.told(), self._proposer.underway())
         self._effects.broadcast(net.peers, message)
+
+    def _pause(self, now: float) -> float:
+        """Until the next heartbeat after the one that is sent now."""
+        net, timing = self._net, self._timing
+        self.describe()
+        confirmed = len(self._sent) == LATE and net.all_have(self._sent[0])
+        if not confirmed or net.states[net.pid] != self._last:
+            self._restless_at = now
+        self._sent.append(now)
+        self._resting = now - self._restless_at >= REST_ELECTIONS * timing.election_s
+        return timing.idle_heartbeat_s if self._resting else timing.heartbeat_s
