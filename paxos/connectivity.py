@@ -154,12 +154,16 @@ class Connectivity:
 
     def _put(self, state: NodeState, held: NodeState | None) -> None:
         self.states[state.pid] = state
-        self._commit_times[state.pid] = bounded(state.commit_s)
-        self._front = self._quorum_commit_time = None
+        if held is None or state.commit_s != held.commit_s:
+            self._commit_times[state.pid] = bounded(state.commit_s)
+            self._quorum_commit_time = None
+        if held is None or state.decided_upto != held.decided_upto:
+            self._front = None
         if (
             held is None or state.hears != held.hears or state.votes != held.votes
             or state.configuration != held.configuration
         ):
+            self._quorum_commit_time = None
             self._changed = True
 
     def suspect(self, peer: int, now: float) -> None:

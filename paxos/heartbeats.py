@@ -2,8 +2,10 @@
 
 While a node has nothing new to say they come half as often, which costs half as much. Failures are noticed as soon as
 otherwise, since silence is measured from the last one. That is safe only where none gets lost, because fewer of them
-fit into the time after which a node is suspected: so a node returns to the usual pace as soon as an echo says that one
-is missing, or somebody who is there confirms none. Slow links look the same, and get the usual pace, too.
+fit into the time after which a node is suspected. Therefore an echo says more than how long a message takes: whoever
+finds that one of a node's heartbeats is missing leaves the next echo out, and a node whose heartbeats are not echoed in
+time returns to the usual pace. So does one that is heard by somebody whom it does not hear, or over slow links, and all
+do as long as one runs release 0.1.0, which counts nothing.
 
 A resting node whose heartbeat is soon due sends it with the first one that it hears: what costs most then is that
 processes are woken, and so they are woken together.
@@ -23,20 +25,18 @@ from paxos.limits import Timing
 from paxos.log import Log
 from paxos.memory import Memory
 from paxos.messages import Heartbeat, NodeState
-from paxos.operations_version import OperationsVersions
+from paxos.operations_version import LOWEST, OperationsVersions
 from paxos.proposer import Proposer
 from paxos.voter_registry import VoterRegistry
 
 REST_ELECTIONS = 2.5
 """For so many election times nothing must have been new, and no heartbeat missing, before they come more rarely."""
-LATE = 3
-"""Of two heartbeats one must be confirmed when this many have been sent since the first."""
+LATE = 2
+"""Each heartbeat, or the one after it, must have been echoed by the time when this many more are due."""
 SOON = 0.5
 """Of the time between heartbeats."""
 BEHIND = 1.1
 """Who answered a heartbeat leaves it to the same node to begin the next round: it would wake at the same moment."""
-OVERTAKEN = 0.5
-"""In heartbeat times, how much earlier than an echo the next heartbeat should have come to be taken for lost."""
 
 
 class Heartbeats:
@@ -50,6 +50,7 @@ class Heartbeats:
         self._acceptor = acceptor
         self._log = log
         self._registry = registry
+        self._versions = versions
         self._operations_version = versions.own
         self._memory = memory
         self._commit_time = commit_time
@@ -68,6 +69,10 @@ class Heartbeats:
         self._restless_at = now
         """When one said something new, or was found to be missing."""
         self._resting = False
+        self._numbers: dict[int, tuple[int, int]] = {}
+        """Of the last heartbeat of each peer."""
+        self._incomplete: set[int] = set()
+        """Peers of which one is missing: they get no echo next time."""
 
     @property
     def due(self) -> float:
@@ -86,30 +91,29 @@ class Heartbeats:
             digest=self._digests.latest,
         ))
 
-    def heard(self, message: Heartbeat, now: float) -> None:
+    def heard(self, sender: int, message: Heartbeat, now: float) -> None:
         """Others may remember a later incarnation of this node than its own (a lost disk and a clock set back); what it
         says must be newer than that, or they would believe the old news for ever."""
         for state in message.states:
             if state.pid == self._net.pid and state.version > self._version:
                 self._version = (state.version[0] + 1, 0)
-        echo = message.echoes.get(self._net.pid)
-        if echo is not None and self._is_missing(*echo):
-            self._restless_at = now
-            self._resting = False
-            self._due = min(self._due, now + self._timing.heartbeat_s)
-        self._join(now)
+            elif state.pid == sender:
+                self._look_for_gaps(state)
 
-    def _join(self, now: float) -> None:
+    def _look_for_gaps(self, state: NodeState) -> None:
+        """The sender of a heartbeat counts them in its versions."""
+        incarnation, number = state.version
+        last = self._numbers.get(state.pid, state.version)
+        self._numbers[state.pid] = state.version
+        if incarnation == last[0] and number > last[1] + 1 and state.operations_version > LOWEST:
+            self._incomplete.add(state.pid)
+
+    def join(self, now: float) -> None:
         """Sends with the one that was just heard, if this node rests and has to send soon."""
         pause = self._timing.idle_heartbeat_s
         if self._resting and self._due - now < SOON * pause:
             self._send(now)
             self._due = now + BEHIND * pause
-
-    def _is_missing(self, had: float, held: float) -> bool:
-        """A peer has had the heartbeat of time `had` for so long that the next one should have come, and has not."""
-        following = next((sent for sent in self._sent if sent > had), None)
-        return following is not None and had + held > following + OVERTAKEN * self._timing.heartbeat_s
 
     def send_news(self, urgent: bool, now: float) -> None:
         """Does not wait for the next heartbeat if the claim has changed, or the caller knows of something `urgent`."""
@@ -128,7 +132,9 @@ class Heartbeats:
         self.describe()
         net = self._net
         self._last = net.states[net.pid]
-        message = Heartbeat(list(net.states.values()), self._registry.told_roster(), now, net.echoes(now),
+        echoes = {peer: echo for peer, echo in net.echoes(now).items() if peer not in self._incomplete}
+        self._incomplete.clear()
+        message = Heartbeat(list(net.states.values()), self._registry.told_roster(), now, echoes,
                             self._memory.told(), self._proposer.underway())
         self._effects.broadcast(net.peers, message)
 
@@ -137,7 +143,7 @@ class Heartbeats:
         net, timing = self._net, self._timing
         self.describe()
         confirmed = len(self._sent) == LATE and net.all_have(self._sent[0])
-        if not confirmed or net.states[net.pid] != self._last:
+        if not confirmed or not self._versions.living_speak() or net.states[net.pid] != self._last:
             self._restless_at = now
         self._sent.append(now)
         self._resting = now - self._restless_at >= REST_ELECTIONS * timing.election_s

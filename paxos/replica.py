@@ -395,10 +395,11 @@ class Replica:
             self._step_down()
         self._heartbeats.describe()
         self.election.observe(now)
-        leadership = self.election.try_campaign(now, self._random)
+        self._follows = self.election.leader(now)
+        leadership = self.election.try_campaign(self._follows, now, self._random)
         if leadership is not None:
             self._campaign(leadership, now)
-        self._follows = self.election.leader(now)
+            self._follows = self.election.leader(now)
         claim = self.proposer.claim
         if claim != NOBODY and max(self._follows, self.acceptor.promised.leadership) > claim:
             self._step_down()
@@ -484,7 +485,7 @@ class Replica:
             self._effects.odd(sender, "a heartbeat that tells of what cannot be")
             message = believable
         self.net.heard(sender, message, now)
-        self._heartbeats.heard(message, now)
+        self._heartbeats.heard(sender, message, now)
         self._versions.heard(sender, message)
         self.memory.heard(message.remembered)
         if self.digests.heard(sender, message):
@@ -494,6 +495,7 @@ class Replica:
         if voted and not self.registry.votes:
             self._step_down()
         self._refresh(now)
+        self._heartbeats.join(now)
 
     def _roster_stored(self, sender: int, message: RosterStored, now: float) -> None:
         self.registry.roster_stored(message)
