@@ -67,7 +67,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "gaps-not-seen": idle.some_are_lost,
     "rests-unconfirmed": idle.unconfirmed,
     "rests-beside-0.1.0": idle.beside_release_0_1_0,
-    "rare-ticks-while-waiting": idle.idle_leader_dies_with_the_next,
+    "rare-ticks-while-waiting": idle.idle_leader_dies,
     "steps-wait-for-a-rare-tick": idle.idle_leader_dies,
     "votes-counted-twice": proposing.all_comes_twice,
     "promises-counted-twice": proposing.all_comes_twice,
