@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from api.base import Event, Failure, Result
 from engine.interface import AppliedOperation, EngineStatus
@@ -26,6 +27,8 @@ class Hub:
         self.elections = 0
         """How often this node saw another leadership."""
         self.leaving = asyncio.Event()
+        self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the node leaves."""
         self._service = service
         self._observe = observe
         self._position: int | None = None
@@ -44,6 +47,8 @@ class Hub:
     def leave(self) -> None:
         """Whoever waits is told that the node leaves."""
         self.leaving.set()
+        if not self._left.done():
+            self._left.set_result(None)
         self.events.waiters.wake_now()
         self._wake_all()
 
@@ -108,16 +113,15 @@ class Hub:
         """Of a command. Raises ApiError if the node leaves, TimeoutError, and what the command raises."""
         self.require_staying()
         running = asyncio.ensure_future(answer)
-        leaving = asyncio.ensure_future(self.leaving.wait())
+        either: list[asyncio.Future[Any]] = [running, self._left]
         try:
-            await asyncio.wait([running, leaving], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 return running.result()
             self.require_staying()
             raise TimeoutError
         finally:
             running.cancel()
-            leaving.cancel()
 
     def require_staying(self) -> None:
         if self.leaving.is_set():
