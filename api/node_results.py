@@ -64,11 +64,30 @@ class ChooseResult(Result, frozen=True, kw_only=True):
     auto: Literal[True] | UnsetType = UNSET
 
 
+class RenameResult(Result, frozen=True, kw_only=True):
+    context: str
+    """As it was called."""
+    name: str
+    """As it is called now."""
+
+
+class ForkResult(Result, frozen=True, kw_only=True):
+    context: str
+    name: str
+    """Of the new conversation."""
+    turns: int
+    """How many it begins with."""
+    warning: str | UnsetType = UNSET
+    """A quota is nearly used up."""
+
+
 class ViewResult(Result, frozen=True, kw_only=True):
     context: str
     turns: list[Turn]
     stale: bool
     """No majority was reachable: there may be more than is shown."""
+    created: int | UnsetType = UNSET
+    """The position of the log that created it: since a deletion, another conversation may have its name."""
 
 
 class LastResult(Result, frozen=True, kw_only=True):
@@ -77,6 +96,8 @@ class LastResult(Result, frozen=True, kw_only=True):
     """Its number; 0 if there is none yet."""
     last: Turn | None
     stale: bool
+    created: int | UnsetType = UNSET
+    """As in `view`."""
 
 
 class ViewallResult(Result, frozen=True, kw_only=True):

@@ -43,6 +43,11 @@ def test_a_conversation_over_http(tmp_path: Path) -> None:
         assert asked.json() == {"ok": True, "context": "c1", "turn": 1}
         seen = await at.get("/api/view?context=c1&votes=true")
         assert seen.json()["turns"][0]["query"] == "why?\nreally"
+        await at.post("/api/create", {"context": "short"})
+        renamed = await at.post("/api/rename", {"context": "short", "name": "long"})
+        assert renamed.json() == {"ok": True, "context": "short", "name": "long"}
+        forked = await at.post("/api/fork", {"context": "long", "name": "c1"})
+        assert forked.status_code == 409 and "already exists" in forked.json()["error"]
         await at.post("/api/create", {"context": "empty"})  # an answer may come to the other one meanwhile
         empty = await at.get("/api/view?context=empty&votes=true")
         assert empty.content == (await at.post("/api/view", {"context": "empty"})).content
@@ -166,8 +171,9 @@ def test_metrics_follow_the_guidelines(tmp_path: Path) -> None:
         names = {line.split("{")[0].split()[0] for line in text.splitlines() if not line.startswith("#")}
         assert all(name.startswith("consensusllm_") and name == name.lower() for name in names)
         shown = set(re.findall(r"consensusllm_\w+", (ROOT / "deploy" / "grafana.json").read_text()))
-        # What the LLM does is told by nodes that have one.
-        unknown = {name for name in shown - names if not name.startswith("consensusllm_llm_")}
+        # What the LLM does is told by nodes that have one, what the relay does by the orchestrator.
+        elsewhere = ("consensusllm_llm_", "consensusllm_relay_")
+        unknown = {name for name in shown - names if not name.startswith(elsewhere)}
         assert not unknown, f"the dashboard shows what there is not: {unknown}"
 
     serving(tmp_path, scenario)

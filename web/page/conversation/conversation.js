@@ -1,6 +1,7 @@
 /** One conversation: its turns as they are decided, what is written meanwhile, and what a user may do. */
 
 import { h, say } from "../dom.js"
+import { askToDelete, askToFork, askToRename } from "./dialogs.js"
 import { asJson, asMarkdown, save } from "./download.js"
 import { Drafts } from "./drafts.js"
 import { TurnElement } from "./turn.js"
@@ -21,6 +22,7 @@ export class Conversation {
     this.announce = announce
     this.drafts = new Drafts()
     this.turns = null
+    this.created = null  // which conversation of this name
     this.elements = []
     this.isClosed = false
     this.loading = null
@@ -66,8 +68,17 @@ export class Conversation {
         h("details", { class: "menu", onfocusout: closeWhenLeft }, h("summary", {}, "More"), h("div", { class: "card" },
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("md", "text/markdown", asMarkdown) }, "Save as Markdown"),
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("json", "application/json", asJson) }, "Save as JSON"),
-          mayWrite ? h("button", { type: "button", class: "quiet danger", onclick: () => this.#delete() }, "Delete") : null))),
+          ...(mayWrite ? this.#changes() : [])))),
       this.stale, this.list, this.problem, mayWrite ? this.composer : null)
+  }
+
+  #changes() {
+    return [
+      h("button", { type: "button", class: "quiet", onclick: () => askToRename(this.context, (name) => this.#move("/api/rename", { name })) }, "Rename"),
+      h("button", { type: "button", class: "quiet", onclick: () => askToFork(this.context, this.turns?.length ?? 0,
+        (name, turn) => this.#move("/api/fork", { name, ...(turn && { turn }) })) }, "Fork"),
+      h("button", { type: "button", class: "quiet danger", onclick: () => askToDelete(() => this.#delete()) }, "Delete"),
+    ]
   }
 
   // ---- What happens
@@ -77,6 +88,7 @@ export class Conversation {
       if (ABOUT_NODE.includes(name)) this.#tellOfNode(name, data)
       return
     }
+    if (name === "renamed") return this.#goTo(data.name)
     if (name === "deleted") return this.#gone("This conversation was deleted.")
     if (name === "writing") this.drafts.take(data)
     else {
@@ -120,11 +132,12 @@ export class Conversation {
   async #read() {
     try {
       const known = this.turns?.length ?? 0
-      const { turn, last, stale } = known ? await this.home.get("/api/last", { context: this.context }) : {}
-      if (known && turn === known) this.turns[known - 1] = last
+      const { turn, last, stale, created } = known ? await this.home.get("/api/last", { context: this.context }) : {}
+      if (known && turn === known && created === this.created) this.turns[known - 1] = last
       else {
         const all = await this.home.get("/api/view", { context: this.context })
         this.turns = all.turns
+        this.created = all.created
         this.isStale = all.stale
       }
       if (known) this.isStale = stale
@@ -183,12 +196,12 @@ export class Conversation {
   // ---- What a user does
 
   #actions(turn) {
-    const { context } = this
+    const act = (path, body) => this.#do(path, { context: this.context, created: this.created ?? undefined, ...body })
     return {
-      choose: (node, cut) => this.#do("/api/choose", { context, node, turn, cut }),
-      auto: () => this.#do("/api/choose", { context, node: "auto", turn }),
-      retry: (node) => this.#do("/api/retry", { context, node }),
-      cancel: () => this.#do("/api/cancel", { context, turn }),
+      choose: (node, cut) => act("/api/choose", { node, turn, cut }),
+      auto: () => act("/api/choose", { node: "auto", turn }),
+      retry: (node) => act("/api/retry", { node }),
+      cancel: () => act("/api/cancel", { turn }),
     }
   }
 
@@ -222,23 +235,26 @@ export class Conversation {
     save(`${this.context}.${suffix}`, type, format(this.context, this.turns ?? []))
   }
 
-  #delete() {
-    const dialog = h("dialog", { "aria-labelledby": "delete-title" },
-      h("h2", { id: "delete-title" }, "Delete this conversation?"),
-      h("p", {}, "It is deleted at every node, for everybody."),
-      h("form", { method: "dialog", class: "buttons" },
-        h("button", { value: "no" }, "Keep it"), h("button", { value: "yes", class: "danger" }, "Delete it")))
-    dialog.addEventListener("close", async () => {
-      dialog.remove()
-      if (dialog.returnValue !== "yes") return
-      try {
-        await this.home.delete(`/v1/conversations/${encodeURIComponent(this.context)}`)
-        location.hash = "#/conversations"
-      } catch (error) {
-        say(this.problem, error.message)
-      }
-    })
-    document.body.append(dialog)
-    dialog.showModal()
+  #goTo(name) {
+    location.hash = `#/conversations/${encodeURIComponent(name)}`
+  }
+
+  /** What gives the user another conversation to look at. */
+  async #move(path, { name, ...rest }) {
+    try {
+      await this.home.post(path, { context: this.context, name, ...rest })
+      this.#goTo(name)
+    } catch (error) {
+      say(this.problem, error.message)
+    }
+  }
+
+  async #delete() {
+    try {
+      await this.home.delete(`/v1/conversations/${encodeURIComponent(this.context)}`)
+      location.hash = "#/conversations"
+    } catch (error) {
+      say(this.problem, error.message)
+    }
   }
 }
