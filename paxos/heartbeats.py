@@ -146,5 +146,6 @@ class Heartbeats:
         if not confirmed or not self._versions.living_speak() or net.states[net.pid] != self._last:
             self._restless_at = now
         self._sent.append(now)
-        self._resting = now - self._restless_at >= REST_ELECTIONS * timing.election_s
+        slower = timing.idle_heartbeat_s > timing.heartbeat_s
+        self._resting = slower and now - self._restless_at >= REST_ELECTIONS * timing.election_s
         return timing.idle_heartbeat_s if self._resting else timing.heartbeat_s

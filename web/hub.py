@@ -6,7 +6,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from api.base import Event, Failure, Result
 from engine.interface import AppliedOperation, EngineStatus
@@ -27,8 +26,8 @@ class Hub:
         self.elections = 0
         """How often this node saw another leadership."""
         self.leaving = asyncio.Event()
-        self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the node leaves."""
+        self._running: set[asyncio.Future[Result | Failure]] = set()
+        """Commands that requests wait for."""
         self._service = service
         self._observe = observe
         self._position: int | None = None
@@ -47,8 +46,8 @@ class Hub:
     def leave(self) -> None:
         """Whoever waits is told that the node leaves."""
         self.leaving.set()
-        if not self._left.done():
-            self._left.set_result(None)
+        for running in self._running:
+            running.cancel()
         self.events.waiters.wake_now()
         self._wake_all()
 
@@ -113,14 +112,15 @@ class Hub:
         """Of a command. Raises ApiError if the node leaves, TimeoutError, and what the command raises."""
         self.require_staying()
         running = asyncio.ensure_future(answer)
-        either: list[asyncio.Future[Any]] = [running, self._left]
+        self._running.add(running)
         try:
-            await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
+            await asyncio.wait([running], timeout=within_s)
+            if running.done() and not (running.cancelled() and self.leaving.is_set()):
                 return running.result()
             self.require_staying()
             raise TimeoutError
         finally:
+            self._running.discard(running)
             running.cancel()
 
     def require_staying(self) -> None:
