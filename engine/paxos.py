@@ -180,6 +180,7 @@ class PaxosEngine:
     # ---- Events from the driver
 
     def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
+        self._ticks.hurry()
         operation, position = applied.operation, applied.position
         entry = self._driver.replica.log.get(position)
         since = self._tickets.pop(applied.ticket, None)
@@ -203,6 +204,7 @@ class PaxosEngine:
 
     def on_status(self, status: Status) -> None:
         self._ticks.hurry()
+        self._disk.may_wait = status.role == "follower"  # where a leader waits, others may take it for dead
         configuration = self._driver.replica.configuration
         if self._was_member and not self._is_member() and "leave" not in self._timers:
             self._timers["leave"] = self._loop.call_later(LEAVE_AFTER_S, self._leave)

@@ -28,7 +28,8 @@ class Ticks:
         self._schedule(self._driver.rest_s())
 
     def hurry(self) -> None:
-        """What was just told of a leader or of links must not wait for a rare tick."""
+        """What follows on what just happened (an operation was applied, a leader or links have changed) must not wait
+        for a rare tick."""
         if self._rare and self._timer is not None:
             self._timer.cancel()
             self._schedule(self._driver.replica.timing.tick_s)

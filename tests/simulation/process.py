@@ -221,6 +221,7 @@ class Process:
     # ---- The driver's listener
 
     def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
+        self._ticks.hurry()
         for told in self.world.watching("applied", self.node):
             told(self.world, self.node, applied, outcome)
         self.passes("applied")
