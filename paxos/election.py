@@ -63,6 +63,11 @@ class Election:
         """This node is connected anew. If the network was away, the leader was, too, and leads on when it is back."""
         self._waits_until = now + OTHERS_ELECTIONS * self._timing.election_s
 
+    @property
+    def is_waiting(self) -> bool:
+        """There is a reason to campaign."""
+        return self._since is not None
+
     def observe(self, now: float) -> None:
         """Notes when each claim was first seen. Must follow every change of what is known of others."""
         claims = [each.leading for each in self._net.states.values() if each.leading != NOBODY and not each.established]
@@ -87,13 +92,14 @@ class Election:
         return (GRACE_ELECTIONS * self._timing.election_s + GRACE_ROUND_TRIPS * net.round_trip()
                 + GRACE_COMMITS * commits)
 
-    def try_campaign(self, now: float, random: Random) -> Leadership | None:
+    def try_campaign(self, leader: Leadership, now: float, random: Random) -> Leadership | None:
         """Waits for this node's turn while there is a reason to campaign; when it has come, returns the leadership to
-        claim. Each one that is returned counts as a campaign, so ask only to go through with it."""
+        claim. `leader` is what `leader()` returns now. Each claim that is returned counts as a campaign, so ask only to
+        go through with it."""
         pid = self._net.pid
         highest = self.highest()
         able = self._net.reaches_majority(pid) and not self._net.outdated()
-        if not able or (highest != NOBODY and self.leader(now) >= highest):
+        if not able or (highest != NOBODY and leader >= highest):
             self._since = None
             return None
         if highest != NOBODY and now < self._waits_until:

@@ -162,6 +162,10 @@ class Flow:
         if member in self.progress:
             self.progress[member].restarted(decided_upto)
 
+    @property
+    def is_busy(self) -> bool:
+        return any(each.first is not None for each in self.progress.values())
+
     def has_room(self) -> bool:
         """True if a quorum takes more."""
         return sum([each.has_room() for each in self.progress.values()]) >= self._quorum

@@ -62,6 +62,14 @@ class Proposer:
             return self.leader.leadership
         return self.candidate.ballot.leadership if self.candidate is not None else NOBODY
 
+    @property
+    def is_busy(self) -> bool:
+        """Something waits to be promised, accepted, confirmed or told."""
+        leader = self.leader
+        return self.candidate is not None or (leader is not None and (
+            leader.pending or leader.next > leader.decided_upto + 1 or leader.decided_upto > leader.announced_upto
+            or leader.read_index.running or self.flow.is_busy))
+
     def step_down(self) -> None:
         """Operations in flight will be proposed again by the next leader, or resent by their origin."""
         self.candidate = self.leader = None
