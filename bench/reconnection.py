@@ -95,8 +95,9 @@ def table(found: list[Times]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.reconnection", description=__doc__)
     parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--disk", default=None, metavar="DIR", help="where the nodes write (default: as tempfile)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.disk) as folder:
         found = uvloop.run(measure(Path(folder), arguments.times))
     print(table(found))
     print(f"\n{len(found)} times, on loopback")

@@ -257,6 +257,12 @@ class ReplicaDriver:
         self._wake()
 
     @stop_on_error
+    def linked(self) -> None:
+        """This node is connected, for the first time or again."""
+        self.replica.linked(self._clock())
+        self._wake()
+
+    @stop_on_error
     def meet(self, node: int) -> None:
         """A hint that `node` has connected."""
         self.replica.meet(node, self._clock())
@@ -264,7 +270,7 @@ class ReplicaDriver:
 
     @stop_on_error
     def tick(self) -> None:
-        """To be called every `timing.tick_s`."""
+        """To be called again after `rest_s` (see engine/ticks.py)."""
         now = self._clock()
         self.replica.tick(now)
         if self._load_due is not None and now >= self._load_due:
@@ -273,6 +279,10 @@ class ReplicaDriver:
         self._work()
         if not self.stopped:
             self._digests.look(self.replica.applied, now)
+
+    def rest_s(self) -> float:
+        """Seconds until the next tick is needed."""
+        return self.replica.rest_s(self._clock())
 
     def _take_in(self, sender: int, message: AnyMessage, cluster: int) -> None:
         if self.observer is not None:

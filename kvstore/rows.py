@@ -62,6 +62,7 @@ _PLAIN_FIELDS = 7
 _PLAIN_CONVERSATION = 3
 
 _KEYS = (Struct(">Q"), Struct(">QI"), Struct(">QII"))
+_SIZES = {struct.size: struct for struct in _KEYS}
 
 
 def key(row_key: RowKey) -> bytes:
@@ -170,8 +171,11 @@ def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
 
 
 def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> None:
-    index, turn, node = (int.from_bytes(part, "big") for part in (key[:8], key[8:12], key[12:]))
-    if len(key) == 8:
+    if len(key) not in _SIZES:
+        raise IndexError("not a key")
+    index, *rest = _SIZES[len(key)].unpack(key)
+    turn = rest[0] if rest else 0
+    if not rest:
         if index <= (conversations[-1].index if conversations else 0):
             raise IndexError("a row is there twice")
         row = _conversations.decode(content)
@@ -179,7 +183,7 @@ def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> 
             row.context, index, row.created, at=row.at, temporary=row.temporary, title=row.title,
             system=row.system, deleted=row.deleted,
         ))
-    elif len(key) == 12:
+    elif len(rest) == 1:
         decoded = _turns.decode(content)
         conversations[-1].turns.append(Turn(
             decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll,
@@ -187,10 +191,8 @@ def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> 
         ))
         if decoded.key:
             conversations[-1].keys[decoded.key] = turn
-    elif len(key) != 16:
-        raise IndexError("not a key")
     else:
-        conversations[-1].turns[-1].candidates[node] = _responses.decode(content)
+        conversations[-1].turns[-1].candidates[rest[1]] = _responses.decode(content)
     last = conversations[-1]
     if last.index != index or (turn and turn != len(last.turns)):
         raise IndexError("a row is missing")

@@ -88,6 +88,8 @@ class Store:
         self._rows = ChangedRows(self._value)
         self._quotas: Quotas | None = None
         self._text_bytes = 0
+        self._read: tuple[Iterable[tuple[bytes, bytes]], tuple[list[Conversation], Quotas | None]] | None = None
+        """What `readable` has read last, and of which rows: a large snapshot is not read twice."""
         self._position = 0
         """The position of the operation being applied."""
         self._changes: dict[type, Callable[[Any], int | None]] = {
@@ -152,9 +154,10 @@ class Store:
         return is_known(payload)
 
     def readable(self, snapshot: Iterable[tuple[bytes, bytes]]) -> bool:
-        """True if `load` takes these rows."""
+        """True if `load` takes these rows. What was read is kept for it."""
+        self._read = None
         try:
-            rows.load(snapshot)
+            self._read = snapshot, rows.load(snapshot)
         except ValueError:
             return False
         return True
@@ -186,7 +189,8 @@ class Store:
 
         Raises ValueError, and changes nothing, if the rows are invalid.
         """
-        loaded, self._quotas = rows.load(snapshot)
+        read, self._read = self._read, None
+        loaded, self._quotas = read[1] if read is not None and read[0] is snapshot else rows.load(snapshot)
         self._by_index = {conversation.index: conversation for conversation in loaded}
         self._deleted = Deleted(conversation for conversation in loaded if conversation.deleted)
         self._list()

@@ -62,6 +62,14 @@ class Proposer:
             return self.leader.leadership
         return self.candidate.ballot.leadership if self.candidate is not None else NOBODY
 
+    @property
+    def is_busy(self) -> bool:
+        """Something waits to be promised, accepted, confirmed or told."""
+        leader = self.leader
+        return self.candidate is not None or (leader is not None and (
+            leader.pending or leader.next > leader.decided_upto + 1 or leader.decided_upto > leader.announced_upto
+            or leader.read_index.running or self.flow.is_busy))
+
     def step_down(self) -> None:
         """Operations in flight will be proposed again by the next leader, or resent by their origin."""
         self.candidate = self.leader = None
@@ -77,6 +85,14 @@ class Proposer:
             self.leader.offer(operations)
         elif self.candidate is not None:
             self.candidate.offer(operations)
+
+    def linked(self, member: int) -> None:
+        """What was on its way to this member is lost."""
+        leader = self.leader
+        if leader is not None:
+            self.flow.linked(member, leader.decided_upto)
+            if leader.read_index.running:
+                self._ask_confirmations(leader)
 
     def repeat(self, now: float, patience_s: float) -> None:
         """Resends what has been unanswered for too long."""

@@ -180,6 +180,8 @@ class World:
         self.processes = 0
         self.steps: deque[Step] = deque()
         """What can happen next, in this order; when there is nothing, time passes."""
+        self._ticked = False
+        """Since the last step: an LLM thinks longer than it takes until all have heard of what was asked."""
         self.thinking: list[tuple[Node, Step]] = []
         self.asked: list[int] = []
         """The nodes whose LLM was asked."""
@@ -196,12 +198,15 @@ class World:
     async def step(self) -> None:
         """Performs the next step, and lets all nodes react."""
         if self.steps:
+            self._ticked = False
             self.steps.popleft()()
-        elif self.thinking:
+        elif self.thinking and self._ticked:
+            self._ticked = False
             node, answer = self.thinking.pop(0)
             if node.up:
                 answer()
         else:
+            self._ticked = True
             self.now += Timing().tick_s
             for node in self.up():
                 node.tick()

@@ -31,6 +31,7 @@ from tests.simulation import scenes_changing as changing
 from tests.simulation import scenes_digests as comparing
 from tests.simulation import scenes_driver as driving
 from tests.simulation import scenes_hostile as besieged
+from tests.simulation import scenes_idle as idle
 from tests.simulation import scenes_leading as leading
 from tests.simulation import scenes_lost as losing
 from tests.simulation import scenes_membership as joining
@@ -58,6 +59,16 @@ STORIES: dict[str, Callable[[], None]] = {
     "disks-not-counted": leading.slow_disks,
     "commits-not-measured": leading.slow_disks,
     "majority-before-its-promises": leading.slow_disks,
+    "idle-as-ever": idle.nothing_happens,
+    "woken-one-by-one": idle.nothing_happens,
+    "ticks-as-ever": idle.nothing_happens,
+    "rests-with-news": idle.something_happens,
+    "gaps-not-told": idle.some_are_lost,
+    "gaps-not-seen": idle.some_are_lost,
+    "rests-unconfirmed": idle.unconfirmed,
+    "rests-beside-0.1.0": idle.beside_release_0_1_0,
+    "rare-ticks-while-waiting": idle.idle_leader_dies,
+    "steps-wait-for-a-rare-tick": idle.idle_leader_dies,
     "votes-counted-twice": proposing.all_comes_twice,
     "promises-counted-twice": proposing.all_comes_twice,
     "stale-accepted-counted": proposing.stale_accepted_counted,
@@ -99,6 +110,11 @@ STORIES: dict[str, Callable[[], None]] = {
     "earlier-incarnation-counts": using.earlier_incarnation_counts,
     "found-same-incarnation-again": using.same_incarnation_again,
     "found-silence-taken-for-death": leading.cut_off_from_the_leader_alone,
+    "found-lost-with-the-network-not-repeated": leading.network_away,
+    "found-own-lost-with-the-network": leading.network_away,
+    "found-read-lost-with-the-network": leading.network_away,
+    "found-confirmations-lost-with-the-network": leading.network_away,
+    "found-leader-not-waited-for": leading.leader_connected_last,
     "step-down-missing": leading.two_leaders_meet,
     "prepares-not-repeated": leading.prepares_not_repeated,
     "found-caught-up-candidate": leading.caught_up_candidate,
@@ -267,6 +283,6 @@ STORIES: dict[str, Callable[[], None]] = {
 MORE: tuple[Callable[[], None], ...] = (
     changing.stop_sign_of_the_dead, changing.removed_with_its_old_disk, changing.added_and_removed_in_one_leadership,
     changing.missed_two_configurations, changing.promised_before_the_configuration,
-    joining.votes_for_what_was_stored_before,
+    joining.votes_for_what_was_stored_before, idle.idle_leader_falls_silent,
 )
 """Stories that no single mistake belongs to: attacks that the core withstood."""
