@@ -14,7 +14,8 @@ from random import Random
 from typing import Any, Concatenate, ParamSpec, Protocol
 
 from engine.state_digests import StateDigests
-from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
+from kvstore.operations import OPERATIONS_VERSION
+from kvstore.payloads import UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot, Stamp

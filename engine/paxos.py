@@ -22,7 +22,8 @@ from engine.interface import (
     OperationId,
 )
 from engine.network import LinkFactory, Network
-from kvstore.operations import StoreOperation, UnknownOperation, encode, not_understood
+from kvstore.operations import StoreOperation, not_understood
+from kvstore.payloads import UnknownOperation, encode
 from kvstore.store import Outcome, Store
 from net.control_messages import Report
 from paxos.ballot import NOBODY

@@ -21,8 +21,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
-from kvstore.operations import MAX_AT, MAX_NODE, MAX_TURN, check_context, check_title
 from kvstore.quotas import MAX_QUOTA, Quotas
+from kvstore.rules import MAX_AT, MAX_NODE, MAX_TURN, check_context, check_title
 
 RowKey: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): the subject of a row."""

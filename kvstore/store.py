@@ -27,19 +27,16 @@ from kvstore.operations import (
     Query,
     Ranking,
     Responding,
-    RestoredTurn,
     Retry,
     SetQuotas,
     SetTitle,
     StartPoll,
     StoreOperation,
-    UnknownOperation,
-    check,
-    decode,
-    is_known,
-    unpack,
 )
+from kvstore.packed_turns import RestoredTurn, unpack
+from kvstore.payloads import UnknownOperation, decode, is_known
 from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size, refuse_total
+from kvstore.rules import check
 
 _DIGEST_MODULUS = 2**256
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from config.llm_settings import LlmSettings
-from kvstore.operations import check_text
+from kvstore.rules import check_text
 from llm import ranking
 from llm.budget import LearnedLimit, Trimmed, trim
 from llm.provider import ContextExceeded, Prompt, Provider, ProviderError, Reply, not_begun, within

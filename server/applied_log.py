@@ -13,7 +13,6 @@ import msgspec
 
 from engine.interface import AppliedOperation, OperationId
 from kvstore.operations import (
-    MAX_AT,
     Answer,
     AnswerInFull,
     Ask,
@@ -29,6 +28,7 @@ from kvstore.operations import (
     SetTitle,
 )
 from kvstore.operations import name as operation_name
+from kvstore.rules import MAX_AT
 
 KEPT = 1000
 """Operations."""

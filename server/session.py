@@ -55,8 +55,8 @@ from kvstore.operations import (
     SetTitle,
     StartPoll,
     StoreOperation,
-    check,
 )
+from kvstore.rules import check
 from kvstore.store import Outcome
 from server import backup, transfer
 from server.applied_log import KEPT, AppliedLog, seconds

@@ -16,7 +16,9 @@ from api.base import builtins
 from api.conversation import Conversation, Response, cut_words
 from api.safe_text import DANGEROUS, one_line, visible
 from config.files import UnusableFile, read_whole, require_replaceable, shown_path
-from kvstore.operations import MAX_PACKED_BYTES, Import, Restored, RestoredTurn, check, check_context, check_turn, pack
+from kvstore.operations import Import
+from kvstore.packed_turns import Restored, RestoredTurn, pack
+from kvstore.rules import MAX_PACKED_BYTES, check, check_context, check_turn
 
 FORMAT = "consensusllm-conversation"
 VERSION = 1

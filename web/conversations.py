@@ -11,7 +11,7 @@ from aiohttp import web
 from api.node_commands import CreateCommand
 from engine.interface import Busy
 from kvstore.conversation import Conversation
-from kvstore.operations import check_title
+from kvstore.rules import check_title
 from web.bodies import Bodies
 from web.errors import ApiError
 from web.guard import json_response

@@ -19,7 +19,8 @@ from api.errors import InvalidCommand
 from api.node_commands import CancelCommand, ChooseCommand
 from api.node_results import QueryResult
 from kvstore.conversation import Conversation, Kind, State, Turn
-from kvstore.operations import AskOnce, unpack
+from kvstore.operations import AskOnce
+from kvstore.packed_turns import unpack
 from web.errors import ApiError, failed
 from web.hub import Hub
 from web.models import Model

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from api.node_commands import CancelCommand, ChooseCommand
 from kvstore.conversation import Turn
-from kvstore.operations import AskOnce, pack
+from kvstore.operations import AskOnce
+from kvstore.packed_turns import pack
 from web.bodies import Bodies
 from web.conversations import be_level
 from web.errors import ApiError

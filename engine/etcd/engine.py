@@ -31,7 +31,8 @@ from engine.interface import (
     Membership,
     NotUnderstood,
 )
-from kvstore.operations import StoreOperation, UnknownOperation, encode, not_understood
+from kvstore.operations import StoreOperation, not_understood
+from kvstore.payloads import UnknownOperation, encode
 from kvstore.store import Store
 from paxos.limits import Limits
 

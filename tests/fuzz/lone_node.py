@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 
 from engine.driver import Diverged, ReplicaDriver
-from kvstore.operations import UnknownOperation
+from kvstore.payloads import UnknownOperation
 from kvstore.store import Outcome, Store
 from net.frames import MAX_PAYLOAD
 from paxos.messages import AnyMessage, Snapshot

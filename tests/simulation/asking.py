@@ -13,7 +13,8 @@ from random import Random
 
 from config.llm_settings import LlmSettings
 from engine.driver import ReplicaDriver
-from kvstore.operations import Answer, StoreOperation, decode, encode
+from kvstore.operations import Answer, StoreOperation
+from kvstore.payloads import decode, encode
 from kvstore.store import Outcome, Store
 from llm.provider import Progress, Prompt, Reply
 from llm.request_scheduler import RequestScheduler

@@ -9,7 +9,8 @@ from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 from engine.driver import Diverged, ReplicaDriver
-from kvstore.operations import StoreOperation, encode
+from kvstore.operations import StoreOperation
+from kvstore.payloads import encode
 from kvstore.store import Outcome, Store
 from paxos.leader import Leader
 from paxos.messages import AnyMessage, Change, Routed, Snapshot

@@ -10,7 +10,8 @@ from typing import Any
 from engine.etcd.follower import STALLED_S
 from engine.etcd.http import HttpError
 from engine.etcd.presence import TTL_S
-from kvstore.operations import Create, encode
+from kvstore.operations import Create
+from kvstore.payloads import encode
 from tests.simulation.etcd_gateway import EXHAUSTED, UNAVAILABLE, Json, Refuse
 from tests.simulation.etcd_runs import one
 from tests.simulation.etcd_world import ENDPOINTS, EtcdWorld, SimulatedNode, run

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kvstore.operations import Create, Query, encode
+from kvstore.operations import Create, Query
+from kvstore.payloads import encode
 from kvstore.store import Outcome
 from paxos.messages import AnyMessage, Change, Routed
 from paxos.output import Applied

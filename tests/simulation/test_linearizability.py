@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvstore import operations
+from kvstore import operations, payloads
 from kvstore.store import Store
 from tests.simulation.executions import (
     TAMPERINGS,
@@ -272,7 +272,7 @@ def store_says(store: Store, position: int, op: Op, args: Args) -> tuple[bool, s
             command = operations.Retry(context, turn, args.node)
         case _:
             command = operations.Cancel(context, turn)
-    outcome = store.apply(position, operations.encode(command))
+    outcome = store.apply(position, payloads.encode(command))
     return outcome.ok, reason(outcome.error), outcome.turn
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from engine.driver import LOAD_AGAIN_S, ReplicaDriver
-from kvstore.operations import UnknownOperation
+from kvstore.payloads import UnknownOperation
 from kvstore.store import Outcome
 from paxos.ballot import Ballot
 from paxos.limits import Limits, Timing

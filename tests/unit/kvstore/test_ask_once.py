@@ -6,7 +6,6 @@ import pytest
 
 from kvstore.conversation import State
 from kvstore.operations import (
-    MAX_PACKED_BYTES,
     AskOnce,
     Cancel,
     Candidate,
@@ -14,16 +13,14 @@ from kvstore.operations import (
     Create,
     Delete,
     Query,
-    Restored,
-    RestoredTurn,
     SetQuotas,
     StoreOperation,
-    check,
-    encode,
     name,
     not_understood,
-    pack,
 )
+from kvstore.packed_turns import Restored, RestoredTurn, pack
+from kvstore.payloads import encode
+from kvstore.rules import MAX_PACKED_BYTES, check
 from kvstore.store import Outcome, Store
 
 PAST = pack([RestoredTurn("query", "before?", [Restored(3, "then", None)], 3)])

@@ -21,8 +21,8 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
-    encode,
 )
+from kvstore.payloads import encode
 from kvstore.store import Store
 
 EXTREMES: Final[tuple[Any, ...]] = (

@@ -13,10 +13,6 @@ from hypothesis import strategies as st
 from kvstore import operations
 from kvstore.conversation import Cut
 from kvstore.operations import (
-    MAX_MODEL_BYTES,
-    MAX_PACKED_BYTES,
-    MAX_TEXT_BYTES,
-    MAX_UNPACKED_BYTES,
     OPERATIONS_VERSION,
     Answer,
     AnswerInFull,
@@ -28,19 +24,13 @@ from kvstore.operations import (
     Create,
     Import,
     Query,
-    Restored,
-    RestoredTurn,
     Retry,
     StoreOperation,
-    UnknownOperation,
-    check,
-    check_text,
-    decode,
-    encode,
     not_understood,
-    pack,
-    unpack,
 )
+from kvstore.packed_turns import MAX_UNPACKED_BYTES, Restored, RestoredTurn, pack, unpack
+from kvstore.payloads import UnknownOperation, decode, encode
+from kvstore.rules import MAX_MODEL_BYTES, MAX_PACKED_BYTES, MAX_TEXT_BYTES, check, check_text
 from paxos.limits import Limits
 
 ANSWERED = RestoredTurn(

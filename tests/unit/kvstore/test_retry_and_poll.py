@@ -20,9 +20,9 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
-    check,
-    encode,
 )
+from kvstore.payloads import encode
+from kvstore.rules import check
 from kvstore.store import Store
 from tests.unit.kvstore.test_store import Cluster
 

@@ -25,17 +25,13 @@ from kvstore.operations import (
     Import,
     Query,
     Ranking,
-    Restored,
-    RestoredTurn,
     Retry,
     SetQuotas,
     StartPoll,
     StoreOperation,
-    UnknownOperation,
-    decode,
-    encode,
-    pack,
 )
+from kvstore.packed_turns import Restored, RestoredTurn, pack
+from kvstore.payloads import UnknownOperation, decode, encode
 from kvstore.store import Outcome, Store
 
 

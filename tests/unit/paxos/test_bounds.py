@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 import pytest
 
-from kvstore.operations import StoreOperation, decode
+from kvstore.operations import StoreOperation
+from kvstore.payloads import decode
 from net.control_messages import FromNode, FromOrchestrator
 from paxos.ballot import Ballot
 from paxos.bounds import MOST_COUNT, MOST_PID

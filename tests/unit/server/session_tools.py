@@ -27,7 +27,8 @@ from engine.interface import (
     NotUnderstood,
     OperationId,
 )
-from kvstore.operations import Candidate, StoreOperation, encode
+from kvstore.operations import Candidate, StoreOperation
+from kvstore.payloads import encode
 from kvstore.store import Outcome, Store
 from server.applied_log import AppliedLog
 from server.event_feed import Level, SessionEvent

@@ -18,8 +18,8 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
-    encode,
 )
+from kvstore.payloads import encode
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, ProviderError, Reply
 from llm.request_scheduler import RequestScheduler

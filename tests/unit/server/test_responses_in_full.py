@@ -10,17 +10,8 @@ import msgspec
 
 from config.llm_settings import LlmSettings
 from kvstore.conversation import Conversation, Cut, Kind, Poll, Response, Turn
-from kvstore.operations import (
-    Answer,
-    AnswerInFull,
-    Ask,
-    Candidate,
-    CandidateInFull,
-    Create,
-    Query,
-    StoreOperation,
-    encode,
-)
+from kvstore.operations import Answer, AnswerInFull, Ask, Candidate, CandidateInFull, Create, Query, StoreOperation
+from kvstore.payloads import encode
 from kvstore.rows import value
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, Reply
