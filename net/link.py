@@ -27,7 +27,7 @@ from net.frames import (
 from net.link_connection import Credentials, LinkConnection
 from net.tls import HANDSHAKE_S, TlsContexts, handshake_failure
 
-BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 0.2
+BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 0.1
 """Nodes are connected again soon after an orchestrator has come back; until then, little is heard of them."""
 REFUSED_S = 1.0
 """Before a node that was refused tries again."""

@@ -38,7 +38,7 @@ _HINTS = (
     ("user name is empty", 'etcd wants a user: set "user" and "password_env" in "engine"'),
     ("authentication is not enabled", 'etcd knows no users: leave "user" out, or enable authentication there'),
     ("authentication failed", "etcd does not accept the user or the password"),
-    ("permission denied", "etcd's user may not read and write below the prefix"),
+    ("permission denied", 'etcd\'s user ("user" in "engine") may not read and write below the prefix'),
     ("no leader", "etcd has no leader"),
     ("leader changed", "etcd's leader has changed"),
     ("request timed out", "etcd takes too long: has it lost its majority?"),

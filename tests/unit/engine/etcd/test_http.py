@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -112,5 +113,22 @@ def test_nobody_listens() -> None:
     async def use() -> None:
         with pytest.raises(HttpError, match="cannot be reached: "):
             await Connections(None).post("http://127.0.0.1:1", "/", {}, b"")
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\nThat is no HTTP."])
+def test_tls_to_a_server_that_has_none(said: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(said)
+        writer.close()
+
+    async def use() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        with pytest.raises(HttpError, match="does it want http://"):
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            await Connections(ssl.create_default_context()).post(url, "/", {}, b"")
+        server.close()
 
     asyncio.run(use())
