@@ -52,7 +52,7 @@ class Poll(Record, frozen=True, kw_only=True):
     points: dict[int, int]
     """By the node whose answer gets them."""
     votes: dict[int, Vote]
-    """By the node that ranks."""
+    """By the node that ranks; 0 stands for the answers themselves, ranked by how far they agree with each other."""
 
 
 class Turn(Record, frozen=True, kw_only=True):

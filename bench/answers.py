@@ -21,8 +21,8 @@ from bench.questions import Question
 from config.config import load
 from config.llm_settings import LlmSettings
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn, Vote
-from llm.provider import Message, Prompt, Provider, ProviderError, Reply
 from llm import registry
+from llm.provider import Message, Prompt, Provider, ProviderError, Reply
 from llm.ranking import ranking_ballot, ranking_prompt, read_ranking
 from llm.settings import build
 
@@ -96,11 +96,13 @@ def report(all_asked: list[Asked]) -> str:
     lines.append(f"tokens an answer: {statistics.mean(tokens):.0f}")
     lines.append(f"seconds to all answers: median {statistics.median(asked.seconds for asked in all_asked):.2f}")
     kinds = Counter(asked.question.kind for asked in all_asked)
-    lines.append("a node alone by kind: " + ", ".join(
-        f"{kind} {100 * statistics.mean(_right(one, n) for one in all_asked if one.question.kind == kind for n in one.turn.candidates):.0f} %"
-        for kind in kinds
-    ))
+    lines.append("a node alone by kind: " + ", ".join(f"{kind} {_alone(all_asked, kind):.0f} %" for kind in kinds))
     return "\n".join(lines)
+
+
+def _alone(all_asked: list[Asked], kind: str) -> float:
+    of_kind = [asked for asked in all_asked if asked.question.kind == kind]
+    return 100 * statistics.mean(_right(asked, node) for asked in of_kind for node in asked.turn.candidates)
 
 
 async def run(config: Path, chosen: list[Question], repeats: int, out: Path | None = None) -> list[Asked]:

@@ -11,13 +11,25 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from kvstore.conversation import Response
+from kvstore.conversation import AGREEMENT, Poll, Response, Turn, Vote
 
 FULL: Final = 1000
 """The agreement of answers with the same words."""
 _READ: Final = 2000
 """Characters of an answer that count."""
 _WORD: Final = re.compile(r"[^\W_]+")
+
+
+_FEWEST: Final = 3
+"""Of two answers, each agrees with the other as much as that one with it."""
+
+
+def weigh(turn: Turn, poll: Poll) -> None:
+    """Gives the agreement of the answers its vote."""
+    if len(poll.ballot) >= _FEWEST:
+        shares = agreement({node: turn.candidates[node] for node in poll.ballot})
+        order = sorted(poll.ballot, key=lambda node: (-shares[node], node))
+        poll.votes = {AGREEMENT: Vote(order, None, ""), **poll.votes}
 
 
 def agreement(answers: Mapping[int, Response]) -> dict[int, int]:

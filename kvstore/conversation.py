@@ -6,6 +6,7 @@ Anything may read them; only the store changes them.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -76,6 +77,10 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     model: str
 
 
+AGREEMENT: Final = 0
+"""Who votes, beside the nodes, by how far the answers agree: see kvstore/agreement.py."""
+
+
 class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A vote of the nodes' LLMs. `number` counts the polls of a turn from 1; `ballot` lists the nodes whose answers are
     ranked. Once `closed` it is over, whether there was a winner or not."""
@@ -83,16 +88,19 @@ class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
     number: int
     ballot: list[int]
     votes: dict[int, Vote] = {}
-    """In order of node numbers."""
+    """In order of node numbers. Once it is closed, the first may be that of AGREEMENT."""
     closed: bool = False
 
     @property
     def points(self) -> dict[int, int]:
-        """Borda count: of n answers, the best gets n - 1 points, the last none."""
+        """Borda count: of n answers, the best gets n - 1 points, the last none. AGREEMENT counts as much as all LLMs
+        together."""
         points = dict.fromkeys(self.ballot, 0)
-        for vote in self.votes.values():
+        rankings = sum(bool(vote.order) for voter, vote in self.votes.items() if voter != AGREEMENT)
+        for voter, vote in self.votes.items():
+            weight = max(1, rankings) if voter == AGREEMENT else 1
             for rank, node in enumerate(vote.order, 1):
-                points[node] += len(self.ballot) - rank
+                points[node] += weight * (len(self.ballot) - rank)
         return points
 
     @property

@@ -164,6 +164,13 @@ class Elect(_StoreOperation, frozen=True, tag=12):
     poll: int
 
 
+class ElectWeighed(_StoreOperation, frozen=True, tag=30):
+    """Ends a poll: chooses by the rankings received so far, and by how far the answers agree (kvstore/agreement.py)."""
+
+    turn: int
+    poll: int
+
+
 class SetQuotas(_Dated, frozen=True, tag=16):
     """The quotas from here on, those that are named; about no conversation. With `first`, all of them, unless there
     are quotas already."""
@@ -181,7 +188,7 @@ class SetQuotas(_Dated, frozen=True, tag=16):
 
 StoreOperation: TypeAlias = (
     Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
-    | CandidateInFull | AnswerInFull | SetQuotas | AskOnce | Delete | SetTitle
+    | CandidateInFull | AnswerInFull | SetQuotas | AskOnce | Delete | SetTitle | ElectWeighed
 )
 
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
@@ -196,19 +203,19 @@ RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFu
 _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll",
     CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
-    SetTitle: "title",
+    SetTitle: "title", ElectWeighed: "elect",
 }
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
 With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
-deletion, and titles."""
+deletion, titles, and elections that weigh the answers' agreement."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
 _NEEDED: Final[dict[type, int]] = {
-    CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2,
+    CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2, ElectWeighed: 2,
 }
 """By kind of operation, the operations version that it came with, if that is not the first."""
 

@@ -162,7 +162,8 @@ def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
     choices = set(turn.choices) if turn.open_poll is not None else {*poll.ballot}
     return (
         1 <= poll.number <= MAX_TURN and poll.ballot == sorted({*poll.ballot}) and choices.issuperset(poll.ballot)
-        and all(1 <= node <= MAX_NODE for node in (*poll.ballot, *poll.votes))
+        and all(1 <= node <= MAX_NODE for node in poll.ballot)
+        and all(0 <= node <= MAX_NODE for node in poll.votes)
         and all(not vote.order or sorted(vote.order) == poll.ballot for vote in poll.votes.values())
     )
 

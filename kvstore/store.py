@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from kvstore import rows
+from kvstore.agreement import weigh
 from kvstore.conversation import MAX_BALLOT, Conversation, Cut, Kind, Poll, Response, State, Turn, Vote, utf8_bytes
 from kvstore.operations import (
     RESPONDING,
@@ -23,6 +24,7 @@ from kvstore.operations import (
     Create,
     Delete,
     Elect,
+    ElectWeighed,
     Import,
     Query,
     Ranking,
@@ -87,8 +89,8 @@ class Store:
             Create: self._created, Query: self._asked, Ask: self._asked, Candidate: self._candidate,
             Answer: self._answer, CandidateInFull: self._candidate, AnswerInFull: self._answer, Choose: self._choose,
             Cancel: self._cancel, Import: self._import, Retry: self._retry, StartPoll: self._poll,
-            Ranking: self._ranking, Elect: self._elect, SetQuotas: self._set_quotas, AskOnce: self._ask_once,
-            Delete: self._delete, SetTitle: self._set_title,
+            Ranking: self._ranking, Elect: self._elect, ElectWeighed: self._elect, SetQuotas: self._set_quotas,
+            AskOnce: self._ask_once, Delete: self._delete, SetTitle: self._set_title,
         }
         """What each operation does: returns the number of the turn that it added or changed; raises _Refused, or
         _Repeated."""
@@ -437,14 +439,17 @@ class Store:
         self._touch(conversation.index, operation.turn)
         return operation.turn
 
-    def _elect(self, operation: Elect) -> int:
+    def _elect(self, operation: Elect | ElectWeighed) -> int:
         conversation, poll = self._open_poll(operation)
+        turn = conversation.turns[operation.turn - 1]
+        if isinstance(operation, ElectWeighed):
+            weigh(turn, poll)
         poll.closed = True
-        conversation.turns[operation.turn - 1].chosen = poll.winner
+        turn.chosen = poll.winner
         self._touch(conversation.index, operation.turn)
         return operation.turn
 
-    def _open_poll(self, operation: Ranking | Elect) -> tuple[Conversation, Poll]:
+    def _open_poll(self, operation: Ranking | Elect | ElectWeighed) -> tuple[Conversation, Poll]:
         conversation = self._find(operation.context)
         if operation.turn > len(conversation.turns):
             raise _Refused(f"'{operation.context}' has no turn {operation.turn}")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from engine.interface import Busy
+from engine.interface import Busy, NotUnderstood
 from kvstore.conversation import Conversation
-from kvstore.operations import Elect, StoreOperation
+from kvstore.operations import Elect, ElectWeighed, StoreOperation
 from kvstore.store import Store
 from llm.requests import View
 
@@ -29,7 +29,7 @@ class Engine(Protocol):
     def store(self) -> Store: ...
 
     def submit(self, operation: StoreOperation) -> object:
-        """A poll that is already over is ignored. Raises Busy."""
+        """A poll that is already over is ignored. Raises Busy, and NotUnderstood."""
         ...
 
 
@@ -76,7 +76,10 @@ class PollCloser:
         context, turn, poll = key
         self._drop(key)
         try:
-            self._engine.submit(Elect(context, turn, poll))
+            try:
+                self._engine.submit(ElectWeighed(context, turn, poll))
+            except NotUnderstood:
+                self._engine.submit(Elect(context, turn, poll))
         except Busy:
             self._wait(key, _AGAIN_S)
         else:
