@@ -54,26 +54,30 @@ class AskCommand(Command[QueryResult], frozen=True, tag="ask"):
 
 class ChooseCommand(Command[ChooseResult], frozen=True, tag="choose"):
     """Takes the answer of a node, or has the nodes choose. One that the time limit cut is taken only with `cut`.
-    Without a `turn`, the open one is meant."""
+    Without a `turn`, the open one is meant. `created`, as `view` tells it, names a conversation that no later one of
+    its name is taken for."""
 
     context: str
     node: int | Literal["auto"]
     cut: bool = False
     turn: int | UnsetType = UNSET
+    created: int | UnsetType = UNSET
 
 
 class CancelCommand(Command[CancelResult], frozen=True, tag="cancel"):
-    """Gives up the open question; only that of this `turn`, if there is one."""
+    """Gives up the open question; only that of this `turn`, if there is one. `created` as in `choose`."""
 
     context: str
     turn: int | UnsetType = UNSET
+    created: int | UnsetType = UNSET
 
 
 class RetryCommand(Command[RetryResult], frozen=True, tag="retry"):
-    """Asks the open question again, all nodes or one."""
+    """Asks the open question again, all nodes or one. `created` as in `choose`."""
 
     context: str
     node: int | None = None
+    created: int | UnsetType = UNSET
 
 
 class ViewCommand(Command[ViewResult], frozen=True, tag="view"):

@@ -69,6 +69,8 @@ class ViewResult(Result, frozen=True, kw_only=True):
     turns: list[Turn]
     stale: bool
     """No majority was reachable: there may be more than is shown."""
+    created: int | UnsetType = UNSET
+    """The position of the log that created it: since a deletion, another conversation may have its name."""
 
 
 class LastResult(Result, frozen=True, kw_only=True):
@@ -77,6 +79,8 @@ class LastResult(Result, frozen=True, kw_only=True):
     """Its number; 0 if there is none yet."""
     last: Turn | None
     stale: bool
+    created: int | UnsetType = UNSET
+    """As in `view`."""
 
 
 class ViewallResult(Result, frozen=True, kw_only=True):

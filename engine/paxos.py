@@ -18,11 +18,11 @@ from engine.interface import (
     EngineStatus,
     MemberChange,
     Membership,
-    NotUnderstood,
     OperationId,
+    understood,
 )
 from engine.network import LinkFactory, Network
-from kvstore.operations import StoreOperation, not_understood
+from kvstore.operations import StoreOperation
 from kvstore.payloads import UnknownOperation, encode
 from kvstore.store import Outcome, Store
 from net.control_messages import Report
@@ -102,9 +102,7 @@ class PaxosEngine:
         self._report()
 
     def submit(self, operation: StoreOperation) -> int:
-        problem = not_understood(operation, self._driver.replica.operations_versions)
-        if problem is not None:
-            raise NotUnderstood(problem)
+        operation = understood(operation, self._driver.replica.operations_versions)
         payload = encode(msgspec.structs.replace(operation, at=time.time_ns() // 1_000_000))
         try:
             ticket = self._driver.submit(payload)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, cast, get_args
 
 import msgspec
 
@@ -186,12 +186,26 @@ class SetQuotas(_Dated, frozen=True, tag=16):
         return None
 
 
-StoreOperation: TypeAlias = (
-    Create | Query | Candidate | Choose | Ask | Answer | Cancel | Retry | StartPoll | Ranking | Elect | Import
-    | CandidateInFull | AnswerInFull | SetQuotas | AskOnce | Delete | SetTitle | ElectWeighed
-)
-
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
+
+AboutTurn: TypeAlias = Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect | ElectWeighed
+"""Kinds that speak of a turn that there is."""
+
+
+class IfCreatedAt(_Dated, frozen=True, tag=20):
+    """The `operation`, provided that the conversation is the one that was created at log position `created`: since a
+    deletion, another one may have its name, and a turn of the same number."""
+
+    created: int
+    operation: AboutTurn
+
+    @property
+    def context(self) -> str:
+        return self.operation.context
+
+
+Unconditional: TypeAlias = AboutTurn | Create | Query | Ask | Import | SetQuotas | AskOnce | Delete | SetTitle
+StoreOperation: TypeAlias = Unconditional | IfCreatedAt
 
 ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce))
 """Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
@@ -201,28 +215,51 @@ CREATING: Final[frozenset[type]] = frozenset((Create, Import))
 RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFull, AnswerInFull))
 """Kinds that bring what an LLM said."""
 _NAMES: Final[dict[type, str]] = {
-    **{kind: kind.__name__.lower() for kind in get_args(StoreOperation)}, StartPoll: "poll",
+    **{kind: kind.__name__.lower() for kind in get_args(Unconditional)}, StartPoll: "poll",
     CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
     SetTitle: "title", ElectWeighed: "elect",
 }
+"""But of `IfCreatedAt`, which has the name of what it is about."""
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
 With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
-deletion, titles, and elections that weigh the answers' agreement."""
+deletion, titles, conditions, and elections that weigh the answers' agreement."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
 _NEEDED: Final[dict[type, int]] = {
-    CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2, ElectWeighed: 2,
+    CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2, IfCreatedAt: 2,
+    ElectWeighed: 2,
 }
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
 
 def name(operation: StoreOperation) -> str:
     """As users know it: create, query, ..."""
+    operation = unconditional(operation)
     return operation.kind if isinstance(operation, AskOnce) else _NAMES[type(operation)]
+
+
+def unconditional(operation: StoreOperation) -> Unconditional:
+    """What is done if its condition holds, dated as the whole is."""
+    if type(operation) is not IfCreatedAt:  # nearly all: a struct that is of another kind takes isinstance longer
+        return cast("Unconditional", operation)
+    return msgspec.structs.replace(operation.operation, at=operation.at)
+
+
+def plainer(operation: StoreOperation) -> StoreOperation | None:
+    """The same as an earlier release knows it: without the condition, without thoughts and without saying that the
+    answer was cut, or by the rankings alone. None if there is no such operation."""
+    if isinstance(operation, IfCreatedAt):
+        return unconditional(operation)
+    if isinstance(operation, ElectWeighed):
+        return Elect(operation.context, operation.turn, operation.poll, at=operation.at)
+    if not isinstance(operation, CandidateInFull | AnswerInFull):
+        return None
+    make = Candidate if isinstance(operation, CandidateInFull) else Answer
+    return make(**{field: getattr(operation, field) for field in make.__struct_fields__})
 
 
 def not_understood(operation: StoreOperation, versions: Callable[[], Mapping[int, int]]) -> str | None:

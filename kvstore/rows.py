@@ -22,7 +22,7 @@ import msgspec
 
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
 from kvstore.quotas import MAX_QUOTA, Quotas
-from kvstore.rules import MAX_AT, MAX_NODE, MAX_TURN, check_context, check_title
+from kvstore.rules import MAX_AT, MAX_NODE, MAX_POSITION, MAX_TURN, check_context, check_title
 
 RowKey: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): the subject of a row."""
@@ -54,9 +54,6 @@ _conversations = msgspec.msgpack.Decoder(_ConversationRow)
 _turns = msgspec.msgpack.Decoder(_TurnRow)
 _responses = msgspec.msgpack.Decoder(Response)
 _quotas = msgspec.msgpack.Decoder(Quotas)
-
-_MOST_CREATED = 2**53
-"""A position."""
 
 _PLAIN_FIELDS = 7
 """Of a response and of a turn, in release 0.1.0."""
@@ -135,7 +132,7 @@ def _is_sound(conversation: Conversation) -> bool:
     return (
         check_context(conversation.context) is None and check_title(conversation.title) is None
         and 0 <= conversation.at <= MAX_AT
-        and 0 <= conversation.created <= _MOST_CREATED and all(map(_is_sound_turn, conversation.turns))
+        and 1 <= conversation.created <= MAX_POSITION and all(map(_is_sound_turn, conversation.turns))
     )
 
 

@@ -22,6 +22,7 @@ from kvstore.operations import (
     Delete,
     Elect,
     ElectWeighed,
+    IfCreatedAt,
     Import,
     InFull,
     Query,
@@ -47,6 +48,7 @@ MAX_TURN: Final = 2**32 - 1
 MAX_KEY_CHARS: Final = 64
 MAX_TITLE_BYTES: Final = 512
 MAX_AT: Final = 2**48
+MAX_POSITION: Final = 2**53
 
 
 def check(operation: StoreOperation) -> str | None:
@@ -189,6 +191,10 @@ def _check_turn(turn: int | None) -> str | None:
     return None if turn is None or 1 <= turn <= MAX_TURN else f"there is no turn {turn}"
 
 
+def _check_position(position: int) -> str | None:
+    return None if 1 <= position <= MAX_POSITION else f"there is no position {position}"
+
+
 def _check_choose(operation: Choose) -> str | None:
     return _check_node(operation.node) or _check_turn(operation.turn)
 
@@ -239,9 +245,8 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     SetQuotas: _check_quotas,
     AskOnce: _check_ask_once,
     SetTitle: lambda operation: check_title(operation.title),
-    Delete: lambda operation: (
-        None if operation.created is None or operation.created >= 1 else f"there is no position {operation.created}"
-    ),
+    Delete: lambda operation: None if operation.created is None else _check_position(operation.created),
+    IfCreatedAt: lambda operation: _check_position(operation.created) or check(operation.operation),
 }
 """For each kind of operation, what else must be so; looked up rather than matched, as every node does it for each."""
 

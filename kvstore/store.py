@@ -25,6 +25,7 @@ from kvstore.operations import (
     Delete,
     Elect,
     ElectWeighed,
+    IfCreatedAt,
     Import,
     Query,
     Ranking,
@@ -33,7 +34,8 @@ from kvstore.operations import (
     SetQuotas,
     SetTitle,
     StartPoll,
-    StoreOperation,
+    Unconditional,
+    unconditional,
 )
 from kvstore.packed_turns import RestoredTurn, unpack
 from kvstore.payloads import UnknownOperation, decode, is_known
@@ -49,7 +51,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     `operation` is None if the payload held none. `turn` is the turn that was added or changed.
     """
 
-    operation: StoreOperation | None
+    operation: Unconditional | None
     ok: bool
     error: str | None = None
     context: str | None = None
@@ -115,7 +117,7 @@ class Store:
         UnknownOperation, and changes nothing; bytes that are no operation of any release are refused."""
         self._position = position
         try:
-            operation = decode(payload)
+            decided = decode(payload)
         except UnknownOperation as unknown:
             raise UnknownOperation(
                 f"this node's release does not know what was decided at position {position} ({unknown}): upgrade this "
@@ -123,10 +125,12 @@ class Store:
             ) from unknown
         except ValueError:
             return Outcome(None, False, "not a command that this version knows")
-        error = check(operation)
+        error, operation = check(decided), unconditional(decided)
         if error is not None:
             return Outcome(operation, False, error, operation.context)
         try:
+            if type(decided) is IfCreatedAt:
+                self._find(decided.context, decided.created)
             turn = self._changes[type(operation)](operation)
         except _Refused as refused:
             return Outcome(operation, False, str(refused), operation.context)
@@ -218,7 +222,7 @@ class Store:
         kind = Kind.QUERY if isinstance(operation, Query) else Kind.ASK
         return self._add_turn(operation.context, Turn(kind, operation.text, {}))
 
-    def _date(self, operation: StoreOperation, turn: int | None) -> None:
+    def _date(self, operation: Unconditional, turn: int | None) -> None:
         """Records the time of a change, in a row that changed anyway."""
         conversation = None if operation.context is None else self._conversations.get(operation.context)
         if conversation is None:
@@ -228,10 +232,13 @@ class Store:
         elif turn is not None and type(operation) not in RESPONDING:  # those date the response
             conversation.turns[turn - 1].at = operation.at
 
-    def _find(self, context: str) -> Conversation:
+    def _find(self, context: str, created: int | None = None) -> Conversation:
+        """The one that was `created` at that position, if that is said."""
         conversation = self._conversations.get(context)
         if conversation is None:
             raise _Refused(f"no conversation '{context}': use create {context}")
+        if created not in (None, conversation.created):
+            raise _Refused(f"'{context}' is another conversation now: the one that was meant was deleted")
         return conversation
 
     def _created(self, operation: Create) -> None:
@@ -297,9 +304,7 @@ class Store:
         return conversation
 
     def _delete(self, operation: Delete) -> None:
-        conversation = self._find(operation.context)
-        if operation.created is not None and operation.created != conversation.created:
-            raise _Refused(f"'{operation.context}' is another conversation now")
+        conversation = self._find(operation.context, operation.created)
         self._touch_all(conversation)
         self._grow(conversation, -conversation.bytes)
         del self._conversations[operation.context], self._by_index[conversation.index]

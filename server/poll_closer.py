@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from engine.interface import Busy, NotUnderstood
+from engine.interface import Busy
 from kvstore.conversation import Conversation
-from kvstore.operations import Elect, ElectWeighed, StoreOperation
+from kvstore.operations import ElectWeighed, IfCreatedAt, StoreOperation
 from kvstore.store import Store
 from llm.requests import View
 
 _AGAIN_S = 1.0
 """Delay before the next attempt if the node was busy."""
 
-Key = tuple[str, int, int]
-"""Conversation, turn, poll."""
+Key = tuple[str, int, int, int]
+"""Conversation, the position that created it, turn, poll."""
 
 
 class Engine(Protocol):
@@ -29,7 +29,7 @@ class Engine(Protocol):
     def store(self) -> Store: ...
 
     def submit(self, operation: StoreOperation) -> object:
-        """A poll that is already over is ignored. Raises Busy, and NotUnderstood."""
+        """A poll that is already over is ignored. Raises Busy."""
         ...
 
 
@@ -52,7 +52,7 @@ class PollCloser:
             if self._timers or self._submitted:
                 self.forget(conversation.context)
             return
-        key = conversation.context, turn, poll.number
+        key = conversation.context, conversation.created, turn, poll.number
         if view.leader != self._number:
             self._drop(key)
         elif key in self._submitted:
@@ -73,13 +73,10 @@ class PollCloser:
         self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._close, key)
 
     def _close(self, key: Key) -> None:
-        context, turn, poll = key
+        context, created, turn, poll = key
         self._drop(key)
         try:
-            try:
-                self._engine.submit(ElectWeighed(context, turn, poll))
-            except NotUnderstood:
-                self._engine.submit(Elect(context, turn, poll))
+            self._engine.submit(IfCreatedAt(created, ElectWeighed(context, turn, poll)))
         except Busy:
             self._wait(key, _AGAIN_S)
         else:

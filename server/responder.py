@@ -10,9 +10,18 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
-from engine.interface import Busy, NotUnderstood
+from engine.interface import Busy
 from kvstore.conversation import Conversation, Cut
-from kvstore.operations import Answer, AnswerInFull, Candidate, CandidateInFull, Ranking, StoreOperation
+from kvstore.operations import (
+    AboutTurn,
+    Answer,
+    AnswerInFull,
+    Candidate,
+    CandidateInFull,
+    IfCreatedAt,
+    Ranking,
+    StoreOperation,
+)
 from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
@@ -155,21 +164,19 @@ class Responder:
 
     def _forget(self, context: str) -> None:
         """The conversation was deleted."""
-        if self._open.pop(context, None) is not None:
-            self.scheduler.review(self._fate)
+        conversation = self._open.pop(context, None)
+        if conversation is not None:
+            self.scheduler.cancel(context, len(conversation.turns))
             self._poll_closer.forget(context)
 
     def _done(self, request: Request, outcome: Reply | ProviderError) -> None:
-        self._unsent.append(_operation(request, self._number, outcome))
+        self._unsent.append(IfCreatedAt(request.created, _operation(request, self._number, outcome)))
         self._send()
 
     def _send(self) -> None:
         while self._unsent:
             try:
                 self._engine.submit(self._unsent[0])
-            except NotUnderstood:
-                self._unsent[0] = _plain(self._unsent[0])  # some member runs a release that knows no more than this
-                continue
             except Busy:
                 return  # the next applied operation frees capacity
             self._unsent.popleft()
@@ -181,7 +188,7 @@ class Responder:
         await self.scheduler.close()
 
 
-def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> StoreOperation:
+def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> AboutTurn:
     failed = isinstance(outcome, ProviderError)
     text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
     if request.kind == "ranking":
@@ -205,11 +212,3 @@ def _cut(reply: Reply) -> tuple[Cut | None, float]:
     if reply.complete:
         return None, 0.0
     return (Cut.TIME, reply.cut_s) if reply.cut_s else (Cut.TOKENS, float(reply.cut_tokens or 0))
-
-
-def _plain(operation: StoreOperation) -> StoreOperation:
-    """As release 0.1.0 knows it: without thoughts, and without saying that the answer was cut."""
-    if not isinstance(operation, CandidateInFull | AnswerInFull):
-        return operation
-    make = Candidate if isinstance(operation, CandidateInFull) else Answer
-    return make(**{name: getattr(operation, name) for name in make.__struct_fields__})

@@ -43,18 +43,21 @@ from engine.interface import AppliedOperation, Busy, Engine, NotUnderstood
 from kvstore.conversation import Conversation, Cut
 from kvstore.operations import (
     CREATING,
+    AboutTurn,
     Ask,
     AskOnce,
     Cancel,
     Choose,
     Create,
     Delete,
+    IfCreatedAt,
     Query,
     Retry,
     SetQuotas,
     SetTitle,
     StartPoll,
     StoreOperation,
+    unconditional,
 )
 from kvstore.rules import check
 from kvstore.store import Outcome
@@ -247,7 +250,9 @@ class Session:
         if isinstance(found, Failure):
             return found
         last = found.turns[-1] if found.turns else None
-        return results.LastResult(context=found.context, turn=len(found.turns), last=last, stale=found.stale)
+        return results.LastResult(
+            context=found.context, turn=len(found.turns), last=last, stale=found.stale, created=found.created
+        )
 
     async def viewall(self, command: ViewallCommand) -> results.ViewallResult | Failure:
         try:
@@ -303,7 +308,8 @@ class Session:
         if found is None:
             error = f"no conversation '{context}': viewall shows all"
             return results.NotFoundResult(error=error, context=context, stale=stale)
-        return results.ViewResult(context=context, turns=turn_records(found, thoughts), stale=stale)
+        turns = turn_records(found, thoughts)
+        return results.ViewResult(context=context, turns=turns, stale=stale, created=found.created)
 
     async def not_ready(self) -> str | None:
         """Why this node cannot serve now; None if it is level with the others and reaches a majority."""
@@ -366,30 +372,35 @@ class Session:
         """A question with a key, perhaps in a conversation that begins with it."""
         return self._ask(operation)
 
-    def delete(self, context: str) -> Answer[Result]:
-        return self._submit(Delete(context), lambda turn: Result())
+    def delete(self, context: str, created: int | None = None) -> Answer[Result]:
+        """Only the one that was `created` at that position, if that is said."""
+        return self._submit(Delete(context, created), lambda turn: Result())
 
     def set_title(self, context: str, title: str) -> Answer[Result]:
         return self._submit(SetTitle(context, title), lambda turn: Result())
 
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
-        context, node, seen = command.context, command.node, self._turn_seen(command.context, command.turn)
+        context, node = command.context, command.node
+        created, seen = self._seen(context, command.created, command.turn)
         if node == "auto":
             return self._submit(
-                StartPoll(context, seen), lambda turn: results.ChooseResult(context=context, turn=turn, auto=True)
+                _of(created, StartPoll(context, seen)),
+                lambda turn: results.ChooseResult(context=context, turn=turn, auto=True),
             )
+        choice = _of(created, Choose(context, node, seen))
+        _check(choice)
         cut = None if command.cut else self._cut(context, node, seen)
         if cut is not None:
             return _done(results.RefusedResult(context=context, node=node, error=cut))
-        return self._submit(
-            Choose(context, node, seen), lambda turn: results.ChooseResult(context=context, turn=turn, node=node)
+        return self._submit_checked(
+            choice, lambda turn: results.ChooseResult(context=context, turn=turn, node=node)
         )
 
     def _cut(self, context: str, node: int, turn: int | None) -> str | None:
         """Why the answer of `node` must be chosen explicitly: the time limit cut it. None if it need not be."""
         conversation = self.conversations.get(context)
         number = None if conversation is None else turn or conversation.open_turn
-        if conversation is None or number is None:
+        if conversation is None or number is None or number > len(conversation.turns):
             return None
         response = conversation.turns[number - 1].candidates.get(node)
         if response is None or response.cut is not Cut.TIME:
@@ -401,12 +412,14 @@ class Session:
 
     def cancel(self, command: CancelCommand) -> Answer[results.CancelResult]:
         context = command.context
-        operation = Cancel(context, self._turn_seen(context, command.turn))
+        created, seen = self._seen(context, command.created, command.turn)
+        operation = _of(created, Cancel(context, seen))
         return self._submit(operation, lambda turn: results.CancelResult(context=context, turn=turn))
 
     def retry(self, command: RetryCommand) -> Answer[results.RetryResult]:
         context, node = command.context, command.node
-        operation = Retry(context, self._turn_seen(context), node)
+        created, seen = self._seen(context, command.created)
+        operation = _of(created, Retry(context, seen, node))
         _check(operation)
         if node is not None and node not in self.members and self._knows_members:
             error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
@@ -442,17 +455,17 @@ class Session:
     def _warning(self, context: str, created: bool) -> str | UnsetType:
         return warning(self._engine.store, context, created, self._rate) or UNSET
 
-    def _turn_seen(self, context: str, named: int | UnsetType = UNSET) -> int | None:
-        """The turn that the command names, or else the open turn that the user has before their eyes. None, which is
-        the turn open when the command is decided, if there is none, if nobody looks at a screen (this node's copy may
-        be older than what a program knows from another node), and while operations of theirs are under way: what they
-        want now is about what those will bring about."""
-        if named is not UNSET:
-            return named
-        if not self._on_screen or not self.idle:
-            return None
-        conversation = self.conversations.get(context)
-        return None if conversation is None else conversation.open_turn
+    def _seen(
+        self, context: str, created: int | UnsetType, turn: int | UnsetType = UNSET
+    ) -> tuple[int | None, int | None]:
+        """Which conversation of this name, by the position that created it, and which turn of it: as the command says,
+        or else the one with the open turn that the user has before their eyes. None, which is what there is when the
+        command is decided, if there is none, if nobody looks at a screen (this node's copy may be older than what a
+        program knows from another node), and while operations of theirs are under way: what they want now is about
+        what those will bring about."""
+        shown = self.conversations.get(context) if self._on_screen and self.idle else None
+        there = (None, None) if shown is None else (shown.created, shown.open_turn)
+        return there[0] if created is UNSET else created, there[1] if turn is UNSET else turn
 
     def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
         _check(operation)
@@ -510,6 +523,11 @@ def _question(command: QueryCommand | AskCommand, kind: Literal["query", "ask"])
     return None if command.key is UNSET else AskOnce(command.context, command.text, command.key, kind)
 
 
+def _of(created: int | None, operation: AboutTurn) -> StoreOperation:
+    """The operation on the conversation that was created there, if that is said."""
+    return operation if created is None else IfCreatedAt(created, operation)
+
+
 def _check(operation: StoreOperation) -> None:
     """Raises InvalidCommand."""
     mistake = check(operation)
@@ -518,6 +536,7 @@ def _check(operation: StoreOperation) -> None:
 
 
 def _refused(operation: StoreOperation, error: str) -> results.RefusedResult:
+    operation = unconditional(operation)
     node = operation.node if isinstance(operation, (Choose, Retry)) else None
     return results.RefusedResult(
         context=UNSET if operation.context is None else operation.context, node=UNSET if node is None else node,

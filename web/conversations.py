@@ -94,8 +94,8 @@ class Conversations:
 
     async def delete(self, request: web.Request) -> web.Response:
         context = context_of(request.match_info["conversation"])
-        await self._find(request)
-        await self._questions.decided(lambda: self._hub.session.delete(context))
+        found = await self._find(request)
+        await self._questions.decided(lambda: self._hub.session.delete(context, found.created))
         return json_response({"id": conversation_id(context), "object": "conversation.deleted", "deleted": True})
 
     async def _find(self, request: web.Request) -> Conversation:

@@ -122,9 +122,9 @@ class Questions:
             return False
         session = self._hub.session
         if choice == "none":
-            answer: Awaitable[Result | Failure] = session.cancel(CancelCommand(context, number))
+            answer: Awaitable[Result | Failure] = session.cancel(CancelCommand(context, number, question.created))
         else:
-            answer = session.choose(ChooseCommand(context, choice, cut=True, turn=number))
+            answer = session.choose(ChooseCommand(context, choice, True, number, question.created))
         return (await self._hub.result(answer, ANSWERED_WITHIN_S)).ok
 
     def _live(self) -> set[int]:

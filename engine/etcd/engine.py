@@ -29,9 +29,9 @@ from engine.interface import (
     EngineStatus,
     MemberChange,
     Membership,
-    NotUnderstood,
+    understood,
 )
-from kvstore.operations import StoreOperation, not_understood
+from kvstore.operations import StoreOperation
 from kvstore.payloads import UnknownOperation, encode
 from kvstore.store import Store
 from paxos.limits import Limits
@@ -96,9 +96,8 @@ class EtcdEngine:
         self._running = self._loop.create_task(self._run())
 
     def submit(self, operation: StoreOperation) -> int:
-        problem = not_understood(operation, self._versions) if self._members.record is not None else None
-        if problem is not None:
-            raise NotUnderstood(problem)
+        if self._members.record is not None:
+            operation = understood(operation, self._versions)
         payload = encode(msgspec.structs.replace(operation, at=time.time_ns() // 1_000_000))
         if len(self._tickets) >= self._limits.queue:
             raise Busy(f"{len(self._tickets)} operations are already waiting")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 
-from kvstore.operations import Query
+from kvstore.operations import Cancel, Query
 from tests.simulation.observer import Violation
 
 
@@ -113,6 +113,25 @@ def temporary_conversations() -> None:
     asked_once.test_a_deletion_ends_what_the_llm_was_asked()
     for leader in (2, 4):
         asked_once.test_the_leader_deletes_what_is_temporary_and_old(leader)
+
+
+@story
+def namesakes() -> None:
+    from tests.simulation import test_ask as simulated
+    from tests.unit.kvstore import test_namesakes as stored
+    from tests.unit.server import test_asked_once as asked_once
+    from tests.unit.server import test_responder as responder
+    from tests.unit.server import test_responses_in_full as in_full
+    from tests.unit.server import test_session as session
+
+    responder.LIMIT_S = 5.0  # which its mutant reaches
+    for before, operation in stored.CASES:
+        stored.test_what_is_late_is_refused(before, operation)
+    in_full.test_what_some_member_does_not_know_is_left_out()
+    session.test_what_was_meant_for_a_deleted_conversation_does_nothing_to_its_namesake("cancel c1", Cancel("c1", 1))
+    asked_once.test_what_is_asked_after_a_deletion_is_no_repetition(is_seen=False)
+    responder.test_the_leader_ends_a_poll_when_all_that_are_there_have_voted()
+    simulated.test_a_late_answer_counts_in_no_namesake()
 
 
 @story

@@ -16,6 +16,7 @@ from kvstore.operations import (
     Choose,
     Create,
     Elect,
+    IfCreatedAt,
     Import,
     Query,
     Ranking,
@@ -37,6 +38,7 @@ _ODD: tuple[StoreOperation, ...] = (
     *_BEFORE, Choose("c1", 1), Choose("c1", 1, 1), Cancel("c1"), Retry("c1", 1, 2), Ranking("c1", 1, 1, 1, [1], None),
     Elect("c1", 1, 1), Answer("c2", 1, 1, "nobody", None), Import("c3", packed_turns.pack(_TURNS)),
     CandidateInFull("c1", 1, 3, "so", None, "m", 2.0, thoughts="hm"),
+    IfCreatedAt(1, Ranking("c1", 1, 1, 1, [1], None)), IfCreatedAt(2, Choose("c1", 1, 1)),
 )
 
 

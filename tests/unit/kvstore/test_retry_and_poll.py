@@ -17,11 +17,13 @@ from kvstore.operations import (
     Create,
     Elect,
     ElectWeighed,
+    IfCreatedAt,
     Query,
     Ranking,
     Retry,
     StartPoll,
     StoreOperation,
+    plainer,
 )
 from kvstore.payloads import encode
 from kvstore.rules import check
@@ -230,3 +232,9 @@ def test_rounds_and_votes_are_in_digest_and_snapshot(cluster: Cluster) -> None:
     for store in (loaded, cluster.store):
         assert store.apply(100, encode(Elect("c", 1, 2))).ok
     assert loaded.digest() == cluster.store.digest() != before
+
+
+def test_release_0_1_0_is_told_to_count_rankings_alone() -> None:
+    weighed = ElectWeighed("c", 1, 2, at=5)
+    assert plainer(IfCreatedAt(3, weighed)) == weighed and plainer(weighed) == Elect("c", 1, 2, at=5)
+    assert plainer(Elect("c", 1, 2)) is None

@@ -13,11 +13,14 @@ from kvstore.operations import (
     Candidate,
     Create,
     ElectWeighed,
+    IfCreatedAt,
     Query,
     Ranking,
     Retry,
     StartPoll,
     StoreOperation,
+    Unconditional,
+    unconditional,
 )
 from kvstore.payloads import encode
 from kvstore.store import Store
@@ -56,7 +59,9 @@ class FakeNode:
 
     def __init__(self, poll_s: float = 1000) -> None:
         self.store = Store()
-        self.submitted: list[StoreOperation] = []
+        self.submitted: list[Unconditional] = []
+        self.conditions: list[int | None] = []
+        """Of all that was submitted: the position that created the conversation."""
         self.reads: list[asyncio.Future[None]] = []
         self.position = 0
         self.llm = Llm()
@@ -65,7 +70,8 @@ class FakeNode:
         )
 
     def submit(self, command: StoreOperation) -> None:
-        self.submitted.append(command)
+        self.submitted.append(unconditional(command))
+        self.conditions.append(command.created if isinstance(command, IfCreatedAt) else None)
 
     def read(self) -> asyncio.Future[None]:
         self.reads.append(asyncio.get_running_loop().create_future())
@@ -84,7 +90,7 @@ class FakeNode:
         self.reads[-1].set_result(None)
         await until(lambda: self.responder._catching_up is None)
 
-    async def next(self) -> StoreOperation:
+    async def next(self) -> Unconditional:
         await until(lambda: bool(self.submitted))
         return self.submitted.pop(0)
 
@@ -288,6 +294,7 @@ def test_the_leader_ends_a_poll_when_all_that_are_there_have_voted() -> None:
         assert node.submitted.count(ElectWeighed("c", 1, 1)) == 1
         node.responder.see(ME, [1, 3, 4])
         assert node.submitted.count(ElectWeighed("c", 1, 1)) == 1, "it is on its way"
+        assert node.conditions == [1] * len(node.submitted), "turns and polls of another conversation have numbers, too"
 
     run(scenario, leader=ME)
 

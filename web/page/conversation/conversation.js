@@ -21,6 +21,7 @@ export class Conversation {
     this.announce = announce
     this.drafts = new Drafts()
     this.turns = null
+    this.created = null  // which conversation of this name
     this.elements = []
     this.isClosed = false
     this.loading = null
@@ -120,11 +121,12 @@ export class Conversation {
   async #read() {
     try {
       const known = this.turns?.length ?? 0
-      const { turn, last, stale } = known ? await this.home.get("/api/last", { context: this.context }) : {}
-      if (known && turn === known) this.turns[known - 1] = last
+      const { turn, last, stale, created } = known ? await this.home.get("/api/last", { context: this.context }) : {}
+      if (known && turn === known && created === this.created) this.turns[known - 1] = last
       else {
         const all = await this.home.get("/api/view", { context: this.context })
         this.turns = all.turns
+        this.created = all.created
         this.isStale = all.stale
       }
       if (known) this.isStale = stale
@@ -183,12 +185,12 @@ export class Conversation {
   // ---- What a user does
 
   #actions(turn) {
-    const { context } = this
+    const act = (path, body) => this.#do(path, { context: this.context, created: this.created ?? undefined, ...body })
     return {
-      choose: (node, cut) => this.#do("/api/choose", { context, node, turn, cut }),
-      auto: () => this.#do("/api/choose", { context, node: "auto", turn }),
-      retry: (node) => this.#do("/api/retry", { context, node }),
-      cancel: () => this.#do("/api/cancel", { context, turn }),
+      choose: (node, cut) => act("/api/choose", { node, turn, cut }),
+      auto: () => act("/api/choose", { node: "auto", turn }),
+      retry: (node) => act("/api/retry", { node }),
+      cancel: () => act("/api/cancel", { turn }),
     }
   }
 
