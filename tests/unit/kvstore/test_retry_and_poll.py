@@ -236,5 +236,5 @@ def test_rounds_and_votes_are_in_digest_and_snapshot(cluster: Cluster) -> None:
 
 def test_release_0_1_0_is_told_to_count_rankings_alone() -> None:
     weighed = ElectWeighed("c", 1, 2, at=5)
-    assert plainer(IfCreatedAt(3, weighed)) == weighed and plainer(weighed) == Elect("c", 1, 2, at=5)
+    assert plainer(IfCreatedAt(3, weighed, at=5)) == weighed and plainer(weighed) == Elect("c", 1, 2, at=5)
     assert plainer(Elect("c", 1, 2)) is None
