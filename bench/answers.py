@@ -12,20 +12,23 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from bench import questions
 from bench.questions import Question
 from config.config import load
 from config.llm_settings import LlmSettings
+from kvstore.agreement import agreement, weigh
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn, Vote
 from llm import registry
 from llm.provider import Message, Prompt, Provider, ProviderError, Reply
 from llm.ranking import ranking_ballot, ranking_prompt, read_ranking
 from llm.settings import build
 
+_WAYS = ("a node alone", "rankings", "agreement", "both", "best possible")
 EXAMPLE = Path(__file__).parent.parent / "config.json.example"
 
 
@@ -83,20 +86,38 @@ def _right(asked: Asked, node: int | None) -> bool:
     return text is not None and asked.question.is_right(text)
 
 
+def _by_agreement(turn: Turn) -> int | None:
+    shares = agreement({node: turn.candidates[node] for node in turn.choices})
+    return max(shares, key=lambda node: (shares[node], -node), default=None)
+
+
+def _by_both(turn: Turn) -> int | None:
+    assert turn.poll is not None
+    poll = msgspec.structs.replace(turn.poll)
+    weigh(turn, poll)
+    return poll.winner
+
+
 def report(all_asked: list[Asked]) -> str:
-    ways: dict[str, list[float]] = {name: [] for name in ("a node alone", "ballots", "best possible")}
+    ways: dict[str, list[float]] = {name: [] for name in _WAYS}
     for asked in all_asked:
         right = {node: _right(asked, node) for node in asked.turn.candidates}
-        ways["a node alone"].append(statistics.mean(right.values()))
         assert asked.turn.poll is not None
-        ways["ballots"].append(_right(asked, asked.turn.poll.winner))
-        ways["best possible"].append(any(right.values()))
+        chosen = asked.turn.poll.winner, _by_agreement(asked.turn), _by_both(asked.turn)
+        results = (statistics.mean(right.values()), *(_right(asked, node) for node in chosen), any(right.values()))
+        for way, result in zip(ways, results, strict=True):
+            ways[way].append(result)
     lines = [f"{name:<14} {100 * statistics.mean(values):5.1f} %" for name, values in ways.items()]
     tokens = [count for asked in all_asked for count in asked.tokens]
-    lines.append(f"tokens an answer: {statistics.mean(tokens):.0f}")
+    lines.append(f"{len(all_asked)} questions, {statistics.mean(tokens):.0f} tokens an answer")
     lines.append(f"seconds to all answers: median {statistics.median(asked.seconds for asked in all_asked):.2f}")
-    kinds = Counter(asked.question.kind for asked in all_asked)
+    kinds = dict.fromkeys(asked.question.kind for asked in all_asked)
     lines.append("a node alone by kind: " + ", ".join(f"{kind} {_alone(all_asked, kind):.0f} %" for kind in kinds))
+    nodes = all_asked[0].turn.candidates
+    shares = {node: 100 * statistics.mean(_right(asked, node) for asked in all_asked) for node in nodes}
+    lines.append("each node alone: " + ", ".join(f"{node}: {share:.0f} %" for node, share in shares.items()))
+    different = statistics.mean(len({said.text for said in asked.turn.candidates.values()}) for asked in all_asked)
+    lines.append(f"different answers to a question: {different:.1f}")
     return "\n".join(lines)
 
 
