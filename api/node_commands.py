@@ -14,6 +14,7 @@ from api.node_results import (
     CreateResult,
     ExplainResult,
     ExportResult,
+    ForkResult,
     ImportResult,
     LastResult,
     LevelResult,
@@ -21,6 +22,7 @@ from api.node_results import (
     MembersResult,
     QueryResult,
     QuotasResult,
+    RenameResult,
     RetryResult,
     StatusResult,
     UseResult,
@@ -78,6 +80,21 @@ class RetryCommand(Command[RetryResult], frozen=True, tag="retry"):
     context: str
     node: int | None = None
     created: int | UnsetType = UNSET
+
+
+class RenameCommand(Command[RenameResult], frozen=True, tag="rename"):
+    """Gives a conversation another context id, which must be free; not while a question is open."""
+
+    context: str
+    name: str
+
+
+class ForkCommand(Command[ForkResult], frozen=True, tag="fork"):
+    """Begins another conversation, called `name`, with the turns of this one: up to `turn`, or all that are closed."""
+
+    context: str
+    name: str
+    turn: int | UnsetType = UNSET
 
 
 class ViewCommand(Command[ViewResult], frozen=True, tag="view"):

@@ -116,6 +116,23 @@ class RestoredEvent(Event, frozen=True, tag="restored"):
     origin: int
 
 
+class RenamedEvent(Event, frozen=True, tag="renamed"):
+    """The conversation is called `name` from here on."""
+
+    context: str
+    name: str
+    origin: int
+
+
+class ForkedEvent(Event, frozen=True, tag="forked"):
+    """A conversation began with the turns of `source`, up to this one; null: with none."""
+
+    context: str
+    source: str
+    turn: int | None
+    origin: int
+
+
 class QueryEvent(Event, frozen=True, tag="query"):
     context: str
     turn: int

@@ -64,6 +64,23 @@ class ChooseResult(Result, frozen=True, kw_only=True):
     auto: Literal[True] | UnsetType = UNSET
 
 
+class RenameResult(Result, frozen=True, kw_only=True):
+    context: str
+    """As it was called."""
+    name: str
+    """As it is called now."""
+
+
+class ForkResult(Result, frozen=True, kw_only=True):
+    context: str
+    name: str
+    """Of the new conversation."""
+    turns: int
+    """How many it begins with."""
+    warning: str | UnsetType = UNSET
+    """A quota is nearly used up."""
+
+
 class ViewResult(Result, frozen=True, kw_only=True):
     context: str
     turns: list[Turn]

@@ -141,6 +141,11 @@ class Turn(msgspec.Struct, gc=False):
         """The chosen response."""
         return None if self.chosen is None else self.candidates[self.chosen]
 
+    @property
+    def bytes(self) -> int:
+        """Of the question and its responses, in UTF-8."""
+        return utf8_bytes(self.text) + sum(said.bytes for said in self.candidates.values())
+
     def round(self, node: int) -> int:
         """How often this node has been asked again. Never decreases; each response belongs to one round."""
         return self.retries.get(0, 0) + self.retries.get(node, 0)
@@ -182,9 +187,7 @@ class Conversation(msgspec.Struct, gc=False):
     @property
     def measured(self) -> int:
         """Of questions and responses, in UTF-8."""
-        return sum(
-            utf8_bytes(turn.text) + sum(said.bytes for said in turn.candidates.values()) for turn in self.turns
-        )
+        return sum(turn.bytes for turn in self.turns)
 
     @property
     def changed(self) -> int:
@@ -192,7 +195,7 @@ class Conversation(msgspec.Struct, gc=False):
         if not self.turns:
             return self.at
         last = self.turns[-1]
-        return max(last.at, *(response.at for response in last.candidates.values()), 0)
+        return max(self.at, last.at, *(response.at for response in last.candidates.values()))
 
     @property
     def open_turn(self) -> int | None:

@@ -131,6 +131,20 @@ class SetTitle(_StoreOperation, frozen=True, tag=19):
     title: str
 
 
+class Rename(_StoreOperation, frozen=True, tag=21):
+    """The conversation has another context id from here on. It must not be open: answers that are on their way name
+    the one that it had."""
+
+    name: str
+
+
+class Fork(_StoreOperation, frozen=True, tag=22):
+    """A new conversation that begins with the turns of `source`, up to this one; None: with all that are closed."""
+
+    source: str
+    turn: int | None = None
+
+
 class Retry(_StoreOperation, frozen=True, tag=9):
     """All nodes, or only `node`, are asked the open question again; their earlier responses are dropped. `turn` as in
     `Choose`."""
@@ -204,13 +218,15 @@ class IfCreatedAt(_Dated, frozen=True, tag=20):
         return self.operation.context
 
 
-Unconditional: TypeAlias = AboutTurn | Create | Query | Ask | Import | SetQuotas | AskOnce | Delete | SetTitle
+Unconditional: TypeAlias = (
+    AboutTurn | Create | Query | Ask | Import | SetQuotas | AskOnce | Delete | SetTitle | Rename | Fork
+)
 StoreOperation: TypeAlias = Unconditional | IfCreatedAt
 
 ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce))
 """Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
 another kind takes isinstance 0.2 us to find out, and a look-up a tenth of that."""
-CREATING: Final[frozenset[type]] = frozenset((Create, Import))
+CREATING: Final[frozenset[type]] = frozenset((Create, Import, Fork))
 """Kinds that make a conversation."""
 RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFull, AnswerInFull))
 """Kinds that bring what an LLM said."""
@@ -224,14 +240,15 @@ _NAMES: Final[dict[type, str]] = {
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
 With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
-deletion, titles, conditions, and elections that weigh the answers' agreement."""
+deletion, titles, other names, forks, conditions, and elections
+that weigh how far answers agree."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
 _NEEDED: Final[dict[type, int]] = {
-    CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2, IfCreatedAt: 2,
-    ElectWeighed: 2,
+    CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2,
+    Rename: 2, Fork: 2, IfCreatedAt: 2, ElectWeighed: 2,
 }
 """By kind of operation, the operations version that it came with, if that is not the first."""
 

@@ -22,11 +22,13 @@ from kvstore.operations import (
     Delete,
     Elect,
     ElectWeighed,
+    Fork,
     IfCreatedAt,
     Import,
     InFull,
     Query,
     Ranking,
+    Rename,
     Retry,
     Said,
     SetQuotas,
@@ -246,6 +248,8 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     AskOnce: _check_ask_once,
     SetTitle: lambda operation: check_title(operation.title),
     Delete: lambda operation: None if operation.created is None else _check_position(operation.created),
+    Rename: lambda operation: check_context(operation.name),
+    Fork: lambda operation: check_context(operation.source) or _check_turn(operation.turn),
     IfCreatedAt: lambda operation: _check_position(operation.created) or check(operation.operation),
 }
 """For each kind of operation, what else must be so; looked up rather than matched, as every node does it for each."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from kvstore import rows
 from kvstore.agreement import weigh
 from kvstore.conversation import MAX_BALLOT, Conversation, Cut, Kind, Poll, Response, State, Turn, Vote, utf8_bytes
+from kvstore.forks import NotForked, forked_turns
 from kvstore.operations import (
     RESPONDING,
     Answer,
@@ -25,10 +26,12 @@ from kvstore.operations import (
     Delete,
     Elect,
     ElectWeighed,
+    Fork,
     IfCreatedAt,
     Import,
     Query,
     Ranking,
+    Rename,
     Responding,
     Retry,
     SetQuotas,
@@ -43,6 +46,8 @@ from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size, refus
 from kvstore.rules import check
 
 _DIGEST_MODULUS = 2**256
+_NOT_OF_A_TURN: Final = RESPONDING | {Fork}
+"""Kinds that do not date the turn that they name: those date the response, and a fork has turns as old as they were."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +97,8 @@ class Store:
             Answer: self._answer, CandidateInFull: self._candidate, AnswerInFull: self._answer, Choose: self._choose,
             Cancel: self._cancel, Import: self._import, Retry: self._retry, StartPoll: self._poll,
             Ranking: self._ranking, Elect: self._elect, ElectWeighed: self._elect, SetQuotas: self._set_quotas,
-            AskOnce: self._ask_once, Delete: self._delete, SetTitle: self._set_title,
+            AskOnce: self._ask_once, Delete: self._delete, SetTitle: self._set_title, Rename: self._rename,
+            Fork: self._fork,
         }
         """What each operation does: returns the number of the turn that it added or changed; raises _Refused, or
         _Repeated."""
@@ -229,7 +235,7 @@ class Store:
             return  # it is about none, or has deleted it
         if turn is None and type(operation) is not SetTitle:  # it tells when the conversation was created
             conversation.at = operation.at
-        elif turn is not None and type(operation) not in RESPONDING:  # those date the response
+        elif turn is not None and type(operation) not in _NOT_OF_A_TURN:
             conversation.turns[turn - 1].at = operation.at
 
     def _find(self, context: str, created: int | None = None) -> Conversation:
@@ -245,8 +251,7 @@ class Store:
         self._create(operation.context)
 
     def _create(self, context: str) -> Conversation:
-        if context in self._conversations:
-            raise _Refused(f"conversation '{context}' already exists")
+        self._require_free(context)
         _accept(refuse_conversation(self._quotas, len(self._by_index)))
         index = next(reversed(self._by_index), 0) + 1  # the same whether this node saw what was deleted or not
         conversation = Conversation(context, index, self._position, [])
@@ -255,17 +260,13 @@ class Store:
         self._touch(conversation.index)
         return conversation
 
+    def _require_free(self, context: str) -> None:
+        if context in self._conversations:
+            raise _Refused(f"conversation '{context}' already exists")
+
     def _add_turn(self, context: str, turn: Turn) -> int:
         conversation = self._find(context)
-        if conversation.open_turn is not None:
-            way_out = (
-                f"choose one of its answers (choose {context} N)" if conversation.turns[-1].kind is Kind.QUERY
-                else "wait for its answer"
-            )
-            raise _Refused(
-                f"'{context}' has an open question: {way_out}, ask it again (retry {context}) or cancel it "
-                f"(cancel {context})"
-            )
+        _accept(_still_open(conversation))
         number, more = len(conversation.turns) + 1, utf8_bytes(turn.text)
         self._require_room(context, Size(number, conversation.bytes + more), more)
         conversation.turns.append(turn)
@@ -313,6 +314,30 @@ class Store:
         conversation = self._find(operation.context)
         conversation.title = operation.title
         self._touch(conversation.index)
+
+    def _rename(self, operation: Rename) -> None:
+        context, name = operation.context, operation.name
+        conversation = self._find(context)
+        _accept(_still_open(conversation))
+        self._require_free(name)
+        conversation.context = name
+        self._conversations = {found.context: found for found in self._by_index.values()}  # in order of creation
+        self._touch(conversation.index)
+
+    def _fork(self, operation: Fork) -> int | None:
+        context, source = operation.context, self._find(operation.source)
+        try:
+            turns = forked_turns(source, operation.turn)
+        except NotForked as refused:
+            raise _Refused(str(refused)) from None
+        self._require_free(context)
+        size = Size(len(turns), sum(turn.bytes for turn in turns))
+        self._require_room(context, size, size.bytes)
+        conversation = self._create(context)
+        conversation.turns, conversation.at = turns, operation.at
+        self._grow(conversation, size.bytes)
+        self._touch_all(conversation)
+        return len(turns) or None
 
     def _require_room(self, context: str, size: Size, more: int) -> None:
         """Refuses to let a conversation become so large, which takes `more` bytes."""
@@ -529,6 +554,17 @@ def _open_turn(conversation: Conversation, number: int | None) -> int:
         nothing_open = f"'{context}' has no open question: {_closed(context, number, turn)}"
         raise _Refused(_moved_on(conversation, number) or nothing_open)
     return number
+
+
+def _still_open(conversation: Conversation) -> str | None:
+    """Why this has to wait for the end of the open question; None if there is none."""
+    if conversation.open_turn is None:
+        return None
+    context, last = conversation.context, conversation.turns[-1]
+    way_out = f"choose one of its answers (choose {context} N)" if last.kind is Kind.QUERY else "wait for its answer"
+    return (
+        f"'{context}' has an open question: {way_out}, ask it again (retry {context}) or cancel it (cancel {context})"
+    )
 
 
 def _moved_on(conversation: Conversation, closed: int) -> str | None:

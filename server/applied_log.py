@@ -20,8 +20,10 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Choose,
+    Fork,
     Query,
     Ranking,
+    Rename,
     Responding,
     Retry,
     SetQuotas,
@@ -79,10 +81,18 @@ def _title(operation: SetTitle) -> _Details:
     return None, operation.title
 
 
+def _other_name(operation: Rename) -> _Details:
+    return None, operation.name
+
+
+def _source(operation: Fork) -> _Details:
+    return None, operation.source
+
+
 _DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
     Query: _question, Ask: _question, AskOnce: _question, Candidate: _response, Answer: _response,
     CandidateInFull: _response, AnswerInFull: _response, Choose: _about_node, Ranking: _about_node, Retry: _about_node,
-    SetTitle: _title,
+    SetTitle: _title, Rename: _other_name, Fork: _source,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from api import node_commands as commands
 from api.base import Command, Failure, Result
+from server import conversations
 from server.session import Session
 
 Carry: TypeAlias = Callable[[Session, Any], Awaitable[Result | Failure]]
@@ -27,6 +28,8 @@ COMMANDS: dict[type[Command[Any]], Carry] = {
     commands.ChooseCommand: Session.choose,
     commands.CancelCommand: Session.cancel,
     commands.RetryCommand: Session.retry,
+    commands.RenameCommand: conversations.rename,
+    commands.ForkCommand: conversations.fork,
     commands.ViewCommand: Session.view,
     commands.LastCommand: Session.last,
     commands.ViewallCommand: Session.viewall,

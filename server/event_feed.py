@@ -20,6 +20,7 @@ from api.node_events import (
     CreatedEvent,
     DeletedEvent,
     ExplainEvent,
+    ForkedEvent,
     LeaderEvent,
     NoChoiceEvent,
     OperationRefusedEvent,
@@ -27,6 +28,7 @@ from api.node_events import (
     ProgressEvent,
     QueryEvent,
     RankingEvent,
+    RenamedEvent,
     RestoredEvent,
     RetriedEvent,
 )
@@ -46,9 +48,11 @@ from kvstore.operations import (
     Delete,
     Elect,
     ElectWeighed,
+    Fork,
     Import,
     Query,
     Ranking,
+    Rename,
     Retry,
     StartPoll,
     StoreOperation,
@@ -145,6 +149,10 @@ class EventFeed:
             self._on_repeated(operation, outcome.turn or 0, mine)
         elif type(operation) is Import:
             self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
+        elif type(operation) is Rename:
+            self._tell_others(RenamedEvent(context, operation.name, origin), mine)
+        elif type(operation) is Fork:
+            self._tell_others(ForkedEvent(context, operation.source, outcome.turn, origin), mine)
         elif outcome.turn is not None:
             self._on_turn(operation, context, outcome.turn, origin, mine)
             if self._store().conversations[context].open_turn != outcome.turn:

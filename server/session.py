@@ -50,6 +50,7 @@ from kvstore.operations import (
     Choose,
     Create,
     Delete,
+    Fork,
     IfCreatedAt,
     Query,
     Retry,
@@ -357,9 +358,9 @@ class Session:
 
     def create(self, command: CreateCommand) -> Answer[results.CreateResult]:
         context = command.context
-        return self._submit(
+        return self.submit(
             Create(context),
-            lambda turn: results.CreateResult(context=context, warning=self._warning(context, created=True)),
+            lambda turn: results.CreateResult(context=context, warning=self.quota_warning(context, created=True)),
         )
 
     def query(self, command: QueryCommand) -> Answer[results.QueryResult]:
@@ -374,16 +375,16 @@ class Session:
 
     def delete(self, context: str, created: int | None = None) -> Answer[Result]:
         """Only the one that was `created` at that position, if that is said."""
-        return self._submit(Delete(context, created), lambda turn: Result())
+        return self.submit(Delete(context, created), lambda turn: Result())
 
     def set_title(self, context: str, title: str) -> Answer[Result]:
-        return self._submit(SetTitle(context, title), lambda turn: Result())
+        return self.submit(SetTitle(context, title), lambda turn: Result())
 
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
         context, node = command.context, command.node
         created, seen = self._seen(context, command.created, command.turn)
         if node == "auto":
-            return self._submit(
+            return self.submit(
                 _of(created, StartPoll(context, seen)),
                 lambda turn: results.ChooseResult(context=context, turn=turn, auto=True),
             )
@@ -414,7 +415,7 @@ class Session:
         context = command.context
         created, seen = self._seen(context, command.created, command.turn)
         operation = _of(created, Cancel(context, seen))
-        return self._submit(operation, lambda turn: results.CancelResult(context=context, turn=turn))
+        return self.submit(operation, lambda turn: results.CancelResult(context=context, turn=turn))
 
     def retry(self, command: RetryCommand) -> Answer[results.RetryResult]:
         context, node = command.context, command.node
@@ -436,7 +437,7 @@ class Session:
         return await self._submit_checked(
             wanted.operation,
             lambda turn: results.ImportResult(
-                context=context, turns=turns, given_up=given_up, warning=self._warning(context, created=True)
+                context=context, turns=turns, given_up=given_up, warning=self.quota_warning(context, created=True)
             ),
         )
 
@@ -448,11 +449,11 @@ class Session:
         return self._submit_checked(
             operation,
             lambda turn: results.QueryResult(
-                context=context, turn=turn, warning=self._warning(context, created=False)
+                context=context, turn=turn, warning=self.quota_warning(context, created=False)
             ),
         )
 
-    def _warning(self, context: str, created: bool) -> str | UnsetType:
+    def quota_warning(self, context: str, created: bool) -> str | UnsetType:
         return warning(self._engine.store, context, created, self._rate) or UNSET
 
     def _seen(
@@ -467,7 +468,8 @@ class Session:
         there = (None, None) if shown is None else (shown.created, shown.open_turn)
         return there[0] if created is UNSET else created, there[1] if turn is UNSET else turn
 
-    def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+    def submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+        """Has it decided; `succeed` gets the turn that was added or changed, or 0. Raises InvalidCommand."""
         _check(operation)
         return self._submit_checked(operation, succeed)
 
@@ -538,8 +540,9 @@ def _check(operation: StoreOperation) -> None:
 def _refused(operation: StoreOperation, error: str) -> results.RefusedResult:
     operation = unconditional(operation)
     node = operation.node if isinstance(operation, (Choose, Retry)) else None
+    context = operation.source if isinstance(operation, Fork) else operation.context
     return results.RefusedResult(
-        context=UNSET if operation.context is None else operation.context, node=UNSET if node is None else node,
+        context=UNSET if context is None else context, node=UNSET if node is None else node,
         auto=True if isinstance(operation, StartPoll) else UNSET, error=error,
     )
 

@@ -31,6 +31,8 @@ class CurrentConversation:
             left_out = bool(rest) and not self._exists(rest.split(None, 1)[0])
         elif name == "retry" and len(words) == 1:
             left_out = words[0].isdigit() and not self._exists(words[0])
+        elif name == "fork" and len(words) == 2:
+            left_out = words[1].isdigit() and not self._exists(words[0])
         else:
             left_out = len(words) == usage.least - 1
         return f"{self.context} {rest}".rstrip() if left_out else rest

@@ -22,6 +22,7 @@ from api.node_events import (
     DivergedEvent,
     ExplainEvent,
     FailedEvent,
+    ForkedEvent,
     LeaderEvent,
     LearnerEvent,
     MembersEvent,
@@ -34,6 +35,7 @@ from api.node_events import (
     RankingEvent,
     RefusedEvent,
     RemovedEvent,
+    RenamedEvent,
     RestoredEvent,
     RetriedEvent,
     StrangerEvent,
@@ -115,6 +117,10 @@ def _change(event: Event) -> Text:
             return f"{context}: created"
         case DeletedEvent(context=context, origin=origin):
             return f"{context}: deleted at node {origin}"
+        case RenamedEvent(context=context, name=name, origin=origin):
+            return f"{context}: called {name} from now on (renamed at node {origin})"
+        case ForkedEvent(context=context, source=source, turn=turn, origin=origin):
+            return f"{context}: forked from {source} at node {origin}, {questions(turn or 0)}"
         case RestoredEvent(context=context, turn=turn, origin=origin):
             return f"{context}: imported at node {origin}, {questions(turn or 0)}"
         case QueryEvent(context=context, origin=origin, text=text):

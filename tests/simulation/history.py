@@ -19,6 +19,7 @@ import msgspec
 
 Op: TypeAlias = Literal[
     "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall", "once", "delete",
+    "rename", "fork",
     "candidate", "answer",  # done by nodes, not by users
 ]  # fmt: skip
 
@@ -33,6 +34,8 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
     "viewall": (),
     "once": ("context", "text"),
     "delete": ("context",),
+    "rename": ("context", "name"),
+    "fork": ("context", "name"),
     "candidate": ("context", "node"),
     "answer": ("context", "node"),
 }
@@ -47,13 +50,14 @@ class Args(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a call is about. `text` is the question, or an LLM's answer (None: it failed); any short name of the text
     serves as well, as long as views use the same one. `turn` counts from 1; None means the last one. A retry without
     `node` is about all of them. `round` is how often the LLM's node had been asked again when it began; None if nobody
-    knows."""
+    knows. `name` is the other conversation: what this one is called from then on, or what begins with its turns."""
 
     context: str | None = None
     text: str | None = None
     node: int | None = None
     turn: int | None = None
     round: int | None = None
+    name: str | None = None
 
 
 class SeenTurn(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -200,6 +204,22 @@ def split(history: Sequence[Call]) -> dict[str, list[Call]]:
     return contexts
 
 
+def families(history: Sequence[Call]) -> list[tuple[str, list[Call]]]:
+    """The history of each conversation, and a name for it: of those that get their turns from each other, together."""
+    conversations = split(history)
+    family = {context: {context} for context in conversations}
+    for call in history:
+        one, other = call.args.context, call.args.name
+        if one is not None and other is not None:
+            joined = family[one] | family.setdefault(other, {other})
+            family.update(dict.fromkeys(joined, joined))
+    found = {tuple(sorted(members)) for members in family.values()}
+    return [
+        ("+".join(members), [call for context in members for call in conversations.get(context, ())])
+        for members in sorted(found)
+    ]
+
+
 def infer_candidates(history: Sequence[Call], repeating: bool = True) -> list[Call]:
     """The history with open candidate (and answer) calls that nodes may have done, as far as they explain anything.
 
@@ -298,7 +318,7 @@ def _view_of(viewall: Call, context: str) -> Call:
 
 
 def _command(op: Op, args: Args) -> str:
-    words = [op, args.context, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
+    words = [op, args.context, args.name, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
              args.round and f"round {args.round}"]
     if op in ("query", "ask", "candidate", "answer", "once"):
         words.append("failed" if args.text is None else repr(args.text))

@@ -38,6 +38,7 @@ class Turn(NamedTuple):
         return sum(times for whom, times in self.retries if whom in (None, node))
 
 
+Turns: TypeAlias = tuple[Turn, ...]
 State: TypeAlias = tuple[Turn, ...] | None
 """The turns; None as long as the conversation does not exist. Only the last turn can be open."""
 
@@ -75,6 +76,36 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if isinstance(changed, str):
         return state, Outcome(False, changed)
     return (*state[: number - 1], changed, *state[number:]), Outcome(True, None, number)
+
+
+Family: TypeAlias = frozenset[tuple[str, Turns]]
+"""Conversations that get their turns from each other, by their context ids."""
+
+
+def apply_to_family(family: Family, op: Op, args: Args) -> tuple[Family, Outcome]:
+    """As `apply`, where the call may be about two conversations."""
+    states = dict(family)
+    state = states.get(args.context or "")
+    if args.name is None:
+        after, outcome = apply(state, op, args)
+        states.pop(args.context or "", None)
+        if after is not None:
+            states[args.context or ""] = after
+        return frozenset(states.items()), outcome
+    if state is None:
+        return family, Outcome(False, "unknown")
+    if args.turn is not None and args.turn > len(state):
+        return family, Outcome(False, "no turn")
+    closed = len(state) - bool(state and state[-1].is_open)
+    if (args.turn or 0) > closed or (op == "rename" and closed < len(state)):
+        return family, Outcome(False, "open")
+    if args.name in states:
+        return family, Outcome(False, "exists")
+    if op == "rename":
+        del states[args.context or ""]
+    states[args.name] = state if op == "rename" else state[: args.turn or closed]
+    turn = len(states[args.name]) if op == "fork" else 0
+    return frozenset(states.items()), Outcome(True, None, turn or None)
 
 
 def _asked_once(turns: tuple[Turn, ...], text: str | None) -> tuple[State, Outcome]:

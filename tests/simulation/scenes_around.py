@@ -105,6 +105,17 @@ def questions_are_asked_once() -> None:
 
 
 @story
+def conversations_are_renamed_and_forked() -> None:
+    from tests.unit.kvstore import test_forks as forks
+
+    forks.test_another_name_changes_nothing_else()
+    forks.test_a_name_that_is_taken_or_an_open_question_is_in_the_way()
+    forks.test_a_fork_has_the_closed_turns_and_goes_its_own_way()
+    forks.test_keys_stay_with_the_conversation_that_they_were_given_to()
+    forks.test_a_fork_counts_against_the_quotas()
+
+
+@story
 def temporary_conversations() -> None:
     from tests.unit.server import test_asked_once as asked_once
     from tests.unit.server import test_responder as responder

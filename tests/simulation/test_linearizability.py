@@ -32,9 +32,9 @@ from tests.simulation.history import (
     Result,
     SeenTurn,
     dump,
+    families,
     infer_candidates,
     load,
-    split,
     unanswered,
     with_freed,
 )
@@ -54,7 +54,7 @@ from tests.simulation.known_histories import (
     view,
 )
 from tests.simulation.linearizability import check
-from tests.simulation.model import State, agrees, apply
+from tests.simulation.model import Family, agrees, apply, apply_to_family
 from tests.simulation.plain_search import ANY_LIFE
 from tests.simulation.users import reason
 
@@ -357,11 +357,12 @@ def test_an_open_turn_in_the_wrong_order_is_caught_although_retries_take_answers
 
 def brute_force(history: Sequence[Call], fifo: bool = True) -> bool:
     """Whether some order of the calls explains the history: tries all of them."""
-    conversations = split(history).values()
-    return all(_some_order(sorted(calls, key=lambda one: one.invoked_at), None, fifo) for calls in conversations)
+    return all(
+        _some_order(sorted(calls, key=lambda one: one.invoked_at), frozenset(), fifo) for _, calls in families(history)
+    )
 
 
-def _some_order(left: Sequence[Call], state: State, fifo: bool) -> bool:
+def _some_order(left: Sequence[Call], state: Family, fifo: bool) -> bool:
     if all(one.is_open for one in left):
         return True
     for i, one in enumerate(left):
@@ -371,8 +372,8 @@ def _some_order(left: Sequence[Call], state: State, fifo: bool) -> bool:
         overtaken = [other for other in left[:i] if fifo and _in_order(other, one)]
         if any(not other.is_open for other in overtaken):
             continue
-        after, outcome = apply(state, one.op, one.args)
-        if one.result is not None and not agrees(one.result, after, outcome):
+        after, outcome = apply_to_family(state, one.op, one.args)
+        if one.result is not None and not agrees(one.result, dict(after).get(one.args.context or ""), outcome):
             continue
         rest = [other for other in left if other is not one and other not in overtaken]
         if _some_order(rest, after, fifo):
@@ -381,7 +382,7 @@ def _some_order(left: Sequence[Call], state: State, fifo: bool) -> bool:
 
 
 def _in_order(one: Call, other: Call) -> bool:
-    users = ("create", "query", "ask", "choose", "retry", "cancel", "once", "delete")
+    users = ("create", "query", "ask", "choose", "retry", "cancel", "once", "delete", "rename", "fork")
     return one.process == other.process and one.op in users and other.op in users and one.invoked_at != ALWAYS
 
 

@@ -21,7 +21,9 @@ from kvstore.operations import (
     Choose,
     Create,
     Delete,
+    Fork,
     Query,
+    Rename,
     Retry,
     SetQuotas,
     StoreOperation,
@@ -34,12 +36,12 @@ from tests.simulation.events import Use
 from tests.simulation.history import Args, Op, Pending, Recorder, Result, SeenTurn
 from tests.simulation.hostile import PREFIX
 from tests.simulation.observer import Violation
-from tests.simulation.plan import KEYED, Llm
+from tests.simulation.plan import COPIED, KEYED, Llm
 from tests.simulation.world import Node, Observer, World
 
 REASONS = (
     ("is open since", "closed"), ("already exists", "exists"), ("no conversation", "unknown"),
-    ("has an open question", "open"),
+    ("has an open question", "open"), ("only what is closed", "open"),
     ("nothing to choose from", "nothing"), ("has no open question: already chosen", "closed"),
     ("has no open question: turn", "closed"), ("has no open question", "nothing"), ("already chosen", "closed"),
     ("was cancelled", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
@@ -124,6 +126,11 @@ class Users(Observer):
                 return AskOnce(context, text, key=text, history=b""), Args(context, text)
             case "delete":
                 return Delete(context), Args(context)
+            case "rename" | "fork":
+                name = COPIED[use.dice % len(COPIED)]
+                turn = use.dice % 2 or None if use.op == "fork" else None
+                command = Rename(context, name) if use.op == "rename" else Fork(name, context, turn)
+                return command, Args(context, name=name, turn=turn)
             case "cancel":
                 return Cancel(context), Args(context)
             case "retry":
@@ -225,7 +232,7 @@ class Users(Observer):
                     self._begin(world, node, context, conversation.open_turn)
 
     def _begin(self, world: World, node: Node, context: str, turn: int) -> None:
-        if context == KEYED:
+        if context == KEYED or context in COPIED:
             return
         round = node.store.conversations[context].turns[turn - 1].round(node.pid)
         if (context, turn, round) in self._owed[node.pid]:

@@ -142,6 +142,19 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
     assert wanted.turns == 3 and not wanted.given_up, "it can be imported"
     page.get_by_label("Search conversations").fill("which?")
     expect(page.locator(".names li")).to_have_count(1)
+    page.get_by_label("Search conversations").fill("")
+    for button, field, name in (("Fork", "Name", "branch"), ("Rename", "New name", "twig")):
+        page.get_by_text("More").click()
+        page.get_by_role("button", name=button, exact=True).click()
+        page.get_by_role("dialog").get_by_label(field, exact=True).fill(name)
+        if button == "Fork":
+            page.get_by_label("Up to question").fill("1")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name=name)).to_be_visible()
+        expect(page.locator(".turn")).to_have_count(1)
+        expect(page.get_by_role("link", name=name)).to_be_visible()
+    expect(page.get_by_role("link", name="branch")).to_have_count(0)
+    page.get_by_role("link", name="votes").click()
     page.get_by_text("More").click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()

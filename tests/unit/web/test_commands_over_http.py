@@ -43,6 +43,11 @@ def test_a_conversation_over_http(tmp_path: Path) -> None:
         assert asked.json() == {"ok": True, "context": "c1", "turn": 1}
         seen = await at.get("/api/view?context=c1&votes=true")
         assert seen.json()["turns"][0]["query"] == "why?\nreally"
+        await at.post("/api/create", {"context": "short"})
+        renamed = await at.post("/api/rename", {"context": "short", "name": "long"})
+        assert renamed.json() == {"ok": True, "context": "short", "name": "long"}
+        forked = await at.post("/api/fork", {"context": "long", "name": "c1"})
+        assert forked.status_code == 409 and "already exists" in forked.json()["error"]
         await at.post("/api/create", {"context": "empty"})  # an answer may come to the other one meanwhile
         empty = await at.get("/api/view?context=empty&votes=true")
         assert empty.content == (await at.post("/api/view", {"context": "empty"})).content

@@ -1,6 +1,7 @@
 /** One conversation: its turns as they are decided, what is written meanwhile, and what a user may do. */
 
 import { h, say } from "../dom.js"
+import { askToDelete, askToFork, askToRename } from "./dialogs.js"
 import { asJson, asMarkdown, save } from "./download.js"
 import { Drafts } from "./drafts.js"
 import { TurnElement } from "./turn.js"
@@ -67,8 +68,17 @@ export class Conversation {
         h("details", { class: "menu", onfocusout: closeWhenLeft }, h("summary", {}, "More"), h("div", { class: "card" },
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("md", "text/markdown", asMarkdown) }, "Save as Markdown"),
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("json", "application/json", asJson) }, "Save as JSON"),
-          mayWrite ? h("button", { type: "button", class: "quiet danger", onclick: () => this.#delete() }, "Delete") : null))),
+          ...(mayWrite ? this.#changes() : [])))),
       this.stale, this.list, this.problem, mayWrite ? this.composer : null)
+  }
+
+  #changes() {
+    return [
+      h("button", { type: "button", class: "quiet", onclick: () => askToRename(this.context, (name) => this.#move("/api/rename", { name })) }, "Rename"),
+      h("button", { type: "button", class: "quiet", onclick: () => askToFork(this.context, this.turns?.length ?? 0,
+        (name, turn) => this.#move("/api/fork", { name, ...(turn && { turn }) })) }, "Fork"),
+      h("button", { type: "button", class: "quiet danger", onclick: () => askToDelete(() => this.#delete()) }, "Delete"),
+    ]
   }
 
   // ---- What happens
@@ -78,6 +88,7 @@ export class Conversation {
       if (ABOUT_NODE.includes(name)) this.#tellOfNode(name, data)
       return
     }
+    if (name === "renamed") return this.#goTo(data.name)
     if (name === "deleted") return this.#gone("This conversation was deleted.")
     if (name === "writing") this.drafts.take(data)
     else {
@@ -224,23 +235,26 @@ export class Conversation {
     save(`${this.context}.${suffix}`, type, format(this.context, this.turns ?? []))
   }
 
-  #delete() {
-    const dialog = h("dialog", { "aria-labelledby": "delete-title" },
-      h("h2", { id: "delete-title" }, "Delete this conversation?"),
-      h("p", {}, "It is deleted at every node, for everybody."),
-      h("form", { method: "dialog", class: "buttons" },
-        h("button", { value: "no" }, "Keep it"), h("button", { value: "yes", class: "danger" }, "Delete it")))
-    dialog.addEventListener("close", async () => {
-      dialog.remove()
-      if (dialog.returnValue !== "yes") return
-      try {
-        await this.home.delete(`/v1/conversations/${encodeURIComponent(this.context)}`)
-        location.hash = "#/conversations"
-      } catch (error) {
-        say(this.problem, error.message)
-      }
-    })
-    document.body.append(dialog)
-    dialog.showModal()
+  #goTo(name) {
+    location.hash = `#/conversations/${encodeURIComponent(name)}`
+  }
+
+  /** What gives the user another conversation to look at. */
+  async #move(path, { name, ...rest }) {
+    try {
+      await this.home.post(path, { context: this.context, name, ...rest })
+      this.#goTo(name)
+    } catch (error) {
+      say(this.problem, error.message)
+    }
+  }
+
+  async #delete() {
+    try {
+      await this.home.delete(`/v1/conversations/${encodeURIComponent(this.context)}`)
+      location.hash = "#/conversations"
+    } catch (error) {
+      say(this.problem, error.message)
+    }
   }
 }

@@ -49,8 +49,9 @@ export class List {
   }
 
   /** What an event changes here. */
-  take(name, { context, turn }) {
-    if (name === "created" || name === "restored") this.turns = new Map([[context, turn ?? 0], ...this.turns])
+  take(name, { context, turn, name: other }) {
+    if (["created", "restored", "forked"].includes(name)) this.turns = new Map([[context, turn ?? 0], ...this.turns])
+    else if (name === "renamed") this.turns = new Map([...this.turns].map(([one, count]) => [one === context ? other : one, count]))
     else if (name === "deleted") this.turns.delete(context)
     else if (name === "query" || name === "ask") {
       if (!this.turns.has(context)) return this.#loadSoon()  // begun by its question, or of a call that does not last
