@@ -220,6 +220,9 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
 def _require_protection(file: _File, numbers: set[int]) -> None:
     """What other machines can reach must be encrypted, and needs a secret that is hard to guess."""
     host = file.orchestrator.host
+    for where, given in (("orchestrator", host), ("http", host if file.http is None else file.http.host)):
+        if given.startswith("[") or given.endswith("]"):
+            raise _Invalid(f'{where}.host is {shown(given)}; an IPv6 address is written without brackets, as "::1"')
     if file.secret is None and not file.orchestrator.is_loopback:
         raise _Invalid(
             f'secret is null; with orchestrator.host "{host}", which other machines can reach, '

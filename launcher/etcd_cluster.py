@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
 from config.config import Config
-from config.engine_settings import EtcdTls
 from engine.etcd.client import Access, EtcdClient, EtcdError
 from engine.etcd.engine import EtcdEngine
 from engine.etcd.founding import InUse, erase, restore
 from launcher.errors import LaunchError
+from launcher.etcd_tls import EtcdContexts
 from launcher.node_engine import NodeEngine, disk_path, take_over
 from paxos.limits import Limits
 from server.backup import Backup
@@ -78,7 +76,8 @@ def access_of(config: Config) -> Access:
             )
         password = found
     endpoints = tuple(endpoint.rstrip("/") for endpoint in engine.endpoints)
-    return Access(endpoints, _tls(config), engine.user, password)
+    tls = None if all(endpoint.startswith("http:") for endpoint in endpoints) else EtcdContexts(config)
+    return Access(endpoints, tls, engine.user, password)
 
 
 def restore_backup(config: Config, backup: Backup) -> str:
@@ -98,38 +97,6 @@ def erase_conversations(config: Config) -> int:
 
 def _note(config: Config, cluster_id: str, anew: bool = False) -> None:
     name_cluster(config.data_dir, config.cluster, int(cluster_id, 16), anew=anew)
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    """Raises LaunchError."""
-    if all(endpoint.startswith("http:") for endpoint in config.engine.endpoints):
-        return None
-    tls = config.engine.tls or EtcdTls()
-    for path in (tls.ca, tls.cert, tls.key):
-        if path is not None:
-            _readable(config, path)
-    wrong = tls.ca
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.cert is not None:
-            wrong = f"{tls.key} with {tls.cert}"
-            context.load_cert_chain(tls.cert, tls.key, _no_password)
-    except (OSError, ValueError) as error:
-        why = (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
-        raise LaunchError(f'{wrong} cannot be used: {why} ("engine"."tls" in {config.path})') from error
-    return context
-
-
-def _readable(config: Config, path: str) -> None:
-    """Raises LaunchError: what ssl raises names no file."""
-    try:
-        Path(path).read_bytes()
-    except OSError as error:
-        raise LaunchError(f'{path} cannot be read: {error.strerror} ("engine"."tls" in {config.path})') from error
-
-
-def _no_password() -> str:
-    raise ValueError("the private key is encrypted: a process that starts by itself cannot ask for its password")
 
 
 def _run(config: Config, work: Callable[[EtcdClient], Awaitable[T]]) -> T:

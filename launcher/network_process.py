@@ -22,6 +22,7 @@ from launcher import protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.check_config import warnings
 from launcher.http_api import OperatorHttp
+from net.sockets import authority
 from net.tls import NETWORK, TlsError
 from orchestrator.service import Orchestrator
 from storage.errors import StorageError
@@ -57,8 +58,8 @@ async def serve(config: Config, form: Form | None, program: str) -> int:
     nodes = orchestrator.numbers.all
     console.emit(
         NetworkReadyEvent(port, host, nodes),
-        f"network of {config.cluster} at {host}:{port}, for the nodes {', '.join(map(str, nodes))}; type help, or "
-        "script failover",
+        f"network of {config.cluster} at {authority(host, port)}, for the nodes {', '.join(map(str, nodes))}; "
+        "type help, or script failover",
     )
     orchestrator.announce()
     for warning in warnings(len(nodes)):
@@ -101,4 +102,4 @@ def _cannot_listen(config: Config, error: OSError) -> str:
             f'one, or set another "orchestrator": {{"port": ...}} in {config.path}'
         )
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-    return f'cannot listen on {host}:{port}: {reason}; "orchestrator" in {config.path} sets the address'
+    return f'cannot listen on {authority(host, port)}: {reason}; "orchestrator" in {config.path} sets the address'

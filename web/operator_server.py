@@ -17,6 +17,7 @@ from web.keys import Role, keyring
 from web.listener import Listener
 from web.operator_commands import OperatorCommands
 from web.operator_events import OperatorEvents
+from web.operator_metrics import OperatorMetrics
 from web.page_facts import FactsForPage
 from web.page_files import Page
 from web.stories import Stories, glossary
@@ -43,6 +44,7 @@ class OperatorServer:
         stories = Stories()
         facts = FactsForPage(http, config.cluster, ORCHESTRATOR, lambda: orchestrator.numbers.all)
         self._add("GET", "/healthz", self._alive, None)
+        self._add("GET", "/metrics", OperatorMetrics(orchestrator).get, Role.READ)
         self._add("GET", "/api/page", facts.get, Role.READ)
         self._add("GET", "/api/events", self._events.get, Role.READ)
         self._add("GET", "/api/stories", stories.get, Role.READ)

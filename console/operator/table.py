@@ -224,7 +224,8 @@ ENTRIES = [
         commands.DeliverCommand, parsing.deliver,
     ),
     _entry(
-        Usage("repeat", "K", "let a copy of message K go on; it waits all the same", "repeat 3", 1, 1),
+        Usage("repeat", "K", "let a copy of message K go on; it waits all the same", "repeat 3", 1, 1,
+              details="Not to be confused with duplicate 3, a fault that doubles 3 % of all messages."),
         commands.RepeatCommand, parsing.repeat,
     ),
     _entry(Usage("drop", "K", "lose message K, which waits", "drop 3", 1, 1), commands.DropCommand, parsing.drop),

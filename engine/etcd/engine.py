@@ -83,6 +83,8 @@ class EtcdEngine:
         self._level = asyncio.Event()
         self._was_member = False
         self._told: EngineStatus | None = None
+        self._told_troubles: set[str] = set()
+        """Since all went well: several of them may take turns."""
         self._failed = False
 
     # ---- The engine's interface
@@ -268,10 +270,13 @@ class EtcdEngine:
 
     def _on_trouble(self) -> None:
         trouble = self._client.trouble
-        if trouble is not None:
+        if trouble is None:
+            self._told_troubles.clear()
+            if self._level.is_set():
+                self._listener.on_connected()
+        elif trouble not in self._told_troubles:
+            self._told_troubles.add(trouble)
             self._listener.on_disconnected(trouble)
-        elif self._level.is_set():
-            self._listener.on_connected()
         self._tell_status()
 
     def _tell_status(self, anew: bool = False) -> None:

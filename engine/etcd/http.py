@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -121,7 +121,7 @@ class _Connection:
 class Connections:
     """An `Http` over sockets."""
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, tls: Callable[[], ssl.SSLContext] | None) -> None:
         self._tls = tls
         self._idle: dict[str, list[_Connection]] = {}
         self._all: set[_Connection] = set()
@@ -175,11 +175,11 @@ class Connections:
     async def _connect(self, endpoint: str) -> _Connection:
         parts = urlsplit(endpoint)
         secure = parts.scheme == "https"
+        tls = self._tls() if secure and self._tls is not None else None
         try:
             async with asyncio.timeout(CONNECT_S):
                 opened = await asyncio.open_connection(
-                    parts.hostname, parts.port or (443 if secure else 80), ssl=self._tls if secure else None,
-                    limit=MOST_HEAD,
+                    parts.hostname, parts.port or (443 if secure else 80), ssl=tls, limit=MOST_HEAD,
                 )
         except OSError as error:  # TimeoutError is one
             raise HttpError(not_connected(error)) from error

@@ -223,6 +223,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "digests-not-told": comparing.wrong_state_stops,
     "wrong-state-goes-on": comparing.wrong_state_stops,
     "digests-only-at-rest": comparing.never_at_rest,
+    "snapshot-compared-with-nobody": comparing.made_up_snapshot,
     "digest-below-a-snapshot": comparing.right_behind_a_snapshot,
     "more-than-here-is-a-majority": comparing.wrong_ones_are_more,
     "tie-stops-both": comparing.one_against_one,

@@ -51,6 +51,13 @@ def test_pages_and_names_from_elsewhere_are_refused(tmp_path: Path) -> None:
             answer = await at.get("/healthz", Origin=origin)
             assert answer.status_code == status, origin
             assert answer.headers.get("Access-Control-Allow-Origin") == (origin if status == 200 else None)
+        six = f"[::1]:{at.client.base_url.port}"
+        for origin, status in ((f"http://{six}", 200), ("http://[::1]:9", 403), (own, 403)):
+            assert (await at.get("/healthz", Host=six, Origin=origin)).status_code == status, origin
+        ports = {at.client.base_url.port} - {None}
+        for host, allowed in ((six, "*"), ("[::1]", "*"), ("127.0.0.1", "127.0.0.1"), ("localhost:1", "localhost")):
+            policy = (await at.get("/", None, Host=host)).headers["Content-Security-Policy"]
+            assert all(f" {allowed}:{port}" in policy for port in ports) and "::" not in policy, policy
         before = await at.call("OPTIONS", "/api/create", key=None, Origin=network)
         assert before.status_code == 204 and "authorization" in before.headers["Access-Control-Allow-Headers"]
 
