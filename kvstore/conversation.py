@@ -45,7 +45,8 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in operations.
 
     `thoughts` is what the LLM thought before it answered. If the answer is `cut`, `cut_at` is the limit that it
-    reached, in seconds or tokens; 0 if that is not known."""
+    reached, in seconds or tokens; 0 if that is not known. `tokens_in` and `tokens_out` are what the LLM counted; 0 if
+    it did not."""
 
     text: str | None
     error: str | None
@@ -57,6 +58,8 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     thoughts: str = ""
     cut: Cut | None = None
     cut_at: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
 
     @property
     def bytes(self) -> int:
@@ -66,7 +69,7 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     @property
     def is_plain(self) -> bool:
         """It has nothing that release 0.1.0 does not know."""
-        return not self.thoughts and self.cut is None
+        return not (self.thoughts or self.tokens_in or self.tokens_out) and self.cut is None
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):

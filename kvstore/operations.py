@@ -84,14 +84,16 @@ class InFull(Said, frozen=True):
     thoughts: str = ""
     cut: Cut | None = None
     cut_at: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
 
 
 class CandidateInFull(InFull, frozen=True, tag=14):
-    """A `Candidate` with thoughts, or one that was cut."""
+    """A `Candidate` with what release 0.1.0 does not know."""
 
 
 class AnswerInFull(InFull, frozen=True, tag=15):
-    """An `Answer` with thoughts, or one that was cut."""
+    """An `Answer` with what release 0.1.0 does not know."""
 
 
 class Cancel(_StoreOperation, frozen=True, tag=7):

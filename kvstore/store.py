@@ -383,9 +383,9 @@ class Store:
         return conversation, turn
 
     def _record(self, conversation: Conversation, turn: Turn, operation: Responding) -> None:
-        more: tuple[str, Cut | None, float] = ("", None, 0.0)
+        more: tuple[str, Cut | None, float, int, int] = ("", None, 0.0, 0, 0)
         if isinstance(operation, CandidateInFull | AnswerInFull):
-            more = operation.thoughts, operation.cut, operation.cut_at
+            more = operation.thoughts, operation.cut, operation.cut_at, operation.tokens_in, operation.tokens_out
         response = Response(
             operation.text, operation.error, operation.model, operation.seconds, operation.seen, operation.before,
             operation.at, *more,

@@ -86,7 +86,7 @@ class LocalProvider:
         text = up_to_sentence_end(completion.text) if cut_off else completion.text
         cut = len(fitting) < len(prompt.messages)
         return Reply(
-            text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
+            text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_written,
             complete=not cut_off or (is_whole(text) and not completion.late), thoughts=completion.thoughts,
             cut_s=self._timeout_s if completion.late else 0.0, cut_tokens=max_tokens,
             seen=len(fitting) // 2 if cut else 0, before=len(prompt.messages) // 2 if cut else 0,

@@ -68,7 +68,7 @@ class OpenAIProvider:
             raise self._without_text(completion, cut_off)
         return Reply(
             self._client.without_secrets(completion.text), self.model, time.monotonic() - began, completion.tokens_in,
-            completion.tokens_out, complete=not cut_off, thoughts=self._client.without_secrets(completion.thoughts),
+            completion.tokens_written, complete=not cut_off, thoughts=self._client.without_secrets(completion.thoughts),
             cut_s=self._timeout_s if completion.late else 0.0, cut_tokens=prompt.max_tokens,
         )
 
