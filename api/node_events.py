@@ -184,6 +184,8 @@ class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
     before: int | UnsetType = UNSET
     cut: Literal["time", "tokens"] | UnsetType = UNSET
     cut_at: float | UnsetType = UNSET
+    tokens_in: int | UnsetType = UNSET
+    tokens_out: int | UnsetType = UNSET
 
 
 class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
@@ -200,6 +202,8 @@ class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
     before: int | UnsetType = UNSET
     cut: Literal["time", "tokens"] | UnsetType = UNSET
     cut_at: float | UnsetType = UNSET
+    tokens_in: int | UnsetType = UNSET
+    tokens_out: int | UnsetType = UNSET
 
 
 class ChosenEvent(Event, frozen=True, kw_only=True, tag="chosen"):

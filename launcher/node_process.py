@@ -111,6 +111,7 @@ def _make_service(config: Config, number: int, engine: NodeEngine, emit: Callabl
     return NodeService(
         number, config.node_ids, engine.engine, make_scheduler, emit=emit, explanations=engine.explanations,
         too_long=lambda text: too_long(text, llm), rate=ByteRate(config.limits.bytes_per_minute),
+        prices=config.prices,
         poll_timeout_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
     )
 

@@ -47,6 +47,7 @@ from kvstore.operations import (
     Create,
     Delete,
     Elect,
+    ElectWeighed,
     Fork,
     Import,
     Query,
@@ -221,7 +222,7 @@ class EventFeed:
             case Ranking():
                 fields = vote_fields(operation)
                 self._tell_others(RankingEvent(context=context, turn=turn, node=operation.node, **fields), False)
-            case Elect():
+            case Elect() | ElectWeighed():
                 self._on_election(context, turn, origin)
 
     def _on_repeated(self, operation: StoreOperation, turn: int, mine: bool) -> None:

@@ -39,6 +39,7 @@ from api.node_commands import (
     ViewallCommand,
     ViewCommand,
 )
+from config.prices import NO_PRICES, Price
 from engine.interface import AppliedOperation, Busy, Engine, NotUnderstood
 from kvstore.conversation import Conversation, Cut
 from kvstore.operations import (
@@ -72,6 +73,7 @@ from server.first_quotas import PROPOSED
 from server.members import members
 from server.quota_use import quotas_record, warning
 from server.records import conversation_record, log_entry, page_of, turn_records
+from server.usage import usage
 
 R = TypeVar("R", bound=Result)
 
@@ -106,10 +108,11 @@ class Session:
         self, engine: Engine, applied_log: AppliedLog, founders: Collection[int], tell: Tell, *,
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
-        on_screen: bool = False, rate: ByteRate | None = None,
+        on_screen: bool = False, rate: ByteRate | None = None, prices: Mapping[str, Price] = NO_PRICES,
     ) -> None:
-        """`rate`: how much the node takes from all its users; None: however much."""
+        """`rate`: how much the node takes from all its users; None: however much. `prices`: of models, by name."""
         self._rate = rate
+        self._prices = prices
         self._founders = founders
         self.creating: Counter[str] = Counter()
         """Context ids of conversations whose creation was submitted here and is in progress."""
@@ -313,7 +316,8 @@ class Session:
             error = f"no conversation '{context}': viewall shows all"
             return results.NotFoundResult(error=error, context=context, stale=stale)
         turns = turn_records(found, thoughts)
-        return results.ViewResult(context=context, turns=turns, stale=stale, created=found.created)
+        used = usage(found, self._prices)
+        return results.ViewResult(context=context, turns=turns, stale=stale, created=found.created, usage=used)
 
     async def not_ready(self) -> str | None:
         """Why this node cannot serve now; None if it is level with the others and reaches a majority."""

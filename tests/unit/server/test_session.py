@@ -32,6 +32,7 @@ def test_a_conversation() -> None:
         user.engine.apply(Candidate("c1", 1, 3, None, "timeout", "slow", 30), 3)
         assert await user.do("choose c1 2") == {"ok": True, "context": "c1", "turn": 1, "node": 2}
         shown = await user.do("view c1")
+        assert shown.pop("usage")["3"] == {"responses": 1, "seconds": 30, "tokens_in": 0, "tokens_out": 0}
         assert shown == {
             "ok": True, "context": "c1", "stale": False, "created": 1,
             "turns": [{
