@@ -34,6 +34,8 @@ class Usage(msgspec.Struct, frozen=True):
     """It shows its own progress, so no notice that it is still in progress is needed."""
     details: str = ""
     """Shown by `help COMMAND`."""
+    only_prompt: bool = False
+    """It changes nothing but the prompt where it is typed."""
     current: bool = False
     """The first argument is a conversation, which may be omitted if there is a current one."""
 
@@ -57,7 +59,7 @@ class UsageError(Exception):
 HELP = Usage(
     "help", "[COMMAND]", "list the commands", "help query", most=1, at_once=True
 )
-EXIT = Usage("exit", "", "exit once earlier commands are answered")
+EXIT = Usage("exit", "", "exit once earlier commands are answered", only_prompt=True)
 
 
 def words_of(usage: Usage, rest: str) -> list[str]:

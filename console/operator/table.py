@@ -253,7 +253,7 @@ ENTRIES = [
     ),
     _entry(
         Usage(
-            "watch", "[on|off]", "keep the status on the screen", "watch", 0, 1, at_once=True,
+            "watch", "[on|off]", "keep the status on the screen", "watch", 0, 1, at_once=True, only_prompt=True,
             details="In a terminal it stays under the prompt until watch is typed again. Otherwise it is one status "
             "event per second until the next line.",
         ),

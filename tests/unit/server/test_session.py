@@ -332,7 +332,8 @@ def test_the_leaders_answer_is_shown_everywhere() -> None:
         assert user.shown[0] == "c1: node 4 has no answer: timeout; asking the next node"
         assert user.shown[1] == "c1: answer\n    [5] m 2.0 s\n        This."
         assert user.events[-1] == {
-            "event": "answer", "context": "c1", "turn": 1, "node": 5, "text": "This.", "model": "m", "seconds": 2
+            "event": "answer", "context": "c1", "turn": 1, "node": 5, "have": 2, "of": 5, "text": "This.",
+            "model": "m", "seconds": 2,
         }
 
     at_a_prompt(scenario)
