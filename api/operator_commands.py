@@ -251,8 +251,12 @@ class ReplaceNodeCommand(Command[MembershipResult], frozen=True, kw_only=True, t
     node: NodeNumber
 
 
-class ResetCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="reset"):
+class FixAllCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="fixAll"):
     """Removes all faults."""
+
+
+class ResetCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="reset"):
+    """What `fixAll` is called in release 0.1.0."""
 
 
 # ---- Looking, waiting, scripts

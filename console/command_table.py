@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
+from api import glossary
 from api.base import Command, Failure, Result, name_of
 from api.errors import InvalidCommand
 from api.prompt import CommandHelp, ExitCommand, ExitResult, HelpCommand, HelpResult
@@ -117,6 +119,10 @@ class TypedCommand(msgspec.Struct, frozen=True, gc=False):
     def shows_progress(self) -> bool:
         return self.entry is not None and self.entry.usage.shows_progress
 
+    @property
+    def about_protocol(self) -> bool:
+        return self.entry is not None and self.entry.usage.about_protocol
+
     def run(self, executor: Executor, earlier: Earlier) -> Awaitable[Result]:
         """Starts the command, which this must be; see Run."""
         assert self.entry is not None
@@ -180,13 +186,19 @@ class CommandTable(Generic[E]):
             return ()
 
     def help(self, about: str | None = None) -> HelpResult | Failure:
-        """What `help` and `help COMMAND` answer."""
+        """What `help`, `help COMMAND` and `help WORD` answer."""
+        words = {} if about is None else glossary.about(about)
         try:
             shown = list(self.entries.values()) if about is None else [self.find(about)]
         except UsageError as unknown:
-            return Failure(error=str(unknown))
+            if not words:
+                return Failure(error=str(unknown))
+            shown = []
         usages = [entry.usage for entry in shown]
-        return HelpResult(commands=[CommandHelp(u.name, u.synopsis, u.help, u.example, u.details) for u in usages])
+        return HelpResult(
+            commands=[CommandHelp(u.name, u.synopsis, u.help, u.example, u.details) for u in usages],
+            words=words or UNSET,
+        )
 
     def _decode(self, line: int, text: str) -> TypedCommand:
         """A command that was typed as a JSON object. Raises UsageError."""
@@ -209,7 +221,7 @@ class CommandTable(Generic[E]):
         return self.help(command.about)
 
     def _complete_help(self, executor: E, words: Sequence[str]) -> Iterable[str]:
-        return () if words else list(self.entries)
+        return () if words else [*self.entries, glossary.ALL, *glossary.WORDS]
 
 
 def _short(wrong: Exception) -> str:
@@ -223,4 +235,7 @@ async def _exit(executor: Executor, command: ExitCommand, earlier: Earlier) -> E
 
 
 def _help_view(command: HelpCommand, result: HelpResult, layout: Layout) -> str:
-    return help_table(result.commands, layout)
+    parts = [help_table(result.commands, layout)] if result.commands else []
+    if result.words is not UNSET:
+        parts.append(layout.table(("", ""), list(result.words.items()), rigid=1))
+    return "\n".join(parts)

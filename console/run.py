@@ -19,6 +19,7 @@ from api.safe_text import coloured, visible
 from console.basic_views import error
 from console.command_pipeline import CommandPipeline
 from console.command_table import CommandTable, Executor, TypedCommand
+from console.hints import Hints
 from console.layout import Layout
 from console.lines import PipeInput
 from console.outbox import Outbox, write_all
@@ -82,6 +83,7 @@ class Console:
         self._terminal: Terminal | None = None
         self._prompt: Callable[[], str] | None = None
         self._more = Pages()
+        self._hints = Hints()
         self._dropped = 0
         self._late: set[int] = set()
         """Lines reported as still in progress: their later results must name their command."""
@@ -105,15 +107,16 @@ class Console:
         except OSError:
             return 0
 
-    def emit(self, event: Event, text: Text = None) -> None:
-        """Shows an event: as JSON, or `text` to humans. Dropped, and counted, while the reader is far behind."""
+    def emit(self, event: Event, text: Text = None, *, about_protocol: bool = False) -> None:
+        """Shows an event: as JSON, or `text` to humans. Dropped, and counted, while the reader is far behind.
+        `about_protocol`: the text uses the words of the field."""
         if self._out.full:
             self._dropped += 1
             return
         if self._dropped:
             count, self._dropped = self._dropped, 0
             self._write(DroppedEvent(count), f"({count} messages dropped: output was too slow)")
-        self._write(event, text)
+        self._write(event, text, about_protocol)
 
     def say(self, text: str) -> None:
         """A notice for humans that is not an event: goes to stderr in the JSON form."""
@@ -226,12 +229,12 @@ class Console:
             self._terminal.show_status(status_line())
             await asyncio.sleep(_STATUS_EVERY)
 
-    def _write(self, event: Event, text: Text) -> None:
+    def _write(self, event: Event, text: Text, about_protocol: bool = False) -> None:
         if self.form is Form.JSON:
             self._out.write(encode(event).decode() + "\n")
         elif text is not None:
             shown = self._wrap(text) if isinstance(text, str) else self._laid_out(text, event)
-            self._out.write(self._for_humans(shown))
+            self._out.write(self._for_humans(self._hinted(shown) if about_protocol else shown))
 
     def _wrap(self, text: str) -> str:
         """Wraps text: a terminal itself would break lines in the middle of words."""
@@ -252,7 +255,13 @@ class Console:
         if isinstance(result, Failure):
             shown = error(replace(result, error=f"{typed}: {result.error}") if late else result, self.layout)
             return shown if self.form is Form.TERMINAL else f"line {typed.line}: {shown}"
-        return self._laid_out(partial(typed.view, result), result)
+        shown = self._laid_out(partial(typed.view, result), result)
+        return self._hinted(shown) if typed.about_protocol else shown
+
+    def _hinted(self, text: str) -> str:
+        """With where new words are explained, if a person reads along."""
+        hint = self._hints.first(text) if self.form is Form.TERMINAL else None
+        return text if hint is None else f"{text}\n{self.layout.dim(self.layout.text(hint))}"
 
     def _laid_out(self, lay_out: Callable[[Layout], str], record: Record) -> str:
         layout = self.layout

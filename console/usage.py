@@ -34,6 +34,8 @@ class Usage(msgspec.Struct, frozen=True):
     """It shows its own progress, so no notice that it is still in progress is needed."""
     details: str = ""
     """Shown by `help COMMAND`."""
+    about_protocol: bool = False
+    """Its result uses the words of the field."""
     only_prompt: bool = False
     """It changes nothing but the prompt where it is typed."""
     current: bool = False
@@ -57,7 +59,8 @@ class UsageError(Exception):
 
 
 HELP = Usage(
-    "help", "[COMMAND]", "list the commands", "help query", most=1, at_once=True
+    "help", "[COMMAND|words|WORD]", "list the commands; explain the words on the screens", "help query", most=1,
+    at_once=True, details="`help words` explains ballot, decided, applied, digest and more; `help ballot` one of them.",
 )
 EXIT = Usage("exit", "", "exit once earlier commands are answered", only_prompt=True)
 

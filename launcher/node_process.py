@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import uvloop
 
 from api.base import Event
-from api.node_events import ReadyEvent
+from api.node_events import ExplainEvent, LeaderEvent, ReadyEvent
 from api.sockets import socket_path
 from config.config import Config
 from console import Console, Form
@@ -65,7 +65,7 @@ async def serve(config: Config, number: int, form: Form | None, make_engine: Cal
     restore_logging = route_logging(console.say)
 
     def emit(event: Event) -> None:
-        console.emit(event, node_event_text(event))
+        console.emit(event, node_event_text(event), about_protocol=True)
         http.tell(event)
 
     engine = make_engine()
@@ -126,7 +126,9 @@ def _greet(console: Console, config: Config, number: int, notices: Sequence[str]
 
 def _open_prompt(console: Console, service: NodeService) -> NodeExecutor:
     def tell(told: SessionEvent) -> None:
-        console.emit(told.event, session_event_text(told))
+        console.emit(
+            told.event, session_event_text(told), about_protocol=isinstance(told.event, ExplainEvent | LeaderEvent)
+        )
 
     # Plain output goes to a log or a script: a sentence per operation would drown the requested results.
     level = Level.CALM if console.form is Form.PLAIN else Level.NORMAL

@@ -118,7 +118,8 @@ class Orchestrator:
             commands.PauseNodeCommand: nodes.pause, commands.ResumeNodeCommand: nodes.resume,
             commands.AddNodeCommand: self._membership.add, commands.RemoveNodeCommand: self._membership.remove,
             commands.ReplaceNodeCommand: self._membership.replace,
-            commands.ResetCommand: self._reset, commands.NetworkStatusCommand: self._status,
+            commands.FixAllCommand: self._fix_all, commands.ResetCommand: self._fix_all,
+            commands.NetworkStatusCommand: self._status,
             commands.WatchCommand: self.watch.switch, commands.HistoryCommand: self._show_history,
             commands.ScriptCommand: self.scripts.run, commands.StopCommand: self.scripts.stop,
             commands.PauseCommand: self.scripts.pause, commands.NextCommand: self.scripts.next,
@@ -234,7 +235,7 @@ class Orchestrator:
     async def _status(self, command: commands.NetworkStatusCommand) -> NetworkStatusResult:
         return self.status()
 
-    async def _reset(self, command: commands.ResetCommand) -> TextResult:
+    async def _fix_all(self, command: commands.FixAllCommand | commands.ResetCommand) -> TextResult:
         self._timers.clear()
         self.relay.holding.stop()
         self.faults.reset()

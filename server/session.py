@@ -70,6 +70,7 @@ from server.event_feed import EventFeed, Level, Tell
 from server.explain_text import Sentence
 from server.first_quotas import PROPOSED
 from server.members import members
+from server.names import unusable
 from server.quota_use import quotas_record, warning
 from server.records import conversation_record, log_entry, page_of, turn_records
 
@@ -532,7 +533,7 @@ def _of(created: int | None, operation: AboutTurn) -> StoreOperation:
 
 def _check(operation: StoreOperation) -> None:
     """Raises InvalidCommand."""
-    mistake = check(operation)
+    mistake = check(operation) or unusable(operation)
     if mistake is not None:
         raise InvalidCommand(mistake)
 

@@ -241,14 +241,21 @@ ENTRIES = [
     ),
     _entry(
         Usage(
-            "reset", "", "remove all faults",
+            "fixAll", "", "remove all faults", "fixAll",
             details="Restores all links, ends delay, loss and others, lets messages that wait go on, resumes paused "
             "nodes, starts nodes that failNode crashed, and cancels the timers of --for.",
         ),
-        commands.ResetCommand,
+        commands.FixAllCommand,
     ),
     _entry(
-        Usage("status", "", "the nodes' reports, and the network", "status", at_once=True),
+        Usage(
+            "reset", "", "the same as fixAll",
+            details="`./run.sh reset` is another thing: it deletes all conversations.",
+        ),
+        commands.ResetCommand, view=views.reset_text,
+    ),
+    _entry(
+        Usage("status", "", "the nodes' reports, and the network", "status", at_once=True, about_protocol=True),
         commands.NetworkStatusCommand, view=views.status_text,
     ),
     _entry(

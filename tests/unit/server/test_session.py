@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from api.errors import InvalidCommand
+from api.node_commands import CreateCommand
 from console import UsageError
 from console.node.table import NODE_TABLE
 from kvstore.operations import (
@@ -16,11 +18,15 @@ from kvstore.operations import (
     Choose,
     Create,
     Delete,
+    Fork,
     IfCreatedAt,
+    Import,
     Query,
+    Rename,
     Retry,
     StartPoll,
 )
+from server.names import unusable
 from tests.unit.server.session_tools import Prompt, at_a_prompt
 
 
@@ -319,6 +325,18 @@ def test_elsewhere_one_line_says_it() -> None:
         assert user.events[-1] == {"event": "chosen", "context": "c1", "turn": 1, "origin": 5, "node": 4}
         user.engine.apply(Choose("c1", 2), 5)
         assert len(user.events) == 8, "what was refused is not told"
+
+    at_a_prompt(scenario)
+
+
+@pytest.mark.parametrize("name", ["auto", "AUTO", "--force"])
+def test_no_conversation_is_called_like_a_word_of_the_commands(name: str) -> None:
+    async def scenario(user: Prompt) -> None:
+        for operation in (Create(name), Fork(name, "c1", None), Rename("c1", name), Import(name, b"")):
+            assert f"cannot be called '{name}'" in (unusable(operation) or "")
+        with pytest.raises(InvalidCommand, match="cannot be called"):
+            user.session.create(CreateCommand(name))
+        assert not user.engine.waiting and unusable(Create("automatic")) is None
 
     at_a_prompt(scenario)
 
