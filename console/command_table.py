@@ -221,7 +221,7 @@ class CommandTable(Generic[E]):
         return self.help(command.about)
 
     def _complete_help(self, executor: E, words: Sequence[str]) -> Iterable[str]:
-        return () if words else [*self.entries, glossary.ALL, *glossary.WORDS]
+        return () if words else [*self.entries, glossary.ALL]
 
 
 def _short(wrong: Exception) -> str:
