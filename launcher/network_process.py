@@ -83,7 +83,7 @@ async def serve(config: Config, form: Form | None, program: str) -> int:
         running.cancel()
         await asyncio.wait([running])
         await http.close()
-        await control.socket.close()
+        await control.close()
         await orchestrator.close()
         restore_logging()
         if form is None:
@@ -92,7 +92,7 @@ async def serve(config: Config, form: Form | None, program: str) -> int:
 
 async def _start_control(control: OperatorControl, console: Console) -> None:
     try:
-        await control.socket.start()
+        await control.start()
     except OSError as error:
         console.say(f"ctl.py cannot reach the network: {error}")
 

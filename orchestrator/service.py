@@ -91,7 +91,7 @@ class Orchestrator:
             known=known, tls=tls,
         )
         client = NodeClient(config.data_dir)
-        self._waiting = Waiting(self.relay, client)
+        self._waiting = Waiting(self.relay, client, self._history.since_last)
         self.numbers = NodeNumbers(lambda: self.relay.nodes, self._waiting.find_leader)
         self._links = LinkFaults(self.numbers, self.faults, self._timers)
         self._nodes = NodeFaults(self.relay, self._supervisor, self._timers, config.data_dir)

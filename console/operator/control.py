@@ -25,7 +25,15 @@ class OperatorControl:
     def __init__(self, path: Path, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
         self._clients: set[_Client] = set()
-        self.socket = ControlSocket(path, OPERATOR_TABLE, self._begin, self._clients.discard)
+        self._socket = ControlSocket(path, OPERATOR_TABLE, self._begin, self._clients.discard)
+
+    async def start(self) -> None:
+        """Raises OSError. On a machine without nodes, or before the first of them, there is no directory yet."""
+        self._socket.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._socket.start()
+
+    async def close(self) -> None:
+        await self._socket.close()
 
     def tell(self, event: Event) -> None:
         """All clients get what the operator is told."""

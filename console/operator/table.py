@@ -17,7 +17,7 @@ from console.basic_views import sentence
 from console.command_table import CommandTable, Entry, at_once, in_order, no_completion
 from console.layout import Layout
 from console.operator import parsing, views
-from console.operator.parsing import FOR, ONE_WAY
+from console.operator.parsing import FOR, ONE_WAY, STEP
 from console.operator.prompt import OperatorPrompt
 from console.usage import Usage, UsageError, expectation
 from orchestrator.fault_history import words_of
@@ -97,7 +97,7 @@ def _first_word(*choices: str) -> Complete:
 
 
 def _scenarios(prompt: OperatorPrompt, words: Sequence[str]) -> Iterable[str]:
-    return [] if words else names()
+    return [STEP] if words else names()
 
 
 # ---- The table
@@ -274,11 +274,11 @@ ENTRIES = [
     ),
     _entry(
         Usage(
-            "script", "FILE", "run the commands in a file", "script failover", 1, 1, text=True,
+            "script", f"FILE [{STEP}]", "run the commands in a file", "script failover", 1, 1, text=True,
             shows_progress=True,
             details="A file, or the name of one in scenarios/. One command per line, # begins a comment, $N is a word "
             "that is new in every run. If any line is invalid, no command is run; a command that fails ends the "
-            "script, as does stop.",
+            f"script, as does stop. With {STEP} it waits before each line: next runs one, continue all that are left.",
         ),
         commands.ScriptCommand, parsing.script, complete=_scenarios,
     ),
@@ -301,10 +301,11 @@ ENTRIES = [
         Usage(
             "wait", "leader|converged|applied N", "wait for a state of the cluster", "wait leader", 1, 5,
             details="wait leader, wait leader new (a different one), wait leader 3,4,5 (one of these), wait "
-            "converged (all nodes that are up have applied the same), wait applied 20, wait answers c1 (all nodes that "
-            "are up have answered the last question). Fails after 30 s, or --within 5s.",
+            "converged (all nodes that are up have applied the same), wait applied 20, wait behind 5 1000 (node 5 has "
+            "applied 1000 operations fewer than another one), wait answers c1 (all nodes that are up have answered the "
+            "last question). Fails after 30 s, or --within 5s.",
         ),
-        commands.WaitCommand, parsing.wait, complete=_first_word("leader", "converged", "applied", "answers"),
+        commands.WaitCommand, parsing.wait, complete=_first_word("leader", "converged", "applied", "behind", "answers"),
     ),
     _entry(Usage("sleep", "TIME", "wait for a time", "sleep 2s", 1, 1), commands.SleepCommand, parsing.sleep),
     _entry(

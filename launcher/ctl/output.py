@@ -13,7 +13,7 @@ from api import operator_events
 from api.base import result_type
 from api.client import ReceivedEvent, Reply
 from api.conversation import Turn
-from api.open_records import extended
+from api.open_records import converted
 from api.safe_text import coloured, visible
 from console import Layout, Usage, chat
 from console.basic_views import error
@@ -46,7 +46,7 @@ def show_step(event: ReceivedEvent) -> None:
     if kind is None:
         return
     layout = _layout(sys.stdout)
-    text = event_text(_whole(kind, event.raw))
+    text = event_text(converted(msgspec.json.decode(event.raw, type=dict[str, Any]), kind))
     shown = text(layout) if callable(text) else text
     if shown:
         print((coloured if layout.colour else visible)(shown), flush=True)
@@ -78,15 +78,8 @@ def _result(wanted: Wanted, line: str, reply: Reply, layout: Layout) -> str:
 
     typed = OPERATOR_TABLE.parse(1, line) if wanted.node is None else NODE_TABLE.parse(1, line, fill)
     assert typed.command is not None
-    return typed.view(_whole(result_type(type(typed.command)), reply.raw), layout)
-
-
-def _whole(kind: Any, raw: bytes) -> Any:
-    """As a record of this kind, with the keys that are known only when it is made."""
-    record = msgspec.json.decode(raw, type=kind)
-    values = msgspec.json.decode(raw, type=dict[str, Any])
-    more = {key: value for key, value in values.items() if key not in (*kind.__struct_fields__, "event")}
-    return extended(record, more)
+    result = converted(values, result_type(type(typed.command)), ("command", "line"))
+    return typed.view(result, layout)
 
 
 def _layout(stream: TextIO) -> Layout:
