@@ -387,10 +387,10 @@ class ReplicaDriver:
         self._listener.on_diverged(divergence)
 
     def _tell_status(self) -> None:
-        status = self.replica.status()
-        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration, status.lost)
-        if told != self._told:
-            self._told = told
+        situation = self.replica.situation()
+        if situation != self._told:
+            self._told = situation
+            status = self.replica.status()
             if self.observer is not None:
                 self.observer.changed(status)
             self._listener.on_status(status)

@@ -200,6 +200,7 @@ class PaxosEngine:
         self._listener.on_installed()
 
     def on_status(self, status: Status) -> None:
+        self._disk.may_wait = status.role == "follower"  # where a leader waits, others may take it for dead
         configuration = self._driver.replica.configuration
         if self._was_member and not self._is_member() and "leave" not in self._timers:
             self._timers["leave"] = self._loop.call_later(LEAVE_AFTER_S, self._leave)

@@ -17,13 +17,18 @@ def port_is_free(config: Config) -> bool:
     host, port = config.orchestrator.host, config.orchestrator.port
     can_listen = False
     try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _, address in addresses:
+        try:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
                 can_listen = True
-    except OSError as error:
-        return can_listen and error.errno != errno.EADDRINUSE
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
     return can_listen
 
 

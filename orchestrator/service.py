@@ -31,6 +31,7 @@ from net.relay.served_cluster import KnownCluster
 from net.tls import TlsContexts
 from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
+from orchestrator.fault_words import sentence
 from orchestrator.happenings import Happenings
 from orchestrator.link_faults import LinkFaults
 from orchestrator.live_view import LiveView
@@ -162,10 +163,11 @@ class Orchestrator:
             numbered: commands.FaultCommand[R_co] = await self.numbers.resolve(command)
             self.check(numbered)
             words = words_of(numbered)
-            self._happenings.on_command(words, by)  # before what comes of it
+            self._happenings.on_fault(sentence(numbered), by)  # before what comes of it
             result = cast(R_co, await self._handlers[type(command)](numbered))
         except CommandError as error:
-            self._happenings.on_failure(words, str(error))
+            if words:
+                self._happenings.on_failure(words, str(error))
             return Failure(error=str(error))
         self._history.note(words, by)
         self.live.changed()
@@ -262,8 +264,9 @@ class Orchestrator:
         for listener in self._listeners:
             listener(event)
 
-    def _fault_over(self, event: FaultOverEvent) -> None:
+    def _fault_over(self, event: FaultOverEvent, words: str) -> None:
         self._history.note(event.text, "timer")
+        self._happenings.on_fault(words, "timer")
         self._emit(event)
 
     def _sample(self) -> None:

@@ -208,6 +208,13 @@ class Replica:
             self.net.links(), tuple(sorted(self.digests.differing)), self.registry.lost(self.net.states),
         )
 
+    def situation(self) -> tuple[Any, ...]:
+        """What of the status seldom changes, and the configuration. To be compared."""
+        return (
+            self._role(), self._follows[1], self.net.links(), self.registry.voter_status, self._configuration,
+            self.registry.lost(self.net.states),
+        )
+
     def _role(self) -> str:
         if self.registry.voter_status is VoterStatus.LEARNER:
             return "learner"
@@ -335,6 +342,7 @@ class Replica:
         """Looks at the clock; the driver calls this at least every `timing.tick_s`."""
         self._refresh(now)
         self.proposer.repeat(now, self._patience())
+        self.proposer.announce()
         self._handle_own(now)
         self.snapshot_source.expire(now, self.net.round_trip())
         self._heartbeats.send_if_due(now)

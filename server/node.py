@@ -118,7 +118,9 @@ class NodeService:
             llm_status=self._llm_status, too_long=self._too_long, level=level,
             on_screen=on_screen, rate=self._rate,
         )
-        session.on_leader(self._engine.status().leader)
+        status = self._engine.status()
+        session.on_leader(status.leader)
+        session.lost = bool(status.lost)
         self._sessions.add(session)
         return session
 
@@ -205,6 +207,8 @@ class NodeService:
                 self._emit(LearnerEvent(self._number))
         if status.lost != self._lost:
             self._lost = status.lost
+            for session in self._sessions:
+                session.lost = bool(status.lost)
             if status.lost:
                 self._emit(QuorumLostEvent(status.lost, status.voters, no_quorum(status.lost, status.voters)))
                 for session in list(self._sessions):

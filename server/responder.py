@@ -70,6 +70,10 @@ class Responder:
         self._open: dict[str, Conversation] = {}
         """The conversations with an open question, by their ids. Kept once caught up: links come and go often, and
         there may be very many conversations."""
+        self._changed: dict[str, set[int | None]] = {}
+        """Conversations that are to be looked at, and which of their turns have changed."""
+        self._looking = False
+        self._closed = False
 
     async def run(self) -> None:
         """Waits until this node knows everything decided before it started, so that it asks nothing that was
@@ -141,29 +145,50 @@ class Responder:
         self._ask_open()
 
     def on_applied(self, outcome: Outcome) -> None:
-        """To be called after each operation that is applied."""
+        """To be called after each operation that is applied. Conversations that changed are looked at once for all that
+        is applied in one turn of the event loop."""
+        context = outcome.context
+        if self._caught_up and outcome.ok and context is not None:
+            if context in self._engine.store.conversations:
+                self._changed.setdefault(context, set()).add(outcome.turn)
+            else:
+                self._forget(context)
+        if (self._changed or self._unsent) and not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        if self._closed:
+            return
+        self._looking = False
+        changed, self._changed = self._changed, {}
+        for context, turns in changed.items():
+            conversation = self._engine.store.conversations.get(context)
+            if conversation is not None:  # else it went with a snapshot: all are reviewed then
+                self._look_at(conversation, turns)
         self._send()
-        if not self._caught_up or not outcome.ok or outcome.context is None:
-            return
-        conversation = self._engine.store.conversations.get(outcome.context)
-        if conversation is None:
-            self._forget(outcome.context)
-            return
-        open_turn = conversation.open_turn
-        if outcome.turn is not None and open_turn != outcome.turn:
-            self.scheduler.cancel(outcome.context, outcome.turn)
+
+    def _look_at(self, conversation: Conversation, turns: Iterable[int | None]) -> None:
+        """These turns have changed."""
+        context, open_turn = conversation.context, conversation.open_turn
+        for turn in turns:
+            if turn is not None and turn != open_turn:
+                self.scheduler.cancel(context, turn)
         if open_turn is None:
-            self._open.pop(outcome.context, None)
+            self._open.pop(context, None)
         else:
-            self._open[outcome.context] = conversation
-            self.scheduler.review_turn(outcome.context, open_turn, self._fate)
+            self._open[context] = conversation
+            self.scheduler.review_turn(context, open_turn, self._fate)
             request = pending_in(conversation, self._number, self._view)
             if request is not None:
                 self.scheduler.start(request)
         self._poll_closer.review(conversation, self._view)
 
     def _forget(self, context: str) -> None:
-        """The conversation was deleted."""
+        """There is no conversation of this name any more."""
+        for turn in self._changed.pop(context, ()):
+            if turn is not None:
+                self.scheduler.cancel(context, turn)
         conversation = self._open.pop(context, None)
         if conversation is not None:
             self.scheduler.cancel(context, len(conversation.turns))
@@ -182,6 +207,7 @@ class Responder:
             self._unsent.popleft()
 
     async def close(self) -> None:
+        self._closed = True
         if self._catching_up is not None:
             self._catching_up.cancel()
         self._poll_closer.forget_all()

@@ -125,6 +125,8 @@ class Session:
         self._under_way: dict[int, _Submission[Result]] = {}
         """By the engine's tickets."""
         self.closed = False
+        self.lost = False
+        """No quorum can form, as the node saw last."""
 
     # Events from the node.
 
@@ -155,6 +157,7 @@ class Session:
 
     def on_quorum_lost(self) -> None:
         """Nothing can be decided any more: whoever waits for a decision is told so."""
+        self.lost = True
         under_way, self._under_way = self._under_way, {}
         unsent, self._unsent = self._unsent, deque()
         reason = self.lost_quorum() or "no quorum"
@@ -476,7 +479,9 @@ class Session:
 
     def _submit_checked(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
         """At once, or when the engine accepts more."""
-        reason = self.lost_quorum() or (None if self._rate is None else self._rate.take(operation))
+        reason = self.lost_quorum() if self.lost else None
+        if reason is None and self._rate is not None:
+            reason = self._rate.take(operation)
         if reason is not None:
             return _done(_refused(operation, reason))
         answer: Answer[R] = asyncio.get_running_loop().create_future()

@@ -68,6 +68,10 @@ class ScriptedReplica:
 
     def digest_taken(self, position: int, digest: int, now: float) -> None:
         self._log.append(("digest", position))
+
+    def situation(self) -> tuple[object, ...]:
+        return (self.role,)
+
     def stored(self, seconds: float) -> None:
         """How long a write took matters to nodes that wait for each other."""
 

@@ -65,6 +65,30 @@ def test_a_conversation_over_http(tmp_path: Path) -> None:
     serving(tmp_path, scenario)
 
 
+def test_what_is_meant_for_a_deleted_conversation_does_nothing_to_its_namesake(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        created = []
+        for question in ("older?", "newer?"):
+            for command, more in (("create", {}), ("query", {"text": question})):
+                assert (await at.post(f"/api/{command}", {"context": "c", **more})).status_code == 200
+            seen, last = (await at.get("/api/view?context=c")).json(), (await at.get("/api/last?context=c")).json()
+            assert seen["created"] == last["created"]
+            created.append(seen["created"])
+            if question == "older?":
+                assert (await at.call("DELETE", "/v1/conversations/c")).status_code == 200
+        refused: list[tuple[str, dict[str, Any]]] = [
+            ("choose", {"node": 2, "turn": 1}), ("choose", {"node": "auto"}), ("retry", {}), ("cancel", {"turn": 1}),
+        ]
+        for command, more in refused:
+            late = await at.post(f"/api/{command}", {"context": "c", "created": created[0], **more})
+            assert late.status_code == 409 and "another conversation now" in late.json()["error"], command
+        for wrong in (0, -1, 2**53 + 1, 2**70):
+            assert (await at.post("/api/cancel", {"context": "c", "created": wrong})).status_code == 400, wrong
+        assert (await at.post("/api/cancel", {"context": "c", "created": created[1], "turn": 1})).status_code == 200
+
+    serving(tmp_path, scenario)
+
+
 def test_all_conversations_page_by_page(tmp_path: Path) -> None:
     async def scenario(at: At) -> None:
         for context in ("b", "d", "a", "c"):

@@ -133,7 +133,7 @@ def test_a_stream_begins_with_how_it_is_and_goes_on_where_it_broke_off(
             await until(lambda: not at.operator.relay.tap.active)
             await at.call("POST", "/api/failLink", {"link": [1, 2]})
             resumed = await at.stream("status", last)
-            assert [data["text"] for _, name, data in resumed if name == "happened"] == ["failLink 1 2"]
+            assert [data["text"] for _, name, data in resumed if name == "happened"] == ["link 1-2 is cut"]
             for percent in range(6):
                 await at.call("POST", "/api/loss", {"percent": percent})
             assert next(name for _, name, _ in await at.stream("status", last) if name) == "gap"
