@@ -142,7 +142,10 @@ class TypedCommand(msgspec.Struct, frozen=True, gc=False):
 class CommandTable(Generic[E]):
     """Commands by their names, in the order in which help lists them; `help` and `exit` come by themselves."""
 
-    def __init__(self, entries: Iterable[Entry[E, Any, Any]]) -> None:
+    def __init__(
+        self, entries: Iterable[Entry[E, Any, Any]], elsewhere: Iterable[str] = (), where: str = ""
+    ) -> None:
+        """`elsewhere`: names of commands that are typed at another prompt, and `where` that is."""
         own: list[Entry[E, Any, Any]] = [
             Entry(HELP, HelpCommand, self._help, view=_help_view, complete=self._complete_help),
             Entry(EXIT, ExitCommand, _exit),
@@ -150,6 +153,7 @@ class CommandTable(Generic[E]):
         self.entries = {entry.usage.name: entry for entry in (*entries, *own)}
         for name, entry in self.entries.items():
             assert name_of(entry.command) == name, f"{entry.command.__name__} is not called {name}"
+        self._elsewhere = {name.lower(): f"{name} is typed {where}" for name in elsewhere if name not in self.entries}
         self._lowered = {name.lower(): entry for name, entry in self.entries.items()}
 
     def find(self, word: str) -> Entry[E, Any, Any]:
@@ -157,6 +161,8 @@ class CommandTable(Generic[E]):
         entry = self.entries.get(word) or self._lowered.get(word.lower())
         if entry is not None:
             return entry
+        if word.lower() in self._elsewhere:
+            raise UsageError(self._elsewhere[word.lower()])
         near = difflib.get_close_matches(word[:MAX_WORD].lower(), self._lowered, n=1)
         hint = f"did you mean {self._lowered[near[0]].usage.name}?" if near else "help lists all commands"
         raise UsageError(f"unknown command '{word[:MAX_WORD]}': {hint}")
@@ -175,6 +181,19 @@ class CommandTable(Generic[E]):
         rest = head[1].strip() if len(head) > 1 else ""
         words = words_of(entry.usage, rest if fill is None else fill(entry.usage, rest))
         return TypedCommand(line, entry.usage.name, words[0] if words else "", entry, entry.typed(words))
+
+    def is_question(self, text: str) -> bool:
+        """Whether the line begins a command whose last word is any text."""
+        words = text.split(None, 1)
+        entry = self._lowered.get(words[0].lower()) if words else None
+        return entry is not None and entry.usage.text and entry.usage.current
+
+    def is_command(self, text: str) -> bool:
+        """Whether the line is a whole command."""
+        try:
+            return bool(text.strip()) and self.parse(1, text.strip()).entry is not None
+        except UsageError:
+            return False
 
     def complete(self, executor: E, words: Sequence[str]) -> Iterable[str]:
         """What may follow these words of a line."""

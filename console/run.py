@@ -21,9 +21,10 @@ from console.command_pipeline import CommandPipeline
 from console.command_table import CommandTable, Executor, TypedCommand
 from console.hints import Hints
 from console.layout import Layout
-from console.lines import PipeInput
+from console.lines import PipeInput, pasted
 from console.outbox import Outbox, write_all
 from console.pages import Pages
+from console.times import beside, with_time
 
 if TYPE_CHECKING:
     from console.terminal import Terminal
@@ -135,7 +136,8 @@ class Console:
         self._prompt = prompt
         pipeline = CommandPipeline(table, executor, self, WAITING_AFTER)
         complete = partial(table.complete, executor)
-        serving = asyncio.ensure_future(self._serve(pipeline, complete, status_line))
+        split = partial(pasted, is_question=table.is_question, is_command=table.is_command)
+        serving = asyncio.ensure_future(self._serve(pipeline, complete, split, status_line))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._out.gone, pipeline.failed)]
         try:
             await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
@@ -185,7 +187,7 @@ class Console:
 
     async def _serve(
         self, pipeline: CommandPipeline[E], complete: Callable[[list[str]], Iterable[str]],
-        status_line: Callable[[], str] | None,
+        split: Callable[[str], Iterable[str]], status_line: Callable[[], str] | None,
     ) -> None:
         source: Terminal | PipeInput
         if self.form is Form.TERMINAL:
@@ -193,7 +195,7 @@ class Console:
 
             source = self._terminal = Terminal(
                 lambda: f"{self._title}{self._prompt() if self._prompt else ''}> ", self._history_path, complete,
-                self._stdout,
+                self._stdout, split,
             )
         else:
             source = PipeInput(self._stdin)
@@ -233,8 +235,13 @@ class Console:
         if self.form is Form.JSON:
             self._out.write(encode(event).decode() + "\n")
         elif text is not None:
-            shown = self._wrap(text) if isinstance(text, str) else self._laid_out(text, event)
-            self._out.write(self._for_humans(self._hinted(shown) if about_protocol else shown))
+            timed = self.form is Form.TERMINAL
+            layout = beside(self.layout) if timed else self.layout
+            shown = layout.text(text) if timed and isinstance(text, str) else text
+            shown = shown if isinstance(shown, str) else self._laid_out(shown, event, layout)
+            if about_protocol:
+                shown = self._hinted(shown, layout)
+            self._out.write(self._for_humans(with_time(shown, self.layout) if timed else shown))
 
     def _wrap(self, text: str) -> str:
         """Wraps text: a terminal itself would break lines in the middle of words."""
@@ -258,13 +265,14 @@ class Console:
         shown = self._laid_out(partial(typed.view, result), result)
         return self._hinted(shown) if typed.about_protocol else shown
 
-    def _hinted(self, text: str) -> str:
+    def _hinted(self, text: str, layout: Layout | None = None) -> str:
         """With where new words are explained, if a person reads along."""
+        layout = layout or self.layout
         hint = self._hints.first(text) if self.form is Form.TERMINAL else None
-        return text if hint is None else f"{text}\n{self.layout.dim(self.layout.text(hint))}"
+        return text if hint is None else f"{text}\n{layout.dim(layout.text(hint))}"
 
-    def _laid_out(self, lay_out: Callable[[Layout], str], record: Record) -> str:
-        layout = self.layout
+    def _laid_out(self, lay_out: Callable[[Layout], str], record: Record, layout: Layout | None = None) -> str:
+        layout = layout or self.layout
         try:
             return lay_out(layout)
         except Exception:  # noqa: BLE001 - a rendering bug must not stop a running node

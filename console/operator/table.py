@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET
 
+from api import node_commands
 from api import operator_commands as commands
-from api.base import Command, Failure, Result
+from api.base import Command, Failure, Result, names_in
 from api.errors import InvalidCommand
 from api.operator_commands import LEADER, FaultCommand
 from console.basic_views import sentence
@@ -331,7 +332,9 @@ ENTRIES = [
 ]
 """`dup` and `duplicate` are the same; scripts and programs may use either."""
 
-OPERATOR_TABLE: CommandTable[OperatorPrompt] = CommandTable(ENTRIES)
+OPERATOR_TABLE: CommandTable[OperatorPrompt] = CommandTable(
+    ENTRIES, names_in(node_commands), "at a node; here: node N: COMMAND, for example: node 2: create c1"
+)
 
 
 def parse_line(text: str) -> Command[Any]:

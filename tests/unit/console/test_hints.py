@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from api.prompt import HelpCommand, HelpResult
 from console.command_table import CommandTable, Executor
 from console.hints import Hints
 from console.layout import Layout
+from console.lines import pasted
 from console.node.table import NODE_TABLE
 from console.operator.table import OPERATOR_TABLE
+from console.times import beside, with_time
+from console.usage import UsageError
 
 
 def test_each_word_is_hinted_at_once() -> None:
@@ -44,3 +48,36 @@ def test_help_explains_words(table: CommandTable[Any]) -> None:
     shown = help_entry.view(HelpCommand(), every, Layout(80))
     assert "learner" in shown and "leadership 2 of node 1" in " ".join(shown.split())
     assert "words" in list(help_entry.complete(Executor(), []))
+
+
+def test_commands_of_the_other_prompt_are_recognised() -> None:
+    for table, word, said in (
+        (NODE_TABLE, "failnode 3", "failNode is typed at the network"),
+        (OPERATOR_TABLE, "create c1", "create is typed at a node; here: node N: COMMAND"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            table.parse(1, word)
+    assert NODE_TABLE.parse(1, "log").name == OPERATOR_TABLE.parse(1, "log").name == "log"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("create c1\nquery c1 Why?\n\nview c1\n", ["create c1", "query c1 Why?", "view c1"]),
+        ("query c1 Explain this:\n\nview c1\nexit", ["query c1 Explain this:\n\nview c1\nexit"]),
+        ("create c1\nask c1 Explain:\na line\nview the code\nview c1", ["create c1", "ask c1 Explain:\na line\nview the code",
+         "view c1"]),
+        ("nonsense\nmore", ["nonsense", "more"]), ("view c1", ["view c1"]), ("\n\n", ["\n\n"]),
+    ],
+)
+def test_what_is_pasted_at_once(text: str, lines: list[str]) -> None:
+    assert pasted(text, NODE_TABLE.is_question, NODE_TABLE.is_command) == lines
+    assert not OPERATOR_TABLE.is_question("script tour") and OPERATOR_TABLE.is_command("hold")
+
+
+def test_the_time_stands_at_the_left_where_there_is_room() -> None:
+    wide, narrow = Layout(60), Layout(39)
+    assert beside(wide).width == 51 and beside(narrow) is narrow
+    first, second = with_time("one\ntwo", wide).split("\n")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d one", first) and second == "         two"
+    assert with_time("one\ntwo", narrow) == "one\ntwo" and not with_time("", wide)

@@ -26,6 +26,7 @@ from kvstore.operations import (
     Retry,
     StartPoll,
 )
+from server.explain_text import Phase, Sentence
 from server.names import unusable
 from tests.unit.server.session_tools import Prompt, at_a_prompt
 
@@ -325,6 +326,21 @@ def test_elsewhere_one_line_says_it() -> None:
         assert user.events[-1] == {"event": "chosen", "context": "c1", "turn": 1, "origin": 5, "node": 4}
         user.engine.apply(Choose("c1", 2), 5)
         assert len(user.events) == 8, "what was refused is not told"
+
+    at_a_prompt(scenario)
+
+
+def test_effects_are_told_after_what_explains_them() -> None:
+    async def scenario(user: Prompt) -> None:
+        for tell in (lambda: user.engine.apply(Create("c1"), 3), lambda: user.session.on_leader(3)):
+            await user.do("explain on")
+            user.to_be_said = [Sentence(Phase.DECIDE, None, "decided")]
+            tell()
+            assert [event["event"] for event in user.events[-2:]][0] == "explain", user.events
+            await user.do("explain off")
+        user.to_be_said = [Sentence(Phase.DECIDE, None, "decided")]
+        user.session.on_leader(4)
+        assert user.events[-2]["event"] != "explain"
 
     at_a_prompt(scenario)
 
