@@ -183,10 +183,10 @@ class CommandTable(Generic[E]):
         return TypedCommand(line, entry.usage.name, words[0] if words else "", entry, entry.typed(words))
 
     def is_question(self, text: str) -> bool:
-        """Whether the line begins a command whose last word is any text."""
+        """Whether the line begins a command whose text may have several lines."""
         words = text.split(None, 1)
         entry = self._lowered.get(words[0].lower()) if words else None
-        return entry is not None and entry.usage.text and entry.usage.current
+        return entry is not None and entry.usage.lines
 
     def is_command(self, text: str) -> bool:
         """Whether the line is a whole command."""

@@ -91,7 +91,7 @@ def pasted(text: str, is_question: Callable[[str], bool], is_command: Callable[[
             meant[-1] += f"\n{line}"
         elif line.strip():
             meant.append(line)
-    return meant or [text]
+    return [line.rstrip("\n") for line in meant] or [text]
 
 
 class PipeInput:

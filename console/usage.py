@@ -26,6 +26,8 @@ class Usage(msgspec.Struct, frozen=True):
     """How many arguments it takes."""
     text: bool = False
     """The last argument is the rest of the line, verbatim."""
+    lines: bool = False
+    """That text may have several lines."""
     at_once: bool = False
     """Answers immediately, not in the order typed. Must not wait for anything."""
     large: bool = False

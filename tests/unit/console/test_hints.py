@@ -65,8 +65,9 @@ def test_commands_of_the_other_prompt_are_recognised() -> None:
     [
         ("create c1\nquery c1 Why?\n\nview c1\n", ["create c1", "query c1 Why?", "view c1"]),
         ("query c1 Explain this:\n\nview c1\nexit", ["query c1 Explain this:\n\nview c1\nexit"]),
-        ("create c1\nask c1 Explain:\na line\nview the code\nview c1", ["create c1", "ask c1 Explain:\na line\nview the code",
-         "view c1"]),
+        ("create c1\nask c1 Explain:\na line\nview the code\nview c1",
+         ["create c1", "ask c1 Explain:\na line\nview the code", "view c1"]),
+        ("export c1 a.md\nview c1", ["export c1 a.md", "view c1"]),
         ("nonsense\nmore", ["nonsense", "more"]), ("view c1", ["view c1"]), ("\n\n", ["\n\n"]),
     ],
 )

@@ -336,7 +336,7 @@ def test_effects_are_told_after_what_explains_them() -> None:
             await user.do("explain on")
             user.to_be_said = [Sentence(Phase.DECIDE, None, "decided")]
             tell()
-            assert [event["event"] for event in user.events[-2:]][0] == "explain", user.events
+            assert user.events[-2]["event"] == "explain", user.events
             await user.do("explain off")
         user.to_be_said = [Sentence(Phase.DECIDE, None, "decided")]
         user.session.on_leader(4)
