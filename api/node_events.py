@@ -189,11 +189,14 @@ class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
 
 
 class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
-    """The leader's answer to an ask. With an `error`, the next node is asked."""
+    """The leader's answer to an ask. With an `error`, the next node is asked, until all `of` them have been (`have` of
+    them have answered or failed now)."""
 
     context: str
     turn: int
     node: int
+    have: int | UnsetType = UNSET
+    of: int | UnsetType = UNSET
     text: str | UnsetType = UNSET
     error: str | UnsetType = UNSET
     model: str

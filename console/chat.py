@@ -52,6 +52,11 @@ def last(result: LastResult, layout: Layout) -> str:
     return "\n".join([*shown, *_stale(result, layout)])
 
 
+def turn(context: str, number: int, turn: Turn, layout: Layout) -> str:
+    """One turn, as `view` shows it."""
+    return "\n".join(_turn(context, number, turn, layout, False))
+
+
 def choices(context: str, turn: Turn, layout: Layout) -> str:
     """The answers of an open turn, shortened, with what to type next."""
     lines = [layout.bold(f"{context}: all answers are in")]

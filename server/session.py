@@ -39,6 +39,7 @@ from api.node_commands import (
     ViewallCommand,
     ViewCommand,
 )
+from api.node_events import ExplainEvent
 from config.prices import NO_PRICES, Price
 from engine.interface import AppliedOperation, Busy, Engine, NotUnderstood
 from kvstore.conversation import Conversation, Cut
@@ -67,10 +68,11 @@ from server import backup, transfer
 from server.applied_log import KEPT, AppliedLog, seconds
 from server.backup import Backup
 from server.byte_rate import ByteRate
-from server.event_feed import EventFeed, Level, Tell
+from server.event_feed import EventFeed, Level, SessionEvent, Tell
 from server.explain_text import Sentence
 from server.first_quotas import PROPOSED
 from server.members import members
+from server.names import unusable
 from server.quota_use import quotas_record, warning
 from server.records import conversation_record, log_entry, page_of, turn_records
 from server.usage import usage
@@ -87,6 +89,8 @@ class Explanations(Protocol):
     def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
 
     def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
+
+    def flush(self) -> None: ...
 
 
 class _Submission(msgspec.Struct, Generic[R]):
@@ -122,13 +126,25 @@ class Session:
         self._llm_status = llm_status
         self._too_long = too_long
         self._on_screen = on_screen
-        self._feed = EventFeed(tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
+        self._explaining = False
+        self._tell_user = tell
+        self._feed = EventFeed(self._tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
         self._unsent: deque[_Submission[Result]] = deque()
         self._under_way: dict[int, _Submission[Result]] = {}
         """By the engine's tickets."""
         self.closed = False
         self.lost = False
         """No quorum can form, as the node saw last."""
+
+    def _tell(self, told: SessionEvent) -> None:
+        if not isinstance(told.event, ExplainEvent):
+            self._explain_first()
+        self._tell_user(told)
+
+    def _explain_first(self) -> None:
+        """What the user is told next came of what is yet to be explained."""
+        if self._explaining and self._explanations is not None:
+            self._explanations.flush()
 
     # Events from the node.
 
@@ -355,6 +371,7 @@ class Session:
     def explain(self, command: ExplainCommand) -> results.ExplainResult | Failure:
         if self._explanations is None:
             return Failure(error="explain tells what Multi-Paxos does; this node runs on another engine")
+        self._explaining = command.on
         if command.on:
             self._explanations.listen(self._feed.on_explained)
         else:
@@ -512,6 +529,7 @@ class Session:
                 self._under_way[ticket] = self._unsent.popleft()
 
     def _settle(self, submission: _Submission[Result], outcome: Outcome | None) -> None:
+        self._explain_first()
         if outcome is None:
             result: Result = Failure(error="the node stopped before this was decided; it may still take effect")
         elif outcome.ok:
@@ -541,7 +559,7 @@ def _of(created: int | None, operation: AboutTurn) -> StoreOperation:
 
 def _check(operation: StoreOperation) -> None:
     """Raises InvalidCommand."""
-    mistake = check(operation)
+    mistake = check(operation) or unusable(operation)
     if mistake is not None:
         raise InvalidCommand(mistake)
 
