@@ -207,14 +207,19 @@ class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
     before: int | UnsetType = UNSET
     cut: Literal["time", "tokens"] | UnsetType = UNSET
     cut_at: float | UnsetType = UNSET
+    tokens_in: int | UnsetType = UNSET
+    tokens_out: int | UnsetType = UNSET
 
 
 class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
-    """The leader's answer to an ask. With an `error`, the next node is asked."""
+    """The leader's answer to an ask. With an `error`, the next node is asked, until all `of` them have been (`have` of
+    them have answered or failed now)."""
 
     context: str
     turn: int
     node: int
+    have: int | UnsetType = UNSET
+    of: int | UnsetType = UNSET
     text: str | UnsetType = UNSET
     error: str | UnsetType = UNSET
     model: str
@@ -223,6 +228,8 @@ class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
     before: int | UnsetType = UNSET
     cut: Literal["time", "tokens"] | UnsetType = UNSET
     cut_at: float | UnsetType = UNSET
+    tokens_in: int | UnsetType = UNSET
+    tokens_out: int | UnsetType = UNSET
 
 
 class ChosenEvent(Event, frozen=True, kw_only=True, tag="chosen"):

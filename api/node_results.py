@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import UNSET, UnsetType
 
 from api.base import Failure, Record, Result
-from api.conversation import Conversation, Turn
+from api.conversation import Conversation, Turn, Usage
 
 
 class RefusedResult(Failure, frozen=True):
@@ -120,6 +120,8 @@ class ViewResult(Result, frozen=True, kw_only=True):
     """What LLMs are told before its questions, if that was decided."""
     created: int | UnsetType = UNSET
     """The position of the log that created it: since a deletion, another conversation may have its name."""
+    usage: dict[int, Usage] | UnsetType = UNSET
+    """By node: what the answers took."""
 
 
 class LastResult(Result, frozen=True, kw_only=True):

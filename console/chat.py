@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from api.conversation import Conversation, Poll, Response, Turn, Vote, cut_words
+from api.conversation import Conversation, Poll, Response, Turn, Usage, Vote, cut_words
 from api.node_results import LastResult, SearchResult, ViewallResult, ViewResult
 from api.safe_text import one_line
 from console.basic_views import STALE
@@ -21,6 +21,8 @@ _AROUND = 5
 _INDENT = 4
 _FOUND = 300
 """Characters shown of a text that was found."""
+_MEASURABLE_S = 0.05
+"""Of shorter answers no rate is told."""
 _QUESTION = 60
 """Characters shown of a question in the table."""
 
@@ -28,7 +30,8 @@ _QUESTION = 60
 def view(result: ViewResult, layout: Layout, all_candidates: bool = False, votes: bool = False) -> str:
     """One conversation: the chosen answers, and all answers to an open question; optionally all answers, and how
     the nodes ranked them."""
-    return "\n".join([*_conversation(result, layout, all_candidates, votes), *_stale(result, layout)])
+    shown = _conversation(result, layout, all_candidates, votes)
+    return "\n".join([*shown, *_totals(result.usage, layout), *_stale(result, layout)])
 
 
 def viewall(result: ViewallResult, layout: Layout, full: bool = False) -> str:
@@ -68,6 +71,11 @@ def found(result: SearchResult, layout: Layout) -> str:
     if result.left_out is not UNSET:
         lines.append(layout.dim(f"the {result.left_out} oldest conversations are not searched"))
     return "\n".join([*lines, *_stale(result, layout)])
+
+
+def turn(context: str, number: int, turn: Turn, layout: Layout) -> str:
+    """One turn, as `view` shows it."""
+    return "\n".join(_turn(context, number, turn, layout, False))
 
 
 def choices(context: str, turn: Turn, layout: Layout) -> str:
@@ -112,6 +120,20 @@ def moment(at: float | None) -> str:
     today = time.localtime()
     same_day = (when.tm_year, when.tm_yday) == (today.tm_year, today.tm_yday)
     return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", when)
+
+
+def _totals(usage: dict[int, Usage] | UnsetType, layout: Layout) -> list[str]:
+    """What all answers together took, if their tokens were counted."""
+    each = [] if usage is UNSET else list(usage.values())
+    tokens_in, tokens_out = sum(one.tokens_in for one in each), sum(one.tokens_out for one in each)
+    if not tokens_in + tokens_out:
+        return []
+    costs = [one.cost for one in each if one.cost is not UNSET]
+    cost = f", cost {sum(costs):.4g}" if costs else ""
+    seconds = sum(one.seconds for one in each)
+    return [layout.dim(layout.text(
+        f"all answers: {tokens_in:,} tokens read, {tokens_out:,} written, {seconds:.1f} s{cost}"
+    ))]
 
 
 def _stale(result: ViewResult | ViewallResult | LastResult | SearchResult, layout: Layout) -> list[str]:
@@ -173,12 +195,17 @@ def _votes(poll: Poll, layout: Layout) -> Iterable[str]:
     best = sorted(poll.points.items(), key=lambda item: (-item[1], item[0]))
     points = ", ".join(f"node {node}: {points}" for node, points in best)
     yield layout.text(("votes so far: " if poll.open else "points: ") + points, _INDENT)
+    ballots = [vote for node, vote in poll.votes.items() if node != 0 and vote.order is not UNSET]
+    if len(ballots) > 1 and all((vote.model, vote.order) == (ballots[0].model, ballots[0].order) for vote in ballots):
+        yield layout.dim(layout.text("all LLMs are the same model and rank alike: that is one opinion", 2 * _INDENT))
     for node, vote in poll.votes.items():
         said = f"abstains: {vote.error}" if vote.order is UNSET else " > ".join(map(str, vote.order))
         yield layout.dim(layout.text(f"{_voter(node, vote)}: {said}", 2 * _INDENT))
 
 
 def _voter(node: int, vote: Vote) -> str:
+    if node == 0:
+        return "agreement of the answers"
     return " ".join(filter(None, (f"[{node}]", one_line(vote.model, 40))))
 
 
@@ -212,8 +239,15 @@ def _response(
     yield layout.markdown(response.text, 2 * _INDENT, most)
 
 
+def _tokens(response: Response) -> str:
+    if response.tokens_out is UNSET:
+        return ""
+    rate = f" ({response.tokens_out / response.seconds:.1f}/s)" if response.seconds >= _MEASURABLE_S else ""
+    return f", {response.tokens_out} token{'' if response.tokens_out == 1 else 's'}{rate}"
+
+
 def _label(node: int, response: Response) -> str:
-    parts = [f"[{node}]", one_line(response.model, 40), f"{response.seconds:.1f} s"]
+    parts = [f"[{node}]", one_line(response.model, 40), f"{response.seconds:.1f} s{_tokens(response)}"]
     if response.before is not UNSET:
         parts.append(f"(the model saw the last {response.seen} of {response.before} turns)")
     if response.cut is not UNSET:

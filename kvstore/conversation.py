@@ -6,6 +6,7 @@ Anything may read them; only the store changes them.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -44,7 +45,8 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in operations.
 
     `thoughts` is what the LLM thought before it answered. If the answer is `cut`, `cut_at` is the limit that it
-    reached, in seconds or tokens; 0 if that is not known."""
+    reached, in seconds or tokens; 0 if that is not known. `tokens_in` and `tokens_out` are what the LLM counted; 0 if
+    it did not."""
 
     text: str | None
     error: str | None
@@ -56,6 +58,8 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     thoughts: str = ""
     cut: Cut | None = None
     cut_at: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
 
     @property
     def bytes(self) -> int:
@@ -65,7 +69,7 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     @property
     def is_plain(self) -> bool:
         """It has nothing that release 0.1.0 does not know."""
-        return not self.thoughts and self.cut is None
+        return not (self.thoughts or self.tokens_in or self.tokens_out) and self.cut is None
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -76,6 +80,10 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     model: str
 
 
+AGREEMENT: Final = 0
+"""Who votes, beside the nodes, by how far the answers agree: see kvstore/agreement.py."""
+
+
 class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A vote of the nodes' LLMs. `number` counts the polls of a turn from 1; `ballot` lists the nodes whose answers are
     ranked. Once `closed` it is over, whether there was a winner or not."""
@@ -83,16 +91,19 @@ class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
     number: int
     ballot: list[int]
     votes: dict[int, Vote] = {}
-    """In order of node numbers."""
+    """In order of node numbers. Once it is closed, the first may be that of AGREEMENT."""
     closed: bool = False
 
     @property
     def points(self) -> dict[int, int]:
-        """Borda count: of n answers, the best gets n - 1 points, the last none."""
+        """Borda count: of n answers, the best gets n - 1 points, the last none. AGREEMENT counts as much as all LLMs
+        together."""
         points = dict.fromkeys(self.ballot, 0)
-        for vote in self.votes.values():
+        rankings = sum(bool(vote.order) for voter, vote in self.votes.items() if voter != AGREEMENT)
+        for voter, vote in self.votes.items():
+            weight = max(1, rankings) if voter == AGREEMENT else 1
             for rank, node in enumerate(vote.order, 1):
-                points[node] += len(self.ballot) - rank
+                points[node] += weight * (len(self.ballot) - rank)
         return points
 
     @property

@@ -84,14 +84,16 @@ class InFull(Said, frozen=True):
     thoughts: str = ""
     cut: Cut | None = None
     cut_at: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
 
 
 class CandidateInFull(InFull, frozen=True, tag=14):
-    """A `Candidate` with thoughts, or one that was cut."""
+    """A `Candidate` with what release 0.1.0 does not know."""
 
 
 class AnswerInFull(InFull, frozen=True, tag=15):
-    """An `Answer` with thoughts, or one that was cut."""
+    """An `Answer` with what release 0.1.0 does not know."""
 
 
 class Cancel(_StoreOperation, frozen=True, tag=7):
@@ -196,6 +198,13 @@ class Elect(_StoreOperation, frozen=True, tag=12):
     poll: int
 
 
+class ElectWeighed(_StoreOperation, frozen=True, tag=30):
+    """Ends a poll: chooses by the rankings received so far, and by how far the answers agree (kvstore/agreement.py)."""
+
+    turn: int
+    poll: int
+
+
 class SetQuotas(_Dated, frozen=True, tag=16):
     """The quotas from here on, those that are named; about no conversation. With `first`, all of them, unless there
     are quotas already."""
@@ -213,7 +222,7 @@ class SetQuotas(_Dated, frozen=True, tag=16):
 
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
 
-AboutTurn: TypeAlias = Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect
+AboutTurn: TypeAlias = Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect | ElectWeighed
 """Kinds that speak of a turn that there is."""
 
 
@@ -245,21 +254,22 @@ RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFu
 _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(Unconditional)}, StartPoll: "poll",
     CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
-    SetTitle: "title", SetSystem: "system", ImportInFull: "import",
+    SetTitle: "title", SetSystem: "system", ImportInFull: "import", ElectWeighed: "elect",
 }
 """But of `IfCreatedAt`, which has the name of what it is about."""
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
 With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
-deletion and its undoing, titles, other names, forks, system prompts, and conditions."""
+deletion and its undoing, titles, other names, forks, system prompts, conditions, and elections that weigh how far
+answers agree."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
 
 _NEEDED: Final[dict[type, int]] = {
     CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2,
-    Rename: 2, Fork: 2, SetSystem: 2, ImportInFull: 2, Undelete: 2, IfCreatedAt: 2,
+    Rename: 2, Fork: 2, SetSystem: 2, ImportInFull: 2, Undelete: 2, IfCreatedAt: 2, ElectWeighed: 2,
 }
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
@@ -278,10 +288,12 @@ def unconditional(operation: StoreOperation) -> Unconditional:
 
 
 def plainer(operation: StoreOperation) -> StoreOperation | None:
-    """The same as an earlier release knows it, without the condition, or without thoughts and without saying that the
-    answer was cut; None if there is no such operation."""
+    """The same as an earlier release knows it: without the condition, without thoughts and without saying that the
+    answer was cut, or by the rankings alone. None if there is no such operation."""
     if isinstance(operation, IfCreatedAt):
         return unconditional(operation)
+    if isinstance(operation, ElectWeighed):
+        return Elect(operation.context, operation.turn, operation.poll, at=operation.at)
     if not isinstance(operation, CandidateInFull | AnswerInFull):
         return None
     make = Candidate if isinstance(operation, CandidateInFull) else Answer

@@ -22,7 +22,16 @@ import msgspec
 
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
 from kvstore.quotas import MAX_QUOTA, Quotas
-from kvstore.rules import MAX_AT, MAX_NODE, MAX_POSITION, MAX_TURN, check_context, check_system, check_title
+from kvstore.rules import (
+    MAX_AT,
+    MAX_NODE,
+    MAX_POSITION,
+    MAX_TOKENS,
+    MAX_TURN,
+    check_context,
+    check_system,
+    check_title,
+)
 
 RowKey: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): the subject of a row."""
@@ -157,6 +166,7 @@ def _is_sound_response(response: Response) -> bool:
         (response.text is None) != (response.error is None) and 0 <= response.at <= MAX_AT
         and 0 <= response.seen <= response.before <= MAX_TURN
         and math.isfinite(response.seconds) and math.isfinite(response.cut_at)
+        and 0 <= response.tokens_in <= MAX_TOKENS and 0 <= response.tokens_out <= MAX_TOKENS
     )
 
 
@@ -165,7 +175,8 @@ def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
     choices = set(turn.choices) if turn.open_poll is not None else {*poll.ballot}
     return (
         1 <= poll.number <= MAX_TURN and poll.ballot == sorted({*poll.ballot}) and choices.issuperset(poll.ballot)
-        and all(1 <= node <= MAX_NODE for node in (*poll.ballot, *poll.votes))
+        and all(1 <= node <= MAX_NODE for node in poll.ballot)
+        and all(0 <= node <= MAX_NODE for node in poll.votes)
         and all(not vote.order or sorted(vote.order) == poll.ballot for vote in poll.votes.values())
     )
 

@@ -21,6 +21,7 @@ from kvstore.operations import (
     Choose,
     Delete,
     Elect,
+    ElectWeighed,
     Fork,
     IfCreatedAt,
     Import,
@@ -53,6 +54,7 @@ MAX_TITLE_BYTES: Final = 512
 MAX_SYSTEM_BYTES: Final = 8192
 MAX_AT: Final = 2**48
 MAX_POSITION: Final = 2**53
+MAX_TOKENS: Final = 2**40
 
 
 def check(operation: StoreOperation) -> str | None:
@@ -226,6 +228,8 @@ def _check_in_full(operation: InFull) -> str | None:
         return f"the thoughts are longer than {MAX_THOUGHTS_BYTES} bytes"
     if not (math.isfinite(operation.cut_at) and operation.cut_at >= 0):
         return "an answer cannot be cut at a negative limit"
+    if not (0 <= operation.tokens_in <= MAX_TOKENS and 0 <= operation.tokens_out <= MAX_TOKENS):
+        return "no LLM counts so many tokens"
     return _check_said(operation)
 
 
@@ -254,6 +258,7 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Retry: _check_retry,
     Ranking: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll) or _check_ranking(operation),
     Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
+    ElectWeighed: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     Import: lambda operation: _check_packed(operation.turns),
     ImportInFull: lambda operation: (
         _check_packed(operation.turns) or check_title(operation.title) or check_system(operation.system)

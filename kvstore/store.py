@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from kvstore import rows
+from kvstore.agreement import weigh
 from kvstore.changed_rows import ChangedRows
 from kvstore.conversation import MAX_BALLOT, Conversation, Cut, Kind, Poll, Response, State, Turn, Vote, utf8_bytes
 from kvstore.deleted import Deleted, cannot_come_back
@@ -25,6 +26,7 @@ from kvstore.operations import (
     Create,
     Delete,
     Elect,
+    ElectWeighed,
     Fork,
     IfCreatedAt,
     Import,
@@ -96,9 +98,9 @@ class Store:
             Create: self._created, Query: self._asked, Ask: self._asked, Candidate: self._candidate,
             Answer: self._answer, CandidateInFull: self._candidate, AnswerInFull: self._answer, Choose: self._choose,
             Cancel: self._cancel, Import: self._import, Retry: self._retry, StartPoll: self._poll,
-            Ranking: self._ranking, Elect: self._elect, SetQuotas: self._set_quotas, AskOnce: self._ask_once,
-            Delete: self._delete, SetTitle: self._set_title, Rename: self._rename, Fork: self._fork,
-            SetSystem: self._set_system, ImportInFull: self._import, Undelete: self._undelete,
+            Ranking: self._ranking, Elect: self._elect, ElectWeighed: self._elect, SetQuotas: self._set_quotas,
+            AskOnce: self._ask_once, Delete: self._delete, SetTitle: self._set_title, Rename: self._rename,
+            Fork: self._fork, SetSystem: self._set_system, ImportInFull: self._import, Undelete: self._undelete,
         }
         """What each operation does: returns the number of the turn that it added or changed; raises Refused, or
         _Repeated."""
@@ -410,9 +412,9 @@ class Store:
         return conversation, turn
 
     def _record(self, conversation: Conversation, turn: Turn, operation: Responding) -> None:
-        more: tuple[str, Cut | None, float] = ("", None, 0.0)
+        more: tuple[str, Cut | None, float, int, int] = ("", None, 0.0, 0, 0)
         if isinstance(operation, CandidateInFull | AnswerInFull):
-            more = operation.thoughts, operation.cut, operation.cut_at
+            more = operation.thoughts, operation.cut, operation.cut_at, operation.tokens_in, operation.tokens_out
         response = Response(
             operation.text, operation.error, operation.model, operation.seconds, operation.seen, operation.before,
             operation.at, *more,
@@ -496,14 +498,17 @@ class Store:
         self._rows.touch(conversation.index, operation.turn)
         return operation.turn
 
-    def _elect(self, operation: Elect) -> int:
+    def _elect(self, operation: Elect | ElectWeighed) -> int:
         conversation, poll = self._open_poll(operation)
+        turn = conversation.turns[operation.turn - 1]
+        if isinstance(operation, ElectWeighed):
+            weigh(turn, poll)
         poll.closed = True
-        conversation.turns[operation.turn - 1].chosen = poll.winner
+        turn.chosen = poll.winner
         self._rows.touch(conversation.index, operation.turn)
         return operation.turn
 
-    def _open_poll(self, operation: Ranking | Elect) -> tuple[Conversation, Poll]:
+    def _open_poll(self, operation: Ranking | Elect | ElectWeighed) -> tuple[Conversation, Poll]:
         conversation = self._find(operation.context)
         if operation.turn > len(conversation.turns):
             raise Refused(f"'{operation.context}' has no turn {operation.turn}")

@@ -80,5 +80,6 @@ _WORDS: Final[dict[type, Callable[[Any], str]]] = {
     commands.FixNodeCommand: lambda command: f"node {command.node} is started",
     commands.PauseNodeCommand: lambda command: f"node {command.node} is paused",
     commands.ResumeNodeCommand: lambda command: f"node {command.node} goes on",
+    commands.FixAllCommand: lambda command: "all faults are removed",
     commands.ResetCommand: lambda command: "all faults are removed",
 }

@@ -92,7 +92,7 @@ class Orchestrator:
             known=known, tls=tls,
         )
         client = NodeClient(config.data_dir)
-        self._waiting = Waiting(self.relay, client)
+        self._waiting = Waiting(self.relay, client, self._history.since_last)
         self.numbers = NodeNumbers(lambda: self.relay.nodes, self._waiting.find_leader)
         self._links = LinkFaults(self.numbers, self.faults, self._timers)
         self._nodes = NodeFaults(self.relay, self._supervisor, self._timers, config.data_dir)
@@ -119,7 +119,8 @@ class Orchestrator:
             commands.PauseNodeCommand: nodes.pause, commands.ResumeNodeCommand: nodes.resume,
             commands.AddNodeCommand: self._membership.add, commands.RemoveNodeCommand: self._membership.remove,
             commands.ReplaceNodeCommand: self._membership.replace,
-            commands.ResetCommand: self._reset, commands.NetworkStatusCommand: self._status,
+            commands.FixAllCommand: self._fix_all, commands.ResetCommand: self._fix_all,
+            commands.NetworkStatusCommand: self._status,
             commands.WatchCommand: self.watch.switch, commands.HistoryCommand: self._show_history,
             commands.ScriptCommand: self.scripts.run, commands.StopCommand: self.scripts.stop,
             commands.PauseCommand: self.scripts.pause, commands.NextCommand: self.scripts.next,
@@ -236,7 +237,7 @@ class Orchestrator:
     async def _status(self, command: commands.NetworkStatusCommand) -> NetworkStatusResult:
         return self.status()
 
-    async def _reset(self, command: commands.ResetCommand) -> TextResult:
+    async def _fix_all(self, command: commands.FixAllCommand | commands.ResetCommand) -> TextResult:
         self._timers.clear()
         self.relay.holding.stop()
         self.faults.reset()

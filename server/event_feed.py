@@ -50,6 +50,7 @@ from kvstore.operations import (
     Create,
     Delete,
     Elect,
+    ElectWeighed,
     Fork,
     Import,
     ImportInFull,
@@ -220,7 +221,11 @@ class EventFeed:
                 self._on_candidate(operation)
             case Answer() | AnswerInFull():
                 fields = response_fields(operation)
-                self._tell_turn(AnswerEvent(context=context, turn=turn, node=operation.node, **fields), context, turn)
+                have = len(self._store().conversations[context].turns[turn - 1].candidates)
+                answer = AnswerEvent(
+                    context=context, turn=turn, node=operation.node, have=have, of=self._nodes(), **fields
+                )
+                self._tell_turn(answer, context, turn)
             case Choose():
                 self._tell_others(ChosenEvent(context=context, turn=turn, origin=origin, node=operation.node), mine)
             case Cancel():
@@ -234,7 +239,7 @@ class EventFeed:
             case Ranking():
                 fields = vote_fields(operation)
                 self._tell_others(RankingEvent(context=context, turn=turn, node=operation.node, **fields), False)
-            case Elect():
+            case Elect() | ElectWeighed():
                 self._on_election(context, turn, origin)
 
     def _on_repeated(self, operation: StoreOperation, turn: int, mine: bool) -> None:

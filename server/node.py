@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from api.base import Event
@@ -20,6 +20,7 @@ from api.node_events import (
     StrangerEvent,
 )
 from api.node_results import LlmStatus
+from config.prices import NO_PRICES, Price
 from engine.interface import AppliedOperation, Engine, EngineStatus
 from llm.request_scheduler import OnProgress, RequestScheduler
 from llm.requests import Request
@@ -63,10 +64,10 @@ class NodeService:
         self, number: int, members: Sequence[int], engine: Engine, make_scheduler: MakeScheduler, *,
         emit: Callable[[Event], None], explanations: Explanations | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, poll_timeout_s: float,
-        rate: ByteRate | None = None,
+        rate: ByteRate | None = None, prices: Mapping[str, Price] = NO_PRICES,
     ) -> None:
         """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds. `rate`: how much
-        the node takes from its users."""
+        the node takes from its users. `prices`: of models, by name."""
         self.failed = asyncio.Event()
         self.removed = asyncio.Event()
         """The engine acknowledges nothing any more; the process must leave."""
@@ -80,6 +81,7 @@ class NodeService:
         self._sessions: set[Session] = set()
         self._watchers: list[Watcher] = []
         self._rate = rate
+        self._prices = prices
         self._first_quotas = FirstQuotas(engine, number)
         self._members_notice = MembersNotice(number, members)
         self._hints = ProgressHints(number, engine.send_hint, self._on_progress)
@@ -119,7 +121,7 @@ class NodeService:
         session = Session(
             self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
             llm_status=self._llm_status, too_long=self._too_long, level=level,
-            on_screen=on_screen, rate=self._rate, search_index=self._search_index,
+            on_screen=on_screen, rate=self._rate, search_index=self._search_index, prices=self._prices,
         )
         status = self._engine.status()
         session.on_leader(status.leader)

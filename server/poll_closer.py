@@ -11,7 +11,7 @@ from typing import Protocol
 
 from engine.interface import Busy
 from kvstore.conversation import Conversation
-from kvstore.operations import Elect, IfCreatedAt, StoreOperation
+from kvstore.operations import ElectWeighed, IfCreatedAt, StoreOperation
 from kvstore.store import Store
 from llm.requests import View
 
@@ -76,7 +76,7 @@ class PollCloser:
         context, created, turn, poll = key
         self._drop(key)
         try:
-            self._engine.submit(IfCreatedAt(created, Elect(context, turn, poll)))
+            self._engine.submit(IfCreatedAt(created, ElectWeighed(context, turn, poll)))
         except Busy:
             self._wait(key, _AGAIN_S)
         else:

@@ -72,7 +72,10 @@ def response_fields(response: Response | Responding) -> dict[str, Any]:
     """Of a response, or of an event about one. `seen` of `before` earlier turns fitted, unless all did."""
     said = {"text": response.text} if response.error is None else {"error": response.error}
     saw = {"seen": response.seen, "before": response.before} if response.seen < response.before else {}
-    return {**said, "model": response.model, "seconds": round(response.seconds, 3), **saw, **_cut(response)}
+    return {
+        **said, "model": response.model, "seconds": round(response.seconds, 3), **saw, **_cut(response),
+        **_tokens(response),
+    }
 
 
 def _cut(response: Response | Responding) -> dict[str, Any]:
@@ -80,6 +83,13 @@ def _cut(response: Response | Responding) -> dict[str, Any]:
         return {}
     limit = {"cut_at": response.cut_at} if response.cut_at else {}
     return {"cut": response.cut.value, **limit}
+
+
+def _tokens(response: Response | Responding) -> dict[str, int]:
+    if isinstance(response, Candidate | Answer):
+        return {}
+    counts = {"tokens_in": response.tokens_in, "tokens_out": response.tokens_out}
+    return {name: count for name, count in counts.items() if count}
 
 
 def log_entry(logged: LoggedOperation) -> LogEntry:

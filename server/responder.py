@@ -22,6 +22,7 @@ from kvstore.operations import (
     Ranking,
     StoreOperation,
 )
+from kvstore.rules import MAX_TOKENS
 from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
@@ -227,10 +228,17 @@ def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> A
         request.context, request.turn, node, text, error, outcome.model, outcome.seconds, request.round, seen, before
     )
     is_candidate = request.kind == "candidate"
-    if isinstance(outcome, ProviderError) or (outcome.complete and not outcome.thoughts):
+    if isinstance(outcome, ProviderError):
         return Candidate(*said) if is_candidate else Answer(*said)
-    cut, cut_at = _cut(outcome)
-    return (CandidateInFull if is_candidate else AnswerInFull)(*said, outcome.thoughts, cut, cut_at)
+    more = outcome.thoughts, *_cut(outcome), _bounded(outcome.tokens_in), _bounded(outcome.tokens_out)
+    if not any(more):
+        return Candidate(*said) if is_candidate else Answer(*said)
+    return (CandidateInFull if is_candidate else AnswerInFull)(*said, *more)
+
+
+def _bounded(tokens: int | None) -> int:
+    """What an LLM's server counts may make no sense."""
+    return tokens if tokens is not None and 0 <= tokens <= MAX_TOKENS else 0
 
 
 def _cut(reply: Reply) -> tuple[Cut | None, float]:

@@ -39,6 +39,8 @@ from api.node_commands import (
     ViewallCommand,
     ViewCommand,
 )
+from api.node_events import ExplainEvent
+from config.prices import NO_PRICES, Price
 from engine.interface import AppliedOperation, Busy, Engine, NotUnderstood
 from kvstore.conversation import Conversation, Cut
 from kvstore.operations import (
@@ -64,13 +66,15 @@ from server import backup, transfer
 from server.applied_log import KEPT, AppliedLog, seconds
 from server.backup import Backup
 from server.byte_rate import ByteRate
-from server.event_feed import EventFeed, Level, Tell
+from server.event_feed import EventFeed, Level, SessionEvent, Tell
 from server.explain_text import Sentence
 from server.first_quotas import PROPOSED
 from server.members import members
+from server.names import unusable
 from server.quota_use import quotas_record, warning
 from server.records import about, conversation_record, log_entry, page_of, turn_records
 from server.search import SearchIndex
+from server.usage import usage
 
 R = TypeVar("R", bound=Result)
 
@@ -84,6 +88,8 @@ class Explanations(Protocol):
     def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
 
     def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
+
+    def flush(self) -> None: ...
 
 
 class _Submission(msgspec.Struct, Generic[R]):
@@ -106,10 +112,12 @@ class Session:
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
         on_screen: bool = False, rate: ByteRate | None = None, search_index: SearchIndex | None = None,
+        prices: Mapping[str, Price] = NO_PRICES,
     ) -> None:
-        """`rate`: how much the node takes from all its users; None: however much."""
+        """`rate`: how much the node takes from all its users; None: however much. `prices`: of models, by name."""
         self._rate = rate
         self.search_index = search_index
+        self._prices = prices
         self._founders = founders
         self.creating: Counter[str] = Counter()
         """Context ids of conversations whose creation was submitted here and is in progress."""
@@ -119,13 +127,25 @@ class Session:
         self._llm_status = llm_status
         self._too_long = too_long
         self._on_screen = on_screen
-        self._feed = EventFeed(tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
+        self._explaining = False
+        self._tell_user = tell
+        self._feed = EventFeed(self._tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
         self._unsent: deque[_Submission[Result]] = deque()
         self._under_way: dict[int, _Submission[Result]] = {}
         """By the engine's tickets."""
         self.closed = False
         self.lost = False
         """No quorum can form, as the node saw last."""
+
+    def _tell(self, told: SessionEvent) -> None:
+        if not isinstance(told.event, ExplainEvent):
+            self._explain_first()
+        self._tell_user(told)
+
+    def _explain_first(self) -> None:
+        """What the user is told next came of what is yet to be explained."""
+        if self._explaining and self._explanations is not None:
+            self._explanations.flush()
 
     # Events from the node.
 
@@ -320,7 +340,8 @@ class Session:
             return results.NotFoundResult(error=error, context=context, stale=stale)
         turns, (title, system) = turn_records(found, thoughts), about(found)
         return results.ViewResult(
-            context=context, turns=turns, stale=stale, title=title, system=system, created=found.created
+            context=context, turns=turns, stale=stale, title=title, system=system, created=found.created,
+            usage=usage(found, self._prices),
         )
 
     async def not_ready(self) -> str | None:
@@ -359,6 +380,7 @@ class Session:
     def explain(self, command: ExplainCommand) -> results.ExplainResult | Failure:
         if self._explanations is None:
             return Failure(error="explain tells what Multi-Paxos does; this node runs on another engine")
+        self._explaining = command.on
         if command.on:
             self._explanations.listen(self._feed.on_explained)
         else:
@@ -509,6 +531,7 @@ class Session:
                 self._under_way[ticket] = self._unsent.popleft()
 
     def _settle(self, submission: _Submission[Result], outcome: Outcome | None) -> None:
+        self._explain_first()
         if outcome is None:
             result: Result = Failure(error="the node stopped before this was decided; it may still take effect")
         elif outcome.ok:
@@ -538,7 +561,7 @@ def _of(created: int | None, operation: AboutTurn) -> StoreOperation:
 
 def _check(operation: StoreOperation) -> None:
     """Raises InvalidCommand."""
-    mistake = check(operation)
+    mistake = check(operation) or unusable(operation)
     if mistake is not None:
         raise InvalidCommand(mistake)
 

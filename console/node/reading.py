@@ -136,6 +136,7 @@ async def _log(executor: NodeExecutor, command: LogCommand) -> LogResult:
 LOG = Entry[NodeExecutor, LogCommand, LogResult](
     Usage(
         "log", "[N]", "the last N decided operations that this node applied", "log 20", 0, 1, large=True,
+        about_protocol=True,
         details="From memory: at most 1000, without no-ops and duplicates. The ballot is that of the leadership "
         "under which this node accepted the operation, or \"learned\" if it only learned the decision. The time is "
         "when it was proposed, by the proposer's clock.",
@@ -161,6 +162,7 @@ def _parse_members(words: list[str]) -> MembersCommand:
 MEMBERS = Entry[NodeExecutor, MembersCommand, MembersResult](
     Usage(
         "members", "[add|remove|replace N]", "who belongs to the cluster, and changes of that", "members add 4", 0, 2,
+        about_protocol=True,
         details="What the members have decided counts, whatever the configuration file says. A node that is added must "
         "run already; one that is removed is told. `replace N`: the disk of node N, which is stopped, does not count "
         "any more, until N has come back, with whatever disk, and caught up.",
@@ -202,7 +204,7 @@ QUOTA = Entry[NodeExecutor, QuotasCommand, QuotasResult](
 )
 
 STATUS = Entry[NodeExecutor, StatusCommand, StatusResult](
-    Usage("status", "", "what this node knows about the cluster", "status", at_once=True),
+    Usage("status", "", "what this node knows about the cluster", "status", at_once=True, about_protocol=True),
     StatusCommand,
     at_once(lambda executor, command: ready(executor.session.status())),
     view=lambda command, result, layout: render.status(result, layout),

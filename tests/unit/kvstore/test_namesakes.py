@@ -19,6 +19,7 @@ from kvstore.operations import (
     Create,
     Delete,
     Elect,
+    ElectWeighed,
     IfCreatedAt,
     Query,
     Ranking,
@@ -45,6 +46,7 @@ CASES: list[tuple[tuple[StoreOperation, ...], AboutTurn]] = [
     (ASKED, StartPoll("c", 1)),
     (POLLED, Ranking("c", 1, 1, 1, [1, 2], None)),
     (POLLED, Elect("c", 1, 1)),
+    (POLLED, ElectWeighed("c", 1, 1)),
 ]
 
 

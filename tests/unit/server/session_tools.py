@@ -134,9 +134,16 @@ class Prompt:
     """A session, its output, and a way to type."""
 
     listening: Callable[[Sequence[Sentence]], None] | None = None
+    to_be_said: Sequence[Sentence] = ()
 
     def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None:
         self.listening = listener
+
+    def flush(self) -> None:
+        """Tells what the test has put here."""
+        if self.listening is not None and self.to_be_said:
+            said, self.to_be_said = self.to_be_said, []
+            self.listening(said)
 
     def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None:
         self.listening = None

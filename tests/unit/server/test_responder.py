@@ -13,7 +13,7 @@ from kvstore.operations import (
     Candidate,
     Create,
     Delete,
-    Elect,
+    ElectWeighed,
     IfCreatedAt,
     Query,
     Ranking,
@@ -295,11 +295,11 @@ def votes(*nodes: int) -> list[StoreOperation]:
 def test_the_leader_ends_a_poll_when_all_that_are_there_have_voted() -> None:
     async def scenario(node: FakeNode) -> None:
         await node.turn(*with_answers(ME, 3), *votes(1, 2, 3, 4))
-        assert Elect("c", 1, 1) not in node.submitted
+        assert ElectWeighed("c", 1, 1) not in node.submitted
         await node.turn(*votes(5))
-        assert node.submitted.count(Elect("c", 1, 1)) == 1
+        assert node.submitted.count(ElectWeighed("c", 1, 1)) == 1
         node.responder.see(ME, [1, 3, 4])
-        assert node.submitted.count(Elect("c", 1, 1)) == 1, "it is on its way"
+        assert node.submitted.count(ElectWeighed("c", 1, 1)) == 1, "it is on its way"
         assert node.conditions == [1] * len(node.submitted), "turns and polls of another conversation have numbers, too"
 
     run(scenario, leader=ME)
@@ -309,7 +309,7 @@ def test_a_poll_does_not_wait_for_a_node_that_dies() -> None:
     async def scenario(node: FakeNode) -> None:
         await node.turn(*with_answers(ME, 3), *votes(1, 2, 3, 4))
         node.responder.see(ME, [1, 3, 4])
-        assert Elect("c", 1, 1) in node.submitted
+        assert ElectWeighed("c", 1, 1) in node.submitted
 
     run(scenario, leader=ME)
 
@@ -317,7 +317,7 @@ def test_a_poll_does_not_wait_for_a_node_that_dies() -> None:
 def test_a_poll_ends_in_bounded_time() -> None:
     async def scenario(node: FakeNode) -> None:
         node.apply(*with_answers(ME, 3), *votes(2))
-        await until(lambda: Elect("c", 1, 1) in node.submitted)
+        await until(lambda: ElectWeighed("c", 1, 1) in node.submitted)
 
     run(scenario, leader=ME, poll_s=0.05)
 
@@ -327,7 +327,7 @@ def test_a_new_leader_ends_what_the_old_one_began() -> None:
         node.apply(*with_answers(ME, 3), *votes(1, 2, 3, 5))
         node.responder.see(ME, [1, 3, 5])
         await node.caught_up()
-        assert Elect("c", 1, 1) in node.submitted
+        assert ElectWeighed("c", 1, 1) in node.submitted
 
     run(scenario)
 

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from api.errors import InvalidCommand
+from api.node_commands import CreateCommand
 from console import UsageError
 from console.node.table import NODE_TABLE
 from kvstore.operations import (
@@ -16,11 +18,16 @@ from kvstore.operations import (
     Choose,
     Create,
     Delete,
+    Fork,
     IfCreatedAt,
+    Import,
     Query,
+    Rename,
     Retry,
     StartPoll,
 )
+from server.explain_text import Phase, Sentence
+from server.names import unusable
 from tests.unit.server.session_tools import Prompt, at_a_prompt
 
 
@@ -32,6 +39,7 @@ def test_a_conversation() -> None:
         user.engine.apply(Candidate("c1", 1, 3, None, "timeout", "slow", 30), 3)
         assert await user.do("choose c1 2") == {"ok": True, "context": "c1", "turn": 1, "node": 2}
         shown = await user.do("view c1")
+        assert shown.pop("usage")["3"] == {"responses": 1, "seconds": 30, "tokens_in": 0, "tokens_out": 0}
         assert shown == {
             "ok": True, "context": "c1", "stale": False, "created": 1,
             "turns": [{
@@ -323,6 +331,33 @@ def test_elsewhere_one_line_says_it() -> None:
     at_a_prompt(scenario)
 
 
+def test_effects_are_told_after_what_explains_them() -> None:
+    async def scenario(user: Prompt) -> None:
+        for tell in (lambda: user.engine.apply(Create("c1"), 3), lambda: user.session.on_leader(3)):
+            await user.do("explain on")
+            user.to_be_said = [Sentence(Phase.DECIDE, None, "decided")]
+            tell()
+            assert user.events[-2]["event"] == "explain", user.events
+            await user.do("explain off")
+        user.to_be_said = [Sentence(Phase.DECIDE, None, "decided")]
+        user.session.on_leader(4)
+        assert user.events[-2]["event"] != "explain"
+
+    at_a_prompt(scenario)
+
+
+@pytest.mark.parametrize("name", ["auto", "AUTO", "--force"])
+def test_no_conversation_is_called_like_a_word_of_the_commands(name: str) -> None:
+    async def scenario(user: Prompt) -> None:
+        for operation in (Create(name), Fork(name, "c1", None), Rename("c1", name), Import(name, b"")):
+            assert f"cannot be called '{name}'" in (unusable(operation) or "")
+        with pytest.raises(InvalidCommand, match="cannot be called"):
+            user.session.create(CreateCommand(name))
+        assert not user.engine.waiting and unusable(Create("automatic")) is None
+
+    at_a_prompt(scenario)
+
+
 def test_the_leaders_answer_is_shown_everywhere() -> None:
     async def scenario(user: Prompt) -> None:
         await user.do("create c1")
@@ -332,7 +367,8 @@ def test_the_leaders_answer_is_shown_everywhere() -> None:
         assert user.shown[0] == "c1: node 4 has no answer: timeout; asking the next node"
         assert user.shown[1] == "c1: answer\n    [5] m 2.0 s\n        This."
         assert user.events[-1] == {
-            "event": "answer", "context": "c1", "turn": 1, "node": 5, "text": "This.", "model": "m", "seconds": 2
+            "event": "answer", "context": "c1", "turn": 1, "node": 5, "have": 2, "of": 5, "text": "This.",
+            "model": "m", "seconds": 2,
         }
 
     at_a_prompt(scenario)
