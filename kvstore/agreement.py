@@ -6,7 +6,6 @@ LLM is asked. Everything is whole numbers: every node comes to the same result.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final
@@ -17,7 +16,8 @@ FULL: Final = 1000
 """The agreement of answers with the same words."""
 _READ: Final = 2000
 """Characters of an answer that count."""
-_WORD: Final = re.compile(r"[^\W_]+")
+_WORDS: Final = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
+"""ASCII alone is the same in every version of Python: no more is told apart, or taken for the same."""
 
 
 _FEWEST: Final = 3
@@ -25,8 +25,8 @@ _FEWEST: Final = 3
 
 
 def weigh(turn: Turn, poll: Poll) -> None:
-    """Gives the agreement of the answers its vote."""
-    if len(poll.ballot) >= _FEWEST:
+    """Gives the agreement of the answers its vote, if any LLM has ranked them."""
+    if len(poll.ballot) >= _FEWEST and any(vote.order for vote in poll.votes.values()):
         shares = agreement({node: turn.candidates[node] for node in poll.ballot})
         order = sorted(poll.ballot, key=lambda node: (-shares[node], node))
         poll.votes = {AGREEMENT: Vote(order, None, ""), **poll.votes}
@@ -38,8 +38,12 @@ def agreement(answers: Mapping[int, Response]) -> dict[int, int]:
     A model that several nodes ask counts once, with the average of its answers: copies of one mind are no witnesses
     for each other against the others.
     """
-    words = {node: frozenset(_WORD.findall((answer.text or "")[:_READ].casefold())) for node, answer in answers.items()}
+    words = {node: _words(answer.text or "") for node, answer in answers.items()}
     return {node: _with_others(node, words, answers) for node in answers}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text[:_READ].translate(_WORDS).split(" ")) - {""}
 
 
 def _with_others(node: int, words: Mapping[int, frozenset[str]], answers: Mapping[int, Response]) -> int:
