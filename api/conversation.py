@@ -66,7 +66,10 @@ class Poll(Record, frozen=True, kw_only=True):
     points: dict[int, int]
     """By the node whose answer gets them."""
     votes: dict[int, Vote]
-    """By the node that ranks; 0 stands for the answers themselves, ranked by how far they agree with each other."""
+    """By the node that ranks."""
+    agreement: list[int] | UnsetType = UNSET
+    """The nodes whose answers agree most with the others first; counts as much as all votes together. Omitted if it did
+    not count."""
 
 
 class Turn(Record, frozen=True, kw_only=True):

@@ -195,17 +195,18 @@ def _votes(poll: Poll, layout: Layout) -> Iterable[str]:
     best = sorted(poll.points.items(), key=lambda item: (-item[1], item[0]))
     points = ", ".join(f"node {node}: {points}" for node, points in best)
     yield layout.text(("votes so far: " if poll.open else "points: ") + points, _INDENT)
-    ballots = [vote for node, vote in poll.votes.items() if node != 0 and vote.order is not UNSET]
+    ballots = [vote for vote in poll.votes.values() if vote.order is not UNSET]
     if len(ballots) > 1 and all((vote.model, vote.order) == (ballots[0].model, ballots[0].order) for vote in ballots):
         yield layout.dim(layout.text("all LLMs are the same model and rank alike: that is one opinion", 2 * _INDENT))
+    if poll.agreement is not UNSET:
+        order = " > ".join(map(str, poll.agreement))
+        yield layout.dim(layout.text(f"agreement of the answers, which counts as much as all: {order}", 2 * _INDENT))
     for node, vote in poll.votes.items():
         said = f"abstains: {vote.error}" if vote.order is UNSET else " > ".join(map(str, vote.order))
         yield layout.dim(layout.text(f"{_voter(node, vote)}: {said}", 2 * _INDENT))
 
 
 def _voter(node: int, vote: Vote) -> str:
-    if node == 0:
-        return "agreement of the answers"
     return " ".join(filter(None, (f"[{node}]", one_line(vote.model, 40))))
 
 

@@ -96,14 +96,12 @@ class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
 
     @property
     def points(self) -> dict[int, int]:
-        """Borda count: of n answers, the best gets n - 1 points, the last none. AGREEMENT counts as much as all LLMs
-        together."""
+        """Borda count of the LLMs' rankings: of n answers, the best gets n - 1 points, the last none."""
         points = dict.fromkeys(self.ballot, 0)
-        rankings = sum(bool(vote.order) for voter, vote in self.votes.items() if voter != AGREEMENT)
         for voter, vote in self.votes.items():
-            weight = max(1, rankings) if voter == AGREEMENT else 1
-            for rank, node in enumerate(vote.order, 1):
-                points[node] += weight * (len(self.ballot) - rank)
+            if voter != AGREEMENT:
+                for rank, node in enumerate(vote.order, 1):
+                    points[node] += len(self.ballot) - rank
         return points
 
     @property
@@ -112,6 +110,10 @@ class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
         if not any(vote.order for vote in self.votes.values()):
             return None
         points = self.points
+        rankings = sum(bool(vote.order) for voter, vote in self.votes.items() if voter != AGREEMENT)
+        if AGREEMENT in self.votes:  # it counts as much as all LLMs together
+            for rank, node in enumerate(self.votes[AGREEMENT].order, 1):
+                points[node] += rankings * (len(self.ballot) - rank)
         return min(self.ballot, key=lambda node: (-points[node], node))
 
 

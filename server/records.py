@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from api import conversation as api
 from api.node_results import LogEntry
-from kvstore.conversation import Conversation, Poll, Response, Turn, Vote
+from kvstore.conversation import AGREEMENT, Conversation, Poll, Response, Turn, Vote
 from kvstore.operations import Answer, Candidate, Ranking, Responding
 from server.applied_log import LoggedOperation
 
@@ -58,8 +58,9 @@ def _response_record(response: Response, thoughts: bool) -> api.Response:
 
 
 def poll_record(poll: Poll) -> api.Poll:
-    votes = {node: api.Vote(**vote_fields(vote)) for node, vote in poll.votes.items()}
-    return api.Poll(number=poll.number, open=not poll.closed, points=poll.points, votes=votes)
+    votes = {node: api.Vote(**vote_fields(vote)) for node, vote in poll.votes.items() if node != AGREEMENT}
+    agreement = poll.votes[AGREEMENT].order if AGREEMENT in poll.votes else UNSET
+    return api.Poll(number=poll.number, open=not poll.closed, points=poll.points, votes=votes, agreement=agreement)
 
 
 def vote_fields(vote: Vote | Ranking) -> dict[str, Any]:

@@ -49,7 +49,7 @@ COMMANDS = frozenset({
 """Those of release 0.1.0; `help` may list others besides."""
 
 
-ADDED = frozenset({"created", "quotas", "usage"})
+ADDED = frozenset({"created", "quotas", "usage", "agreement"})
 """Keys that release 0.1.0 did not have, and that a record may have besides."""
 
 
@@ -71,7 +71,7 @@ def _added(record: Record) -> Collection[str]:
     """Keys that only records of this kind did not have."""
     if "seconds" in record:  # what an LLM said
         return {"tokens_in", "tokens_out", *(("have", "of") if record.get("event") == "answer" else ())}
-    return ()
+    return {"details"} if record.get("name") == "help" else ()  # it explains words, too
 
 
 def _moving(record: Record) -> Iterable[str]:
