@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET, UnsetType
-
 from api.base import Command, Event, Record, Result
 
 
@@ -21,17 +19,16 @@ class CommandHelp(Record, frozen=True):
 
 
 class HelpResult(Result, frozen=True, kw_only=True):
-    """All commands, or the one that was asked for; or `words` of the field, each with what it means."""
+    """All commands, or the one that was asked for."""
 
     commands: list[CommandHelp]
-    words: dict[str, str] | UnsetType = UNSET
 
 
 class HelpCommand(Command[HelpResult], frozen=True, tag="help"):
     """What can be typed; answers at once."""
 
     about: str | None = None
-    """The name of a command, or a word of the field; `words` for all of these."""
+    """The name of a command."""
 
 
 class ExitResult(Result, frozen=True, kw_only=True):

@@ -59,11 +59,9 @@ class Terminal:
 
     def __init__(
         self, prompt: Callable[[], str], history: Path | None, complete: Callable[[list[str]], Iterable[str]],
-        stdout: int = 1, split: Callable[[str], Iterable[str]] = lambda text: [text],
+        stdout: int = 1,
     ) -> None:
-        """`split` gives the lines that were meant by what was pasted at once."""
         self._prompt = prompt
-        self._split = split
         self._history = history
         self._complete = complete
         self._stdout = stdout
@@ -87,9 +85,8 @@ class Terminal:
         """All typed lines, until Ctrl-D or `stop`."""
         number = 0
         while (text := await self._lines.get()) is not None:
-            for line in self._split(text):
-                number += 1
-                yield typed_line(number, line)
+            number += 1
+            yield typed_line(number, text)
 
     def print(self, text: str) -> None:
         """Prints above the prompt; blocks. Only for other threads. Raises OSError when the terminal is gone."""

@@ -26,9 +26,9 @@ class Timer(msgspec.Struct):
 
 
 class Timers:
-    """`over` is called when a fault has been taken back, with a sentence about that."""
+    """`over` is called when a fault has been taken back."""
 
-    def __init__(self, over: Callable[[FaultOverEvent, str], None]) -> None:
+    def __init__(self, over: Callable[[FaultOverEvent], None]) -> None:
         self._over = over
         self._count = 0
         self._timers: dict[int, Timer] = {}
@@ -39,12 +39,9 @@ class Timers:
         self._count += 1
         return self._count
 
-    def start(
-        self, token: int, fault: str, seconds: float, undo: Undo, still_on: Callable[[], bool], over: str = ""
-    ) -> None:
-        """`over`: what is said when it has ended; what `undo` returns, if that is empty."""
+    def start(self, token: int, fault: str, seconds: float, undo: Undo, still_on: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
-        handle = loop.call_later(seconds, self._end, token, undo, over)
+        handle = loop.call_later(seconds, self._end, token, undo)
         self._timers[token] = Timer(token, fault, loop.time() + seconds, handle, still_on)
 
     def cancel(self, token: int | None) -> None:
@@ -70,13 +67,13 @@ class Timers:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _end(self, token: int, undo: Undo, over: str) -> None:
+    def _end(self, token: int, undo: Undo) -> None:
         timer = self._timers.pop(token)
-        task = asyncio.ensure_future(self._undo(timer.fault, undo, over))
+        task = asyncio.ensure_future(self._undo(timer.fault, undo))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _undo(self, fault: str, undo: Undo, over: str) -> None:
+    async def _undo(self, fault: str, undo: Undo) -> None:
         now = await undo()
         if now is not None:
-            self._over(FaultOverEvent(fault, now), over or now)
+            self._over(FaultOverEvent(fault, now))

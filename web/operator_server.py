@@ -17,7 +17,6 @@ from web.keys import Role, keyring
 from web.listener import Listener
 from web.operator_commands import OperatorCommands
 from web.operator_events import OperatorEvents
-from web.operator_metrics import OperatorMetrics
 from web.page_facts import FactsForPage
 from web.page_files import Page
 from web.stories import Stories, glossary
@@ -36,8 +35,7 @@ class OperatorServer:
         """Raises KeyFileError."""
         data_dir: Path = config.data_dir
         self._needed: dict[Handler, Role | None] = {}
-        self._log = AccessLog(data_dir / "http-network.log")
-        guard = Guard(http, keyring(http, data_dir), self._needed, lambda: orchestrator.numbers.all, self._log.add)
+        guard = Guard(http, keyring(http, data_dir), self._needed, lambda: orchestrator.numbers.all)
         self._app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY)
         self._commands = OperatorCommands(orchestrator, Bodies())
         streams = Streams(MAX_WATCHERS)
@@ -45,7 +43,6 @@ class OperatorServer:
         stories = Stories()
         facts = FactsForPage(http, config.cluster, ORCHESTRATOR, lambda: orchestrator.numbers.all)
         self._add("GET", "/healthz", self._alive, None)
-        self._add("GET", "/metrics", OperatorMetrics(orchestrator).get, Role.READ)
         self._add("GET", "/api/page", facts.get, Role.READ)
         self._add("GET", "/api/events", self._events.get, Role.READ)
         self._add("GET", "/api/stories", stories.get, Role.READ)
@@ -54,11 +51,13 @@ class OperatorServer:
             self._add(method, path, handler, role)
         for file in Page(http, lambda: orchestrator.numbers.all).routes():
             self._add(*file)
-        self._listener = Listener(self._app, http.host, http.port_of(ORCHESTRATOR), self._log.add, tls)
+        self._listener = Listener(self._app, http.host, http.port_of(ORCHESTRATOR), tls)
+        self._log = AccessLog(data_dir / "http-network.log")
 
     async def start(self) -> None:
         """Raises OSError."""
         await self._listener.start()
+        self._log.start()
 
     async def close(self) -> None:
         self._events.leave()

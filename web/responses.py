@@ -13,8 +13,7 @@ from aiohttp import web
 
 from api.node_commands import CancelCommand, ChooseCommand
 from kvstore.conversation import Turn
-from kvstore.operations import AskOnce
-from kvstore.packed_turns import pack
+from kvstore.operations import AskOnce, pack
 from web.bodies import Bodies
 from web.conversations import be_level
 from web.errors import ApiError
@@ -88,14 +87,14 @@ class Responses:
         if wanted.node == "auto":
             return json_response(self._record(question, await self._questions.answer(question)))
         if turn.chosen != wanted.node:
-            command = ChooseCommand(question.context, wanted.node, True, question.turn, question.created)
+            command = ChooseCommand(question.context, wanted.node, cut=True, turn=question.turn)
             await self._questions.decided(lambda: self._hub.session.choose(command))
         return json_response(self._record(question))
 
     async def cancel(self, request: web.Request) -> web.Response:
         question = await self._find(request)
         if not self._questions.turn_of(question).cancelled:
-            command = CancelCommand(question.context, question.turn, question.created)
+            command = CancelCommand(question.context, question.turn)
             await self._questions.decided(lambda: self._hub.session.cancel(command))
         return json_response(self._record(question))
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from api import operator_events as events
-from api.base import Event, Result, builtins, result_type
-from api.open_records import converted
+from api.base import Event
 from console.layout import Layout
 from console.operator.table import OPERATOR_TABLE
 from console.operator.views import status_text
@@ -53,10 +52,7 @@ def _step_text(event: events.StepResultEvent, layout: Layout) -> str:
         return "\n".join(layout.bold(line) for line in layout.text(str(_key(event, "text"))).split("\n"))
     if layout.width is not None:
         layout = msgspec.structs.replace(layout, width=layout.width - len(_INDENT))
-    entry = OPERATOR_TABLE.entries[event.name]
-    kind: type[Result] = result_type(cast(Any, entry.command))
-    result = converted(builtins(event), kind, events.StepResultEvent.__struct_fields__)
-    text = entry.view(None, result, layout)
+    text = OPERATOR_TABLE.entries[event.name].view(None, event, layout)
     return "\n".join(f"{_INDENT}{line}" for line in text.split("\n"))
 
 

@@ -53,8 +53,4 @@ class OperatorPrompt(Executor):
         status = self.orchestrator.status()
         if self.orchestrator.watch.on:
             return views.panel(status, layout)
-        scripts = self.orchestrator.scripts
-        position = scripts.position
-        if position is not None and scripts.playing().paused:
-            position += ", paused: next or continue"
-        return views.status_line(status, position, layout.width)
+        return views.status_line(status, self.orchestrator.scripts.position, layout.width)

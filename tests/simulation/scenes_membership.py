@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kvstore.operations import Create
-from kvstore.payloads import encode
+from kvstore.operations import Create, encode
 from paxos.ballot import Ballot
 from paxos.configuration import stop_sign
 from paxos.messages import (

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kvstore.operations import Create
-from kvstore.payloads import UnknownOperation
+from kvstore.operations import Create, UnknownOperation
 from paxos.messages import (
     AnyMessage,
     Behind,

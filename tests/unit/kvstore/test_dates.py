@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvstore.operations import Answer, Ask, Candidate, Create, Query, StoreOperation
-from kvstore.payloads import encode
+from kvstore.operations import Answer, Ask, Candidate, Create, Query, StoreOperation, encode
 from kvstore.store import Store
 
 

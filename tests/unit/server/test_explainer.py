@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvstore.operations import Create
-from kvstore.payloads import encode
+from kvstore.operations import Create, encode
 from paxos.ballot import NOBODY, Ballot, ballot
 from paxos.messages import (
     Accept,
