@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,11 +25,14 @@ STOP_WITHIN_S = 10.0
 
 @contextmanager
 def recorded(config: Path) -> Iterator[None]:
-    """While it lasts, `stop` finds this process. Raises LaunchError if a cluster of this file runs already."""
+    """While it lasts, `stop` finds this process, if the record can be written. Raises LaunchError if a cluster of this
+    file runs already."""
     try:
         record = _open(config, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise LaunchError(f"cannot write down which process runs this cluster: {error}") from error
+    except OSError as error:  # as in a container that can write to nothing but its data
+        print(f"run.sh: ./run.sh stop will not find this cluster: {error}", file=sys.stderr)
+        yield
+        return
     try:
         if not _lock(record, fcntl.LOCK_EX):
             raise LaunchError("this cluster is already running in another terminal: ./run.sh stop stops it")
@@ -45,10 +49,8 @@ def stop(config: Path) -> bool:
     LaunchError."""
     try:
         record = _open(config, os.O_RDWR)
-    except FileNotFoundError:
+    except OSError:  # nothing of ours is there: who runs one has written it, or was told that it cannot be found
         return False
-    except OSError as error:
-        raise LaunchError(f"cannot find out whether the cluster runs in another terminal: {error}") from error
     try:
         signalled = 0
         deadline = time.monotonic() + STOP_WITHIN_S
