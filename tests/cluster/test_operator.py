@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,30 @@ class Terminal:
         assert self.popen.stdout is not None
         self.lines = self.popen.stdout
         self.seen: list[str] = []
+        self._limit = threading.Timer(2 * PATIENCE_S, self.popen.kill)  # ends `see`, which waits for a line
+        self._limit.start()
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._limit.cancel()
+        self.popen.kill()
+        self.popen.wait()
+        self.lines.close()
+
+    def see_leaders(self, nodes: Collection[str] = ("1", "2", "3")) -> None:
+        """Two nodes elect a leader before the third has opened its disk: waits until all know one."""
+        starting = set(nodes)
+        while starting:
+            starting.discard(self.see("| leader: node").split()[0])
+
+    def type(self, *lines: str, last: bool = False) -> None:
+        assert self.popen.stdin is not None
+        self.popen.stdin.writelines(f"{line}\n" for line in lines)
+        self.popen.stdin.flush()
+        if last:
+            self.popen.stdin.close()
 
     def see(self, text: str) -> str:
         for line in self.lines:
@@ -174,66 +199,48 @@ class Terminal:
 
 @pytest.fixture
 def in_one(config: Path) -> Iterator[Terminal]:
-    terminal = Terminal(config)
-    yield terminal
-    terminal.popen.kill()
-    terminal.popen.wait()
-    terminal.lines.close()
+    with Terminal(config) as terminal:
+        yield terminal
 
 
 def test_all_in_one_terminal(in_one: Terminal, config: Path) -> None:
-    stdin = in_one.popen.stdin
-    assert stdin is not None
-    stdin.write("net: wait leader\nnet: node 2: create c1\n")
-    stdin.flush()
+    in_one.see_leaders()
+    in_one.type("net: node 2: create c1")
     assert in_one.see("node 2: done").startswith("net | ")
-    stdin.write("nonsense\n1: view c1\nnet: failNode 3\n")
-    stdin.flush()
+    in_one.type("nonsense", "1: view c1", "net: failNode 3")
     in_one.see("type  2: create c1")
     in_one.see("3   | has crashed (signal 9)")
-    stdin.write("net: fixNode 3\nnet: wait converged\n")
-    stdin.flush()
+    in_one.type("net: fixNode 3", "net: wait converged")
     in_one.see("node 3 is up, in the foreground")
     in_one.see("nodes 1, 2, 3 have applied the same")
-    stdin.close()
+    in_one.type(last=True)
     assert in_one.popen.wait(PATIENCE_S) == 1, "there was nonsense"
     assert not [line for line in in_one.seen if "c1: created" in line], "nobody at the other nodes has asked for that"
 
 
 def test_a_node_is_added_in_the_same_terminal(in_one: Terminal, config: Path) -> None:
-    stdin = in_one.popen.stdin
-    assert stdin is not None
-    stdin.write("net: wait leader\nnet: addNode 4\n")
-    stdin.flush()
+    in_one.type("net: wait leader", "net: addNode 4")
     in_one.see("node 4 is up, in the foreground; the members are 1, 2, 3, 4")
-    stdin.write("4: create c4\n")
-    stdin.flush()
+    in_one.type("4: create c4")
     in_one.see("4   | c4: created")
-    stdin.write("net: removeNode 1\n")
-    stdin.flush()
+    in_one.type("net: removeNode 1")
     in_one.see("node 1 is no member any more; the members are 2, 3, 4")
-    stdin.close()
+    in_one.type(last=True)
     assert in_one.popen.wait(PATIENCE_S) == 0
-    again = Terminal(config, subprocess.DEVNULL)
-    try:
-        starting = {"2", "3", "4"}
-        while starting:
-            starting.discard(again.see("| leader: node").split()[0])
-    finally:
+    with Terminal(config, subprocess.DEVNULL) as again:
+        again.see_leaders({"2", "3", "4"})
         again.popen.send_signal(signal.SIGTERM)
         again.popen.wait(PATIENCE_S)
-        again.lines.close()
 
 
 def test_nodes_leave_when_all_have_answered(config: Path) -> None:
     """The first idle process must not break the majority of the others, nor a paused one block all."""
-    typed = "1: create c1\n2: create c2\nnet: wait leader\nnet: pauseNode 3\n"
-    done = subprocess.run(
-        ["./run.sh", "--no-tmux"], cwd=ROOT, input=typed, capture_output=True,
-        text=True, timeout=PATIENCE_S, env={**os.environ, "CONFIG": str(config), "GEMINI_API_KEY": ""},
-    )
-    assert done.returncode == 0, done.stdout
-    assert "c1: created" in done.stdout and "c2: created" in done.stdout and "end-of-the-input" not in done.stdout
+    with Terminal(config) as terminal:
+        terminal.see_leaders()
+        terminal.type("1: create c1", "2: create c2", "net: pauseNode 3", last=True)
+        shown = "".join((*terminal.seen, *terminal.lines))
+        assert terminal.popen.wait(PATIENCE_S) == 0, shown
+    assert "c1: created" in shown and "c2: created" in shown and "end-of-the-input" not in shown
 
 
 def test_a_refused_command_is_exit_code_1_when_input_ends(config: Path) -> None:
@@ -246,11 +253,8 @@ def test_a_refused_command_is_exit_code_1_when_input_ends(config: Path) -> None:
 
 
 def test_without_any_input_it_runs_until_a_signal(config: Path) -> None:
-    terminal = Terminal(config, subprocess.DEVNULL)
-    try:
-        starting = {"1", "2", "3"}  # two of them elect a leader before the third has opened its disk
-        while starting:
-            starting.discard(terminal.see("| leader: node").split()[0])
+    with Terminal(config, subprocess.DEVNULL) as terminal:
+        terminal.see_leaders()
         terminal.popen.send_signal(signal.SIGTERM)
         assert terminal.popen.wait(PATIENCE_S) == 0
         locks = list((config.parent / "data").glob("*.lock"))
@@ -258,10 +262,6 @@ def test_without_any_input_it_runs_until_a_signal(config: Path) -> None:
         for lock in locks:
             holder = json.loads(lock.read_text())["os_pid"]
             assert not Path(f"/proc/{holder}").exists()
-    finally:
-        terminal.popen.kill()
-        terminal.popen.wait()
-        terminal.lines.close()
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
