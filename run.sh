@@ -28,7 +28,8 @@ usage: ./run.sh [COMMAND]
   (none)        set up if needed, start five nodes and the network (on etcd: the nodes) in tmux, attach
   --no-tmux     all six in this terminal, each line prefixed with its process; type "2: create c1" for node 2,
                 "net: failNode 3" for the network. Each runs its own lines in order; "net: node 2: create c1"
-                waits for earlier lines of the network. With empty input it runs until SIGTERM (CI, containers)
+                waits for earlier lines of the network. With empty input it runs until SIGTERM (CI, containers).
+                What crashes is started again, after a pause that grows; what failNode has crashed is not
   stop          stop them, whatever the configuration says now; conversations stay on disk
   reset         stop them and delete all conversations of this cluster (asks first)
   backup FILE   write all conversations of the running cluster to a file (--force overwrites one)
@@ -43,7 +44,7 @@ usage: ./run.sh [COMMAND]
   test          set up, then check and test everything
   test --quick  before each commit: the checks and the fast tests, in a few minutes
   test ARGS     the checks, then pytest with ARGS: ./run.sh test tests/unit
-  torture [T]   inject faults into a running cluster for a while, e.g. ./run.sh torture 10m (--engine etcd: of nodes on etcd)
+  torture [T]   inject faults into a running cluster for a while, e.g. ./run.sh torture 10m (--engine etcd: of nodes on etcd; --members 5)
   fuzz [T]      look for inputs that break something, e.g. ./run.sh fuzz 10m (--help: one target, a fault again)
   bench [ARGS]  benchmark this, etcd and PySyncObj side by side (about 6 minutes; --full: everything, half an hour)
   help          print this text

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from types import ModuleType
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import msgspec
@@ -54,6 +55,15 @@ def name_of(kind: type[Command[Any]] | type[Event]) -> str:
     tag = kind.__struct_config__.tag
     assert isinstance(tag, str)
     return tag
+
+
+def names_in(module: ModuleType) -> list[str]:
+    """The names of the commands that a module of the schema has."""
+    return sorted(
+        name_of(kind) for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Command) and isinstance(kind.__struct_config__.tag, str)
+        and kind.__module__ == module.__name__
+    )
 
 
 @cache

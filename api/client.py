@@ -118,16 +118,18 @@ class Client:
         self._reading = asyncio.ensure_future(self._read())
 
     @classmethod
-    async def connect(cls, path: Path, *, on_event: OnEvent = lambda event: None) -> Client:
-        """To the control socket at `path`. Raises Unreachable."""
+    async def connect(
+        cls, path: Path, *, name: str = "this node", on_event: OnEvent = lambda event: None
+    ) -> Client:
+        """To the control socket at `path`, whose owner errors call `name`. Raises Unreachable."""
         try:
             with address(path) as short:
                 reader, writer = await asyncio.open_unix_connection(short, limit=LONGEST_LINE)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise Unreachable(f"this node is not running: nothing is listening at {path}", missing=True) from None
+            raise Unreachable(f"{name} is not running: nothing is listening at {path}", missing=True) from None
         except OSError as error:
-            raise Unreachable(f"cannot reach this node at {path}: {error.strerror or error}") from None
-        return cls(reader, writer, on_event=on_event, quote=True)
+            raise Unreachable(f"cannot reach {name} at {path}: {error.strerror or error}") from None
+        return cls(reader, writer, name=name.replace("this", "the"), on_event=on_event, quote=True)
 
     async def run(self, command: Command[R], timeout_s: float | None = None) -> R:
         """The result of a command. Raises CommandFailed, NoAnswer, ConnectionLost, Unreachable."""
@@ -170,6 +172,10 @@ class Client:
     async def ended(self) -> None:
         """Returns when it is over."""
         await asyncio.wait([self._reading])
+
+    async def ended_or(self, other: asyncio.Future[Any]) -> None:
+        """Returns when it is over, or `other` is done."""
+        await asyncio.wait([self._reading, other], return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self) -> None:
         self._writer.close()

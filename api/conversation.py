@@ -24,6 +24,9 @@ class Response(Record, frozen=True, kw_only=True):
     """Which limit the answer reached before it was whole; omitted if it is."""
     cut_at: float | UnsetType = UNSET
     """That limit, in seconds or tokens, if it is known."""
+    tokens_in: int | UnsetType = UNSET
+    """What the LLM read and wrote, as it counts; omitted where it does not."""
+    tokens_out: int | UnsetType = UNSET
     thoughts: str | UnsetType = UNSET
     """What the LLM thought before it answered; only where asked for."""
 
@@ -33,6 +36,17 @@ def cut_words(cut: str, cut_at: float | UnsetType) -> str:
     if cut_at is UNSET or not cut_at:
         return "cut"
     return f"cut at {cut_at:g} {'s' if cut == 'time' else 'tokens'}"
+
+
+class Usage(Record, frozen=True, kw_only=True):
+    """What a node's LLM took for a conversation. Tokens as it counts; 0 if it does not."""
+
+    responses: int
+    seconds: float
+    tokens_in: int
+    tokens_out: int
+    cost: float | UnsetType = UNSET
+    """By the configured prices of the models that have one; omitted if none of them has."""
 
 
 class Vote(Record, frozen=True, kw_only=True):
@@ -53,6 +67,9 @@ class Poll(Record, frozen=True, kw_only=True):
     """By the node whose answer gets them."""
     votes: dict[int, Vote]
     """By the node that ranks."""
+    agreement: list[int] | UnsetType = UNSET
+    """The nodes whose answers agree most with the others first; counts as much as all votes together. Omitted if it did
+    not count."""
 
 
 class Turn(Record, frozen=True, kw_only=True):
@@ -77,3 +94,7 @@ class Turn(Record, frozen=True, kw_only=True):
 class Conversation(Record, frozen=True, kw_only=True):
     context: str
     turns: list[Turn]
+    title: str | UnsetType = UNSET
+    """What users call it, if they gave it a title."""
+    system: str | UnsetType = UNSET
+    """What LLMs are told before its questions, if that was decided."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 WORDS: dict[str, str] = {
     "ballot": "<seq_num, pid, op_num>: the number of a leadership, the node that claims it, and the position of the "
-    "log that it speaks about. Of two, the higher one counts.",
+    "log that it speaks about. In <2,1,15>, leadership 2 of node 1 speaks about position 15. Of two, the higher one "
+    "counts.",
     "Prepare": "Phase 1: a node that wants to lead asks all to promise that they take nothing from older leaders.",
     "Promise": "Phase 1: the answer to Prepare. With those of a majority a node leads; each tells what it accepted.",
     "Accept": "Phase 2: the leader asks all to accept an operation at a position of the log.",
@@ -32,6 +33,21 @@ WORDS: dict[str, str] = {
     "applied": "Carried out at this node: its conversations show it.",
     "operation": "One replicated command, say a query or a choice.",
     "snapshot": "All state up to a position, instead of the log up to there.",
+    "queue": "Operations of this node's users that are not decided yet.",
+    "no-op": "An operation that changes nothing: it fills a position that an earlier leader left open.",
+    "stale": "Perhaps out of date: no majority could be asked.",
     "digest": "A short number made of all conversations: equal at two nodes exactly if these are.",
     "partition": "A failure of links that splits the nodes into groups that do not hear each other.",
 }
+_BY_LOWER = {word.lower(): word for word in WORDS}
+ALL = "words"
+
+
+def about(word: str) -> dict[str, str]:
+    """What a word means, in any case and in the plural; all of them for `words`; nothing if it is none."""
+    if word.lower() == ALL:
+        return WORDS
+    found = _BY_LOWER.get(word.lower()) or _BY_LOWER.get(word.lower().removesuffix("s"))
+    if found is None and word.startswith("<"):
+        found = "ballot"
+    return {found: WORDS[found]} if found else {}

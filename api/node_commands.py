@@ -12,8 +12,10 @@ from api.node_results import (
     CancelResult,
     ChooseResult,
     CreateResult,
+    DeleteResult,
     ExplainResult,
     ExportResult,
+    ForkResult,
     ImportResult,
     LastResult,
     LevelResult,
@@ -21,8 +23,13 @@ from api.node_results import (
     MembersResult,
     QueryResult,
     QuotasResult,
+    RenameResult,
     RetryResult,
+    SearchResult,
     StatusResult,
+    SystemResult,
+    TitleResult,
+    UndeleteResult,
     UseResult,
     ViewallResult,
     ViewResult,
@@ -54,26 +61,75 @@ class AskCommand(Command[QueryResult], frozen=True, tag="ask"):
 
 class ChooseCommand(Command[ChooseResult], frozen=True, tag="choose"):
     """Takes the answer of a node, or has the nodes choose. One that the time limit cut is taken only with `cut`.
-    Without a `turn`, the open one is meant."""
+    Without a `turn`, the open one is meant. `created`, as `view` tells it, names a conversation that no later one of
+    its name is taken for."""
 
     context: str
     node: int | Literal["auto"]
     cut: bool = False
     turn: int | UnsetType = UNSET
+    created: int | UnsetType = UNSET
 
 
 class CancelCommand(Command[CancelResult], frozen=True, tag="cancel"):
-    """Gives up the open question; only that of this `turn`, if there is one."""
+    """Gives up the open question; only that of this `turn`, if there is one. `created` as in `choose`."""
 
     context: str
     turn: int | UnsetType = UNSET
+    created: int | UnsetType = UNSET
 
 
 class RetryCommand(Command[RetryResult], frozen=True, tag="retry"):
-    """Asks the open question again, all nodes or one."""
+    """Asks the open question again, all nodes or one. `created` as in `choose`."""
 
     context: str
     node: int | None = None
+    created: int | UnsetType = UNSET
+
+
+class SystemCommand(Command[SystemResult], frozen=True, tag="system"):
+    """What LLMs are told before the questions of this conversation. With a `text`, changes that for all nodes; an empty
+    one takes it away."""
+
+    context: str
+    text: str | UnsetType = UNSET
+
+
+class TitleCommand(Command[TitleResult], frozen=True, tag="title"):
+    """What users call this conversation, beside its context id. With a `text`, changes that for all nodes; an empty one
+    takes it away."""
+
+    context: str
+    text: str | UnsetType = UNSET
+
+
+class RenameCommand(Command[RenameResult], frozen=True, tag="rename"):
+    """Gives a conversation another context id, which must be free; not while a question is open."""
+
+    context: str
+    name: str
+
+
+class ForkCommand(Command[ForkResult], frozen=True, tag="fork"):
+    """Begins another conversation, called `name`, with the turns of this one: up to `turn`, or all that are closed."""
+
+    context: str
+    name: str
+    turn: int | UnsetType = UNSET
+
+
+class DeleteCommand(Command[DeleteResult], frozen=True, tag="delete"):
+    """Deletes a conversation, for everybody; only the one that was `created` at that position, if that is said. It is
+    kept for a while, so that `undelete` can bring it back."""
+
+    context: str
+    created: int | UnsetType = UNSET
+
+
+class UndeleteCommand(Command[UndeleteResult], frozen=True, tag="undelete"):
+    """Brings back the conversation of this context id that was deleted last."""
+
+    context: str
 
 
 class ViewCommand(Command[ViewResult], frozen=True, tag="view"):
@@ -100,6 +156,14 @@ class ViewallCommand(Command[ViewallResult], frozen=True, tag="viewall"):
     full: bool = False
     after: str | None = None
     limit: Annotated[int, Meta(ge=1)] | None = None
+
+
+class SearchCommand(Command[SearchResult], frozen=True, tag="search"):
+    """Where these words are in questions, answers, names and titles, up to date; the best places first. A text has to
+    have all of them, or words that begin with them."""
+
+    words: str
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
 class UseCommand(Command[UseResult], frozen=True, tag="use"):

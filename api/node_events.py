@@ -108,10 +108,50 @@ class DeletedEvent(Event, frozen=True, tag="deleted"):
     origin: int
 
 
+class UndeletedEvent(Event, frozen=True, tag="undeleted"):
+    """The conversation was deleted, and is there again."""
+
+    context: str
+    origin: int
+
+
 class RestoredEvent(Event, frozen=True, tag="restored"):
     """A conversation was imported, with turns up to this one."""
 
     context: str
+    turn: int | None
+    origin: int
+
+
+class SystemEvent(Event, frozen=True, tag="system"):
+    """LLMs are told this `text` before the questions of the conversation; empty: what each node tells its own."""
+
+    context: str
+    text: str
+    origin: int
+
+
+class TitledEvent(Event, frozen=True, tag="titled"):
+    """Users call the conversation so from here on; empty: by its context id alone."""
+
+    context: str
+    title: str
+    origin: int
+
+
+class RenamedEvent(Event, frozen=True, tag="renamed"):
+    """The conversation is called `name` from here on."""
+
+    context: str
+    name: str
+    origin: int
+
+
+class ForkedEvent(Event, frozen=True, tag="forked"):
+    """A conversation began with the turns of `source`, up to this one; null: with none."""
+
+    context: str
+    source: str
     turn: int | None
     origin: int
 
@@ -167,14 +207,19 @@ class CandidateEvent(Event, frozen=True, kw_only=True, tag="candidate"):
     before: int | UnsetType = UNSET
     cut: Literal["time", "tokens"] | UnsetType = UNSET
     cut_at: float | UnsetType = UNSET
+    tokens_in: int | UnsetType = UNSET
+    tokens_out: int | UnsetType = UNSET
 
 
 class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
-    """The leader's answer to an ask. With an `error`, the next node is asked."""
+    """The leader's answer to an ask. With an `error`, the next node is asked, until all `of` them have been (`have` of
+    them have answered or failed now)."""
 
     context: str
     turn: int
     node: int
+    have: int | UnsetType = UNSET
+    of: int | UnsetType = UNSET
     text: str | UnsetType = UNSET
     error: str | UnsetType = UNSET
     model: str
@@ -183,6 +228,8 @@ class AnswerEvent(Event, frozen=True, kw_only=True, tag="answer"):
     before: int | UnsetType = UNSET
     cut: Literal["time", "tokens"] | UnsetType = UNSET
     cut_at: float | UnsetType = UNSET
+    tokens_in: int | UnsetType = UNSET
+    tokens_out: int | UnsetType = UNSET
 
 
 class ChosenEvent(Event, frozen=True, kw_only=True, tag="chosen"):

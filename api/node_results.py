@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import UNSET, UnsetType
 
 from api.base import Failure, Record, Result
-from api.conversation import Conversation, Turn
+from api.conversation import Conversation, Turn, Usage
 
 
 class RefusedResult(Failure, frozen=True):
@@ -64,11 +64,64 @@ class ChooseResult(Result, frozen=True, kw_only=True):
     auto: Literal[True] | UnsetType = UNSET
 
 
+class DeleteResult(Result, frozen=True, kw_only=True):
+    context: str
+    kept: bool
+    """`undelete` can bring it back."""
+
+
+class UndeleteResult(Result, frozen=True, kw_only=True):
+    context: str
+    turns: int
+    warning: str | UnsetType = UNSET
+    """A quota is nearly used up."""
+
+
+class SystemResult(Result, frozen=True, kw_only=True):
+    context: str
+    system: str | None
+    """What LLMs are told before the questions of this conversation; null: what each node tells its own."""
+    stale: bool
+    """No majority was reachable: it may have changed."""
+
+
+class TitleResult(Result, frozen=True, kw_only=True):
+    context: str
+    title: str | None
+    stale: bool
+    """No majority was reachable: it may have changed."""
+
+
+class RenameResult(Result, frozen=True, kw_only=True):
+    context: str
+    """As it was called."""
+    name: str
+    """As it is called now."""
+
+
+class ForkResult(Result, frozen=True, kw_only=True):
+    context: str
+    name: str
+    """Of the new conversation."""
+    turns: int
+    """How many it begins with."""
+    warning: str | UnsetType = UNSET
+    """A quota is nearly used up."""
+
+
 class ViewResult(Result, frozen=True, kw_only=True):
     context: str
     turns: list[Turn]
     stale: bool
     """No majority was reachable: there may be more than is shown."""
+    title: str | UnsetType = UNSET
+    """What users call it, if they gave it a title."""
+    system: str | UnsetType = UNSET
+    """What LLMs are told before its questions, if that was decided."""
+    created: int | UnsetType = UNSET
+    """The position of the log that created it: since a deletion, another conversation may have its name."""
+    usage: dict[int, Usage] | UnsetType = UNSET
+    """By node: what the answers took."""
 
 
 class LastResult(Result, frozen=True, kw_only=True):
@@ -77,6 +130,8 @@ class LastResult(Result, frozen=True, kw_only=True):
     """Its number; 0 if there is none yet."""
     last: Turn | None
     stale: bool
+    created: int | UnsetType = UNSET
+    """As in `view`."""
 
 
 class ViewallResult(Result, frozen=True, kw_only=True):
@@ -87,6 +142,28 @@ class ViewallResult(Result, frozen=True, kw_only=True):
     stale: bool
     more: bool | UnsetType = UNSET
     """Of a page: whether others follow."""
+
+
+class FoundText(Record, frozen=True, kw_only=True):
+    """A question with what was looked for: in its own text, or in an answer; the best place in it."""
+
+    context: str
+    turn: int
+    """0: it is in the name or the title of the conversation."""
+    node: int | None
+    """Whose answer it is in."""
+    excerpt: list[str]
+    """Pieces of the text, in order: every second one, from the second on, is what was looked for."""
+
+
+class SearchResult(Result, frozen=True, kw_only=True):
+    found: list[FoundText]
+    more: bool
+    """There are others."""
+    stale: bool
+    """No majority was reachable: there may be more."""
+    left_out: int | UnsetType = UNSET
+    """Conversations that are not searched, the oldest ones: a node indexes a bounded amount of text."""
 
 
 class UseResult(Result, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -18,6 +18,15 @@ def extended(record: R, more: Mapping[str, Any], **constants: object) -> R:
     class variables that differ from the record's."""
     values = {**msgspec.structs.asdict(record), **more}
     return cast(R, _type(type(record), tuple(values), tuple(constants.items()))(**values))
+
+
+def converted(values: Mapping[str, Any], kind: type[R], without: Collection[str] = ()) -> R:
+    """Plain JSON values as a record of this kind, with the keys that it does not have as further ones, but those
+    `without`. Raises msgspec.ValidationError."""
+    record = msgspec.convert(values, kind, strict=False)
+    names = (*kind.__struct_fields__, "event", *without)
+    more = {key: value for key, value in values.items() if key not in names}
+    return extended(record, more) if more else record
 
 
 @lru_cache(maxsize=256)

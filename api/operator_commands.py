@@ -251,8 +251,12 @@ class ReplaceNodeCommand(Command[MembershipResult], frozen=True, kw_only=True, t
     node: NodeNumber
 
 
-class ResetCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="reset"):
+class FixAllCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="fixAll"):
     """Removes all faults."""
+
+
+class ResetCommand(FaultCommand[TextResult], frozen=True, kw_only=True, tag="reset"):
+    """What `fixAll` is called in release 0.1.0."""
 
 
 # ---- Looking, waiting, scripts
@@ -306,14 +310,17 @@ class ContinueCommand(Command[TextResult], frozen=True, tag="continue"):
 
 class WaitCommand(Command[WaitResult], frozen=True, kw_only=True, tag="wait"):
     """Answers when a node leads; when all nodes that are up have applied the same (`converged`) or so many operations
-    (`applied`); or when all of them have answered the last question of a conversation (`answers`)."""
+    (`applied`); when a node has applied so many operations fewer than another one (`behind`); or when all of them have
+    answered the last question of a conversation (`answers`)."""
 
-    what: Literal["leader", "converged", "applied", "answers"]
+    what: Literal["leader", "converged", "applied", "behind", "answers"]
     new: bool = False
     """A leader other than the last known one."""
     among: tuple[NodeNumber, ...] = ()
     """One of these nodes must be the leader."""
     operations: Annotated[int, Meta(ge=1)] = 1
+    node: NodeNumber | UnsetType = UNSET
+    """The one that is `behind`."""
     context: str = ""
     """The conversation."""
     within_s: Seconds = WITHIN_S

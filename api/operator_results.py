@@ -261,6 +261,8 @@ class WaitResult(Result, frozen=True, kw_only=True):
     """It is so."""
 
     leader: int | UnsetType = UNSET
+    after_s: float | UnsetType = UNSET
+    """Since the last fault; for a leader that is new."""
     nodes: list[int] | UnsetType = UNSET
     """Those that have applied the same."""
     applied: int | UnsetType = UNSET

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET, UnsetType
+
 from api.base import Command, Event, Record, Result
 
 
@@ -19,16 +21,17 @@ class CommandHelp(Record, frozen=True):
 
 
 class HelpResult(Result, frozen=True, kw_only=True):
-    """All commands, or the one that was asked for."""
+    """All commands, or the one that was asked for; or `words` of the field, each with what it means."""
 
     commands: list[CommandHelp]
+    words: dict[str, str] | UnsetType = UNSET
 
 
 class HelpCommand(Command[HelpResult], frozen=True, tag="help"):
     """What can be typed; answers at once."""
 
     about: str | None = None
-    """The name of a command."""
+    """The name of a command, or a word of the field; `words` for all of these."""
 
 
 class ExitResult(Result, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Where a node's control socket is."""
+"""Where the control sockets are."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ _LONGEST_PATH = 100
 def socket_path(data_dir: Path, number: int) -> Path:
     """The path where node `number` listens."""
     return data_dir / f"node-{number}.sock"
+
+
+def network_socket_path(data_dir: Path) -> Path:
+    """The path where the orchestrator listens."""
+    return data_dir / "network.sock"
 
 
 @contextlib.contextmanager

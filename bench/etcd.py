@@ -56,7 +56,10 @@ class Etcd:
     @property
     def endpoints(self) -> list[str]:
         """The members' URLs for clients."""
-        return [f"http://127.0.0.1:{port}" for port in self._client.values()]
+        return [self.endpoint(node) for node in self._client]
+
+    def endpoint(self, node: int) -> str:
+        return f"http://127.0.0.1:{self._client[node]}"
 
     def start_node(self, node: int, state: str = "existing") -> None:
         cluster = ",".join(f"n{other}=http://127.0.0.1:{port}" for other, port in self._peer.items())

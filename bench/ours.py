@@ -13,7 +13,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +133,16 @@ class Ours:
         self.folder = folder
         self.processes = Processes(folder, root)
         self._python = python(root)
+        self.port = free_ports(1)[0]
+        """The network's."""
+        self.network_events: deque[tuple[float, bytes]] = deque(maxlen=100)
+        """The last of them, and when they came."""
         self._config = folder / "config.json"
         self._nodes = nodes
         self._has_network = not etcd
         engine = {"engine": {"type": "etcd", "endpoints": list(etcd)}} if etcd else {}
         self._config.write_text(json.dumps({
-            "cluster": "bench", "orchestrator": {"port": free_ports(1)[0]}, "nodes": [{"id": node} for node in nodes],
+            "cluster": "bench", "orchestrator": {"port": self.port}, "nodes": [{"id": node} for node in nodes],
             **engine,
             "data_dir": "data", "llm": {"provider": "fake", "delay_s": 3000, "timeout_s": 3600, "max_concurrent": 1},
         }))
@@ -151,7 +155,7 @@ class Ours:
 
     async def start(self) -> None:
         if self._has_network:
-            self._start_network()
+            self.start_network()
         for node in self._nodes:
             self.start_node(node)
         await self.settled()
@@ -163,12 +167,16 @@ class Ours:
         await client.ask("create busy", "query busy What is the answer?")
         self._close(client)
 
-    def _start_network(self) -> None:
+    def start_network(self) -> None:
         command = [self._python, "network_server.py", "--config", str(self._config), "--json"]
         process = self.processes.start("network", command, pipes=True)
         assert process.stdout is not None
-        # Nobody reads the orchestrator's events, and its pipe must not fill up.
-        asyncio.get_running_loop().run_in_executor(None, deque, process.stdout, 0)
+        # Even if nobody wants the orchestrator's events, its pipe must not fill up.
+        asyncio.get_running_loop().run_in_executor(None, self._read_network, process.stdout)
+
+    def _read_network(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            self.network_events.append((time.perf_counter(), line))
 
     def start_node(self, node: int) -> None:
         """Its own user does not want events of others."""
@@ -185,6 +193,9 @@ class Ours:
     def kill(self, node: int) -> None:
         self._channels = {key: value for key, value in self._channels.items() if key[0] != node}
         self.processes.kill(f"node-{node}")
+
+    def kill_network(self) -> None:
+        self.processes.kill("network")
 
     def isolate(self, node: int) -> None:
         self._operate(f"isolate {node}")

@@ -21,7 +21,8 @@ from bench import service
 from console.node.table import NODE_TABLE
 from engine.driver import ReplicaDriver
 from engine.interface import AppliedOperation, OperationId
-from kvstore.operations import Cancel, Create, Query, StoreOperation, encode
+from kvstore.operations import Cancel, Create, Query, StoreOperation
+from kvstore.payloads import encode
 from kvstore.store import Outcome, Store
 from llm.requests import View, pending_in
 from net.frames import NODE, FrameParser, encode_frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -71,6 +72,16 @@ def cpu_seconds(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def wakeups(pid: int) -> int:
+    """How often the threads of a process have waited and gone on, so far."""
+    counted = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        with contextlib.suppress(OSError):
+            lines = status.read_text().splitlines()
+            counted += next((int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt")), 0)
+    return counted
 
 
 def resident_mb(pid: int) -> float:

@@ -18,18 +18,9 @@ from random import Random
 
 import msgspec
 
-from kvstore.operations import (
-    Candidate,
-    Choose,
-    Create,
-    Import,
-    Query,
-    Restored,
-    RestoredTurn,
-    StoreOperation,
-    encode,
-    pack,
-)
+from kvstore.operations import Candidate, Choose, Create, Import, Query, StoreOperation
+from kvstore.packed_turns import Restored, RestoredTurn, pack
+from kvstore.payloads import encode
 from kvstore.store import Store
 
 NODES = 5

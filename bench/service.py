@@ -20,7 +20,7 @@ from console.node.executor import NodeExecutor
 from console.node.table import NODE_TABLE
 from engine.interface import AppliedOperation, Busy, EngineListener, EngineStatus, MemberChange, Membership, OperationId
 from kvstore.operations import Create, Query, StoreOperation
-from kvstore.operations import encode as encode_operation
+from kvstore.payloads import encode as encode_operation
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, Reply
 from llm.request_scheduler import OnProgress, RequestScheduler

@@ -16,6 +16,7 @@ from config.files import MissingFile, UnusableFile, read_whole, shown_path
 from config.http_settings import HttpSettings, is_loopback, mistake
 from config.json_text import MAX_BYTES, JsonTextError, decoded, parsed, shown
 from config.llm_settings import LlmSettings, overlay
+from config.prices import Price
 from config.secret_strength import HOW_TO_DRAW, is_weak
 from config.tls_settings import TlsSettings, missing
 
@@ -92,6 +93,8 @@ class Config(msgspec.Struct, frozen=True):
     """Paths are absolute, and etcd has a prefix."""
     tls: TlsSettings | None = None
     """With absolute paths. None: nothing is encrypted, and everything is on this machine."""
+    prices: dict[str, Price] = {}
+    """By model."""
 
     @property
     def node_ids(self) -> list[int]:
@@ -131,6 +134,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     http: HttpSettings | None = None
     engine: EngineSettings = EngineSettings()
     tls: TlsSettings | None = None
+    prices: dict[str, Price] = {}
 
 
 def default_data_dir(path: Path, cluster: str) -> Path:
@@ -214,12 +218,16 @@ def _checked(raw: Any, path: Path, providers: Collection[str], default: Callable
         http=file.http,
         engine=_complete(file.engine, file.cluster, path.parent),
         tls=None if file.tls is None else _tls(file.tls, path.parent),
+        prices=file.prices,
     )
 
 
 def _require_protection(file: _File, numbers: set[int]) -> None:
     """What other machines can reach must be encrypted, and needs a secret that is hard to guess."""
     host = file.orchestrator.host
+    for where, given in (("orchestrator", host), ("http", host if file.http is None else file.http.host)):
+        if given.startswith("[") or given.endswith("]"):
+            raise _Invalid(f'{where}.host is {shown(given)}; an IPv6 address is written without brackets, as "::1"')
     if file.secret is None and not file.orchestrator.is_loopback:
         raise _Invalid(
             f'secret is null; with orchestrator.host "{host}", which other machines can reach, '

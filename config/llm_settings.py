@@ -20,8 +20,8 @@ class LlmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provider: str | None = None
     """The name of a registered provider (llm/registry.py); None: chosen automatically, see llm/settings.py."""
     model: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
-    """For `local`: the absolute path of a GGUF file."""
-    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.8
+    """For `local`: the path of a GGUF file."""
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """The limit for one answer, including all retries."""
     system_prompt: str | None = None

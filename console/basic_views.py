@@ -27,7 +27,7 @@ def help_table(commands: Sequence[CommandHelp], layout: Layout) -> str:
     """All commands as a table; a single one with its example and details."""
     shown = layout.table(("", ""), [(command.usage, command.help) for command in commands])
     if len(commands) > 1:
-        return f"{shown}\n{layout.dim('help COMMAND shows details')}"
+        return f"{shown}\n{layout.dim('help COMMAND shows details, help words what the words on the screens mean')}"
     (only,) = commands
     if only.example:
         shown += "\n" + layout.text(f"for example: {only.example}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from api.conversation import Conversation, Poll, Response, Turn, Vote, cut_words
-from api.node_results import LastResult, ViewallResult, ViewResult
+from api.conversation import Conversation, Poll, Response, Turn, Usage, Vote, cut_words
+from api.node_results import LastResult, SearchResult, ViewallResult, ViewResult
 from api.safe_text import one_line
 from console.basic_views import STALE
 from console.layout import Layout
@@ -19,6 +19,10 @@ _EXCERPT = 4
 _AROUND = 5
 """Screen lines not available for answers: head, hint, prompt, status line, and one spare."""
 _INDENT = 4
+_FOUND = 300
+"""Characters shown of a text that was found."""
+_MEASURABLE_S = 0.05
+"""Of shorter answers no rate is told."""
 _QUESTION = 60
 """Characters shown of a question in the table."""
 
@@ -26,7 +30,8 @@ _QUESTION = 60
 def view(result: ViewResult, layout: Layout, all_candidates: bool = False, votes: bool = False) -> str:
     """One conversation: the chosen answers, and all answers to an open question; optionally all answers, and how
     the nodes ranked them."""
-    return "\n".join([*_conversation(result, layout, all_candidates, votes), *_stale(result, layout)])
+    shown = _conversation(result, layout, all_candidates, votes)
+    return "\n".join([*shown, *_totals(result.usage, layout), *_stale(result, layout)])
 
 
 def viewall(result: ViewallResult, layout: Layout, full: bool = False) -> str:
@@ -37,7 +42,8 @@ def viewall(result: ViewallResult, layout: Layout, full: bool = False) -> str:
     if full:
         shown = ["\n".join(_conversation(conversation, layout, True)) for conversation in conversations]
         return "\n".join(["\n\n".join(shown), *_stale(result, layout)])
-    head = ("conversation", "turns", "last question", "state", "changed")
+    titled = any(conversation.title is not UNSET for conversation in conversations)
+    head = ("conversation", "turns", "title or last question" if titled else "last question", "state", "changed")
     rows = [_row(conversation, result.changed.get(conversation.context)) for conversation in conversations]
     return "\n".join([layout.table(head, rows), *_stale(result, layout)])
 
@@ -47,6 +53,29 @@ def last(result: LastResult, layout: Layout) -> str:
     turn = result.last
     shown = ["no questions yet"] if turn is None else _turn(result.context, result.turn, turn, layout, False)
     return "\n".join([*shown, *_stale(result, layout)])
+
+
+def found(result: SearchResult, layout: Layout) -> str:
+    """Where the words are: the conversation, the question, who said it, and the text around them."""
+    lines: list[str] = []
+    for one in result.found:
+        who = "" if one.node is None else f", node {one.node}"
+        place = f"question {one.turn}{who}" if one.turn else "its name"
+        lines.append(layout.bold(layout.text(f"{one.context}  {place}")))
+        marked = (f"«{piece}»" if index % 2 else piece for index, piece in enumerate(one.excerpt))
+        lines.append(layout.text(one_line("".join(marked), _FOUND), _INDENT))
+    if not lines:
+        lines.append("nothing is found")
+    if result.more:
+        lines.append(layout.dim("there is more: look for more particular words"))
+    if result.left_out is not UNSET:
+        lines.append(layout.dim(f"the {result.left_out} oldest conversations are not searched"))
+    return "\n".join([*lines, *_stale(result, layout)])
+
+
+def turn(context: str, number: int, turn: Turn, layout: Layout) -> str:
+    """One turn, as `view` shows it."""
+    return "\n".join(_turn(context, number, turn, layout, False))
 
 
 def choices(context: str, turn: Turn, layout: Layout) -> str:
@@ -93,15 +122,29 @@ def moment(at: float | None) -> str:
     return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", when)
 
 
-def _stale(result: ViewResult | ViewallResult | LastResult, layout: Layout) -> list[str]:
+def _totals(usage: dict[int, Usage] | UnsetType, layout: Layout) -> list[str]:
+    """What all answers together took, if their tokens were counted."""
+    each = [] if usage is UNSET else list(usage.values())
+    tokens_in, tokens_out = sum(one.tokens_in for one in each), sum(one.tokens_out for one in each)
+    if not tokens_in + tokens_out:
+        return []
+    costs = [one.cost for one in each if one.cost is not UNSET]
+    cost = f", cost {sum(costs):.4g}" if costs else ""
+    seconds = sum(one.seconds for one in each)
+    return [layout.dim(layout.text(
+        f"all answers: {tokens_in:,} tokens read, {tokens_out:,} written, {seconds:.1f} s{cost}"
+    ))]
+
+
+def _stale(result: ViewResult | ViewallResult | LastResult | SearchResult, layout: Layout) -> list[str]:
     return [layout.red(STALE)] if result.stale else []
 
 
 def _row(conversation: Conversation, changed: float | None) -> Sequence[str]:
     turns = conversation.turns
-    question = one_line(turns[-1].query, _QUESTION) if turns else "-"
+    words = conversation.title or (turns[-1].query if turns else "-")
     state = _state(turns[-1]) if turns else "empty"
-    return conversation.context, str(len(turns)), question, state, moment(changed)
+    return conversation.context, str(len(turns)), one_line(words, _QUESTION), state, moment(changed)
 
 
 def _state(turn: Turn) -> str:
@@ -119,6 +162,10 @@ def _conversation(
     turns = conversation.turns
     count = "no questions yet" if not turns else f"{len(turns)} question{'s' if len(turns) > 1 else ''}"
     yield f"{layout.bold(conversation.context)}  {layout.dim(count)}"
+    if conversation.title is not UNSET:
+        yield layout.text(one_line(conversation.title))
+    if conversation.system is not UNSET:
+        yield layout.dim(layout.text(f"LLMs are told: {conversation.system}", _INDENT))
     for number, turn in enumerate(turns, 1):
         yield from _turn(conversation.context, number, turn, layout, all_candidates)
         if votes and turn.poll is not UNSET:
@@ -148,6 +195,12 @@ def _votes(poll: Poll, layout: Layout) -> Iterable[str]:
     best = sorted(poll.points.items(), key=lambda item: (-item[1], item[0]))
     points = ", ".join(f"node {node}: {points}" for node, points in best)
     yield layout.text(("votes so far: " if poll.open else "points: ") + points, _INDENT)
+    ballots = [vote for vote in poll.votes.values() if vote.order is not UNSET]
+    if len(ballots) > 1 and all((vote.model, vote.order) == (ballots[0].model, ballots[0].order) for vote in ballots):
+        yield layout.dim(layout.text("all LLMs are the same model and rank alike: that is one opinion", 2 * _INDENT))
+    if poll.agreement is not UNSET:
+        order = " > ".join(map(str, poll.agreement))
+        yield layout.dim(layout.text(f"agreement of the answers, which counts as much as all: {order}", 2 * _INDENT))
     for node, vote in poll.votes.items():
         said = f"abstains: {vote.error}" if vote.order is UNSET else " > ".join(map(str, vote.order))
         yield layout.dim(layout.text(f"{_voter(node, vote)}: {said}", 2 * _INDENT))
@@ -187,8 +240,15 @@ def _response(
     yield layout.markdown(response.text, 2 * _INDENT, most)
 
 
+def _tokens(response: Response) -> str:
+    if response.tokens_out is UNSET:
+        return ""
+    rate = f" ({response.tokens_out / response.seconds:.1f}/s)" if response.seconds >= _MEASURABLE_S else ""
+    return f", {response.tokens_out} token{'' if response.tokens_out == 1 else 's'}{rate}"
+
+
 def _label(node: int, response: Response) -> str:
-    parts = [f"[{node}]", one_line(response.model, 40), f"{response.seconds:.1f} s"]
+    parts = [f"[{node}]", one_line(response.model, 40), f"{response.seconds:.1f} s{_tokens(response)}"]
     if response.before is not UNSET:
         parts.append(f"(the model saw the last {response.seen} of {response.before} turns)")
     if response.cut is not UNSET:

@@ -22,9 +22,9 @@ HEAD = """\
 
 <!-- Made by `python -m console.command_docs --write`; a test keeps it so. -->
 
-One command a line, at a prompt, through a pipe, at a node's control socket (`ctl.py`). Commands may be written in any
-case, and Tab completes them. A word in brackets may be omitted. TEXT is the rest of the line as it is: nothing is
-quoted. Lines that begin with `#` are comments. `help COMMAND` shows what is said here.
+One command a line, at a prompt, through a pipe, at a control socket (`ctl.py --node N`, `ctl.py --network`). Commands
+may be written in any case, and Tab completes them. A word in brackets may be omitted. TEXT is the rest of the line as
+it is: nothing is quoted. Lines that begin with `#` are comments. `help COMMAND` shows what is said here.
 
 Each command is shown with an example, as users type it and as programs may. [api.md](api.md) has the fields of all
 commands, and what is answered.

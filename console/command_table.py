@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
+from api import glossary
 from api.base import Command, Failure, Result, name_of
 from api.errors import InvalidCommand
 from api.prompt import CommandHelp, ExitCommand, ExitResult, HelpCommand, HelpResult
@@ -117,6 +119,10 @@ class TypedCommand(msgspec.Struct, frozen=True, gc=False):
     def shows_progress(self) -> bool:
         return self.entry is not None and self.entry.usage.shows_progress
 
+    @property
+    def about_protocol(self) -> bool:
+        return self.entry is not None and self.entry.usage.about_protocol
+
     def run(self, executor: Executor, earlier: Earlier) -> Awaitable[Result]:
         """Starts the command, which this must be; see Run."""
         assert self.entry is not None
@@ -136,7 +142,10 @@ class TypedCommand(msgspec.Struct, frozen=True, gc=False):
 class CommandTable(Generic[E]):
     """Commands by their names, in the order in which help lists them; `help` and `exit` come by themselves."""
 
-    def __init__(self, entries: Iterable[Entry[E, Any, Any]]) -> None:
+    def __init__(
+        self, entries: Iterable[Entry[E, Any, Any]], elsewhere: Iterable[str] = (), where: str = ""
+    ) -> None:
+        """`elsewhere`: names of commands that are typed at another prompt, and `where` that is."""
         own: list[Entry[E, Any, Any]] = [
             Entry(HELP, HelpCommand, self._help, view=_help_view, complete=self._complete_help),
             Entry(EXIT, ExitCommand, _exit),
@@ -144,6 +153,7 @@ class CommandTable(Generic[E]):
         self.entries = {entry.usage.name: entry for entry in (*entries, *own)}
         for name, entry in self.entries.items():
             assert name_of(entry.command) == name, f"{entry.command.__name__} is not called {name}"
+        self._elsewhere = {name.lower(): f"{name} is typed {where}" for name in elsewhere if name not in self.entries}
         self._lowered = {name.lower(): entry for name, entry in self.entries.items()}
 
     def find(self, word: str) -> Entry[E, Any, Any]:
@@ -151,6 +161,8 @@ class CommandTable(Generic[E]):
         entry = self.entries.get(word) or self._lowered.get(word.lower())
         if entry is not None:
             return entry
+        if word.lower() in self._elsewhere:
+            raise UsageError(self._elsewhere[word.lower()])
         near = difflib.get_close_matches(word[:MAX_WORD].lower(), self._lowered, n=1)
         hint = f"did you mean {self._lowered[near[0]].usage.name}?" if near else "help lists all commands"
         raise UsageError(f"unknown command '{word[:MAX_WORD]}': {hint}")
@@ -170,6 +182,19 @@ class CommandTable(Generic[E]):
         words = words_of(entry.usage, rest if fill is None else fill(entry.usage, rest))
         return TypedCommand(line, entry.usage.name, words[0] if words else "", entry, entry.typed(words))
 
+    def is_question(self, text: str) -> bool:
+        """Whether the line begins a command whose text may have several lines."""
+        words = text.split(None, 1)
+        entry = self._lowered.get(words[0].lower()) if words else None
+        return entry is not None and entry.usage.lines
+
+    def is_command(self, text: str) -> bool:
+        """Whether the line is a whole command."""
+        try:
+            return bool(text.strip()) and self.parse(1, text.strip()).entry is not None
+        except UsageError:
+            return False
+
     def complete(self, executor: E, words: Sequence[str]) -> Iterable[str]:
         """What may follow these words of a line."""
         if not words:
@@ -180,13 +205,19 @@ class CommandTable(Generic[E]):
             return ()
 
     def help(self, about: str | None = None) -> HelpResult | Failure:
-        """What `help` and `help COMMAND` answer."""
+        """What `help`, `help COMMAND` and `help WORD` answer."""
+        words = {} if about is None else glossary.about(about)
         try:
             shown = list(self.entries.values()) if about is None else [self.find(about)]
         except UsageError as unknown:
-            return Failure(error=str(unknown))
+            if not words:
+                return Failure(error=str(unknown))
+            shown = []
         usages = [entry.usage for entry in shown]
-        return HelpResult(commands=[CommandHelp(u.name, u.synopsis, u.help, u.example, u.details) for u in usages])
+        return HelpResult(
+            commands=[CommandHelp(u.name, u.synopsis, u.help, u.example, u.details) for u in usages],
+            words=words or UNSET,
+        )
 
     def _decode(self, line: int, text: str) -> TypedCommand:
         """A command that was typed as a JSON object. Raises UsageError."""
@@ -209,7 +240,7 @@ class CommandTable(Generic[E]):
         return self.help(command.about)
 
     def _complete_help(self, executor: E, words: Sequence[str]) -> Iterable[str]:
-        return () if words else list(self.entries)
+        return () if words else [*self.entries, glossary.ALL]
 
 
 def _short(wrong: Exception) -> str:
@@ -223,4 +254,7 @@ async def _exit(executor: Executor, command: ExitCommand, earlier: Earlier) -> E
 
 
 def _help_view(command: HelpCommand, result: HelpResult, layout: Layout) -> str:
-    return help_table(result.commands, layout)
+    parts = [help_table(result.commands, layout)] if result.commands else []
+    if result.words is not UNSET:
+        parts.append(layout.table(("", ""), list(result.words.items()), rigid=1))
+    return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""A running node's socket for scripts and programs: a Unix-domain socket beside its disk.
+"""A running process's socket for scripts and programs: a Unix-domain socket beside its disk.
 
 It takes one command per line and answers with the same JSON lines as `--json`, events included. A line that is a JSON
 string stands for its text, so that text may contain line feeds; a JSON object is a typed command. Only this
@@ -16,18 +16,15 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
 
 from api.base import Event, Result, encode, encode_gently, result_line
 from api.node_events import RefusedEvent
 from api.prompt import DroppedEvent, WaitingEvent
 from api.sockets import address
 from console.command_pipeline import CommandPipeline
-from console.command_table import TypedCommand
+from console.command_table import CommandTable, Executor, TypedCommand
 from console.lines import Line, LineSplitter
-from console.node.executor import NodeExecutor
-from console.node.table import NODE_TABLE
-from server.event_feed import SessionEvent, Tell
-from server.session import Session
 
 MAX_CLIENTS = 64
 TOLD_EVERY = 30.0
@@ -42,16 +39,21 @@ _LOOK_EVERY = 0.5
 
 _log = logging.getLogger(__name__)
 
+E = TypeVar("E", bound=Executor)
+TellEvent: TypeAlias = Callable[[Event], None]
 
-class ControlSocket:
-    """Listens at `path`. `open_session` gives each client a session, `close_session` ends it."""
+
+class ControlSocket(Generic[E]):
+    """Listens at `path` for the commands of `table`. `begin` makes what carries out those of a client, and is given
+    where the client's events go; `end` ends it."""
 
     def __init__(
-        self, path: Path, open_session: Callable[[Tell], Session], close_session: Callable[[Session], None]
+        self, path: Path, table: CommandTable[E], begin: Callable[[TellEvent], E], end: Callable[[E], None]
     ) -> None:
         self.path = path
-        self._open_session = open_session
-        self._close_session = close_session
+        self._table = table
+        self._begin = begin
+        self._end = end
         self._server: asyncio.Server | None = None
         self._clients: dict[asyncio.Task[None], _Client] = {}
         """In the order in which they came."""
@@ -94,11 +96,11 @@ class ControlSocket:
             if len(self._clients) >= MAX_CLIENTS:
                 return
             self._clients[task] = client
-            session = self._open_session(client.tell)
+            executor = self._begin(client.tell)
             try:
-                await client.serve(session)
+                await client.serve(self._table, executor)
             finally:
-                self._close_session(session)
+                self._end(executor)
         except asyncio.CancelledError:
             pass  # the node is exiting: drop the client without a log message
         finally:
@@ -134,9 +136,9 @@ class _Client:
         """It has sent something."""
         writer.transport.set_write_buffer_limits(high=BOUND)
 
-    async def serve(self, session: Session) -> None:
+    async def serve(self, table: CommandTable[E], executor: E) -> None:
         """Serves until the client disconnects, or has sent everything and got all answers."""
-        pipeline = CommandPipeline(NODE_TABLE, NodeExecutor(session), self, WAITING_AFTER)
+        pipeline = CommandPipeline(table, executor, self, WAITING_AFTER)
         conversing = asyncio.ensure_future(self._converse(pipeline))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._gone, pipeline.failed)]
         try:
@@ -155,9 +157,6 @@ class _Client:
         self._flush()
         self._writer.write(encode(event) + b"\n")
 
-    def tell(self, told: SessionEvent) -> None:
-        self._emit(told.event)
-
     async def answer(self, typed: TypedCommand, result: Result) -> None:
         encoded = await asyncio.to_thread(encode_gently, result) if typed.large else encode(result)
         self._write(result_line(result.replies_to or typed.name, typed.line, encoded))
@@ -169,9 +168,9 @@ class _Client:
                 self._gone.set()
 
     def waiting(self, typed: TypedCommand, reason: str) -> None:
-        self._emit(WaitingEvent(typed.name, typed.line, reason))
+        self.tell(WaitingEvent(typed.name, typed.line, reason))
 
-    def _emit(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
         if self._gone.is_set() or self._waiting_bytes() > BOUND:
             self._dropped += 1
             return
@@ -196,7 +195,7 @@ class _Client:
     def _waiting_bytes(self) -> int:
         return self._unsent_bytes + self._writer.transport.get_write_buffer_size()
 
-    async def _converse(self, pipeline: CommandPipeline[NodeExecutor]) -> None:
+    async def _converse(self, pipeline: CommandPipeline[E]) -> None:
         async for lines in self._lines():
             if not await self._take(lines, pipeline):
                 break
@@ -207,7 +206,7 @@ class _Client:
         finally:
             finishing.cancel()
 
-    async def _take(self, lines: Iterable[Line], pipeline: CommandPipeline[NodeExecutor]) -> bool:
+    async def _take(self, lines: Iterable[Line], pipeline: CommandPipeline[E]) -> bool:
         """False if the client ends the session."""
         for line in lines:
             if not await pipeline.take(_unwrapped(line)):

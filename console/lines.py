@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import msgspec
 
@@ -77,6 +77,21 @@ def typed_line(number: int, text: str) -> Line:
     if size > MAX_LINE:
         return Line(number, text[:_HEAD], f"the line is too long: at most {MAX_LINE} bytes are allowed")
     return Line(number, text)
+
+
+def pasted(text: str, is_question: Callable[[str], bool], is_command: Callable[[str], bool]) -> list[str]:
+    """What was pasted at once, as the lines that it means: several commands, or one question of several lines. What
+    begins as a question is one; among commands, a line that is no command goes on with the question before."""
+    lines = text.split("\n")
+    if len(lines) == 1 or is_question(lines[0]):
+        return [text]
+    meant: list[str] = []
+    for line in lines:
+        if meant and is_question(meant[-1].split("\n")[0]) and not is_command(line):
+            meant[-1] += f"\n{line}"
+        elif line.strip():
+            meant.append(line)
+    return [line.rstrip("\n") for line in meant] or [text]
 
 
 class PipeInput:

@@ -19,10 +19,12 @@ from api.safe_text import coloured, visible
 from console.basic_views import error
 from console.command_pipeline import CommandPipeline
 from console.command_table import CommandTable, Executor, TypedCommand
+from console.hints import Hints
 from console.layout import Layout
-from console.lines import PipeInput
+from console.lines import PipeInput, pasted
 from console.outbox import Outbox, write_all
 from console.pages import Pages
+from console.times import beside, with_time
 
 if TYPE_CHECKING:
     from console.terminal import Terminal
@@ -82,6 +84,7 @@ class Console:
         self._terminal: Terminal | None = None
         self._prompt: Callable[[], str] | None = None
         self._more = Pages()
+        self._hints = Hints()
         self._dropped = 0
         self._late: set[int] = set()
         """Lines reported as still in progress: their later results must name their command."""
@@ -105,15 +108,16 @@ class Console:
         except OSError:
             return 0
 
-    def emit(self, event: Event, text: Text = None) -> None:
-        """Shows an event: as JSON, or `text` to humans. Dropped, and counted, while the reader is far behind."""
+    def emit(self, event: Event, text: Text = None, *, about_protocol: bool = False) -> None:
+        """Shows an event: as JSON, or `text` to humans. Dropped, and counted, while the reader is far behind.
+        `about_protocol`: the text uses the words of the field."""
         if self._out.full:
             self._dropped += 1
             return
         if self._dropped:
             count, self._dropped = self._dropped, 0
             self._write(DroppedEvent(count), f"({count} messages dropped: output was too slow)")
-        self._write(event, text)
+        self._write(event, text, about_protocol)
 
     def say(self, text: str) -> None:
         """A notice for humans that is not an event: goes to stderr in the JSON form."""
@@ -132,7 +136,8 @@ class Console:
         self._prompt = prompt
         pipeline = CommandPipeline(table, executor, self, WAITING_AFTER)
         complete = partial(table.complete, executor)
-        serving = asyncio.ensure_future(self._serve(pipeline, complete, status_line))
+        split = partial(pasted, is_question=table.is_question, is_command=table.is_command)
+        serving = asyncio.ensure_future(self._serve(pipeline, complete, split, status_line))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._out.gone, pipeline.failed)]
         try:
             await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
@@ -182,7 +187,7 @@ class Console:
 
     async def _serve(
         self, pipeline: CommandPipeline[E], complete: Callable[[list[str]], Iterable[str]],
-        status_line: Callable[[], str] | None,
+        split: Callable[[str], Iterable[str]], status_line: Callable[[], str] | None,
     ) -> None:
         source: Terminal | PipeInput
         if self.form is Form.TERMINAL:
@@ -190,7 +195,7 @@ class Console:
 
             source = self._terminal = Terminal(
                 lambda: f"{self._title}{self._prompt() if self._prompt else ''}> ", self._history_path, complete,
-                self._stdout,
+                self._stdout, split,
             )
         else:
             source = PipeInput(self._stdin)
@@ -226,12 +231,17 @@ class Console:
             self._terminal.show_status(status_line())
             await asyncio.sleep(_STATUS_EVERY)
 
-    def _write(self, event: Event, text: Text) -> None:
+    def _write(self, event: Event, text: Text, about_protocol: bool = False) -> None:
         if self.form is Form.JSON:
             self._out.write(encode(event).decode() + "\n")
         elif text is not None:
-            shown = self._wrap(text) if isinstance(text, str) else self._laid_out(text, event)
-            self._out.write(self._for_humans(shown))
+            timed = self.form is Form.TERMINAL
+            layout = beside(self.layout) if timed else self.layout
+            shown = layout.text(text) if timed and isinstance(text, str) else text
+            shown = shown if isinstance(shown, str) else self._laid_out(shown, event, layout)
+            if about_protocol:
+                shown = self._hinted(shown, layout)
+            self._out.write(self._for_humans(with_time(shown, self.layout) if timed else shown))
 
     def _wrap(self, text: str) -> str:
         """Wraps text: a terminal itself would break lines in the middle of words."""
@@ -252,10 +262,17 @@ class Console:
         if isinstance(result, Failure):
             shown = error(replace(result, error=f"{typed}: {result.error}") if late else result, self.layout)
             return shown if self.form is Form.TERMINAL else f"line {typed.line}: {shown}"
-        return self._laid_out(partial(typed.view, result), result)
+        shown = self._laid_out(partial(typed.view, result), result)
+        return self._hinted(shown) if typed.about_protocol else shown
 
-    def _laid_out(self, lay_out: Callable[[Layout], str], record: Record) -> str:
-        layout = self.layout
+    def _hinted(self, text: str, layout: Layout | None = None) -> str:
+        """With where new words are explained, if a person reads along."""
+        layout = layout or self.layout
+        hint = self._hints.first(text) if self.form is Form.TERMINAL else None
+        return text if hint is None else f"{text}\n{layout.dim(layout.text(hint))}"
+
+    def _laid_out(self, lay_out: Callable[[Layout], str], record: Record, layout: Layout | None = None) -> str:
+        layout = layout or self.layout
         try:
             return lay_out(layout)
         except Exception:  # noqa: BLE001 - a rendering bug must not stop a running node

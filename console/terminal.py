@@ -59,9 +59,11 @@ class Terminal:
 
     def __init__(
         self, prompt: Callable[[], str], history: Path | None, complete: Callable[[list[str]], Iterable[str]],
-        stdout: int = 1,
+        stdout: int = 1, split: Callable[[str], Iterable[str]] = lambda text: [text],
     ) -> None:
+        """`split` gives the lines that were meant by what was pasted at once."""
         self._prompt = prompt
+        self._split = split
         self._history = history
         self._complete = complete
         self._stdout = stdout
@@ -85,8 +87,9 @@ class Terminal:
         """All typed lines, until Ctrl-D or `stop`."""
         number = 0
         while (text := await self._lines.get()) is not None:
-            number += 1
-            yield typed_line(number, text)
+            for line in self._split(text):
+                number += 1
+                yield typed_line(number, line)
 
     def print(self, text: str) -> None:
         """Prints above the prompt; blocks. Only for other threads. Raises OSError when the terminal is gone."""

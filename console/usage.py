@@ -26,6 +26,8 @@ class Usage(msgspec.Struct, frozen=True):
     """How many arguments it takes."""
     text: bool = False
     """The last argument is the rest of the line, verbatim."""
+    lines: bool = False
+    """That text may have several lines."""
     at_once: bool = False
     """Answers immediately, not in the order typed. Must not wait for anything."""
     large: bool = False
@@ -34,6 +36,10 @@ class Usage(msgspec.Struct, frozen=True):
     """It shows its own progress, so no notice that it is still in progress is needed."""
     details: str = ""
     """Shown by `help COMMAND`."""
+    about_protocol: bool = False
+    """Its result uses the words of the field."""
+    only_prompt: bool = False
+    """It changes nothing but the prompt where it is typed."""
     current: bool = False
     """The first argument is a conversation, which may be omitted if there is a current one."""
 
@@ -55,9 +61,10 @@ class UsageError(Exception):
 
 
 HELP = Usage(
-    "help", "[COMMAND]", "list the commands", "help query", most=1, at_once=True
+    "help", "[COMMAND|words|WORD]", "list the commands; explain the words on the screens", "help query", most=1,
+    at_once=True, details="`help words` explains ballot, decided, applied, digest and more; `help ballot` one of them.",
 )
-EXIT = Usage("exit", "", "exit once earlier commands are answered")
+EXIT = Usage("exit", "", "exit once earlier commands are answered", only_prompt=True)
 
 
 def words_of(usage: Usage, rest: str) -> list[str]:

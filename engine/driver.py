@@ -14,7 +14,8 @@ from random import Random
 from typing import Any, Concatenate, ParamSpec, Protocol
 
 from engine.state_digests import StateDigests
-from kvstore.operations import OPERATIONS_VERSION, UnknownOperation
+from kvstore.operations import OPERATIONS_VERSION
+from kvstore.payloads import UnknownOperation
 from kvstore.store import Outcome
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Change, Heartbeat, Snapshot, Stamp
@@ -256,6 +257,12 @@ class ReplicaDriver:
         self._wake()
 
     @stop_on_error
+    def linked(self) -> None:
+        """This node is connected, for the first time or again."""
+        self.replica.linked(self._clock())
+        self._wake()
+
+    @stop_on_error
     def meet(self, node: int) -> None:
         """A hint that `node` has connected."""
         self.replica.meet(node, self._clock())
@@ -263,7 +270,7 @@ class ReplicaDriver:
 
     @stop_on_error
     def tick(self) -> None:
-        """To be called every `timing.tick_s`."""
+        """To be called again after `rest_s` (see engine/ticks.py)."""
         now = self._clock()
         self.replica.tick(now)
         if self._load_due is not None and now >= self._load_due:
@@ -272,6 +279,10 @@ class ReplicaDriver:
         self._work()
         if not self.stopped:
             self._digests.look(self.replica.applied, now)
+
+    def rest_s(self) -> float:
+        """Seconds until the next tick is needed."""
+        return self.replica.rest_s(self._clock())
 
     def _take_in(self, sender: int, message: AnyMessage, cluster: int) -> None:
         if self.observer is not None:
@@ -386,10 +397,10 @@ class ReplicaDriver:
         self._listener.on_diverged(divergence)
 
     def _tell_status(self) -> None:
-        status = self.replica.status()
-        told = (status.role, status.leader, status.links, status.voter_status, self.replica.configuration, status.lost)
-        if told != self._told:
-            self._told = told
+        situation = self.replica.situation()
+        if situation != self._told:
+            self._told = situation
+            status = self.replica.status()
             if self.observer is not None:
                 self.observer.changed(status)
             self._listener.on_status(status)

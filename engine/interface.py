@@ -6,12 +6,12 @@ All of it happens in one event loop. Sessions, the responder and the prompts kno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-from kvstore.operations import StoreOperation
+from kvstore.operations import StoreOperation, not_understood, plainer
 from kvstore.store import Outcome, Store
 
 
@@ -21,6 +21,18 @@ class Busy(Exception):
 
 class NotUnderstood(Busy):
     """Some member runs a release that does not know this operation yet; says which."""
+
+
+def understood(operation: StoreOperation, versions: Callable[[], Mapping[int, int]]) -> StoreOperation:
+    """The operation as all members know it, by each one's operations version: so plainly that they do. Raises
+    NotUnderstood if some know nothing of the kind."""
+    problem = not_understood(operation, versions)
+    while problem is not None:
+        known = plainer(operation)
+        if known is None:
+            raise NotUnderstood(problem)
+        operation, problem = known, not_understood(known, versions)
+    return operation
 
 
 class OperationId(msgspec.Struct, frozen=True, gc=False):
@@ -139,7 +151,8 @@ class Engine(Protocol):
 
     def submit(self, operation: StoreOperation) -> int:
         """Has an operation decided, exactly once, after those submitted here before. Returns a ticket: the listener
-        gets exactly one `on_applied` or `on_outcome_unknown` with it. Raises Busy, and NotUnderstood."""
+        gets exactly one `on_applied` or `on_outcome_unknown` with it. What some member does not know of it is left
+        out. Raises Busy; NotUnderstood if nothing would be left."""
 
     def read(self) -> asyncio.Future[None]:
         """Done when the store holds everything that was acknowledged anywhere before this call; is to be cancelled by

@@ -75,6 +75,8 @@ class Receiver(Protocol):
 
     def receive(self, sender: int, message: AnyMessage, cluster: int) -> None: ...
 
+    def linked(self) -> None: ...
+
     def meet(self, node: int) -> None: ...
 
     def suspect(self, node: int) -> None: ...
@@ -139,13 +141,13 @@ class Network:
         self._listener.on_hint(src, bytes(payload))
 
     def on_up(self) -> None:
+        self._receiver.linked()
         self._listener.on_connected()
 
     def on_down(self, reason: str) -> None:
         self._listener.on_disconnected(reason)
 
     def on_peer_up(self, node: int) -> None:
-        """Of those that this node knows, heartbeats carry the same information, and more."""
         self._receiver.meet(node)
 
     def on_peer_down(self, node: int) -> None:

@@ -18,11 +18,13 @@ from engine.interface import (
     EngineStatus,
     MemberChange,
     Membership,
-    NotUnderstood,
     OperationId,
+    understood,
 )
 from engine.network import LinkFactory, Network
-from kvstore.operations import StoreOperation, UnknownOperation, encode, not_understood
+from engine.ticks import Ticks
+from kvstore.operations import StoreOperation
+from kvstore.payloads import UnknownOperation, encode
 from kvstore.store import Outcome, Store
 from net.control_messages import Report
 from paxos.ballot import NOBODY
@@ -56,7 +58,6 @@ class PaxosEngine:
         self._loop = asyncio.get_running_loop()
         self._number = number
         self._database = database
-        self._timing = timing
         self._store = Store()
         self._listener: EngineListener
         self._tickets: dict[int, float] = {}
@@ -78,6 +79,7 @@ class PaxosEngine:
             random=Random(durable.identity ^ durable.incarnation), clock=self._loop.time, transport=self._network,
             disk=self._disk, machine=self._store, listener=self, defer=self._loop.call_soon,
         )
+        self._ticks = Ticks(self._driver, self._loop.call_later)
 
     # ---- The engine's interface
 
@@ -97,13 +99,11 @@ class PaxosEngine:
             return
         self._driver.start()
         self._network.start(self._driver, listener)
-        self._tick()
+        self._ticks.start()
         self._report()
 
     def submit(self, operation: StoreOperation) -> int:
-        problem = not_understood(operation, self._driver.replica.operations_versions)
-        if problem is not None:
-            raise NotUnderstood(problem)
+        operation = understood(operation, self._driver.replica.operations_versions)
         payload = encode(msgspec.structs.replace(operation, at=time.time_ns() // 1_000_000))
         try:
             ticket = self._driver.submit(payload)
@@ -154,6 +154,7 @@ class PaxosEngine:
 
     async def close(self) -> None:
         self._driver.stop()
+        self._ticks.stop()
         for timer in self._timers.values():
             timer.cancel()
         tickets, self._tickets = self._tickets, {}
@@ -179,6 +180,7 @@ class PaxosEngine:
     # ---- Events from the driver
 
     def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
+        self._ticks.hurry()
         operation, position = applied.operation, applied.position
         entry = self._driver.replica.log.get(position)
         since = self._tickets.pop(applied.ticket, None)
@@ -201,6 +203,8 @@ class PaxosEngine:
         self._listener.on_installed()
 
     def on_status(self, status: Status) -> None:
+        self._ticks.hurry()
+        self._disk.may_wait = status.role == "follower"  # where a leader waits, others may take it for dead
         configuration = self._driver.replica.configuration
         if self._was_member and not self._is_member() and "leave" not in self._timers:
             self._timers["leave"] = self._loop.call_later(LEAVE_AFTER_S, self._leave)
@@ -251,10 +255,6 @@ class PaxosEngine:
     def _read_ended(self, ticket: int, reading: asyncio.Future[None]) -> None:
         if self._reads.pop(ticket, None) is not None:
             self._driver.abandon_read(ticket)
-
-    def _tick(self) -> None:
-        self._timers["tick"] = self._loop.call_later(self._timing.tick_s, self._tick)
-        self._driver.tick()
 
     def _engine_status(self, status: Status) -> EngineStatus:
         ballot, configuration = status.ballot, self._driver.replica.configuration

@@ -6,7 +6,7 @@ from random import Random
 
 import msgspec
 
-from kvstore.operations import UnknownOperation
+from kvstore.payloads import UnknownOperation
 from kvstore.store import Store
 from paxos.limits import Limits, Timing
 from paxos.messages import Configuration

@@ -6,6 +6,7 @@ Anything may read them; only the store changes them.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -44,7 +45,8 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     last `seen` of `before` answered turns; both are 0 if it saw all. `at` is as in operations.
 
     `thoughts` is what the LLM thought before it answered. If the answer is `cut`, `cut_at` is the limit that it
-    reached, in seconds or tokens; 0 if that is not known."""
+    reached, in seconds or tokens; 0 if that is not known. `tokens_in` and `tokens_out` are what the LLM counted; 0 if
+    it did not."""
 
     text: str | None
     error: str | None
@@ -56,6 +58,8 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     thoughts: str = ""
     cut: Cut | None = None
     cut_at: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
 
     @property
     def bytes(self) -> int:
@@ -65,7 +69,7 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     @property
     def is_plain(self) -> bool:
         """It has nothing that release 0.1.0 does not know."""
-        return not self.thoughts and self.cut is None
+        return not (self.thoughts or self.tokens_in or self.tokens_out) and self.cut is None
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -76,6 +80,10 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     model: str
 
 
+AGREEMENT: Final = 0
+"""Who votes, beside the nodes, by how far the answers agree: see kvstore/agreement.py."""
+
+
 class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A vote of the nodes' LLMs. `number` counts the polls of a turn from 1; `ballot` lists the nodes whose answers are
     ranked. Once `closed` it is over, whether there was a winner or not."""
@@ -83,16 +91,17 @@ class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
     number: int
     ballot: list[int]
     votes: dict[int, Vote] = {}
-    """In order of node numbers."""
+    """In order of node numbers. Once it is closed, the first may be that of AGREEMENT."""
     closed: bool = False
 
     @property
     def points(self) -> dict[int, int]:
-        """Borda count: of n answers, the best gets n - 1 points, the last none."""
+        """Borda count of the LLMs' rankings: of n answers, the best gets n - 1 points, the last none."""
         points = dict.fromkeys(self.ballot, 0)
-        for vote in self.votes.values():
-            for rank, node in enumerate(vote.order, 1):
-                points[node] += len(self.ballot) - rank
+        for voter, vote in self.votes.items():
+            if voter != AGREEMENT:
+                for rank, node in enumerate(vote.order, 1):
+                    points[node] += len(self.ballot) - rank
         return points
 
     @property
@@ -101,6 +110,10 @@ class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
         if not any(vote.order for vote in self.votes.values()):
             return None
         points = self.points
+        rankings = sum(bool(vote.order) for voter, vote in self.votes.items() if voter != AGREEMENT)
+        if AGREEMENT in self.votes:  # it counts as much as all LLMs together
+            for rank, node in enumerate(self.votes[AGREEMENT].order, 1):
+                points[node] += rankings * (len(self.ballot) - rank)
         return min(self.ballot, key=lambda node: (-points[node], node))
 
 
@@ -132,6 +145,11 @@ class Turn(msgspec.Struct, gc=False):
     def answer(self) -> Response | None:
         """The chosen response."""
         return None if self.chosen is None else self.candidates[self.chosen]
+
+    @property
+    def bytes(self) -> int:
+        """Of the question and its responses, in UTF-8."""
+        return utf8_bytes(self.text) + sum(said.bytes for said in self.candidates.values())
 
     def round(self, node: int) -> int:
         """How often this node has been asked again. Never decreases; each response belongs to one round."""
@@ -166,6 +184,10 @@ class Conversation(msgspec.Struct, gc=False):
     """It is deleted some time after its last change."""
     title: str = ""
     """What users call it, if they gave it a title; its name is `context`."""
+    system: str = ""
+    """What LLMs are told before its questions, in place of what nodes tell them by themselves."""
+    deleted: int = 0
+    """The log position that deleted it; 0 if it is there."""
     keys: dict[str, int] = {}
     """The turns that have keys: their numbers."""
     bytes: int = 0
@@ -173,10 +195,8 @@ class Conversation(msgspec.Struct, gc=False):
 
     @property
     def measured(self) -> int:
-        """Of questions and responses, in UTF-8."""
-        return sum(
-            utf8_bytes(turn.text) + sum(said.bytes for said in turn.candidates.values()) for turn in self.turns
-        )
+        """Of questions, responses and the system prompt, in UTF-8."""
+        return utf8_bytes(self.system) + sum(turn.bytes for turn in self.turns)
 
     @property
     def changed(self) -> int:
@@ -184,7 +204,7 @@ class Conversation(msgspec.Struct, gc=False):
         if not self.turns:
             return self.at
         last = self.turns[-1]
-        return max(last.at, *(response.at for response in last.candidates.values()), 0)
+        return max(self.at, last.at, *(response.at for response in last.candidates.values()))
 
     @property
     def open_turn(self) -> int | None:

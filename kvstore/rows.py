@@ -4,7 +4,7 @@ One row per conversation, turn and response: so a change re-encodes only what it
 conversation is, and no row is larger than one text. Keys sort in loading order:
 
     0 (8 bytes)                                  -> Quotas, once there are any
-    index (8 bytes)                              -> [context, created, at, temporary]
+    index (8 bytes)                              -> [context, created, at, temporary, title, system, deleted]
     index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at, key]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
 
@@ -21,8 +21,17 @@ from typing import Final, TypeAlias
 import msgspec
 
 from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
-from kvstore.operations import MAX_AT, MAX_NODE, MAX_TURN, check_context, check_title
 from kvstore.quotas import MAX_QUOTA, Quotas
+from kvstore.rules import (
+    MAX_AT,
+    MAX_NODE,
+    MAX_POSITION,
+    MAX_TOKENS,
+    MAX_TURN,
+    check_context,
+    check_system,
+    check_title,
+)
 
 RowKey: TypeAlias = tuple[int, ...]
 """(index), (index, turn) or (index, turn, node): the subject of a row."""
@@ -36,6 +45,8 @@ class _ConversationRow(msgspec.Struct, array_like=True, forbid_unknown_fields=Tr
     at: int = 0
     temporary: bool = False
     title: str = ""
+    system: str = ""
+    deleted: int = 0
 
 
 class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -55,14 +66,12 @@ _turns = msgspec.msgpack.Decoder(_TurnRow)
 _responses = msgspec.msgpack.Decoder(Response)
 _quotas = msgspec.msgpack.Decoder(Quotas)
 
-_MOST_CREATED = 2**53
-"""A position."""
-
 _PLAIN_FIELDS = 7
 """Of a response and of a turn, in release 0.1.0."""
 _PLAIN_CONVERSATION = 3
 
 _KEYS = (Struct(">Q"), Struct(">QI"), Struct(">QII"))
+_SIZES = {struct.size: struct for struct in _KEYS}
 
 
 def key(row_key: RowKey) -> bytes:
@@ -72,14 +81,15 @@ def key(row_key: RowKey) -> bytes:
 
 def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     """The content of a row of this conversation; None if there is none any more: a node that is asked again loses its
-    response, and a deleted conversation's index may be another one's now.
+    response, and the index of a conversation that is not kept any more may be another one's now.
 
     As in release 0.1.0 wherever possible: its nodes read these rows, and digests must agree."""
     if len(row_key) == 1:
         row = (
-            conversation.context, conversation.created, conversation.at, conversation.temporary, conversation.title
+            conversation.context, conversation.created, conversation.at, conversation.temporary, conversation.title,
+            conversation.system, conversation.deleted,
         )
-        plain = not (conversation.temporary or conversation.title)
+        plain = not (conversation.temporary or conversation.title or conversation.system or conversation.deleted)
         return _encoder.encode(row[:_PLAIN_CONVERSATION] if plain else row)
     if row_key[1] > len(conversation.turns):
         return None
@@ -109,7 +119,8 @@ def row_keys(conversation: Conversation) -> Iterable[RowKey]:
 
 
 def load(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Conversation], Quotas | None]:
-    """The conversations in these rows, in order of creation, and the quotas. Raises ValueError if they are invalid."""
+    """The conversations in these rows, also those that are deleted and kept, in order of creation; and the quotas.
+    Raises ValueError if they are invalid."""
     conversations: list[Conversation] = []
     quotas: Quotas | None = None
     try:
@@ -122,8 +133,8 @@ def load(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Conversation], Quota
                 _load_row(conversations, row_key, content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError) as error:
         raise ValueError("these rows are not a snapshot of conversations") from error
-    contexts = {conversation.context for conversation in conversations}
-    if len(contexts) < len(conversations) or not all(map(_is_sound, conversations)):
+    contexts = [conversation.context for conversation in conversations if not conversation.deleted]
+    if len({*contexts}) < len(contexts) or not all(map(_is_sound, conversations)):
         raise ValueError("these rows are not a snapshot of conversations: no operations lead to what they say")
     for conversation in conversations:
         conversation.bytes = conversation.measured
@@ -134,8 +145,9 @@ def _is_sound(conversation: Conversation) -> bool:
     """False for one that an operation, or a view, could not go on from."""
     return (
         check_context(conversation.context) is None and check_title(conversation.title) is None
-        and 0 <= conversation.at <= MAX_AT
-        and 0 <= conversation.created <= _MOST_CREATED and all(map(_is_sound_turn, conversation.turns))
+        and check_system(conversation.system) is None and 0 <= conversation.at <= MAX_AT
+        and 1 <= conversation.created <= MAX_POSITION and 0 <= conversation.deleted <= MAX_POSITION
+        and all(map(_is_sound_turn, conversation.turns))
     )
 
 
@@ -154,6 +166,7 @@ def _is_sound_response(response: Response) -> bool:
         (response.text is None) != (response.error is None) and 0 <= response.at <= MAX_AT
         and 0 <= response.seen <= response.before <= MAX_TURN
         and math.isfinite(response.seconds) and math.isfinite(response.cut_at)
+        and 0 <= response.tokens_in <= MAX_TOKENS and 0 <= response.tokens_out <= MAX_TOKENS
     )
 
 
@@ -162,21 +175,26 @@ def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
     choices = set(turn.choices) if turn.open_poll is not None else {*poll.ballot}
     return (
         1 <= poll.number <= MAX_TURN and poll.ballot == sorted({*poll.ballot}) and choices.issuperset(poll.ballot)
-        and all(1 <= node <= MAX_NODE for node in (*poll.ballot, *poll.votes))
+        and all(1 <= node <= MAX_NODE for node in poll.ballot)
+        and all(0 <= node <= MAX_NODE for node in poll.votes)
         and all(not vote.order or sorted(vote.order) == poll.ballot for vote in poll.votes.values())
     )
 
 
 def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> None:
-    index, turn, node = (int.from_bytes(part, "big") for part in (key[:8], key[8:12], key[12:]))
-    if len(key) == 8:
+    if len(key) not in _SIZES:
+        raise IndexError("not a key")
+    index, *rest = _SIZES[len(key)].unpack(key)
+    turn = rest[0] if rest else 0
+    if not rest:
         if index <= (conversations[-1].index if conversations else 0):
             raise IndexError("a row is there twice")
         row = _conversations.decode(content)
         conversations.append(Conversation(
             row.context, index, row.created, at=row.at, temporary=row.temporary, title=row.title,
+            system=row.system, deleted=row.deleted,
         ))
-    elif len(key) == 12:
+    elif len(rest) == 1:
         decoded = _turns.decode(content)
         conversations[-1].turns.append(Turn(
             decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll,
@@ -184,10 +202,8 @@ def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> 
         ))
         if decoded.key:
             conversations[-1].keys[decoded.key] = turn
-    elif len(key) != 16:
-        raise IndexError("not a key")
     else:
-        conversations[-1].turns[-1].candidates[node] = _responses.decode(content)
+        conversations[-1].turns[-1].candidates[rest[1]] = _responses.decode(content)
     last = conversations[-1]
     if last.index != index or (turn and turn != len(last.turns)):
         raise IndexError("a row is missing")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from kvstore import rows
+from kvstore.agreement import weigh
+from kvstore.changed_rows import ChangedRows
 from kvstore.conversation import MAX_BALLOT, Conversation, Cut, Kind, Poll, Response, State, Turn, Vote, utf8_bytes
+from kvstore.deleted import Deleted, cannot_come_back
+from kvstore.forks import forked_turns
 from kvstore.operations import (
     RESPONDING,
     Answer,
@@ -23,25 +26,34 @@ from kvstore.operations import (
     Create,
     Delete,
     Elect,
+    ElectWeighed,
+    Fork,
+    IfCreatedAt,
     Import,
+    ImportInFull,
     Query,
     Ranking,
+    Rename,
     Responding,
-    RestoredTurn,
     Retry,
     SetQuotas,
+    SetSystem,
     SetTitle,
     StartPoll,
-    StoreOperation,
-    UnknownOperation,
-    check,
-    decode,
-    is_known,
-    unpack,
+    Unconditional,
+    Undelete,
+    unconditional,
 )
+from kvstore.packed_turns import RestoredTurn, unpack
+from kvstore.payloads import UnknownOperation, decode, is_known
 from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size, refuse_total
+from kvstore.refusals import Refused, accept, closed, moved_on, named_turn, open_turn, still_open, who_has
+from kvstore.rules import check
 
-_DIGEST_MODULUS = 2**256
+_LATER: Final = frozenset((SetTitle, SetSystem, Undelete))
+"""Kinds that change a conversation, and no turn."""
+_NOT_OF_A_TURN: Final = RESPONDING | {Fork}
+"""Kinds that do not date the turn that they name: those date the response, and a fork has turns as old as they were."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -50,17 +62,13 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     `operation` is None if the payload held none. `turn` is the turn that was added or changed.
     """
 
-    operation: StoreOperation | None
+    operation: Unconditional | None
     ok: bool
     error: str | None = None
     context: str | None = None
     turn: int | None = None
     repeated: bool = False
     """It was there already, and has changed nothing."""
-
-
-class _Refused(Exception):
-    """Carries the sentence for the user."""
 
 
 class _Repeated(Exception):
@@ -77,23 +85,24 @@ class Store:
     def __init__(self) -> None:
         self._conversations: dict[str, Conversation] = {}
         self._by_index: dict[int, Conversation] = {}
-        """In ascending order."""
-        self._unhashed: set[rows.RowKey] = set()
-        self._unsaved: set[rows.RowKey] = set()
-        self._hashes: dict[rows.RowKey, int] = {}
-        self._hash = 0
+        """In ascending order; also those that are deleted and kept."""
+        self._deleted = Deleted()
+        self._rows = ChangedRows(self._value)
         self._quotas: Quotas | None = None
         self._text_bytes = 0
+        self._read: tuple[Iterable[tuple[bytes, bytes]], tuple[list[Conversation], Quotas | None]] | None = None
+        """What `readable` has read last, and of which rows: a large snapshot is not read twice."""
         self._position = 0
         """The position of the operation being applied."""
         self._changes: dict[type, Callable[[Any], int | None]] = {
             Create: self._created, Query: self._asked, Ask: self._asked, Candidate: self._candidate,
             Answer: self._answer, CandidateInFull: self._candidate, AnswerInFull: self._answer, Choose: self._choose,
             Cancel: self._cancel, Import: self._import, Retry: self._retry, StartPoll: self._poll,
-            Ranking: self._ranking, Elect: self._elect, SetQuotas: self._set_quotas, AskOnce: self._ask_once,
-            Delete: self._delete, SetTitle: self._set_title,
+            Ranking: self._ranking, Elect: self._elect, ElectWeighed: self._elect, SetQuotas: self._set_quotas,
+            AskOnce: self._ask_once, Delete: self._delete, SetTitle: self._set_title, Rename: self._rename,
+            Fork: self._fork, SetSystem: self._set_system, ImportInFull: self._import, Undelete: self._undelete,
         }
-        """What each operation does: returns the number of the turn that it added or changed; raises _Refused, or
+        """What each operation does: returns the number of the turn that it added or changed; raises Refused, or
         _Repeated."""
 
     @property
@@ -111,12 +120,16 @@ class Store:
         """Of all questions and answers."""
         return self._text_bytes
 
+    def can_undelete(self, context: str) -> bool:
+        """A conversation of this name was deleted, and is kept: it could come back now."""
+        return self._deleted.last(context, self._position + 1) is not None
+
     def apply(self, position: int, payload: bytes) -> Outcome:
         """Carries out one decided operation, whatever the payload is. Only what is of a later release raises
         UnknownOperation, and changes nothing; bytes that are no operation of any release are refused."""
         self._position = position
         try:
-            operation = decode(payload)
+            decided = decode(payload)
         except UnknownOperation as unknown:
             raise UnknownOperation(
                 f"this node's release does not know what was decided at position {position} ({unknown}): upgrade this "
@@ -124,12 +137,14 @@ class Store:
             ) from unknown
         except ValueError:
             return Outcome(None, False, "not a command that this version knows")
-        error = check(operation)
+        error, operation = check(decided), unconditional(decided)
         if error is not None:
             return Outcome(operation, False, error, operation.context)
         try:
+            if type(decided) is IfCreatedAt:
+                self._find(decided.context, decided.created)
             turn = self._changes[type(operation)](operation)
-        except _Refused as refused:
+        except Refused as refused:
             return Outcome(operation, False, str(refused), operation.context)
         except _Repeated as repeated:
             return Outcome(operation, True, None, operation.context, repeated.turn, True)
@@ -141,9 +156,10 @@ class Store:
         return is_known(payload)
 
     def readable(self, snapshot: Iterable[tuple[bytes, bytes]]) -> bool:
-        """True if `load` takes these rows."""
+        """True if `load` takes these rows. What was read is kept for it."""
+        self._read = None
         try:
-            rows.load(snapshot)
+            self._read = snapshot, rows.load(snapshot)
         except ValueError:
             return False
         return True
@@ -153,10 +169,7 @@ class Store:
 
         The sum of the SHA-256 hashes of all rows: only rows that changed since the last call need hashing.
         """
-        for row_key in self._unhashed:
-            self._hash_row(row_key, rows.key(row_key), self._value(row_key))
-        self._unhashed.clear()
-        return f"{self._hash:064x}"
+        return self._rows.digest()
 
     def changed(self) -> list[tuple[bytes, bytes | None]]:
         """The rows that changed since the last call (or `load`), sorted by key; None stands for a deleted one.
@@ -164,15 +177,7 @@ class Store:
         Accumulated from the start, they are the input of `load`. They are hashed here too, so that the work of `digest`
         stays small, however rarely that is called.
         """
-        changed: list[tuple[bytes, bytes | None]] = []
-        for row_key in sorted(self._unsaved):
-            key, content = rows.key(row_key), self._value(row_key)
-            changed.append((key, content))
-            if row_key in self._unhashed:
-                self._unhashed.remove(row_key)
-                self._hash_row(row_key, key, content)
-        self._unsaved.clear()
-        return changed
+        return self._rows.take()
 
     def snapshot(self) -> list[tuple[bytes, bytes]]:
         """Everything, sorted by key, as `load` takes it."""
@@ -181,29 +186,19 @@ class Store:
         found = ((rows.key(row_key), self._value(row_key)) for row_key in keys)
         return [(key, content) for key, content in found if content is not None]
 
-    def _hash_row(self, row_key: rows.RowKey, key: bytes, content: bytes | None) -> None:
-        new = 0
-        if content is not None:
-            row = bytes((len(row_key),)) + key + content  # tells where the key ends
-            new = int.from_bytes(hashlib.sha256(row).digest(), "big")
-        self._hash = (self._hash + new - self._hashes.pop(row_key, 0)) % _DIGEST_MODULUS
-        if content is not None:
-            self._hashes[row_key] = new
-
     def load(self, snapshot: Iterable[tuple[bytes, bytes]]) -> None:
         """Replaces everything with a snapshot's rows, which then count as saved.
 
         Raises ValueError, and changes nothing, if the rows are invalid.
         """
-        loaded, self._quotas = rows.load(snapshot)
-        self._conversations = {conversation.context: conversation for conversation in loaded}
+        read, self._read = self._read, None
+        loaded, self._quotas = read[1] if read is not None and read[0] is snapshot else rows.load(snapshot)
         self._by_index = {conversation.index: conversation for conversation in loaded}
-        self._text_bytes = sum(conversation.bytes for conversation in loaded)
-        self._unsaved = set()
-        self._unhashed = {row_key for conversation in loaded for row_key in rows.row_keys(conversation)}
-        self._unhashed |= {rows.QUOTAS} if self._quotas is not None else set()
-        self._hashes = {}
-        self._hash = 0
+        self._deleted = Deleted(conversation for conversation in loaded if conversation.deleted)
+        self._list()
+        self._text_bytes = sum(conversation.bytes for conversation in self._conversations.values())
+        row_keys = {row_key for conversation in loaded for row_key in rows.row_keys(conversation)}
+        self._rows.replace(row_keys | ({rows.QUOTAS} if self._quotas is not None else set()))
 
     def _value(self, row_key: rows.RowKey) -> bytes | None:
         if row_key == rows.QUOTAS:
@@ -211,60 +206,55 @@ class Store:
         conversation = self._by_index.get(row_key[0])
         return None if conversation is None else rows.value(row_key, conversation)
 
-    def _touch(self, *row_key: int) -> None:
-        self._unhashed.add(row_key)
-        self._unsaved.add(row_key)
-
     def _asked(self, operation: Query | Ask) -> int:
         kind = Kind.QUERY if isinstance(operation, Query) else Kind.ASK
         return self._add_turn(operation.context, Turn(kind, operation.text, {}))
 
-    def _date(self, operation: StoreOperation, turn: int | None) -> None:
+    def _date(self, operation: Unconditional, turn: int | None) -> None:
         """Records the time of a change, in a row that changed anyway."""
         conversation = None if operation.context is None else self._conversations.get(operation.context)
         if conversation is None:
             return  # it is about none, or has deleted it
-        if turn is None and type(operation) is not SetTitle:  # it tells when the conversation was created
+        if turn is None and type(operation) not in _LATER:  # it tells when the conversation was created
             conversation.at = operation.at
-        elif turn is not None and type(operation) not in RESPONDING:  # those date the response
+        elif turn is not None and type(operation) not in _NOT_OF_A_TURN:
             conversation.turns[turn - 1].at = operation.at
 
-    def _find(self, context: str) -> Conversation:
+    def _find(self, context: str, created: int | None = None) -> Conversation:
+        """The one that was `created` at that position, if that is said."""
         conversation = self._conversations.get(context)
         if conversation is None:
-            raise _Refused(f"no conversation '{context}': use create {context}")
+            raise Refused(f"no conversation '{context}': use create {context}")
+        if created not in (None, conversation.created):
+            raise Refused(f"'{context}' is another conversation now: the one that was meant was deleted")
         return conversation
 
     def _created(self, operation: Create) -> None:
         self._create(operation.context)
 
     def _create(self, context: str) -> Conversation:
-        if context in self._conversations:
-            raise _Refused(f"conversation '{context}' already exists")
-        _accept(refuse_conversation(self._quotas, len(self._by_index)))
+        self._require_free(context)
+        accept(refuse_conversation(self._quotas, len(self._conversations)))
+        self._forget_deleted()
         index = next(reversed(self._by_index), 0) + 1  # the same whether this node saw what was deleted or not
         conversation = Conversation(context, index, self._position, [])
         self._conversations[context] = conversation
         self._by_index[index] = conversation
-        self._touch(conversation.index)
+        self._rows.touch(conversation.index)
         return conversation
+
+    def _require_free(self, context: str) -> None:
+        if context in self._conversations:
+            raise Refused(f"conversation '{context}' already exists")
 
     def _add_turn(self, context: str, turn: Turn) -> int:
         conversation = self._find(context)
-        if conversation.open_turn is not None:
-            way_out = (
-                f"choose one of its answers (choose {context} N)" if conversation.turns[-1].kind is Kind.QUERY
-                else "wait for its answer"
-            )
-            raise _Refused(
-                f"'{context}' has an open question: {way_out}, ask it again (retry {context}) or cancel it "
-                f"(cancel {context})"
-            )
+        accept(still_open(conversation))
         number, more = len(conversation.turns) + 1, utf8_bytes(turn.text)
         self._require_room(context, Size(number, conversation.bytes + more), more)
         conversation.turns.append(turn)
         self._grow(conversation, more)
-        self._touch(conversation.index, number)
+        self._rows.touch(conversation.index, number)
         return number
 
     def _ask_once(self, operation: AskOnce) -> int:
@@ -276,7 +266,7 @@ class Store:
         if number is not None:
             turn = conversation.turns[number - 1]
             if (turn.kind.value, turn.text) != (operation.kind, operation.text):
-                raise _Refused(f"turn {number} of '{context}' has this key, and asks something else")
+                raise Refused(f"turn {number} of '{context}' has this key, and asks something else")
             raise _Repeated(number)
         number = self._add_turn(context, Turn(Kind(operation.kind), operation.text, {}, key=operation.key))
         conversation.keys[operation.key] = number
@@ -298,21 +288,89 @@ class Store:
         return conversation
 
     def _delete(self, operation: Delete) -> None:
-        conversation = self._find(operation.context)
-        if operation.created is not None and operation.created != conversation.created:
-            raise _Refused(f"'{operation.context}' is another conversation now")
+        conversation = self._find(operation.context, operation.created)
+        del self._conversations[operation.context]
+        self._text_bytes -= conversation.bytes
+        conversation.deleted = self._position
+        self._rows.touch(conversation.index)
+        if conversation.temporary:
+            self._drop(conversation)
+        else:
+            self._deleted.add(conversation)
+        self._forget_deleted()
+
+    def _undelete(self, operation: Undelete) -> None:
+        context = operation.context
+        conversation = self._deleted.last(context, self._position)
+        if conversation is None:
+            raise Refused(cannot_come_back(context))
+        if context in self._conversations:
+            raise Refused(f"there is another '{context}' now: rename {context} NEW first, then undelete {context}")
+        more = conversation.bytes
+        accept(
+            refuse_conversation(self._quotas, len(self._conversations))
+            or refuse_total(self._quotas, self._text_bytes + more)
+        )
+        self._deleted.take(conversation)
+        conversation.deleted = 0
+        self._text_bytes += more
+        self._list()
+        self._rows.touch(conversation.index)
+
+    def _forget_deleted(self) -> None:
+        """Together with what makes room for another conversation, so that it takes no operation of its own."""
+        for conversation in self._deleted.over(self._position):
+            self._drop(conversation)
+
+    def _drop(self, conversation: Conversation) -> None:
+        """A deleted conversation is not kept any more."""
         self._touch_all(conversation)
-        self._grow(conversation, -conversation.bytes)
-        del self._conversations[operation.context], self._by_index[conversation.index]
+        del self._by_index[conversation.index]
+
+    def _list(self) -> None:
+        """Those that are there, in order of creation."""
+        there = (found for found in self._by_index.values() if not found.deleted)
+        self._conversations = {found.context: found for found in there}
 
     def _set_title(self, operation: SetTitle) -> None:
         conversation = self._find(operation.context)
         conversation.title = operation.title
-        self._touch(conversation.index)
+        self._rows.touch(conversation.index)
+
+    def _set_system(self, operation: SetSystem) -> None:
+        conversation = self._find(operation.context)
+        more = utf8_bytes(operation.text) - utf8_bytes(conversation.system)
+        if more > 0:
+            size = Size(len(conversation.turns), conversation.bytes + more)
+            self._require_room(operation.context, size, more)
+        conversation.system = operation.text
+        self._grow(conversation, more)
+        self._rows.touch(conversation.index)
+
+    def _rename(self, operation: Rename) -> None:
+        context, name = operation.context, operation.name
+        conversation = self._find(context)
+        accept(still_open(conversation))
+        self._require_free(name)
+        conversation.context = name
+        self._list()
+        self._rows.touch(conversation.index)
+
+    def _fork(self, operation: Fork) -> int | None:
+        context, source = operation.context, self._find(operation.source)
+        turns = forked_turns(source, operation.turn)
+        self._require_free(context)
+        size = Size(len(turns), utf8_bytes(source.system) + sum(turn.bytes for turn in turns))
+        self._require_room(context, size, size.bytes)
+        conversation = self._create(context)
+        conversation.turns, conversation.system, conversation.at = turns, source.system, operation.at
+        self._grow(conversation, size.bytes)
+        self._touch_all(conversation)
+        return len(turns) or None
 
     def _require_room(self, context: str, size: Size, more: int) -> None:
         """Refuses to let a conversation become so large, which takes `more` bytes."""
-        _accept(refuse_size(self._quotas, context, size) or refuse_total(self._quotas, self._text_bytes + more))
+        accept(refuse_size(self._quotas, context, size) or refuse_total(self._quotas, self._text_bytes + more))
 
     def _grow(self, conversation: Conversation, more: int) -> None:
         """Its text has so many bytes more."""
@@ -321,13 +379,13 @@ class Store:
 
     def _touch_all(self, conversation: Conversation) -> None:
         for row_key in rows.row_keys(conversation):
-            self._touch(*row_key)
+            self._rows.touch(*row_key)
 
     def _candidate(self, operation: Candidate | CandidateInFull) -> int:
         conversation, turn = self._turn_for(operation, Kind.QUERY)
         if operation.node in turn.candidates:
             turn_words = f"turn {operation.turn} of '{operation.context}'"
-            raise _Refused(f"node {operation.node} has already responded to {turn_words}")
+            raise Refused(f"node {operation.node} has already responded to {turn_words}")
         self._record(conversation, turn, operation)
         return operation.turn
 
@@ -336,27 +394,27 @@ class Store:
         self._record(conversation, turn, operation)
         if operation.text is not None:
             turn.chosen = operation.node
-            self._touch(conversation.index, operation.turn)
+            self._rows.touch(conversation.index, operation.turn)
         return operation.turn
 
     def _turn_for(self, operation: Responding, kind: Kind) -> tuple[Conversation, Turn]:
         """The open turn of an LLM's response."""
         conversation = self._find(operation.context)
         if operation.turn > len(conversation.turns):
-            raise _Refused(f"'{operation.context}' has no turn {operation.turn}")
+            raise Refused(f"'{operation.context}' has no turn {operation.turn}")
         turn = conversation.turns[operation.turn - 1]
         if turn.kind is not kind:
-            raise _Refused(f"turn {operation.turn} of '{operation.context}' is not of the kind '{kind}'")
+            raise Refused(f"turn {operation.turn} of '{operation.context}' is not of the kind '{kind}'")
         if turn.state is not State.OPEN:
-            raise _Refused(_closed(operation.context, operation.turn, turn))
+            raise Refused(closed(operation.context, operation.turn, turn))
         if operation.round != turn.round(operation.node):
-            raise _Refused(f"node {operation.node} has been asked again since, in turn {operation.turn}")
+            raise Refused(f"node {operation.node} has been asked again since, in turn {operation.turn}")
         return conversation, turn
 
     def _record(self, conversation: Conversation, turn: Turn, operation: Responding) -> None:
-        more: tuple[str, Cut | None, float] = ("", None, 0.0)
+        more: tuple[str, Cut | None, float, int, int] = ("", None, 0.0, 0, 0)
         if isinstance(operation, CandidateInFull | AnswerInFull):
-            more = operation.thoughts, operation.cut, operation.cut_at
+            more = operation.thoughts, operation.cut, operation.cut_at, operation.tokens_in, operation.tokens_out
         response = Response(
             operation.text, operation.error, operation.model, operation.seconds, operation.seen, operation.before,
             operation.at, *more,
@@ -365,105 +423,109 @@ class Store:
         self._grow(conversation, response.bytes - (0 if replaced is None else replaced.bytes))
         turn.candidates[operation.node] = response
         turn.candidates = dict(sorted(turn.candidates.items()))
-        self._touch(conversation.index, operation.turn, operation.node)
+        self._rows.touch(conversation.index, operation.turn, operation.node)
 
     def _choose(self, operation: Choose) -> int:
         context, node = operation.context, operation.node
         conversation = self._find(context)
-        number = _named_turn(conversation, operation.turn)
+        number = named_turn(conversation, operation.turn)
         if number is None:
-            raise _Refused(f"nothing to choose from in '{context}' yet")
+            raise Refused(f"nothing to choose from in '{context}' yet")
         turn = conversation.turns[number - 1]
         if turn.state is not State.OPEN:
-            raise _Refused(_moved_on(conversation, number) or _closed(context, number, turn))
+            raise Refused(moved_on(conversation, number) or closed(context, number, turn))
         if not turn.candidates:
-            raise _Refused(f"nothing to choose from in '{context}' yet")
+            raise Refused(f"nothing to choose from in '{context}' yet")
         response = turn.candidates.get(node)
         if response is None:
-            raise _Refused(f"node {node} has no answer in turn {number} of '{context}'; {_who_has(turn)}")
+            raise Refused(f"node {node} has no answer in turn {number} of '{context}'; {who_has(turn)}")
         if response.text is None:
-            raise _Refused(f"node {node}'s answer in turn {number} of '{context}' failed; {_who_has(turn)}")
+            raise Refused(f"node {node}'s answer in turn {number} of '{context}' failed; {who_has(turn)}")
         turn.chosen = node
-        self._touch(conversation.index, number)
+        self._rows.touch(conversation.index, number)
         return number
 
     def _cancel(self, operation: Cancel) -> int:
         context = operation.context
         conversation = self._find(context)
-        number = _open_turn(conversation, operation.turn)
+        number = open_turn(conversation, operation.turn)
         conversation.turns[number - 1].cancelled = True
-        self._touch(conversation.index, number)
+        self._rows.touch(conversation.index, number)
         return number
 
     def _retry(self, operation: Retry) -> int:
         conversation = self._find(operation.context)
-        number = _open_turn(conversation, operation.turn)
+        number = open_turn(conversation, operation.turn)
         turn = conversation.turns[number - 1]
         nodes = list(turn.candidates) if operation.node is None else [operation.node]
         if turn.kind is Kind.ASK and operation.node is not None and operation.node not in turn.candidates:
-            raise _Refused(f"node {operation.node} has not failed: `retry {operation.context}` asks all over again")
+            raise Refused(f"node {operation.node} has not failed: `retry {operation.context}` asks all over again")
         for node in nodes:
             dropped = turn.candidates.pop(node, None)
             if dropped is not None:
                 self._grow(conversation, -dropped.bytes)
-                self._touch(conversation.index, number, node)
+                self._rows.touch(conversation.index, number, node)
         whom = operation.node or 0
         turn.retries = dict(sorted({**turn.retries, whom: turn.retries.get(whom, 0) + 1}.items()))
         if turn.poll is not None:
             turn.poll.closed = True  # its answers are gone
-        self._touch(conversation.index, number)
+        self._rows.touch(conversation.index, number)
         return number
 
     def _poll(self, operation: StartPoll) -> int:
         context = operation.context
         conversation = self._find(context)
-        number = _open_turn(conversation, operation.turn)
+        number = open_turn(conversation, operation.turn)
         turn = conversation.turns[number - 1]
         if turn.kind is Kind.ASK:
-            raise _Refused(f"there is nothing to choose in '{context}': the leader's answer is final")
+            raise Refused(f"there is nothing to choose in '{context}': the leader's answer is final")
         if turn.open_poll is not None:
-            raise _Refused(f"the nodes are already choosing in '{context}'")
+            raise Refused(f"the nodes are already choosing in '{context}'")
         if len(turn.choices) < 2:
-            raise _Refused(f"a choice in '{context}' needs at least two answers; {_who_has(turn)}")
+            raise Refused(f"a choice in '{context}' needs at least two answers; {who_has(turn)}")
         turn.poll = Poll(1 if turn.poll is None else turn.poll.number + 1, turn.choices[:MAX_BALLOT], {})
-        self._touch(conversation.index, number)
+        self._rows.touch(conversation.index, number)
         return number
 
     def _ranking(self, operation: Ranking) -> int:
         conversation, poll = self._open_poll(operation)
         if operation.node in poll.votes:
-            raise _Refused(f"node {operation.node} has already voted in '{operation.context}'")
+            raise Refused(f"node {operation.node} has already voted in '{operation.context}'")
         if operation.error is None and sorted(operation.order) != poll.ballot:
-            raise _Refused(f"node {operation.node}'s ranking does not name the answers of '{operation.context}'")
+            raise Refused(f"node {operation.node}'s ranking does not name the answers of '{operation.context}'")
         votes = {**poll.votes, operation.node: Vote(operation.order, operation.error, operation.model)}
         poll.votes = dict(sorted(votes.items()))
-        self._touch(conversation.index, operation.turn)
+        self._rows.touch(conversation.index, operation.turn)
         return operation.turn
 
-    def _elect(self, operation: Elect) -> int:
+    def _elect(self, operation: Elect | ElectWeighed) -> int:
         conversation, poll = self._open_poll(operation)
+        turn = conversation.turns[operation.turn - 1]
+        if isinstance(operation, ElectWeighed):
+            weigh(turn, poll)
         poll.closed = True
-        conversation.turns[operation.turn - 1].chosen = poll.winner
-        self._touch(conversation.index, operation.turn)
+        turn.chosen = poll.winner
+        self._rows.touch(conversation.index, operation.turn)
         return operation.turn
 
-    def _open_poll(self, operation: Ranking | Elect) -> tuple[Conversation, Poll]:
+    def _open_poll(self, operation: Ranking | Elect | ElectWeighed) -> tuple[Conversation, Poll]:
         conversation = self._find(operation.context)
         if operation.turn > len(conversation.turns):
-            raise _Refused(f"'{operation.context}' has no turn {operation.turn}")
+            raise Refused(f"'{operation.context}' has no turn {operation.turn}")
         poll = conversation.turns[operation.turn - 1].open_poll
         if poll is None or poll.number != operation.poll:
-            raise _Refused(f"poll {operation.poll} in turn {operation.turn} of '{operation.context}' is over")
+            raise Refused(f"poll {operation.poll} in turn {operation.turn} of '{operation.context}' is over")
         return conversation, poll
 
     def _import(self, operation: Import) -> int | None:
         turns = unpack(operation.turns)
-        size = Size(len(turns), sum(map(_bytes, turns)))
+        title, system = (operation.title, operation.system) if isinstance(operation, ImportInFull) else ("", "")
+        size = Size(len(turns), utf8_bytes(system) + sum(map(_bytes, turns)))
         if operation.context not in self._conversations:
             self._require_room(operation.context, size, size.bytes)
         conversation = self._create(operation.context)
         self._restore(conversation, turns, operation.at)
-        conversation.at = operation.at
+        conversation.at, conversation.title, conversation.system = operation.at, title, system
         self._grow(conversation, size.bytes)
         return len(conversation.turns) or None
 
@@ -484,61 +546,14 @@ class Store:
         named = {name: getattr(operation, name) for name in Quotas.__struct_fields__}
         known = {} if self._quotas is None else msgspec.structs.asdict(self._quotas)
         if operation.first and known:
-            raise _Refused("the cluster has quotas already")
+            raise Refused("the cluster has quotas already")
         merged = known | {name: quota for name, quota in named.items() if quota is not None}
         if len(merged) < len(named):
-            raise _Refused("the cluster has no quotas yet: its leader proposes them when half of one is used")
+            raise Refused("the cluster has no quotas yet: its leader proposes them when half of one is used")
         self._quotas = Quotas(**merged)
-        self._touch(*rows.QUOTAS)
-
-
-def _accept(refusal: str | None) -> None:
-    """Raises _Refused if there is one."""
-    if refusal is not None:
-        raise _Refused(refusal)
+        self._rows.touch(*rows.QUOTAS)
 
 
 def _bytes(turn: RestoredTurn) -> int:
     """As `Conversation.measured`."""
     return utf8_bytes(turn.text) + sum(utf8_bytes(said.text or said.error or "") for said in turn.candidates)
-
-
-def _named_turn(conversation: Conversation, number: int | None) -> int | None:
-    """The turn that an operation means: the one that it names, else the last one, since no other can be open. None if
-    there is no turn yet."""
-    if number is not None and number > len(conversation.turns):
-        raise _Refused(f"'{conversation.context}' has no turn {number}")
-    return number or len(conversation.turns) or None
-
-
-def _open_turn(conversation: Conversation, number: int | None) -> int:
-    """Like `_named_turn`, but the turn must be open; refused otherwise."""
-    context = conversation.context
-    number = _named_turn(conversation, number)
-    if number is None:
-        raise _Refused(f"'{context}' has no open question")
-    turn = conversation.turns[number - 1]
-    if turn.state is not State.OPEN:
-        nothing_open = f"'{context}' has no open question: {_closed(context, number, turn)}"
-        raise _Refused(_moved_on(conversation, number) or nothing_open)
-    return number
-
-
-def _moved_on(conversation: Conversation, closed: int) -> str | None:
-    """What to say of a closed turn that an operation names while a later one is open."""
-    open_turn = conversation.open_turn
-    return None if open_turn is None else f"turn {closed} is closed; turn {open_turn} is open since"
-
-
-def _closed(context: str, number: int, turn: Turn) -> str:
-    """Why a turn is closed."""
-    if turn.chosen is not None:
-        return f"already chosen: node {turn.chosen}'s answer, turn {number}"
-    return f"turn {number} of '{context}' was cancelled"
-
-
-def _who_has(turn: Turn) -> str:
-    choices = turn.choices
-    if not choices:
-        return "no node has one yet"
-    return f"answered so far: node{'s' if len(choices) > 1 else ''} {', '.join(map(str, choices))}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from config.config import Config
 from llm.settings import choose
+from net.sockets import authority
 
 
 def summary(config: Config) -> dict[str, Any]:
@@ -14,7 +15,7 @@ def summary(config: Config) -> dict[str, Any]:
     return {
         "event": "config", "ok": True, "file": str(config.path), "cluster": config.cluster,
         "data_dir": str(config.data_dir), "nodes": config.node_ids, "survives": _survived(config),
-        "orchestrator": f"{config.orchestrator.host}:{config.orchestrator.port}",
+        "orchestrator": authority(config.orchestrator.host, config.orchestrator.port),
         **({"engine": {
             "type": config.engine.type, "endpoints": list(config.engine.endpoints), "prefix": config.engine.prefix,
         }} if config.engine.is_etcd else {}),

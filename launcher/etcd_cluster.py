@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ from engine.etcd.client import Access, EtcdClient, EtcdError
 from engine.etcd.engine import EtcdEngine
 from engine.etcd.founding import InUse, erase, restore
 from launcher.errors import LaunchError
+from launcher.etcd_tls import EtcdContexts
 from launcher.node_engine import NodeEngine, disk_path, take_over
 from paxos.limits import Limits
 from server.backup import Backup
@@ -76,7 +76,8 @@ def access_of(config: Config) -> Access:
             )
         password = found
     endpoints = tuple(endpoint.rstrip("/") for endpoint in engine.endpoints)
-    return Access(endpoints, _tls(config), engine.user, password)
+    tls = None if all(endpoint.startswith("http:") for endpoint in endpoints) else EtcdContexts(config)
+    return Access(endpoints, tls, engine.user, password)
 
 
 def restore_backup(config: Config, backup: Backup) -> str:
@@ -96,20 +97,6 @@ def erase_conversations(config: Config) -> int:
 
 def _note(config: Config, cluster_id: str, anew: bool = False) -> None:
     name_cluster(config.data_dir, config.cluster, int(cluster_id, 16), anew=anew)
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    """Raises LaunchError."""
-    if all(endpoint.startswith("http:") for endpoint in config.engine.endpoints):
-        return None
-    tls = config.engine.tls
-    try:
-        context = ssl.create_default_context(cafile=None if tls is None else tls.ca)
-        if tls is not None and tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise LaunchError(f"engine.tls in {config.path} cannot be used: {error.strerror or error}") from error
-    return context
 
 
 def _run(config: Config, work: Callable[[EtcdClient], Awaitable[T]]) -> T:

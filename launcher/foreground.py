@@ -1,7 +1,7 @@
 """The whole cluster in one terminal, without tmux: `./run.sh --no-tmux`, for CI and containers.
 
 Every line that a process prints is shown with its name before it; a line typed here as `2: create c1` goes to node 2,
-and `net: failNode 3` to the network. On etcd there is none.
+and `net: failNode 3` to the network. On etcd there is none. What crashes is started again, unless `failNode` did it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from console.lines import PipeInput
 from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED
 from launcher.configuration import nodes_to_start
 from launcher.processes import NETWORK, Processes
+from launcher.restarts import Restarts
 
 ALL = "all"
 EXPECTED = "type  2: create c1  for node 2,  net: failNode 3  for the network,  all: status  for all nodes; exit leaves"
@@ -31,8 +32,8 @@ _COLOURS = ("36", "32", "33", "34", "35", "31")
 
 
 class Foreground:
-    """All processes in one terminal. Ends with the network, with `exit`, with a signal, or when lines were typed and
-    the input has ended and everything is answered; with exit code 1 if a command was refused or failed. An input
+    """All processes in one terminal. Ends when the network leaves, with `exit`, with a signal, or when lines were typed
+    and the input has ended and everything is answered; with exit code 1 if a command was refused or failed. An input
     without any line, as in a container, ends nothing."""
 
     def __init__(self, config: Config, colour: bool) -> None:
@@ -42,10 +43,13 @@ class Foreground:
         self._names = [NETWORK, *self._nodes] if self._has_network else list(self._nodes)
         self._width = max(len(name) for name in self._names)
         self._processes = Processes(config.path, self)
+        self._restarts = Restarts(asyncio.get_running_loop().time)
         self._network_ready = asyncio.Event()
         self._finished = {name: asyncio.Event() for name in self._names}
         """The process has answered everything, or has ended."""
         self._leaving = asyncio.Event()
+        self._finishing = False
+        """The input has ended: nothing is started any more."""
         self._code = 0
 
     async def run(self) -> int:
@@ -84,17 +88,28 @@ class Foreground:
             self._code = EXIT_FAILED
         self._show(name, text)
 
+    def on_start(self, name: str, wanted: bool) -> None:
+        self._restarts.started(name, wanted=wanted)
+        self._finished[name].clear()
+
     def on_exit(self, name: str, code: int) -> None:
         self._finished[name].set()
         if self._leaving.is_set():
             return
-        if name == NETWORK:
-            self._leave(EXIT_FAILED if code else 0)
-        elif code < 0:
-            self._show(name, f"has crashed (signal {-code}); {self._how_to_start(name)} starts it again")
-        elif code > 0:
+        if code > 0 or (code and name == NETWORK):
             self._code = EXIT_FAILED
-            self._show(name, f"has exited with code {code}; {self._how_to_start(name)} starts it again")
+        pause = None if self._finishing or self._processes.is_to_stay_down(name) else self._restarts.pause(name, code)
+        ended = f"has crashed (signal {-code})" if code < 0 else f"has exited with code {code}"
+        if pause is not None:
+            self._show(name, f"{ended}; it is started again in {pause:g} s")
+            self._processes.start_later(name, pause)
+        elif name == NETWORK:
+            self._leave()
+        elif code:
+            self._show(name, f"{ended}; {self._how_to_start(name)} starts it again")
+        if name == NETWORK:
+            for node in self._nodes:
+                self._processes.resume(node)  # what an operator has paused has no operator any more
 
     def _how_to_start(self, name: str) -> str:
         return f"net: fixNode {name}" if self._has_network else f"`python node.py {name}`"
@@ -141,17 +156,19 @@ class Foreground:
 
     async def _type(self, name: str, command: str) -> None:
         if not await self._processes.write_line(name, command):
-            self._show(name, f"is not running ({self._how_to_start(name)} starts it)")
+            soon = self._processes.is_to_start(name)
+            self._show(name, "is not running " + ("yet" if soon else f"({self._how_to_start(name)} starts it)"))
 
     async def _finish(self) -> None:
         """End of input: first the network answers its commands, then the nodes answer theirs, then all exit.
         (A node that exited early might break the majority that another one needs.)"""
+        self._finishing = True
+        self._processes.start_nothing_more()
         if self._has_network:
             await self._type(NETWORK, f"say {_MARK}")
             await self._finished[NETWORK].wait()
         running = [name for name in self._nodes if self._processes.is_running(name)]
         for name in running:
-            self._finished[name].clear()  # it may have been set by the end of an earlier process
             self._processes.resume(name)  # a paused process could not answer
             await self._type(name, _MARK)
         await asyncio.gather(*(self._finished[name].wait() for name in running))

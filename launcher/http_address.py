@@ -6,6 +6,7 @@ from config.config import Config
 from config.http_settings import HttpSettings
 from launcher.configuration import nodes_to_start
 from launcher.errors import LaunchError
+from net.sockets import authority
 from web.keys import KeyFileError, Role, derived, full_key
 
 
@@ -57,5 +58,5 @@ def _with_page(config: Config) -> int:
 
 def _at(config: Config, http: HttpSettings, number: int) -> str:
     """The address of a node, or of the orchestrator, if 0; one by which a browser of this machine finds it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(http.host, http.host)
-    return f"{config.http_scheme}://{host}:{http.port_of(number)}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
+    return f"{config.http_scheme}://{authority(host, http.port_of(number))}"

@@ -13,6 +13,7 @@ from api.base import Event
 from config.config import Config
 from config.http_settings import HttpSettings
 from launcher.protection import tls_of
+from net.sockets import authority
 from net.tls import NETWORK, TlsContexts, TlsError, node_name
 from orchestrator.service import Orchestrator
 from server.node import NodeService
@@ -71,7 +72,7 @@ class HttpApi:
             self._say(f"no HTTP API: {error}")
             return
         self._server = server
-        where = f"{http.host}:{http.port_of(self._number)}"
+        where = authority(http.host, http.port_of(self._number))
         try:
             await server.start()
         except (OSError, OverflowError) as error:

@@ -12,8 +12,10 @@ import msgspec
 
 from api.base import Event
 from api.operator_events import NetworkReadyEvent
+from api.sockets import network_socket_path
 from config.config import Config
 from console.log_notices import route_logging
+from console.operator.control import OperatorControl
 from console.operator.events import event_text
 from console.operator.prompt import OperatorPrompt
 from console.operator.table import OPERATOR_TABLE, parse_line
@@ -22,6 +24,7 @@ from launcher import protection
 from launcher.arguments import EXIT_FAILED, PRIVATE
 from launcher.check_config import warnings
 from launcher.http_api import OperatorHttp
+from net.sockets import authority
 from net.tls import NETWORK, TlsError
 from orchestrator.service import Orchestrator
 from storage.errors import StorageError
@@ -43,10 +46,12 @@ async def serve(config: Config, form: Form | None, program: str) -> int:
 
     def emit(event: Event) -> None:
         console.emit(event, event_text(event))
+        control.tell(event)
 
     orchestrator = Orchestrator(
         msgspec.structs.replace(config, secret=secret), emit, parse_line, interactive=form is Form.TERMINAL, tls=tls
     )
+    control = OperatorControl(network_socket_path(config.data_dir), orchestrator)
     try:
         port = await orchestrator.start()
     except OSError as error:
@@ -57,14 +62,15 @@ async def serve(config: Config, form: Form | None, program: str) -> int:
     nodes = orchestrator.numbers.all
     console.emit(
         NetworkReadyEvent(port, host, nodes),
-        f"network of {config.cluster} at {host}:{port}, for the nodes {', '.join(map(str, nodes))}; type help, or "
-        "script failover",
+        f"network of {config.cluster} at {authority(host, port)}, for the nodes {', '.join(map(str, nodes))}; "
+        "type help, or script failover",
     )
     orchestrator.announce()
     for warning in warnings(len(nodes)):
         console.say(f"warning: {warning}")
     for notice in protection.notices(config):
         console.say(notice)
+    await _start_control(control, console)
     http = OperatorHttp(config, orchestrator, console.say)
     http.start()
     running = asyncio.create_task(_wait_for_ever() if form is None else _converse(console, orchestrator))
@@ -77,10 +83,18 @@ async def serve(config: Config, form: Form | None, program: str) -> int:
         running.cancel()
         await asyncio.wait([running])
         await http.close()
+        await control.close()
         await orchestrator.close()
         restore_logging()
         if form is None:
             await console.close()
+
+
+async def _start_control(control: OperatorControl, console: Console) -> None:
+    try:
+        await control.start()
+    except OSError as error:
+        console.say(f"ctl.py cannot reach the network: {error}")
 
 
 async def _converse(console: Console, orchestrator: Orchestrator) -> int:
@@ -101,4 +115,4 @@ def _cannot_listen(config: Config, error: OSError) -> str:
             f'one, or set another "orchestrator": {{"port": ...}} in {config.path}'
         )
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-    return f'cannot listen on {host}:{port}: {reason}; "orchestrator" in {config.path} sets the address'
+    return f'cannot listen on {authority(host, port)}: {reason}; "orchestrator" in {config.path} sets the address'

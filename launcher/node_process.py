@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 import uvloop
 
 from api.base import Event
-from api.node_events import ReadyEvent
+from api.node_events import ExplainEvent, LeaderEvent, ReadyEvent
 from api.sockets import socket_path
 from config.config import Config
 from console import Console, Form
 from console.control_socket import ControlSocket
 from console.log_notices import route_logging
+from console.node.control import node_socket
 from console.node.event_views import node_event_text, session_event_text
 from console.node.executor import NodeExecutor
 from console.node.table import NODE_TABLE
@@ -64,7 +65,7 @@ async def serve(config: Config, number: int, form: Form | None, make_engine: Cal
     restore_logging = route_logging(console.say)
 
     def emit(event: Event) -> None:
-        console.emit(event, node_event_text(event))
+        console.emit(event, node_event_text(event), about_protocol=True)
         http.tell(event)
 
     engine = make_engine()
@@ -76,7 +77,7 @@ async def serve(config: Config, number: int, form: Form | None, make_engine: Cal
     _greet(console, config, number, engine.notices)
     prompt = _open_prompt(console, service)
     service.start()
-    control = ControlSocket(socket_path(config.data_dir, number), service.open_session, service.close_session)
+    control = node_socket(socket_path(config.data_dir, number), service.open_session, service.close_session)
     warming = asyncio.create_task(warm_up(config.node(number).llm))
     typing = asyncio.create_task(_wait_for_ever() if form is None else _converse(console, prompt))
     ends = [asyncio.create_task(event.wait()) for event in (leaving, service.failed, service.removed)]
@@ -111,6 +112,7 @@ def _make_service(config: Config, number: int, engine: NodeEngine, emit: Callabl
     return NodeService(
         number, config.node_ids, engine.engine, make_scheduler, emit=emit, explanations=engine.explanations,
         too_long=lambda text: too_long(text, llm), rate=ByteRate(config.limits.bytes_per_minute),
+        prices=config.prices,
         poll_timeout_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
     )
 
@@ -125,14 +127,16 @@ def _greet(console: Console, config: Config, number: int, notices: Sequence[str]
 
 def _open_prompt(console: Console, service: NodeService) -> NodeExecutor:
     def tell(told: SessionEvent) -> None:
-        console.emit(told.event, session_event_text(told))
+        console.emit(
+            told.event, session_event_text(told), about_protocol=isinstance(told.event, ExplainEvent | LeaderEvent)
+        )
 
     # Plain output goes to a log or a script: a sentence per operation would drown the requested results.
     level = Level.CALM if console.form is Form.PLAIN else Level.NORMAL
     return NodeExecutor(service.open_session(tell, level, on_screen=console.form is Form.TERMINAL))
 
 
-async def _start_control(control: ControlSocket, console: Console) -> None:
+async def _start_control(control: ControlSocket[NodeExecutor], console: Console) -> None:
     try:
         await control.start()
     except OSError as error:

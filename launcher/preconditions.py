@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from config.config import Config
@@ -12,13 +13,23 @@ from net.tls import NETWORK, TlsError, node_name
 
 
 def port_is_free(config: Config) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """At none of the addresses of the orchestrator's host does anybody listen, and one at least can be listened at."""
+    host, port = config.orchestrator.host, config.orchestrator.port
+    can_listen = False
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _, address in addresses:
         try:
-            probe.bind((config.orchestrator.host, config.orchestrator.port))
-        except OSError:
-            return False
-    return True
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                can_listen = True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+    return can_listen
 
 
 def require_free_port(config: Config) -> None:

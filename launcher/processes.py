@@ -7,18 +7,20 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from launcher.paths import ROOT
 from orchestrator.panes import node_program
-from orchestrator.supervisor import LAUNCHER
+from orchestrator.supervisor import DOWN, LAUNCHER
 
 NETWORK = "net"
 """The network's name; a node's is its number."""
 
 STOP_WITHIN_S = 8.0
+REAPED_S = 1.0
+"""Within this a killed process is seen to have ended; one that has not runs."""
 MAX_LINE = 16 * 1024 * 1024
 
 
@@ -31,12 +33,15 @@ class ProcessEvents(Protocol):
     def on_line(self, name: str, text: str) -> None:
         """The process has printed a line."""
 
+    def on_start(self, name: str, wanted: bool) -> None:
+        """The process begins; `wanted` by a person, not started again because it has crashed."""
+
     def on_exit(self, name: str, code: int) -> None:
         """The process has ended, unless `stop` ended it; a negative code is a signal."""
 
 
 class Processes:
-    """Starts each process by name, and again when the network asks for it through a pipe."""
+    """Starts each process by name; again when the network asks for it through a pipe, or as `start_later` says."""
 
     def __init__(self, config: Path, events: ProcessEvents) -> None:
         self._config = config
@@ -44,16 +49,36 @@ class Processes:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._readers: dict[str, asyncio.Task[None]] = {}
         """Each reads a process's output until its end."""
+        self._later: dict[str, asyncio.Task[None]] = {}
+        """Processes that will be started."""
+        self._down: set[str] = set()
+        """Nodes that the network has crashed on purpose."""
         self._stopping = False
-        self._restarts, self._network_end = os.pipe()
-        os.set_blocking(self._restarts, False)
-        asyncio.get_running_loop().add_reader(self._restarts, self._on_restarts)
+        self._asked, self._network_end = os.pipe()
+        os.set_blocking(self._asked, False)
+        asyncio.get_running_loop().add_reader(self._asked, self._on_asked)
 
     def is_running(self, name: str) -> bool:
         process = self._processes.get(name)
         return process is not None and process.returncode is None
 
-    async def start(self, name: str) -> None:
+    def is_to_stay_down(self, name: str) -> bool:
+        """Asked when it has ended: what the network has said before it crashed the node may still be in the pipe."""
+        self._on_asked()
+        return name in self._down
+
+    def is_to_start(self, name: str) -> bool:
+        return name in self._later and not self._later[name].done()
+
+    def start_later(self, name: str, pause_s: float) -> None:
+        self._plan(name, self._start_again(name, pause_s))
+
+    def start_nothing_more(self) -> None:
+        for task in self._later.values():
+            task.cancel()
+        self._later.clear()
+
+    async def start(self, name: str, *, wanted: bool = True) -> None:
         program = ["network_server.py"] if name == NETWORK else node_program(int(name))
         # Whoever is inside tmux would have the orchestrator look for the nodes' panes.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
@@ -66,9 +91,8 @@ class Processes:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             start_new_session=True, pass_fds=inherited,
         )
-        if name == NETWORK:
-            os.close(self._network_end)
         self._processes[name] = process
+        self._events.on_start(name, wanted)
         self._readers[name] = asyncio.ensure_future(self._read(name, process))
 
     async def write_line(self, name: str, text: str) -> bool:
@@ -88,8 +112,9 @@ class Processes:
 
     def resume(self, name: str) -> None:
         """If an operator has paused it."""
-        with contextlib.suppress(ProcessLookupError):
-            self._processes[name].send_signal(signal.SIGCONT)
+        if name in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                self._processes[name].send_signal(signal.SIGCONT)
 
     async def wait(self, names: Iterable[str]) -> None:
         """Until all of these have ended."""
@@ -98,8 +123,10 @@ class Processes:
     async def stop(self) -> None:
         """Terminates all, and kills what is left after STOP_WITHIN_S."""
         self._stopping = True
-        asyncio.get_running_loop().remove_reader(self._restarts)
-        os.close(self._restarts)
+        self.start_nothing_more()
+        asyncio.get_running_loop().remove_reader(self._asked)
+        for end in (self._asked, self._network_end):
+            os.close(end)
         running = [name for name in self._processes if self.is_running(name)]
         for name in running:
             self.resume(name)  # a paused process could not exit
@@ -116,19 +143,40 @@ class Processes:
         waiting = [reader for reader in self._readers.values() if not reader.done()]
         return not waiting or not (await asyncio.wait(waiting, timeout=STOP_WITHIN_S))[1]
 
-    def _on_restarts(self) -> None:
-        """Requests of the network to start nodes, one number per line."""
-        for name in os.read(self._restarts, 4096).decode().split():
-            if self._stopping:
-                return
+    def _on_asked(self) -> None:
+        """What the network asks for: nodes to be started, or left down, one per line."""
+        try:
+            asked = os.read(self._asked, 4096).decode()
+        except BlockingIOError:
+            return
+        for line in asked.splitlines():
+            name = line.removesuffix(DOWN)
+            if name != line:
+                self._down.add(name)
+                self._forget_plan(name)
+                continue
+            self._down.discard(name)
             if name not in self._processes:
                 self._events.on_new(name)
-            self._readers[name] = asyncio.ensure_future(self._restart(name, self._readers.get(name)))
+            self._plan(name, self._start_wanted(name, self._readers.get(name)))
 
-    async def _restart(self, name: str, before: asyncio.Task[None] | None) -> None:
+    def _plan(self, name: str, start: Coroutine[None, None, None]) -> None:
+        self._forget_plan(name)
+        self._later[name] = asyncio.ensure_future(start)
+
+    def _forget_plan(self, name: str) -> None:
+        if (task := self._later.pop(name, None)) is not None:
+            task.cancel()
+
+    async def _start_wanted(self, name: str, before: asyncio.Task[None] | None) -> None:
         if before is not None:
-            await asyncio.wait([before])
-        await self.start(name)
+            await asyncio.wait([before], timeout=REAPED_S)
+        if not self.is_running(name):
+            await self.start(name)
+
+    async def _start_again(self, name: str, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        await self.start(name, wanted=False)
 
     async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

@@ -46,7 +46,8 @@ def _make_session(session: str, config: Config) -> str:
     kept = [
         ("destroy-unattached", "off"), (CONFIG_OPTION, digest(config.path)),
         (DATA_OPTION, os.fsencode(config.data_dir).hex()), ("mouse", "on"), ("history-limit", "20000"),
-        ("status-left-length", "40"),
+        ("status-left-length", "40"), ("status-right-length", "60"),
+        ("status-right", "#{prefix} d leaves, #{prefix} z zooms, ./run.sh stop ends it"),
     ]
     settings = [word for option, value in kept for word in (";", "set-option", "-t", session, option, value)]
     if not quietly("list-sessions"):

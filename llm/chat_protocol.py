@@ -96,6 +96,11 @@ class Completion:
         return "".join(self._texts)
 
     @property
+    def tokens_written(self) -> int | None:
+        """As the server counts; if the time ran out before it did, the pieces, which are about a token each."""
+        return self.pieces if self.tokens_out is None and self.late else self.tokens_out
+
+    @property
     def is_over(self) -> bool:
         """The server will say nothing more that counts."""
         return self._is_last or (self.finish_reason is not None and not self._finishes_early)

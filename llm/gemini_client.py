@@ -25,7 +25,7 @@ from llm.gemini_responses import (
 )
 from llm.http_client import HttpClient, following
 from llm.post import Post
-from llm.provider import Progress, Prompt, ProviderError, Reply, cut_at, not_begun, within
+from llm.provider import TEMPERATURE, Progress, Prompt, ProviderError, Reply, cut_at, not_begun, within
 from llm.server_address import server_address, written_forms
 from llm.settings import find_key, held_back
 
@@ -57,7 +57,10 @@ class GeminiClient:
     async def ask(self, prompt: Prompt, on_progress: Progress | None, prepare: Prepare) -> Reply:
         """Streams if progress is requested."""
         began = time.monotonic()
-        body: Body = {"messages": chat_messages(prompt.system, prompt.messages), "temperature": prompt.temperature}
+        body: Body = {
+            "messages": chat_messages(prompt.system, prompt.messages),
+            "temperature": prompt.temperature_or(TEMPERATURE),
+        }
         seed = prompt.seed_or(None) if self._has_seeds else None
         options = {"max_tokens": prompt.max_tokens, "seed": seed, "stream": True if on_progress is not None else None}
         body |= {name: value for name, value in options.items() if value is not None}

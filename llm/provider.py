@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+TEMPERATURE = 0.8
+"""Where neither the settings nor the provider have one."""
 _SEEDS = 2**32 - 1
 _SEEDS_APART = 100_003
 """The distance between seeds of rounds, so that a retry does not repeat another node's earlier answer."""
@@ -40,7 +42,7 @@ class Prompt(msgspec.Struct, frozen=True):
 
     messages: list[Message]
     system: str | None = None
-    temperature: float = 0.8
+    temperature: float | None = None
     seed: int | None = None
     max_tokens: int | None = None
     round: int = 0
@@ -48,6 +50,10 @@ class Prompt(msgspec.Struct, frozen=True):
     """How long the answer may take, if not as long as the settings say: an earlier try may have taken some of that."""
     ballot: RankingBallot | None = None
     """The ballot in `messages`, if they ask for a ranking: for providers with a better method than a text prompt."""
+
+    def temperature_or(self, own: float) -> float:
+        """The temperature to ask with; `own` is the provider's."""
+        return own if self.temperature is None else self.temperature
 
     def seed_or(self, own: int | None) -> int | None:
         """The seed for this round; `own` is that of a provider that has one."""

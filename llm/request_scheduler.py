@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from config.llm_settings import LlmSettings
-from kvstore.operations import check_text
+from kvstore.rules import check_text
 from llm import ranking
 from llm.budget import LearnedLimit, Trimmed, trim
 from llm.provider import ContextExceeded, Prompt, Provider, ProviderError, Reply, not_begun, within
@@ -111,8 +111,8 @@ class RequestScheduler:
         """Of the running requests."""
         self._at_llm: dict[RequestKey, Request] = {}
         """The running requests that the LLM works on now: they do not wait for a place, a minute or the next try."""
-        self._rounds: dict[RequestKey, int] = {}
-        """The round that each request was last started for, until its turn is closed."""
+        self._started: dict[RequestKey, tuple[int, int]] = {}
+        """The version of each request that was started last, until its turn is closed."""
         self._closed = False
 
     @property
@@ -127,13 +127,14 @@ class RequestScheduler:
         return metering
 
     def start(self, request: Request) -> bool:
-        """Takes a request. False, and nothing done, if it was started before and not cancelled since. An earlier round
-        of it that is still running is cancelled."""
+        """Takes a request. False, and nothing done, if it was started before and not cancelled since. An earlier
+        version of it that is still running is cancelled."""
         key = request.key
-        if self._closed or self._rounds.get(key, -1) >= request.round:
+        started = self._started.get(key)
+        if self._closed or (started is not None and started >= request.version):
             return False
         self._cancel(key)
-        self._rounds[key] = request.round
+        self._started[key] = request.version
         self._waiting[key] = request
         self._run_waiting()
         return True
@@ -144,7 +145,7 @@ class RequestScheduler:
 
     def retain(self, is_open: Callable[[str, int], bool]) -> None:
         """As `cancel`, of every turn that is not open."""
-        self._forget([key for key in self._rounds if not is_open(key[0], key[1])])
+        self._forget([key for key in self._started if not is_open(key[0], key[1])])
 
     def review(self, fate: Callable[[Request], Fate]) -> None:
         """What does not wait in vain stays, of all requests: see `Fate`. The others may be started again later."""
@@ -166,7 +167,7 @@ class RequestScheduler:
 
     def _forget(self, keys: Iterable[RequestKey]) -> None:
         for key in keys:
-            if self._rounds.pop(key, None) is not None:
+            if self._started.pop(key, None) is not None:
                 self._cancel(key)
         self._run_waiting()
 
@@ -316,8 +317,8 @@ class RequestScheduler:
             prompt = Prompt(request.messages, None, 0.0, settings.seed, tokens, ballot=request.ballot)
             return _Attempt(prompt, 0, 0, ranking.EXCERPT)
         prompt = Prompt(
-            request.messages, settings.system_prompt, settings.temperature, settings.seed, settings.max_tokens,
-            request.round,
+            request.messages, request.system or settings.system_prompt, settings.temperature, settings.seed,
+            settings.max_tokens, request.round,
         )
         return self._fitting(prompt, self._limit.tokens)
 

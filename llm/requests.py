@@ -39,6 +39,15 @@ class Request(msgspec.Struct, frozen=True):
     """How often it has been asked again; for a ranking, the number of the poll. Only increases."""
     ranked: list[int] = []
     ballot: RankingBallot | None = None
+    created: int = 0
+    """The position that created the conversation."""
+    system: str = ""
+    """The conversation's system prompt; empty: what the node tells its LLM by itself."""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Of what is asked. Only increases, also when another conversation takes the name of a deleted one."""
+        return self.created, self.round
 
     @property
     def messages(self) -> list[Message]:
@@ -69,11 +78,15 @@ def pending_in(conversation: Conversation, node: int, view: View) -> Request | N
     if poll is not None and node not in poll.votes:
         nodes, ballot = ranking_ballot(conversation, number, poll, node)
         build = partial(ranking_prompt, ballot)
-        return Request(conversation.context, number, "ranking", build, poll.number, nodes, ballot)
+        return Request(conversation.context, number, "ranking", build, poll.number, nodes, ballot, conversation.created)
     if node in turn.candidates or (turn.kind is Kind.ASK and responder(turn, node, view) != node):
         return None
     kind: RequestKind = "candidate" if turn.kind is Kind.QUERY else "answer"
-    return Request(conversation.context, number, kind, partial(chat, conversation, number), turn.round(node))
+    build = partial(chat, conversation, number)
+    return Request(
+        conversation.context, number, kind, build, turn.round(node), created=conversation.created,
+        system=conversation.system,
+    )
 
 
 class Fate(Enum):
@@ -87,7 +100,7 @@ class Fate(Enum):
 
 
 def fate(request: Request, conversation: Conversation | None, node: int, view: View) -> Fate:
-    if conversation is None or conversation.open_turn != request.turn:
+    if conversation is None or (conversation.created, conversation.open_turn) != (request.created, request.turn):
         return Fate.DROP
     turn = conversation.turns[request.turn - 1]
     if request.kind == "ranking":

@@ -25,9 +25,10 @@ from net.frames import (
     encode_labelled_frame,
 )
 from net.link_connection import Credentials, LinkConnection
+from net.sockets import authority
 from net.tls import HANDSHAKE_S, TlsContexts, handshake_failure
 
-BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 0.2
+BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 0.1
 """Nodes are connected again soon after an orchestrator has come back; until then, little is heard of them."""
 REFUSED_S = 1.0
 """Before a node that was refused tries again."""
@@ -108,6 +109,7 @@ class NodeLink:
         self.wants_labels = False
         """The orchestrator asks that messages of the protocol say what they are."""
         self._host, self._port = host, port
+        self._at = authority(host, port)
         self._tls = tls
         self._credentials = Credentials(cluster, node, secret, os.getpid(), incarnation, tls=tls is not None)
         """With the id of the cluster that the last report named."""
@@ -256,10 +258,10 @@ class NodeLink:
                     lambda: connection, self._host, self._port, **self._encryption()
                 )
         except ssl.SSLError as error:
-            self.problem = f"the orchestrator at {self._host}:{self._port} is not trusted: {handshake_failure(error)}"
+            self.problem = f"the orchestrator at {self._at} is not trusted: {handshake_failure(error)}"
             return False, self._refused(Refusal.SECRET, self.problem)
         except OSError as error:
-            self.problem = f"no orchestrator at {self._host}:{self._port}: {error.strerror or error}"
+            self.problem = f"no orchestrator at {self._at}: {error.strerror or error}"
             return False, BACKOFF_MIN_S
         await connection.finished.wait()
         if connection.refusal is None:

@@ -33,6 +33,11 @@ def keep_alive(transport: asyncio.BaseTransport) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
 
 
+def authority(host: str, port: int) -> str:
+    """As in URLs: an IPv6 address is put in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host`, an address or the name "localhost", is only reachable from this machine."""
     if host == "localhost":

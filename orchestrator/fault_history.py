@@ -27,6 +27,13 @@ class FaultHistory:
         """`by` is who did it: `operator`, `script` or `timer`."""
         self._entries.append(HistoryEntry(time.time(), round(time.monotonic() - self._began, 3), what, by))
 
+    def since_last(self) -> tuple[float, str] | None:
+        """How many seconds ago the last fault was, and what; None if there was none."""
+        if not self._entries:
+            return None
+        last = self._entries[-1]
+        return time.monotonic() - self._began - last.after_s, last.what
+
     def last(self, count: int) -> list[HistoryEntry]:
         """The last entries, the oldest of them first."""
         return list(self._entries)[-count:]

@@ -28,14 +28,13 @@ class Happenings:
         self._missing_since: float | None = None
         self._campaign: tuple[int, int] = (0, 0)
 
-    def on_command(self, words: str, by: str) -> None:
-        """The operator, or somebody else, begins to set or remove a fault."""
+    def on_fault(self, words: str, by: str) -> None:
+        """The operator, or somebody else, begins to set or remove a fault; or its time is over."""
         self._add("fault", words if by == "operator" else f"{words} ({by})")
 
     def on_failure(self, words: str, reason: str) -> None:
-        """That could not be done. `words` is empty if nothing was begun."""
-        if words:
-            self._add("fault", f"{words}: {reason}")
+        """That could not be done: the command, as it was typed, and why."""
+        self._add("fault", f"{words} failed: {reason}")
 
     def on_event(self, event: Event) -> None:
         """The operator is told."""
@@ -44,8 +43,6 @@ class Happenings:
                 self._add("node", f"node {event.node} is up", event.node)
             case events.NodeDownEvent():
                 self._add("node", f"node {event.node} is down", event.node)
-            case events.FaultOverEvent():
-                self._add("fault", f"{event.fault} is over: {event.text}")
             case events.ClusterQuorumLostEvent():
                 self._add("cluster", event.reason)
             case events.ClusterMembersEvent():

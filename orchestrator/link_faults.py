@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias, cast
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from api.operator_commands import (
@@ -45,6 +46,7 @@ from net.relay.faults.loss import Loss
 from net.relay.faults.reorder import Reorder
 from orchestrator import link_quality
 from orchestrator.fault_history import words_of
+from orchestrator.fault_words import sentence
 from orchestrator.node_numbers import NodeNumbers
 from orchestrator.timers import Timers
 
@@ -147,7 +149,8 @@ class LinkFaults:
         async def undo() -> str | None:
             return f"{fault}: over" if self._faults.lift(token) else None
 
-        self._timers.start(token, fault, seconds, undo, lambda: self._faults.holds(token))
+        over = f"over: {sentence(msgspec.structs.replace(command, for_s=UNSET))}"
+        self._timers.start(token, fault, seconds, undo, lambda: self._faults.holds(token), over)
         return token
 
 

@@ -94,6 +94,7 @@ class NodeFaults:
         up = await self._relay.wait_up(node, max(settled, 0))
         process_id = self._relay.process(node)
         process = None if process_id is None else LocalProcess.find(process_id, node)
+        self._supervisor.leave_down(node)
         try:
             if up:
                 await self._crash(node, process)

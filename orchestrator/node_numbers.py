@@ -74,7 +74,7 @@ class NodeNumbers:
             case PartitionCommand():
                 self._check_groups(command.groups)
             case WaitCommand():
-                for node in command.among:
+                for node in (*command.among, *([] if command.node is UNSET else [command.node])):
                     self._check_node(node)
 
     async def number(self, name: NodeName) -> int:

@@ -135,7 +135,8 @@ class Scripts:
                 self.position = f"line {line.number} of {script.path.name}"
                 self._line = line.number
                 await _unless(stop, self._pause.over())
-                await self._step(script.path.name, line, stop, command.reading or self._interactive)
+                reading = not self._pause.on and (command.reading or self._interactive)
+                await self._step(script.path.name, line, stop, reading)
         finally:
             self._stop = self.position = None
             self.running = ""

@@ -31,6 +31,7 @@ from net.relay.served_cluster import KnownCluster
 from net.tls import TlsContexts
 from orchestrator.errors import CommandError
 from orchestrator.fault_history import FaultHistory, words_of
+from orchestrator.fault_words import sentence
 from orchestrator.happenings import Happenings
 from orchestrator.link_faults import LinkFaults
 from orchestrator.live_view import LiveView
@@ -91,7 +92,7 @@ class Orchestrator:
             known=known, tls=tls,
         )
         client = NodeClient(config.data_dir)
-        self._waiting = Waiting(self.relay, client)
+        self._waiting = Waiting(self.relay, client, self._history.since_last)
         self.numbers = NodeNumbers(lambda: self.relay.nodes, self._waiting.find_leader)
         self._links = LinkFaults(self.numbers, self.faults, self._timers)
         self._nodes = NodeFaults(self.relay, self._supervisor, self._timers, config.data_dir)
@@ -118,7 +119,8 @@ class Orchestrator:
             commands.PauseNodeCommand: nodes.pause, commands.ResumeNodeCommand: nodes.resume,
             commands.AddNodeCommand: self._membership.add, commands.RemoveNodeCommand: self._membership.remove,
             commands.ReplaceNodeCommand: self._membership.replace,
-            commands.ResetCommand: self._reset, commands.NetworkStatusCommand: self._status,
+            commands.FixAllCommand: self._fix_all, commands.ResetCommand: self._fix_all,
+            commands.NetworkStatusCommand: self._status,
             commands.WatchCommand: self.watch.switch, commands.HistoryCommand: self._show_history,
             commands.ScriptCommand: self.scripts.run, commands.StopCommand: self.scripts.stop,
             commands.PauseCommand: self.scripts.pause, commands.NextCommand: self.scripts.next,
@@ -161,10 +163,11 @@ class Orchestrator:
             numbered: commands.FaultCommand[R_co] = await self.numbers.resolve(command)
             self.check(numbered)
             words = words_of(numbered)
-            self._happenings.on_command(words, by)  # before what comes of it
+            self._happenings.on_fault(sentence(numbered), by)  # before what comes of it
             result = cast(R_co, await self._handlers[type(command)](numbered))
         except CommandError as error:
-            self._happenings.on_failure(words, str(error))
+            if words:
+                self._happenings.on_failure(words, str(error))
             return Failure(error=str(error))
         self._history.note(words, by)
         self.live.changed()
@@ -234,7 +237,7 @@ class Orchestrator:
     async def _status(self, command: commands.NetworkStatusCommand) -> NetworkStatusResult:
         return self.status()
 
-    async def _reset(self, command: commands.ResetCommand) -> TextResult:
+    async def _fix_all(self, command: commands.FixAllCommand | commands.ResetCommand) -> TextResult:
         self._timers.clear()
         self.relay.holding.stop()
         self.faults.reset()
@@ -261,8 +264,9 @@ class Orchestrator:
         for listener in self._listeners:
             listener(event)
 
-    def _fault_over(self, event: FaultOverEvent) -> None:
+    def _fault_over(self, event: FaultOverEvent, words: str) -> None:
         self._history.note(event.text, "timer")
+        self._happenings.on_fault(words, "timer")
         self._emit(event)
 
     def _sample(self) -> None:

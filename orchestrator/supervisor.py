@@ -15,14 +15,14 @@ from orchestrator.errors import CommandError
 
 LAUNCHER = "CONSENSUS_LAUNCHER"
 """An environment variable: the descriptor of a pipe to the launcher (launcher/foreground.py), which starts
-the nodes whose numbers are written to it, one per line."""
+the nodes whose numbers are written to it, one per line; with DOWN behind the number it leaves the node down."""
+DOWN = " down"
 
 LEAVE_S = 5.0
 """How long a background node may take to exit with the orchestrator."""
 
 MAX_LOG = 1024 * 1024
 """Bytes; a larger log of a background node is truncated at its next start."""
-
 
 
 class SupervisorError(CommandError):
@@ -61,11 +61,17 @@ class Supervisor:
             self._children.pop(node, None)
             return f"in its pane {pane}"
         if launcher := os.environ.get(LAUNCHER):
-            _ask_launcher(int(launcher), node)
+            _tell_launcher(int(launcher), node)
             return "in the foreground"
         if self.child(node) is None:
             self._children[node] = await self._spawn(node)
         return f"in the background; output in {self.log_of(node)}"
+
+    def leave_down(self, node: int) -> None:
+        """The node is about to be crashed on purpose: its launcher, if it has one, does not start it again by itself.
+        Raises CommandError."""
+        if launcher := os.environ.get(LAUNCHER):
+            _tell_launcher(int(launcher), node, DOWN)
 
     def failure(self, node: int) -> str | None:
         """Why the node's background process has ended, according to its log; None if it is running."""
@@ -116,11 +122,11 @@ class Supervisor:
         return path.open("wb" if large else "ab")
 
 
-def _ask_launcher(launcher: int, node: int) -> None:
+def _tell_launcher(launcher: int, node: int, what: str = "") -> None:
     try:
-        os.write(launcher, f"{node}\n".encode())
+        os.write(launcher, f"{node}{what}\n".encode())
     except OSError as error:
-        raise SupervisorError(f"node {node} cannot be started: its launcher is gone ({error})") from error
+        raise SupervisorError(f"the launcher of node {node} is gone ({error})") from error
 
 
 def _last_line(path: Path) -> str:

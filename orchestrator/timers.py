@@ -26,9 +26,9 @@ class Timer(msgspec.Struct):
 
 
 class Timers:
-    """`over` is called when a fault has been taken back."""
+    """`over` is called when a fault has been taken back, with a sentence about that."""
 
-    def __init__(self, over: Callable[[FaultOverEvent], None]) -> None:
+    def __init__(self, over: Callable[[FaultOverEvent, str], None]) -> None:
         self._over = over
         self._count = 0
         self._timers: dict[int, Timer] = {}
@@ -39,9 +39,12 @@ class Timers:
         self._count += 1
         return self._count
 
-    def start(self, token: int, fault: str, seconds: float, undo: Undo, still_on: Callable[[], bool]) -> None:
+    def start(
+        self, token: int, fault: str, seconds: float, undo: Undo, still_on: Callable[[], bool], over: str = ""
+    ) -> None:
+        """`over`: what is said when it has ended; what `undo` returns, if that is empty."""
         loop = asyncio.get_running_loop()
-        handle = loop.call_later(seconds, self._end, token, undo)
+        handle = loop.call_later(seconds, self._end, token, undo, over)
         self._timers[token] = Timer(token, fault, loop.time() + seconds, handle, still_on)
 
     def cancel(self, token: int | None) -> None:
@@ -67,13 +70,13 @@ class Timers:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _end(self, token: int, undo: Undo) -> None:
+    def _end(self, token: int, undo: Undo, over: str) -> None:
         timer = self._timers.pop(token)
-        task = asyncio.ensure_future(self._undo(timer.fault, undo))
+        task = asyncio.ensure_future(self._undo(timer.fault, undo, over))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _undo(self, fault: str, undo: Undo) -> None:
+    async def _undo(self, fault: str, undo: Undo, over: str) -> None:
         now = await undo()
         if now is not None:
-            self._over(FaultOverEvent(fault, now))
+            self._over(FaultOverEvent(fault, now), over or now)

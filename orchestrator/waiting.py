@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
+from api.errors import InvalidCommand
 from api.operator_commands import WaitCommand
 from api.operator_results import WaitResult
 from net.control_messages import Report
@@ -25,8 +28,10 @@ VIEW_S = 5.0
 class Waiting:
     """What the cluster does by itself, waited for within bounds."""
 
-    def __init__(self, relay: Relay, client: NodeClient) -> None:
+    def __init__(self, relay: Relay, client: NodeClient, last_fault: Callable[[], tuple[float, str] | None]) -> None:
+        """`last_fault` tells how many seconds ago it was, and what."""
         self._relay = relay
+        self._last_fault = last_fault
         self._client = client
         self._last_leader: int | None = None
         """The node that `leader` last referred to; any other one is new."""
@@ -55,6 +60,8 @@ class Waiting:
                 return await self._wait_for_convergence(command.within_s)
             case "applied":
                 return await self._wait_for_applied(command.within_s, command.operations)
+            case "behind":
+                return await self._wait_for_lag(command)
             case "answers":
                 return await self._wait_for_answers(command.within_s, command.context)
 
@@ -69,7 +76,11 @@ class Waiting:
         leader = await self._found(among, command.within_s)
         if leader is None:
             raise _too_late(command.within_s, otherwise)
-        return WaitResult(leader=leader, text=f"node {leader} leads")
+        fault = self._last_fault() if command.new else None
+        if fault is None:
+            return WaitResult(leader=leader, text=f"node {leader} leads")
+        seconds, what = round(fault[0], 1), fault[1]
+        return WaitResult(leader=leader, after_s=seconds, text=f"node {leader} leads, {seconds:g} s after {what}")
 
     async def _found(self, among: Sequence[int], within_s: float) -> int | None:
         """One of these nodes, as soon as it leads; None if none does in time."""
@@ -109,6 +120,20 @@ class Waiting:
         await self._until(there, within_s, f"not all nodes that are up have applied {operations} operations")
         text = f"all nodes that are up have applied at least {operations} operations"
         return WaitResult(applied=operations, text=text)
+
+    async def _wait_for_lag(self, command: WaitCommand) -> WaitResult:
+        node, count = command.node, command.operations
+        if node is UNSET:
+            raise InvalidCommand("which node?")
+
+        def lag() -> int:
+            known = self._relay.report_of(node)
+            applied = [report.applied for report in self._reports() if report is not None]
+            return max(applied, default=0) - known.applied if known is not None else 0
+
+        await self._until(lambda: lag() >= count, command.within_s, f"node {node} is not {count} operations behind")
+        behind = lag()
+        return WaitResult(applied=behind, text=f"node {node} is {behind} operations behind")
 
     async def _wait_for_answers(self, within_s: float, context: str) -> WaitResult:
         try:

@@ -65,6 +65,10 @@ class CatchUp:
         """Of one snapshot, by number; all before `_next_piece` are there."""
         self._next_piece = 0
 
+    @property
+    def is_behind(self) -> bool:
+        return self._log.decided_upto < max(self._front, self._net.front())
+
     def heard_of(self, upto: int) -> None:
         """Some node knows decisions up to here."""
         self._front = max(self._front, upto)

@@ -10,6 +10,7 @@ Haridi and Carbone, *Omni-Paxos*, EuroSys 2023, on partial connectivity and Ball
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 
@@ -65,6 +66,8 @@ class Connectivity:
         self._changed = True
         """Somebody said something new about links or votes."""
         self._echoes: dict[int, tuple[float, float]] = {}
+        self._echoed: dict[int, float] = {}
+        """The last clock reading of this node's own that each peer has returned."""
         self._underway: dict[int, tuple[int, float]] = {}
         """What each peer said last of what it is sending to this node (see Heartbeat)."""
         self._busy_until: dict[int, float] = {}
@@ -110,6 +113,7 @@ class Connectivity:
             self._busy_until[sender] = now + bounded(message.underway[self.pid][1])
         echo = message.echoes.get(self.pid)
         if echo is not None:
+            self._echoed[sender] = echo[0]
             sample = min(max(0.0, now - echo[0] - echo[1]), MOST_ROUND_TRIP)
             smooth = self._rtt.get(sender, sample)
             # Adapts quickly to a slower network, slowly to a faster one.
@@ -150,12 +154,16 @@ class Connectivity:
 
     def _put(self, state: NodeState, held: NodeState | None) -> None:
         self.states[state.pid] = state
-        self._commit_times[state.pid] = bounded(state.commit_s)
-        self._front = self._quorum_commit_time = None
+        if held is None or state.commit_s != held.commit_s:
+            self._commit_times[state.pid] = bounded(state.commit_s)
+            self._quorum_commit_time = None
+        if held is None or state.decided_upto != held.decided_upto:
+            self._front = None
         if (
             held is None or state.hears != held.hears or state.votes != held.votes
             or state.configuration != held.configuration
         ):
+            self._quorum_commit_time = None
             self._changed = True
 
     def suspect(self, peer: int, now: float) -> None:
@@ -192,6 +200,13 @@ class Connectivity:
         Omits silent peers: while a reading is held, two clocks that run at different speeds drift apart.
         """
         return {peer: (sent, now - at) for peer, (sent, at) in self._echoes.items() if peer in self.hears}
+
+    def all_have(self, sent: float) -> bool:
+        """True if everybody who is there has this node's heartbeat of this time, or a later one, and says so."""
+        return all(
+            self._echoed.get(peer, -math.inf) >= sent for peer in self.peers
+            if peer in self.hears or self.hears_from(peer, self.pid)
+        )
 
     # Derived information
 

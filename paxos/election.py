@@ -28,6 +28,8 @@ GRACE_ELECTIONS, GRACE_ROUND_TRIPS, GRACE_COMMITS = 2.0, 8.0, 3.0
 """How long (the sum of all) a claim counts before a quorum has promised it; for its own claimer, indefinitely. The
 commits are those of the claimer, which stores its claim first, and those of a quorum, which then stores promises: each
 may have to wait for one that is under way."""
+OTHERS_ELECTIONS = 0.25
+"""After the network was away, nodes are back within this of each other, the leader among them."""
 SLOW_DISK = 2.0
 """A disk that takes this many times as long as a quorum's (and an election time more) is a reason not to campaign."""
 
@@ -42,6 +44,7 @@ class Election:
         self._jitter = 0.0
         self._claims: dict[Leadership, float] = {}
         """When each claim that is not yet established was first seen."""
+        self._waits_until = 0.0
         self._last_campaign = 0.0
         self._tries = 0
         """How often this node campaigned without a calm time in between."""
@@ -55,6 +58,15 @@ class Election:
         """The highest leadership known to have been claimed or promised by any node, dead or alive."""
         states = self._net.states.values()
         return max(self._heard_of, *(each.promised for each in states), *(each.leading for each in states), NOBODY)
+
+    def wait_for_others(self, now: float) -> None:
+        """This node is connected anew. If the network was away, the leader was, too, and leads on when it is back."""
+        self._waits_until = now + OTHERS_ELECTIONS * self._timing.election_s
+
+    @property
+    def is_waiting(self) -> bool:
+        """There is a reason to campaign."""
+        return self._since is not None
 
     def observe(self, now: float) -> None:
         """Notes when each claim was first seen. Must follow every change of what is known of others."""
@@ -80,14 +92,17 @@ class Election:
         return (GRACE_ELECTIONS * self._timing.election_s + GRACE_ROUND_TRIPS * net.round_trip()
                 + GRACE_COMMITS * commits)
 
-    def try_campaign(self, now: float, random: Random) -> Leadership | None:
+    def try_campaign(self, leader: Leadership, now: float, random: Random) -> Leadership | None:
         """Waits for this node's turn while there is a reason to campaign; when it has come, returns the leadership to
-        claim. Each one that is returned counts as a campaign, so ask only to go through with it."""
+        claim. `leader` is what `leader()` returns now. Each claim that is returned counts as a campaign, so ask only to
+        go through with it."""
         pid = self._net.pid
         highest = self.highest()
         able = self._net.reaches_majority(pid) and not self._net.outdated()
-        if not able or (highest != NOBODY and self.leader(now) >= highest):
+        if not able or (highest != NOBODY and leader >= highest):
             self._since = None
+            return None
+        if highest != NOBODY and now < self._waits_until:
             return None
         if self._since is None:
             self._since = now

@@ -108,7 +108,7 @@ class Progress:
             self._drop(sent)
 
     def restarted(self, decided_upto: int) -> None:
-        """The member is another process now: what was on its way to it is lost."""
+        """The member is another process now, or has another connection: what was on its way to it is lost."""
         self.unheard(decided_upto)
         for sent in reversed(self._flying.values()):
             self.unsent.appendleft((sent.batch, sent.size))
@@ -156,6 +156,15 @@ class Flow:
             elif self._incarnations.setdefault(member, incarnations[member]) != incarnations[member]:
                 self._incarnations[member] = incarnations[member]
                 progress.restarted(decided_upto)
+
+    def linked(self, member: int, decided_upto: int) -> None:
+        """It has another connection."""
+        if member in self.progress:
+            self.progress[member].restarted(decided_upto)
+
+    @property
+    def is_busy(self) -> bool:
+        return any(each.first is not None for each in self.progress.values())
 
     def has_room(self) -> bool:
         """True if a quorum takes more."""

@@ -45,6 +45,8 @@ class Leader:
         self.decided_upto = decided_upto
         self.announced_upto = 0
         """The watermark that all others were told, by an Accept or a Decide."""
+        self.owners: set[int] = set()
+        """Nodes with operations that became decided and of which they were not told: their users wait."""
         self.next = decided_upto + 1
         self.barrier = decided_upto + len(inherited)
         """Everything acknowledged under earlier leaderships is at or below this position."""
@@ -172,5 +174,6 @@ class Leader:
         before = self.decided_upto
         while (batch := self._flying.get(self.decided_upto + 1)) is not None and len(batch.voters) >= self._quorum:
             self.decided_upto = batch.last
+            self.owners.update([operation.pid for operation in batch.operations])
             del self._flying[batch.first]
         return self.decided_upto - before

@@ -13,6 +13,12 @@ class Timing(msgspec.Struct, frozen=True):
     retry_s: float = 0.15
     """The minimum time before a retransmission; grows with the measured round trip and with every repetition."""
 
+    @property
+    def idle_heartbeat_s(self) -> float:
+        """`heartbeat_s` while nothing happens and every heartbeat arrives (see paxos/heartbeats.py). A few must fit
+        into `election_s`."""
+        return max(self.heartbeat_s, min(2 * self.heartbeat_s, self.election_s / 4))
+
 
 class Limits(msgspec.Struct, frozen=True):
     batch_operations: int = 512

@@ -15,8 +15,10 @@ What nobody remembers who can be reached is not noticed.
 One word is enough for that, so a member that lies about it, in numbers that may be, makes others renounce their disks,
 as many as it lies about. To ask for two witnesses would not help, and would harm: everybody passes on what it is told,
 as it must, since the only one that counted a vote may be gone; so a lie has all witnesses soon, and of the truth there
-may be one within reach. A node that only stopped voting while in doubt would be as lost, for nothing ever refutes what
-is said of an earlier process. What would help is that a disk signs its stamps, with a key that the configuration names.
+may be one within reach. To ask for a majority of them would let old copies vote: of the last votes of a disk, the one
+leader that counted them may know alone, and without it those left and the old copy would decide something else. A node
+that only stopped voting while in doubt would be as lost, for nothing ever refutes what is said of an earlier process.
+What would help is that a disk signs its stamps, with a key that the configuration names.
 """
 
 from __future__ import annotations

@@ -62,6 +62,14 @@ class Proposer:
             return self.leader.leadership
         return self.candidate.ballot.leadership if self.candidate is not None else NOBODY
 
+    @property
+    def is_busy(self) -> bool:
+        """Something waits to be promised, accepted, confirmed or told."""
+        leader = self.leader
+        return self.candidate is not None or (leader is not None and (
+            leader.pending or leader.next > leader.decided_upto + 1 or leader.decided_upto > leader.announced_upto
+            or leader.read_index.running or self.flow.is_busy))
+
     def step_down(self) -> None:
         """Operations in flight will be proposed again by the next leader, or resent by their origin."""
         self.candidate = self.leader = None
@@ -77,6 +85,14 @@ class Proposer:
             self.leader.offer(operations)
         elif self.candidate is not None:
             self.candidate.offer(operations)
+
+    def linked(self, member: int) -> None:
+        """What was on its way to this member is lost."""
+        leader = self.leader
+        if leader is not None:
+            self.flow.linked(member, leader.decided_upto)
+            if leader.read_index.running:
+                self._ask_confirmations(leader)
 
     def repeat(self, now: float, patience_s: float) -> None:
         """Resends what has been unanswered for too long."""
@@ -143,8 +159,7 @@ class Proposer:
         have made proposals for what comes after."""
         claim, leader = self.claim, self.leader
         held = leader.waiting() if leader is not None else self.candidate.held if self.candidate is not None else []
-        if leader is not None:
-            self._announce(leader)
+        self.announce()
         self.step_down()
         if claim != NOBODY and self._registry.votes and (leader is None or leader.stopping):
             self._ask(ballot(claim, self._log.decided_upto + 1), now)
@@ -172,18 +187,28 @@ class Proposer:
                 flow.queue(batch)
         for batch, members in flow.due(decided_upto, now):
             self._effects.broadcast(members, leader.accept_message(batch))
-        self._announce(leader)
+        self._announce_to_owners(leader)
         if leader.settled and leader.read_index.start(leader.decided_upto, now):
             self._ask_confirmations(leader)
 
-    def _announce(self, leader: Leader) -> None:
-        """Tells what is decided to those whom no Accept has told it."""
-        decided_upto = leader.decided_upto
-        if decided_upto > leader.announced_upto:
-            leader.announced_upto = decided_upto
-            untold = self.flow.untold(self._net.peers, decided_upto)
-            if untold:
-                self._effects.broadcast(untold, Decide(ballot(leader.leadership, decided_upto)))
+    def announce(self) -> None:
+        """Tells all others what is decided, whom no Accept has told it."""
+        if (leader := self.leader) is not None and leader.decided_upto > leader.announced_upto:
+            leader.announced_upto = leader.decided_upto
+            self._announce(leader, self._net.peers)
+
+    def _announce_to_owners(self, leader: Leader) -> None:
+        """Those whose users wait for it are told at once, the others with the next Accept, or by `announce`. Who has no
+        direct link gets it from others."""
+        if leader.owners:
+            net, owners, leader.owners = self._net, leader.owners, set()
+            direct = owners.issubset((net.pid, *net.links()))
+            self._announce(leader, [node for node in net.peers if node in owners] if direct else net.peers)
+
+    def _announce(self, leader: Leader, nodes: Iterable[int]) -> None:
+        untold = self.flow.untold(nodes, leader.decided_upto)
+        if untold:
+            self._effects.broadcast(untold, Decide(ballot(leader.leadership, leader.decided_upto)))
 
     def _round_s(self, member: int) -> float:
         """Seconds to this member and back, with what its disk takes: a commit that is under way, and its own."""
@@ -218,4 +243,5 @@ class Proposer:
             return
         if message.ballot.leadership == leader.leadership:
             for node, ticket, position in leader.read_index.confirmed(sender, message):
+                self._announce(leader, [node] if node in self._net.peers else [])  # its reader waits for that, too
                 self._router.send(node, ReadReply(ticket, position))

@@ -131,5 +131,9 @@ class OperationQueue:
             self._sent += 1
         return operations
 
+    def lost(self) -> None:
+        """What is in flight is."""
+        self._send_again()
+
     def _send_again(self) -> None:
         self._sent = self._sent_bytes = 0

@@ -55,6 +55,10 @@ class Reads:
         self._asked, self._leader = newest, leader
         return self._incarnation, newest
 
+    def lost(self) -> None:
+        """What was asked last is."""
+        self._asked = 0
+
     def asked(self, node: int) -> bool:
         """True if it is this leader whose answer is awaited."""
         return node == self._leader[1]

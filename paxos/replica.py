@@ -208,6 +208,13 @@ class Replica:
             self.net.links(), tuple(sorted(self.digests.differing)), self.registry.lost(self.net.states),
         )
 
+    def situation(self) -> tuple[Any, ...]:
+        """What of the status seldom changes, and the configuration. To be compared."""
+        return (
+            self._role(), self._follows[1], self.net.links(), self.registry.voter_status, self._configuration,
+            self.registry.lost(self.net.states),
+        )
+
     def _role(self) -> str:
         if self.registry.voter_status is VoterStatus.LEARNER:
             return "learner"
@@ -292,11 +299,21 @@ class Replica:
         self._refresh(now)
 
     def meet(self, peer: int, now: float) -> None:
-        """A hint that there is a node `peer`. Who comes to join, or comes back after long, may know no other member.
-        (Nodes with data of release 0.1.0 keep to those they know until they are founded.)"""
+        """A hint that there is a node `peer`, newly connected to this one. Who comes to join, or comes back after long,
+        may know no other member. (Nodes with data of release 0.1.0 keep to those they know until they are founded.)
+        What was on its way to `peer` is lost with the connection before."""
         if 0 < peer <= MOST_PID and (self.registry.configuration is not None or not self.log.decided_upto):
             self.net.meet(peer)
+            self.proposer.linked(peer)
+            if self._follows[1] == peer:
+                self.queue.lost()
+                self.reads.lost()
+            self._heartbeats.hurry(now)
             self._refresh(now)
+
+    def linked(self, now: float) -> None:
+        """This node is connected, for the first time or again."""
+        self.election.wait_for_others(now)
 
     def vouched(
         self, messages: Sequence[tuple[int, AnyMessage]], stamp: Stamp | None
@@ -335,6 +352,7 @@ class Replica:
         """Looks at the clock; the driver calls this at least every `timing.tick_s`."""
         self._refresh(now)
         self.proposer.repeat(now, self._patience())
+        self.proposer.announce()
         self._handle_own(now)
         self.snapshot_source.expire(now, self.net.round_trip())
         self._heartbeats.send_if_due(now)
@@ -342,6 +360,17 @@ class Replica:
             self._effects.to_persist()
         if self.memory.is_due(now >= self._remember_due):
             self._effects.to_persist()
+
+    def rest_s(self, now: float) -> float:
+        """Seconds until the next tick is needed. Where nothing waits for time to pass but the next heartbeat, and the
+        silence of others, that is longer than `timing.tick_s`; what comes meanwhile may end it."""
+        if not self._is_idle():
+            return self.timing.tick_s
+        return min(max(self._heartbeats.due - now, self.timing.tick_s), self.timing.idle_heartbeat_s)
+
+    def _is_idle(self) -> bool:
+        waits = self.queue or self.reads or self._change is not None or self._follows == NOBODY
+        return not waits and not (self.election.is_waiting or self.catch_up.is_behind or self.proposer.is_busy)
 
     def take_output(self, now: float) -> Output:
         """Everything that gathered since the last call: the driver calls it once per turn of its event loop, so that
@@ -384,10 +413,11 @@ class Replica:
             self._step_down()
         self._heartbeats.describe()
         self.election.observe(now)
-        leadership = self.election.try_campaign(now, self._random)
+        self._follows = self.election.leader(now)
+        leadership = self.election.try_campaign(self._follows, now, self._random)
         if leadership is not None:
             self._campaign(leadership, now)
-        self._follows = self.election.leader(now)
+            self._follows = self.election.leader(now)
         claim = self.proposer.claim
         if claim != NOBODY and max(self._follows, self.acceptor.promised.leadership) > claim:
             self._step_down()
@@ -473,7 +503,7 @@ class Replica:
             self._effects.odd(sender, "a heartbeat that tells of what cannot be")
             message = believable
         self.net.heard(sender, message, now)
-        self._heartbeats.heard(message)
+        self._heartbeats.heard(sender, message, now)
         self._versions.heard(sender, message)
         self.memory.heard(message.remembered)
         if self.digests.heard(sender, message):
@@ -483,6 +513,7 @@ class Replica:
         if voted and not self.registry.votes:
             self._step_down()
         self._refresh(now)
+        self._heartbeats.join(now)
 
     def _roster_stored(self, sender: int, message: RosterStored, now: float) -> None:
         self.registry.roster_stored(message)

@@ -13,22 +13,27 @@ import msgspec
 
 from engine.interface import AppliedOperation, OperationId
 from kvstore.operations import (
-    MAX_AT,
     Answer,
     AnswerInFull,
     Ask,
     AskOnce,
+    Cancel,
     Candidate,
     CandidateInFull,
     Choose,
+    Create,
+    Fork,
     Query,
     Ranking,
+    Rename,
     Responding,
     Retry,
     SetQuotas,
+    SetSystem,
     SetTitle,
 )
 from kvstore.operations import name as operation_name
+from kvstore.rules import MAX_AT
 
 KEPT = 1000
 """Operations."""
@@ -79,35 +84,60 @@ def _title(operation: SetTitle) -> _Details:
     return None, operation.title
 
 
+def _system(operation: SetSystem) -> _Details:
+    return None, operation.text
+
+
+def _other_name(operation: Rename) -> _Details:
+    return None, operation.name
+
+
+def _source(operation: Fork) -> _Details:
+    return None, operation.source
+
+
 _DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
     Query: _question, Ask: _question, AskOnce: _question, Candidate: _response, Answer: _response,
     CandidateInFull: _response, AnswerInFull: _response, Choose: _about_node, Ranking: _about_node, Retry: _about_node,
-    SetTitle: _title,
+    SetTitle: _title, SetSystem: _system, Rename: _other_name, Fork: _source,
 }
 
 
+_SMALL: Final = frozenset((Create, Cancel, Choose))
+"""Operations without text."""
+_SMALL_TEXT: Final = 1024
+
+
 class AppliedLog:
-    """The last operations, the newest last."""
+    """The last operations, the newest last. Small ones are put into words when somebody looks."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._operations: deque[LoggedOperation] = deque(maxlen=kept)
+        self._operations: deque[AppliedOperation | LoggedOperation] = deque(maxlen=kept)
 
     def add(self, applied: AppliedOperation) -> None:
-        outcome = applied.outcome
-        operation = outcome.operation
+        operation = applied.outcome.operation
         if isinstance(operation, SetQuotas) and operation.first:
             return  # like the configurations of the members, no user's operation
-        node, text = _DETAILS.get(type(operation), _no_details)(operation)
-        self._operations.append(LoggedOperation(
-            applied.position, applied.ballot, applied.id, None if operation is None else seconds(operation.at),
-            "unknown" if operation is None else operation_name(operation), outcome.context, outcome.turn, node,
-            text[:_EXCERPT], outcome.error,
-        ))
+        kind = type(operation)
+        small = kind in _SMALL or (isinstance(operation, Query) and len(operation.text) <= _SMALL_TEXT)
+        self._operations.append(applied if small else logged(applied))
 
     def last(self, count: int) -> list[LoggedOperation]:
         """The last `count` operations, in order."""
         start = max(0, len(self._operations) - count)
-        return [self._operations[index] for index in range(start, len(self._operations))]
+        found = [self._operations[index] for index in range(start, len(self._operations))]
+        return [logged(one) if isinstance(one, AppliedOperation) else one for one in found]
+
+
+def logged(applied: AppliedOperation) -> LoggedOperation:
+    outcome = applied.outcome
+    operation = outcome.operation
+    node, text = _DETAILS.get(type(operation), _no_details)(operation)
+    return LoggedOperation(
+        applied.position, applied.ballot, applied.id, None if operation is None else seconds(operation.at),
+        "unknown" if operation is None else operation_name(operation), outcome.context, outcome.turn, node,
+        text[:_EXCERPT], outcome.error,
+    )
 
 
 def seconds(at: int) -> float | None:

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from kvstore.operations import MAX_CONTEXT_CHARS, MAX_TURN, check_context
+from kvstore.rules import MAX_CONTEXT_CHARS, MAX_TURN, check_context
 
 PIECE_CHARS = 2_000
 MAX_DRAFT_CHARS = 65_536

@@ -20,6 +20,7 @@ from api.node_events import (
     CreatedEvent,
     DeletedEvent,
     ExplainEvent,
+    ForkedEvent,
     LeaderEvent,
     NoChoiceEvent,
     OperationRefusedEvent,
@@ -27,8 +28,12 @@ from api.node_events import (
     ProgressEvent,
     QueryEvent,
     RankingEvent,
+    RenamedEvent,
     RestoredEvent,
     RetriedEvent,
+    SystemEvent,
+    TitledEvent,
+    UndeletedEvent,
 )
 from engine.interface import AppliedOperation
 from kvstore.conversation import Turn
@@ -45,12 +50,19 @@ from kvstore.operations import (
     Create,
     Delete,
     Elect,
+    ElectWeighed,
+    Fork,
     Import,
+    ImportInFull,
     Query,
     Ranking,
+    Rename,
     Retry,
+    SetSystem,
+    SetTitle,
     StartPoll,
     StoreOperation,
+    Undelete,
 )
 from kvstore.operations import name as operation_name
 from kvstore.store import Store
@@ -140,10 +152,20 @@ class EventFeed:
         elif type(operation) is Delete:
             self._questions.pop(context, None)
             self._tell_others(DeletedEvent(context, origin), mine)
+        elif type(operation) is Undelete:
+            self._tell_others(UndeletedEvent(context, origin), mine)
         elif outcome.repeated:
             self._on_repeated(operation, outcome.turn or 0, mine)
-        elif type(operation) is Import:
+        elif type(operation) is Import or type(operation) is ImportInFull:
             self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
+        elif type(operation) is SetSystem:
+            self._tell_others(SystemEvent(context, operation.text, origin), mine)
+        elif type(operation) is SetTitle:
+            self._tell_others(TitledEvent(context, operation.title, origin), mine)
+        elif type(operation) is Rename:
+            self._tell_others(RenamedEvent(context, operation.name, origin), mine)
+        elif type(operation) is Fork:
+            self._tell_others(ForkedEvent(context, operation.source, outcome.turn, origin), mine)
         elif outcome.turn is not None:
             self._on_turn(operation, context, outcome.turn, origin, mine)
             if self._store().conversations[context].open_turn != outcome.turn:
@@ -199,7 +221,11 @@ class EventFeed:
                 self._on_candidate(operation)
             case Answer() | AnswerInFull():
                 fields = response_fields(operation)
-                self._tell_turn(AnswerEvent(context=context, turn=turn, node=operation.node, **fields), context, turn)
+                have = len(self._store().conversations[context].turns[turn - 1].candidates)
+                answer = AnswerEvent(
+                    context=context, turn=turn, node=operation.node, have=have, of=self._nodes(), **fields
+                )
+                self._tell_turn(answer, context, turn)
             case Choose():
                 self._tell_others(ChosenEvent(context=context, turn=turn, origin=origin, node=operation.node), mine)
             case Cancel():
@@ -213,7 +239,7 @@ class EventFeed:
             case Ranking():
                 fields = vote_fields(operation)
                 self._tell_others(RankingEvent(context=context, turn=turn, node=operation.node, **fields), False)
-            case Elect():
+            case Elect() | ElectWeighed():
                 self._on_election(context, turn, origin)
 
     def _on_repeated(self, operation: StoreOperation, turn: int, mine: bool) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from kvstore.operations import decode
 from kvstore.operations import name as operation_name
+from kvstore.payloads import decode
 from paxos.ballot import Ballot, Leadership
 from paxos.messages import Behind, Outranked, SnapshotPiece
 

@@ -27,12 +27,13 @@ class PaxosExplanations:
         self._members = members
         self._listeners: set[Listener] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._explainer: Explainer | None = None
 
     def listen(self, listener: Listener) -> None:
         """Adds `listener`."""
         if not self._listeners:
             status = self._engine.core_status()
-            explainer = Explainer(status.node, self._members, status)
+            explainer = self._explainer = Explainer(status.node, self._members, status)
             self._engine.observe(explainer)
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._tell, explainer)
         self._listeners.add(listener)
@@ -42,8 +43,15 @@ class PaxosExplanations:
         self._listeners.discard(listener)
         if not self._listeners:
             self._engine.observe(None)
+            self._explainer = None
             if self._timer is not None:
                 self._timer.cancel()
+
+    def flush(self) -> None:
+        """Tells at once what is gathered: something that came of it is about to be told."""
+        if self._timer is not None and self._explainer is not None:
+            self._timer.cancel()
+            self._tell(self._explainer)
 
     def _tell(self, explainer: Explainer) -> None:
         self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._tell, explainer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from api.base import Event
@@ -20,6 +20,7 @@ from api.node_events import (
     StrangerEvent,
 )
 from api.node_results import LlmStatus
+from config.prices import NO_PRICES, Price
 from engine.interface import AppliedOperation, Engine, EngineStatus
 from llm.request_scheduler import OnProgress, RequestScheduler
 from llm.requests import Request
@@ -34,6 +35,7 @@ from server.first_quotas import FirstQuotas
 from server.members_notice import MembersNotice
 from server.progress_hints import Hint, ProgressHints
 from server.responder import Done, Responder
+from server.search import SearchIndex
 from server.session import Explanations, Session
 
 MakeScheduler: TypeAlias = Callable[[Done, OnProgress], RequestScheduler]
@@ -62,10 +64,10 @@ class NodeService:
         self, number: int, members: Sequence[int], engine: Engine, make_scheduler: MakeScheduler, *,
         emit: Callable[[Event], None], explanations: Explanations | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, poll_timeout_s: float,
-        rate: ByteRate | None = None,
+        rate: ByteRate | None = None, prices: Mapping[str, Price] = NO_PRICES,
     ) -> None:
         """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds. `rate`: how much
-        the node takes from its users."""
+        the node takes from its users. `prices`: of models, by name."""
         self.failed = asyncio.Event()
         self.removed = asyncio.Event()
         """The engine acknowledges nothing any more; the process must leave."""
@@ -79,6 +81,7 @@ class NodeService:
         self._sessions: set[Session] = set()
         self._watchers: list[Watcher] = []
         self._rate = rate
+        self._prices = prices
         self._first_quotas = FirstQuotas(engine, number)
         self._members_notice = MembersNotice(number, members)
         self._hints = ProgressHints(number, engine.send_hint, self._on_progress)
@@ -87,6 +90,7 @@ class NodeService:
             number, engine, lambda done: make_scheduler(done, self._on_llm_progress), poll_s=poll_timeout_s
         )
         self._expiry = Expiry(engine, number)
+        self._search_index = SearchIndex(lambda: engine.store.conversations)
         self._voter_status = engine.status().voter_status
         self._lost: tuple[int, ...] = ()
         """Voters without disks, if no quorum can form."""
@@ -107,6 +111,7 @@ class NodeService:
             await asyncio.wait([self._responding])
         await self._responder.close()
         self.drafts.close()
+        await self._search_index.close()
         await self._engine.close()
 
     # ---- Users
@@ -116,9 +121,11 @@ class NodeService:
         session = Session(
             self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
             llm_status=self._llm_status, too_long=self._too_long, level=level,
-            on_screen=on_screen, rate=self._rate,
+            on_screen=on_screen, rate=self._rate, search_index=self._search_index, prices=self._prices,
         )
-        session.on_leader(self._engine.status().leader)
+        status = self._engine.status()
+        session.on_leader(status.leader)
+        session.lost = bool(status.lost)
         self._sessions.add(session)
         return session
 
@@ -179,6 +186,7 @@ class NodeService:
         self.drafts.on_applied(applied.outcome)
         self._responder.on_applied(applied.outcome)
         self._first_quotas.on_applied(applied.outcome)
+        self._search_index.on_applied(applied.outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:
         for session in list(self._sessions):
@@ -189,6 +197,7 @@ class NodeService:
         for watcher in self._watchers:
             watcher.on_installed()
         self.drafts.on_installed()
+        self._search_index.on_installed()
         self._responder.review()
 
     def on_status(self, status: EngineStatus) -> None:
@@ -205,6 +214,8 @@ class NodeService:
                 self._emit(LearnerEvent(self._number))
         if status.lost != self._lost:
             self._lost = status.lost
+            for session in self._sessions:
+                session.lost = bool(status.lost)
             if status.lost:
                 self._emit(QuorumLostEvent(status.lost, status.voters, no_quorum(status.lost, status.voters)))
                 for session in list(self._sessions):

@@ -11,15 +11,15 @@ from typing import Protocol
 
 from engine.interface import Busy
 from kvstore.conversation import Conversation
-from kvstore.operations import Elect, StoreOperation
+from kvstore.operations import ElectWeighed, IfCreatedAt, StoreOperation
 from kvstore.store import Store
 from llm.requests import View
 
 _AGAIN_S = 1.0
 """Delay before the next attempt if the node was busy."""
 
-Key = tuple[str, int, int]
-"""Conversation, turn, poll."""
+Key = tuple[str, int, int, int]
+"""Conversation, the position that created it, turn, poll."""
 
 
 class Engine(Protocol):
@@ -52,7 +52,7 @@ class PollCloser:
             if self._timers or self._submitted:
                 self.forget(conversation.context)
             return
-        key = conversation.context, turn, poll.number
+        key = conversation.context, conversation.created, turn, poll.number
         if view.leader != self._number:
             self._drop(key)
         elif key in self._submitted:
@@ -73,10 +73,10 @@ class PollCloser:
         self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._close, key)
 
     def _close(self, key: Key) -> None:
-        context, turn, poll = key
+        context, created, turn, poll = key
         self._drop(key)
         try:
-            self._engine.submit(Elect(context, turn, poll))
+            self._engine.submit(IfCreatedAt(created, ElectWeighed(context, turn, poll)))
         except Busy:
             self._wait(key, _AGAIN_S)
         else:

@@ -13,7 +13,8 @@ from typing import Annotated
 import msgspec
 
 from engine.interface import AppliedOperation
-from kvstore.operations import ASKING, MAX_CONTEXT_CHARS, MAX_TURN, check_context
+from kvstore.operations import ASKING
+from kvstore.rules import MAX_CONTEXT_CHARS, MAX_TURN, check_context
 from llm.requests import Request
 
 EVERY_S = 0.5

@@ -9,13 +9,20 @@ from msgspec import UNSET, UnsetType
 
 from api import conversation as api
 from api.node_results import LogEntry
-from kvstore.conversation import Conversation, Poll, Response, Turn, Vote
+from kvstore.conversation import AGREEMENT, Conversation, Poll, Response, Turn, Vote
 from kvstore.operations import Answer, Candidate, Ranking, Responding
 from server.applied_log import LoggedOperation
 
 
 def conversation_record(conversation: Conversation) -> api.Conversation:
-    return api.Conversation(context=conversation.context, turns=turn_records(conversation))
+    title, system = about(conversation)
+    turns = turn_records(conversation)
+    return api.Conversation(context=conversation.context, turns=turns, title=title, system=system)
+
+
+def about(conversation: Conversation) -> tuple[str | UnsetType, str | UnsetType]:
+    """Its title and its system prompt."""
+    return conversation.title or UNSET, conversation.system or UNSET
 
 
 def page_of(
@@ -51,8 +58,9 @@ def _response_record(response: Response, thoughts: bool) -> api.Response:
 
 
 def poll_record(poll: Poll) -> api.Poll:
-    votes = {node: api.Vote(**vote_fields(vote)) for node, vote in poll.votes.items()}
-    return api.Poll(number=poll.number, open=not poll.closed, points=poll.points, votes=votes)
+    votes = {node: api.Vote(**vote_fields(vote)) for node, vote in poll.votes.items() if node != AGREEMENT}
+    agreement = poll.votes[AGREEMENT].order if AGREEMENT in poll.votes else UNSET
+    return api.Poll(number=poll.number, open=not poll.closed, points=poll.points, votes=votes, agreement=agreement)
 
 
 def vote_fields(vote: Vote | Ranking) -> dict[str, Any]:
@@ -65,7 +73,10 @@ def response_fields(response: Response | Responding) -> dict[str, Any]:
     """Of a response, or of an event about one. `seen` of `before` earlier turns fitted, unless all did."""
     said = {"text": response.text} if response.error is None else {"error": response.error}
     saw = {"seen": response.seen, "before": response.before} if response.seen < response.before else {}
-    return {**said, "model": response.model, "seconds": round(response.seconds, 3), **saw, **_cut(response)}
+    return {
+        **said, "model": response.model, "seconds": round(response.seconds, 3), **saw, **_cut(response),
+        **_tokens(response),
+    }
 
 
 def _cut(response: Response | Responding) -> dict[str, Any]:
@@ -73,6 +84,13 @@ def _cut(response: Response | Responding) -> dict[str, Any]:
         return {}
     limit = {"cut_at": response.cut_at} if response.cut_at else {}
     return {"cut": response.cut.value, **limit}
+
+
+def _tokens(response: Response | Responding) -> dict[str, int]:
+    if isinstance(response, Candidate | Answer):
+        return {}
+    counts = {"tokens_in": response.tokens_in, "tokens_out": response.tokens_out}
+    return {name: count for name, count in counts.items() if count}
 
 
 def log_entry(logged: LoggedOperation) -> LogEntry:

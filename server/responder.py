@@ -10,9 +10,19 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
-from engine.interface import Busy, NotUnderstood
+from engine.interface import Busy
 from kvstore.conversation import Conversation, Cut
-from kvstore.operations import Answer, AnswerInFull, Candidate, CandidateInFull, Ranking, StoreOperation
+from kvstore.operations import (
+    AboutTurn,
+    Answer,
+    AnswerInFull,
+    Candidate,
+    CandidateInFull,
+    IfCreatedAt,
+    Ranking,
+    StoreOperation,
+)
+from kvstore.rules import MAX_TOKENS
 from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
@@ -61,6 +71,10 @@ class Responder:
         self._open: dict[str, Conversation] = {}
         """The conversations with an open question, by their ids. Kept once caught up: links come and go often, and
         there may be very many conversations."""
+        self._changed: dict[str, set[int | None]] = {}
+        """Conversations that are to be looked at, and which of their turns have changed."""
+        self._looking = False
+        self._closed = False
 
     async def run(self) -> None:
         """Waits until this node knows everything decided before it started, so that it asks nothing that was
@@ -132,56 +146,76 @@ class Responder:
         self._ask_open()
 
     def on_applied(self, outcome: Outcome) -> None:
-        """To be called after each operation that is applied."""
+        """To be called after each operation that is applied. Conversations that changed are looked at once for all that
+        is applied in one turn of the event loop."""
+        context = outcome.context
+        if self._caught_up and outcome.ok and context is not None:
+            if context in self._engine.store.conversations:
+                self._changed.setdefault(context, set()).add(outcome.turn)
+            else:
+                self._forget(context)
+        if (self._changed or self._unsent) and not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        if self._closed:
+            return
+        self._looking = False
+        changed, self._changed = self._changed, {}
+        for context, turns in changed.items():
+            conversation = self._engine.store.conversations.get(context)
+            if conversation is not None:  # else it went with a snapshot: all are reviewed then
+                self._look_at(conversation, turns)
         self._send()
-        if not self._caught_up or not outcome.ok or outcome.context is None:
-            return
-        conversation = self._engine.store.conversations.get(outcome.context)
-        if conversation is None:
-            self._forget(outcome.context)
-            return
-        open_turn = conversation.open_turn
-        if outcome.turn is not None and open_turn != outcome.turn:
-            self.scheduler.cancel(outcome.context, outcome.turn)
+
+    def _look_at(self, conversation: Conversation, turns: Iterable[int | None]) -> None:
+        """These turns have changed."""
+        context, open_turn = conversation.context, conversation.open_turn
+        for turn in turns:
+            if turn is not None and turn != open_turn:
+                self.scheduler.cancel(context, turn)
         if open_turn is None:
-            self._open.pop(outcome.context, None)
+            self._open.pop(context, None)
         else:
-            self._open[outcome.context] = conversation
-            self.scheduler.review_turn(outcome.context, open_turn, self._fate)
+            self._open[context] = conversation
+            self.scheduler.review_turn(context, open_turn, self._fate)
             request = pending_in(conversation, self._number, self._view)
             if request is not None:
                 self.scheduler.start(request)
         self._poll_closer.review(conversation, self._view)
 
     def _forget(self, context: str) -> None:
-        """The conversation was deleted."""
-        if self._open.pop(context, None) is not None:
-            self.scheduler.review(self._fate)
+        """There is no conversation of this name any more."""
+        for turn in self._changed.pop(context, ()):
+            if turn is not None:
+                self.scheduler.cancel(context, turn)
+        conversation = self._open.pop(context, None)
+        if conversation is not None:
+            self.scheduler.cancel(context, len(conversation.turns))
             self._poll_closer.forget(context)
 
     def _done(self, request: Request, outcome: Reply | ProviderError) -> None:
-        self._unsent.append(_operation(request, self._number, outcome))
+        self._unsent.append(IfCreatedAt(request.created, _operation(request, self._number, outcome)))
         self._send()
 
     def _send(self) -> None:
         while self._unsent:
             try:
                 self._engine.submit(self._unsent[0])
-            except NotUnderstood:
-                self._unsent[0] = _plain(self._unsent[0])  # some member runs a release that knows no more than this
-                continue
             except Busy:
                 return  # the next applied operation frees capacity
             self._unsent.popleft()
 
     async def close(self) -> None:
+        self._closed = True
         if self._catching_up is not None:
             self._catching_up.cancel()
         self._poll_closer.forget_all()
         await self.scheduler.close()
 
 
-def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> StoreOperation:
+def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> AboutTurn:
     failed = isinstance(outcome, ProviderError)
     text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
     if request.kind == "ranking":
@@ -194,10 +228,17 @@ def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> S
         request.context, request.turn, node, text, error, outcome.model, outcome.seconds, request.round, seen, before
     )
     is_candidate = request.kind == "candidate"
-    if isinstance(outcome, ProviderError) or (outcome.complete and not outcome.thoughts):
+    if isinstance(outcome, ProviderError):
         return Candidate(*said) if is_candidate else Answer(*said)
-    cut, cut_at = _cut(outcome)
-    return (CandidateInFull if is_candidate else AnswerInFull)(*said, outcome.thoughts, cut, cut_at)
+    more = outcome.thoughts, *_cut(outcome), _bounded(outcome.tokens_in), _bounded(outcome.tokens_out)
+    if not any(more):
+        return Candidate(*said) if is_candidate else Answer(*said)
+    return (CandidateInFull if is_candidate else AnswerInFull)(*said, *more)
+
+
+def _bounded(tokens: int | None) -> int:
+    """What an LLM's server counts may make no sense."""
+    return tokens if tokens is not None and 0 <= tokens <= MAX_TOKENS else 0
 
 
 def _cut(reply: Reply) -> tuple[Cut | None, float]:
@@ -205,11 +246,3 @@ def _cut(reply: Reply) -> tuple[Cut | None, float]:
     if reply.complete:
         return None, 0.0
     return (Cut.TIME, reply.cut_s) if reply.cut_s else (Cut.TOKENS, float(reply.cut_tokens or 0))
-
-
-def _plain(operation: StoreOperation) -> StoreOperation:
-    """As release 0.1.0 knows it: without thoughts, and without saying that the answer was cut."""
-    if not isinstance(operation, CandidateInFull | AnswerInFull):
-        return operation
-    make = Candidate if isinstance(operation, CandidateInFull) else Answer
-    return make(**{name: getattr(operation, name) for name in make.__struct_fields__})

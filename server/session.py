@@ -39,35 +39,42 @@ from api.node_commands import (
     ViewallCommand,
     ViewCommand,
 )
+from api.node_events import ExplainEvent
+from config.prices import NO_PRICES, Price
 from engine.interface import AppliedOperation, Busy, Engine, NotUnderstood
 from kvstore.conversation import Conversation, Cut
 from kvstore.operations import (
     CREATING,
+    AboutTurn,
     Ask,
     AskOnce,
     Cancel,
     Choose,
     Create,
-    Delete,
+    Fork,
+    IfCreatedAt,
     Query,
     Retry,
     SetQuotas,
-    SetTitle,
     StartPoll,
     StoreOperation,
-    check,
+    unconditional,
 )
-from kvstore.store import Outcome
+from kvstore.rules import check
+from kvstore.store import Outcome, Store
 from server import backup, transfer
 from server.applied_log import KEPT, AppliedLog, seconds
 from server.backup import Backup
 from server.byte_rate import ByteRate
-from server.event_feed import EventFeed, Level, Tell
+from server.event_feed import EventFeed, Level, SessionEvent, Tell
 from server.explain_text import Sentence
 from server.first_quotas import PROPOSED
 from server.members import members
+from server.names import unusable
 from server.quota_use import quotas_record, warning
-from server.records import conversation_record, log_entry, page_of, turn_records
+from server.records import about, conversation_record, log_entry, page_of, turn_records
+from server.search import SearchIndex
+from server.usage import usage
 
 R = TypeVar("R", bound=Result)
 
@@ -81,6 +88,8 @@ class Explanations(Protocol):
     def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
 
     def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None: ...
+
+    def flush(self) -> None: ...
 
 
 class _Submission(msgspec.Struct, Generic[R]):
@@ -102,10 +111,13 @@ class Session:
         self, engine: Engine, applied_log: AppliedLog, founders: Collection[int], tell: Tell, *,
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
-        on_screen: bool = False, rate: ByteRate | None = None,
+        on_screen: bool = False, rate: ByteRate | None = None, search_index: SearchIndex | None = None,
+        prices: Mapping[str, Price] = NO_PRICES,
     ) -> None:
-        """`rate`: how much the node takes from all its users; None: however much."""
+        """`rate`: how much the node takes from all its users; None: however much. `prices`: of models, by name."""
         self._rate = rate
+        self.search_index = search_index
+        self._prices = prices
         self._founders = founders
         self.creating: Counter[str] = Counter()
         """Context ids of conversations whose creation was submitted here and is in progress."""
@@ -115,11 +127,25 @@ class Session:
         self._llm_status = llm_status
         self._too_long = too_long
         self._on_screen = on_screen
-        self._feed = EventFeed(tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
+        self._explaining = False
+        self._tell_user = tell
+        self._feed = EventFeed(self._tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
         self._unsent: deque[_Submission[Result]] = deque()
         self._under_way: dict[int, _Submission[Result]] = {}
         """By the engine's tickets."""
         self.closed = False
+        self.lost = False
+        """No quorum can form, as the node saw last."""
+
+    def _tell(self, told: SessionEvent) -> None:
+        if not isinstance(told.event, ExplainEvent):
+            self._explain_first()
+        self._tell_user(told)
+
+    def _explain_first(self) -> None:
+        """What the user is told next came of what is yet to be explained."""
+        if self._explaining and self._explanations is not None:
+            self._explanations.flush()
 
     # Events from the node.
 
@@ -150,6 +176,7 @@ class Session:
 
     def on_quorum_lost(self) -> None:
         """Nothing can be decided any more: whoever waits for a decision is told so."""
+        self.lost = True
         under_way, self._under_way = self._under_way, {}
         unsent, self._unsent = self._unsent, deque()
         reason = self.lost_quorum() or "no quorum"
@@ -189,6 +216,10 @@ class Session:
     @property
     def llm_status(self) -> results.LlmStatus | None:
         return None if self._llm_status is None else self._llm_status()
+
+    @property
+    def store(self) -> Store:
+        return self._engine.store
 
     def lost_quorum(self) -> str | None:
         """Why nothing can be decided any more, and what can be done about that; None if it can."""
@@ -247,7 +278,9 @@ class Session:
         if isinstance(found, Failure):
             return found
         last = found.turns[-1] if found.turns else None
-        return results.LastResult(context=found.context, turn=len(found.turns), last=last, stale=found.stale)
+        return results.LastResult(
+            context=found.context, turn=len(found.turns), last=last, stale=found.stale, created=found.created
+        )
 
     async def viewall(self, command: ViewallCommand) -> results.ViewallResult | Failure:
         try:
@@ -270,7 +303,9 @@ class Session:
         found = await self._view(command.context)
         if isinstance(found, Failure):
             return found
-        record = ConversationRecord(context=found.context, turns=found.turns)
+        record = ConversationRecord(
+            context=found.context, turns=found.turns, title=found.title, system=found.system
+        )
         try:
             path = await asyncio.to_thread(transfer.write, record, command.file, command.force)
         except transfer.TransferError as error:
@@ -303,7 +338,11 @@ class Session:
         if found is None:
             error = f"no conversation '{context}': viewall shows all"
             return results.NotFoundResult(error=error, context=context, stale=stale)
-        return results.ViewResult(context=context, turns=turn_records(found, thoughts), stale=stale)
+        turns, (title, system) = turn_records(found, thoughts), about(found)
+        return results.ViewResult(
+            context=context, turns=turns, stale=stale, title=title, system=system, created=found.created,
+            usage=usage(found, self._prices),
+        )
 
     async def not_ready(self) -> str | None:
         """Why this node cannot serve now; None if it is level with the others and reaches a majority."""
@@ -341,6 +380,7 @@ class Session:
     def explain(self, command: ExplainCommand) -> results.ExplainResult | Failure:
         if self._explanations is None:
             return Failure(error="explain tells what Multi-Paxos does; this node runs on another engine")
+        self._explaining = command.on
         if command.on:
             self._explanations.listen(self._feed.on_explained)
         else:
@@ -351,9 +391,9 @@ class Session:
 
     def create(self, command: CreateCommand) -> Answer[results.CreateResult]:
         context = command.context
-        return self._submit(
+        return self.submit(
             Create(context),
-            lambda turn: results.CreateResult(context=context, warning=self._warning(context, created=True)),
+            lambda turn: results.CreateResult(context=context, warning=self.quota_warning(context, created=True)),
         )
 
     def query(self, command: QueryCommand) -> Answer[results.QueryResult]:
@@ -366,30 +406,28 @@ class Session:
         """A question with a key, perhaps in a conversation that begins with it."""
         return self._ask(operation)
 
-    def delete(self, context: str) -> Answer[Result]:
-        return self._submit(Delete(context), lambda turn: Result())
-
-    def set_title(self, context: str, title: str) -> Answer[Result]:
-        return self._submit(SetTitle(context, title), lambda turn: Result())
-
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
-        context, node, seen = command.context, command.node, self._turn_seen(command.context, command.turn)
+        context, node = command.context, command.node
+        created, seen = self._seen(context, command.created, command.turn)
         if node == "auto":
-            return self._submit(
-                StartPoll(context, seen), lambda turn: results.ChooseResult(context=context, turn=turn, auto=True)
+            return self.submit(
+                _of(created, StartPoll(context, seen)),
+                lambda turn: results.ChooseResult(context=context, turn=turn, auto=True),
             )
+        choice = _of(created, Choose(context, node, seen))
+        _check(choice)
         cut = None if command.cut else self._cut(context, node, seen)
         if cut is not None:
             return _done(results.RefusedResult(context=context, node=node, error=cut))
-        return self._submit(
-            Choose(context, node, seen), lambda turn: results.ChooseResult(context=context, turn=turn, node=node)
+        return self._submit_checked(
+            choice, lambda turn: results.ChooseResult(context=context, turn=turn, node=node)
         )
 
     def _cut(self, context: str, node: int, turn: int | None) -> str | None:
         """Why the answer of `node` must be chosen explicitly: the time limit cut it. None if it need not be."""
         conversation = self.conversations.get(context)
         number = None if conversation is None else turn or conversation.open_turn
-        if conversation is None or number is None:
+        if conversation is None or number is None or number > len(conversation.turns):
             return None
         response = conversation.turns[number - 1].candidates.get(node)
         if response is None or response.cut is not Cut.TIME:
@@ -401,12 +439,14 @@ class Session:
 
     def cancel(self, command: CancelCommand) -> Answer[results.CancelResult]:
         context = command.context
-        operation = Cancel(context, self._turn_seen(context, command.turn))
-        return self._submit(operation, lambda turn: results.CancelResult(context=context, turn=turn))
+        created, seen = self._seen(context, command.created, command.turn)
+        operation = _of(created, Cancel(context, seen))
+        return self.submit(operation, lambda turn: results.CancelResult(context=context, turn=turn))
 
     def retry(self, command: RetryCommand) -> Answer[results.RetryResult]:
         context, node = command.context, command.node
-        operation = Retry(context, self._turn_seen(context), node)
+        created, seen = self._seen(context, command.created)
+        operation = _of(created, Retry(context, seen, node))
         _check(operation)
         if node is not None and node not in self.members and self._knows_members:
             error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
@@ -423,7 +463,7 @@ class Session:
         return await self._submit_checked(
             wanted.operation,
             lambda turn: results.ImportResult(
-                context=context, turns=turns, given_up=given_up, warning=self._warning(context, created=True)
+                context=context, turns=turns, given_up=given_up, warning=self.quota_warning(context, created=True)
             ),
         )
 
@@ -435,32 +475,35 @@ class Session:
         return self._submit_checked(
             operation,
             lambda turn: results.QueryResult(
-                context=context, turn=turn, warning=self._warning(context, created=False)
+                context=context, turn=turn, warning=self.quota_warning(context, created=False)
             ),
         )
 
-    def _warning(self, context: str, created: bool) -> str | UnsetType:
+    def quota_warning(self, context: str, created: bool) -> str | UnsetType:
         return warning(self._engine.store, context, created, self._rate) or UNSET
 
-    def _turn_seen(self, context: str, named: int | UnsetType = UNSET) -> int | None:
-        """The turn that the command names, or else the open turn that the user has before their eyes. None, which is
-        the turn open when the command is decided, if there is none, if nobody looks at a screen (this node's copy may
-        be older than what a program knows from another node), and while operations of theirs are under way: what they
-        want now is about what those will bring about."""
-        if named is not UNSET:
-            return named
-        if not self._on_screen or not self.idle:
-            return None
-        conversation = self.conversations.get(context)
-        return None if conversation is None else conversation.open_turn
+    def _seen(
+        self, context: str, created: int | UnsetType, turn: int | UnsetType = UNSET
+    ) -> tuple[int | None, int | None]:
+        """Which conversation of this name, by the position that created it, and which turn of it: as the command says,
+        or else the one with the open turn that the user has before their eyes. None, which is what there is when the
+        command is decided, if there is none, if nobody looks at a screen (this node's copy may be older than what a
+        program knows from another node), and while operations of theirs are under way: what they want now is about
+        what those will bring about."""
+        shown = self.conversations.get(context) if self._on_screen and self.idle else None
+        there = (None, None) if shown is None else (shown.created, shown.open_turn)
+        return there[0] if created is UNSET else created, there[1] if turn is UNSET else turn
 
-    def _submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+    def submit(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
+        """Has it decided; `succeed` gets the turn that was added or changed, or 0. Raises InvalidCommand."""
         _check(operation)
         return self._submit_checked(operation, succeed)
 
     def _submit_checked(self, operation: StoreOperation, succeed: Callable[[int], R]) -> Answer[R]:
         """At once, or when the engine accepts more."""
-        reason = self.lost_quorum() or (None if self._rate is None else self._rate.take(operation))
+        reason = self.lost_quorum() if self.lost else None
+        if reason is None and self._rate is not None:
+            reason = self._rate.take(operation)
         if reason is not None:
             return _done(_refused(operation, reason))
         answer: Answer[R] = asyncio.get_running_loop().create_future()
@@ -488,6 +531,7 @@ class Session:
                 self._under_way[ticket] = self._unsent.popleft()
 
     def _settle(self, submission: _Submission[Result], outcome: Outcome | None) -> None:
+        self._explain_first()
         if outcome is None:
             result: Result = Failure(error="the node stopped before this was decided; it may still take effect")
         elif outcome.ok:
@@ -510,17 +554,24 @@ def _question(command: QueryCommand | AskCommand, kind: Literal["query", "ask"])
     return None if command.key is UNSET else AskOnce(command.context, command.text, command.key, kind)
 
 
+def _of(created: int | None, operation: AboutTurn) -> StoreOperation:
+    """The operation on the conversation that was created there, if that is said."""
+    return operation if created is None else IfCreatedAt(created, operation)
+
+
 def _check(operation: StoreOperation) -> None:
     """Raises InvalidCommand."""
-    mistake = check(operation)
+    mistake = check(operation) or unusable(operation)
     if mistake is not None:
         raise InvalidCommand(mistake)
 
 
 def _refused(operation: StoreOperation, error: str) -> results.RefusedResult:
+    operation = unconditional(operation)
     node = operation.node if isinstance(operation, (Choose, Retry)) else None
+    context = operation.source if isinstance(operation, Fork) else operation.context
     return results.RefusedResult(
-        context=UNSET if operation.context is None else operation.context, node=UNSET if node is None else node,
+        context=UNSET if context is None else context, node=UNSET if node is None else node,
         auto=True if isinstance(operation, StartPoll) else UNSET, error=error,
     )
 

@@ -16,7 +16,9 @@ from api.base import builtins
 from api.conversation import Conversation, Response, cut_words
 from api.safe_text import DANGEROUS, one_line, visible
 from config.files import UnusableFile, read_whole, require_replaceable, shown_path
-from kvstore.operations import MAX_PACKED_BYTES, Import, Restored, RestoredTurn, check, check_context, check_turn, pack
+from kvstore.operations import Import, ImportInFull
+from kvstore.packed_turns import Restored, RestoredTurn, pack
+from kvstore.rules import MAX_PACKED_BYTES, check, check_context, check_turn
 
 FORMAT = "consensusllm-conversation"
 VERSION = 1
@@ -68,6 +70,8 @@ class _File(msgspec.Struct):
     version: int
     context: str
     turns: list[_Turn]
+    title: str = ""
+    system: str = ""
 
 
 def write(conversation: Conversation, target: str, force: bool) -> Path:
@@ -125,6 +129,8 @@ def parse(content: bytes, context: str | None = None, chosen_only: bool = False)
         raise _too_many(chosen_only)
     turns = [_restored(number, turn, chosen_only) for number, turn in enumerate(file.turns, 1)]
     operation = Import(name, pack(turns))
+    if file.title or file.system:
+        operation = ImportInFull(name, operation.turns, title=file.title, system=file.system)
     size = len(operation.turns)
     if size > MAX_PACKED_BYTES:
         way_out = "" if chosen_only else "; with --chosen, only the chosen answers are imported"
@@ -185,6 +191,10 @@ def to_json(conversation: Conversation) -> str:
 def to_markdown(conversation: Conversation) -> str:
     """For people: the questions as headings, the chosen answers below them, the others collapsed."""
     parts = [f"# {visible(conversation.context)}"]
+    if conversation.title is not UNSET:
+        parts.append(f"**{one_line(conversation.title)}**")
+    if conversation.system is not UNSET:
+        parts.append("\n".join(f"> {line}" for line in visible(conversation.system).split("\n")))
     for number, turn in enumerate(conversation.turns, 1):
         heading, *more = visible(turn.query).strip().split("\n")
         parts.append(f"## {number}. {heading}")

@@ -3,6 +3,7 @@ gathered.
 
 Every write is one transaction, appended to the write-ahead log and synced before `write` returns. It takes few calls of
 SQLite however much it holds: each call gives up the interpreter, and getting it back from a busy event loop takes time.
+The usual one, of operations that were accepted, is one statement and one row.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from paxos.messages import Entry, Snapshot
+from paxos.messages import Snapshot
 from paxos.output import Durable, Persist, VoterStatus
 from storage.errors import StorageDamaged, StorageError, explain, shown
 from storage.inspection import APPLICATION_ID, VERSION, is_new, make_folder, sync_folder
@@ -27,12 +28,13 @@ from storage.records import Compaction, Record
 from storage.set_aside import had_damage, set_aside
 from storage.tables import (
     TABLES,
+    LogRow,
     State,
     merge_rows,
-    read_entries,
+    read_log,
     read_state,
     snapshot_rows,
-    write_entries,
+    write_log,
     write_state,
 )
 
@@ -44,13 +46,16 @@ _SCHEMA: Final = (
     *TABLES,
 )
 
+CHECKPOINT_PAGES: Final = 4000
+"""Of 4 KiB in the write-ahead log: seldom enough for throughput, often enough to stay small."""
+
 _SETTINGS: Final = (
     "PRAGMA locking_mode = EXCLUSIVE",  # nobody else may change what this node promised while it runs
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # in WAL mode: the log is synced by every commit
     "PRAGMA fullfsync = ON",  # on macOS, where a sync otherwise stops short of the disk's own cache
     "PRAGMA checkpoint_fullfsync = ON",
-    "PRAGMA wal_autocheckpoint = 4000",  # pages of 4 KiB: seldom enough for throughput, often enough to stay small
+    f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     "PRAGMA secure_delete = OFF",  # where it is on, releasing the log writes all of it once more, as zeros
     "PRAGMA journal_size_limit = 33554432",  # a huge transaction's WAL shrinks to this many bytes at the next turn
 )
@@ -75,7 +80,11 @@ class Database:
         self._connection = connection
         self._lock = lock
         self._compacted = durable.compacted
+        self._said: dict[str, object] = {}
+        """What rows of the log say and those of `state` do not yet: it goes there before any of the log is cut."""
         self._failed = False
+        self.postpone_checkpoints = self._postponing = False
+        """While on, what is in the write-ahead log stays there, so that no write takes longer for it."""
 
     @classmethod
     def open(
@@ -114,10 +123,16 @@ class Database:
         """Writes all of the batch, in its order, whole or not at all; durable on return. Raises StorageError."""
         if self._failed:
             raise StorageError(f"an earlier write to {self.path} failed; start this node again")
+        row, state, rest = self._sorted(batch)
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._write(batch)
-            self._connection.execute("COMMIT")
+            if self.postpone_checkpoints != self._postponing:
+                self._set_checkpoints()
+            if row.entries and not state and not rest:
+                write_log(self._connection, row)
+            else:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._write(row, state, rest)
+                self._connection.execute("COMMIT")
         except BaseException as error:
             self._failed = True
             if self._connection.in_transaction:
@@ -128,6 +143,11 @@ class Database:
             if isinstance(error, OverflowError):
                 raise StorageError(f"cannot write to {self.path}: a number in it is too large") from error
             raise
+
+    def _set_checkpoints(self) -> None:
+        self._postponing = self.postpone_checkpoints
+        pages = 0 if self._postponing else CHECKPOINT_PAGES
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
 
     def rows(self) -> list[tuple[bytes, bytes]]:
         """The rows of the stored snapshot, by key. Raises StorageError; StorageDamaged if they are not as written."""
@@ -151,41 +171,53 @@ class Database:
             self._connection.close()
         self._lock.release()
 
-    def _write(self, batch: Sequence[Record]) -> None:
-        """Repeated changes of one thing are written once."""
-        state: dict[str, object] = {}
-        entries: list[Entry] = []
-        compacted = self._compacted
+    def _sorted(self, batch: Sequence[Record]) -> tuple[LogRow, dict[str, object], list[Record]]:
+        """A row of the log, changed rows of `state`, and the records of which anything else is to be written.
+        Repeated changes of one thing are written once."""
+        row, state, rest = LogRow([]), dict[str, object](), list[Record]()
         for record in batch:
             if isinstance(record, Compaction):
-                merge_rows(self._connection, record.rows)
-                state.update(_of_snapshot(record))
+                rest.append(record)
                 continue
-            entries += record.entries
+            row.entries += record.entries
+            row.decided = record.decided or row.decided
+            row.stamp = record.stamp or row.stamp
             state.update(_changes(record))
-            if record.snapshot is not None:
-                snapshot = record.snapshot
-                self._connection.execute("DELETE FROM snapshot")
+            if record.snapshot is not None or record.compacted is not None:
+                rest.append(record)
+        if row.decided:
+            self._said["decided"] = row.decided
+        if row.stamp > (0, 0):
+            self._said["stamp"] = row.stamp
+        return row, state, rest
+
+    def _write(self, row: LogRow, state: dict[str, object], rest: Sequence[Record]) -> None:
+        compacted = self._compacted
+        for record in rest:
+            snapshot = record if isinstance(record, Compaction) else record.snapshot
+            if snapshot is not None:
+                if snapshot is not record:
+                    self._connection.execute("DELETE FROM snapshot")
+                    compacted = max(compacted, snapshot.position)
                 merge_rows(self._connection, snapshot.rows)
                 state.update(_of_snapshot(snapshot))
-                compacted = max(compacted, snapshot.position)
-            compacted = max(compacted, record.compacted or 0)
-        if entries:
-            write_entries(self._connection, entries)
+            if isinstance(record, Persist):
+                compacted = max(compacted, record.compacted or 0)
+        if row.entries:
+            write_log(self._connection, row)
         if compacted > self._compacted:
             self._connection.execute("DELETE FROM log WHERE last <= ?", (compacted,))
             state["released"] = self._compacted = compacted
-        if state:
-            write_state(self._connection, state)
+        write_state(self._connection, self._said | state)
+        self._said = {}
 
 
 def _changes(persist: Persist) -> dict[str, object]:
+    """But for what a row of the log may say."""
     changes = {
-        "promised": persist.promised, "decided": persist.decided, "roster": persist.roster,
-        "standing": persist.voter_status, "incarnation": persist.incarnation,
-        "operations_versions": persist.operations_versions,
-        "identity": persist.identity, "stamp": persist.stamp, "joins": persist.joins,
-        "remembered": persist.remembered,
+        "promised": persist.promised, "roster": persist.roster, "standing": persist.voter_status,
+        "incarnation": persist.incarnation, "operations_versions": persist.operations_versions,
+        "identity": persist.identity, "joins": persist.joins, "remembered": persist.remembered,
     }
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -239,14 +271,15 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
     if connection.execute("PRAGMA user_version").fetchone() == (OLD_VERSION,):
         migrate(connection, path, VERSION)
     state = read_state(connection, path)
-    entries = read_entries(connection, path, state.compacted)
+    log = read_log(connection, path, state.compacted)
     if (state.cluster, state.pid) != (cluster, pid):
         raise StorageError(
             f"{path} belongs to node {state.pid} of cluster '{shown(state.cluster)}', not to node {pid} of cluster "
             f"'{cluster}'"
         )
     incarnation = max(state.incarnation + 1, now_us)
-    write_state(connection, {"incarnation": incarnation})
+    decided, stamp = max(state.decided, log.decided), max(state.stamp, log.stamp)
+    write_state(connection, {"incarnation": incarnation, "decided": decided, "stamp": stamp})
     connection.execute("COMMIT")
     # So that the write-ahead log holds nothing of an earlier process from now on: see storage/wal.py.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -255,8 +288,8 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         incarnation=incarnation,
         voter_status=state.standing,
         promised=state.promised,
-        entries=entries,
-        decided=max(state.decided, state.snapshot_position),
+        entries=log.entries,
+        decided=max(decided, state.snapshot_position),
         compacted=state.compacted,
         snapshot_position=state.snapshot_position,
         sessions=state.sessions,
@@ -264,7 +297,7 @@ def _begin(path: Path, connection: sqlite3.Connection, cluster: str, pid: int, n
         operations_versions=state.operations_versions,
         configuration=state.configuration,
         remembered=state.remembered,
-        stamp=state.stamp,
+        stamp=stamp,
         joins=state.joins,
         reopened=state.incarnation > 0,
     )

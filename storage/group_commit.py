@@ -88,6 +88,11 @@ class GroupCommit:
         dropped, which is legal, until this is false again."""
         return self.backlog > self._max_backlog
 
+    @property
+    def waiting(self) -> bool:
+        """There is something to be carried out."""
+        return bool(self._steps)
+
     def write(self, record: Record | None, done: Callable[[], None]) -> None:
         """Has the record written; `done` is called once it and all earlier ones are durable. None: only all earlier
         ones. Raises StorageError if closed.

@@ -22,7 +22,7 @@ from storage.lock import Lock
 
 _FILE = "owner.json"
 _OURS = re.compile(
-    r"node-\d+\.(db.*|sock|log)|http\.key(\..+)?|http-\d+\.log(\.\d+)?|history-(\d+|network)|(owner|network)\.json(\..+)?"
+    r"node-\d+\.(db.*|sock|log)|http\.key(\..+)?|http-\d+\.log(\.\d+)?|history-(\d+|network)|network\.sock|(owner|network)\.json(\..+)?"
     r"|secret(\..+)?|local-llm|\.restore-.+|before-rescue-\d+"
 )
 _NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

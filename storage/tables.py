@@ -2,9 +2,9 @@
 
     state      name, value, checksum           one row each: who this is, what was promised, how far things are decided;
                                                JSON, to be readable with any database browser
-    log        number, last, entries, checksum one row for all accepted operations of a write (paxos.messages.Entry as
-                                               MessagePack), `last` being their highest position; a later row
-                                               overrides an earlier one
+    log        number, last, entries, checksum one row for all accepted operations of a write, with what the write says
+                                               besides (`LogRow` as MessagePack; in older rows, a list of Entry alone),
+                                               `last` being their highest position; a later row overrides an earlier one
     snapshot   key, value, checksum            the state machine as of `snapshot_position`
 
 A checksum (CRC-32) finds every changed byte of a row; that no row is missing is what SQLite's own integrity check is
@@ -56,6 +56,15 @@ class State(msgspec.Struct, kw_only=True, rename={"compacted": "released"}):
     joins: Identity = 0
 
 
+class LogRow(msgspec.Struct, omit_defaults=True):
+    """What one write accepted. That it moves the watermark and the stamp stands beside it: so a write of operations is
+    one row, not one row in each of two tables. The rows of `state` follow with the next write of anything else."""
+
+    entries: list[Entry]
+    decided: Position = 0
+    stamp: Stamp = (0, 0)
+
+
 # ---- Reading. All of it raises StorageDamaged, or sqlite3.Error. What is damaged need not be UTF-8, nor even bytes.
 
 
@@ -68,7 +77,7 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> None:
 def check_rows(connection: sqlite3.Connection, path: Path) -> None:
     """Reads everything."""
     state = read_state(connection, path)
-    read_entries(connection, path, state.compacted)
+    read_log(connection, path, state.compacted)
     for _ in snapshot_rows(connection, path):
         continue
 
@@ -98,21 +107,25 @@ def decode_state(values: Mapping[str, bytes], path: Path) -> State:
         raise damaged(path, f"its table state: {error}", certain=False) from error
 
 
-def read_entries(connection: sqlite3.Connection, path: Path, compacted: int) -> list[Entry]:
-    """Every stored entry above `compacted`, by position."""
-    decoder = msgspec.msgpack.Decoder(list[Entry])
+def read_log(connection: sqlite3.Connection, path: Path, compacted: int) -> LogRow:
+    """All rows together: every stored entry above `compacted`, by position; the latest watermark and stamp."""
+    decoder = msgspec.msgpack.Decoder(list[Entry] | LogRow)
     entries: dict[int, Entry] = {}
-    number = 0
+    number, decided, stamp = 0, 0, (0, 0)
     try:
         for number, last, content, checksum in connection.execute(
             "SELECT number, last, CAST(entries AS BLOB), checksum FROM log ORDER BY number"
         ):
             if not isinstance(last, int) or not _is_sound(checksum, _position(last), content):
                 raise damaged(path, f"its table log: row {number} is not what was written")
-            entries.update((entry.position, entry) for entry in decoder.decode(content) if entry.position > compacted)
+            row = decoder.decode(content)
+            if isinstance(row, list):
+                row = LogRow(row)
+            entries.update((entry.position, entry) for entry in row.entries if entry.position > compacted)
+            decided, stamp = max(decided, row.decided), max(stamp, row.stamp)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise damaged(path, f"its table log: row {number}: {error}", certain=False) from error
-    return [entries[position] for position in sorted(entries)]
+    return LogRow([entries[position] for position in sorted(entries)], decided, stamp)
 
 
 def snapshot_rows(connection: sqlite3.Connection, path: Path) -> Iterator[tuple[bytes, bytes]]:
@@ -138,6 +151,8 @@ def _shown(name: object) -> str:
 
 # ---- Writing. All of it raises sqlite3.Error; OverflowError for numbers that do not fit.
 
+_encode = msgspec.msgpack.Encoder().encode
+
 
 def write_state(connection: sqlite3.Connection, changes: Mapping[str, object]) -> None:
     rows = [(name, msgspec.json.encode(value)) for name, value in changes.items()]
@@ -147,9 +162,9 @@ def write_state(connection: sqlite3.Connection, changes: Mapping[str, object]) -
     )
 
 
-def write_entries(connection: sqlite3.Connection, entries: list[Entry]) -> None:
-    last = max(entry.position for entry in entries)
-    content = msgspec.msgpack.encode(entries)
+def write_log(connection: sqlite3.Connection, row: LogRow) -> None:
+    last = max([entry.position for entry in row.entries])
+    content = _encode(row)
     connection.execute(
         "INSERT INTO log (last, entries, checksum) VALUES (?, ?, ?)", (last, content, log_checksum(last, content))
     )

@@ -4,6 +4,7 @@ unless they are marked `quick`. No test has a deadline for single examples: on a
 from __future__ import annotations
 
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(TESTS).parts[0] not in IN_ONE_PROCESS and item.get_closest_marker("quick") is None:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def ipv6() -> str:
+    """Loopback, where a machine has IPv6."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    return "::1"

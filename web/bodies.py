@@ -35,6 +35,8 @@ class Bodies:
             return b""
         if self._reserved + reserved > MAX_TOGETHER:
             raise ApiError(503, "busy, try again: too many large requests at a time", code="busy", retry=True)
+        if request.content.is_eof():  # all of it is here, as mostly
+            return await request.read()
         self._reserved += reserved
         try:
             async with asyncio.timeout(_WITHIN_S):

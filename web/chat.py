@@ -11,7 +11,9 @@ import msgspec
 from aiohttp import web
 
 from kvstore.conversation import Turn
-from kvstore.operations import AskOnce, check_context, pack
+from kvstore.operations import AskOnce
+from kvstore.packed_turns import pack
+from kvstore.rules import check_context
 from web.bodies import Bodies
 from web.chat_stream import Asked, ChatStream, finish_reason, frames
 from web.errors import ApiError

@@ -36,8 +36,9 @@ class Asked(msgspec.Struct, frozen=True):
         return {"context": self.question.context, "turn": self.question.turn, "chosen": turn.chosen}
 
     def usage(self, turn: Turn, nodes: list[int]) -> dict[str, int]:
-        """Estimated: what nodes' LLMs counted is not part of a conversation."""
-        said = sum(tokens(turn.candidates[node].text or "") for node in nodes if node in turn.candidates)
+        """As the nodes' LLMs counted, or estimated; always so of the prompt, which nodes may read differently."""
+        answers = [turn.candidates[node] for node in nodes if node in turn.candidates]
+        said = sum(answer.tokens_out or tokens(answer.text or "") for answer in answers)
         return {
             "prompt_tokens": self.prompt_tokens, "completion_tokens": said, "total_tokens": self.prompt_tokens + said,
         }

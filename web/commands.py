@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from api.base import Command, Failure, Result, encode, encode_gently, name_of
-from api.errors import InvalidCommand
+from api.base import Command, Result, encode_gently
 from api.node_commands import (
     BackupCommand,
     ExportCommand,
@@ -20,23 +17,24 @@ from api.node_commands import (
     LogCommand,
     MembersCommand,
     QuotasCommand,
+    SearchCommand,
     StatusCommand,
     ViewallCommand,
     ViewCommand,
 )
 from server.commands import COMMANDS, carry_out
 from web.bodies import Bodies
-from web.errors import ApiError, status_of
-from web.guard import Handler, encoded_response, require
+from web.command_routes import command_routes, patience, response_of
+from web.errors import ApiError
+from web.guard import Handler, require
 from web.hub import Hub
 from web.keys import Role
 
-PATIENCE_S = 30.0
-"""How long a request waits for a decision; longer or shorter with `?wait=SECONDS`."""
-MAX_PATIENCE_S = 600.0
 _LARGE = (ViewCommand, ViewallCommand, LastCommand, LogCommand)
 
-READING = (ViewCommand, LastCommand, ViewallCommand, LogCommand, StatusCommand, MembersCommand, QuotasCommand)
+READING = (
+    ViewCommand, LastCommand, ViewallCommand, SearchCommand, LogCommand, StatusCommand, MembersCommand, QuotasCommand,
+)
 """Commands that change nothing, as far as a key to read allows: GET, too, with their fields as parameters."""
 ON_FILES = (ExportCommand, ImportCommand, BackupCommand)
 """They read and write files of the node's machine, as the node's user."""
@@ -55,33 +53,13 @@ class Commands:
         self._bodies = bodies
 
     def routes(self) -> Iterator[tuple[str, str, Handler, Role]]:
-        """(method, path, handler, needed role) for each command."""
-        for kind in COMMANDS:
-            path = f"/api/{name_of(kind)}"
-            yield "POST", path, partial(self._post, kind), role_for(kind)
-            if kind in READING:
-                yield "GET", path, partial(self._get, kind), Role.READ
+        return command_routes(COMMANDS, READING, role_for, self._bodies, self._answer)
 
-    async def _post(self, kind: type[Command[Any]], request: web.Request) -> web.StreamResponse:
-        fields: dict[str, Any] = await self._bodies.decode(request, dict[str, Any])
-        return await self._run(request, kind, fields, strict=True)
-
-    async def _get(self, kind: type[Command[Any]], request: web.Request) -> web.StreamResponse:
-        fields = {key: value for key, value in request.query.items() if key != "wait"}
-        return await self._run(request, kind, fields, strict=False)
-
-    async def _run(
-        self, request: web.Request, kind: type[Command[Any]], fields: dict[str, Any], *, strict: bool
-    ) -> web.Response:
-        name = name_of(kind)
-        try:
-            command = msgspec.convert({**fields, "command": name}, kind, strict=strict)
-            _authorize(request, command)
-            result = await self._result(command, patience(request))
-        except (msgspec.ValidationError, InvalidCommand) as wrong:
-            result = Failure(error=f"{name}: {wrong}", kind="usage")
-        body = await asyncio.to_thread(encode_gently, result) if kind in _LARGE else encode(result)
-        return encoded_response(body, status_of(result) if isinstance(result, Failure) else 200)
+    async def _answer(self, request: web.Request, command: Command[Any]) -> web.Response:
+        _authorize(request, command)
+        result = await self._result(command, patience(request))
+        large = isinstance(command, _LARGE)
+        return response_of(result, await asyncio.to_thread(encode_gently, result) if large else None)
 
     async def _result(self, command: Command[Any], patience_s: float) -> Result:
         """Raises InvalidCommand; ApiError if there is no answer in time."""
@@ -100,16 +78,3 @@ def _authorize(request: web.Request, command: Command[Any]) -> None:
     changes = isinstance(command, MembersCommand) and command.change is not None
     if changes or (isinstance(command, QuotasCommand) and command.quota is not None):
         require(request, Role.OPERATE)
-
-
-def patience(request: web.Request) -> float:
-    given = request.query.get("wait")
-    if given is None:
-        return PATIENCE_S
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= MAX_PATIENCE_S:
-        raise ApiError(400, f"wait is from 0 to {MAX_PATIENCE_S:g} seconds", param="wait")
-    return seconds

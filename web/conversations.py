@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from api.node_commands import CreateCommand
+from api.node_commands import CreateCommand, DeleteCommand, TitleCommand
 from engine.interface import Busy
 from kvstore.conversation import Conversation
-from kvstore.operations import check_title
+from kvstore.rules import check_title
+from server.conversations import delete
+from server.conversations import title as set_title
 from web.bodies import Bodies
 from web.errors import ApiError
 from web.guard import json_response
@@ -62,7 +64,7 @@ class Conversations:
             if error.status != 409 or given is None or there is None:
                 raise
         if title:
-            await self._questions.decided(lambda: self._hub.session.set_title(context, title))
+            await self._questions.decided(lambda: set_title(self._hub.session, TitleCommand(context, title)))
         made = self._hub.session.conversations.get(context)
         if made is None:
             raise gone(context)
@@ -76,7 +78,7 @@ class Conversations:
         if title is None:
             raise ApiError(400, "only metadata.title of a conversation can change", param="metadata")
         context = conversation.context
-        await self._questions.decided(lambda: self._hub.session.set_title(context, title))
+        await self._questions.decided(lambda: set_title(self._hub.session, TitleCommand(context, title)))
         return json_response(_record(await self._find(request)))
 
     async def list(self, request: web.Request) -> web.Response:
@@ -94,8 +96,8 @@ class Conversations:
 
     async def delete(self, request: web.Request) -> web.Response:
         context = context_of(request.match_info["conversation"])
-        await self._find(request)
-        await self._questions.decided(lambda: self._hub.session.delete(context))
+        command = DeleteCommand(context, (await self._find(request)).created)
+        await self._questions.decided(lambda: delete(self._hub.session, command))
         return json_response({"id": conversation_id(context), "object": "conversation.deleted", "deleted": True})
 
     async def _find(self, request: web.Request) -> Conversation:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from aiohttp import web
 
 from api.node_events import ClosingEvent
-from kvstore.operations import check_context
+from kvstore.rules import check_context
 from web.errors import ApiError
 from web.event_log import EventReader, frame
 from web.hub import Hub

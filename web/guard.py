@@ -35,18 +35,22 @@ _ALWAYS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Server": "ConsensusLLM",
 }
 
+_MOST_HOSTS = 64
+
 _log = logging.getLogger(__name__)
-access_log = logging.getLogger("web.access")
 
 
 class Guard:
     """`needed` tells which role a route's handler needs; None: no key at all. `nodes` gives the numbers of the nodes:
-    their pages, and the orchestrator's, may call."""
+    their pages, and the orchestrator's, may call. `log` gets a line for each request."""
 
     def __init__(
         self, http: HttpSettings, keyring: Keyring, needed: Mapping[Handler, Role | None],
-        nodes: Callable[[], Iterable[int]],
+        nodes: Callable[[], Iterable[int]], log: Callable[[str], None],
     ) -> None:
+        self._log = log
+        self._own_hosts: set[str] = set()
+        """Host headers that were found to be right: clients repeat them."""
         self._nodes = nodes
         self._http = http
         self._keyring = keyring
@@ -108,8 +112,11 @@ class Guard:
 
     def _check_host(self, request: web.Request) -> None:
         """Against DNS rebinding: a page of another name must not reach the API by having its name point here."""
+        host = request.headers.get(hdrs.HOST, "")
+        if host in self._own_hosts:
+            return
         try:
-            name = urlsplit(f"//{request.headers.get(hdrs.HOST, '')}").hostname or ""
+            name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             name = ""
         if not self._is_own(name):
@@ -117,6 +124,8 @@ class Guard:
                 403, 'the Host header names neither this machine nor an address; add the name to "names" in the "http" '
                 "section of config.json", code="wrong_host",
             )
+        if len(self._own_hosts) < _MOST_HOSTS:
+            self._own_hosts.add(host)
 
     def _check_origin(self, request: web.Request) -> str | None:
         """Pages of this cluster alone may call it: those of the same host, at the port of one of its processes."""
@@ -150,7 +159,7 @@ class Guard:
         resource = request.match_info.route.resource
         called = "(nothing)" if resource is None else resource.canonical
         role = request[ROLE].name.lower() if ROLE in request else "-"
-        access_log.info("%s %s %s %s %.1f ms", request.method, called, status, role, 1000 * seconds)
+        self._log(f"{request.method} {called} {status} {role} {1000 * seconds:.1f} ms")
 
 
 def require(request: web.Request, needed: Role) -> None:

@@ -26,6 +26,8 @@ class Hub:
         self.elections = 0
         """How often this node saw another leadership."""
         self.leaving = asyncio.Event()
+        self._running: set[asyncio.Future[Result | Failure]] = set()
+        """Commands that requests wait for."""
         self._service = service
         self._observe = observe
         self._position: int | None = None
@@ -44,6 +46,8 @@ class Hub:
     def leave(self) -> None:
         """Whoever waits is told that the node leaves."""
         self.leaving.set()
+        for running in self._running:
+            running.cancel()
         self.events.waiters.wake_now()
         self._wake_all()
 
@@ -108,16 +112,16 @@ class Hub:
         """Of a command. Raises ApiError if the node leaves, TimeoutError, and what the command raises."""
         self.require_staying()
         running = asyncio.ensure_future(answer)
-        leaving = asyncio.ensure_future(self.leaving.wait())
+        self._running.add(running)
         try:
-            await asyncio.wait([running, leaving], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
+            await asyncio.wait([running], timeout=within_s)
+            if running.done() and not (running.cancelled() and self.leaving.is_set()):
                 return running.result()
             self.require_staying()
             raise TimeoutError
         finally:
+            self._running.discard(running)
             running.cancel()
-            leaving.cancel()
 
     def require_staying(self) -> None:
         if self.leaving.is_set():

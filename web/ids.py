@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 
-from kvstore.operations import check_context
+from kvstore.rules import check_context
 from web.errors import ApiError
 
 _CONVERSATION, _RESPONSE, _MESSAGE = "conv_", "resp_", "msg_"

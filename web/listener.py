@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from net.tls import TlsContexts
 from net.tls_server import TlsServer
-from web.guard import access_log
 
 MAX_CONNECTIONS = 4096
 SPARE_FILES = 256
@@ -25,12 +25,16 @@ _LONGEST_HEADER = 8190
 
 
 class Listener:
-    """Serves `app` at `host`:`port` between `start` and `close`, encrypted if there is `tls`."""
+    """Serves `app` at `host`:`port` between `start` and `close`, encrypted if there is `tls`. `log` gets a line for
+    each handshake that failed."""
 
-    def __init__(self, app: web.Application, host: str, port: int, tls: TlsContexts | None = None) -> None:
+    def __init__(
+        self, app: web.Application, host: str, port: int, log: Callable[[str], None], tls: TlsContexts | None = None
+    ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
+        self._log = log
         self._runner = web.AppRunner(
             app, handle_signals=False, access_log=None, keepalive_timeout=KEEP_ALIVE_S,
             shutdown_timeout=LEAVE_WITHIN_S, max_line_size=_LONGEST_HEADER, max_field_size=_LONGEST_HEADER,
@@ -49,8 +53,11 @@ class Listener:
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(self._protocol, self._host, self._port, backlog=1024)
         else:
-            self._server = TlsServer(self._tls, self._protocol, _log_failure)
+            self._server = TlsServer(self._tls, self._protocol, self._handshake_failed)
             await self._server.start(self._host, self._port)
+
+    def _handshake_failed(self, host: str, reason: str) -> None:
+        self._log(f"TLS with {host} failed: {reason}")
 
     async def close(self) -> None:
         """No new connection; open requests end within LEAVE_WITHIN_S."""
@@ -85,10 +92,6 @@ class Listener:
         del self._quiet[protocol]
         if protocol.transport is not None:
             protocol.transport.abort()
-
-
-def _log_failure(host: str, reason: str) -> None:
-    access_log.info("TLS with %s failed: %s", host, reason)
 
 
 class _Full(asyncio.Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kvstore.operations import Restored, RestoredTurn
+from kvstore.packed_turns import Restored, RestoredTurn
 from web.errors import ApiError
 
 TEXT_PARTS = ("text", "input_text", "output_text")

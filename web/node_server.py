@@ -43,17 +43,16 @@ class NodeServer:
         self._hub = Hub(number, service, metrics.observe_commit)
         metrics.watch(self._hub)
         self._needed: dict[Handler, Role | None] = {}
-        guard = Guard(http, keyring(http, data_dir), self._needed, lambda: self._hub.session.members)
+        self._log = AccessLog(data_dir / f"http-{number}.log")
+        guard = Guard(http, keyring(http, data_dir), self._needed, lambda: self._hub.session.members, self._log.add)
         self._app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY)
         self._add_routes(metrics)
         self._add_page(http, cluster, network)
-        self._listener = Listener(self._app, http.host, http.port_of(number), tls)
-        self._log = AccessLog(data_dir / f"http-{number}.log")
+        self._listener = Listener(self._app, http.host, http.port_of(number), self._log.add, tls)
 
     async def start(self) -> None:
         """Raises OSError."""
         await self._listener.start()
-        self._log.start()
 
     async def close(self) -> None:
         """Streams and waiting requests are told why they end."""

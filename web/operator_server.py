@@ -17,6 +17,7 @@ from web.keys import Role, keyring
 from web.listener import Listener
 from web.operator_commands import OperatorCommands
 from web.operator_events import OperatorEvents
+from web.operator_metrics import OperatorMetrics
 from web.page_facts import FactsForPage
 from web.page_files import Page
 from web.stories import Stories, glossary
@@ -35,7 +36,8 @@ class OperatorServer:
         """Raises KeyFileError."""
         data_dir: Path = config.data_dir
         self._needed: dict[Handler, Role | None] = {}
-        guard = Guard(http, keyring(http, data_dir), self._needed, lambda: orchestrator.numbers.all)
+        self._log = AccessLog(data_dir / "http-network.log")
+        guard = Guard(http, keyring(http, data_dir), self._needed, lambda: orchestrator.numbers.all, self._log.add)
         self._app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY)
         self._commands = OperatorCommands(orchestrator, Bodies())
         streams = Streams(MAX_WATCHERS)
@@ -43,6 +45,7 @@ class OperatorServer:
         stories = Stories()
         facts = FactsForPage(http, config.cluster, ORCHESTRATOR, lambda: orchestrator.numbers.all)
         self._add("GET", "/healthz", self._alive, None)
+        self._add("GET", "/metrics", OperatorMetrics(orchestrator).get, Role.READ)
         self._add("GET", "/api/page", facts.get, Role.READ)
         self._add("GET", "/api/events", self._events.get, Role.READ)
         self._add("GET", "/api/stories", stories.get, Role.READ)
@@ -51,13 +54,11 @@ class OperatorServer:
             self._add(method, path, handler, role)
         for file in Page(http, lambda: orchestrator.numbers.all).routes():
             self._add(*file)
-        self._listener = Listener(self._app, http.host, http.port_of(ORCHESTRATOR), tls)
-        self._log = AccessLog(data_dir / "http-network.log")
+        self._listener = Listener(self._app, http.host, http.port_of(ORCHESTRATOR), self._log.add, tls)
 
     async def start(self) -> None:
         """Raises OSError."""
         await self._listener.start()
-        self._log.start()
 
     async def close(self) -> None:
         self._events.leave()

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import hdrs, web
@@ -75,7 +76,9 @@ class Page:
 
     def _policy(self, request: web.Request) -> str:
         """The guard has checked the host: it is an address, or a name of this cluster."""
-        host = request.headers[hdrs.HOST].rpartition(":")[0] or request.headers[hdrs.HOST]
+        host = urlsplit(f"//{request.headers[hdrs.HOST]}").hostname or ""
+        if ":" in host:
+            host = "*"  # policies know no IPv6 addresses
         ports = sorted({self._http.port_of(number) for number in (0, *self._nodes())})
         own = " ".join(f"{host}:{port}" for port in ports)
         return (

@@ -19,7 +19,8 @@ from api.errors import InvalidCommand
 from api.node_commands import CancelCommand, ChooseCommand
 from api.node_results import QueryResult
 from kvstore.conversation import Conversation, Kind, State, Turn
-from kvstore.operations import AskOnce, unpack
+from kvstore.operations import AskOnce
+from kvstore.packed_turns import unpack
 from web.errors import ApiError, failed
 from web.hub import Hub
 from web.models import Model
@@ -121,9 +122,9 @@ class Questions:
             return False
         session = self._hub.session
         if choice == "none":
-            answer: Awaitable[Result | Failure] = session.cancel(CancelCommand(context, number))
+            answer: Awaitable[Result | Failure] = session.cancel(CancelCommand(context, number, question.created))
         else:
-            answer = session.choose(ChooseCommand(context, choice, cut=True, turn=number))
+            answer = session.choose(ChooseCommand(context, choice, True, number, question.created))
         return (await self._hub.result(answer, ANSWERED_WITHIN_S)).ok
 
     def _live(self) -> set[int]:

@@ -87,10 +87,11 @@ def _error(turn: Turn) -> dict[str, str] | None:
 
 
 def _usage(turn: Turn) -> dict[str, Any] | None:
-    """Estimated."""
-    if turn.answer is None:
+    """As the LLM counted, or estimated."""
+    answer = turn.answer
+    if answer is None:
         return None
-    put, said = tokens(turn.text), tokens(turn.answer.text or "")
+    put, said = answer.tokens_in or tokens(turn.text), answer.tokens_out or tokens(answer.text or "")
     return {
         "input_tokens": put, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": said,
         "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": put + said,

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from api.node_commands import CancelCommand, ChooseCommand
 from kvstore.conversation import Turn
-from kvstore.operations import AskOnce, pack
+from kvstore.operations import AskOnce
+from kvstore.packed_turns import pack
 from web.bodies import Bodies
 from web.conversations import be_level
 from web.errors import ApiError
@@ -87,14 +88,14 @@ class Responses:
         if wanted.node == "auto":
             return json_response(self._record(question, await self._questions.answer(question)))
         if turn.chosen != wanted.node:
-            command = ChooseCommand(question.context, wanted.node, cut=True, turn=question.turn)
+            command = ChooseCommand(question.context, wanted.node, True, question.turn, question.created)
             await self._questions.decided(lambda: self._hub.session.choose(command))
         return json_response(self._record(question))
 
     async def cancel(self, request: web.Request) -> web.Response:
         question = await self._find(request)
         if not self._questions.turn_of(question).cancelled:
-            command = CancelCommand(question.context, question.turn)
+            command = CancelCommand(question.context, question.turn, question.created)
             await self._questions.decided(lambda: self._hub.session.cancel(command))
         return json_response(self._record(question))
 

@@ -29,8 +29,12 @@ class CurrentConversation:
         words = [word for word in rest.split() if not word.startswith("--")]
         if name in _WITH_TEXT:
             left_out = bool(rest) and not self._exists(rest.split(None, 1)[0])
+        elif name in ("system", "title"):
+            left_out = not rest or not self._exists(rest.split(None, 1)[0])
         elif name == "retry" and len(words) == 1:
             left_out = words[0].isdigit() and not self._exists(words[0])
+        elif name == "fork" and len(words) == 2:
+            left_out = words[1].isdigit() and not self._exists(words[0])
         else:
             left_out = len(words) == usage.least - 1
         return f"{self.context} {rest}".rstrip() if left_out else rest

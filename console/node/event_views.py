@@ -22,6 +22,7 @@ from api.node_events import (
     DivergedEvent,
     ExplainEvent,
     FailedEvent,
+    ForkedEvent,
     LeaderEvent,
     LearnerEvent,
     MembersEvent,
@@ -34,9 +35,13 @@ from api.node_events import (
     RankingEvent,
     RefusedEvent,
     RemovedEvent,
+    RenamedEvent,
     RestoredEvent,
     RetriedEvent,
     StrangerEvent,
+    SystemEvent,
+    TitledEvent,
+    UndeletedEvent,
 )
 from api.safe_text import one_line, visible
 from console import chat
@@ -115,6 +120,17 @@ def _change(event: Event) -> Text:
             return f"{context}: created"
         case DeletedEvent(context=context, origin=origin):
             return f"{context}: deleted at node {origin}"
+        case SystemEvent(context=context, text=text, origin=origin):
+            said = one_line(text) if text else "what each node tells its own"
+            return lambda _: f"{context}: LLMs are told (node {origin}): {said}"
+        case TitledEvent(context=context, title=title, origin=origin):
+            return f"{context}: {f'titled {one_line(title)}' if title else 'without a title'} (node {origin})"
+        case RenamedEvent(context=context, name=name, origin=origin):
+            return f"{context}: called {name} from now on (renamed at node {origin})"
+        case ForkedEvent(context=context, source=source, turn=turn, origin=origin):
+            return f"{context}: forked from {source} at node {origin}, {questions(turn or 0)}"
+        case UndeletedEvent(context=context, origin=origin):
+            return f"{context}: brought back at node {origin}"
         case RestoredEvent(context=context, turn=turn, origin=origin):
             return f"{context}: imported at node {origin}, {questions(turn or 0)}"
         case QueryEvent(context=context, origin=origin, text=text):

@@ -10,17 +10,28 @@ from api.node_commands import (
     LogCommand,
     MembersCommand,
     QuotasCommand,
+    SearchCommand,
     StatusCommand,
     ViewallCommand,
     ViewCommand,
 )
-from api.node_results import LastResult, LogResult, MembersResult, QuotasResult, StatusResult, ViewallResult, ViewResult
+from api.node_results import (
+    LastResult,
+    LogResult,
+    MembersResult,
+    QuotasResult,
+    SearchResult,
+    StatusResult,
+    ViewallResult,
+    ViewResult,
+)
 from api.safe_text import one_line
 from console import chat, render
 from console.command_table import Entry, at_once, in_order
 from console.node.executor import NodeExecutor, conversations, ready, submitted
 from console.node.words import ALL_CANDIDATES, FULL, THOUGHTS, VOTES, whole
 from console.usage import Usage
+from server import conversations as carried_out
 from server.session import Session
 
 
@@ -97,6 +108,18 @@ VIEWALL = Entry[NodeExecutor, ViewallCommand, ViewallResult](
 )
 
 
+SEARCH = Entry[NodeExecutor, SearchCommand, SearchResult](
+    Usage(
+        "search", "WORDS", "find questions and answers", "search majority quorum", 1, 1, text=True, large=True,
+        details="In all conversations, their names and titles; a text has to have all the words, or words that begin "
+        "with them, in any case. The best places come first.",
+    ),
+    SearchCommand,
+    in_order(lambda executor, command: carried_out.search(executor.session, command)),
+    view=lambda command, result, layout: chat.found(result, layout),
+)
+
+
 def _parse_log(words: list[str]) -> LogCommand:
     if not words:
         return LogCommand()
@@ -113,6 +136,7 @@ async def _log(executor: NodeExecutor, command: LogCommand) -> LogResult:
 LOG = Entry[NodeExecutor, LogCommand, LogResult](
     Usage(
         "log", "[N]", "the last N decided operations that this node applied", "log 20", 0, 1, large=True,
+        about_protocol=True,
         details="From memory: at most 1000, without no-ops and duplicates. The ballot is that of the leadership "
         "under which this node accepted the operation, or \"learned\" if it only learned the decision. The time is "
         "when it was proposed, by the proposer's clock.",
@@ -138,6 +162,7 @@ def _parse_members(words: list[str]) -> MembersCommand:
 MEMBERS = Entry[NodeExecutor, MembersCommand, MembersResult](
     Usage(
         "members", "[add|remove|replace N]", "who belongs to the cluster, and changes of that", "members add 4", 0, 2,
+        about_protocol=True,
         details="What the members have decided counts, whatever the configuration file says. A node that is added must "
         "run already; one that is removed is told. `replace N`: the disk of node N, which is stopped, does not count "
         "any more, until N has come back, with whatever disk, and caught up.",
@@ -179,7 +204,7 @@ QUOTA = Entry[NodeExecutor, QuotasCommand, QuotasResult](
 )
 
 STATUS = Entry[NodeExecutor, StatusCommand, StatusResult](
-    Usage("status", "", "what this node knows about the cluster", "status", at_once=True),
+    Usage("status", "", "what this node knows about the cluster", "status", at_once=True, about_protocol=True),
     StatusCommand,
     at_once(lambda executor, command: ready(executor.session.status())),
     view=lambda command, result, layout: render.status(result, layout),

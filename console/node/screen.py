@@ -43,7 +43,7 @@ def _view_use(command: UseCommand, result: UseResult, layout: Layout) -> str:
 
 USE = Entry[NodeExecutor, UseCommand, UseResult](
     Usage(
-        "use", "[C]", "make C the current conversation", "use c1", 0, 1,
+        "use", "[C]", "make C the current conversation", "use c1", 0, 1, only_prompt=True,
         details="Then query, ask, choose, cancel, retry, view and export may omit C. `use` alone ends that.\n"
         "With `use c1`, `query hello world` asks \"hello world\" in c1, unless there is a conversation `hello`.",
     ),
@@ -71,7 +71,7 @@ def _view_explain(command: ExplainCommand, result: ExplainResult, layout: Layout
 
 EXPLAIN = Entry[NodeExecutor, ExplainCommand, ExplainResult](
     Usage(
-        "explain", "on|off", "explain each step of the protocol in plain words", "explain on", 1, 1,
+        "explain", "on|off", "explain each step of the protocol in plain words", "explain on", 1, 1, only_prompt=True,
         details="One line for each step of the protocol; heartbeats are left out.",
     ),
     ExplainCommand,
@@ -91,7 +91,7 @@ def _tell(level: Literal["quiet", "normal", "verbose"]) -> Run[NodeExecutor, C, 
 
 
 QUIET = Entry[NodeExecutor, QuietCommand, LevelResult](
-    Usage("quiet", "", "show only answers to your own questions", "quiet"),
+    Usage("quiet", "", "show only answers to your own questions", "quiet", only_prompt=True),
     QuietCommand,
     _tell("quiet"),
     view=lambda command, result, layout: layout.text(
@@ -100,7 +100,7 @@ QUIET = Entry[NodeExecutor, QuietCommand, LevelResult](
 )
 
 NORMAL = Entry[NodeExecutor, NormalCommand, LevelResult](
-    Usage("normal", "", "show activity on other nodes briefly", "normal"),
+    Usage("normal", "", "show activity on other nodes briefly", "normal", only_prompt=True),
     NormalCommand,
     _tell("normal"),
     view=lambda command, result, layout: layout.text(
@@ -109,7 +109,7 @@ NORMAL = Entry[NodeExecutor, NormalCommand, LevelResult](
 )
 
 VERBOSE = Entry[NodeExecutor, VerboseCommand, LevelResult](
-    Usage("verbose", "", "show all activity on other nodes", "verbose"),
+    Usage("verbose", "", "show all activity on other nodes", "verbose", only_prompt=True),
     VerboseCommand,
     _tell("verbose"),
     view=lambda command, result, layout: layout.text(

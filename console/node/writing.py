@@ -28,8 +28,8 @@ CREATE = Entry[NodeExecutor, CreateCommand, CreateResult](
 
 QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
     Usage(
-        "query", "C TEXT", "ask every node's LLM", "query c1 What is Paxos?", 2, 2, text=True, details=_LEFT_OUT,
-        current=True,
+        "query", "C TEXT", "ask every node's LLM", "query c1 What is Paxos?", 2, 2, text=True, lines=True,
+        details=_LEFT_OUT, current=True,
     ),
     QueryCommand,
     submitted(Session.query),
@@ -41,8 +41,8 @@ QUERY = Entry[NodeExecutor, QueryCommand, QueryResult](
 
 ASK = Entry[NodeExecutor, AskCommand, QueryResult](
     Usage(
-        "ask", "C TEXT", "ask only the leader's LLM", "ask c1 What is a quorum?", 2, 2, text=True, details=_LEFT_OUT,
-        current=True,
+        "ask", "C TEXT", "ask only the leader's LLM", "ask c1 What is a quorum?", 2, 2, text=True, lines=True,
+        details=_LEFT_OUT, current=True,
     ),
     AskCommand,
     submitted(Session.ask),

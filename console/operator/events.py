@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from api import operator_events as events
-from api.base import Event
+from api.base import Event, Result, builtins, result_type
+from api.open_records import converted
 from console.layout import Layout
 from console.operator.table import OPERATOR_TABLE
 from console.operator.views import status_text
@@ -52,7 +53,10 @@ def _step_text(event: events.StepResultEvent, layout: Layout) -> str:
         return "\n".join(layout.bold(line) for line in layout.text(str(_key(event, "text"))).split("\n"))
     if layout.width is not None:
         layout = msgspec.structs.replace(layout, width=layout.width - len(_INDENT))
-    text = OPERATOR_TABLE.entries[event.name].view(None, event, layout)
+    entry = OPERATOR_TABLE.entries[event.name]
+    kind: type[Result] = result_type(cast(Any, entry.command))
+    result = converted(builtins(event), kind, events.StepResultEvent.__struct_fields__)
+    text = entry.view(None, result, layout)
     return "\n".join(f"{_INDENT}{line}" for line in text.split("\n"))
 
 

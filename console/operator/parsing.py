@@ -29,6 +29,7 @@ NODE_MIN, NODE_MAX = 1, 65535
 ONE_WAY = "--oneway"
 FOR = "--for"
 WITHIN = "--within"
+STEP = "--step"
 
 IN_BACKGROUND = "&"
 
@@ -175,7 +176,10 @@ def history(words: list[str]) -> commands.HistoryCommand:
 
 
 def script(words: list[str]) -> commands.ScriptCommand:
-    return commands.ScriptCommand(file=words[0])
+    file = words[0].removesuffix(STEP).rstrip()
+    if not file:
+        raise ValueError("a file or a scenario is missing")
+    return commands.ScriptCommand(file=file, paused=words[0] != file)
 
 
 def next_lines(words: list[str]) -> commands.NextCommand:
@@ -199,6 +203,10 @@ def wait(words: list[str]) -> commands.WaitCommand:
         case "applied", [count]:
             operations = _whole(count, 1, "N, a log position,")
             return commands.WaitCommand(what="applied", operations=operations, within_s=within_s)
+        case "behind", [node, count]:
+            operations = _whole(count, 1, "COUNT, of operations,")
+            number = _number_of_node(node)
+            return commands.WaitCommand(what="behind", node=number, operations=operations, within_s=within_s)
         case "answers", [_]:  # ids of conversations keep their case
             return commands.WaitCommand(what="answers", context=found.words[1], within_s=within_s)
     raise ValueError(f"'{' '.join(words)[:40]}' is not something to wait for")

@@ -53,4 +53,8 @@ class OperatorPrompt(Executor):
         status = self.orchestrator.status()
         if self.orchestrator.watch.on:
             return views.panel(status, layout)
-        return views.status_line(status, self.orchestrator.scripts.position, layout.width)
+        scripts = self.orchestrator.scripts
+        position = scripts.position
+        if position is not None and scripts.playing().paused:
+            position += ", paused: next or continue"
+        return views.status_line(status, position, layout.width)

@@ -9,15 +9,16 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET
 
+from api import node_commands
 from api import operator_commands as commands
-from api.base import Command, Failure, Result
+from api.base import Command, Failure, Result, names_in
 from api.errors import InvalidCommand
 from api.operator_commands import LEADER, FaultCommand
 from console.basic_views import sentence
 from console.command_table import CommandTable, Entry, at_once, in_order, no_completion
 from console.layout import Layout
 from console.operator import parsing, views
-from console.operator.parsing import FOR, ONE_WAY
+from console.operator.parsing import FOR, ONE_WAY, STEP
 from console.operator.prompt import OperatorPrompt
 from console.usage import Usage, UsageError, expectation
 from orchestrator.fault_history import words_of
@@ -97,7 +98,7 @@ def _first_word(*choices: str) -> Complete:
 
 
 def _scenarios(prompt: OperatorPrompt, words: Sequence[str]) -> Iterable[str]:
-    return [] if words else names()
+    return [STEP] if words else names()
 
 
 # ---- The table
@@ -224,7 +225,8 @@ ENTRIES = [
         commands.DeliverCommand, parsing.deliver,
     ),
     _entry(
-        Usage("repeat", "K", "let a copy of message K go on; it waits all the same", "repeat 3", 1, 1),
+        Usage("repeat", "K", "let a copy of message K go on; it waits all the same", "repeat 3", 1, 1,
+              details="Not to be confused with duplicate 3, a fault that doubles 3 % of all messages."),
         commands.RepeatCommand, parsing.repeat,
     ),
     _entry(Usage("drop", "K", "lose message K, which waits", "drop 3", 1, 1), commands.DropCommand, parsing.drop),
@@ -240,19 +242,26 @@ ENTRIES = [
     ),
     _entry(
         Usage(
-            "reset", "", "remove all faults",
+            "fixAll", "", "remove all faults", "fixAll",
             details="Restores all links, ends delay, loss and others, lets messages that wait go on, resumes paused "
             "nodes, starts nodes that failNode crashed, and cancels the timers of --for.",
         ),
-        commands.ResetCommand,
+        commands.FixAllCommand,
     ),
     _entry(
-        Usage("status", "", "the nodes' reports, and the network", "status", at_once=True),
+        Usage(
+            "reset", "", "the same as fixAll",
+            details="`./run.sh reset` is another thing: it deletes all conversations.",
+        ),
+        commands.ResetCommand, view=views.reset_text,
+    ),
+    _entry(
+        Usage("status", "", "the nodes' reports, and the network", "status", at_once=True, about_protocol=True),
         commands.NetworkStatusCommand, view=views.status_text,
     ),
     _entry(
         Usage(
-            "watch", "[on|off]", "keep the status on the screen", "watch", 0, 1, at_once=True,
+            "watch", "[on|off]", "keep the status on the screen", "watch", 0, 1, at_once=True, only_prompt=True,
             details="In a terminal it stays under the prompt until watch is typed again. Otherwise it is one status "
             "event per second until the next line.",
         ),
@@ -266,11 +275,11 @@ ENTRIES = [
     ),
     _entry(
         Usage(
-            "script", "FILE", "run the commands in a file", "script failover", 1, 1, text=True,
+            "script", f"FILE [{STEP}]", "run the commands in a file", "script failover", 1, 1, text=True,
             shows_progress=True,
             details="A file, or the name of one in scenarios/. One command per line, # begins a comment, $N is a word "
             "that is new in every run. If any line is invalid, no command is run; a command that fails ends the "
-            "script, as does stop.",
+            f"script, as does stop. With {STEP} it waits before each line: next runs one, continue all that are left.",
         ),
         commands.ScriptCommand, parsing.script, complete=_scenarios,
     ),
@@ -293,10 +302,11 @@ ENTRIES = [
         Usage(
             "wait", "leader|converged|applied N", "wait for a state of the cluster", "wait leader", 1, 5,
             details="wait leader, wait leader new (a different one), wait leader 3,4,5 (one of these), wait "
-            "converged (all nodes that are up have applied the same), wait applied 20, wait answers c1 (all nodes that "
-            "are up have answered the last question). Fails after 30 s, or --within 5s.",
+            "converged (all nodes that are up have applied the same), wait applied 20, wait behind 5 1000 (node 5 has "
+            "applied 1000 operations fewer than another one), wait answers c1 (all nodes that are up have answered the "
+            "last question). Fails after 30 s, or --within 5s.",
         ),
-        commands.WaitCommand, parsing.wait, complete=_first_word("leader", "converged", "applied", "answers"),
+        commands.WaitCommand, parsing.wait, complete=_first_word("leader", "converged", "applied", "behind", "answers"),
     ),
     _entry(Usage("sleep", "TIME", "wait for a time", "sleep 2s", 1, 1), commands.SleepCommand, parsing.sleep),
     _entry(
@@ -322,7 +332,9 @@ ENTRIES = [
 ]
 """`dup` and `duplicate` are the same; scripts and programs may use either."""
 
-OPERATOR_TABLE: CommandTable[OperatorPrompt] = CommandTable(ENTRIES)
+OPERATOR_TABLE: CommandTable[OperatorPrompt] = CommandTable(
+    ENTRIES, names_in(node_commands), "at a node; here: node N: COMMAND, for example: node 2: create c1"
+)
 
 
 def parse_line(text: str) -> Command[Any]:

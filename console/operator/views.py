@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from api.base import builtins
-from api.operator_results import HistoryResult, Link, LinkOverview, NodeAnswerResult
+from api.operator_results import HistoryResult, Link, LinkOverview, NodeAnswerResult, TextResult
 from api.safe_text import one_line
 from console.layout import Layout
 from console.operator.status_table import LEGEND, Status, table
@@ -80,6 +80,12 @@ def cut_words(links: Iterable[Link]) -> str:
     both = [f"{a} <-> {b}" for a, b in cut if a < b and (b, a) in cut]
     one = [f"{a} -> {b}" for a, b in cut if (b, a) not in cut]
     return ", ".join(both + one)
+
+
+def reset_text(result: TextResult, layout: Layout) -> str:
+    """With the name that cannot be mistaken for `./run.sh reset`."""
+    hint = "fixAll is the same, under a clearer name: ./run.sh reset deletes all conversations"
+    return "\n".join([layout.text(result.text), layout.dim(layout.text(hint))])
 
 
 def history_text(history: HistoryResult, layout: Layout) -> str:

@@ -16,10 +16,12 @@ from engine.etcd.wire import Refusal, Refused, TokenAnswer, TxnAnswer, Watched, 
 
 T = TypeVar("T")
 
-ANSWER_S = 4.0
-"""A member that takes longer is taken for gone: the next one is asked."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
-QUIET_S = 1.0
+FIRST_ANSWER_S, ANSWER_S = 1.0, 4.0
+"""A member that takes longer is taken for gone: the next one is asked. What was on its way to etcd's leader when that
+died is lost, without a word; so the first is what usually is enough, and more is allowed where etcd is slow."""
+CALMER: Final = 0.98
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+QUIET_S = 2.5
 """What fails for so long is told, even if other members were not asked yet."""
 MOST_LINE: Final = 64 * 1024 * 1024
 """Bytes of one answer of a watch; members send pieces of at most 2 MB."""
@@ -38,7 +40,7 @@ _HINTS = (
     ("user name is empty", 'etcd wants a user: set "user" and "password_env" in "engine"'),
     ("authentication is not enabled", 'etcd knows no users: leave "user" out, or enable authentication there'),
     ("authentication failed", "etcd does not accept the user or the password"),
-    ("permission denied", "etcd's user may not read and write below the prefix"),
+    ("permission denied", 'etcd\'s user ("user" in "engine") may not read and write below the prefix'),
     ("no leader", "etcd has no leader"),
     ("leader changed", "etcd's leader has changed"),
     ("request timed out", "etcd takes too long: has it lost its majority?"),
@@ -50,6 +52,10 @@ class EtcdError(Exception):
 
 class Elsewhere(EtcdError):
     """This member cannot do it; another one may."""
+
+
+class MemberGone(Elsewhere):
+    """There is no connection, or no answer: that says nothing of etcd as a whole."""
 
 
 class Unauthenticated(EtcdError):
@@ -65,7 +71,8 @@ class Access(msgspec.Struct, frozen=True):
 
     endpoints: tuple[str, ...]
     """At least one URL without a path."""
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext] | None = None
+    """For the next connection."""
     user: str | None = None
     password: str = msgspec.field(default="")
 
@@ -89,6 +96,7 @@ class EtcdClient:
         self._troubles: dict[str, str] = {}
         """By the work that is held up."""
         self._http: Http = http or Connections(access.tls)
+        self._patience = FIRST_ANSWER_S
 
     @property
     def trouble(self) -> str | None:
@@ -150,7 +158,7 @@ class EtcdClient:
             async with aclosing(self._http.stream(endpoint, "/v3/watch", self._headers(), request)) as parts:
                 async for line in _lines(parts):
                     yield self._watched(endpoint, line)
-            raise Elsewhere(f"etcd's member {endpoint} has ended a watch")
+            raise MemberGone(f"etcd's member {endpoint} has ended a watch")
         except BadStatus as error:
             raise _refusal(endpoint, error.answer) from error
         except (HttpError, Elsewhere) as error:
@@ -187,19 +195,27 @@ class EtcdClient:
             await self._log_in("")
         at, endpoint = self._at, self._endpoint
         try:
-            async with asyncio.timeout(ANSWER_S):
+            began = asyncio.get_running_loop().time()
+            async with asyncio.timeout(self._patience):
                 found = await self._http.post(endpoint, path, self._headers(), body)
+            self._took(asyncio.get_running_loop().time() - began)
             if found.status != OK:
                 raise _refusal(endpoint, found)
             return decode(found.body, answer)
         except TimeoutError:
+            if at == self._at:  # else others that were asked at the same time have seen to it
+                self._patience = min(2 * self._patience, ANSWER_S)
             self.leave(at)
-            raise Elsewhere(f"etcd's member {endpoint} does not answer") from None
+            raise MemberGone(f"etcd's member {endpoint} does not answer") from None
         except (HttpError, Elsewhere) as error:
             self.leave(at)
             raise _elsewhere(endpoint, error) from error
         except (msgspec.MsgspecError, ValueError) as error:
             raise EtcdError(f"{endpoint} does not answer like etcd's JSON gateway: {error}") from error
+
+    def _took(self, seconds: float) -> None:
+        """An answer has: four times as much is waited for from now on, or a little less than until now."""
+        self._patience = min(ANSWER_S, max(FIRST_ANSWER_S, 4 * seconds, self._patience * CALMER))
 
     async def _log_in(self, token: str) -> None:
         """Gets another token than this one, unless somebody has."""
@@ -225,28 +241,35 @@ class EtcdClient:
 
 
 class Attempts:
-    """At one piece of work. That a member is gone is not worth telling as long as another one is there."""
+    """At one piece of work. That a member is gone is not worth telling as long as another one is there, and is not
+    what is told if one has said what is wrong with etcd."""
 
     def __init__(self, client: EtcdClient, work: str, members: int) -> None:
         self._client = client
         self._work = work
         self._members = members
-        self.succeeded(told=False)
-
-    def succeeded(self, told: bool = True) -> None:
+        self._since: float | None = asyncio.get_running_loop().time()
+        """When what fails was begun; None: not known before it fails."""
         self._failures = 0
         self._pause = FIRST_PAUSE_S
-        self._since = asyncio.get_running_loop().time()
-        if told:
-            self._client.report(self._work, None)
+        self._trouble: str | None = None
+        """Of etcd as a whole."""
+
+    def succeeded(self) -> None:
+        self._failures = 0
+        self._pause = FIRST_PAUSE_S
+        self._since = self._trouble = None
+        self._client.report(self._work, None)
 
     async def failed(self, error: EtcdError) -> None:
         """Returns when the next attempt is due."""
+        now = asyncio.get_running_loop().time()
+        self._since = now if self._since is None else self._since
         self._failures += 1
-        if not isinstance(error, Elsewhere) or self._failures >= self._members or (
-            asyncio.get_running_loop().time() - self._since > QUIET_S
-        ):
-            self._client.report(self._work, str(error))
+        if not isinstance(error, MemberGone):
+            self._trouble = str(error)
+        if not isinstance(error, Elsewhere) or self._failures >= self._members or now - self._since > QUIET_S:
+            self._client.report(self._work, self._trouble or str(error))
         await self._client.pause(self._pause)
         self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
 
@@ -292,4 +315,4 @@ def _as_error(endpoint: str, refusal: Refusal) -> EtcdError:
 
 
 def _elsewhere(endpoint: str, error: Exception) -> Elsewhere:
-    return error if isinstance(error, Elsewhere) else Elsewhere(f"etcd's member {endpoint} {error}")
+    return error if isinstance(error, Elsewhere) else MemberGone(f"etcd's member {endpoint} {error}")

@@ -29,9 +29,10 @@ from engine.interface import (
     EngineStatus,
     MemberChange,
     Membership,
-    NotUnderstood,
+    understood,
 )
-from kvstore.operations import StoreOperation, UnknownOperation, encode, not_understood
+from kvstore.operations import StoreOperation
+from kvstore.payloads import UnknownOperation, encode
 from kvstore.store import Store
 from paxos.limits import Limits
 
@@ -82,6 +83,8 @@ class EtcdEngine:
         self._level = asyncio.Event()
         self._was_member = False
         self._told: EngineStatus | None = None
+        self._told_troubles: set[str] = set()
+        """Since all went well: several of them may take turns."""
         self._failed = False
 
     # ---- The engine's interface
@@ -95,9 +98,8 @@ class EtcdEngine:
         self._running = self._loop.create_task(self._run())
 
     def submit(self, operation: StoreOperation) -> int:
-        problem = not_understood(operation, self._versions) if self._members.record is not None else None
-        if problem is not None:
-            raise NotUnderstood(problem)
+        if self._members.record is not None:
+            operation = understood(operation, self._versions)
         payload = encode(msgspec.structs.replace(operation, at=time.time_ns() // 1_000_000))
         if len(self._tickets) >= self._limits.queue:
             raise Busy(f"{len(self._tickets)} operations are already waiting")
@@ -268,10 +270,13 @@ class EtcdEngine:
 
     def _on_trouble(self) -> None:
         trouble = self._client.trouble
-        if trouble is not None:
+        if trouble is None:
+            self._told_troubles.clear()
+            if self._level.is_set():
+                self._listener.on_connected()
+        elif trouble not in self._told_troubles:
+            self._told_troubles.add(trouble)
             self._listener.on_disconnected(trouble)
-        elif self._level.is_set():
-            self._listener.on_connected()
         self._tell_status()
 
     def _tell_status(self, anew: bool = False) -> None:

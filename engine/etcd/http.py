@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
+
+from engine.etcd.failures import broken, not_connected
 
 CONNECT_S: Final = 2.0
 IDLE: Final = 8
@@ -119,7 +121,7 @@ class _Connection:
 class Connections:
     """An `Http` over sockets."""
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, tls: Callable[[], ssl.SSLContext] | None) -> None:
         self._tls = tls
         self._idle: dict[str, list[_Connection]] = {}
         self._all: set[_Connection] = set()
@@ -132,7 +134,7 @@ class Connections:
                 return await connection.whole(await connection.head())
             except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
                 if not connection.used:
-                    raise HttpError(_words(error)) from error
+                    raise HttpError(broken(error, endpoint.startswith("https"), used=False)) from error
                 # It was kept, and the server has closed it meanwhile; a request may be repeated.
             finally:
                 self._put_back(endpoint, connection)
@@ -141,16 +143,18 @@ class Connections:
         self, endpoint: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> AsyncGenerator[bytes, None]:
         connection = await self._connect(endpoint)
+        answered = False
         try:
             connection.ask(urlsplit(endpoint).netloc, path, headers, body)
             head = await connection.head()
+            answered = True
             if head.status != 200:
                 raise BadStatus(await connection.whole(head))
             async with aclosing(connection.parts(head)) as parts:
                 async for part in parts:
                     yield part
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-            raise HttpError(_words(error)) from error
+            raise HttpError(broken(error, endpoint.startswith("https"), answered)) from error
         finally:
             self._drop(connection)
 
@@ -171,18 +175,14 @@ class Connections:
     async def _connect(self, endpoint: str) -> _Connection:
         parts = urlsplit(endpoint)
         secure = parts.scheme == "https"
+        tls = self._tls() if secure and self._tls is not None else None
         try:
             async with asyncio.timeout(CONNECT_S):
                 opened = await asyncio.open_connection(
-                    parts.hostname, parts.port or (443 if secure else 80), ssl=self._tls if secure else None,
-                    limit=MOST_HEAD,
+                    parts.hostname, parts.port or (443 if secure else 80), ssl=tls, limit=MOST_HEAD,
                 )
-        except TimeoutError:
-            raise HttpError("does not answer") from None
-        except ssl.SSLError as error:
-            raise HttpError(f"TLS: {error.reason or error}") from error
-        except OSError as error:
-            raise HttpError(f"cannot be reached: {error.strerror or error}") from error
+        except OSError as error:  # TimeoutError is one
+            raise HttpError(not_connected(error)) from error
         connection = _Connection(*opened)
         self._all.add(connection)
         return connection
@@ -197,11 +197,3 @@ class Connections:
     def _drop(self, connection: _Connection) -> None:
         self._all.discard(connection)
         connection.close()
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"broke the connection: {error.strerror or type(error).__name__}"
-    if isinstance(error, EOFError):
-        return "has closed the connection"
-    return "sends something that is not HTTP"

@@ -27,6 +27,8 @@ class Leadership(NamedTuple):
     incarnation: int
     number: int
     """The revision at which its key was put: grows from one to the next, also between two processes of a node."""
+    lease: int
+    """Its key is gone when this ends."""
 
 
 class Presence:
@@ -90,7 +92,7 @@ class Presence:
             pid, incarnation = sent_of(kv.value)
         except ValueError:
             return None
-        return Leadership(pid, incarnation, kv.mod_revision)
+        return Leadership(pid, incarnation, kv.mod_revision, kv.lease)
 
     # ---- What is done
 
@@ -123,7 +125,7 @@ class Presence:
         """Until it has expired, or may have."""
         while True:
             self._vacant.clear()
-            if self._leadership is None or self._is_mine_of_old(self._leadership):
+            if self._leadership is None or self._is_mine_of_old(self._leadership, lease):
                 await self._campaign(lease)
             try:
                 async with asyncio.timeout(KEEP_S):
@@ -141,9 +143,9 @@ class Presence:
             return False
         return answer.result.TTL > 0
 
-    def _is_mine_of_old(self, led: Leadership) -> bool:
-        """An earlier process of this node had it: nobody has to wait until that is noticed."""
-        return led.pid == self._number and led.incarnation != self._incarnation
+    def _is_mine_of_old(self, led: Leadership, lease: int) -> bool:
+        """An earlier process of this node had it, or this one by an earlier lease: nobody has to wait until it ends."""
+        return led.pid == self._number and led.lease != lease
 
     async def _campaign(self, lease: int) -> None:
         if self.eligible:

@@ -30,8 +30,6 @@ NICENESS = 2
 _MAX_THREADS = 4
 _START_LIMIT_S = 60
 _EXIT_LIMIT_S = 10
-_PENALTY = 1.1
-"""Small models tend to repeat themselves."""
 
 
 def main(arguments: list[str]) -> None:
@@ -82,7 +80,6 @@ def start(model: Path, token: str) -> Any:
     parameters.n_ctx = SLOTS * CONTEXT_TOKENS
     parameters.cache_ram_mib = 0  # the slots' own caches are enough
     parameters.cache_idle_slots = False
-    parameters.sampling.penalty_repeat = _PENALTY
     for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
         cpu.n_threads = threads()
         cpu.poll = 0  # waiting threads sleep; by default they spin

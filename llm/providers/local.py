@@ -15,6 +15,7 @@ import msgspec
 
 from config.llm_settings import LlmSettings
 from llm.chat_protocol import CLIENT_IMPORTS, CUT_OFF, chat_messages, streamed
+from llm.local_model.profile import OTHER, SHORT_TOKENS, SMALL
 from llm.local_model.ranking import rank
 from llm.local_model.rendezvous import Address, ServerRendezvous
 from llm.local_model.server import CONTEXT_TOKENS, threads
@@ -27,7 +28,7 @@ from llm.workers import Workers
 if TYPE_CHECKING:
     from llm.chat_client import ChatClient
 
-DEFAULT_MAX_TOKENS = 160
+DEFAULT_MAX_TOKENS = SHORT_TOKENS
 """Five nodes that ask at once get answers of this length within seconds on two cores."""
 
 _HISTORY_TOKENS_PER_THREAD = 512
@@ -51,6 +52,7 @@ class LocalProvider:
         if importlib.util.find_spec("xllamacpp") is None:
             raise ProviderError("the package xllamacpp is not installed")
         self._file = find_model(settings.model)
+        self._profile = SMALL if settings.model is None else OTHER
         self.model = self._file.stem
         self._node = node
         self._timeout_s = settings.timeout_s
@@ -69,10 +71,12 @@ class LocalProvider:
                 ranked = await rank(client, self.model, prompt.ballot)
                 return Reply(ranked.text, self.model, time.monotonic() - began, ranked.tokens_in)
             max_tokens = min(prompt.max_tokens or DEFAULT_MAX_TOKENS, CONTEXT_TOKENS // 2)
-            fitting = await self._fitting(client, prompt, max_tokens)
+            examples = self._profile.examples_for(prompt)
+            fitting = await self._fitting(client, prompt, examples, max_tokens)
             body: dict[str, Any] = streamed({
-                "messages": chat_messages(prompt.system, fitting),
-                "temperature": prompt.temperature,
+                **self._profile.sampling,
+                "messages": chat_messages(prompt.system, [*examples, *fitting]),
+                "temperature": prompt.temperature_or(self._profile.temperature),
                 "seed": prompt.seed_or(self._node),
                 "max_tokens": max_tokens,
             })
@@ -82,7 +86,7 @@ class LocalProvider:
         text = up_to_sentence_end(completion.text) if cut_off else completion.text
         cut = len(fitting) < len(prompt.messages)
         return Reply(
-            text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_out,
+            text, self.model, time.monotonic() - began, completion.tokens_in, completion.tokens_written,
             complete=not cut_off or (is_whole(text) and not completion.late), thoughts=completion.thoughts,
             cut_s=self._timeout_s if completion.late else 0.0, cut_tokens=max_tokens,
             seen=len(fitting) // 2 if cut else 0, before=len(prompt.messages) // 2 if cut else 0,
@@ -118,7 +122,9 @@ class LocalProvider:
             self._address = address
         return self._client
 
-    async def _fitting(self, client: ChatClient, prompt: Prompt, max_tokens: int) -> list[Message]:
+    async def _fitting(
+        self, client: ChatClient, prompt: Prompt, examples: list[Message], max_tokens: int
+    ) -> list[Message]:
         """The question with as many whole turns before it, newest first, as fit and can be read in time.
 
         Raises ProviderError if the question alone is too long.
@@ -126,10 +132,11 @@ class LocalProvider:
         limit = CONTEXT_TOKENS - max_tokens - _TEMPLATE_OVERHEAD
         wanted = min(limit, _HISTORY_TOKENS_PER_THREAD * threads())
         *history, question = prompt.messages
-        texts = [message.text for message in prompt.messages] + [prompt.system or ""]
+        texts = [message.text for message in (*examples, *prompt.messages)] + [prompt.system or ""]
         if sum(len(text.encode()) + _MESSAGE_OVERHEAD for text in texts) <= wanted:
             return prompt.messages  # a token is at least one byte: no need to count them
-        used = await _count(client, prompt.system or "") + await _count(client, question.text)
+        fixed = [prompt.system or "", *(message.text for message in examples), question.text]
+        used = sum([await _count(client, text) for text in fixed])
         if used > limit:
             raise ProviderError(f"the question is too long for {self.model}: {used} tokens, at most {limit}")
         kept = [question]

@@ -9,7 +9,7 @@ from typing import Any
 from config.llm_settings import LlmSettings
 from llm.accommodation import Accommodation
 from llm.chat_protocol import CLIENT_IMPORTS, CUT_OFF, FILTERED, Completion, chat_messages, streamed
-from llm.provider import Progress, Prompt, ProviderError, Reply, cut_at, not_begun, within
+from llm.provider import TEMPERATURE, Progress, Prompt, ProviderError, Reply, cut_at, not_begun, within
 from llm.registry import register
 from llm.settings import find_key
 
@@ -50,7 +50,7 @@ class OpenAIProvider:
         body: dict[str, Any] = streamed({
             "model": self.model,
             "messages": chat_messages(prompt.system, prompt.messages),
-            "temperature": prompt.temperature,
+            "temperature": prompt.temperature_or(TEMPERATURE),
             "seed": prompt.seed_or(self._node),
         })
         if prompt.max_tokens is not None:
@@ -68,7 +68,7 @@ class OpenAIProvider:
             raise self._without_text(completion, cut_off)
         return Reply(
             self._client.without_secrets(completion.text), self.model, time.monotonic() - began, completion.tokens_in,
-            completion.tokens_out, complete=not cut_off, thoughts=self._client.without_secrets(completion.thoughts),
+            completion.tokens_written, complete=not cut_off, thoughts=self._client.without_secrets(completion.thoughts),
             cut_s=self._timeout_s if completion.late else 0.0, cut_tokens=prompt.max_tokens,
         )
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from net.control_messages import Challenge, Crash, FromOrchestrator, Hello, Label, PeerDown, PeerUp, Refusal, Report
 from net.relay.admission import Admission
 from net.relay.connection import NOT_A_NODE, Connection, Traffic
+from net.relay.counts import Counts
 from net.relay.faults import Faults
 from net.relay.holding import HeldMessage, Holding
 from net.relay.refusals import STRANGERS, RefusalNotice, Refusals
@@ -105,6 +106,15 @@ class Relay:
     def holding(self) -> Holding:
         """The messages that wait for the operator."""
         return self._router.holding
+
+    @property
+    def counts(self) -> Counts:
+        """What passed since the start, and what was lost."""
+        return self._router.counts
+
+    @property
+    def delayed_bytes(self) -> int:
+        return self._router.delayed.bytes
 
     @property
     def tap(self) -> Tap:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from net.frames import HINT, LABELLED, Frame, is_urgent, take_label_off
 from net.relay.connection import Connection, Traffic
+from net.relay.counts import Cause, Counts
 from net.relay.delay_line import DelayLine
 from net.relay.faults import Faults
 from net.relay.holding import HeldMessage, Holding
@@ -31,6 +32,7 @@ class Router:
         self.delayed = DelayLine(self._arrive)
         self.holding = Holding(self._release, self._begin_to_wait, self._dropped, labels)
         self.tap = Tap(labels)
+        self.counts = Counts()
         self._faults = faults
         self._unknown = unknown
         self._noted = noted
@@ -56,7 +58,7 @@ class Router:
             label, raw = take_label_off(raw)
             if self.holding.active and not self._faults.is_cut(source.node, frame.dst):
                 if not self.holding.hold(source.node, frame.dst, label, raw):
-                    self._drop(source.node, frame.dst)
+                    self._drop(source.node, frame.dst, "too_many_held")
                 return
         self._pass_on(source.node, frame.dst, raw, label)
 
@@ -73,12 +75,12 @@ class Router:
             late = max(copies, default=0.0)
             self.tap.saw(src, dst, label, "lost" if not copies else "late" if late > 0 else fate, late)
         if not copies:
-            self._drop(src, dst)
+            self._drop(src, dst, None)
         for late in copies:
             if late <= 0:
                 self._deliver(src, dst, raw)
             elif not self.delayed.add(late, src, dst, raw):
-                self._drop(src, dst)
+                self._drop(src, dst, "delay_line_full")
 
     def _begin_to_wait(self, message: HeldMessage) -> None:
         self.tap.saw(message.src, message.dst, message.label, "held")
@@ -88,6 +90,7 @@ class Router:
         self._pass_on(message.src, message.dst, message.raw, message.label, "released")
 
     def _dropped(self, message: HeldMessage) -> None:
+        self.counts.lost["operator"] += 1
         self.tap.saw(message.src, message.dst, message.label, "dropped")
 
     def _knows_hints(self, node: int) -> bool:
@@ -114,8 +117,9 @@ class Router:
     def _deliver(self, src: int, dst: int, raw: bytes) -> None:
         member = self.members.get(dst)
         if member is None or not member.push(raw):
-            self._drop(src, dst)
+            self._drop(src, dst, "disconnected" if member is None else "receiver_stalled")
             return
+        self.counts.passed(raw)
         traffic = member.traffic
         traffic.frames_out += 1
         traffic.bytes_out += len(raw)
@@ -123,11 +127,14 @@ class Router:
     def _arrive(self, src: int, dst: int, raw: bytes) -> None:
         """Delivers a delayed frame. A link that was cut meanwhile drops it."""
         if self._faults.is_cut(src, dst):
-            self._drop(src, dst)
+            self._drop(src, dst, "cut")
         else:
             self._deliver(src, dst, raw)
 
-    def _drop(self, src: int, dst: int) -> None:
+    def _drop(self, src: int, dst: int, cause: Cause | None) -> None:
+        """`cause`: None if a fault lost it."""
+        if cause is not None:
+            self.counts.lost[cause] += 1
         traffic = self.traffic.get(dst)
         if traffic is None:
             self._unknown(src, dst)

@@ -49,7 +49,7 @@ COMMANDS = frozenset({
 """Those of release 0.1.0; `help` may list others besides."""
 
 
-ADDED = frozenset({"quotas"})
+ADDED = frozenset({"created", "quotas", "usage", "agreement"})
 """Keys that release 0.1.0 did not have, and that a record may have besides."""
 
 
@@ -63,8 +63,15 @@ def _settled(record: Record, also: Collection[str] = ()) -> Record:
     quoted = {"text"} if record.get("event") in ("query", "ask") else set()  # the user's own words
     return {
         key: _inside(value) if key in quoted else _value(key, value, moving)
-        for key, value in record.items() if key not in ADDED
+        for key, value in record.items() if key not in ADDED and key not in _added(record)
     }
+
+
+def _added(record: Record) -> Collection[str]:
+    """Keys that only records of this kind did not have."""
+    if "seconds" in record:  # what an LLM said
+        return {"tokens_in", "tokens_out", *(("have", "of") if record.get("event") == "answer" else ())}
+    return {"details"} if record.get("name") == "help" else ()  # it explains words, too
 
 
 def _moving(record: Record) -> Iterable[str]:

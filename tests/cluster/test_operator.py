@@ -131,8 +131,9 @@ def test_an_operation_is_stepped_through_from_accept_to_decide(cluster: Cluster)
         answer = network.wait(_waits([accept["link"][1], leader], "Accepted"), since=since)
         network.ok(f"deliver {answer['number']}")
     assert user.result(line)["ok"]  # Two of four others are enough.
+    decides = [network.wait(_waits([leader, peer], "Decide"), since=since) for peer in cluster.pids if peer != leader]
     held = network.ok("held")
-    assert held["holding"] and any(each["message"].startswith("Decide <") for each in held["held"])
+    assert held["holding"] and {each["number"] for each in decides} <= {each["number"] for each in held["held"]}
     assert network.ok("release")["held"] == []
     assert network.ok("wait converged")["nodes"] == cluster.pids
     assert "hold begins" in network.do("step")["error"]
@@ -196,6 +197,12 @@ class Terminal:
                 return line
         raise AssertionError(f"{text!r} was not shown")
 
+    def process_of(self, program: str) -> int:
+        """Of one that runs in this terminal."""
+        children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split()
+        return next(int(child) for child in children
+                    if program.encode() in Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" "))
+
 
 @pytest.fixture
 def in_one(config: Path) -> Iterator[Terminal]:
@@ -231,6 +238,27 @@ def test_a_node_is_added_in_the_same_terminal(in_one: Terminal, config: Path) ->
         again.see_leaders({"2", "3", "4"})
         again.popen.send_signal(signal.SIGTERM)
         again.popen.wait(PATIENCE_S)
+
+
+def test_what_crashes_comes_back_by_itself(in_one: Terminal) -> None:
+    """The network as well as a node; a node that an operator has crashed waits for the operator, whatever else does."""
+    stdin = in_one.popen.stdin
+    assert stdin is not None
+    stdin.write("net: wait leader\nnet: failNode 3\nnet: pauseNode 1\nnet: status\n")
+    stdin.flush()
+    in_one.see("3   | has crashed (signal 9); net: fixNode 3 starts it again")
+    in_one.see("paused")
+    for program in ("node.py 2 ", "network_server.py "):
+        os.kill(in_one.process_of(program), signal.SIGKILL)
+        in_one.see("has crashed (signal 9); it is started again in 0.5 s")
+    in_one.see("net | network of ")
+    stdin.write("net: wait leader\nnet: node 1: create c1\nnet: node 2: view c1\nnet: fixNode 3\n")
+    stdin.flush()
+    in_one.see("node 2: ")
+    in_one.see("node 3 is up, in the foreground")
+    stdin.close()
+    assert in_one.popen.wait(PATIENCE_S) == 1, "commands may have been lost with the network"
+    assert not [line for line in in_one.seen if "starts it again" in line and line[0] in "12"]
 
 
 def test_nodes_leave_when_all_have_answered(config: Path) -> None:

@@ -16,6 +16,7 @@ from tests.cluster.harness import PATIENCE_S, Cluster
 from tests.unit.console.screen import CTRL_C, ENTER, Painted
 
 ME = 1
+TIME = re.compile(r"^\d\d:\d\d:\d\d ")
 PROMPT = f"node {ME}> "
 STATUS = re.compile(rf"node {ME} (leader|follower|candidate).* \| queue \d+ \| links \d/4 \| LLM \d+ in flight")
 
@@ -63,7 +64,12 @@ def typed(screen: Painted, text: str) -> bool:
 
 def shows(screen: Painted, row: str, times: int = 1) -> bool:
     """Whether there is a row like this, scrolled away or not."""
-    return screen.scrolled.count(row) >= times
+    return [untimed(each) for each in screen.scrolled].count(row) >= times
+
+
+def untimed(row: str) -> str:
+    """Without the time at its left, which events have."""
+    return TIME.sub("", row)
 
 
 def test_the_cursor_stays_behind_what_is_typed_while_answers_arrive(cluster: Cluster, screen: Painted) -> None:
@@ -81,7 +87,7 @@ def test_the_cursor_stays_behind_what_is_typed_while_answers_arrive(cluster: Clu
 
     screen.see(lambda: all_said() and typed(screen, line), PATIENCE_S)
     for number in range(1, last + 1):
-        about = [row for row in screen.scrolled if row.startswith(f"talk-{number}: ")]
+        about = [row for row in map(untimed, screen.scrolled) if row.startswith(f"talk-{number}: ")]
         assert about[:2] == [f"talk-{number}: created", f"talk-{number}: question from node 2: What is {number}?"]
         answers = sorted(row.split(" (")[0] for row in about[2:])
         assert answers == [f"talk-{number}: node {node}" for node in range(1, 6)]
@@ -128,15 +134,14 @@ def test_the_commentary_has_a_colour_for_each_phase(cluster: Cluster, screen: Pa
 
 def said(screen: Painted, beginning: str, colour: str) -> None:
     """Waits for a line of the commentary, and checks its colour."""
-    screen.see(lambda: any(row.startswith(beginning) for row in screen.scrolled), PATIENCE_S)
-    shown = [cell for cell in screen.cells(beginning) if cell.data.strip()]
-    assert {cell.fg for cell in shown} == {colour}
+    screen.see(lambda: any(untimed(row).startswith(beginning) for row in screen.scrolled), PATIENCE_S)
+    assert {cell.fg for cell in matching(screen, re.escape(beginning))} == {colour}
 
 
 def matching(screen: Painted, pattern: str) -> list[Char]:
     """What is visible of the last row that matches."""
-    row = next(row for row in reversed(screen.scrolled) if re.match(pattern, row))
-    return [cell for cell in screen.cells(row) if cell.data.strip()]
+    row = next(row for row in reversed(screen.scrolled) if re.match(pattern, untimed(row)))
+    return [cell for cell in screen.cells(row)[len(row) - len(untimed(row)) :] if cell.data.strip()]
 
 
 def test_the_screen_is_drawn_anew_in_a_window_of_another_size(screen: Painted) -> None:

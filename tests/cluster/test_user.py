@@ -47,6 +47,13 @@ def test_ctl_speaks_for_scripts(running: Cluster) -> None:
     assert running.nodes[3].ok("view scripts")["turns"][0]["query"] == "two\nlines"
     wrong = ctl(running, 2, "crate", "c2")
     assert wrong.returncode == 2 and "did you mean create?" in wrong.stderr and not wrong.stdout
+    answer = ctl(running, 3, "--wait", "choose", "scripts", "auto")
+    assert answer.returncode == 0 and answer.stdout.startswith("Node "), answer.stderr
+    at_network = subprocess.run(
+        [sys.executable, str(ROOT / "ctl.py"), "--config", str(running.config), "--network", "status"],
+        capture_output=True, text=True, timeout=PATIENCE_S,
+    )
+    assert at_network.returncode == 0 and at_network.stdout.count(" up ") == 3, at_network.stderr
     status = json.loads(ctl(running, 2, "--json", "status").stdout)
     assert status["node"] == 2 and {"in_flight", "waiting", "replies", "failures"} <= set(status["llm"])
 

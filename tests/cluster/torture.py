@@ -21,8 +21,8 @@ from random import SystemRandom
 
 import msgspec
 
-from tests.cluster.etcd_torture import KINDS as ETCD_KINDS
 from tests.cluster.etcd_torture import EtcdFleet, EtcdNemesis
+from tests.cluster.etcd_torture import kinds as etcd_kinds
 from tests.cluster.fault_plan import KINDS, Fault, draw_plan
 from tests.cluster.fleet import START_S, Fleet
 from tests.cluster.full_disk import SmallDisk
@@ -80,19 +80,21 @@ class Outcome(msgspec.Struct):
         return ", ".join(fault.kind for a, b, fault in self.faults if a < end and begin < b) or "no fault"
 
 
-async def attack(seed: int, seconds: float, folder: Path, engine: str = PAXOS) -> Outcome:
-    """One run, with nodes on this engine. Leaves its files in the folder."""
+async def attack(seed: int, seconds: float, folder: Path, engine: str = PAXOS, members: int = 3) -> Outcome:
+    """One run, with nodes on this engine; etcd has so many members. Leaves its files in the folder."""
     fleet: Fleet
     small: SmallDisk | None = None
+    kinds = KINDS
     if engine == ETCD:
-        fleet = on_etcd = EtcdFleet(folder)
+        fleet = on_etcd = EtcdFleet(folder, members)
+        kinds = etcd_kinds(on_etcd.etcd.numbers)
         nemesis: Nemesis = EtcdNemesis(on_etcd)
     else:
         fleet = Fleet(folder)
         small = SmallDisk.mount(fleet.members[SMALL_DISK_NODE].data)
         nemesis = Nemesis(fleet, small, SMALL_DISK_NODE)
     crowd = Crowd(fleet, seed)
-    plan = draw_plan(seed, seconds, ETCD_KINDS if engine == ETCD else KINDS)
+    plan = draw_plan(seed, seconds, kinds)
     (folder / "plan.txt").write_text("".join(f"{fault}\n" for fault in plan))
     try:
         await fleet.start()
@@ -164,13 +166,14 @@ def main() -> int:
     parser.add_argument("time", nargs="?", type=duration, default=60.0, help="30s, 10m, 1h; default 60s")
     parser.add_argument("--seed", type=int, help="of an earlier run, to repeat its faults (their effects will differ)")
     parser.add_argument("--engine", choices=(PAXOS, ETCD), default=PAXOS, help="what the nodes run on")
+    parser.add_argument("--members", type=int, choices=(3, 5), default=3, help="of etcd; default 3")
     parser.add_argument("--keep", action="store_true", help="keep the history and the logs even of a successful run")
     args = parser.parse_args()
     seed = SystemRandom().randrange(10**6) if args.seed is None else args.seed
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     print(f"seed {seed}, {args.time:g} s, files in {folder}", flush=True)
     try:
-        outcome = asyncio.run(attack(seed, args.time, folder, args.engine))
+        outcome = asyncio.run(attack(seed, args.time, folder, args.engine, args.members))
     except KeyboardInterrupt:
         return 130
     print(outcome)

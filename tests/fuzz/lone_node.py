@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 
 from engine.driver import Diverged, ReplicaDriver
-from kvstore.operations import UnknownOperation
+from kvstore.payloads import UnknownOperation
 from kvstore.store import Outcome, Store
 from net.frames import MAX_PAYLOAD
 from paxos.messages import AnyMessage, Snapshot
@@ -18,7 +18,7 @@ from paxos.replica import Status
 from storage.errors import StorageError
 from storage.memory import MemoryDatabase
 from storage.records import Record
-from storage.tables import log_checksum
+from storage.tables import LogRow, log_checksum
 from tests.fuzz.recording import LIMITS, ME
 from tests.simulation.world import SIM_TIMING
 
@@ -127,7 +127,8 @@ class LoneNode:
 def _encode(record: Record) -> None:
     """As storage/tables.py does, which a number that is too large would stop."""
     if isinstance(record, Persist) and record.entries:
-        log_checksum(max(entry.position for entry in record.entries), msgspec.msgpack.encode(record.entries))
+        row = LogRow(record.entries, record.decided or 0, record.stamp or (0, 0))
+        log_checksum(max(entry.position for entry in record.entries), msgspec.msgpack.encode(row))
     msgspec.json.encode(msgspec.structs.replace(record, **_without_bytes(record)))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.client import Reply
-from kvstore.operations import pack
+from kvstore.packed_turns import pack
 from tests.fuzz.mutation import mutate
 from tests.fuzz.registry import corpus, load, names
 from tests.fuzz.target import Target

@@ -13,7 +13,8 @@ from random import Random
 
 from config.llm_settings import LlmSettings
 from engine.driver import ReplicaDriver
-from kvstore.operations import Answer, StoreOperation, decode, encode
+from kvstore.operations import Answer, StoreOperation, unconditional
+from kvstore.payloads import decode, encode
 from kvstore.store import Outcome, Store
 from llm.provider import Progress, Prompt, Reply
 from llm.request_scheduler import RequestScheduler
@@ -52,7 +53,8 @@ class Llm:
         given = asyncio.get_running_loop().create_future()
         world.thinking.append((self._node, lambda: None if given.done() else given.set_result(None)))
         await given
-        return Reply(f"answer {len(world.asked)} of node {self._node.pid}", self.model, 0.1)
+        asked = prompt.messages[-1].text
+        return Reply(f"answer {len(world.asked)} of node {self._node.pid} to {asked}", self.model, 0.1)
 
     async def close(self) -> None:
         pass
@@ -65,6 +67,8 @@ class Node:
 
     def __init__(self, world: World, pid: int) -> None:
         self.world, self.pid, self.up = world, pid, True
+        self.refused: list[str] = []
+        """What the store said."""
         self._contents = world.disks[pid]
         world.processes += 1
         self.store = Store()
@@ -139,6 +143,8 @@ class Node:
     # The driver's listener.
 
     def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
+        if outcome.error is not None:
+            self.refused.append(outcome.error)
         self.answering.on_applied(outcome)
 
     def on_outcome_unknown(self, ticket: int) -> None:
@@ -174,6 +180,8 @@ class World:
         self.processes = 0
         self.steps: deque[Step] = deque()
         """What can happen next, in this order; when there is nothing, time passes."""
+        self._ticked = False
+        """Since the last step: an LLM thinks longer than it takes until all have heard of what was asked."""
         self.thinking: list[tuple[Node, Step]] = []
         self.asked: list[int] = []
         """The nodes whose LLM was asked."""
@@ -190,12 +198,15 @@ class World:
     async def step(self) -> None:
         """Performs the next step, and lets all nodes react."""
         if self.steps:
+            self._ticked = False
             self.steps.popleft()()
-        elif self.thinking:
+        elif self.thinking and self._ticked:
+            self._ticked = False
             node, answer = self.thinking.pop(0)
             if node.up:
                 answer()
         else:
+            self._ticked = True
             self.now += Timing().tick_s
             for node in self.up():
                 node.tick()
@@ -243,5 +254,5 @@ class World:
 
 
 def _is_answer(payload: bytes) -> bool:
-    command = decode(payload)
+    command = unconditional(decode(payload))
     return isinstance(command, Answer) and command.text is not None

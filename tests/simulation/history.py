@@ -19,6 +19,7 @@ import msgspec
 
 Op: TypeAlias = Literal[
     "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall", "once", "delete",
+    "rename", "fork", "system", "undelete",
     "candidate", "answer",  # done by nodes, not by users
 ]  # fmt: skip
 
@@ -33,6 +34,10 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
     "viewall": (),
     "once": ("context", "text"),
     "delete": ("context",),
+    "rename": ("context", "name"),
+    "fork": ("context", "name"),
+    "system": ("context",),
+    "undelete": ("context",),
     "candidate": ("context", "node"),
     "answer": ("context", "node"),
 }
@@ -47,13 +52,14 @@ class Args(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a call is about. `text` is the question, or an LLM's answer (None: it failed); any short name of the text
     serves as well, as long as views use the same one. `turn` counts from 1; None means the last one. A retry without
     `node` is about all of them. `round` is how often the LLM's node had been asked again when it began; None if nobody
-    knows."""
+    knows. `name` is the other conversation: what this one is called from then on, or what begins with its turns."""
 
     context: str | None = None
     text: str | None = None
     node: int | None = None
     turn: int | None = None
     round: int | None = None
+    name: str | None = None
 
 
 class SeenTurn(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -73,6 +79,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     turn: the turn that was added or changed.
     turns: what a view saw; needed for a view that is ok.
     conversations: what a viewall saw, in the order shown; needed for a viewall that is ok.
+    system: the system prompt that a view saw.
     stale: a view that was marked as possibly stale. It may show any earlier state, but not one that never was.
     """
 
@@ -81,6 +88,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     turn: int | None = None
     turns: tuple[SeenTurn, ...] | None = None
     conversations: dict[str, tuple[SeenTurn, ...]] | None = None
+    system: str | None = None
     stale: bool = False
 
 
@@ -200,6 +208,22 @@ def split(history: Sequence[Call]) -> dict[str, list[Call]]:
     return contexts
 
 
+def families(history: Sequence[Call]) -> list[tuple[str, list[Call]]]:
+    """The history of each conversation, and a name for it: of those that get their turns from each other, together."""
+    conversations = split(history)
+    family = {context: {context} for context in conversations}
+    for call in history:
+        one, other = call.args.context, call.args.name
+        if one is not None and other is not None:
+            joined = family[one] | family.setdefault(other, {other})
+            family.update(dict.fromkeys(joined, joined))
+    found = {tuple(sorted(members)) for members in family.values()}
+    return [
+        ("+".join(members), [call for context in members for call in conversations.get(context, ())])
+        for members in sorted(found)
+    ]
+
+
 def infer_candidates(history: Sequence[Call], repeating: bool = True) -> list[Call]:
     """The history with open candidate (and answer) calls that nodes may have done, as far as they explain anything.
 
@@ -298,9 +322,9 @@ def _view_of(viewall: Call, context: str) -> Call:
 
 
 def _command(op: Op, args: Args) -> str:
-    words = [op, args.context, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
+    words = [op, args.context, args.name, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
              args.round and f"round {args.round}"]
-    if op in ("query", "ask", "candidate", "answer", "once"):
+    if op in ("query", "ask", "candidate", "answer", "once", "system"):
         words.append("failed" if args.text is None else repr(args.text))
     return " ".join(word for word in words if word)
 
@@ -314,6 +338,7 @@ def _answer(result: Result | None, skip: int) -> str:
     shown = {"": result.turns} if result.turns is not None else dict(result.conversations or {})
     for context, turns in shown.items():
         parts = [f"{number}: {_turn(turn)}" for number, turn in enumerate(turns, 1)][skip:]
+        parts += [f"told {result.system!r}"] if result.system is not None else []
         parts[:0] = [f"1-{skip}: the same in all"] if skip else []
         said += "; " + f"{context} [{' | '.join(parts)}]".strip()
     return f" -> {said}"

@@ -22,7 +22,8 @@ from typing import Any, Final, get_args
 import msgspec
 
 from engine.network import decode
-from kvstore.operations import Create, encode
+from kvstore.operations import Create
+from kvstore.payloads import encode
 from paxos.ballot import Ballot, ballot
 from paxos.bounds import MOST_COUNT, MOST_PID, MOST_POSITION
 from paxos.messages import (

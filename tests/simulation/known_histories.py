@@ -18,12 +18,15 @@ def call(process: str, op: Op, start: float, end: float | None, result: Result |
     return Call(process, op, what, start, end, None if end is None else result)
 
 
-def view(process: str, start: float, end: float, *turns: SeenTurn, stale: bool = False) -> Call:
-    return call(process, "view", start, end, Result(True, turns=turns, stale=stale))
+def view(
+    process: str, start: float, end: float, *turns: SeenTurn, stale: bool = False, context: str = "c",
+    system: str | None = None,
+) -> Call:
+    return call(process, "view", start, end, Result(True, turns=turns, system=system, stale=stale), context=context)
 
 
-def no_such(process: str, start: float, end: float) -> Call:
-    return call(process, "view", start, end, NO)
+def no_such(process: str, start: float, end: float, context: str = "c") -> Call:
+    return call(process, "view", start, end, NO, context=context)
 
 
 CREATED = call("a", "create", 0, 1)
@@ -38,6 +41,8 @@ ONCE = (call("a", "once", 0, 1, Result(True, turn=1), text="K"), call("a", "canc
         call("a", "once", 4, 5, Result(True, turn=2), text="L"), call("a", "cancel", 6, 7))  # fmt: skip
 KEYED_TURNS = (SeenTurn("K", cancelled=True), SeenTurn("L", cancelled=True))
 DELETED = (call("a", "once", 2, 3, text="K"), call("a", "delete", 4, 5))
+RENAMED = (*ONCE, call("a", "rename", 8, 9, name="d"))
+FORKED = (*ONCE, call("a", "fork", 8, 9, Result(True, turn=1), name="d", turn=1))
 OPEN_Q = SeenTurn("Q")
 BOTH = SeenTurn("Q", {1: "A1", 2: "A2"})
 ONLY_1 = SeenTurn("Q", {1: "A1"})
@@ -135,6 +140,33 @@ GOOD: dict[str, Sequence[Call]] = {
     "deleted, and made anew": (*DELETED, no_such("b", 8, 9), call("b", "once", 10, 11, Result(True, turn=1), text="K")),
     "an open deletion between two views": (*ONCE, call("a", "delete", 8, None), view("b", 9, 10, *KEYED_TURNS),
                                            no_such("b", 11, 12)),
+    "called otherwise": (*RENAMED, no_such("b", 10, 11), view("b", 10, 11, *KEYED_TURNS, context="d"),
+                         call("b", "rename", 12, 13, Result(False, "unknown"), name="e"),
+                         call("b", "rename", 12, 13, name="c", context="d"), view("b", 14, 15, *KEYED_TURNS)),
+    "not called otherwise while it is open": (
+        *ASKED, call("b", "rename", 4, 5, Result(False, "open"), name="d"),
+        call("b", "cancel", 6, 7), call("b", "rename", 8, 9, name="d"),
+        view("b", 10, 11, SeenTurn("Q", cancelled=True), context="d")),
+    "forked, each with turns of its own": (
+        *FORKED, call("b", "query", 10, 11, Result(True, turn=2), text="R", context="d"),
+        view("b", 12, 13, *KEYED_TURNS),
+        view("b", 12, 13, SeenTurn("K", cancelled=True), SeenTurn("R"), context="d"),
+        call("b", "fork", 14, 15, Result(False, "open"), context="d", name="e", turn=2),
+        call("b", "fork", 14, 15, Result(False, "exists"), context="d", name="c"),
+        call("b", "fork", 14, 15, Result(False, "no turn"), context="d", name="c", turn=3)),
+    "a system prompt, and a fork that has it": (
+        CREATED, call("a", "system", 2, 3, text="S"), view("b", 4, 5, system="S"), call("a", "fork", 6, 7, name="d"),
+        call("a", "system", 8, 9, text=""), view("b", 10, 11, system=""), view("b", 10, 11, system="S", context="d")),
+    "deleted, and brought back": (*DELETED, call("b", "undelete", 6, 7), view("b", 8, 9, SeenTurn("K")),
+                                  call("b", "undelete", 10, 11, Result(False, "unknown"))),
+    "not brought back over another": (
+        *DELETED, call("b", "create", 6, 7), call("b", "undelete", 8, 9, Result(False, "exists")), view("b", 10, 11),
+        call("b", "rename", 12, 13, name="d"), call("b", "undelete", 14, 15), view("b", 16, 17, SeenTurn("K"))),
+    "the last one that was deleted is brought back": (
+        *DELETED, call("b", "create", 6, 7), call("b", "delete", 8, 9), call("b", "undelete", 10, 11),
+        view("b", 12, 13), call("b", "delete", 14, 15), call("b", "undelete", 16, 17), view("b", 18, 19)),
+    "an open fork between two views": (*ONCE, call("a", "fork", 8, None, name="d"), no_such("b", 9, 10, "d"),
+                                       view("b", 11, 12, *KEYED_TURNS, context="d")),
 }  # fmt: skip
 
 BAD: dict[str, Sequence[Call]] = {
@@ -224,6 +256,23 @@ BAD: dict[str, Sequence[Call]] = {
     "deleted twice": (*DELETED, call("b", "delete", 8, 9)),
     "keys outlive a deletion": (*DELETED, call("b", "once", 8, 9, text="L"), call("b", "cancel", 10, 11),
                                 call("b", "once", 12, 13, Result(True, turn=1), text="K")),
+    "a system prompt that is not shown": (CREATED, call("a", "system", 2, 3, text="S"), view("b", 4, 5, system="")),
+    "a system prompt outlives its conversation": (
+        CREATED, call("a", "system", 2, 3, text="S"), call("a", "delete", 4, 5), call("a", "create", 6, 7),
+        view("b", 8, 9, system="S")),
+    "brought back twice": (*DELETED, call("b", "undelete", 6, 7), call("b", "undelete", 8, 9)),
+    "brought back without its turns": (*DELETED, call("b", "undelete", 6, 7), view("b", 8, 9)),
+    "brought back over another": (*DELETED, call("b", "create", 6, 7), call("b", "undelete", 8, 9)),
+    "two names": (*RENAMED, view("b", 10, 11, *KEYED_TURNS)),
+    "another name, without its turns": (*RENAMED, view("b", 10, 11, context="d")),
+    "called otherwise twice": (*RENAMED, call("b", "rename", 10, 11, name="e")),
+    "a fork with more than was asked for": (*FORKED, view("b", 10, 11, *KEYED_TURNS, context="d")),
+    "a fork that takes its source away": (*FORKED, no_such("b", 10, 11)),
+    "a fork that grows with its source": (*FORKED, call("b", "query", 10, 11, text="R"),
+                                          view("b", 12, 13, SeenTurn("K", cancelled=True), SeenTurn("R"), context="d")),
+    "a fork of what is open": (*ASKED, call("b", "fork", 4, 5, name="d"), view("b", 6, 7, OPEN_Q, context="d")),
+    "a fork over another conversation": (*ONCE, call("a", "create", 8, 9, context="d"),
+                                         call("a", "fork", 10, 11, name="d")),
 }  # fmt: skip
 
 FIFO_BAD: dict[str, Sequence[Call]] = {

@@ -15,7 +15,7 @@ from itertools import pairwise
 import msgspec
 
 from tests.simulation.blame import Failure, Shrinker
-from tests.simulation.history import Call, SeenTurn, split, validate
+from tests.simulation.history import Call, SeenTurn, families, validate
 from tests.simulation.orders import Answer, Search
 from tests.simulation.plain_search import ANY_LIFE, PlainSearch
 
@@ -56,8 +56,8 @@ def check(history: Sequence[Call], *, fifo: bool = True, budget: int = BUDGET, e
         validate(call)
     failures = _creation_order(history)
     explored = 0
-    conversations = split(history)
-    for context, calls in conversations.items():
+    conversations = families(history)
+    for context, calls in conversations:
         grows = ANY_LIFE.isdisjoint(call.op for call in calls)
         search = Search(calls, fifo) if grows else PlainSearch(calls, fifo)
         answer = search.run(budget)
@@ -70,12 +70,13 @@ def check(history: Sequence[Call], *, fifo: bool = True, budget: int = BUDGET, e
 
 
 def _creation_order(history: Sequence[Call]) -> list[Failure]:
-    """Conversations are shown in order of creation, and never vanish unless they are deleted: of two lists, the
-    shorter begins the longer.
+    """Conversations are shown in order of creation, and never vanish unless they are deleted or called otherwise: of
+    two lists, the shorter begins the longer.
 
     This is part of the order between conversations, which checking each by itself cannot see.
     """
-    deleted = {call.args.context for call in history if call.op == "delete"}
+    gone = [call.args for call in history if call.op in ("delete", "rename", "undelete")]
+    deleted = {context for args in gone for context in (args.context, args.name)}
     lists = [
         ([context for context in call.result.conversations if context not in deleted], call)
         for call in history if call.result and call.result.conversations

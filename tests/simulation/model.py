@@ -38,6 +38,7 @@ class Turn(NamedTuple):
         return sum(times for whom, times in self.retries if whom in (None, node))
 
 
+Turns: TypeAlias = tuple[Turn, ...]
 State: TypeAlias = tuple[Turn, ...] | None
 """The turns; None as long as the conversation does not exist. Only the last turn can be open."""
 
@@ -75,6 +76,76 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if isinstance(changed, str):
         return state, Outcome(False, changed)
     return (*state[: number - 1], changed, *state[number:]), Outcome(True, None, number)
+
+
+class Life(NamedTuple):
+    """A conversation as it is. `system` is its system prompt."""
+
+    turns: Turns = ()
+    system: str = ""
+
+
+class Family(NamedTuple):
+    """Conversations that get their turns from each other: those that there are, by their context ids, and those that
+    were deleted."""
+
+    lives: frozenset[tuple[str, Life]] = frozenset()
+    deleted: tuple[tuple[str, Life], ...] = ()
+
+    def of(self, context: str | None) -> Life | None:
+        return dict(self.lives).get(context or "")
+
+    def having(self, context: str | None, life: Life | None) -> Family:
+        """None: it is there no more."""
+        lives = dict(self.lives)
+        lives.pop(context or "", None)
+        if life is not None:
+            lives[context or ""] = life
+        return self._replace(lives=frozenset(lives.items()))
+
+
+def apply_to_family(family: Family, op: Op, args: Args) -> tuple[Family, Outcome]:
+    """As `apply`, where the call may be about more than the turns of one conversation."""
+    life = family.of(args.context)
+    if op == "undelete":
+        return _brought_back(family, args)
+    if op == "delete" and life is not None:
+        deleted = (*family.deleted, (args.context or "", life))
+        return family.having(args.context, None)._replace(deleted=deleted), Outcome(True)
+    if op in ("rename", "fork", "system"):
+        return (family, Outcome(False, "unknown")) if life is None else _as_a_whole(family, life, op, args)
+    after, outcome = apply(None if life is None else life.turns, op, args)
+    if after is None:
+        return family.having(args.context, None), outcome
+    return family.having(args.context, (life or Life())._replace(turns=after)), outcome
+
+
+def _brought_back(family: Family, args: Args) -> tuple[Family, Outcome]:
+    """The one that was deleted last. That it is kept for a while only is nothing that a short history meets."""
+    mine = [index for index, (context, _) in enumerate(family.deleted) if context == args.context]
+    if not mine:
+        return family, Outcome(False, "unknown")
+    if family.of(args.context) is not None:
+        return family, Outcome(False, "exists")
+    left = tuple(kept for index, kept in enumerate(family.deleted) if index != mine[-1])
+    return family.having(args.context, family.deleted[mine[-1]][1])._replace(deleted=left), Outcome(True)
+
+
+def _as_a_whole(family: Family, life: Life, op: Op, args: Args) -> tuple[Family, Outcome]:
+    turns = life.turns
+    if op == "system":
+        return family.having(args.context, life._replace(system=args.text or "")), Outcome(True)
+    if args.turn is not None and args.turn > len(turns):
+        return family, Outcome(False, "no turn")
+    closed = len(turns) - bool(turns and turns[-1].is_open)
+    if (args.turn or 0) > closed or (op == "rename" and closed < len(turns)):
+        return family, Outcome(False, "open")
+    if family.of(args.name) is not None:
+        return family, Outcome(False, "exists")
+    if op == "rename":
+        return family.having(args.context, None).having(args.name, life), Outcome(True)
+    forked = life._replace(turns=turns[: args.turn or closed])
+    return family.having(args.name, forked), Outcome(True, None, len(forked.turns) or None)
 
 
 def _asked_once(turns: tuple[Turn, ...], text: str | None) -> tuple[State, Outcome]:
@@ -138,6 +209,14 @@ def agrees(result: Result, state: State, outcome: Outcome) -> bool:
         and result.turn in (None, outcome.turn)
         and (result.turns is None or seen(result) == as_shown(state))
     )
+
+
+def agrees_in_family(result: Result, family: Family, args: Args, outcome: Outcome) -> bool:
+    """As `agrees`; a view shows the system prompt, too."""
+    life = family.of(args.context)
+    if result.system is not None and result.system != (life or Life()).system:
+        return False
+    return agrees(result, None if life is None else life.turns, outcome)
 
 
 def seen(result: Result) -> State:

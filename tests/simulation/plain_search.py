@@ -1,17 +1,17 @@
-"""The search of orders.py without its shortcuts, for conversations that do not only grow: they are deleted, and begin
-anew. It takes any model, and short histories only."""
+"""The search of orders.py without its shortcuts, for conversations that do not only grow: they are deleted, begin anew,
+are called otherwise, and begin with the turns of others. It takes any model, and short histories only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tests.simulation.history import Call
-from tests.simulation.model import State, agrees, apply
+from tests.simulation.model import Family, agrees_in_family, apply_to_family
 from tests.simulation.orders import Answer
 
-ANY_LIFE = frozenset(("once", "delete"))
+ANY_LIFE = frozenset(("once", "delete", "rename", "fork", "system", "undelete"))
 """The operations that make this search necessary."""
-_FIFO = frozenset(("create", "query", "ask", "choose", "retry", "cancel", "once", "delete"))
+_FIFO = ANY_LIFE | {"create", "query", "ask", "choose", "retry", "cancel"}
 
 
 class PlainSearch:
@@ -36,8 +36,8 @@ class PlainSearch:
         return before
 
     def run(self, budget: int) -> Answer:
-        stack: list[tuple[int, State]] = [(0, None)]
-        known: set[tuple[int, State]] = set(stack)
+        stack: list[tuple[int, Family]] = [(0, Family())]
+        known: set[tuple[int, Family]] = set(stack)
         while stack:
             placed, state = stack.pop()
             if placed & self._completed == self._completed:
@@ -51,15 +51,15 @@ class PlainSearch:
                     stack.append(following)
         return "violation"
 
-    def _branches(self, placed: int, state: State) -> list[tuple[int, State]]:
+    def _branches(self, placed: int, state: Family) -> list[tuple[int, Family]]:
         """Where one more call leads. One that cannot change anything may as well be placed at once."""
-        branches: list[tuple[int, State]] = []
+        branches: list[tuple[int, Family]] = []
         for i, call in enumerate(self._calls):
             if placed >> i & 1 or self._first[i] & ~placed:
                 continue
-            after, outcome = apply(state, call.op, call.args)
+            after, outcome = apply_to_family(state, call.op, call.args)
             if call.result is not None:
-                if not agrees(call.result, state, outcome):
+                if not agrees_in_family(call.result, state, call.args, outcome):
                     continue
                 if call.reads or not call.result.ok:
                     return [(placed | 1 << i, state)]

@@ -79,6 +79,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 KEYED = "d"
 """The conversation whose questions have keys, and that is deleted. No LLM answers it: what is judged without shortcuts
 must be short."""
+COPIED = ("e", "f", "g")
+"""Conversations that are called otherwise, and begin with each other's turns. No LLM answers them, either."""
 LEAST_BANDWIDTH = 20_000.0
 """Bytes a second, for each node of a cluster: so many more heartbeats there are."""
 
@@ -95,6 +97,7 @@ def draw(seed: int) -> Plan:
     upgrades = release_events(Random(f"release {seed}"), nodes, safety_s)
     events += [*changes, *upgrades, *_quotas(Random(f"quotas {seed}"), nodes, safety_s),
                *_keyed(Random(f"keyed {seed}"), nodes, safety_s),
+               *_copied(Random(f"copied {seed}"), nodes, safety_s),
                *hostile_events(Random(f"hostile {seed}"), nodes, safety_s)]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
@@ -332,6 +335,26 @@ def _keyed(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
             use("cancel", at + random.uniform(0.05, 0.5))
         if random.random() < deleting:
             use("delete", at + random.uniform(0.05, 0.5))
+    return events
+
+
+def _copied(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+    """In an eighth of the runs, users that make conversations of each other, and give them each other's names."""
+    if random.random() < 7 / 8:
+        return []
+    events: list[AnyEvent] = []
+
+    def use(op: str, at: float, dice: int = 0, context: str | None = None) -> None:
+        context = context or random.choices(COPIED, (4, 2, 1))[0]
+        events.append(Use(at=at, pid=random.randint(1, nodes), user=6, op=op, context=context, dice=dice))
+
+    use("create", 0.3, context=COPIED[0])
+    for _ in range(random.randint(3, 6)):
+        at = random.uniform(0.3, safety_s)
+        use("query", at)
+        use(random.choice(("cancel", "cancel", "delete", "create", "undelete")), at + random.uniform(0.05, 0.5))
+        use(random.choice(("rename", "fork", "fork", "system")), at + random.uniform(0.05, 0.8), random.randint(0, 5))
+        use("view", at + random.uniform(0.05, 1.0))
     return events
 
 

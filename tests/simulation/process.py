@@ -9,7 +9,9 @@ from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 from engine.driver import Diverged, ReplicaDriver
-from kvstore.operations import StoreOperation, encode
+from engine.ticks import Ticks
+from kvstore.operations import StoreOperation
+from kvstore.payloads import encode
 from kvstore.store import Outcome, Store
 from paxos.leader import Leader
 from paxos.messages import AnyMessage, Change, Routed, Snapshot
@@ -21,7 +23,7 @@ from tests.simulation.disk import InjectedDamage, InjectedFailure, ProcessDisk
 from tests.simulation.observer import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tests.simulation.node import Node
     from tests.simulation.world import World
@@ -37,6 +39,18 @@ class Died(BaseException):
 
 def kind(message: AnyMessage) -> str:
     return type(message.message if isinstance(message, Routed) else message).__name__
+
+
+class Timer:
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action: Callable[[], None] | None = action
+
+    def expire(self) -> None:
+        if self._action is not None:
+            self._action()
+
+    def cancel(self) -> None:
+        self._action = None
 
 
 class Process:
@@ -73,13 +87,14 @@ class Process:
         )
         if node.old:
             _as_release_0_1_0(self.driver.replica)
+        self._ticks = Ticks(self.driver, self._call_later)
         self.driver.observer = self
 
     def start(self) -> None:
         for started in self.world.watching("started", self.node):
             started(self.world, self.node, self._found)
         self.do(self.driver.start)
-        self.do(self._tick)
+        self.do(self._ticks.start)
 
     def _clock(self) -> float:
         return self.node.clock
@@ -123,9 +138,10 @@ class Process:
     def _end_turn(self) -> None:
         self._turn_pending = False
 
-    def _tick(self) -> None:
-        self.world.at(self.world.timing.tick_s, partial(self.do, self._tick))
-        self.driver.tick()
+    def _call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
+        timer = Timer(action)
+        self.world.at(seconds, partial(self.do, timer.expire))
+        return timer
 
     def resume(self) -> None:
         """What arrived meanwhile is read at once, as from a socket's buffer."""
@@ -156,6 +172,14 @@ class Process:
         self.driver.receive(sender, message, cluster)
         if self.node.trapped_at is not None and kind(message) == "SnapshotPiece":
             self.passes("piece received")
+
+    def linked(self, peers: Iterable[int]) -> None:
+        self.do(self.driver.linked)
+        for peer in peers:
+            self.meet(peer)
+
+    def meet(self, peer: int) -> None:
+        self.do(partial(self.driver.meet, peer))
 
     def suspect(self, peer: int) -> None:
         self.do(partial(self.driver.suspect, peer))
@@ -205,6 +229,7 @@ class Process:
     # ---- The driver's listener
 
     def on_applied(self, applied: Applied, outcome: Outcome, live: bool) -> None:
+        self._ticks.hurry()
         for told in self.world.watching("applied", self.node):
             told(self.world, self.node, applied, outcome)
         self.passes("applied")
@@ -226,7 +251,8 @@ class Process:
             installed(self.world, self.node, snapshot)
 
     def on_status(self, status: Status) -> None:
-        """Everything that matters is looked at from outside."""
+        """What else matters is looked at from outside."""
+        self._ticks.hurry()
 
     def on_stranger(self, node: int, cluster: int) -> None:
         self.world.note(f"{self.node.pid} hears that {node} belongs to cluster {cluster:x}")

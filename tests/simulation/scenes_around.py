@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 
-from kvstore.operations import Query
+from kvstore.operations import Cancel, Query
 from tests.simulation.observer import Violation
 
 
@@ -101,7 +101,39 @@ def questions_are_asked_once() -> None:
     once.test_the_history_makes_a_new_conversation_and_nothing_else()
     once.test_a_question_that_a_quota_forbids_begins_no_conversation()
     once.test_a_deleted_conversation_is_gone_and_its_name_free()
+    once.test_nothing_is_left_of_what_was_temporary()
     once.test_nobody_proposes_them_while_a_member_does_not_know_them()
+
+
+@story
+def conversations_are_renamed_and_forked() -> None:
+    from tests.unit.kvstore import test_forks as forks
+
+    forks.test_another_name_changes_nothing_else()
+    forks.test_a_name_that_is_taken_or_an_open_question_is_in_the_way()
+    forks.test_a_fork_has_the_closed_turns_and_goes_its_own_way()
+    forks.test_keys_stay_with_the_conversation_that_they_were_given_to()
+    forks.test_a_fork_counts_against_the_quotas()
+
+
+@story
+def system_prompts_are_decided() -> None:
+    from tests.unit.kvstore import test_system_prompts as prompts
+
+    prompts.test_it_is_replaced_taken_away_and_forked()
+    prompts.test_its_text_counts_against_the_quotas()
+    prompts.test_an_import_brings_it_and_the_title()
+    prompts.test_llms_are_told_in_place_of_what_nodes_tell()
+
+
+@story
+def deletions_are_undone() -> None:
+    from tests.unit.kvstore import test_deleted as deleted
+
+    deleted.test_what_was_deleted_comes_back_as_it_was()
+    deleted.test_another_one_of_its_name_is_not_touched()
+    deleted.test_it_counts_against_no_quota_until_it_is_back()
+    deleted.test_it_is_kept_for_so_many_operations()
 
 
 @story
@@ -113,6 +145,25 @@ def temporary_conversations() -> None:
     asked_once.test_a_deletion_ends_what_the_llm_was_asked()
     for leader in (2, 4):
         asked_once.test_the_leader_deletes_what_is_temporary_and_old(leader)
+
+
+@story
+def namesakes() -> None:
+    from tests.simulation import test_ask as simulated
+    from tests.unit.kvstore import test_namesakes as stored
+    from tests.unit.server import test_asked_once as asked_once
+    from tests.unit.server import test_responder as responder
+    from tests.unit.server import test_responses_in_full as in_full
+    from tests.unit.server import test_session as session
+
+    responder.LIMIT_S = 5.0  # which its mutant reaches
+    for before, operation in stored.CASES:
+        stored.test_what_is_late_is_refused(before, operation)
+    in_full.test_what_some_member_does_not_know_is_left_out()
+    session.test_what_was_meant_for_a_deleted_conversation_does_nothing_to_its_namesake("cancel c1", Cancel("c1", 1))
+    asked_once.test_what_is_asked_after_a_deletion_is_no_repetition(is_seen=False)
+    responder.test_the_leader_ends_a_poll_when_all_that_are_there_have_voted()
+    simulated.test_a_late_answer_counts_in_no_namesake()
 
 
 @story

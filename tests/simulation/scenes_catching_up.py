@@ -9,8 +9,8 @@ from tests.simulation.world import Node
 
 NAMES = tuple("abcdefghijklmnopqrstuvwxyz")
 LARGE = "x" * 5_000
-TURN_S = 0.4
-"""How long only one of two refuses. Four pieces of a snapshot can arrive in that time."""
+TURN_S = 0.3
+"""How long only one of two refuses. Three pieces of a snapshot can arrive in that time."""
 
 
 def learns_over_a_gap() -> None:

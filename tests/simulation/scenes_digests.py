@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.simulation.stage import Stage
+from msgspec.structs import replace
+
+from paxos.messages import SnapshotPiece
+from tests.simulation.stage import OffStage, Stage
 from tests.simulation.world import Node
 
 TEXT, OTHER = b"precious", b"precioux"
@@ -77,6 +80,32 @@ def right_behind_a_snapshot() -> None:
         for number in range(12):
             stage.decide(stage.leader, f"after-{number}")
         stage.end()
+
+
+def made_up_snapshot() -> None:
+    """The node that sends a snapshot has changed a row of it, which whoever asked for it cannot tell. It is found when
+    the log comes to rest, or at the next round position, and is served no longer than that."""
+    stage = _stage(3, digest_every=100)
+    node = stage.others(stage.leader)[0]
+    stage.cut(node)
+    stage.decide(stage.leader, *(f"more-{number}" for number in range(12)))
+    stage.until(lambda: stage.leader.replica.log.compacted > node.replica.applied)
+    stage.mend()
+    stage.hold(SnapshotPiece, to=node)
+    stage.until(lambda: stage.held)
+    pieces = [(sent, sent.message) for sent in stage.held if isinstance(sent.message, SnapshotPiece)]
+    stage.mend()
+    node.disk.tampered = True  # for the checkers: its state is not what was decided
+    for sent, piece in pieces:
+        rows = [(key, value.replace(TEXT, OTHER)) for key, value in piece.rows]
+        stage.hand([sent._replace(message=replace(piece, rows=rows))])
+    if OTHER.decode() not in node.store.conversations:
+        raise OffStage("it was not installed")
+    stage.expect("it stops", lambda: node.leaving, within=3.0)
+    stage.expect("the others know", lambda: all(
+        each.replica.status().differs == (node.pid,) for each in stage.others(node)))
+    _replace(node)
+    stage.end()
 
 
 def wrong_ones_are_more() -> None:

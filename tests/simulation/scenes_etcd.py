@@ -7,13 +7,15 @@ from base64 import b64decode
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from engine.etcd.client import FIRST_ANSWER_S
 from engine.etcd.follower import STALLED_S
 from engine.etcd.http import HttpError
 from engine.etcd.presence import TTL_S
-from kvstore.operations import Create, encode
+from kvstore.operations import Create
+from kvstore.payloads import encode
 from tests.simulation.etcd_gateway import EXHAUSTED, UNAVAILABLE, Json, Refuse
 from tests.simulation.etcd_runs import one
-from tests.simulation.etcd_world import ENDPOINTS, EtcdWorld, SimulatedNode, run
+from tests.simulation.etcd_world import ENDPOINTS, LONGEST_S, EtcdWorld, SimulatedNode, run
 from tests.simulation.world import Violation
 
 Scene = Callable[[], Coroutine[Any, Any, None]]
@@ -361,6 +363,76 @@ async def alone_without_etcd() -> None:
 
 
 @in_virtual_time
+async def request_dies_with_etcds_leader() -> None:
+    """A batch is never answered, as when its member has passed it on to a leader that dies."""
+    world = EtcdWorld(1)
+    await _started(world)
+    usual, node = world.etcd.delay, world.nodes[1]
+    world.etcd.delay = lambda: LONGEST_S
+    node.create("c1")
+    await asyncio.sleep(0.01)
+    world.etcd.delay = usual
+    await world.until(lambda: not node.tickets, within=1.5 * FIRST_ANSWER_S)
+    await world.settled()
+
+
+@in_virtual_time
+async def trouble_is_told_once() -> None:
+    """A watch that breaks is not worth telling; that etcd has no majority is, once, for as long as it lasts."""
+    world = EtcdWorld(3)
+    await _started(world)
+    for _ in range(3):
+        await asyncio.sleep(10)
+        world.etcd.break_watches()
+    await asyncio.sleep(1)
+    if any(node.told != ["connected"] for node in world.nodes.values()):
+        raise Violation(f"it is told that a watch has broken: {world.nodes[1].told}")
+
+    def before(endpoint: str, path: str, request: Json) -> None:
+        raise Refuse(UNAVAILABLE, "etcdserver: no leader")
+
+    usual, world.etcd.before = world.etcd.before, before
+    world.etcd.cut = set(ENDPOINTS)
+    world.etcd.break_watches()
+    world.nodes[1].create("c1")
+    await asyncio.sleep(20)
+    world.etcd.cut.discard(ENDPOINTS[0])
+    await asyncio.sleep(20)
+    if any(node.engine.status().notice != "etcd has no leader" for node in world.nodes.values()):
+        raise Violation(f"the status does not say what is wrong: {world.nodes[1].engine.status().notice}")
+    world.etcd.before = usual
+    world.etcd.cut.clear()
+    await world.settled()
+    for node in world.nodes.values():
+        told = node.told[1:-1]
+        if node.told[-1] != "connected" or "etcd has no leader" not in told or len(told) > len(set(told)):
+            raise Violation(f"it is told more than once, or not: {node.told}")
+
+
+@in_virtual_time
+async def lease_is_replaced() -> None:
+    """The leader has to take a new lease, while etcd keeps the former one for longer: it leads on with the new one."""
+    world = EtcdWorld(2)
+    await _started(world)
+    leader = world.nodes[1].engine.status().leader
+    assert leader is not None
+    kept, former = world.etcd._leases, world.etcd.kept[b"test/leader"].lease
+
+    def before(endpoint: str, path: str, request: Json) -> None:
+        if path == "/v3/lease/keepalive" and int(request["ID"]) == former:
+            kept[former] = TTL_S, asyncio.get_running_loop().time() + TTL_S
+            raise Refuse(UNAVAILABLE, "etcdserver: request timed out")
+
+    world.etcd.before = before
+    await world.until(lambda: world.etcd.kept[b"test/leader"].lease != former, within=2 * TTL_S)
+    world.etcd._revoke(former)
+    await asyncio.sleep(1)
+    if any(node.engine.status().leader != leader for node in world.nodes.values()):
+        raise Violation("the leader has changed with its lease")
+    await world.settled()
+
+
+@in_virtual_time
 async def conversations_differ() -> None:
     """The memory of one of three is not what it should be: it stops, the others say so; of two, both say so."""
     world = EtcdWorld(3)
@@ -407,6 +479,11 @@ STORIES: dict[str, Callable[[], None]] = {
     "etcd-reads-at-once": watch_falls_silent,
     "etcd-leads-without-lease": alone_without_etcd,
     "etcd-differences-ignored": conversations_differ,
+    "etcd-found-patience-at-once": request_dies_with_etcds_leader,
+    "etcd-found-broken-watch-told": trouble_is_told_once,
+    "etcd-found-trouble-told-in-turns": trouble_is_told_once,
+    "etcd-found-members-hide-trouble": trouble_is_told_once,
+    "etcd-found-leads-by-former-lease": lease_is_replaced,
     "etcd-found-compacted-insisted-on": compacted_while_paging,
     "etcd-found-lease-insisted-on": lease_ends_before_use,
 }

@@ -3,7 +3,8 @@ random, see test_hostile.py.)"""
 
 from __future__ import annotations
 
-from kvstore.operations import Create, encode
+from kvstore.operations import Create
+from kvstore.payloads import encode
 from paxos.ballot import NOBODY, Ballot
 from paxos.bounds import MOST_COUNT, MOST_PAYLOAD
 from paxos.ceilings import INCARNATION_STEP, USUAL_INCARNATION, USUAL_SEQ_NUM

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from paxos.messages import Heartbeat, Learn, Prepare, SnapshotPiece
 from tests.simulation.scenes_proposing import hub_campaigns_again
 from tests.simulation.stage import Misled, Stage, Upset
-from tests.simulation.world import SIM_TIMING
+from tests.simulation.world import SIM_TIMING, Node
 
 SLOW_COMMIT_S = 2.0
 
@@ -202,6 +205,59 @@ def two_leaders_meet() -> None:
     stage.end()
 
 
+def network_returns(stage: Stage, first: Sequence[Node], last: Node) -> None:
+    """After it was away. These nodes are connected first, this one a moment later."""
+    stage.mend()
+    stage.cut(last)
+    for node in first:
+        node.process.linked([other.pid for other in first if other is not node])
+    stage.run(0.06)
+    stage.mend()
+    last.process.linked([node.pid for node in first])
+    for node in first:
+        node.process.meet(last.pid)
+
+
+def _all_told(stage: Stage, answered: list[str]) -> bool:
+    return "waits" in stage.told and bool(answered)
+
+
+def network_away() -> None:
+    """The network is away for a while, and an operation and a read wait, at the leader or not: nothing that was sent
+    meanwhile is waited for when all are connected again."""
+    for asks_the_leader in (True, False):
+        for away in (0.33, 0.45, 0.7, 0.9):
+            stage = Stage(5)
+            leader = stage.leader
+            others = stage.others(leader)
+            stage.decide(leader, "before")
+            for node in stage.nodes.values():
+                stage.cut(node)
+            user = leader if asks_the_leader else others[1]
+            stage.create(user, "waits")
+            answered = stage.read(user, shows="before")
+            stage.run(away)
+            network_returns(stage, [*others[1:], leader], others[0])
+            done = partial(_all_told, stage, answered)
+            stage.expect("it is decided, and the read answered, at once", done, 0.1)
+            stage.end()
+
+
+def leader_connected_last() -> None:
+    """When the network is back, the leader is connected a moment after the others: it leads on."""
+    for away in (0.6, 2.0, 5.0):
+        stage = Stage(5)
+        leader = stage.leader
+        for node in stage.nodes.values():
+            stage.cut(node)
+        stage.run(away)
+        network_returns(stage, stage.others(leader), leader)
+        stage.run(0.5)
+        if stage.leader is not leader:
+            raise Upset(f"{leader.pid} was replaced by {stage.leader.pid}")
+        stage.end()
+
+
 def cut_off_from_the_leader_alone() -> None:
     """A node hears of its leader through others only, from some moment on: it never takes it for dead."""
     stage = Stage(5)
@@ -210,8 +266,8 @@ def cut_off_from_the_leader_alone() -> None:
     stage.decide(leader, "before")
     stage.cut(leader, lonely)
     followed = set()
-    for _ in range(300):
-        stage.run(0.01)
+    end = stage.now + 3.0
+    while stage.now < end and stage.step():
         followed.add(lonely.replica.status().leader)
     stage.expect("it follows its leader all the time", lambda: followed == {leader.pid})
     stage.decide(lonely, "after")

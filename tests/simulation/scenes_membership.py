@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from kvstore.operations import Create, encode
+from kvstore.operations import Create
+from kvstore.payloads import encode
 from paxos.ballot import Ballot
 from paxos.configuration import stop_sign
 from paxos.messages import (

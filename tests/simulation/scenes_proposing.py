@@ -337,3 +337,20 @@ def promise_behind_the_cut() -> None:
     stage.create(behind, "new")
     stage.run(3.0)
     stage.end()
+
+
+def news_of_decisions() -> None:
+    """Who waits for a decision is told of it at once, the others within a tick, without asking for it."""
+    stage = Stage(5)
+    stage.weather.delay = stage.weather.fsync = 0.001
+    stage.weather.jitter = 0.0
+    stage.run(5.0)
+    stage.lose(Fetch)
+    for number in range(8):
+        stage.create(stage.others(stage.leader)[0], f"a{number}")
+        stage.expect("a user is told at once", lambda number=number: f"a{number}" in stage.told, within=0.02)  # type: ignore[misc]
+        stage.run(0.007)
+    last = stage.leader.replica.applied
+    stage.expect("all are told", lambda: all(node.replica.applied >= last for node in stage.nodes.values()), within=0.1)
+    stage.mend()
+    stage.end()

@@ -112,6 +112,25 @@ def restored_disks() -> None:
         raise Forgotten("two clusters have the same id")
 
 
+def log_that_said_more() -> None:
+    """Rows of the log say how far things are decided, and which write they are; they may be cut off."""
+    for cut in (None, 6):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "node.db"
+            database = _made(path)
+            for position in (5, 6):
+                entries = [Entry(position, (7315, 2), Operation(1, 1, position, b"accepted"))]
+                database.write([Persist(entries=entries, decided=position - 1, stamp=(1, position))])
+            if cut is not None:
+                database.write([Persist(compacted=cut)])
+            database.close()
+            database = Database.open(path, "demo", 1, 2)
+            database.close()
+            held = database.durable
+            if (held.decided, held.stamp, bool(held.entries)) != (5, (1, 6), cut is None):
+                raise Forgotten(f"what the log said is gone: {held}")
+
+
 def _made(path: Path) -> Database:
     database = Database.open(path, "demo", 1, 1)
     database.write([Persist(promised=Ballot(7315, 2, 0), voter_status=VoterStatus.VOTER, decided=2)])

@@ -146,14 +146,21 @@ class NodeState:
         return [(record, _waiting(done)) for record, done in self._writing]
 
     def turn(self) -> list[Sent]:
-        """Lets the driver finish what it has begun; returns what leaves."""
+        """Lets the driver finish what it has begun; returns what leaves. What is decided is told to all at once: what
+        leaves with a tick is no more than a slow message."""
         known = self.replica.log.decided_upto
-        while self._due:
-            self._due.pop(0)()
+        self._finish()
+        self.replica.proposer.announce()
+        self.driver._wake()
+        self._finish()
         if self.replica.log.decided_upto > known:
             self.teach()
         sent, self._sent = self._sent, []
         return sent
+
+    def _finish(self) -> None:
+        while self._due:
+            self._due.pop(0)()
 
     def finish_write(self) -> None:
         """The oldest pending write reaches the disk."""

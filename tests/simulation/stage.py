@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kvstore.operations import Create, Query, encode
+from kvstore.operations import Create, Query
+from kvstore.payloads import encode
 from kvstore.store import Outcome
 from paxos.messages import AnyMessage, Change, Routed
 from paxos.output import Applied
 from tests.simulation.checkers import all_checkers
-from tests.simulation.world import SIM_LIMITS, Node, Violation, World
+from tests.simulation.world import SIM_LIMITS, SIM_TIMING, Node, Violation, World
 
 SEED = 1
 """The seed for random choices of scenes: delays and election timeouts. Any other should do as well."""
@@ -77,11 +78,13 @@ class Stage(World):
     founded = True
     members: int | None = None
     """The first so many vote; all, if None."""
+    times = SIM_TIMING
     old = False
     """All run release 0.1.0 at first."""
 
     def __init__(self, nodes: int, **limits: int | float) -> None:
-        super().__init__(SEED, range(1, nodes + 1), limits=msgspec.structs.replace(SIM_LIMITS, **limits),
+        super().__init__(SEED, range(1, nodes + 1), timing=self.times,
+                         limits=msgspec.structs.replace(SIM_LIMITS, **limits),
                          observers=all_checkers(), founded=self.founded, members=self.members)
         self.held: list[Sent] = []
         self.told: set[str] = set()

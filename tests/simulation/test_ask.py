@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kvstore.operations import Ask, Create
+from kvstore.operations import Ask, Create, Delete, Query
 from tests.simulation.asking import PIDS, World
 
 
@@ -74,3 +74,34 @@ def test_wherever_the_leader_is_killed_one_answer_stands(part: int) -> None:
     assert count > 30
     asked = [len(asyncio.run(killed_after(step)).asked) for step in range(part, count + 10, 4)]
     assert {1, 2} == set(asked), "some deaths cost an answer, some come too late for that"
+
+
+def test_a_late_answer_counts_in_no_namesake() -> None:
+    """A node's LLM answers when the leader is just about to replace the conversation by another one of its name."""
+
+    async def story() -> None:
+        world = World()
+        leader = await asked_by(world)
+        await world.until(lambda: answered(world))
+        at_leader = world.nodes[leader]
+        at_leader.submit(Create("d"))
+        at_leader.submit(Query("d", "older?"))
+        await world.until(lambda: len(world.thinking) == len(PIDS))
+        node, answer = next((node, answer) for node, answer in world.thinking if node is not at_leader)
+        for operation in (Delete("d"), Create("d"), Query("d", "newer?")):
+            at_leader.submit(operation)
+        answer()
+        await world.settle()
+
+        def all_have_all() -> bool:
+            turns = [one.store.conversations["d"].turns for one in world.up()]
+            return all(turn and turn[0].text == "newer?" and len(turn[0].candidates) == len(PIDS) for turn in turns)
+
+        await world.until(all_have_all)
+        said = node.store.conversations["d"].turns[0].candidates
+        assert all((each.text or "").endswith(" to newer?") for each in said.values()), said
+        assert node.refused == ["'d' is another conversation now: the one that was meant was deleted"]
+        assert len({one.store.digest() for one in world.up()}) == 1
+        await close(world)
+
+    asyncio.run(story())

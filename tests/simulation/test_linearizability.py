@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvstore import operations
+from kvstore import operations, payloads
 from kvstore.store import Store
 from tests.simulation.executions import (
     TAMPERINGS,
@@ -32,9 +32,9 @@ from tests.simulation.history import (
     Result,
     SeenTurn,
     dump,
+    families,
     infer_candidates,
     load,
-    split,
     unanswered,
     with_freed,
 )
@@ -54,7 +54,7 @@ from tests.simulation.known_histories import (
     view,
 )
 from tests.simulation.linearizability import check
-from tests.simulation.model import State, agrees, apply
+from tests.simulation.model import Family, agrees_in_family, apply, apply_to_family
 from tests.simulation.plain_search import ANY_LIFE
 from tests.simulation.users import reason
 
@@ -272,7 +272,7 @@ def store_says(store: Store, position: int, op: Op, args: Args) -> tuple[bool, s
             command = operations.Retry(context, turn, args.node)
         case _:
             command = operations.Cancel(context, turn)
-    outcome = store.apply(position, operations.encode(command))
+    outcome = store.apply(position, payloads.encode(command))
     return outcome.ok, reason(outcome.error), outcome.turn
 
 
@@ -357,11 +357,12 @@ def test_an_open_turn_in_the_wrong_order_is_caught_although_retries_take_answers
 
 def brute_force(history: Sequence[Call], fifo: bool = True) -> bool:
     """Whether some order of the calls explains the history: tries all of them."""
-    conversations = split(history).values()
-    return all(_some_order(sorted(calls, key=lambda one: one.invoked_at), None, fifo) for calls in conversations)
+    return all(
+        _some_order(sorted(calls, key=lambda one: one.invoked_at), Family(), fifo) for _, calls in families(history)
+    )
 
 
-def _some_order(left: Sequence[Call], state: State, fifo: bool) -> bool:
+def _some_order(left: Sequence[Call], state: Family, fifo: bool) -> bool:
     if all(one.is_open for one in left):
         return True
     for i, one in enumerate(left):
@@ -371,8 +372,8 @@ def _some_order(left: Sequence[Call], state: State, fifo: bool) -> bool:
         overtaken = [other for other in left[:i] if fifo and _in_order(other, one)]
         if any(not other.is_open for other in overtaken):
             continue
-        after, outcome = apply(state, one.op, one.args)
-        if one.result is not None and not agrees(one.result, after, outcome):
+        after, outcome = apply_to_family(state, one.op, one.args)
+        if one.result is not None and not agrees_in_family(one.result, after, one.args, outcome):
             continue
         rest = [other for other in left if other is not one and other not in overtaken]
         if _some_order(rest, after, fifo):
@@ -381,7 +382,7 @@ def _some_order(left: Sequence[Call], state: State, fifo: bool) -> bool:
 
 
 def _in_order(one: Call, other: Call) -> bool:
-    users = ("create", "query", "ask", "choose", "retry", "cancel", "once", "delete")
+    users = {"create", "query", "ask", "choose", "retry", "cancel", *ANY_LIFE}
     return one.process == other.process and one.op in users and other.op in users and one.invoked_at != ALWAYS
 
 

@@ -9,7 +9,8 @@ import inspect
 
 import msgspec
 
-from kvstore.operations import Create, Query, StoreOperation, decode
+from kvstore.operations import Create, Query, StoreOperation
+from kvstore.payloads import decode
 from kvstore.store import Outcome
 from paxos.ballot import Leadership
 from paxos.configuration import read_stop_sign

@@ -21,10 +21,14 @@ from kvstore.operations import (
     Choose,
     Create,
     Delete,
+    Fork,
     Query,
+    Rename,
     Retry,
     SetQuotas,
+    SetSystem,
     StoreOperation,
+    Undelete,
     not_understood,
 )
 from kvstore.store import Outcome
@@ -34,12 +38,13 @@ from tests.simulation.events import Use
 from tests.simulation.history import Args, Op, Pending, Recorder, Result, SeenTurn
 from tests.simulation.hostile import PREFIX
 from tests.simulation.observer import Violation
-from tests.simulation.plan import KEYED, Llm
+from tests.simulation.plan import COPIED, KEYED, Llm
 from tests.simulation.world import Node, Observer, World
 
 REASONS = (
-    ("is open since", "closed"), ("already exists", "exists"), ("no conversation", "unknown"),
-    ("has an open question", "open"),
+    ("is open since", "closed"), ("no deleted conversation", "unknown"), ("there is another", "exists"),
+    ("already exists", "exists"), ("no conversation", "unknown"),
+    ("has an open question", "open"), ("only what is closed", "open"),
     ("nothing to choose from", "nothing"), ("has no open question: already chosen", "closed"),
     ("has no open question: turn", "closed"), ("has no open question", "nothing"), ("already chosen", "closed"),
     ("was cancelled", "closed"), ("has no turn", "no turn"), ("is not of the kind", "kind"),
@@ -124,6 +129,16 @@ class Users(Observer):
                 return AskOnce(context, text, key=text, history=b""), Args(context, text)
             case "delete":
                 return Delete(context), Args(context)
+            case "undelete":
+                return Undelete(context), Args(context)
+            case "rename" | "fork":
+                name = COPIED[use.dice % len(COPIED)]
+                turn = use.dice % 2 or None if use.op == "fork" else None
+                command = Rename(context, name) if use.op == "rename" else Fork(name, context, turn)
+                return command, Args(context, name=name, turn=turn)
+            case "system":
+                text = "" if use.dice == 0 else f"s{self._typed}"
+                return SetSystem(context, text), Args(context, text)
             case "cancel":
                 return Cancel(context), Args(context)
             case "retry":
@@ -192,7 +207,9 @@ class Users(Observer):
                      if not context.startswith(PREFIX)}
             result = Result(True, conversations=shown)
         elif use.context in conversations:
-            result = Result(True, turns=seen(conversations[use.context].turns))
+            found = conversations[use.context]
+            system = found.system if use.context in COPIED else None
+            result = Result(True, turns=seen(found.turns), system=system)
         else:
             result = Result(False, "unknown")
         world.note(f"{node.pid} shows {use.context or 'all'} at {node.replica.applied}")
@@ -225,7 +242,7 @@ class Users(Observer):
                     self._begin(world, node, context, conversation.open_turn)
 
     def _begin(self, world: World, node: Node, context: str, turn: int) -> None:
-        if context == KEYED:
+        if context == KEYED or context in COPIED:
             return
         round = node.store.conversations[context].turns[turn - 1].round(node.pid)
         if (context, turn, round) in self._owed[node.pid]:

@@ -82,8 +82,8 @@ def test_a_node_that_is_failed_by_a_click_is_down_and_another_one_leads(cluster:
     others = {1, 2, 3, 4, 5} - {old}
     until(lambda: leads(page, others))
     happened = page.get_by_label("What happened, newest first").locator("li").all_inner_texts()
-    told = [line for line in reversed(happened) if re.search(rf"failNode {old}|node {old} is down|leads", line)][-3:]
-    assert "failNode" in told[0] and "is down" in told[1] and "leads" in told[2], "causes come before effects"
+    told = [line for line in reversed(happened) if re.search(rf"node {old} is (killed|down)|leads", line)][-3:]
+    assert "is killed" in told[0] and "is down" in told[1] and "leads" in told[2], "causes come before effects"
     page.get_by_role("button", name="Start again").click()
     expect(node(page, old)).to_have_class(UP)
     page.get_by_role("button", name="Faults").click()

@@ -54,7 +54,6 @@ export class Connection {
     return this.#call("POST", path, JSON.stringify(body), signal)
   }
 
-  delete(path, signal = undefined) { return this.#call("DELETE", path, undefined, signal) }
 
   async #call(method, path, body, signal) {
     const headers = { Authorization: `Bearer ${this.key}` }

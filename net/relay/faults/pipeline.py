@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from random import Random
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from net.relay.faults.cut import Cut
 from net.relay.faults.fault import KINDS, Copies, Decider, F, Fault
@@ -12,6 +13,8 @@ from net.relay.faults.layers import ALL, Layers, Link
 
 NOW: Copies = (0.0,)
 """One copy, at once."""
+
+_Chain: TypeAlias = tuple[tuple[Fault, Decider], ...]
 
 
 class Faults:
@@ -24,10 +27,12 @@ class Faults:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._layers: dict[type[Fault], Layers[Any]] = {kind: Layers(kind()) for kind in KINDS}
-        self._chains: dict[Link, tuple[Decider, ...]] = {}
+        self._chains: dict[Link, _Chain] = {}
         """Of the links that have carried something since the last change."""
         self._deciders: dict[Link, dict[Fault, Decider]] = {}
         """Those of a fault that a change does not touch go on remembering what they have seen."""
+        self.dropped: Counter[str] = Counter()
+        """Copies of frames, by the kind of fault that lost them."""
         self.quiet = True
         """No message is affected; lets the relay skip `decide`."""
 
@@ -85,27 +90,28 @@ class Faults:
         chain = self._chains.get((src, dst))
         if chain is None:
             chain = self._chain((src, dst))
-        return _through(chain, 0.0, size, now, urgent)
+        return self._through(chain, 0.0, size, now, urgent)
 
-    def _chain(self, link: Link) -> tuple[Decider, ...]:
+    def _chain(self, link: Link) -> _Chain:
         known = self._deciders.get(link, {})
         faults = [fault for fault in self.in_force(link) if fault != type(fault)()]
         self._deciders[link] = {fault: known.get(fault) or fault.decider(self._random) for fault in faults}
-        chain = self._chains[link] = tuple(self._deciders[link].values())
+        chain = self._chains[link] = tuple(self._deciders[link].items())
         return chain
+
+    def _through(self, chain: _Chain, late: float, size: int, now: float, urgent: bool) -> Copies:
+        """What comes out of one copy. One copy after the other passes what is left of the chain, so that random
+        decisions are made in an order that depends on nothing else."""
+        for index, (fault, decide) in enumerate(chain):
+            copies = decide(late, size, now, urgent)
+            if len(copies) != 1:
+                if not copies and size:  # what has no size is no frame, but a notice of the relay's own
+                    self.dropped[type(fault).__name__.lower()] += 1
+                rest = chain[index + 1 :]
+                return tuple(final for copy in copies for final in self._through(rest, copy, size, now, urgent))
+            late = copies[0]
+        return (late,)
 
     def _changed(self) -> None:
         self._chains.clear()
         self.quiet = all(not layers.own and layers.general == kind() for kind, layers in self._layers.items())
-
-
-def _through(chain: Sequence[Decider], late: float, size: int, now: float, urgent: bool) -> Copies:
-    """What comes out of one copy. One copy after the other passes what is left of the chain, so that random decisions
-    are made in an order that depends on nothing else."""
-    for index, decide in enumerate(chain):
-        copies = decide(late, size, now, urgent)
-        if len(copies) != 1:
-            rest = chain[index + 1 :]
-            return tuple(final for copy in copies for final in _through(rest, copy, size, now, urgent))
-        late = copies[0]
-    return (late,)

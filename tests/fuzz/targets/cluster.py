@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from kvstore.operations import Create, UnknownOperation
+from kvstore.operations import Create
+from kvstore.payloads import UnknownOperation
 from paxos.messages import (
     AnyMessage,
     Behind,

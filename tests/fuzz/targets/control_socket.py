@@ -14,8 +14,8 @@ from typing import Any
 from unittest.mock import patch
 
 from api.sockets import socket_path
-from console.control_socket import ControlSocket
 from console.lines import Line, LineSplitter
+from console.node.control import node_socket
 from console.node.table import NODE_TABLE
 from console.usage import UsageError
 from engine.interface import AppliedOperation
@@ -45,7 +45,7 @@ class _Node:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.sessions: set[Session] = set()
-        self.control = ControlSocket(socket_path(folder, ME), self._open, self.sessions.discard)
+        self.control = node_socket(socket_path(folder, ME), self._open, self.sessions.discard)
         self.renew()
 
     def renew(self) -> None:

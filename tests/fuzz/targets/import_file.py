@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kvstore.operations import encode
+from kvstore.payloads import encode
 from kvstore.store import Store
 from server.records import conversation_record
 from server.transfer import TransferError, parse, to_json, to_markdown

@@ -27,6 +27,9 @@ class _Receiver:
     def receive(self, sender: int, message: AnyMessage, cluster: int) -> None:
         self.got.append((sender, message, cluster))
 
+    def linked(self) -> None:
+        """See the targets of the core."""
+
     def meet(self, node: int) -> None:
         """See the targets of the core."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from kvstore import operations
+from kvstore import packed_turns, payloads, rules
 from kvstore.operations import (
     Answer,
     Ask,
@@ -16,16 +16,16 @@ from kvstore.operations import (
     Choose,
     Create,
     Elect,
+    IfCreatedAt,
     Import,
     Query,
     Ranking,
-    Restored,
-    RestoredTurn,
     Retry,
     StartPoll,
     StoreOperation,
-    UnknownOperation,
 )
+from kvstore.packed_turns import Restored, RestoredTurn
+from kvstore.payloads import UnknownOperation
 from kvstore.store import Store
 from tests.fuzz.target import Form, Target
 
@@ -36,8 +36,9 @@ _BEFORE: tuple[StoreOperation, ...] = (
 _TURNS = [RestoredTurn("query", "why?", [Restored(1, "because", None, "m", 0.5), Restored(2, None, "no")], 1)]
 _ODD: tuple[StoreOperation, ...] = (
     *_BEFORE, Choose("c1", 1), Choose("c1", 1, 1), Cancel("c1"), Retry("c1", 1, 2), Ranking("c1", 1, 1, 1, [1], None),
-    Elect("c1", 1, 1), Answer("c2", 1, 1, "nobody", None), Import("c3", operations.pack(_TURNS)),
+    Elect("c1", 1, 1), Answer("c2", 1, 1, "nobody", None), Import("c3", packed_turns.pack(_TURNS)),
     CandidateInFull("c1", 1, 3, "so", None, "m", 2.0, thoughts="hm"),
+    IfCreatedAt(1, Ranking("c1", 1, 1, 1, [1], None)), IfCreatedAt(2, Choose("c1", 1, 1)),
 )
 
 
@@ -49,7 +50,7 @@ def check(data: bytes) -> None:
     before = one.digest()
     position = len(_BEFORE) + 1
     try:
-        operation = operations.decode(data)
+        operation = payloads.decode(data)
     except UnknownOperation:
         _is_unknown(one, other, data, before)
         return
@@ -60,8 +61,8 @@ def check(data: bytes) -> None:
     assert (outcome.ok, outcome.error, one.digest()) == (same.ok, same.error, other.digest())
     if not outcome.ok:
         assert outcome.error and one.digest() == before
-    if operations.check(operation) is None:
-        assert operations.decode(operations.encode(operation)) == operation
+    if rules.check(operation) is None:
+        assert payloads.decode(payloads.encode(operation)) == operation
     else:
         assert not outcome.ok
     _is_stored(one)
@@ -86,7 +87,7 @@ def _is_stored(store: Store) -> None:
 
 def _encoded(some: tuple[StoreOperation, ...]) -> Iterator[bytes]:
     for operation in some:
-        yield operations.encode(msgspec.structs.replace(operation, at=1_700_000_000_000))
+        yield payloads.encode(msgspec.structs.replace(operation, at=1_700_000_000_000))
 
 
 def seeds() -> list[bytes]:

@@ -26,7 +26,7 @@ from console.operator.events import event_text
 from console.operator.table import OPERATOR_TABLE
 from console.operator.views import node_text
 from console.run import Text
-from kvstore.operations import MAX_AT, check_context
+from kvstore.rules import MAX_AT, check_context
 from server.event_feed import Level, SessionEvent
 from tests.fuzz.samples import HIDDEN, HOSTILE, NAMES, of_json, sample
 from tests.fuzz.target import Form, Target

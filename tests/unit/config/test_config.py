@@ -93,6 +93,8 @@ NODES = '"nodes": [{"id": 1}]'
         ("[" * 100_000, "too deeply nested"),
         ('{"nodes": [{"id": ' + "1" * 5000 + "}]}", "cannot be used"),
         (f'{{{NODES}, "secret": "\\ud800aaaaaaaa"}}', "cannot be used"),
+        (f'{{{NODES}, "orchestrator": {{"host": "[::1]"}}}}', 'orchestrator.host is "[::1]"; an IPv6 address'),
+        (f'{{{NODES}, "http": {{"host": "[::1]"}}}}', 'http.host is "[::1]"; an IPv6 address is written without'),
         ("[]", 'the file is []; it must be an object with at least the key "nodes"'),
         ("{}", 'the file lacks the key "nodes"'),
         ('{"nodes": []}', "nodes is []; it must be a list of length >= 1"),

@@ -165,7 +165,7 @@ def test_help_and_completion_come_from_the_table() -> None:
     executor = Robots()
     assert list(TABLE.complete(executor, [])) == ["move", "say", "help", "exit"]
     assert list(TABLE.complete(executor, ["MOVE"])) == ["r2", "c3"]
-    assert list(TABLE.complete(executor, ["help"])) == ["move", "say", "help", "exit"]
+    assert list(TABLE.complete(executor, ["help"])) == ["move", "say", "help", "exit", "words"]
     for words in (["move", "r2"], ["say"], ["help", "move"], ["nonsense"]):
         assert list(TABLE.complete(executor, words)) == []
 

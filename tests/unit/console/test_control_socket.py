@@ -15,7 +15,7 @@ import pytest
 
 from api.sockets import address, socket_path
 from console import control_socket
-from console.control_socket import ControlSocket
+from console.node.control import node_socket
 from engine.interface import AppliedOperation
 from kvstore.operations import Create
 from server.applied_log import AppliedLog
@@ -32,7 +32,7 @@ class Node:
         self.engine.listener = self
         self.sessions: set[Session] = set()
         self.forgotten = asyncio.Event()
-        self.control = ControlSocket(socket_path(folder, ME), self._open, self._forget)
+        self.control = node_socket(socket_path(folder, ME), self._open, self._forget)
 
     def _open(self, tell: Tell) -> Session:
         session = Session(self.engine, AppliedLog(), MEMBERS, tell)

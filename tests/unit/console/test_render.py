@@ -80,6 +80,21 @@ def test_an_open_turn_says_what_to_type() -> None:
     assert view({**VIEW, "turns": [{**turn, "candidates": {}}]}, Layout(60)).endswith("waiting for answers")
 
 
+def test_what_answers_took_is_shown_as_far_as_it_was_counted() -> None:
+    said: Values = {"text": "A protocol.", "model": "m", "seconds": 2.0, "tokens_in": 90, "tokens_out": 25}
+    quick: Values = {"text": "So.", "model": "m", "seconds": 0.01, "tokens_out": 1}
+    turn = {**VIEW["turns"][0], "candidates": {"1": said, "2": quick, "3": {"error": "no", "model": "", "seconds": 9}}}
+    used = {"responses": 1, "seconds": 2.0, "tokens_in": 1090, "tokens_out": 25}
+    shown = view({"context": "c", "turns": [turn], "usage": {"1": used}}, Layout(None, False), True)
+    assert "[1] m 2.0 s, 25 tokens (12.5/s)\n" in shown and "[2] m 0.0 s, 1 token  chosen\n" in shown
+    assert shown.endswith("\nall answers: 1,090 tokens read, 25 written, 2.0 s")
+    other = {**used, "tokens_in": 0, "tokens_out": 0, "cost": 0.001}
+    costs = {"1": {**used, "cost": 0.0024}, "2": other}
+    priced = view({"context": "c", "turns": [turn], "usage": costs}, Layout(None, False))
+    assert priced.endswith(", 25 written, 4.0 s, cost 0.0034")
+    assert "all answers" not in view({"context": "c", "turns": [turn], "usage": {"2": other}}, Layout(None, False))
+
+
 def test_viewall() -> None:
     assert viewall({"ok": True, "conversations": [], "stale": False}, Layout()) == (
         "no conversations yet: try create c1"

@@ -29,7 +29,7 @@ SCRIPT = textwrap.dedent(
 
     USAGES = [
         Usage("say", "TEXT", "says it", least=1, most=1, text=True),
-        Usage("news", "TEXT", "says it to nobody in particular", least=1, most=1, text=True),
+        Usage("news", "TEXT", "says it to nobody in particular", least=1, most=1, text=True, lines=True),
         Usage("flood", "", "says more than a terminal holds"),
         Usage("stray", "", "prints past the console"),
         Usage("hang", "", "never answers"),

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from engine.driver import LOAD_AGAIN_S, ReplicaDriver
-from kvstore.operations import UnknownOperation
+from kvstore.payloads import UnknownOperation
 from kvstore.store import Outcome
 from paxos.ballot import Ballot
 from paxos.limits import Limits, Timing
@@ -68,6 +68,10 @@ class ScriptedReplica:
 
     def digest_taken(self, position: int, digest: int, now: float) -> None:
         self._log.append(("digest", position))
+
+    def situation(self) -> tuple[object, ...]:
+        return (self.role,)
+
     def stored(self, seconds: float) -> None:
         """How long a write took matters to nodes that wait for each other."""
 

@@ -30,6 +30,9 @@ class Receiver:
         assert cluster == self.cluster
         self.got.append((sender, message))
 
+    def linked(self) -> None:
+        self.got.append("linked")
+
     def meet(self, node: int) -> None:
         self.got.append(("meet", node))
 
@@ -137,7 +140,7 @@ def test_what_the_link_tells_is_passed_on() -> None:
     rig.network.on_down("gone")
     rig.network.on_refused("wrong secret")
     assert rig.listener.told == [("connected",), ("disconnected", "gone"), ("refused", "wrong secret")]
-    assert rig.receiver.got == [("meet", 2), ("suspect", 2)]
+    assert rig.receiver.got == ["linked", ("meet", 2), ("suspect", 2)]
 
 
 def test_messages_are_labelled_only_when_the_operator_wants_to_see_them() -> None:

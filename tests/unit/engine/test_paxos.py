@@ -76,6 +76,21 @@ def test_nothing_is_told_before_the_start(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_a_leaders_event_loop_never_waits_for_the_disk(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        leading, following = Rig(tmp_path / "one"), Rig(tmp_path / "three", members=(1, 2, 3))
+        for rig in (leading, following):
+            rig.engine.start(rig.listener)
+        leading.engine.submit(Create("a"))
+        assert following.engine._disk.may_wait
+        await leading.listener.until(1)
+        assert leading.engine.status().role == "leader" and not leading.engine._disk.may_wait
+        for rig in (leading, following):
+            await rig.engine.close()
+
+    run(scenario)
+
+
 def test_an_operation_is_decided_and_applied_again_after_a_restart(tmp_path: Path) -> None:
     async def first() -> None:
         rig = Rig(tmp_path)

@@ -10,7 +10,8 @@ from random import Random
 import pytest
 
 from engine.driver import ReplicaDriver
-from kvstore.operations import Create, encode
+from kvstore.operations import Create
+from kvstore.payloads import encode
 from kvstore.store import Outcome, Store
 from paxos.limits import Limits, Timing
 from paxos.messages import AnyMessage, Fetch, Snapshot, SnapshotPiece

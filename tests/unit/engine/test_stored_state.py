@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.stored_state import stored_state
-from kvstore.operations import Create, encode
+from kvstore.operations import Create
+from kvstore.payloads import encode
 from kvstore.store import Store
 from paxos.configuration import stop_sign
 from paxos.messages import NOOP, Configuration, Entry, Operation, Snapshot

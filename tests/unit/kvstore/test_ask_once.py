@@ -6,7 +6,6 @@ import pytest
 
 from kvstore.conversation import State
 from kvstore.operations import (
-    MAX_PACKED_BYTES,
     AskOnce,
     Cancel,
     Candidate,
@@ -14,16 +13,14 @@ from kvstore.operations import (
     Create,
     Delete,
     Query,
-    Restored,
-    RestoredTurn,
     SetQuotas,
     StoreOperation,
-    check,
-    encode,
     name,
     not_understood,
-    pack,
 )
+from kvstore.packed_turns import Restored, RestoredTurn, pack
+from kvstore.payloads import encode
+from kvstore.rules import MAX_PACKED_BYTES, check
 from kvstore.store import Outcome, Store
 
 PAST = pack([RestoredTurn("query", "before?", [Restored(3, "then", None)], 3)])
@@ -118,20 +115,26 @@ def test_what_makes_no_sense_is_refused_in_any_state(wrong: StoreOperation) -> N
 
 def test_a_deleted_conversation_is_gone_and_its_name_free() -> None:
     log = Log()
-    empty = log.store.digest()
     log(Create("a"))
     log(Create("b"))
     log(Query("b", "why?"))
     assert "another conversation now" in log.refused(Delete("b", 1))
     assert log(Delete("b", 2)).ok and "no conversation 'b'" in log.refused(Query("b", "how?"))
     log(Create("b"))
-    assert log.store.conversations["b"].turns == [], "its place is taken by the new one"
+    assert log.store.conversations["b"].turns == []
     log(Delete("a"))
     log(Create("c"))
-    assert [found.index for found in log.store.conversations.values()] == [2, 3], "no place is taken twice"
+    assert [found.index for found in log.store.conversations.values()] == [3, 4], "no place is taken twice"
+
+
+def test_nothing_is_left_of_what_was_temporary() -> None:
+    log = Log()
+    empty = log.store.digest()
+    log(AskOnce("c", "why?", "k", history=PAST, temporary=True))
     log(Delete("c"))
-    log(Delete("b"))
-    assert log.store.digest() == empty and log.store.snapshot() == []
+    assert log.store.digest() == empty and log.store.snapshot() == [] and not log.store.can_undelete("c")
+    log(AskOnce("c", "why?", "k", history=b"", temporary=True))
+    assert log.store.conversations["c"].index == 1, "its place is taken by the new one"
 
 
 def test_nobody_proposes_them_while_a_member_does_not_know_them() -> None:

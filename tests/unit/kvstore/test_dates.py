@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kvstore.operations import Answer, Ask, Candidate, Create, Query, StoreOperation, encode
+from kvstore.operations import Answer, Ask, Candidate, Create, Query, StoreOperation
+from kvstore.payloads import encode
 from kvstore.store import Store
 
 

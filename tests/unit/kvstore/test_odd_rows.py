@@ -21,8 +21,8 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
-    encode,
 )
+from kvstore.payloads import encode
 from kvstore.store import Store
 
 EXTREMES: Final[tuple[Any, ...]] = (
@@ -111,3 +111,19 @@ def test_two_conversations_of_one_name_are_no_state() -> None:
         store.apply(position, encode(Create(name)))
     rows = store.snapshot()
     assert not store.readable([rows[0], (rows[1][0], rows[0][1])])
+
+
+def test_rows_that_were_looked_at_are_not_read_again_and_no_others_are_taken_for_them() -> None:
+    store, first, second = Store(), _store().snapshot(), Store()
+    second.apply(1, encode(Create("another")))
+    assert store.readable(first) and store.readable(first)
+    store.load(second.snapshot())
+    assert store.digest() == second.digest(), "not those that were looked at"
+    assert store.readable(first)
+    store.load(first)
+    other = Store()
+    other.load(first)
+    assert store.digest() == other.digest() == _store().digest()
+    _goes_on(store)
+    store.load(first)
+    assert store.digest() == _store().digest(), "each time afresh"

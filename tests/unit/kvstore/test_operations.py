@@ -13,10 +13,6 @@ from hypothesis import strategies as st
 from kvstore import operations
 from kvstore.conversation import Cut
 from kvstore.operations import (
-    MAX_MODEL_BYTES,
-    MAX_PACKED_BYTES,
-    MAX_TEXT_BYTES,
-    MAX_UNPACKED_BYTES,
     OPERATIONS_VERSION,
     Answer,
     AnswerInFull,
@@ -26,21 +22,16 @@ from kvstore.operations import (
     CandidateInFull,
     Choose,
     Create,
+    IfCreatedAt,
     Import,
     Query,
-    Restored,
-    RestoredTurn,
     Retry,
     StoreOperation,
-    UnknownOperation,
-    check,
-    check_text,
-    decode,
-    encode,
     not_understood,
-    pack,
-    unpack,
 )
+from kvstore.packed_turns import MAX_UNPACKED_BYTES, Restored, RestoredTurn, pack, unpack
+from kvstore.payloads import UnknownOperation, decode, encode
+from kvstore.rules import MAX_MODEL_BYTES, MAX_PACKED_BYTES, MAX_TEXT_BYTES, check, check_text
 from paxos.limits import Limits
 
 ANSWERED = RestoredTurn(
@@ -64,6 +55,8 @@ COMMANDS: list[StoreOperation] = [
     Import("c1", pack([ANSWERED, GIVEN_UP])),
     Import("c1", pack([])),
     Create("c1", at=1_700_000_000_000),
+    IfCreatedAt(7, Choose("c1", 2, 7), at=1_700_000_000_000),
+    IfCreatedAt(7, CandidateInFull("c1", 1, 2, "so", None, thoughts="hm")),
     Candidate("c1", 1, 2, "because", None, "model", 1.5, at=1_700_000_000_000),
 ]
 
@@ -135,6 +128,10 @@ def test_lone_surrogates_are_refused() -> None:
         Choose("c", 0),
         Choose("c", 1, 0),
         Cancel("c", 0),
+        IfCreatedAt(0, Cancel("c")),
+        IfCreatedAt(2**53 + 1, Cancel("c")),
+        IfCreatedAt(1, Cancel("c", 0)),
+        IfCreatedAt(1, Cancel("")),
         Create("c", at=-1),
         Create("c", at=2**60),
         Import("c", b""),

@@ -16,15 +16,13 @@ from kvstore.operations import (
     Delete,
     Import,
     Query,
-    Restored,
-    RestoredTurn,
     Retry,
     SetQuotas,
-    check,
     not_understood,
-    pack,
 )
+from kvstore.packed_turns import Restored, RestoredTurn, pack
 from kvstore.quotas import FIRST, Quotas, Size, refuse_size, warn_of_conversations, warn_of_size, warn_of_total
+from kvstore.rules import check
 from kvstore.store import Store
 from tests.unit.kvstore.test_store import Cluster
 

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from kvstore import rows
-from kvstore.conversation import State, Turn
+from kvstore.agreement import agreement
+from kvstore.conversation import AGREEMENT, Response, State, Turn
 from kvstore.operations import (
     Answer,
     Ask,
@@ -15,14 +16,17 @@ from kvstore.operations import (
     Choose,
     Create,
     Elect,
+    ElectWeighed,
+    IfCreatedAt,
     Query,
     Ranking,
     Retry,
     StartPoll,
     StoreOperation,
-    check,
-    encode,
+    plainer,
 )
+from kvstore.payloads import encode
+from kvstore.rules import check
 from kvstore.store import Store
 from tests.unit.kvstore.test_store import Cluster
 
@@ -112,6 +116,43 @@ def test_the_nodes_choose_the_best_by_bordas_count(cluster: Cluster) -> None:
     assert "is over" in cluster.refused(Elect("c", 1, 1))
 
 
+def test_answers_that_agree_count_as_much_as_all_llms(cluster: Cluster) -> None:
+    texts = {1: "Rome, of course.", 2: "It is Paris.", 3: "The capital is Paris.", 5: "Paris is the capital."}
+    for node, text in texts.items():
+        cluster(Candidate("c", 1, node, text, None, "m"))
+    cluster(StartPoll("c"), vote(1, 1, 2, 3, 5), vote(2, 2, 1, 3, 5), ElectWeighed("c", 1, 1))
+    poll = turn_of(cluster).poll
+    assert poll is not None and poll.votes[AGREEMENT].order == [3, 5, 2, 1]
+    assert poll.points == {1: 5, 2: 5, 3: 2, 5: 0}
+    assert turn_of(cluster).chosen == 3, "2 + 6 points with agreement, where 1 has 5, 2 has 5 + 2 and 5 has 4"
+    copy = Store()
+    copy.load([(key, value) for key, value in cluster.store.changed() if value is not None])
+    assert copy.digest() == cluster.store.digest()
+
+
+def test_agreement_decides_nothing_alone_nor_between_two(cluster: Cluster) -> None:
+    cluster(said(2), said(4), StartPoll("c"), vote(1, 4, 2), ElectWeighed("c", 1, 1))
+    assert turn_of(cluster).chosen == 4
+    cluster(Query("c", "and now?"))
+    for node in (1, 3, 5):
+        cluster(Candidate("c", 2, node, "Paris", None, "m"))
+    cluster(StartPoll("c"), ElectWeighed("c", 2, 1))
+    turn = cluster.store.conversations["c"].turns[1]
+    assert turn.state is State.OPEN and turn.poll is not None and turn.poll.votes == {}
+
+
+def test_copies_of_one_model_are_one_witness() -> None:
+    def answers(models: str) -> dict[int, Response]:
+        texts = ("red and green", "red and green", "red and green", "blue", "blue")
+        said = zip(texts, models, strict=True)
+        return {node: Response(text, None, model, 0.0) for node, (text, model) in enumerate(said, 1)}
+
+    alike = agreement(answers("mmmmm"))
+    assert alike == {1: 500, 2: 500, 3: 500, 4: 250, 5: 250}
+    apart = agreement(answers("mmmno"))
+    assert apart[4] > alike[4] and apart[4] == (0 + 1000) // 2 and apart[1] == (1000 + 0 + 0) // 3
+
+
 def test_a_tie_goes_to_the_lowest_node(cluster: Cluster) -> None:
     cluster(said(2), said(4), StartPoll("c"), vote(1, 4, 2), vote(3, 2, 4), Elect("c", 1, 1))
     assert turn_of(cluster).chosen == 2
@@ -194,3 +235,9 @@ def test_rounds_and_votes_are_in_digest_and_snapshot(cluster: Cluster) -> None:
     for store in (loaded, cluster.store):
         assert store.apply(100, encode(Elect("c", 1, 2))).ok
     assert loaded.digest() == cluster.store.digest() != before
+
+
+def test_release_0_1_0_is_told_to_count_rankings_alone() -> None:
+    weighed = ElectWeighed("c", 1, 2, at=5)
+    assert plainer(IfCreatedAt(3, weighed, at=5)) == weighed and plainer(weighed) == Elect("c", 1, 2, at=5)
+    assert plainer(Elect("c", 1, 2)) is None

@@ -22,20 +22,20 @@ from kvstore.operations import (
     Create,
     Delete,
     Elect,
+    Fork,
     Import,
     Query,
     Ranking,
-    Restored,
-    RestoredTurn,
+    Rename,
     Retry,
     SetQuotas,
+    SetSystem,
     StartPoll,
     StoreOperation,
-    UnknownOperation,
-    decode,
-    encode,
-    pack,
+    Undelete,
 )
+from kvstore.packed_turns import Restored, RestoredTurn, pack
+from kvstore.payloads import UnknownOperation, decode, encode
 from kvstore.store import Outcome, Store
 
 
@@ -214,7 +214,7 @@ def test_rows_of_a_later_release_are_not_loaded_without_what_is_new_in_them(clus
     rows = [(key, row) for key, row in cluster.store.changed() if row is not None]
     for changed, (key, row) in enumerate(rows):
         known = msgspec.msgpack.decode(row, strict=False)
-        unused = {8: (False, ""), 12: ("",), 16: ("", None, 0.0)}[len(key)]
+        unused = {8: (False, "", "", 0), 12: ("",), 16: ("", None, 0.0)}[len(key)]
         longer = msgspec.msgpack.encode([*known, *unused, "new"])
         with pytest.raises(ValueError, match="not a snapshot"):
             Store().load([*rows[:changed], (key, longer), *rows[changed + 1 :]])
@@ -314,7 +314,8 @@ def commands(draw: st.DrawFn) -> StoreOperation:
     kind = draw(st.sampled_from(
         [
             Create, Query, Ask, Candidate, Answer, Choose, Cancel, Import, Retry, StartPoll, Ranking, Elect,
-            CandidateInFull, AnswerInFull, SetQuotas, AskOnce, AskOnce, Delete,
+            CandidateInFull, AnswerInFull, SetQuotas, AskOnce, AskOnce, Delete, Undelete,
+            Rename, Fork, SetSystem,
         ]
     ))
     if kind is SetQuotas:
@@ -331,6 +332,14 @@ def commands(draw: st.DrawFn) -> StoreOperation:
         temporary = draw(st.booleans())
         asked = AskOnce(*question, "query", history, temporary)
         return asked if draw(st.booleans()) else AskOnce(*question, "ask", history, temporary)
+    if kind is Undelete:
+        return Undelete(context)
+    if kind is Rename:
+        return Rename(context, draw(contexts))
+    if kind is Fork:
+        return Fork(context, draw(contexts), draw(st.none() | turns))
+    if kind is SetSystem:
+        return SetSystem(context, draw(st.sampled_from(["", "x"])))
     if kind is Delete:
         return Delete(context, draw(st.none() | st.integers(1, 5)))
     if kind is Choose:
@@ -386,7 +395,7 @@ def test_equal_histories_give_equal_stores(history: list[tuple[bytes, bool, bool
         outcome = busy.apply(position, payload)
         assert outcome == lazy.apply(position, payload)
         if before is not None:
-            same = isinstance(outcome.operation, SetQuotas) and outcome.ok  # they may have been the same before
+            same = isinstance(outcome.operation, SetQuotas | SetSystem) and outcome.ok  # perhaps as they were
             assert (busy.digest() != before) == (outcome.ok and not outcome.repeated) or same
         if saves:
             _gather(rows, busy)
@@ -419,7 +428,7 @@ def test_different_states_have_different_digests(history: list[StoreOperation], 
     one, other = Cluster(), Cluster()
     one(*history)
     other(*data.draw(st.permutations(history)))
-    same = list(one.store.conversations.items()) == list(other.store.conversations.items())
+    same = list(one.store._by_index.items()) == list(other.store._by_index.items())  # also the deleted ones
     same = same and one.store.quotas == other.store.quotas
     assert (one.store.digest() == other.store.digest()) == same
 

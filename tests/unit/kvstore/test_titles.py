@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kvstore import rows
-from kvstore.operations import MAX_TITLE_BYTES, Create, Query, SetTitle, check, not_understood
+from kvstore.operations import Create, Query, SetTitle, not_understood
+from kvstore.rules import MAX_TITLE_BYTES, check
 from tests.unit.kvstore.test_store import Cluster
 
 

@@ -14,6 +14,7 @@ import pytest
 import ctl
 import node
 from launcher.arguments import VERSION
+from launcher.ctl.arguments import line_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -57,7 +58,7 @@ def test_help_and_version(program: str, monkeypatch: pytest.MonkeyPatch, capsys:
         ("node.py 1 --nonsense", "unrecognized arguments"),
         ("node.py 1 --config nowhere.json", "nowhere.json does not exist"),
         ("node.py 7", "there is no node 7"),
-        ("ctl.py status", "required: --node"),
+        ("ctl.py status", "one of the arguments --node --network is required"),
         ("ctl.py --node 1", "a command is missing, for example: status"),
         ("ctl.py --node 1 --timeout -1 status", "--timeout"),
         ("ctl.py --node 7 status", "there is no node 7"),
@@ -104,11 +105,11 @@ def test_check_config(
 
 def test_files_are_named_from_where_ctl_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert ctl.line_of(["export", "c1", "my talk.md", "--force"]) == f"export c1 {tmp_path}/my talk.md --force"
-    assert ctl.line_of(["import", "talk.json", "c2"]) == f"import {tmp_path}/talk.json c2"
-    assert ctl.line_of(["query", "c1", "export  it"]) == "query c1 export  it"
-    assert ctl.line_of(["export c1 talk.md"]) == f"export c1 {tmp_path}/talk.md"
-    assert ctl.line_of(["help"]) == "help"
+    assert line_of(["export", "c1", "my talk.md", "--force"]) == f"export c1 {tmp_path}/my talk.md --force"
+    assert line_of(["import", "talk.json", "c2"]) == f"import {tmp_path}/talk.json c2"
+    assert line_of(["query", "c1", "export  it"]) == "query c1 export  it"
+    assert line_of(["export c1 talk.md"]) == f"export c1 {tmp_path}/talk.md"
+    assert line_of(["help"]) == "help"
 
 
 def test_a_node_that_does_not_run(

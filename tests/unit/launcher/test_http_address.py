@@ -28,6 +28,9 @@ def test_the_keys_that_are_printed_are_those_that_nodes_accept(tmp_path: Path) -
 def test_the_pages_address_is_the_networks_or_a_nodes_where_there_is_none(tmp_path: Path) -> None:
     assert page(configured(tmp_path, ', "http": {}'), "read").startswith("http://127.0.0.1:7480/#key=read-")
     assert "http://127.0.0.1:7480/#key=" in (address(configured(tmp_path, ', "http": {}')) or "")
+    for host in ("::1", "::"):
+        own = configured(tmp_path, f', "http": {{"host": "{host}", "insecure": true}}')
+        assert page(own).startswith("http://[::1]:7480/#key=")
     etcd = ', "http": {}, "engine": {"type": "etcd", "endpoints": ["http://127.0.0.1:2379"]}'
     assert page(configured(tmp_path, etcd)).startswith("http://127.0.0.1:7481/#key=")
 

@@ -13,12 +13,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
 from config.llm_settings import LlmSettings
+from llm.local_model.profile import OTHER, SMALL
 from llm.local_model.rendezvous import Address, ServerRendezvous
 from llm.local_model.server import NICENESS, threads, watch
 from llm.local_model.start import find_or_start
@@ -324,14 +326,14 @@ def test_a_cancelled_question_frees_its_slot(model_dir: Path) -> None:
 
 
 def test_old_turns_make_room_and_too_long_a_question_is_told(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm.providers.local._HISTORY_TOKENS_PER_THREAD", 200 / threads())
+    monkeypatch.setattr("llm.providers.local._HISTORY_TOKENS_PER_THREAD", 270 / threads())
     earlier = [(f"Question number {number}?" + " again" * 30, "Yes. " * 20) for number in range(20)]
 
     async def main() -> None:
         async with node(1, model_dir) as provider:
             reply = await provider.ask(question("Name a river.", *earlier, max_tokens=4))
             assert reply.tokens_in is not None
-            assert 100 < reply.tokens_in < 250
+            assert 100 < reply.tokens_in < 320
             assert (reply.before, reply.seen) == (20, 2)
             with pytest.raises(ProviderError, match=r"the question is too long .* \d+ tokens, at most 3968"):
                 await provider.ask(question("why " * 5000, max_tokens=96))
@@ -357,3 +359,24 @@ def test_without_nodes_the_server_leaves(model_dir: Path) -> None:
 
     asyncio.run(main())
     wait_until(lambda: not servers_in(model_dir))
+
+
+@pytest.mark.parametrize(
+    ("changes", "has_examples"),
+    [
+        ({}, True), ({"max_tokens": 160}, True), ({"temperature": 1.0}, True), ({"system": "You are a poet."}, False),
+        ({"max_tokens": 400}, False),
+    ],
+)
+def test_examples_are_for_who_asks_for_nothing_else(changes: dict[str, Any], has_examples: bool) -> None:
+    assert bool(SMALL.examples_for(msgspec.structs.replace(question("Why?"), **changes))) is has_examples
+    assert OTHER.examples_for(msgspec.structs.replace(question("Why?"), **changes)) == []
+
+
+def test_examples_make_short_answers(model_dir: Path) -> None:
+    async def main() -> None:
+        async with node(1, model_dir) as provider:
+            reply = await provider.ask(question("What is the capital of France?"))
+            assert "Paris" in reply.text and reply.complete and (reply.tokens_out or 0) < 30, reply
+
+    asyncio.run(main())

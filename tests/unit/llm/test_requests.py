@@ -93,9 +93,10 @@ def test_a_poll_asks_every_node_once() -> None:
     assert pending_in(conversation("c", turn), 2, LED) is None
 
 
-ANSWER = Request("c", 1, "answer", list)
-CANDIDATE = Request("c", 1, "candidate", list)
-RANKING = Request("c", 1, "ranking", list, 1)
+ANSWER = Request("c", 1, "answer", list, created=1)
+CANDIDATE = Request("c", 1, "candidate", list, created=1)
+RANKING = Request("c", 1, "ranking", list, 1, created=1)
+OF_ANOTHER = Request("c", 1, "candidate", list, created=7)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,7 @@ RANKING = Request("c", 1, "ranking", list, 1)
         (CANDIDATE, Turn(Kind.QUERY, "hi", retries={0: 1}), LED, Fate.DROP),
         (CANDIDATE, Turn(Kind.QUERY, "hi", retries={2: 1}), LED, Fate.KEEP),
         (CANDIDATE, Turn(Kind.QUERY, "hi", cancelled=True), LED, Fate.DROP),
+        (OF_ANOTHER, Turn(Kind.QUERY, "hi"), LED, Fate.DROP),
         (ANSWER, Turn(Kind.ASK, "hi"), View(1), Fate.KEEP),
         (ANSWER, Turn(Kind.ASK, "hi"), LED, Fate.FINISH),
         (ANSWER, Turn(Kind.ASK, "hi"), View(None), Fate.FINISH),

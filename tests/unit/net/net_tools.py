@@ -60,8 +60,9 @@ class Operator:
 
     def __init__(
         self, nodes: int = 3, secret: str | None = None, cluster: str = "test", known: KnownCluster | None = None,
-        tls: TlsContexts | None = None,
+        tls: TlsContexts | None = None, host: str = HOST,
     ) -> None:
+        self._host = host
         self.events: list[dict[str, Any]] = []
         self.faults = Faults(Random(1))
         self.relay = Relay(
@@ -89,7 +90,7 @@ class Operator:
         self.events.append({"event": "report", "node": node})
 
     async def __aenter__(self) -> Operator:
-        self.port = await self.relay.start(HOST, self.port)
+        self.port = await self.relay.start(self._host, self.port)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -109,14 +110,14 @@ class Node:
 
     def __init__(
         self, port: int, number: int, secret: str | None = None, cluster: str = "test", incarnation: int = 1,
-        tls: TlsContexts | None = None,
+        tls: TlsContexts | None = None, host: str = HOST,
     ) -> None:
         self.got: list[tuple[int, bytes]] = []
         self.hints: list[tuple[int, bytes]] = []
         self.heard: list[tuple[str, Any]] = []
         self.crashed = 0
         self.link = NodeLink(
-            host=HOST, port=port, cluster=cluster, node=number, secret=secret, incarnation=incarnation, events=self,
+            host=host, port=port, cluster=cluster, node=number, secret=secret, incarnation=incarnation, events=self,
             random=Random(number), crash=self._crash, tls=tls,
         )
 

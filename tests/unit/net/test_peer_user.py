@@ -75,3 +75,21 @@ def test_root_may_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
             await one.up()
 
     run(main())
+
+
+@needs_an_answer
+def test_nodes_at_an_ipv6_address_need_no_secret_either(ipv6: str) -> None:
+    async def scenario() -> None:
+        operator = Operator(host=ipv6)
+        async with operator, Node(operator.port, 1, host=ipv6) as one, Node(operator.port, 2, host=ipv6) as two:
+            await one.up()
+            await two.up()
+            one.link.send(2, b"hello")
+            await two.count(1)
+            assert operator.relay.process(1) == os.getpid(), "it is known to run on this machine"
+            assert two.got == [(1, b"hello")]
+        async with Node(operator.port, 3, host=ipv6) as alone:
+            await until(lambda: alone.link.problem)
+            assert f"no orchestrator at [::1]:{operator.port}" in (alone.link.problem or "")
+
+    run(scenario())

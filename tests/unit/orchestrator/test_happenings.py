@@ -10,10 +10,12 @@ import pytest
 
 import orchestrator.node_faults
 from api.base import Event
-from api.operator_commands import ScriptCommand
+from api.operator_commands import FaultCommand, ScriptCommand
 from api.operator_events import HappenedEvent, HoldingEvent, MessagesEvent, NetworkStatusEvent, PlayingEvent
+from console.operator.table import parse_line
 from net.control_messages import Report
 from net.relay.tap import SeenMessage
+from orchestrator.fault_words import _WORDS, sentence
 from orchestrator.happenings import SETTLED_S, Happenings
 from tests.unit.net.net_tools import Node, run, until
 from tests.unit.orchestrator.operator_tools import Operator, operator_of, seen
@@ -59,9 +61,10 @@ def test_a_fault_is_told_before_what_comes_of_it_and_why_it_failed(
             await until(lambda: len(told) > 4)
             assert "no leader is known" in await at.error("isolate leader")
             assert "is down" in await at.error("pauseNode 4")
-            assert told[:4] == ["node 3 is up", "failNode 3", "node 3 is down", "failLink 1 2 --for 10ms"]
-            assert "is over" in told[4]
-            assert told[5] == "pauseNode 4" and "is down" in told[6] and len(told) == 7
+            assert told[:4] == ["node 3 is up", "node 3 is killed", "node 3 is down", "link 1-2 is cut for 0.01 s"]
+            assert told[4] == "over: link 1-2 is cut (timer)"
+            assert told[5] == "node 4 is paused" and told[6].startswith("pauseNode 4 failed: node 4 is down")
+            assert len(told) == 7
 
     run(main())
 
@@ -128,5 +131,36 @@ def test_a_script_waits_between_its_lines_and_is_run_once_at_a_time(tmp_path: Pa
             ended = await playing
             assert not ended["ok"] and "stopped at line 2" in str(ended["error"])
             assert [entry["what"] for entry in (await at.ok("log"))["entries"]][-1] == "loss 5"
+
+    run(main())
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    ("failLink 1 3", "link 1-3 is cut"), ("failLink 1 3 --oneway", "link 1-3, from 1 to 3 only, is cut"),
+    ("fixLink 1 3", "link 1-3 works again"), ("isolate 2 --for 5s", "node 2 is cut off from all other nodes for 5 s"),
+    ("partition 1,2|3,4,5", "the network is split: 1, 2 | 3, 4, 5"), ("heal", "no link is cut any more"),
+    ("delay 100 20", "every link delays messages by 100 to 120 ms"),
+    ("delay 1 2 100", "link 1-2 delays messages by 100 ms"), ("delay 0", "every link delays nothing any more"),
+    ("loss 5", "every link loses 5 % of all messages"), ("dup 1 2 5", "link 1-2 doubles 5 % of all messages"),
+    ("duplicate 0", "every link doubles nothing any more"), ("reorder 5", "every link reorders 5 % of all messages"),
+    ("bandwidth 800", "every link carries 800 kbit/s at most"), ("bandwidth 0", "every link carries as much as comes"),
+    ("seed 7", "random faults begin anew, from seed 7"),
+    ("hold", "messages wait at the network, to go on one by one"), ("step", "the oldest message that waits goes on"),
+    ("step 3", "the 3 oldest ones go on"), ("deliver 3", "message 3 goes on"),
+    ("repeat 3", "a copy of message 3 goes on"), ("drop 3", "message 3 is lost"),
+    ("slow 10", "messages go on slowly, 10 a second"), ("release", "all messages go on, and none waits any more"),
+    ("failNode 3", "node 3 is killed"), ("fixNode 3", "node 3 is started"), ("pauseNode 3", "node 3 is paused"),
+    ("resumeNode 3", "node 3 goes on"), ("reset", "all faults are removed"),
+])
+def test_faults_are_told_in_plain_words(line: str, words: str) -> None:
+    command = parse_line(line)
+    assert isinstance(command, FaultCommand) and sentence(command) == words
+
+
+def test_every_fault_has_words(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            kinds = {kind for kind in at.orchestrator.command_kinds if issubclass(kind, FaultCommand)}
+            assert kinds == set(_WORDS)
 
     run(main())

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 import pytest
 
-from kvstore.operations import StoreOperation, decode
+from kvstore.operations import AboutTurn, Cancel, StoreOperation
+from kvstore.payloads import decode
 from net.control_messages import FromNode, FromOrchestrator
 from paxos.ballot import Ballot
 from paxos.bounds import MOST_COUNT, MOST_PID
@@ -86,9 +87,9 @@ def test_what_stands_behind_an_operation_is_refused_however_deep_it_is(kind: Any
     """All nodes refuse it, whatever their interpreters can look into."""
     plain: dict[str, Any] = {
         "order": [], "context": "c", "text": "t", "error": "e", "model": "", "thoughts": "", "cut": None, "key": "k",
-        "history": None, "title": "t",
+        "history": None, "title": "t", "name": "n", "source": "s",
     }
-    typed: dict[Any, Any] = {bytes: b"", bool: False}
+    typed: dict[Any, Any] = {bytes: b"", bool: False, AboutTurn: [Cancel.__struct_config__.tag, "c", None, 0]}
     values = (
         get_args(field.type)[0] if get_origin(field.type) is Literal
         else typed.get(field.type, plain.get(field.name, 1)) for field in msgspec.structs.fields(kind))

@@ -182,7 +182,7 @@ class Voter:
         """How long until it campaigns; None if it does not."""
         since, random = self.now, Random(seed)
         while self.now - since < most:
-            if self.election.try_campaign(self.now, random) is not None:
+            if self.election.try_campaign(self.election.leader(self.now), self.now, random) is not None:
                 return self.now - since
             self.pass_time(0.005)
         return None
@@ -193,7 +193,7 @@ def test_a_campaign_claims_the_next_seq_num_above_all_it_knows_with_its_own_pid(
     voter.claims = {}
     voter.net.states[1] = state(1, leading=(4, 1), promised=(7, 3))
     voter.election.outranked((9, 5))
-    while (claim := voter.election.try_campaign(voter.now, Random(1))) is None:
+    while (claim := voter.election.try_campaign(voter.election.leader(voter.now), voter.now, Random(1))) is None:
         voter.pass_time(0.01)
     assert claim == (10, 2)
 

@@ -152,13 +152,28 @@ def test_a_leader_votes_for_itself_only_when_its_own_disk_has_the_operation() ->
     assert [applied.operation.payload for applied in solo.take().apply] == [b"x"]
 
 
-def test_a_decision_is_told_at_once_when_no_accept_will_carry_it() -> None:
+def test_a_decision_is_told_at_once_to_those_who_wait_for_it() -> None:
+    """To the others with the next Accept, or the next tick."""
+    solo = Solo()
+    leadership = solo.lead()
+    solo.written(solo.hear(2, Forward([Operation(2, 5, 1, b"x")])))
+    decide = Decide(ballot(leadership, 1))
+    assert solo.hear(3, Accepted(ballot(leadership, 1), 1)).send_now == [(2, decide)]
+    solo.replica.tick(solo.now)
+    assert (3, decide) in (told := solo.take().send_now) and (2, decide) not in told
+    solo.replica.tick(solo.now)
+    assert Decide not in kinds(solo.take().send_now)
+
+
+def test_who_reads_is_told_what_is_decided_before_the_answer() -> None:
     solo = Solo()
     leadership = solo.lead()
     solo.replica.submit(b"x")
     solo.written(solo.take())
-    told = solo.hear(3, Accepted(ballot(leadership, 1), 1)).send_now
-    assert (2, Decide(ballot(leadership, 1))) in told and (3, Decide(ballot(leadership, 1))) in told
+    assert Decide not in kinds(solo.hear(3, Accepted(ballot(leadership, 1), 1)).send_now)
+    assert Confirm in kinds(solo.hear(2, ReadRequest((9, 1))).send_now)
+    answered = solo.hear(3, Confirmed(ballot(leadership, 2), 1)).send_now
+    assert answered == [(2, Decide(ballot(leadership, 1))), (2, ReadReply((9, 1), 1))]
 
 
 def test_a_new_leader_answers_reads_only_behind_its_barrier() -> None:

@@ -27,7 +27,8 @@ from engine.interface import (
     NotUnderstood,
     OperationId,
 )
-from kvstore.operations import Candidate, StoreOperation, encode
+from kvstore.operations import Candidate, StoreOperation
+from kvstore.payloads import encode
 from kvstore.store import Outcome, Store
 from server.applied_log import AppliedLog
 from server.event_feed import Level, SessionEvent
@@ -133,9 +134,16 @@ class Prompt:
     """A session, its output, and a way to type."""
 
     listening: Callable[[Sequence[Sentence]], None] | None = None
+    to_be_said: Sequence[Sentence] = ()
 
     def listen(self, listener: Callable[[Sequence[Sentence]], None]) -> None:
         self.listening = listener
+
+    def flush(self) -> None:
+        """Tells what the test has put here."""
+        if self.listening is not None and self.to_be_said:
+            said, self.to_be_said = self.to_be_said, []
+            self.listening(said)
 
     def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None:
         self.listening = None

@@ -18,7 +18,7 @@ from kvstore.operations import (
     Ranking,
     Retry,
     StartPoll,
-    StoreOperation,
+    Unconditional,
 )
 from kvstore.store import Outcome
 from server.applied_log import AppliedLog
@@ -64,7 +64,7 @@ def test_what_is_no_command_is_noted_too() -> None:
     (Import("c1", b""), "import", None, ""),
 ])
 def test_each_kind_is_named_with_its_node_and_its_text(
-    operation: StoreOperation, command: str, node: int | None, text: str
+    operation: Unconditional, command: str, node: int | None, text: str
 ) -> None:
     log = AppliedLog()
     log.add(applied(1, None, Outcome(operation, True, None, "c1", 1)))

@@ -10,10 +10,30 @@ import pytest
 from msgspec import structs
 
 from api.base import encode
-from api.node_commands import AskCommand, CancelCommand, ChooseCommand, QueryCommand
+from api.node_commands import (
+    AskCommand,
+    CancelCommand,
+    ChooseCommand,
+    DeleteCommand,
+    QueryCommand,
+    RetryCommand,
+)
 from engine.interface import Busy
-from kvstore.operations import AskOnce, Choose, Create, Delete, Query, StartPoll, StoreOperation
+from kvstore.operations import (
+    AskOnce,
+    Cancel,
+    Choose,
+    Create,
+    Delete,
+    IfCreatedAt,
+    Query,
+    Retry,
+    StartPoll,
+    StoreOperation,
+)
+from kvstore.payloads import encode as encode_operation
 from llm.provider import Prompt, Reply
+from server.conversations import delete
 from server.event_feed import Level
 from server.expiry import KEPT_S, Expiry
 from tests.unit.llm.llm_tools import until
@@ -47,11 +67,15 @@ def test_a_command_that_names_a_turn_means_no_other() -> None:
         at.engine.apply(Create("c"), 3)
         at.engine.apply(Query("c", "why?"), 3)
         at.candidates("c", 1, 4)
-        at.session.choose(ChooseCommand("c", 4, turn=1))
+        at.session.choose(ChooseCommand("c", 4, turn=1, created=1))
         at.session.choose(ChooseCommand("c", "auto", turn=7))
         at.session.cancel(CancelCommand("c", 1))
-        wanted = [operation for operation, _ in at.engine.waiting]
-        assert wanted[:2] == [Choose("c", 4, 1), StartPoll("c", 7)] and getattr(wanted[2], "turn", None) == 1
+        at.session.retry(RetryCommand("c", created=9))
+        at.session.choose(ChooseCommand("c", 4, turn=7))
+        assert [operation for operation, _ in at.engine.waiting] == [
+            IfCreatedAt(1, Choose("c", 4, 1)), StartPoll("c", 7), Cancel("c", 1), IfCreatedAt(9, Retry("c")),
+            Choose("c", 4, 7),
+        ]
 
     at_a_prompt(scenario)
 
@@ -74,6 +98,27 @@ def test_a_deletion_ends_what_the_llm_was_asked() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_what_is_asked_after_a_deletion_is_no_repetition(is_seen: bool) -> None:
+    """Turn numbers begin anew, and one of them was answered already."""
+
+    async def scenario(node: FakeNode) -> None:
+        node.apply(Create("c"), Query("c", "why?"))
+        await node.next()
+        later: tuple[StoreOperation, ...] = Delete("c"), Create("c"), Query("c", "who?")
+        if is_seen:
+            node.apply(*later)
+        else:  # a snapshot brings all that at once
+            for position, operation in enumerate(later, 3):
+                assert node.store.apply(position, encode_operation(operation)).ok
+            node.responder.review()
+        await node.next()
+        assert [prompt.messages[-1].text for prompt in node.llm.asked] == ["why?", "who?"]
+        assert node.conditions == [1, 4]
+
+    run(scenario)
+
+
 def test_every_part_of_a_leading_node_takes_a_deletion() -> None:
     async def scenario(node: Node) -> None:
         node.listener.on_status(structs.replace(node.engine.status(), leader=ME))
@@ -87,7 +132,7 @@ def test_every_part_of_a_leading_node_takes_a_deletion() -> None:
 def test_a_deletion_is_told() -> None:
     async def scenario(at: UserPrompt) -> None:
         at.engine.apply(Create("c"), 3)
-        deleting = at.session.delete("c")
+        deleting = delete(at.session, DeleteCommand("c"))
         at.engine.apply(Delete("c"), 3)
         assert at.events[-1] == {"event": "deleted", "context": "c", "origin": 3}
         assert at.shown[-1] == "c: deleted at node 3"

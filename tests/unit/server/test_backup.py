@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kvstore.operations import Candidate, Choose, Create, Query, StoreOperation, encode
+from kvstore.operations import Candidate, Choose, Create, Query, StoreOperation
+from kvstore.payloads import encode
 from kvstore.store import Store
 from server import backup
 from server.backup import HEAD, Backup, BackupError

@@ -9,7 +9,8 @@ from random import Random
 import msgspec
 import pytest
 
-from kvstore.operations import Cancel, Candidate, CandidateInFull, Create, Delete, Query, Retry, StoreOperation, encode
+from kvstore.operations import Cancel, Candidate, CandidateInFull, Create, Delete, Query, Retry, StoreOperation
+from kvstore.payloads import encode
 from kvstore.store import Store
 from llm.requests import Request
 from server import drafts, own_drafts

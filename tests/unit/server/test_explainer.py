@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kvstore.operations import Create, encode
+from kvstore.operations import Create
+from kvstore.payloads import encode
 from paxos.ballot import NOBODY, Ballot, ballot
 from paxos.messages import (
     Accept,

@@ -24,7 +24,7 @@ from api.node_events import (
 from api.node_results import CreateResult
 from config.llm_settings import LlmSettings
 from engine.interface import EngineListener
-from kvstore.operations import Candidate, Create, Query
+from kvstore.operations import Candidate, Create, IfCreatedAt, Query
 from llm.request_scheduler import OnProgress, RequestScheduler
 from server.event_feed import Level, SessionEvent
 from server.node import NodeService
@@ -143,7 +143,8 @@ def test_the_node_asks_its_llm_and_submits_what_it_says() -> None:
         node.engine.apply(Query("c1", "why?"), 3)
         await until(lambda: bool(node.engine.waiting))
         ((operation, _),) = node.engine.waiting
-        assert isinstance(operation, Candidate) and operation.node == ME
+        assert isinstance(operation, IfCreatedAt) and operation.created == 1
+        assert isinstance(operation.operation, Candidate) and operation.operation.node == ME
         assert [to for to, _ in node.engine.hints] == [3], "where it was asked, its progress is told"
 
     run(scenario)

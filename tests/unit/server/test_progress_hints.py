@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from console.progress_report import progress_report
 from engine.interface import AppliedOperation, OperationId
 from kvstore.conversation import Kind, Response, Turn
-from kvstore.operations import Cancel, Candidate, Create, Query, Retry, StoreOperation
+from kvstore.operations import Cancel, Candidate, Create, Query, Retry, Unconditional
 from kvstore.store import Outcome
 from llm.requests import Request
 from server.event_feed import REPORT_EVERY_S
@@ -29,7 +29,7 @@ class Hints:
             lambda: self.now,
         )
 
-    def asked(self, origin: int, command: StoreOperation | None = None, turn: int = 1) -> None:
+    def asked(self, origin: int, command: Unconditional | None = None, turn: int = 1) -> None:
         command = command or Query("c", "why?")
         outcome = Outcome(command, True, None, command.context, turn)
         self.hints.on_applied(AppliedOperation(1, OperationId(origin, 1, 1), None, outcome, 0, True))

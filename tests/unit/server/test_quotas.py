@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from msgspec import structs
 
-from kvstore.operations import Cancel, Create, Import, Query, RestoredTurn, SetQuotas, pack
+from kvstore.operations import Cancel, Create, Import, Query, SetQuotas
+from kvstore.packed_turns import RestoredTurn, pack
 from kvstore.quotas import FIRST
 from server import first_quotas
 from server.byte_rate import ByteRate

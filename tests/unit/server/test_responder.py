@@ -12,14 +12,18 @@ from kvstore.operations import (
     Cancel,
     Candidate,
     Create,
-    Elect,
+    Delete,
+    ElectWeighed,
+    IfCreatedAt,
     Query,
     Ranking,
     Retry,
     StartPoll,
     StoreOperation,
-    encode,
+    Unconditional,
+    unconditional,
 )
+from kvstore.payloads import encode
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, ProviderError, Reply
 from llm.request_scheduler import RequestScheduler
@@ -56,7 +60,9 @@ class FakeNode:
 
     def __init__(self, poll_s: float = 1000) -> None:
         self.store = Store()
-        self.submitted: list[StoreOperation] = []
+        self.submitted: list[Unconditional] = []
+        self.conditions: list[int | None] = []
+        """Of all that was submitted: the position that created the conversation."""
         self.reads: list[asyncio.Future[None]] = []
         self.position = 0
         self.llm = Llm()
@@ -65,7 +71,8 @@ class FakeNode:
         )
 
     def submit(self, command: StoreOperation) -> None:
-        self.submitted.append(command)
+        self.submitted.append(unconditional(command))
+        self.conditions.append(command.created if isinstance(command, IfCreatedAt) else None)
 
     def read(self) -> asyncio.Future[None]:
         self.reads.append(asyncio.get_running_loop().create_future())
@@ -78,13 +85,19 @@ class FakeNode:
             assert outcome.ok, outcome.error
             self.responder.on_applied(outcome)
 
+    async def turn(self, *commands: StoreOperation) -> None:
+        """These are applied one after the other, each in a turn of its own, and looked at."""
+        for command in commands:
+            self.apply(command)
+            await asyncio.sleep(0)
+
     async def caught_up(self) -> None:
         """Lets the read under way succeed."""
         await until(lambda: bool(self.reads) and not self.reads[-1].done())
         self.reads[-1].set_result(None)
         await until(lambda: self.responder._catching_up is None)
 
-    async def next(self) -> StoreOperation:
+    async def next(self) -> Unconditional:
         await until(lambda: bool(self.submitted))
         return self.submitted.pop(0)
 
@@ -235,15 +248,15 @@ def test_a_leader_that_lost_office_asks_nothing_more() -> None:
 def test_what_is_asked_again_or_over_is_called_off() -> None:
     async def scenario(node: FakeNode) -> None:
         node.llm = llm = BusyLlm()
-        node.apply(Create("first"), Query("first", "keeps it busy"))
+        await node.turn(Create("first"), Query("first", "keeps it busy"))
         await until(lambda: len(llm.asked) == 1)
-        node.apply(*with_answers(1, 3))  # both the candidate and the ranking wait now
+        await node.turn(*with_answers(1, 3))  # both the candidate and the ranking wait now
         assert node.responder.scheduler.metering.waiting == 2
-        node.apply(Retry("c"))
+        await node.turn(Retry("c"))
         assert node.responder.scheduler.metering.waiting == 1, "the poll is over"
-        node.apply(Candidate("c", 1, ME, "of an earlier life", None, round=1))
+        await node.turn(Candidate("c", 1, ME, "of an earlier life", None, round=1))
         assert node.responder.scheduler.metering.waiting == 0
-        node.apply(Cancel("first"))
+        await node.turn(Cancel("first"))
         await until(lambda: node.responder.scheduler.metering.in_flight == 0)
 
     run(scenario)
@@ -281,22 +294,22 @@ def votes(*nodes: int) -> list[StoreOperation]:
 
 def test_the_leader_ends_a_poll_when_all_that_are_there_have_voted() -> None:
     async def scenario(node: FakeNode) -> None:
-        node.apply(*with_answers(ME, 3), *votes(1, 2, 3, 4))
-        await asyncio.sleep(0)
-        assert Elect("c", 1, 1) not in node.submitted
-        node.apply(*votes(5))
-        assert node.submitted.count(Elect("c", 1, 1)) == 1
+        await node.turn(*with_answers(ME, 3), *votes(1, 2, 3, 4))
+        assert ElectWeighed("c", 1, 1) not in node.submitted
+        await node.turn(*votes(5))
+        assert node.submitted.count(ElectWeighed("c", 1, 1)) == 1
         node.responder.see(ME, [1, 3, 4])
-        assert node.submitted.count(Elect("c", 1, 1)) == 1, "it is on its way"
+        assert node.submitted.count(ElectWeighed("c", 1, 1)) == 1, "it is on its way"
+        assert node.conditions == [1] * len(node.submitted), "turns and polls of another conversation have numbers, too"
 
     run(scenario, leader=ME)
 
 
 def test_a_poll_does_not_wait_for_a_node_that_dies() -> None:
     async def scenario(node: FakeNode) -> None:
-        node.apply(*with_answers(ME, 3), *votes(1, 2, 3, 4))
+        await node.turn(*with_answers(ME, 3), *votes(1, 2, 3, 4))
         node.responder.see(ME, [1, 3, 4])
-        assert Elect("c", 1, 1) in node.submitted
+        assert ElectWeighed("c", 1, 1) in node.submitted
 
     run(scenario, leader=ME)
 
@@ -304,7 +317,7 @@ def test_a_poll_does_not_wait_for_a_node_that_dies() -> None:
 def test_a_poll_ends_in_bounded_time() -> None:
     async def scenario(node: FakeNode) -> None:
         node.apply(*with_answers(ME, 3), *votes(2))
-        await until(lambda: Elect("c", 1, 1) in node.submitted)
+        await until(lambda: ElectWeighed("c", 1, 1) in node.submitted)
 
     run(scenario, leader=ME, poll_s=0.05)
 
@@ -314,7 +327,7 @@ def test_a_new_leader_ends_what_the_old_one_began() -> None:
         node.apply(*with_answers(ME, 3), *votes(1, 2, 3, 5))
         node.responder.see(ME, [1, 3, 5])
         await node.caught_up()
-        assert Elect("c", 1, 1) in node.submitted
+        assert ElectWeighed("c", 1, 1) in node.submitted
 
     run(scenario)
 
@@ -322,13 +335,36 @@ def test_a_new_leader_ends_what_the_old_one_began() -> None:
 def test_links_that_come_and_go_cost_nothing_for_conversations_that_are_closed() -> None:
     async def scenario(node: FakeNode) -> None:
         for number in range(50):
-            node.apply(Create(f"c{number}"), Ask(f"c{number}", "why?"), Answer(f"c{number}", 1, 4, "so", None))
-        node.apply(Create("c"), Ask("c", "why?"), failed(4))
+            await node.turn(Create(f"c{number}"), Ask(f"c{number}", "why?"), Answer(f"c{number}", 1, 4, "so", None))
+        await node.turn(Create("c"), Ask("c", "why?"), failed(4))
         assert list(node.responder._open) == ["c"]
         node.responder.see(4, [3, 4, 5])
         assert isinstance(await node.next(), Answer)
         node.store.load([])
         node.responder.review()
         assert node.responder._open == {}
+
+    run(scenario)
+
+
+def test_what_is_applied_in_one_turn_is_looked_at_once() -> None:
+    """A question that is given up at once is not asked; nor is one whose conversation made room for another."""
+    async def scenario(node: FakeNode) -> None:
+        node.llm = llm = BusyLlm()
+        await node.turn(Create("first"), Query("first", "keeps it busy"), Create("a"), Query("a", "of the first life"))
+        node.apply(Delete("a"), Create("a"), Query("a", "of the second life"))
+        node.apply(Create("b"), Query("b", "never mind"), Cancel("b"))
+        await until(lambda: len(llm.asked) == 1)
+        assert node.responder.scheduler.metering.waiting == 1
+        await node.turn(Create("d"), Query("d", "given up, asked again and deleted"))
+        node.apply(Cancel("d"), Query("d", "too late"), Delete("d"))
+        assert node.responder.scheduler.metering.waiting == 1
+        await node.turn(Cancel("first"))
+        await until(lambda: len(llm.asked) == 2)
+        assert llm.asked[1].messages[-1].text == "of the second life"
+        node.apply(Cancel("a"), Query("a", "too late"))
+        await node.responder.close()
+        await asyncio.sleep(0)
+        assert node.responder.scheduler.metering.waiting == 0
 
     run(scenario)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from config.llm_settings import LlmSettings
+from engine.interface import understood
 from kvstore.conversation import Conversation, Cut, Kind, Poll, Response, Turn
 from kvstore.operations import (
     Answer,
@@ -17,10 +18,11 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Create,
+    IfCreatedAt,
     Query,
     StoreOperation,
-    encode,
 )
+from kvstore.payloads import encode
 from kvstore.rows import value
 from kvstore.store import Store
 from llm.provider import Progress, Prompt, Reply
@@ -141,20 +143,21 @@ class Thinker:
 
 def test_what_some_member_does_not_know_is_left_out() -> None:
     async def main() -> None:
-        for old in (False, True):
-            engine = FakeEngine()
-            engine.not_understood = CandidateInFull if old else None
-            responder = Responder(2, engine, lambda done: RequestScheduler(LlmSettings(), Thinker, done), poll_s=1000)
-            responder.see(4, [1, 3, 4, 5])
-            await responder.run()
-            decide(engine.store, Create("c1"), Query("c1", "which?"))
-            responder.review()
-            await until(lambda engine=engine: bool(engine.waiting))  # type: ignore[misc]
-            submitted = engine.waiting[0][0]
-            assert isinstance(submitted, Candidate) is old
-            if isinstance(submitted, CandidateInFull):
-                assert (submitted.thoughts, submitted.cut, submitted.cut_at) == ("hm", Cut.TIME, 30.0)
-            await responder.close()
+        engine = FakeEngine()
+        responder = Responder(2, engine, lambda done: RequestScheduler(LlmSettings(), Thinker, done), poll_s=1000)
+        responder.see(4, [1, 3, 4, 5])
+        await responder.run()
+        decide(engine.store, Create("c1"), Query("c1", "which?"))
+        responder.review()
+        await until(lambda: bool(engine.waiting))
+        said = CandidateInFull(
+            "c1", 1, 2, "In addition to", None, "m", 30.0, thoughts="hm", cut=Cut.TIME, cut_at=30.0
+        )
+        assert engine.waiting[0][0] == IfCreatedAt(1, said) == understood(IfCreatedAt(1, said), lambda: {1: 2, 2: 2})
+        assert understood(IfCreatedAt(1, said), lambda: {1: 2, 2: 1}) == Candidate(
+            "c1", 1, 2, "In addition to", None, "m", 30.0
+        )
+        await responder.close()
 
     asyncio.run(main())
 

@@ -6,9 +6,28 @@ import asyncio
 
 import pytest
 
+from api.errors import InvalidCommand
+from api.node_commands import CreateCommand
 from console import UsageError
 from console.node.table import NODE_TABLE
-from kvstore.operations import Answer, Cancel, Candidate, Choose, Create, Query
+from kvstore.operations import (
+    AboutTurn,
+    Answer,
+    Cancel,
+    Candidate,
+    Choose,
+    Create,
+    Delete,
+    Fork,
+    IfCreatedAt,
+    Import,
+    Query,
+    Rename,
+    Retry,
+    StartPoll,
+)
+from server.explain_text import Phase, Sentence
+from server.names import unusable
 from tests.unit.server.session_tools import Prompt, at_a_prompt
 
 
@@ -20,8 +39,9 @@ def test_a_conversation() -> None:
         user.engine.apply(Candidate("c1", 1, 3, None, "timeout", "slow", 30), 3)
         assert await user.do("choose c1 2") == {"ok": True, "context": "c1", "turn": 1, "node": 2}
         shown = await user.do("view c1")
+        assert shown.pop("usage")["3"] == {"responses": 1, "seconds": 30, "tokens_in": 0, "tokens_out": 0}
         assert shown == {
-            "ok": True, "context": "c1", "stale": False,
+            "ok": True, "context": "c1", "stale": False, "created": 1,
             "turns": [{
                 "query": "What is 'it'?", "kind": "query", "chosen": 2, "cancelled": False,
                 "candidates": {
@@ -58,9 +78,33 @@ def test_choose_means_the_turn_that_the_user_sees() -> None:
         await user.do("create c1")
         await user.do("query c1 a")
         user.type("choose c1 3")
-        assert user.engine.waiting[0][0] == Choose("c1", 3, 1)
+        assert user.engine.waiting[0][0] == IfCreatedAt(1, Choose("c1", 3, 1))
         user.type("choose c1 4")
         assert user.engine.waiting[1][0] == Choose("c1", 4, None), "own commands are under way"
+
+    at_a_prompt(scenario)
+
+
+@pytest.mark.parametrize(("line", "operation"), [
+    ("choose c1 3", Choose("c1", 3, 1)), ("choose c1 auto", StartPoll("c1", 1)), ("cancel c1", Cancel("c1", 1)),
+    ("retry c1", Retry("c1", 1)),
+])
+def test_what_was_meant_for_a_deleted_conversation_does_nothing_to_its_namesake(
+    line: str, operation: AboutTurn
+) -> None:
+    async def scenario(user: Prompt) -> None:
+        for made in (Create("c0"), Create("c1"), Query("c1", "a")):
+            user.engine.apply(made, 5)
+        user.candidates("c1", 1, 3, 4)
+        typed = user.type(line)
+        assert user.engine.waiting[0][0] == IfCreatedAt(2, operation)
+        for again in (Delete("c1"), Create("c1"), Query("c1", "b")):
+            user.engine.apply(again, 5)
+        user.candidates("c1", 1, 3, 4)
+        before = user.engine.store.digest()
+        user.engine.decide()
+        assert (await typed)["error"] == "'c1' is another conversation now: the one that was meant was deleted"
+        assert user.engine.store.digest() == before
 
     at_a_prompt(scenario)
 
@@ -93,7 +137,7 @@ def test_a_prompt_names_only_an_open_turn_and_hears_what_is_true_now() -> None:
         assert (await chosen)["error"] == "turn 1 is closed; turn 2 is open since"
         user.engine.apply(Cancel("c1"), 5)
         given_up = user.type("cancel c1")
-        assert user.engine.waiting[0][0] == Cancel("c1", None), "none is open on the screen"
+        assert user.engine.waiting[0][0] == IfCreatedAt(1, Cancel("c1", None)), "none is open on the screen"
         user.engine.apply(Query("c1", "c"), 5)
         user.engine.decide()
         assert (await given_up)["turn"] == 3
@@ -287,6 +331,33 @@ def test_elsewhere_one_line_says_it() -> None:
     at_a_prompt(scenario)
 
 
+def test_effects_are_told_after_what_explains_them() -> None:
+    async def scenario(user: Prompt) -> None:
+        for tell in (lambda: user.engine.apply(Create("c1"), 3), lambda: user.session.on_leader(3)):
+            await user.do("explain on")
+            user.to_be_said = [Sentence(Phase.DECIDE, None, "decided")]
+            tell()
+            assert user.events[-2]["event"] == "explain", user.events
+            await user.do("explain off")
+        user.to_be_said = [Sentence(Phase.DECIDE, None, "decided")]
+        user.session.on_leader(4)
+        assert user.events[-2]["event"] != "explain"
+
+    at_a_prompt(scenario)
+
+
+@pytest.mark.parametrize("name", ["auto", "AUTO", "--force"])
+def test_no_conversation_is_called_like_a_word_of_the_commands(name: str) -> None:
+    async def scenario(user: Prompt) -> None:
+        for operation in (Create(name), Fork(name, "c1", None), Rename("c1", name), Import(name, b"")):
+            assert f"cannot be called '{name}'" in (unusable(operation) or "")
+        with pytest.raises(InvalidCommand, match="cannot be called"):
+            user.session.create(CreateCommand(name))
+        assert not user.engine.waiting and unusable(Create("automatic")) is None
+
+    at_a_prompt(scenario)
+
+
 def test_the_leaders_answer_is_shown_everywhere() -> None:
     async def scenario(user: Prompt) -> None:
         await user.do("create c1")
@@ -296,7 +367,8 @@ def test_the_leaders_answer_is_shown_everywhere() -> None:
         assert user.shown[0] == "c1: node 4 has no answer: timeout; asking the next node"
         assert user.shown[1] == "c1: answer\n    [5] m 2.0 s\n        This."
         assert user.events[-1] == {
-            "event": "answer", "context": "c1", "turn": 1, "node": 5, "text": "This.", "model": "m", "seconds": 2
+            "event": "answer", "context": "c1", "turn": 1, "node": 5, "have": 2, "of": 5, "text": "This.",
+            "model": "m", "seconds": 2,
         }
 
     at_a_prompt(scenario)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from console import UsageError
-from kvstore.operations import Candidate, Choose, Create, Query
+from kvstore.operations import Candidate, Choose, Create, IfCreatedAt, Query
 from paxos.ballot import ballot
 from server.event_feed import Level
 from server.explain_text import Phase, Sentence
@@ -72,7 +72,7 @@ def test_a_number_is_enough_when_one_conversation_waits_for_a_choice() -> None:
             user.type("choose 3")
         await user.do("query c1 why?")
         user.candidates("c1", 1, 3)
-        assert user.type("choose 3") and user.engine.waiting[0][0] == Choose("c1", 3, 1)
+        assert user.type("choose 3") and user.engine.waiting[0][0] == IfCreatedAt(1, Choose("c1", 3, 1))
         await user.do("ask c2 who?")
         await user.do("query c1 again")
         user.candidates("c1", 2, 4)
@@ -277,7 +277,9 @@ def test_only_nodes_that_there_are_can_be_asked_again() -> None:
 def test_the_last_question_alone() -> None:
     async def scenario(user: Prompt) -> None:
         await user.do("create c1")
-        assert await user.do("last c1") == {"ok": True, "context": "c1", "turn": 0, "last": None, "stale": False}
+        assert await user.do("last c1") == {
+            "ok": True, "context": "c1", "turn": 0, "last": None, "stale": False, "created": 1
+        }
         assert (await user.do("last c1")).shown == "no questions yet"
         for question in ("why?", "and then?"):
             await user.do(f"query c1 {question}")

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from api.conversation import Conversation
-from kvstore.operations import Restored, unpack
+from kvstore.packed_turns import Restored, unpack
 from server import backup
 from server.backup import Backup, BackupError
 from server.transfer import MAX_PARTS, TransferError, parse, path_of, read, to_json, to_markdown, write

@@ -45,12 +45,25 @@ persists = st.builds(
     voter_status=st.none() | st.sampled_from(VoterStatus),
     incarnation=st.none() | st.integers(1, 50),
     snapshot=st.none() | snapshots,
+    stamp=st.none() | st.tuples(st.integers(1, 3), huge),
 )
 batches = st.lists(st.one_of(persists, persists, compactions), max_size=4)
 incarnations = st.lists(st.tuples(st.lists(batches, max_size=4), st.integers(1, 60)), min_size=1, max_size=3)
 
 
-@given(incarnations)
+def growing(history: list[tuple[list[list[Record]], int]]) -> list[tuple[list[list[Record]], int]]:
+    """Watermarks and stamps never go back."""
+    decided, stamp = 0, (0, 0)
+    for record in [record for writes, _ in history for batch in writes for record in batch]:
+        if isinstance(record, Persist):
+            decided = max(decided, record.decided or 0)
+            stamp = max(stamp, record.stamp or (0, 0))
+            record.decided = None if record.decided is None else decided
+            record.stamp = None if record.stamp is None else stamp
+    return history
+
+
+@given(incarnations.map(growing))
 @settings(max_examples=100, deadline=None)
 def test_file_and_memory_keep_the_same_contract(history: list[tuple[list[list[Record]], int]]) -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:

@@ -145,6 +145,18 @@ def test_the_file_and_its_log_stay_small(database: Database) -> None:
     assert path.stat().st_size < 30e6
 
 
+def test_a_checkpoint_can_wait(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.database.CHECKPOINT_PAGES", 10)
+    wal = database.path.with_name(database.path.name + "-wal")
+    sizes: list[int] = []
+    for postponed in (True, False, True):
+        database.postpone_checkpoints = postponed
+        for position in range(60):
+            database.write([Persist(entries=[entry(position + 1, size=5000)])])
+        sizes.append(wal.stat().st_size // 4096)
+    assert sizes[0] > 120 and sizes[1] < sizes[0] + 30 and sizes[2] > 120
+
+
 def test_the_log_shrinks_after_a_huge_transaction(database: Database) -> None:
     wal = database.path.with_name(database.path.name + "-wal")
     database.write([Persist(snapshot=Snapshot(1, {}, [(bytes([count]), b"r" * 1_000_000) for count in range(60)]))])

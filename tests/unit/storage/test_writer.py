@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from paxos.messages import Entry, Operation, Snapshot
 from paxos.output import Persist
 from storage.database import Database
 from storage.errors import StorageError, StorageFull
-from storage.records import Record
-from storage.writer import SWITCH_INTERVAL_S, DiskWriter
+from storage.records import Compaction, Record
+from storage.writer import CHECKPOINT_EVERY, SWITCH_INTERVAL_S, DiskWriter
 
 
 class SlowDisk:
@@ -27,6 +28,11 @@ class SlowDisk:
         self.gate.set()
         self.begun = threading.Event()
         self.writes: list[list[Record]] = []
+        self.threads: list[bool] = []
+        """Of each write: not in the event loop."""
+        self.takes_s = 0.0
+        self.now = 0.0
+        self.postpone_checkpoints = False
         self.error: Exception | None = None
         self.closed = False
 
@@ -35,7 +41,10 @@ class SlowDisk:
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
+        self.now += self.takes_s
         self.writes.append(list(batch))
+        self.threads.append(threading.current_thread() is not threading.main_thread())
+        assert self.postpone_checkpoints is not self.threads[-1]
 
     def load_snapshot(self) -> Snapshot:
         """At a position that tells how many records have been written."""
@@ -53,7 +62,9 @@ class Bench:
         self.failures: list[StorageError] = []
         self.done: list[int] = []
         self.on_done: Callable[[], None] = lambda: None
-        self.writer = DiskWriter(self.disk, asyncio.get_running_loop(), self.failures.append, max_backlog)
+        self.writer = DiskWriter(
+            self.disk, asyncio.get_running_loop(), self.failures.append, max_backlog, clock=lambda: self.disk.now
+        )
 
     def submit(self, *numbers: int) -> None:
         for number in numbers:
@@ -68,6 +79,16 @@ class Bench:
         loaded: asyncio.Future[Snapshot | StorageError] = asyncio.get_running_loop().create_future()
         self.writer.load_snapshot(loaded.set_result)
         return loaded
+
+    async def commits(self, count: int, takes_s: float) -> list[bool]:
+        """So many one after the other, each of which takes so long: which of them the thread carried out."""
+        self.disk.takes_s = takes_s
+        before = len(self.disk.threads)
+        for number in range(count):
+            stored = asyncio.Event()
+            self.writer.write(persist(number), stored.set)
+            await stored.wait()
+        return self.disk.threads[before:]
 
     async def begun(self) -> None:
         """Waits until the disk is busy with a write."""
@@ -164,6 +185,62 @@ async def test_an_unforeseen_error_is_a_failure_too() -> None:
 
 def failing() -> Snapshot:
     raise StorageError("cannot read")
+
+
+@in_loop
+async def test_small_commits_of_a_quick_disk_are_waited_for_until_one_takes_long() -> None:
+    bench = Bench()
+    assert all(await bench.commits(200, takes_s=0.0001))  # nobody said that this node may stand still
+    bench.writer.may_wait = True
+    assert not any(await bench.commits(CHECKPOINT_EVERY, takes_s=0.0001))
+    assert await bench.commits(3, takes_s=0.0001) == [True, False, False]  # one may make a checkpoint
+    assert await bench.commits(3, takes_s=1.0) == [False, True, True]
+    after = await bench.commits(300, takes_s=0.0001)
+    assert all(after[:60]) and not any(after[200:])
+    assert all((await bench.commits(100, takes_s=0.002))[50:])  # never long, but not quick either
+    await bench.writer.close()
+
+
+@in_loop
+async def test_what_takes_a_while_is_the_threads_and_the_order_stays() -> None:
+    bench = Bench()
+    bench.writer.may_wait = True
+    await bench.commits(200, takes_s=0.0001)
+    bench.disk.writes.clear()
+    bench.disk.threads.clear()
+    large, cut, snapshot = persist(2, size=10_000), Persist(decided=3, compacted=1), Compaction(1, {}, [])
+    records: list[Record] = [persist(1), large, persist(5), cut, persist(7), snapshot, persist(9)]
+    for number, record in enumerate(records, 1):
+        bench.writer.write(record, partial(bench.done.append, number))
+        if number % 2 == 0:
+            await drained(bench)  # a read is the thread's, too, and with it all that waits before it
+    bench.submit(8)
+    bench.writer.may_wait = False
+    await drained(bench)
+    assert bench.done == list(range(1, 9)) and all(bench.disk.threads)
+    bench.writer.may_wait = True
+    bench.submit(9)
+    bench.writer.may_wait = False  # it leads from now on
+    await drained(bench)
+    bench.writer.may_wait = True
+    bench.submit(10)
+    await bench.writer.close()
+    assert bench.done[8:] == [9, 10] and all(bench.disk.threads) and not bench.failures
+
+
+@in_loop
+async def test_a_failure_in_the_event_loop_is_one_of_the_disk() -> None:
+    bench = Bench()
+    bench.writer.may_wait = True
+    await bench.commits(200, takes_s=0.0001)
+    bench.disk.error = StorageFull("full")
+    bench.submit(1, 2)
+    await asyncio.sleep(0)
+    bench.disk.error = None
+    bench.submit(3)
+    assert len(bench.failures) == 1
+    assert isinstance(await bench.load(), StorageFull) and bench.done == [] and len(bench.failures) == 1
+    await bench.writer.close()
 
 
 @in_loop

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
 from config.http_settings import HttpKey, HttpSettings
 from tests.unit.web.web_tools import KEY, WATCHER, WRITER, At, serving
-from web import bodies
+from web import access_log, bodies
+from web.access_log import AccessLog
 from web.keys import KeyFileError, Keyring, Role, derived, drawn_key, keyring
 
 
@@ -51,6 +53,13 @@ def test_pages_and_names_from_elsewhere_are_refused(tmp_path: Path) -> None:
             answer = await at.get("/healthz", Origin=origin)
             assert answer.status_code == status, origin
             assert answer.headers.get("Access-Control-Allow-Origin") == (origin if status == 200 else None)
+        six = f"[::1]:{at.client.base_url.port}"
+        for origin, status in ((f"http://{six}", 200), ("http://[::1]:9", 403), (own, 403)):
+            assert (await at.get("/healthz", Host=six, Origin=origin)).status_code == status, origin
+        ports = {at.client.base_url.port} - {None}
+        for host, allowed in ((six, "*"), ("[::1]", "*"), ("127.0.0.1", "127.0.0.1"), ("localhost:1", "localhost")):
+            policy = (await at.get("/", None, Host=host)).headers["Content-Security-Policy"]
+            assert all(f" {allowed}:{port}" in policy for port in ports) and "::" not in policy, policy
         before = await at.call("OPTIONS", "/api/create", key=None, Origin=network)
         assert before.status_code == 204 and "authorization" in before.headers["Access-Control-Allow-Headers"]
 
@@ -88,6 +97,35 @@ def test_the_log_says_what_was_called_and_nothing_of_what_was_said(tmp_path: Pat
     log = (tmp_path / "http-2.log").read_text()
     assert "POST /api/create 200 operate" in log and "GET /api/view 200" in log and "(nothing) 401 -" in log
     assert "private" not in log and KEY not in log
+
+
+def test_the_log_is_bounded_on_disk_and_while_the_disk_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, begun, goes_on = tmp_path / "log", threading.Event(), threading.Event()
+
+    async def scenario() -> None:
+        log = AccessLog(path)
+        monkeypatch.setattr(access_log, "_LOG_BYTES", 100)
+        monkeypatch.setattr(access_log, "_WRITE_AFTER_S", 0.001)
+        append = log._append
+
+        def slow(lines: list[tuple[float, str]]) -> None:
+            begun.set()
+            goes_on.wait(10)
+            append(lines)
+
+        monkeypatch.setattr(log, "_append", slow)
+        log.add("first " + "x" * 100)
+        await asyncio.to_thread(begun.wait, 10)
+        monkeypatch.setattr(access_log, "_MOST_LINES", 2)
+        for word in ("second", "third", "one too many"):
+            log.add(word)
+        goes_on.set()
+        await log.close()
+        log.add("late")
+
+    asyncio.run(scenario())
+    assert "first" in path.with_suffix(".1").read_text()
+    assert [line.split(" ", 2)[2] for line in path.read_text().splitlines()] == ["second", "third"]
 
 
 def test_a_key_is_drawn_once_and_gives_lesser_ones(tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ def test_a_conversation_over_http(tmp_path: Path) -> None:
         assert asked.json() == {"ok": True, "context": "c1", "turn": 1}
         seen = await at.get("/api/view?context=c1&votes=true")
         assert seen.json()["turns"][0]["query"] == "why?\nreally"
+        await at.post("/api/create", {"context": "short"})
+        renamed = await at.post("/api/rename", {"context": "short", "name": "long"})
+        assert renamed.json() == {"ok": True, "context": "short", "name": "long"}
+        forked = await at.post("/api/fork", {"context": "long", "name": "c1"})
+        assert forked.status_code == 409 and "already exists" in forked.json()["error"]
         await at.post("/api/create", {"context": "empty"})  # an answer may come to the other one meanwhile
         empty = await at.get("/api/view?context=empty&votes=true")
         assert empty.content == (await at.post("/api/view", {"context": "empty"})).content
@@ -56,6 +61,30 @@ def test_a_conversation_over_http(tmp_path: Path) -> None:
             assert wrong.status_code == 400 and words in str(wrong.json()["error"]), path
         assert (await at.get("/api/create")).status_code == 405
         assert (await at.get("/api/quiet")).status_code == 404
+
+    serving(tmp_path, scenario)
+
+
+def test_what_is_meant_for_a_deleted_conversation_does_nothing_to_its_namesake(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        created = []
+        for question in ("older?", "newer?"):
+            for command, more in (("create", {}), ("query", {"text": question})):
+                assert (await at.post(f"/api/{command}", {"context": "c", **more})).status_code == 200
+            seen, last = (await at.get("/api/view?context=c")).json(), (await at.get("/api/last?context=c")).json()
+            assert seen["created"] == last["created"]
+            created.append(seen["created"])
+            if question == "older?":
+                assert (await at.call("DELETE", "/v1/conversations/c")).status_code == 200
+        refused: list[tuple[str, dict[str, Any]]] = [
+            ("choose", {"node": 2, "turn": 1}), ("choose", {"node": "auto"}), ("retry", {}), ("cancel", {"turn": 1}),
+        ]
+        for command, more in refused:
+            late = await at.post(f"/api/{command}", {"context": "c", "created": created[0], **more})
+            assert late.status_code == 409 and "another conversation now" in late.json()["error"], command
+        for wrong in (0, -1, 2**53 + 1, 2**70):
+            assert (await at.post("/api/cancel", {"context": "c", "created": wrong})).status_code == 400, wrong
+        assert (await at.post("/api/cancel", {"context": "c", "created": created[1], "turn": 1})).status_code == 200
 
     serving(tmp_path, scenario)
 
@@ -166,8 +195,9 @@ def test_metrics_follow_the_guidelines(tmp_path: Path) -> None:
         names = {line.split("{")[0].split()[0] for line in text.splitlines() if not line.startswith("#")}
         assert all(name.startswith("consensusllm_") and name == name.lower() for name in names)
         shown = set(re.findall(r"consensusllm_\w+", (ROOT / "deploy" / "grafana.json").read_text()))
-        # What the LLM does is told by nodes that have one.
-        unknown = {name for name in shown - names if not name.startswith("consensusllm_llm_")}
+        # What the LLM does is told by nodes that have one, what the relay does by the orchestrator.
+        elsewhere = ("consensusllm_llm_", "consensusllm_relay_")
+        unknown = {name for name in shown - names if not name.startswith(elsewhere)}
         assert not unknown, f"the dashboard shows what there is not: {unknown}"
 
     serving(tmp_path, scenario)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,7 @@ import web.operator_server
 from config.http_settings import HttpSettings
 from tests.cluster.harness import free_port
 from tests.unit.net.net_tools import Node, until
-from tests.unit.orchestrator.operator_tools import Operator, operator_of
+from tests.unit.orchestrator.operator_tools import ROOT, Operator, operator_of
 from tests.unit.web.web_tools import KEY, KEYS, WATCHER, WRITER
 from web.operator_server import OperatorServer
 from web.page_files import FOLDER, PageFile, page_files
@@ -132,7 +133,7 @@ def test_a_stream_begins_with_how_it_is_and_goes_on_where_it_broke_off(
             await until(lambda: not at.operator.relay.tap.active)
             await at.call("POST", "/api/failLink", {"link": [1, 2]})
             resumed = await at.stream("status", last)
-            assert [data["text"] for _, name, data in resumed if name == "happened"] == ["failLink 1 2"]
+            assert [data["text"] for _, name, data in resumed if name == "happened"] == ["link 1-2 is cut"]
             for percent in range(6):
                 await at.call("POST", "/api/loss", {"percent": percent})
             assert next(name for _, name, _ in await at.stream("status", last) if name) == "gap"
@@ -191,3 +192,43 @@ def test_each_view_of_the_page_is_small_and_complete() -> None:
         for line in file.body.decode().splitlines():
             elsewhere = "http://" in line.replace("http://www.w3.org/2000/svg", "")
             assert "innerHTML" not in line and not elsewhere, (path, line)
+
+
+def test_metrics_tell_what_the_relay_does(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            nodes = {
+                number: await stack.enter_async_context(Node(at.operator.port, number, cluster="demo"))
+                for number in (1, 2, 3)
+            }
+            for node in nodes.values():
+                await node.up()
+            nodes[1].link.send(2, b"12345")
+            nodes[1].link.send(3, b"123", urgent=True)
+            await nodes[2].count(1)
+            await nodes[3].count(1)
+            for command in ("loss 2 3 100", "failLink 1 3 --oneway", "delay 10"):
+                await at.operator.ok(command)
+            for sender, receiver in ((2, 3), (1, 3), (1, 5)):
+                nodes[sender].link.send(receiver, b"lost")
+            await until(lambda: at.operator.relay.counts.lost["disconnected"] == 1)
+            text = (await at.call("GET", "/metrics", key=WATCHER)).text
+            lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+            found = {name.removeprefix("consensusllm_relay_"): float(value) for name, _, value in lines}
+            size = 9
+            expected = {
+                "connected_nodes": 3, "members": 5, "links": 20, "held_messages": 0,
+                'messages_total{kind="ordinary"}': 1, 'bytes_total{kind="ordinary"}': size + 5,
+                'messages_total{kind="urgent"}': 1, 'messages_total{kind="hint"}': 0,
+                'received_messages_total{node="1"}': 4, 'sent_messages_total{node="2"}': 1,
+                'sent_bytes_total{node="3"}': size + 3,
+                'dropped_messages_total{cause="loss"}': 1, 'dropped_messages_total{cause="cut"}': 1,
+                "faulty_links": 20, 'links_with_fault{fault="cut"}': 1, 'links_with_fault{fault="loss"}': 2,
+                'links_with_fault{fault="delay"}': 20, 'links_with_fault{fault="reorder"}': 0,
+            }
+            assert {name: found.get(name) for name in expected} == expected
+            assert (await at.call("GET", "/metrics", key=None)).status_code == 401
+            shown = re.findall(r"consensusllm_relay_(\w+)", (ROOT / "deploy" / "grafana.json").read_text())
+            assert set(shown) <= {name.split("{")[0] for name in found}
+
+    serving(tmp_path, scenario)

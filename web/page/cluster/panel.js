@@ -110,7 +110,7 @@ export class Panel {
     const groups = h("input", { "aria-label": "Groups of nodes", value: "1,2|3,4,5", size: 10 })
     const parted = () => this.#for({ groups: groups.value.split("|").map((group) => group.split(/[\s,]+/).filter(Boolean).map(Number)) })()
     return [
-      h("div", { class: "row" }, this.actions.button("Restore all links", "heal"), this.actions.button("Remove all faults", "reset", {}, { class: "primary" })),
+      h("div", { class: "row" }, this.actions.button("Restore all links", "heal"), this.actions.button("Remove all faults", "fixAll", {}, { class: "primary" })),
       h("div", { class: "row" }, groups, this.actions.button("Partition", "partition", parted), this.duration),
       this.#qualities(() => ({})),
     ]

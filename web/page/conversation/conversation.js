@@ -1,6 +1,7 @@
 /** One conversation: its turns as they are decided, what is written meanwhile, and what a user may do. */
 
 import { h, say } from "../dom.js"
+import { askForSystem, askForTitle, askToDelete, askToFork, askToRename } from "./dialogs.js"
 import { asJson, asMarkdown, save } from "./download.js"
 import { Drafts } from "./drafts.js"
 import { TurnElement } from "./turn.js"
@@ -44,7 +45,11 @@ export class Conversation {
     } })
     hide.checked = this.isHidden
     this.problem = h("p", { class: "problem", role: "alert" })
+    this.undo = h("button", { type: "button", class: "main", hidden: true,
+      onclick: () => this.#do("/api/undelete", { context: this.context }) }, "Bring it back")
     this.stale = h("p", { class: "notice" })
+    this.title = h("span", { class: "title dim", dir: "auto" })
+    this.system = h("p", { class: "system dim", dir: "auto" })
     this.list = h("div", { class: "turns" })
     this.text = h("textarea", { rows: 1, "aria-label": "Question", placeholder: "Ask every node", onkeydown: (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -61,13 +66,26 @@ export class Conversation {
     this.element = h("div", { class: "one" },
       h("header", { class: "bar" },
         h("a", { href: "#/conversations", class: "back" }, "All"),
-        h("h2", { dir: "auto" }, visible(this.context)),
+        h("h2", { dir: "auto" }, visible(this.context)), this.title,
         h("label", { class: "toggle" }, hide, "Hide names"),
         h("details", { class: "menu", onfocusout: closeWhenLeft }, h("summary", {}, "More"), h("div", { class: "card" },
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("md", "text/markdown", asMarkdown) }, "Save as Markdown"),
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("json", "application/json", asJson) }, "Save as JSON"),
-          mayWrite ? h("button", { type: "button", class: "quiet danger", onclick: () => this.#delete() }, "Delete") : null))),
-      this.stale, this.list, this.problem, mayWrite ? this.composer : null)
+          ...(mayWrite ? this.#changes() : [])))),
+      this.stale, this.system, this.list, this.problem, this.undo, mayWrite ? this.composer : null)
+  }
+
+  #changes() {
+    return [
+      h("button", { type: "button", class: "quiet", onclick: () => askToRename(this.context, (name) => this.#move("/api/rename", { name })) }, "Rename"),
+      h("button", { type: "button", class: "quiet", onclick: () => askToFork(this.context, this.turns?.length ?? 0,
+        (name, turn) => this.#move("/api/fork", { name, ...(turn && { turn }) })) }, "Fork"),
+      h("button", { type: "button", class: "quiet", onclick: () => askForTitle(this.about?.title ?? "",
+        (text) => this.#do("/api/title", { context: this.context, text })) }, "Title"),
+      h("button", { type: "button", class: "quiet", onclick: () => askForSystem(this.about?.system ?? "",
+        (text) => this.#do("/api/system", { context: this.context, text })) }, "System prompt"),
+      h("button", { type: "button", class: "quiet danger", onclick: () => askToDelete(() => this.#post("/api/delete", { context: this.context, created: this.about?.created })) }, "Delete"),
+    ]
   }
 
   // ---- What happens
@@ -77,7 +95,9 @@ export class Conversation {
       if (ABOUT_NODE.includes(name)) this.#tellOfNode(name, data)
       return
     }
-    if (name === "deleted") return this.#gone("This conversation was deleted.")
+    if (name === "system" || name === "titled") this.isChanged = true
+    if (name === "renamed") return this.#goTo(data.name)
+    if (name === "deleted") return this.#gone("This conversation was deleted.", true)
     if (name === "writing") this.drafts.take(data)
     else {
       if (name === "retried") this.drafts.clear()
@@ -119,17 +139,20 @@ export class Conversation {
 
   async #read() {
     try {
-      const known = this.turns?.length ?? 0
-      const { turn, last, stale } = known ? await this.home.get("/api/last", { context: this.context }) : {}
-      if (known && turn === known) this.turns[known - 1] = last
+      const known = this.isChanged ? 0 : this.turns?.length ?? 0
+      this.isChanged = false
+      const { turn, last, stale, created } = known ? await this.home.get("/api/last", { context: this.context }) : {}
+      if (known && turn === known && created === this.about?.created) this.turns[known - 1] = last
       else {
         const all = await this.home.get("/api/view", { context: this.context })
         this.turns = all.turns
+        this.about = all
         this.isStale = all.stale
       }
       if (known) this.isStale = stale
       if (this.composer.hidden) say(this.problem, "")
       this.composer.hidden = false
+      this.undo.hidden = true
       say(this.stale, this.isStale ? "No majority of the nodes is reachable: there may be more than is shown." : "")
       this.draw()
     } catch (error) {
@@ -139,11 +162,12 @@ export class Conversation {
     }
   }
 
-  #gone(words) {
+  #gone(words, mayUndo = false) {
     this.turns = []
     this.again = false
     this.composer.hidden = true
     say(this.problem, words)
+    this.undo.hidden = !(mayUndo && this.home.mayWrite)
     this.draw()
   }
 
@@ -159,6 +183,8 @@ export class Conversation {
     if (this.turns === null || this.isClosed) return
     const focused = document.activeElement
     const isAtEnd = window.innerHeight + window.scrollY > document.documentElement.scrollHeight - 80
+    say(this.title, visible(this.about?.title ?? ""))
+    say(this.system, this.about?.system ? `The LLMs are told: ${visible(this.about.system)}` : "")
     while (this.elements.length > this.turns.length) this.elements.pop().element.remove()
     this.turns.forEach((turn, index) => {
       const number = index + 1
@@ -183,24 +209,28 @@ export class Conversation {
   // ---- What a user does
 
   #actions(turn) {
-    const { context } = this
+    const act = (path, body) => this.#do(path, { context: this.context, created: this.about?.created, ...body })
     return {
-      choose: (node, cut) => this.#do("/api/choose", { context, node, turn, cut }),
-      auto: () => this.#do("/api/choose", { context, node: "auto", turn }),
-      retry: (node) => this.#do("/api/retry", { context, node }),
-      cancel: () => this.#do("/api/cancel", { context, turn }),
+      choose: (node, cut) => act("/api/choose", { node, turn, cut }),
+      auto: () => act("/api/choose", { node: "auto", turn }),
+      retry: (node) => act("/api/retry", { node }),
+      cancel: () => act("/api/cancel", { turn }),
     }
   }
 
   async #do(path, body) {
+    const isDone = await this.#post(path, body)
+    this.load()
+    return isDone
+  }
+
+  async #post(path, body) {
     say(this.problem, "")
     try {
       await this.home.post(path, body)
     } catch (error) {
       say(this.problem, error.message)
       return false
-    } finally {
-      this.load()
     }
     return true
   }
@@ -219,26 +249,15 @@ export class Conversation {
   }
 
   #save(suffix, type, format) {
-    save(`${this.context}.${suffix}`, type, format(this.context, this.turns ?? []))
+    save(`${this.context}.${suffix}`, type, format({ ...this.about, context: this.context, turns: this.turns ?? [] }))
   }
 
-  #delete() {
-    const dialog = h("dialog", { "aria-labelledby": "delete-title" },
-      h("h2", { id: "delete-title" }, "Delete this conversation?"),
-      h("p", {}, "It is deleted at every node, for everybody."),
-      h("form", { method: "dialog", class: "buttons" },
-        h("button", { value: "no" }, "Keep it"), h("button", { value: "yes", class: "danger" }, "Delete it")))
-    dialog.addEventListener("close", async () => {
-      dialog.remove()
-      if (dialog.returnValue !== "yes") return
-      try {
-        await this.home.delete(`/v1/conversations/${encodeURIComponent(this.context)}`)
-        location.hash = "#/conversations"
-      } catch (error) {
-        say(this.problem, error.message)
-      }
-    })
-    document.body.append(dialog)
-    dialog.showModal()
+  #goTo(name) {
+    location.hash = `#/conversations/${encodeURIComponent(name)}`
+  }
+
+  /** What gives the user another conversation to look at. */
+  async #move(path, { name, ...rest }) {
+    if (await this.#post(path, { context: this.context, name, ...rest })) this.#goTo(name)
   }
 }

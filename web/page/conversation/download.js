@@ -2,13 +2,13 @@
 
 import { h } from "../dom.js"
 
-export function asJson(context, turns) {
-  const record = { format: "consensusllm-conversation", version: 1, context, turns }
+export function asJson({ context, turns, title, system }) {
+  const record = { format: "consensusllm-conversation", version: 1, context, turns, title, system }
   return JSON.stringify(record, null, 2) + "\n"
 }
 
-export function asMarkdown(context, turns) {
-  const parts = [`# ${context}`]
+export function asMarkdown({ context, turns, title, system }) {
+  const parts = [`# ${context}`, ...(title ? [`**${title}**`] : []), ...(system ? [system.replace(/^/gm, "> ")] : [])]
   turns.forEach((turn, index) => {
     parts.push(`## ${index + 1}. Question`, turn.query)
     const answer = turn.chosen === null ? null : turn.candidates[turn.chosen]

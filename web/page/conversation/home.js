@@ -29,7 +29,6 @@ export class Home {
   /** What is posted may have been carried out although no answer came: `body` is such that a repetition does no harm. */
   post(path, body) { return this.#call((connection, signal) => connection.post(`${path}?wait=${WAIT_S}`, body, signal)) }
 
-  delete(path) { return this.#call((connection, signal) => connection.delete(path, signal)) }
 
   async #call(action) {
     for (let left = this.nodes.length; ; left -= 1) {

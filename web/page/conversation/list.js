@@ -6,16 +6,18 @@ import { visible } from "./visible.js"
 const PAGE = 100
 const MOST_PAGES = 20
 const FRESH_MS = 5000
-const EXCERPT = 70
+const PAUSE_MS = 200
+const MOST_FOUND = 100
 
 export class List {
   /** `onCreate(name)` makes a conversation; resolves when it is there. */
   constructor(home, onCreate) {
     this.home = home
     this.turns = new Map()
+    this.titles = new Map()
     this.open = new Set()
-    this.texts = null
-    this.textsAt = 0
+    this.excerpts = new Map()
+    this.finding = 0
     this.current = ""
     this.loading = 0
     this.items = h("ul", { class: "names" })
@@ -37,20 +39,28 @@ export class List {
   /** All conversations that last, newest first. */
   async load() {
     const found = new Map()
+    const titles = new Map()
     let after = null
     for (let page = 0; page < MOST_PAGES; page += 1) {
       const said = await this.home.get("/v1/conversations", { limit: PAGE, ...(after && { after }) })
-      for (const { metadata, turns } of said.data) found.set(metadata.context, turns)
+      for (const { metadata, turns } of said.data) {
+        found.set(metadata.context, turns)
+        if (metadata.title) titles.set(metadata.context, metadata.title)
+      }
       if (!said.has_more) break
       after = said.last_id
     }
     this.turns = found
+    this.titles = titles
     this.#show()
   }
 
   /** What an event changes here. */
-  take(name, { context, turn }) {
-    if (name === "created" || name === "restored") this.turns = new Map([[context, turn ?? 0], ...this.turns])
+  take(name, { context, turn, name: other, title }) {
+    if (["created", "restored", "forked"].includes(name)) this.turns = new Map([[context, turn ?? 0], ...this.turns])
+    else if (name === "undeleted") return this.#loadSoon(0)
+    else if (name === "titled") this.titles.set(context, title)
+    else if (name === "renamed") this.#rename(context, other)
     else if (name === "deleted") this.turns.delete(context)
     else if (name === "query" || name === "ask") {
       if (!this.turns.has(context)) return this.#loadSoon()  // begun by its question, or of a call that does not last
@@ -61,31 +71,49 @@ export class List {
     this.#show()
   }
 
-  #loadSoon() {
+  #rename(context, name) {
+    this.turns = new Map([...this.turns].map(([one, count]) => [one === context ? name : one, count]))
+    this.titles.set(name, this.titles.get(context))
+    this.titles.delete(context)
+  }
+
+  #loadSoon(ms = FRESH_MS) {
     if (this.loading) return
     this.loading = setTimeout(() => {
       this.loading = 0
       this.load().catch((error) => say(this.note, error.message))
-    }, FRESH_MS)
+    }, ms)
   }
 
-  close() { clearTimeout(this.loading) }
+  close() {
+    clearTimeout(this.loading)
+    clearTimeout(this.finding)
+  }
 
   select(context) {
     this.current = context
     this.#show()
   }
 
-  async #find() {
-    const wanted = this.search.value.trim().toLowerCase()
-    if (wanted.length > 1 && Date.now() - this.textsAt > FRESH_MS) {
-      this.textsAt = Date.now()
-      try {
-        this.texts = new Map((await this.home.get("/api/viewall")).conversations.map(({ context, turns }) => [context, turns]))
-      } catch (error) {
-        say(this.note, error.message)
-      }
+  /** Names at once; texts when the user pauses. */
+  #find() {
+    const wanted = this.search.value.trim()
+    clearTimeout(this.finding)
+    this.excerpts = new Map()
+    if (wanted.length > 1 && /[\p{L}\p{N}]/u.test(wanted)) this.finding = setTimeout(() => this.#findTexts(wanted), PAUSE_MS)
+    this.#show()
+  }
+
+  async #findTexts(wanted) {
+    let found
+    try {
+      ({ found } = await this.home.get("/api/search", { words: wanted, limit: MOST_FOUND }))
+    } catch (error) {
+      return say(this.note, error.message)
     }
+    if (wanted !== this.search.value.trim()) return
+    this.excerpts = new Map()
+    for (const { context, excerpt } of found) if (!this.excerpts.has(context)) this.excerpts.set(context, excerpt)
     this.#show()
   }
 
@@ -93,7 +121,7 @@ export class List {
     const wanted = this.search.value.trim().toLowerCase()
     const found = []
     for (const [context, turns] of this.turns) {
-      const excerpt = wanted.length > 1 ? this.#excerpt(context, wanted) : ""
+      const excerpt = this.excerpts.get(context)
       if (!wanted || context.toLowerCase().includes(wanted) || excerpt) found.push([context, turns, excerpt])
     }
     const focused = this.items.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null
@@ -101,19 +129,10 @@ export class List {
       h("a", { href: `#/conversations/${encodeURIComponent(context)}`, "aria-current": context === this.current ? "page" : null },
         h("span", { class: "name", dir: "auto" }, visible(context)),
         h("span", { class: "count" }, this.open.has(context) ? "open" : `${turns}`),
-        excerpt ? h("span", { class: "excerpt", dir: "auto" }, excerpt) : null))))
+        this.titles.get(context) ? h("span", { class: "excerpt", dir: "auto" }, visible(this.titles.get(context))) : null,
+        excerpt ? h("span", { class: "excerpt", dir: "auto" },
+          excerpt.map((piece, index) => (index % 2 ? h("mark", {}, visible(piece)) : visible(piece)))) : null))))
     if (focused) [...this.items.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus()
     say(this.note, found.length ? "" : wanted ? "Nothing is found." : "There are no conversations yet.")
-  }
-
-  /** Where the texts of a conversation have these words; empty if nowhere. */
-  #excerpt(context, wanted) {
-    for (const turn of this.texts?.get(context) ?? []) {
-      for (const text of [turn.query, ...Object.values(turn.candidates).map((said) => said.text ?? "")]) {
-        const at = text.toLowerCase().indexOf(wanted)
-        if (at >= 0) return visible(`${at > EXCERPT / 2 ? "…" : ""}${text.slice(Math.max(0, at - EXCERPT / 2), at + EXCERPT)}`)
-      }
-    }
-    return ""
   }
 }

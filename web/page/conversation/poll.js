@@ -17,6 +17,9 @@ export function pollElement(poll, labels, isHidden) {
       h("span", { class: "who" }, labels.get(Number(node)) ?? `Node ${node}`),
       h("meter", { min: 0, max: most, value: count, "aria-label": "points" }),
       ` ${count} ${count === 1 ? "point" : "points"}`))),
-    isHidden ? null : h("ul", { class: "votes" }, ...votes.map(([node, vote]) => h("li", {}, `Node ${node}: `,
+    poll.agreement ? h("p", { class: "agreement" }, "Most in agreement with the others, which counts as much as all votes: ",
+      poll.agreement.map((one) => labels.get(one) ?? `Node ${one}`).join(" > ")) : null,
+    isHidden ? null : h("ul", { class: "votes" }, ...votes.map(([node, vote]) => h("li", {},
+      `Node ${node}: `,
       vote.order ? vote.order.map((one) => labels.get(one) ?? `Node ${one}`).join(" > ") : `abstains: ${visible(vote.error)}`))))
 }

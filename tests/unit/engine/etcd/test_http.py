@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from engine.etcd import http
 from engine.etcd.http import Answer, BadStatus, Connections, HttpError
+from net.sockets import authority
 
 
 async def served(
-    answers: list[bytes | None], use: Callable[[Connections, str], Awaitable[None]]
+    answers: list[bytes | None], use: Callable[[Connections, str], Awaitable[None]], host: str = "127.0.0.1"
 ) -> tuple[list[bytes], int]:
     """Each request gets the next answer; None closes the connection first. Returns the requests, and how many
     connections there were."""
@@ -38,10 +40,10 @@ async def served(
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, host, 0)
     client = Connections(None)
     try:
-        await use(client, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        await use(client, f"http://{authority(host, server.sockets[0].getsockname()[1])}")
     finally:
         await client.close()
         server.close()
@@ -67,6 +69,14 @@ def test_answers_of_each_form_and_kept_connections() -> None:
     ))
     assert asked[0].startswith(b"POST /v3/x HTTP/1.1\r\nHost: 127.0.0.1:") and asked[0].endswith(b"A: b\r\n\r\n{}")
     assert (len(asked), connections) == (5, 2)
+
+
+def test_a_member_at_an_ipv6_address(ipv6: str) -> None:
+    async def use(client: Connections, url: str) -> None:
+        assert (await client.post(url, "/", {}, b"")).body == b"abc"
+
+    asked, _ = asyncio.run(served([of_length(b"abc")], use, ipv6))
+    assert b"\r\nHost: [::1]:" in asked[0]
 
 
 def test_a_kept_connection_that_was_closed_is_made_anew_and_a_new_one_is_not() -> None:
@@ -112,5 +122,22 @@ def test_nobody_listens() -> None:
     async def use() -> None:
         with pytest.raises(HttpError, match="cannot be reached: "):
             await Connections(None).post("http://127.0.0.1:1", "/", {}, b"")
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\nThat is no HTTP."])
+def test_tls_to_a_server_that_has_none(said: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(said)
+        writer.close()
+
+    async def use() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        with pytest.raises(HttpError, match="does it want http://"):
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            await Connections(ssl.create_default_context).post(url, "/", {}, b"")
+        server.close()
 
     asyncio.run(use())

@@ -1,0 +1,62 @@
+"""Which rows have changed since they were hashed, and since they were saved.
+
+The digest is the sum of the SHA-256 hashes of all rows, so that a change costs one hash, however many rows there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from kvstore import rows
+
+_MODULUS = 2**256
+
+
+class ChangedRows:
+    """`value` gives the content of a row; None if there is none any more."""
+
+    def __init__(self, value: Callable[[rows.RowKey], bytes | None]) -> None:
+        self._value = value
+        self._unhashed: set[rows.RowKey] = set()
+        self._unsaved: set[rows.RowKey] = set()
+        self._hashes: dict[rows.RowKey, int] = {}
+        self._sum = 0
+
+    def touch(self, *row_key: int) -> None:
+        """This row has changed."""
+        self._unhashed.add(row_key)
+        self._unsaved.add(row_key)
+
+    def replace(self, row_keys: set[rows.RowKey]) -> None:
+        """There are these rows, and no others; they count as saved."""
+        self._unhashed, self._unsaved, self._hashes, self._sum = row_keys, set(), {}, 0
+
+    def digest(self) -> str:
+        """64 hex digits."""
+        for row_key in self._unhashed:
+            self._hash(row_key, rows.key(row_key), self._value(row_key))
+        self._unhashed.clear()
+        return f"{self._sum:064x}"
+
+    def take(self) -> list[tuple[bytes, bytes | None]]:
+        """Those that are not saved, sorted by key. They are hashed here too, so that the work of `digest` stays small,
+        however rarely that is called."""
+        changed: list[tuple[bytes, bytes | None]] = []
+        for row_key in sorted(self._unsaved):
+            key, content = rows.key(row_key), self._value(row_key)
+            changed.append((key, content))
+            if row_key in self._unhashed:
+                self._unhashed.remove(row_key)
+                self._hash(row_key, key, content)
+        self._unsaved.clear()
+        return changed
+
+    def _hash(self, row_key: rows.RowKey, key: bytes, content: bytes | None) -> None:
+        new = 0
+        if content is not None:
+            row = bytes((len(row_key),)) + key + content  # tells where the key ends
+            new = int.from_bytes(hashlib.sha256(row).digest(), "big")
+        self._sum = (self._sum + new - self._hashes.pop(row_key, 0)) % _MODULUS
+        if content is not None:
+            self._hashes[row_key] = new

@@ -1,0 +1,67 @@
+"""Why operations are refused: what they name is not there, is closed, or is still open. The sentences are for users."""
+
+from __future__ import annotations
+
+from kvstore.conversation import Conversation, Kind, State, Turn
+
+
+class Refused(Exception):
+    """Carries the sentence for the user."""
+
+
+def accept(refusal: str | None) -> None:
+    """Raises Refused if there is one."""
+    if refusal is not None:
+        raise Refused(refusal)
+
+
+def named_turn(conversation: Conversation, number: int | None) -> int | None:
+    """The turn that an operation means: the one that it names, else the last one, since no other can be open. None if
+    there is no turn yet."""
+    if number is not None and number > len(conversation.turns):
+        raise Refused(f"'{conversation.context}' has no turn {number}")
+    return number or len(conversation.turns) or None
+
+
+def open_turn(conversation: Conversation, number: int | None) -> int:
+    """Like `named_turn`, but the turn must be open; refused otherwise."""
+    context = conversation.context
+    number = named_turn(conversation, number)
+    if number is None:
+        raise Refused(f"'{context}' has no open question")
+    turn = conversation.turns[number - 1]
+    if turn.state is not State.OPEN:
+        nothing_open = f"'{context}' has no open question: {closed(context, number, turn)}"
+        raise Refused(moved_on(conversation, number) or nothing_open)
+    return number
+
+
+def still_open(conversation: Conversation) -> str | None:
+    """Why this has to wait for the end of the open question; None if there is none."""
+    if conversation.open_turn is None:
+        return None
+    context, last = conversation.context, conversation.turns[-1]
+    way_out = f"choose one of its answers (choose {context} N)" if last.kind is Kind.QUERY else "wait for its answer"
+    return (
+        f"'{context}' has an open question: {way_out}, ask it again (retry {context}) or cancel it (cancel {context})"
+    )
+
+
+def moved_on(conversation: Conversation, closed: int) -> str | None:
+    """What to say of a closed turn that an operation names while a later one is open."""
+    open_turn = conversation.open_turn
+    return None if open_turn is None else f"turn {closed} is closed; turn {open_turn} is open since"
+
+
+def closed(context: str, number: int, turn: Turn) -> str:
+    """Why a turn is closed."""
+    if turn.chosen is not None:
+        return f"already chosen: node {turn.chosen}'s answer, turn {number}"
+    return f"turn {number} of '{context}' was cancelled"
+
+
+def who_has(turn: Turn) -> str:
+    choices = turn.choices
+    if not choices:
+        return "no node has one yet"
+    return f"answered so far: node{'s' if len(choices) > 1 else ''} {', '.join(map(str, choices))}"

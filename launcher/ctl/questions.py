@@ -1,0 +1,93 @@
+"""What comes of a question: waits, by the node's events, until the answers are in or a choice stands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from api.client import Client, ReceivedEvent
+from api.conversation import Turn
+from api.errors import ConnectionLost
+from api.node_commands import ChooseCommand, LastCommand, ViewCommand
+from launcher.ctl.arguments import Choice
+
+_CLOSED = ("chosen", "no_choice", "cancelled", "deleted")
+
+
+class _About(msgspec.Struct):
+    """The keys of events about a turn."""
+
+    context: str = ""
+    turn: int | None = None
+    have: int = 0
+    of: int = 0
+    error: str | None = None
+
+
+class Question:
+    """One turn. `on_event` is to get what the client receives, from before the turn begins."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[ReceivedEvent] = asyncio.Queue()
+
+    def on_event(self, event: ReceivedEvent) -> None:
+        self._events.put_nowait(event)
+
+    async def answered(self, client: Client, context: str, turn: int) -> Turn:
+        """The turn, when all nodes that are asked have answered, or it is closed. Raises ClientError."""
+        await self._until(client, context, turn, _has_all_answers)
+        return await _look(client, context, turn)
+
+    async def choose(self, client: Client, context: str, turn: int, choice: Choice) -> Turn:
+        """The turn with the choice, or with none if the nodes could not choose. Raises ClientError."""
+        await client.run(ChooseCommand(context, choice, turn=turn))
+        return await self.chosen(client, context, turn)
+
+    async def chosen(self, client: Client, context: str, turn: int) -> Turn:
+        """The turn, when a choice stands, or the nodes could not choose. Raises ClientError."""
+        await self._until(client, context, turn, lambda name, about: False)
+        return await _look(client, context, turn)
+
+    async def _until(
+        self, client: Client, context: str, turn: int, over: Callable[[str, _About], bool]
+    ) -> None:
+        """Raises ConnectionLost."""
+        while True:
+            event = await self._next(client)
+            about = msgspec.json.decode(event.raw, type=_About)
+            if event.name == "dropped":
+                if not (await _look(client, context, turn)).open:
+                    return
+            elif about.context == context and about.turn in (turn, None) and (
+                event.name in _CLOSED or over(event.name, about)
+            ):
+                return
+
+    async def _next(self, client: Client) -> ReceivedEvent:
+        getting = asyncio.ensure_future(self._events.get())
+        try:
+            await client.ended_or(getting)
+            if getting.done():
+                return getting.result()
+            raise ConnectionLost("the node exited; the question stays open, and can be viewed at the others")
+        finally:
+            getting.cancel()
+
+
+def _has_all_answers(name: str, about: _About) -> bool:
+    if name == "answer" and about.error is None:
+        return True
+    return name in ("answer", "candidate") and about.have >= about.of
+
+
+async def _look(client: Client, context: str, turn: int) -> Turn:
+    """Raises ClientError."""
+    last = await client.run(LastCommand(context))
+    if last.turn == turn and last.last is not None:
+        return last.last
+    turns = (await client.run(ViewCommand(context))).turns  # somebody has asked the next question
+    if len(turns) < turn:
+        raise ConnectionLost(f"question {turn} of '{context}' is not there any more")
+    return turns[turn - 1]

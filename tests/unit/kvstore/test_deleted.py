@@ -1,0 +1,87 @@
+"""A deletion can be undone for a while, which is the same at every node; meanwhile nothing is in the way of others."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvstore import deleted
+from kvstore.deleted import KEPT_POSITIONS
+from kvstore.operations import Create, Delete, Query, Rename, SetQuotas, SetSystem, Undelete, not_understood
+from tests.unit.kvstore.test_ask_once import Log
+from tests.unit.kvstore.test_forks import talk
+
+
+def test_what_was_deleted_comes_back_as_it_was() -> None:
+    log = Log()
+    talk(log)
+    log(Create("d"))
+    log(SetSystem("c", "Be brief."))
+    log(Query("c", "open?"))
+    digest, size = log.store.digest(), log.store.text_bytes
+    assert "no deleted conversation 'c' is kept" in log.refused(Undelete("c"))
+    log(Delete("c"))
+    assert "no conversation 'c'" in log.refused(Query("c", "how?")) and log.store.text_bytes == 0
+    assert log.store.can_undelete("c") and not log.store.can_undelete("d")
+    assert log(Undelete("c")).ok and log.store.digest() == digest and log.store.text_bytes == size
+    assert list(log.store.conversations) == ["c", "d"] and log.store.conversations["c"].open_turn == 3
+    assert "no deleted conversation 'c' is kept" in log.refused(Undelete("c"))
+
+
+def test_another_one_of_its_name_is_not_touched() -> None:
+    log = Log()
+    talk(log)
+    log(Delete("c"))
+    log(Create("c"))
+    assert log.refused(Undelete("c")) == "there is another 'c' now: rename c NEW first, then undelete c"
+    log(Delete("c"))
+    log(Undelete("c"))
+    assert log.store.conversations["c"].turns == [], "the last one comes first"
+    log(Rename("c", "d"))
+    log(Undelete("c"))
+    assert len(log.store.conversations["c"].turns) == 2
+
+
+def test_it_counts_against_no_quota_until_it_is_back() -> None:
+    log = Log()
+    talk(log)
+    log(Query("c", "open?"))
+    size = log.store.text_bytes
+    log(SetQuotas(conversations=1, turns=9, bytes=99, total=size))
+    log(Delete("c"))
+    log(Create("d"))
+    assert "its quota is 1" in log.refused(Undelete("c"))
+    log(SetQuotas(conversations=2))
+    log(Query("d", "x"))
+    assert "all conversations together would have" in log.refused(Undelete("c"))
+    log(SetQuotas(total=size + 1))
+    assert log(Undelete("c")).ok
+
+
+def test_it_is_kept_for_so_many_operations() -> None:
+    log = Log()
+    talk(log)
+    log(Delete("c"))
+    log.position += KEPT_POSITIONS
+    assert "is kept" in log.refused(Undelete("c")), "one too late"
+    rows = len(log.store.snapshot())
+    log(Create("d"))
+    assert (rows, len(log.store.snapshot())) == (5, 1), "and nothing is left of it with the next conversation"
+    log(Delete("d"))
+    log.position += KEPT_POSITIONS - 1
+    assert log(Undelete("d")).ok, "just in time"
+
+
+@pytest.mark.parametrize(("bound", "most"), [("KEPT_CONVERSATIONS", 1), ("KEPT_BYTES", 8)])
+def test_only_the_last_ones_are_kept(bound: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deleted, bound, most)
+    log = Log()
+    talk(log, "c")
+    talk(log, "d")
+    log(Delete("c"))
+    log(Delete("d"))
+    assert not log.store.can_undelete("c") and log.store.can_undelete("d")
+    assert len(log.store.snapshot()) == 5
+
+
+def test_nobody_proposes_it_while_a_member_does_not_know_it() -> None:
+    assert "`undelete` needs all nodes to run release 0.2.0" in (not_understood(Undelete("c"), lambda: {1: 1}) or "")
