@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from llm.provider import Prompt, Provider, ProviderError, Reply
+from llm.registry import preload
 from tests.fuzz.loop import Loop
 from tests.unit.llm.llm_tools import question
 
@@ -45,8 +46,9 @@ class Server:
             writer.close()
 
 
-def loop_for(make: Callable[[str], Provider]) -> Loop[Server]:
-    """`make` gets the server's address."""
+def loop_for(provider: str, make: Callable[[str], Provider]) -> Loop[Server]:
+    """`make` gets the server's address. What the provider imports is imported now: it is not the first input's time."""
+    preload(provider)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Server]:

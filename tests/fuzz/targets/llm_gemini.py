@@ -10,7 +10,7 @@ from tests.fuzz.llm_servers import KEY, asking, loop_for, refusals, variants
 from tests.fuzz.target import Form, Target
 from tests.unit.llm.gemini_tools import candidate, usage
 
-_loop = loop_for(lambda url: GeminiProvider(LlmSettings(base_url=url, api_key=KEY, timeout_s=10)))
+_loop = loop_for("gemini", lambda url: GeminiProvider(LlmSettings(base_url=url, api_key=KEY, timeout_s=10)))
 
 
 def check(data: bytes) -> None:

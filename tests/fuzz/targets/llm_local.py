@@ -37,7 +37,7 @@ class _Local(LocalProvider):
         return self._client
 
 
-_loop = loop_for(_Local)
+_loop = loop_for("local", _Local)
 
 
 def check(data: bytes) -> None:

@@ -8,7 +8,8 @@ from tests.fuzz.llm_servers import KEY, asking, events, loop_for, refusals, vari
 from tests.fuzz.target import Form, Target
 
 _loop = loop_for(
-    lambda url: OpenAIProvider(LlmSettings(model="m", base_url=f"{url}/v1", api_key=KEY, timeout_s=10), 1)
+    "openai",
+    lambda url: OpenAIProvider(LlmSettings(model="m", base_url=f"{url}/v1", api_key=KEY, timeout_s=10), 1),
 )
 
 
