@@ -134,6 +134,7 @@ def deletions_are_undone() -> None:
     deleted.test_another_one_of_its_name_is_not_touched()
     deleted.test_it_counts_against_no_quota_until_it_is_back()
     deleted.test_it_is_kept_for_so_many_operations()
+    deleted.test_what_is_not_kept_any_more_leaves_no_place_that_another_conversation_has()
 
 
 @story

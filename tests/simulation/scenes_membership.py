@@ -272,6 +272,7 @@ def old_disk_restarted_since() -> None:
     leader = stage.leader
     node, other = stage.others(leader)
     stage.decide(leader, "before")
+    stage.run(2.5)  # all that the vote leaves to be stored is stored
     node.crash()
     copy = node.backup()
     node.start()

@@ -27,8 +27,8 @@ from tests.simulation.exhaustive import (
     story,
 )
 
-STATES = dict(zip(SCOPES, (232_781, 81_830, 305_801, 743_859), strict=True)) | {
-    SHRINKING: 4_013, GROWING: 1_705, RECOVERING: 2_939,
+STATES = dict(zip(SCOPES, (232_807, 81_896, 305_858, 801_639), strict=True)) | {
+    SHRINKING: 4_110, GROWING: 1_705, RECOVERING: 3_075,
 }
 """Asserted exactly, so that a change of the core's reachable states is noticed. After an intended change, run
 `python -m tests.simulation.exhaustive` and write its numbers here; the longest search is left to that command."""

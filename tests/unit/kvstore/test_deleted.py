@@ -7,6 +7,7 @@ import pytest
 from kvstore import deleted
 from kvstore.deleted import KEPT_POSITIONS
 from kvstore.operations import Create, Delete, Query, Rename, SetQuotas, SetSystem, Undelete, not_understood
+from kvstore.store import Store
 from tests.unit.kvstore.test_ask_once import Log
 from tests.unit.kvstore.test_forks import talk
 
@@ -69,6 +70,18 @@ def test_it_is_kept_for_so_many_operations() -> None:
     log(Delete("d"))
     log.position += KEPT_POSITIONS - 1
     assert log(Undelete("d")).ok, "just in time"
+
+
+def test_what_is_not_kept_any_more_leaves_no_place_that_another_conversation_has() -> None:
+    log = Log()
+    talk(log)
+    log(Create("d"))
+    log(Delete("c"))
+    log.position += KEPT_POSITIONS
+    log(Create("e"))
+    loaded = Store()
+    loaded.load(log.store.snapshot())
+    assert list(loaded.conversations) == ["d", "e"] and loaded.digest() == log.store.digest()
 
 
 @pytest.mark.parametrize(("bound", "most"), [("KEPT_CONVERSATIONS", 1), ("KEPT_BYTES", 8)])

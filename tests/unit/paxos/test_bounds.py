@@ -88,6 +88,7 @@ def test_what_stands_behind_an_operation_is_refused_however_deep_it_is(kind: Any
     plain: dict[str, Any] = {
         "order": [], "context": "c", "text": "t", "error": "e", "model": "", "thoughts": "", "cut": None, "key": "k",
         "history": None, "title": "t", "name": "n", "source": "s",
+        "system": "s",
     }
     typed: dict[Any, Any] = {bytes: b"", bool: False, AboutTurn: [Cancel.__struct_config__.tag, "c", None, 0]}
     values = (
