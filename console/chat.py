@@ -229,8 +229,8 @@ def _next_step(context: str, turn: Turn) -> str:
 def _response(
     node: int, response: Response, layout: Layout, mark: str = "", most: int | None = None
 ) -> Iterable[str]:
-    label = _label(node, response)
-    for line in layout.text(f"{label}  {mark}" if mark else label, _INDENT).split("\n"):
+    label = "  ".join(part for part in (_label(node, response), mark, _tokens(response)) if part)
+    for line in layout.text(label, _INDENT).split("\n"):
         yield " " * _INDENT + (layout.green if mark else layout.dim)(line[_INDENT:])
     if response.text is UNSET:
         yield layout.red(layout.text(f"no answer: {response.error}", 2 * _INDENT, most))
@@ -244,11 +244,11 @@ def _tokens(response: Response) -> str:
     if response.tokens_out is UNSET:
         return ""
     rate = f" ({response.tokens_out / response.seconds:.1f}/s)" if response.seconds >= _MEASURABLE_S else ""
-    return f", {response.tokens_out} token{'' if response.tokens_out == 1 else 's'}{rate}"
+    return f"{response.tokens_out} token{'' if response.tokens_out == 1 else 's'}{rate}"
 
 
 def _label(node: int, response: Response) -> str:
-    parts = [f"[{node}]", one_line(response.model, 40), f"{response.seconds:.1f} s{_tokens(response)}"]
+    parts = [f"[{node}]", one_line(response.model, 40), f"{response.seconds:.1f} s"]
     if response.before is not UNSET:
         parts.append(f"(the model saw the last {response.seen} of {response.before} turns)")
     if response.cut is not UNSET:

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 import msgspec
 
 from kvstore.conversation import Cut
+from kvstore.packed_turns import in_plain, pack, unpack
 
 
 class _Dated(
@@ -109,7 +110,8 @@ class Import(_StoreOperation, frozen=True, tag=13):
 
 
 class ImportInFull(Import, frozen=True, tag=24):
-    """An `Import` of a conversation with a title or a system prompt."""
+    """An `Import` of a conversation with a title or a system prompt, and of what release 0.1.0 does not know of its
+    responses."""
 
     title: str = ""
     system: str = ""
@@ -288,12 +290,16 @@ def unconditional(operation: StoreOperation) -> Unconditional:
 
 
 def plainer(operation: StoreOperation) -> StoreOperation | None:
-    """The same as an earlier release knows it: without the condition, without thoughts and without saying that the
-    answer was cut, or by the rankings alone. None if there is no such operation."""
+    """The same as an earlier release knows it: without the condition, without thoughts, tokens and without saying that
+    an answer was cut, or by the rankings alone. None if there is no such operation."""
     if isinstance(operation, IfCreatedAt):
         return unconditional(operation)
     if isinstance(operation, ElectWeighed):
         return Elect(operation.context, operation.turn, operation.poll, at=operation.at)
+    if isinstance(operation, ImportInFull):
+        if operation.title or operation.system:
+            return None
+        return Import(operation.context, pack(in_plain(unpack(operation.turns, in_full=True))), at=operation.at)
     if not isinstance(operation, CandidateInFull | AnswerInFull):
         return None
     make = Candidate if isinstance(operation, CandidateInFull) else Answer

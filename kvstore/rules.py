@@ -38,7 +38,7 @@ from kvstore.operations import (
     StartPoll,
     StoreOperation,
 )
-from kvstore.packed_turns import Restored, RestoredTurn, unpack
+from kvstore.packed_turns import Restored, RestoredInFull, RestoredTurn, unpack
 from kvstore.quotas import MAX_QUOTA
 
 MAX_CONTEXT_CHARS: Final = 64
@@ -122,13 +122,13 @@ def check_system(text: str) -> str | None:
     return wrong
 
 
-def _check_packed(packed: bytes) -> str | None:
+def _check_packed(packed: bytes, in_full: bool = False) -> str | None:
     """Why these cannot be the turns of a conversation."""
     if len(packed) > MAX_PACKED_BYTES:
         size = len(packed)
         return f"the conversation is too large: {size} bytes when compressed, at most {MAX_PACKED_BYTES} are allowed"
     try:
-        turns = unpack(packed)
+        turns = unpack(packed, in_full)
     except ValueError as error:
         return str(error)
     checked = ((number, check_turn(turn)) for number, turn in enumerate(turns, 1))
@@ -140,6 +140,8 @@ def check_turn(turn: RestoredTurn) -> str | None:
     error = check_text(turn.text)
     for response in turn.candidates:
         error = error or _check_response(response)
+        if isinstance(response, RestoredInFull):
+            error = error or _check_more(response)
     if error is not None:
         return error
     having: dict[int, bool] = {}
@@ -226,11 +228,15 @@ def _check_in_full(operation: InFull) -> str | None:
         return "the thoughts are not valid Unicode"
     if not fits:
         return f"the thoughts are longer than {MAX_THOUGHTS_BYTES} bytes"
+    return _check_more(operation) or _check_said(operation)
+
+
+def _check_more(operation: InFull | RestoredInFull) -> str | None:
     if not (math.isfinite(operation.cut_at) and operation.cut_at >= 0):
         return "an answer cannot be cut at a negative limit"
     if not (0 <= operation.tokens_in <= MAX_TOKENS and 0 <= operation.tokens_out <= MAX_TOKENS):
         return "no LLM counts so many tokens"
-    return _check_said(operation)
+    return None
 
 
 def _check_said(operation: Said) -> str | None:
@@ -261,7 +267,7 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     ElectWeighed: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     Import: lambda operation: _check_packed(operation.turns),
     ImportInFull: lambda operation: (
-        _check_packed(operation.turns) or check_title(operation.title) or check_system(operation.system)
+        _check_packed(operation.turns, in_full=True) or check_title(operation.title) or check_system(operation.system)
     ),
     SetQuotas: _check_quotas,
     AskOnce: _check_ask_once,

@@ -44,7 +44,7 @@ from kvstore.operations import (
     Undelete,
     unconditional,
 )
-from kvstore.packed_turns import RestoredTurn, unpack
+from kvstore.packed_turns import Restored, RestoredInFull, RestoredTurn, unpack
 from kvstore.payloads import UnknownOperation, decode, is_known
 from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size, refuse_total
 from kvstore.refusals import Refused, accept, closed, moved_on, named_turn, open_turn, still_open, who_has
@@ -518,7 +518,7 @@ class Store:
         return conversation, poll
 
     def _import(self, operation: Import) -> int | None:
-        turns = unpack(operation.turns)
+        turns = unpack(operation.turns, isinstance(operation, ImportInFull))
         title, system = (operation.title, operation.system) if isinstance(operation, ImportInFull) else ("", "")
         size = Size(len(turns), utf8_bytes(system) + sum(map(_bytes, turns)))
         if operation.context not in self._conversations:
@@ -533,7 +533,7 @@ class Store:
         """The turns of a new conversation."""
         for restored in turns:
             responses = {
-                said.node: Response(said.text, said.error, said.model, said.seconds)
+                said.node: _response(said)
                 for said in sorted(restored.candidates, key=lambda said: said.node)
             }
             chosen = restored.chosen
@@ -552,6 +552,15 @@ class Store:
             raise Refused("the cluster has no quotas yet: its leader proposes them when half of one is used")
         self._quotas = Quotas(**merged)
         self._rows.touch(*rows.QUOTAS)
+
+
+def _response(said: Restored) -> Response:
+    response = Response(said.text, said.error, said.model, said.seconds)
+    if not isinstance(said, RestoredInFull):
+        return response
+    return msgspec.structs.replace(
+        response, cut=said.cut, cut_at=said.cut_at, tokens_in=said.tokens_in, tokens_out=said.tokens_out
+    )
 
 
 def _bytes(turn: RestoredTurn) -> int:

@@ -16,8 +16,9 @@ from api.base import builtins
 from api.conversation import Conversation, Response, cut_words
 from api.safe_text import DANGEROUS, one_line, visible
 from config.files import UnusableFile, read_whole, require_replaceable, shown_path
+from kvstore.conversation import Cut
 from kvstore.operations import Import, ImportInFull
-from kvstore.packed_turns import Restored, RestoredTurn, pack
+from kvstore.packed_turns import Restored, RestoredInFull, RestoredTurn, in_plain, pack, says_more
 from kvstore.rules import MAX_PACKED_BYTES, check, check_context, check_turn
 
 FORMAT = "consensusllm-conversation"
@@ -55,6 +56,10 @@ class _Response(msgspec.Struct):
     error: str | None = None
     model: str = ""
     seconds: float = 0.0
+    cut: Cut | None = None
+    cut_at: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
 
 
 class _Turn(msgspec.Struct):
@@ -128,9 +133,9 @@ def parse(content: bytes, context: str | None = None, chosen_only: bool = False)
     if sum(1 + len(_responses(turn, chosen_only)) for turn in file.turns) > MAX_PARTS:
         raise _too_many(chosen_only)
     turns = [_restored(number, turn, chosen_only) for number, turn in enumerate(file.turns, 1)]
-    operation = Import(name, pack(turns))
-    if file.title or file.system:
-        operation = ImportInFull(name, operation.turns, title=file.title, system=file.system)
+    operation = Import(name, pack(in_plain(turns)))
+    if file.title or file.system or says_more(turns):
+        operation = ImportInFull(name, pack(turns), title=file.title, system=file.system)
     size = len(operation.turns)
     if size > MAX_PACKED_BYTES:
         way_out = "" if chosen_only else "; with --chosen, only the chosen answers are imported"
@@ -167,9 +172,11 @@ def _too_many(chosen_only: bool) -> TransferError:
 
 def _restored(number: int, turn: _Turn, chosen_only: bool) -> RestoredTurn:
     """Raises TransferError."""
-    responses = [
-        Restored(node, said.text, said.error, said.model, said.seconds)
-        for node, said in _responses(turn, chosen_only)
+    responses: list[Restored] = [
+        RestoredInFull(
+            node, said.text, said.error, said.model, said.seconds, said.cut, said.cut_at, said.tokens_in,
+            said.tokens_out,
+        ) for node, said in _responses(turn, chosen_only)
     ]
     restored = RestoredTurn(turn.kind, turn.query, responses, turn.chosen)
     problem = check_turn(restored)

@@ -86,7 +86,7 @@ def test_what_answers_took_is_shown_as_far_as_it_was_counted() -> None:
     turn = {**VIEW["turns"][0], "candidates": {"1": said, "2": quick, "3": {"error": "no", "model": "", "seconds": 9}}}
     used = {"responses": 1, "seconds": 2.0, "tokens_in": 1090, "tokens_out": 25}
     shown = view({"context": "c", "turns": [turn], "usage": {"1": used}}, Layout(None, False), True)
-    assert "[1] m 2.0 s, 25 tokens (12.5/s)\n" in shown and "[2] m 0.0 s, 1 token  chosen\n" in shown
+    assert "[1] m 2.0 s  25 tokens (12.5/s)\n" in shown and "[2] m 0.0 s  chosen  1 token\n" in shown
     assert shown.endswith("\nall answers: 1,090 tokens read, 25 written, 2.0 s")
     other = {**used, "tokens_in": 0, "tokens_out": 0, "cost": 0.001}
     costs = {"1": {**used, "cost": 0.0024}, "2": other}

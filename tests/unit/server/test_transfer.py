@@ -14,10 +14,15 @@ import msgspec
 import pytest
 
 from api.conversation import Conversation
-from kvstore.packed_turns import Restored, unpack
+from kvstore.conversation import Cut
+from kvstore.operations import Import, ImportInFull, plainer
+from kvstore.packed_turns import Restored, RestoredInFull, unpack
+from kvstore.rules import check
 from server import backup
 from server.backup import Backup, BackupError
+from server.records import response_fields
 from server.transfer import MAX_PARTS, TransferError, parse, path_of, read, to_json, to_markdown, write
+from tests.unit.kvstore.test_ask_once import Log
 
 TALK = msgspec.convert({
     "context": "c1",
@@ -79,6 +84,28 @@ def test_json_comes_back_and_holds_nothing_that_a_terminal_obeys() -> None:
     assert parse(text.encode(), "c7").operation.context == "c7"
     (said,) = unpack(parse(text.encode(), chosen_only=True).operation.turns)[0].candidates
     assert said.node == 2
+
+
+def test_what_release_0_1_0_does_not_know_comes_back_too() -> None:
+    said = {"text": "Beca", "model": "m", "seconds": 2.0, "cut": "time", "cut_at": 2.0, "tokens_in": 9, "tokens_out": 3}
+    turns = [{"query": "why?", "chosen": 1, "candidates": {"1": said}}]
+    content = {**json.loads(to_json(TALK)), "turns": turns}
+    operation = parse(json.dumps(content).encode()).operation
+    assert isinstance(operation, ImportInFull)
+    (turn,) = unpack(operation.turns, in_full=True)
+    assert turn.candidates == [RestoredInFull(1, "Beca", None, "m", 2.0, Cut.TIME, 2.0, 9, 3)]
+    log = Log()
+    assert log(operation).ok
+    assert response_fields(log.store.conversations["c1"].turns[0].candidates[1]) == said
+    known = plainer(operation)
+    assert type(known) is Import and check(known) is None
+    (turn,) = unpack(known.turns)
+    assert turn.candidates == [Restored(1, "Beca", None, "m", 2.0)], "beside nodes of release 0.1.0"
+    assert plainer(msgspec.structs.replace(operation, title="t")) is None, "that would be lost"
+    for wrong in ({"tokens_in": -1}, {"tokens_out": 2**41}, {"cut_at": -1.0}, {"cut": "short"}):
+        turns[0]["candidates"] = {"1": said | wrong}
+        with pytest.raises(TransferError):
+            parse(json.dumps(content | {"turns": turns}).encode())
 
 
 def test_what_is_too_large_for_one_operation_is_refused_with_a_way_out() -> None:
