@@ -30,7 +30,7 @@ from launcher.http_api import NodeHttp
 from launcher.node_engine import NodeEngine, prepare
 from llm.budget import too_long
 from llm.request_scheduler import OnProgress, RequestScheduler
-from llm.settings import build, choose
+from llm.settings import build, choose, is_meaningful
 from llm.warm_up import warm_up
 from net.tls import TlsError
 from server.byte_rate import ByteRate
@@ -114,6 +114,7 @@ def _make_service(config: Config, number: int, engine: NodeEngine, emit: Callabl
         too_long=lambda text: too_long(text, llm), rate=ByteRate(config.limits.bytes_per_minute),
         prices=config.prices,
         poll_timeout_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
+        by_agreement=is_meaningful(llm),
     )
 
 

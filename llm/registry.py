@@ -33,6 +33,8 @@ class Registration(NamedTuple):
     """It leaves out old turns by itself, because it can count exactly."""
     imports: tuple[str, ...]
     """Slow modules that it imports with its first request."""
+    meaningful: bool
+    """The words of its answers mean something, so that it means something if answers agree."""
 
 
 _registered: dict[str, Registration] = {}
@@ -46,12 +48,13 @@ def register(
     answer_tokens: int = 4096,
     trims_history: bool = False,
     imports: tuple[str, ...] = (),
+    meaningful: bool = True,
 ) -> Callable[[Build], Build]:
     """Registers the decorated function as what builds the provider `name`."""
 
     def decorate(build: Build) -> Build:
         _registered[name] = Registration(
-            build, key_variables, context_tokens, answer_tokens, trims_history, imports
+            build, key_variables, context_tokens, answer_tokens, trims_history, imports, meaningful
         )
         return build
 

@@ -47,6 +47,11 @@ def build(settings: LlmSettings, node: int, data_dir: Path) -> Provider:
     return registry.find(choose(settings).provider).build(settings, node, data_dir)
 
 
+def is_meaningful(settings: LlmSettings) -> bool:
+    """False if what answers say, and so whether they agree, is chance."""
+    return registry.find(choose(settings).provider).meaningful
+
+
 def find_key(
     settings: LlmSettings, variables: tuple[str, ...], home: str, environ: Mapping[str, str] = os.environ
 ) -> str | None:

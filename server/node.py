@@ -64,10 +64,11 @@ class NodeService:
         self, number: int, members: Sequence[int], engine: Engine, make_scheduler: MakeScheduler, *,
         emit: Callable[[Event], None], explanations: Explanations | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, poll_timeout_s: float,
-        rate: ByteRate | None = None, prices: Mapping[str, Price] = NO_PRICES,
+        by_agreement: bool = True, rate: ByteRate | None = None, prices: Mapping[str, Price] = NO_PRICES,
     ) -> None:
-        """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds. `rate`: how much
-        the node takes from its users. `prices`: of models, by name."""
+        """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds; `by_agreement`:
+        how far the answers agree counts beside the votes. `rate`: how much the node takes from its users. `prices`: of
+        models, by name."""
         self.failed = asyncio.Event()
         self.removed = asyncio.Event()
         """The engine acknowledges nothing any more; the process must leave."""
@@ -87,7 +88,8 @@ class NodeService:
         self._hints = ProgressHints(number, engine.send_hint, self._on_progress)
         self.drafts = Drafts(number, engine.send_hint, lambda: engine.store.conversations, self._engine_members)
         self._responder = Responder(
-            number, engine, lambda done: make_scheduler(done, self._on_llm_progress), poll_s=poll_timeout_s
+            number, engine, lambda done: make_scheduler(done, self._on_llm_progress), poll_s=poll_timeout_s,
+            by_agreement=by_agreement,
         )
         self._expiry = Expiry(engine, number)
         self._search_index = SearchIndex(lambda: engine.store.conversations)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from engine.interface import Busy
 from kvstore.conversation import Conversation
-from kvstore.operations import ElectWeighed, IfCreatedAt, StoreOperation
+from kvstore.operations import Elect, ElectWeighed, IfCreatedAt, StoreOperation
 from kvstore.store import Store
 from llm.requests import View
 
@@ -34,12 +34,14 @@ class Engine(Protocol):
 
 
 class PollCloser:
-    """At node `number`. A poll is waited for `timeout_s` seconds since this node first saw it as the leader."""
+    """At node `number`. A poll is waited for `timeout_s` seconds since this node first saw it as the leader. With
+    `by_agreement`, how far the answers agree counts beside the votes."""
 
-    def __init__(self, engine: Engine, number: int, timeout_s: float) -> None:
+    def __init__(self, engine: Engine, number: int, timeout_s: float, by_agreement: bool) -> None:
         self._engine = engine
         self._number = number
         self._timeout_s = timeout_s
+        self._elect = ElectWeighed if by_agreement else Elect
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._submitted: set[Key] = set()
         """Their end is submitted, and not applied yet."""
@@ -76,7 +78,7 @@ class PollCloser:
         context, created, turn, poll = key
         self._drop(key)
         try:
-            self._engine.submit(IfCreatedAt(created, ElectWeighed(context, turn, poll)))
+            self._engine.submit(IfCreatedAt(created, self._elect(context, turn, poll)))
         except Busy:
             self._wait(key, _AGAIN_S)
         else:

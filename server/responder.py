@@ -52,10 +52,12 @@ Done: TypeAlias = Callable[[Request, Reply | ProviderError], None]
 
 class Responder:
     """At node `number`. `make_scheduler` gets the callback for each request's outcome. `poll_s`: a poll ends
-    without the nodes that have not voted after this many seconds."""
+    without the nodes that have not voted after this many seconds; `by_agreement`: how far the answers agree counts
+    beside the votes."""
 
     def __init__(
-        self, number: int, engine: Engine, make_scheduler: Callable[[Done], RequestScheduler], *, poll_s: float
+        self, number: int, engine: Engine, make_scheduler: Callable[[Done], RequestScheduler], *, poll_s: float,
+        by_agreement: bool = True,
     ) -> None:
         self.scheduler = make_scheduler(self._done)
         self._number = number
@@ -66,7 +68,7 @@ class Responder:
         """The cluster as this node sees it now."""
         self._caught_up = False
         self._catching_up: asyncio.Task[None] | None = None
-        self._poll_closer = PollCloser(engine, number, poll_s)
+        self._poll_closer = PollCloser(engine, number, poll_s, by_agreement)
         self._unsent: deque[StoreOperation] = deque()
         self._open: dict[str, Conversation] = {}
         """The conversations with an open question, by their ids. Kept once caught up: links come and go often, and

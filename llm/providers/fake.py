@@ -71,6 +71,6 @@ class FakeProvider:
         return hashlib.blake2s(f"{self._node}{label}".encode()).digest()
 
 
-@register("fake")
+@register("fake", meaningful=False)
 def build(settings: LlmSettings, node: int, data_dir: Path) -> FakeProvider:
     return FakeProvider(settings, node)

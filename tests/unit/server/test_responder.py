@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from config.llm_settings import LlmSettings
 from kvstore.operations import (
     Answer,
@@ -13,6 +15,7 @@ from kvstore.operations import (
     Candidate,
     Create,
     Delete,
+    Elect,
     ElectWeighed,
     IfCreatedAt,
     Query,
@@ -58,7 +61,7 @@ class Llm:
 class FakeNode:
     """Node 2, which decides nothing unless the test tells it to."""
 
-    def __init__(self, poll_s: float = 1000) -> None:
+    def __init__(self, poll_s: float = 1000, by_agreement: bool = True) -> None:
         self.store = Store()
         self.submitted: list[Unconditional] = []
         self.conditions: list[int | None] = []
@@ -67,7 +70,8 @@ class FakeNode:
         self.position = 0
         self.llm = Llm()
         self.responder = Responder(
-            ME, self, lambda done: RequestScheduler(LlmSettings(), lambda: self.llm, done), poll_s=poll_s
+            ME, self, lambda done: RequestScheduler(LlmSettings(), lambda: self.llm, done), poll_s=poll_s,
+            by_agreement=by_agreement,
         )
 
     def submit(self, command: StoreOperation) -> None:
@@ -102,9 +106,12 @@ class FakeNode:
         return self.submitted.pop(0)
 
 
-def run(scenario: Callable[[FakeNode], Awaitable[None]], leader: int | None = 4, poll_s: float = 1000) -> None:
+def run(
+    scenario: Callable[[FakeNode], Awaitable[None]], leader: int | None = 4, poll_s: float = 1000,
+    by_agreement: bool = True,
+) -> None:
     async def main() -> None:
-        node = FakeNode(poll_s)
+        node = FakeNode(poll_s, by_agreement)
         node.responder.see(leader, [1, 3, 4, 5])
         running = asyncio.create_task(node.responder.run())
         await node.caught_up()
@@ -314,12 +321,13 @@ def test_a_poll_does_not_wait_for_a_node_that_dies() -> None:
     run(scenario, leader=ME)
 
 
-def test_a_poll_ends_in_bounded_time() -> None:
+@pytest.mark.parametrize(("by_agreement", "end"), [(True, ElectWeighed("c", 1, 1)), (False, Elect("c", 1, 1))])
+def test_a_poll_ends_in_bounded_time(by_agreement: bool, end: StoreOperation) -> None:
     async def scenario(node: FakeNode) -> None:
         node.apply(*with_answers(ME, 3), *votes(2))
-        await until(lambda: ElectWeighed("c", 1, 1) in node.submitted)
+        await until(lambda: end in node.submitted)
 
-    run(scenario, leader=ME, poll_s=0.05)
+    run(scenario, leader=ME, poll_s=0.05, by_agreement=by_agreement)
 
 
 def test_a_new_leader_ends_what_the_old_one_began() -> None:
