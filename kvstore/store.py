@@ -121,8 +121,10 @@ class Store:
         return self._text_bytes
 
     def can_undelete(self, context: str) -> bool:
-        """A conversation of this name was deleted, and is kept: it could come back now."""
-        return self._deleted.last(context, self._position + 1) is not None
+        """The operation that was applied last deleted a conversation of this name, and that one is kept: not only an
+        earlier one that had the name, too."""
+        found = self._deleted.last(context, self._position + 1)
+        return found is not None and found.deleted == self._position
 
     def apply(self, position: int, payload: bytes) -> Outcome:
         """Carries out one decided operation, whatever the payload is. Only what is of a later release raises

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from kvstore.conversation import utf8_bytes
-from kvstore.operations import Ask, Import, Query, StoreOperation
+from kvstore.operations import Ask, AskOnce, Import, ImportInFull, Query, SetSystem, SetTitle, StoreOperation
 from kvstore.quotas import WARN_AT
 
 _OVERHEAD = 64
@@ -53,6 +53,14 @@ class ByteRate:
 
 
 def _size(operation: StoreOperation) -> int:
-    if isinstance(operation, Query | Ask):
-        return utf8_bytes(operation.text)
-    return len(operation.turns) if isinstance(operation, Import) else 0
+    """Of what a user wrote."""
+    match operation:
+        case Query(text=text) | Ask(text=text) | SetSystem(text=text) | SetTitle(title=text):
+            return utf8_bytes(text)
+        case AskOnce(text=text, history=history):
+            return utf8_bytes(text) + len(history or b"")
+        case ImportInFull(turns=turns, title=title, system=system):
+            return len(turns) + utf8_bytes(title) + utf8_bytes(system)
+        case Import(turns=turns):
+            return len(turns)
+    return 0

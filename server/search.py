@@ -33,6 +33,8 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 """Around what is found. For private use: texts that are indexed have none of them."""
 _NO_MARKS: Final = str.maketrans({_OPEN: "\ufffd", _CLOSE: "\ufffd"})
 _EXCERPT_WORDS: Final = 16
+_WORD: Final = re.compile(r"\w[\w\u0300-\u036f]*")
+"""An accent may be a character of its own, and is then no word's end."""
 
 _TABLES: Final = """
 CREATE VIRTUAL TABLE texts USING fts5(text, tokenize="unicode61 remove_diacritics 2");
@@ -78,8 +80,8 @@ class SearchIndex:
         self._database: sqlite3.Connection | None = None
         self._changed: set[str] = set()
         """Context ids: what is indexed of them is old."""
-        self._bytes: dict[str, int] = {}
-        """Of text that is indexed, by context id."""
+        self._indexed: set[str] = set()
+        """Context ids: what was there of them is indexed."""
         self._lock = asyncio.Lock()
 
     def on_applied(self, outcome: Outcome) -> None:
@@ -93,7 +95,7 @@ class SearchIndex:
     def on_installed(self) -> None:
         """All conversations were replaced."""
         if self._database is not None:
-            self._changed.update(self._bytes, self._conversations())
+            self._changed.update(self._indexed, self._conversations())
 
     async def find(self, words: str, limit: int) -> tuple[list[Found], bool]:
         """The best `limit`, and whether there are more. Raises SearchError."""
@@ -114,31 +116,42 @@ class SearchIndex:
 
     @property
     def left_out(self) -> int:
-        """Conversations that are not searched."""
-        return len(self._conversations()) - len(self._bytes)
+        """Conversations that were not searched, although they were there before the search."""
+        return sum(context not in self._indexed and context not in self._changed for context in self._conversations())
+
+    def _newest(self) -> set[str]:
+        """Those that are to be searched: as many as there is room for."""
+        newest: set[str] = set()
+        size = 0
+        for context, conversation in reversed(list(self._conversations().items())):
+            size += conversation.bytes
+            if size > MAX_INDEXED_BYTES:
+                break
+            newest.add(context)
+        return newest
 
     async def _index(self, database: sqlite3.Connection) -> None:
-        """All that has changed; what changes meanwhile remains noted."""
-        order = [*reversed(list(self._conversations())), *self._changed]
-        waiting = deque(context for context in dict.fromkeys(order) if context in self._changed)
-        for context in waiting:
-            self._bytes.pop(context, None)
-        indexed = sum(self._bytes.values())
+        """All that has changed, in place of what there is no room for any more; what changes meanwhile remains
+        noted."""
+        newest = self._newest()
+        old = (self._indexed ^ newest) | self._changed
+        order = dict.fromkeys((*reversed(list(self._conversations())), *old))
+        waiting = deque(context for context in order if context in old)
         while waiting:
-            old: list[str] = []
+            replaced: list[str] = []
             texts: list[_Text] = []
             size = 0
             while waiting and size < _AT_ONCE:
                 context = waiting.popleft()
                 self._changed.discard(context)
-                old.append(context)
+                replaced.append(context)
+                self._indexed.discard(context)
                 conversation = self._conversations().get(context)
-                if conversation is not None and indexed + conversation.bytes <= MAX_INDEXED_BYTES:
-                    self._bytes[context] = conversation.bytes
-                    indexed += conversation.bytes
+                if conversation is not None and context in newest:
+                    self._indexed.add(context)
                     size += conversation.bytes
                     texts += _texts(conversation)
-            await asyncio.to_thread(_replace, database, old, texts)
+            await asyncio.to_thread(_replace, database, replaced, texts)
 
     async def close(self) -> None:
         async with self._lock:
@@ -149,7 +162,7 @@ class SearchIndex:
 
 def expression(words: str) -> str:
     """What SQLite looks for: texts that have all these words, or words that begin with them. Raises SearchError."""
-    wanted = re.findall(r"\w+", words)
+    wanted = _WORD.findall(words)
     if not wanted:
         raise SearchError("words to look for are expected: letters or digits")
     if len(wanted) > MAX_WORDS:

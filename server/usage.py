@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from msgspec import UNSET
@@ -23,8 +24,9 @@ def usage(conversation: Conversation, prices: Mapping[str, Price]) -> dict[int, 
 def _sum(responses: list[Response], prices: Mapping[str, Price]) -> Usage:
     priced = [(response, prices[response.model]) for response in responses if response.model in prices]
     cost = sum(price.of(response.tokens_in, response.tokens_out) for response, price in priced)
+    seconds = min(sum(response.seconds for response in responses), sys.float_info.max)  # JSON has no infinity
     return Usage(
-        responses=len(responses), seconds=round(sum(response.seconds for response in responses), 3),
+        responses=len(responses), seconds=round(seconds, 3),
         tokens_in=sum(response.tokens_in for response in responses),
         tokens_out=sum(response.tokens_out for response in responses), cost=round(cost, 9) if priced else UNSET,
     )

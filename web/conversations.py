@@ -173,7 +173,7 @@ def page(request: web.Request, records: Sequence[dict[str, Any]], *, descending:
     """A page of records, in OpenAI's shape: `limit`, `order` and `after` are the request's parameters. Raises
     ApiError."""
     limit, order = request.query.get("limit", str(_PAGE)), request.query.get("order", "desc" if descending else "asc")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:4]) <= _MOST):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= len(str(_MOST)) and 1 <= int(limit) <= _MOST):
         raise ApiError(400, f"limit is from 1 to {_MOST}", param="limit")
     if order not in ("asc", "desc"):
         raise ApiError(400, "order is asc or desc", param="order")

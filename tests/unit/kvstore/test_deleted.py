@@ -6,7 +6,7 @@ import pytest
 
 from kvstore import deleted
 from kvstore.deleted import KEPT_POSITIONS
-from kvstore.operations import Create, Delete, Query, Rename, SetQuotas, SetSystem, Undelete, not_understood
+from kvstore.operations import AskOnce, Create, Delete, Query, Rename, SetQuotas, SetSystem, Undelete, not_understood
 from kvstore.store import Store
 from tests.unit.kvstore.test_ask_once import Log
 from tests.unit.kvstore.test_forks import talk
@@ -21,8 +21,8 @@ def test_what_was_deleted_comes_back_as_it_was() -> None:
     digest, size = log.store.digest(), log.store.text_bytes
     assert "no deleted conversation 'c' is kept" in log.refused(Undelete("c"))
     log(Delete("c"))
-    assert "no conversation 'c'" in log.refused(Query("c", "how?")) and log.store.text_bytes == 0
     assert log.store.can_undelete("c") and not log.store.can_undelete("d")
+    assert "no conversation 'c'" in log.refused(Query("c", "how?")) and log.store.text_bytes == 0
     assert log(Undelete("c")).ok and log.store.digest() == digest and log.store.text_bytes == size
     assert list(log.store.conversations) == ["c", "d"] and log.store.conversations["c"].open_turn == 3
     assert "no deleted conversation 'c' is kept" in log.refused(Undelete("c"))
@@ -94,6 +94,16 @@ def test_only_the_last_ones_are_kept(bound: str, most: int, monkeypatch: pytest.
     log(Delete("d"))
     assert not log.store.can_undelete("c") and log.store.can_undelete("d")
     assert len(log.store.snapshot()) == 5
+
+
+def test_an_earlier_one_of_the_same_name_is_not_the_one_that_was_deleted() -> None:
+    log = Log()
+    talk(log)
+    log(Delete("c"))
+    log(AskOnce("c", "why?", "k", history=b"", temporary=True))
+    log(Delete("c"))
+    assert not log.store.can_undelete("c"), "what is temporary is not kept; `undelete` brings back the earlier one"
+    assert log(Undelete("c")).ok and len(log.store.conversations["c"].turns) == 2
 
 
 def test_nobody_proposes_it_while_a_member_does_not_know_it() -> None:

@@ -8,7 +8,19 @@ from collections.abc import Awaitable, Callable
 import pytest
 from msgspec import structs
 
-from kvstore.operations import Cancel, Create, Import, Query, SetQuotas
+from kvstore.operations import (
+    Ask,
+    AskOnce,
+    Cancel,
+    Create,
+    Import,
+    ImportInFull,
+    Query,
+    SetQuotas,
+    SetSystem,
+    SetTitle,
+    StoreOperation,
+)
 from kvstore.packed_turns import RestoredTurn, pack
 from kvstore.quotas import FIRST
 from server import first_quotas
@@ -107,6 +119,16 @@ def test_an_import_counts_as_what_is_sent() -> None:
     assert rate.take(Import("c", pack([RestoredTurn("query", "x" * 10_000, [], None)]))) is None
     assert rate.take(Create("d")) is None and rate.used < 300
     assert "try again in 60 s" in (rate.take(Query("c", "é" * 872)) or "")
+
+
+@pytest.mark.parametrize("operation", [
+    Query("c", "é" * 500), Ask("c", "é" * 500), AskOnce("c", "é" * 500, "k"), SetSystem("c", "é" * 500),
+    AskOnce("c", "why?", "k", history=bytes(1000)), ImportInFull("c", b"", title="é" * 250, system="é" * 250),
+    SetTitle("c", "é" * 500), ImportInFull("c", bytes(1000)),
+])
+def test_whatever_users_write_counts(operation: StoreOperation) -> None:
+    rate = ByteRate(10_000, lambda: 0.0)
+    assert rate.take(operation) is None and 1000 <= rate.used < 1100
 
 
 def half_full(node: FakeEngine) -> None:

@@ -97,6 +97,16 @@ def test_the_best_place_of_each_question_comes_first_with_the_words_marked() -> 
     searching(scenario)
 
 
+@pytest.mark.parametrize("text", ["cafés", "cafe\u0301s"])
+def test_accents_may_be_characters_of_their_own(text: str) -> None:
+    async def scenario(at: Searched) -> None:
+        at(Create("c"), Query("c", text))
+        for words in ("cafés", "cafe\u0301s", "cafes"):
+            assert await at.places(words) == {("c", 1, None)}
+
+    searching(scenario)
+
+
 @pytest.mark.parametrize("words", ["", "  ", "?!", "w " * 33])
 def test_what_cannot_be_looked_for_is_said(words: str) -> None:
     with pytest.raises(SearchError, match="words"):
@@ -125,7 +135,12 @@ def test_the_oldest_are_left_out_where_there_is_too_much(monkeypatch: pytest.Mon
         for context in "abc":
             at(Create(context), Query(context, "why?"))
         assert {place[0] for place in await at.places("why")} == {"b", "c"} and at.index.left_out == 1
-        at(Delete("c"), Retry("a"))
+        at(Create("e"), Query("e", "why?"))
+        assert {place[0] for place in await at.places("why")} == {"c", "e"} and at.index.left_out == 2
+        at(Delete("e"), Delete("c"))
+        assert at.index.left_out == 2, "those that were not searched, and none that is gone"
+        at(Create("f"))
+        assert at.index.left_out == 2, "not what has come since"
         assert {place[0] for place in await at.places("why")} == {"a", "b"} and at.index.left_out == 0
 
     searching(scenario)

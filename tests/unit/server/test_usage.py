@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -22,3 +23,9 @@ def test_all_responses_count_by_node_and_price() -> None:
     assert usage(conversation, NO_PRICES) == {1: counted, 2: without}
     priced = usage(conversation, {"m": Price(2.0, 8.0)})
     assert priced == {1: replace(counted, cost=0.004), 2: without} and priced[2].cost is UNSET
+
+
+def test_whatever_an_import_says_the_sum_is_a_number() -> None:
+    turns = [Turn(Kind.QUERY, "why?", {1: Response("so", None, "m", 1e308)}) for _ in range(2)]
+    counted = usage(Conversation("c", 1, 1, turns), NO_PRICES)[1]
+    assert msgspec.json.decode(msgspec.json.encode(counted), type=Usage) == counted
