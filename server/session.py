@@ -403,7 +403,11 @@ class Session:
         return self._ask(_question(command, "ask") or Ask(command.context, command.text))
 
     def ask_once(self, operation: AskOnce) -> Answer[results.QueryResult]:
-        """A question with a key, perhaps in a conversation that begins with it."""
+        """A question with a key, perhaps in a conversation that begins with it. Raises InvalidCommand."""
+        begins = operation.history is not None and operation.context not in self.conversations
+        mistake = unusable(Create(operation.context)) if begins else None
+        if mistake is not None:
+            raise InvalidCommand(mistake)
         return self._ask(operation)
 
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:

@@ -52,6 +52,11 @@ class Wanted(msgspec.Struct, frozen=True):
     choose: Choice | None
     """Once the answers are in."""
 
+    @property
+    def name(self) -> str:
+        """Of the command."""
+        return _name(self.words)
+
 
 def arguments(argv: Sequence[str] | None = None) -> Wanted:
     parser = Parser("ctl.py", "Sends one command to a running node or to the network, and prints its result.", EXAMPLES)
@@ -89,7 +94,7 @@ def arguments(argv: Sequence[str] | None = None) -> Wanted:
 
 
 def _wanted(parser: Parser, parsed: argparse.Namespace) -> Wanted:
-    name = parsed.command[0].split()[0].lower()
+    name = _name(parsed.command)
     wait = parsed.wait or parsed.choose is not None
     if wait and (parsed.network or name not in _LATER):
         parser.error(f"{WAIT} is for ask, query and choose at a node: everything else is done when it is answered")
@@ -107,7 +112,7 @@ def _wanted(parser: Parser, parsed: argparse.Namespace) -> Wanted:
 def _options_at_the_end(command: Sequence[str]) -> int:
     """How many words behind the command are options of this program."""
     end = len(command)
-    while command[0].lower() in _LATER and end > 1:
+    while _name(command) in _LATER and end > 1:
         if command[end - 1] == WAIT or command[end - 1].startswith(f"{CHOOSE}="):
             end -= 1
         elif command[end - 2] == CHOOSE:
@@ -115,6 +120,11 @@ def _options_at_the_end(command: Sequence[str]) -> int:
         else:
             break
     return len(command) - max(end, 1)
+
+
+def _name(command: Sequence[str]) -> str:
+    """Of a command, which may be one word for the shell, like "query c1 Why?"."""
+    return command[0].split()[0].lower()
 
 
 def _config(path: Path) -> Path:
@@ -145,7 +155,7 @@ def utf8(words: Sequence[str]) -> list[str]:
 def line_of(words: Sequence[str]) -> str:
     """The line to send. File names are made absolute: nodes and network run in another directory."""
     words = list(words)
-    name = words[0].split()[0].lower()
+    name = _name(words)
     if len(words) == 1 and name in ("export", "import", "backup", "script"):
         words = words[0].split()
     files = [index for index, word in enumerate(words) if index and not word.startswith("--")]

@@ -114,7 +114,7 @@ async def _send(wanted: Wanted, config: Config, line: str) -> tuple[Reply, Turn 
 
 
 async def _outcome(wanted: Wanted, events: Question, client: Client, asked: _Asked) -> Turn:
-    if wanted.words[0].lower() == "choose":
+    if wanted.name == "choose":
         return await events.chosen(client, asked.context, asked.turn)
     turn = await events.answered(client, asked.context, asked.turn)
     if wanted.choose is None or not turn.open or output.failures(turn) is not None:
@@ -127,7 +127,7 @@ def _final(wanted: Wanted, asked: _Asked, turn: Turn) -> Reply:
     error = output.failures(turn)
     if turn.cancelled:
         error = f"question {asked.turn} was cancelled"
-    elif error is None and turn.chosen is None and (wanted.choose is not None or wanted.words[0].lower() == "choose"):
+    elif error is None and turn.chosen is None and (wanted.choose is not None or wanted.name == "choose"):
         error = f"no node could rank the answers: use choose {asked.context} N"
     if error is None:
         return _made(wanted, LastResult(context=asked.context, turn=asked.turn, last=turn, stale=False))
@@ -135,4 +135,4 @@ def _final(wanted: Wanted, asked: _Asked, turn: Turn) -> Reply:
 
 
 def _made(wanted: Wanted, result: Any) -> Reply:
-    return Reply(result_line(wanted.words[0], 1, encode(result))[:-1])
+    return Reply(result_line(wanted.name, 1, encode(result))[:-1])

@@ -128,6 +128,16 @@ def test_it_waits_for_what_comes_of_a_question(
     assert said != "yes\n" or out == said, "nothing but the answer"
 
 
+def test_a_choice_in_one_word_is_waited_for_like_any_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launcher.ctl.command.utf8", lambda words: words)
+    monkeypatch.setattr("launcher.ctl.command.arguments", lambda: arguments(
+        ["--config", str(folder / "config.json"), "--node", "1", "--json", "--timeout", "5", "choose c1 auto", "--wait"]
+    ))
+    node = Asked([event("ranking"), event("chosen")], turns=[CHOSEN])
+    code, out, err = run(folder, monkeypatch, "", n1=node)
+    assert code == 0 and json.loads(out)["command"] == "choose", err
+
+
 def test_json_of_what_comes_of_a_question(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = run(folder, monkeypatch, "--node 1 --json query c1 Why? --wait", n1=Asked(ANSWERS, turns=[FAILED]))
     values = json.loads(out)
@@ -217,6 +227,8 @@ def test_options_are_told_from_text() -> None:
     assert (wanted.words, wanted.choose, wanted.wait) == (["query", "c1", "what is --wait"], "auto", True)
     assert wanted.timeout_s == WAITING_TIMEOUT_S
     assert arguments(["--node", "1", "create", "--wait"]).words == ["create", "--wait"]
+    quoted = arguments(["--node", "1", "Query c1 Why?", "--wait"])
+    assert quoted.words == ["Query c1 Why?"] and quoted.wait, "a command in one word is the same command"
     assert arguments(["--network", "script", "tour"]).timeout_s is None
 
 

@@ -65,6 +65,25 @@ def test_a_conversation_over_http(tmp_path: Path) -> None:
     serving(tmp_path, scenario)
 
 
+def test_no_request_gives_a_conversation_a_name_that_commands_misunderstand(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        for name in ("auto", "--x"):
+            chat = {"model": "consensus", "messages": [{"role": "user", "content": "why?"}], "user": name}
+            refused = await at.post("/v1/chat/completions", chat)
+            assert refused.status_code == 400 and f"cannot be called '{name}'" in refused.text
+
+    serving(tmp_path, scenario)
+
+
+def test_a_page_has_a_bound_however_it_is_asked_for(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        for limit in ("0", "101", "00100000", "0001" + "9" * 5000):
+            assert (await at.get(f"/v1/conversations?limit={limit}")).status_code == 400, limit[:9]
+        assert (await at.get("/v1/conversations?limit=100")).json()["has_more"] is False
+
+    serving(tmp_path, scenario)
+
+
 def test_what_is_meant_for_a_deleted_conversation_does_nothing_to_its_namesake(tmp_path: Path) -> None:
     async def scenario(at: At) -> None:
         created = []
