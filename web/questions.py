@@ -96,10 +96,13 @@ class Questions:
 
     def turn_of(self, question: Question) -> Turn:
         """Raises ApiError if it is gone."""
-        conversation = self._hub.session.conversations.get(question.context)
-        if conversation is None or conversation.created != question.created:
+        conversations = self._hub.session.conversations
+        found = conversations.get(question.context)
+        if found is None or found.created != question.created:  # it may have another name since it was answered
+            found = next((one for one in conversations.values() if one.created == question.created), None)
+        if found is None:
             raise gone(question.context)
-        return conversation.turns[question.turn - 1]
+        return found.turns[question.turn - 1]
 
     async def _follow(self, question: Question, look: Look | None) -> Turn:
         while True:

@@ -16,8 +16,9 @@ from api.node_commands import ExplainCommand, NormalCommand, QuietCommand, UseCo
 from api.node_events import CreatedEvent
 from api.prompt import ExitCommand, HelpCommand
 from console.node.table import NODE_TABLE
-from kvstore.operations import Create
+from kvstore.operations import Answer, Create, Rename
 from server.commands import COMMANDS
+from tests.unit.llm.llm_tools import until
 from tests.unit.web.web_tools import KEY, At, serving
 from web import openapi
 from web.event_log import EventLog, EventReader
@@ -71,6 +72,21 @@ def test_no_request_gives_a_conversation_a_name_that_commands_misunderstand(tmp_
             chat = {"model": "consensus", "messages": [{"role": "user", "content": "why?"}], "user": name}
             refused = await at.post("/v1/chat/completions", chat)
             assert refused.status_code == 400 and f"cannot be called '{name}'" in refused.text
+
+    serving(tmp_path, scenario)
+
+
+def test_an_answer_is_not_lost_with_the_name_of_its_conversation(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        engine = at.node.engine
+        chat = {"model": "ask", "messages": [{"role": "user", "content": "why?"}], "user": "c"}
+        asking = asyncio.create_task(at.post("/v1/chat/completions", chat))
+        await until(lambda: "c" in engine.store.conversations)
+        engine.apply(Answer("c", 1, 2, "so", None), 2)
+        engine.apply(Rename("c", "d"), 2)
+        engine.apply(Create("c"), 2)
+        answered = (await asking).json()
+        assert answered["choices"][0]["message"]["content"] == "so"
 
     serving(tmp_path, scenario)
 
