@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from api.node_commands import ImportCommand
 from config.config import DEFAULT_PATH
 from launcher.arguments import Parser
 from launcher.paths import DEFAULT_CONFIG
@@ -162,7 +163,11 @@ def line_of(words: Sequence[str]) -> str:
     if name in ("export", "backup") and files:
         words[files[-1]] = _absolute(words[files[-1]])
     if name == "import" and files:
-        words[files[0]] = _absolute(words[files[0]])
+        file, *context = (words[index] for index in files)
+        words[files[0]] = file = _absolute(file)
+        if len(file.split()) > 1 and len(context) <= 1 and len(files) + words.count("--chosen") == len(words) - 1:
+            command = ImportCommand(file, context[0] if context else None, "--chosen" in words)
+            return msgspec.json.encode(command).decode()  # typed, its name would end at the first space
     if name == "script" and files and os.path.exists(_absolute(words[files[0]])):  # else the name of a scenario
         words[files[0]] = _absolute(words[files[0]])
     return " ".join(words)

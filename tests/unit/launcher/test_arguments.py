@@ -13,6 +13,8 @@ import pytest
 
 import ctl
 import node
+from api.node_commands import ImportCommand
+from console.node.table import NODE_TABLE
 from launcher.arguments import VERSION
 from launcher.ctl.arguments import line_of
 
@@ -107,6 +109,9 @@ def test_files_are_named_from_where_ctl_runs(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     assert line_of(["export", "c1", "my talk.md", "--force"]) == f"export c1 {tmp_path}/my talk.md --force"
     assert line_of(["import", "talk.json", "c2"]) == f"import {tmp_path}/talk.json c2"
+    for words, context, chosen in (([], None, False), (["c2"], "c2", False), (["--chosen"], None, True)):
+        typed = NODE_TABLE.parse(1, line_of(["import", "my talk.json", *words])).command
+        assert typed == ImportCommand(f"{tmp_path}/my talk.json", context, chosen)
     assert line_of(["query", "c1", "export  it"]) == "query c1 export  it"
     assert line_of(["export c1 talk.md"]) == f"export c1 {tmp_path}/talk.md"
     assert line_of(["help"]) == "help"
