@@ -136,7 +136,7 @@ case "${1:-start}" in
         python=.venv/bin/python
         [ -x "$python" ] || python=$(find_python) || exit 1
         require_start "$python"
-        exec "$python" -m launcher.stop
+        exec "$python" -m launcher.stop "${@:2}"
         ;;
     start | reset | rescue | key | page | cert | --no-tmux)
         require_config

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 from config.config import Config, ConfigError
 from launcher import foreground, foreground_record, sessions, tmux
@@ -12,12 +13,15 @@ from launcher.arguments import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, escape
 from launcher.backup import back_up, restore
 from launcher.configuration import configuration
 from launcher.data_directory import claim, require_own
-from launcher.errors import LaunchError
+from launcher.errors import LaunchError, NotUnderstood
 from launcher.http_address import address, key_for, page
 from launcher.paths import config_path
 from launcher.preconditions import require_certificates, require_free_port
 from launcher.rescue import rescue
 from launcher.reset import reset
+
+_OPTIONS: Final = {"start": (), "--no-tmux": (), "reset": ("--yes",)}
+"""Of commands that take no words of the user's own. What is not understood could mean another cluster."""
 
 
 def main(arguments: list[str]) -> int:
@@ -26,13 +30,16 @@ def main(arguments: list[str]) -> int:
         return _run(arguments[0] if arguments else "start", arguments[1:])
     except (LaunchError, ConfigError) as error:
         print(f"run.sh: {error}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+        return EXIT_USAGE if isinstance(error, ConfigError | NotUnderstood) else EXIT_FAILED
     except (EOFError, KeyboardInterrupt):
         print("\nNothing was changed.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
 def _run(command: str, options: list[str]) -> int:
+    odd = [option for option in options if command in _OPTIONS and option not in _OPTIONS[command]]
+    if odd:
+        raise NotUnderstood(odd[0])
     match command:
         case "start":
             _start()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from launcher import foreground_record, sessions
-from launcher.errors import LaunchError
+from launcher.errors import LaunchError, NotUnderstood
 from launcher.paths import config_path
 
 
-def main() -> int:
+def main(options: Sequence[str] = ()) -> int:
+    if options:
+        print(f"run.sh: {NotUnderstood(options[0])}", file=sys.stderr)
+        return 2
     try:
         if not (foreground_record.stop(config_path()) or _stop_session()):
             print("The cluster is not running.")
@@ -30,4 +34,4 @@ def _stop_session() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

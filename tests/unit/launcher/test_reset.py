@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from config.config import Config, parse
-from launcher import sessions
+from launcher import __main__ as launcher
+from launcher import foreground_record, sessions, stop
 from launcher.data_directory import claim
 from launcher.errors import LaunchError
 from launcher.reset import reset
@@ -48,6 +49,18 @@ def test_only_the_clusters_own_files_are_deleted(config: Config, capsys: pytest.
     reset(config, confirmed=True)
     assert left(config) == set(OTHERS)
     assert f"Deleted {len(OURS) + 3} files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["start", "--no-tmux", "reset", "stop"])
+def test_no_word_is_ignored_that_may_mean_another_cluster(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(foreground_record, "stop", lambda config: pytest.fail("something is stopped"))
+    monkeypatch.setattr(launcher, "configuration", lambda: pytest.fail("it begins"))
+    monkeypatch.setattr(launcher, "_start", lambda: pytest.fail("it starts"))
+    words = ["--config", "other.json"]
+    assert (stop.main(words) if command == "stop" else launcher.main([command, *words])) == 2
+    assert "run.sh: '--config' is not understood here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("answer", "deleted"), [("", False), ("no", False), (" YES ", True)])
