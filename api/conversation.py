@@ -98,3 +98,5 @@ class Conversation(Record, frozen=True, kw_only=True):
     """What users call it, if they gave it a title."""
     system: str | UnsetType = UNSET
     """What LLMs are told before its questions, if that was decided."""
+    auto: Literal[True] | UnsetType = UNSET
+    """The nodes choose by themselves as soon as all answers to a query are in."""

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.base import Command
 from api.node_results import (
+    AutoResult,
     BackupResult,
     CancelResult,
     ChooseResult,
@@ -93,6 +94,14 @@ class SystemCommand(Command[SystemResult], frozen=True, tag="system"):
 
     context: str
     text: str | UnsetType = UNSET
+
+
+class AutoCommand(Command[AutoResult], frozen=True, tag="auto"):
+    """Whether the nodes choose by themselves in this conversation, as `choose` with "auto" would have them, as soon as
+    all answers to a query are in. With `on`, changes that for all nodes."""
+
+    context: str
+    on: bool | UnsetType = UNSET
 
 
 class TitleCommand(Command[TitleResult], frozen=True, tag="title"):

@@ -131,6 +131,15 @@ class SystemEvent(Event, frozen=True, tag="system"):
     origin: int
 
 
+class AutoEvent(Event, frozen=True, tag="auto"):
+    """From here on the nodes choose by themselves in the conversation, as soon as all answers to a query are in; or
+    they do not any more."""
+
+    context: str
+    on: bool
+    origin: int
+
+
 class TitledEvent(Event, frozen=True, tag="titled"):
     """Users call the conversation so from here on; empty: by its context id alone."""
 

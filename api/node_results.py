@@ -85,6 +85,14 @@ class SystemResult(Result, frozen=True, kw_only=True):
     """No majority was reachable: it may have changed."""
 
 
+class AutoResult(Result, frozen=True, kw_only=True):
+    context: str
+    auto: bool
+    """The nodes choose by themselves as soon as all answers to a query are in."""
+    stale: bool
+    """No majority was reachable: it may have changed."""
+
+
 class TitleResult(Result, frozen=True, kw_only=True):
     context: str
     title: str | None
@@ -122,6 +130,8 @@ class ViewResult(Result, frozen=True, kw_only=True):
     """The position of the log that created it: since a deletion, another conversation may have its name."""
     usage: dict[int, Usage] | UnsetType = UNSET
     """By node: what the answers took."""
+    auto: Literal[True] | UnsetType = UNSET
+    """The nodes choose by themselves as soon as all answers to a query are in."""
 
 
 class LastResult(Result, frozen=True, kw_only=True):

@@ -166,6 +166,8 @@ def _conversation(
         yield layout.text(one_line(conversation.title))
     if conversation.system is not UNSET:
         yield layout.dim(layout.text(f"LLMs are told: {conversation.system}", _INDENT))
+    if conversation.auto is not UNSET:
+        yield layout.dim(layout.text("the nodes choose by themselves (auto)", _INDENT))
     for number, turn in enumerate(turns, 1):
         yield from _turn(conversation.context, number, turn, layout, all_candidates)
         if votes and turn.poll is not UNSET:

@@ -153,6 +153,12 @@ class SetSystem(_StoreOperation, frozen=True, tag=23):
     text: str
 
 
+class SetAuto(_StoreOperation, frozen=True, tag=31):
+    """Whether the nodes choose by themselves in this conversation, as soon as all answers to a query are in."""
+
+    on: bool
+
+
 class Rename(_StoreOperation, frozen=True, tag=21):
     """The conversation has another context id from here on. It must not be open: answers that are on their way name
     the one that it had."""
@@ -179,6 +185,14 @@ class StartPoll(_StoreOperation, frozen=True, tag=10):
     """Every node's LLM is asked to rank the current answers. `turn` as in `Choose`."""
 
     turn: int | None = None
+
+
+class ChooseAuto(_StoreOperation, frozen=True, tag=32):
+    """All answers are in, where the nodes choose by themselves: a poll begins, or the only answer is chosen. Once for
+    each `round`, see `kvstore.conversation.Turn.rounds`."""
+
+    turn: int
+    round: int
 
 
 class Ranking(_StoreOperation, frozen=True, tag=11):
@@ -224,7 +238,7 @@ class SetQuotas(_Dated, frozen=True, tag=16):
 
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
 
-AboutTurn: TypeAlias = Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect | ElectWeighed
+AboutTurn: TypeAlias = Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect | ElectWeighed | ChooseAuto
 """Kinds that speak of a turn that there is."""
 
 
@@ -242,7 +256,7 @@ class IfCreatedAt(_Dated, frozen=True, tag=20):
 
 Unconditional: TypeAlias = (
     AboutTurn | Create | Query | Ask | Import | SetQuotas | AskOnce | Delete | SetTitle | Rename | Fork
-    | SetSystem | ImportInFull | Undelete
+    | SetSystem | ImportInFull | Undelete | SetAuto
 )
 StoreOperation: TypeAlias = Unconditional | IfCreatedAt
 
@@ -257,14 +271,15 @@ _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(Unconditional)}, StartPoll: "poll",
     CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
     SetTitle: "title", SetSystem: "system", ImportInFull: "import", ElectWeighed: "elect",
+    SetAuto: "auto", ChooseAuto: "poll",
 }
 """But of `IfCreatedAt`, which has the name of what it is about."""
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
 With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
-deletion and its undoing, titles, other names, forks, system prompts, conditions, and elections that weigh how far
-answers agree."""
+deletion and its undoing, titles, other names, forks, system prompts, conditions, elections that weigh how far answers
+agree, and conversations in which the nodes choose by themselves."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
@@ -272,6 +287,7 @@ RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 _NEEDED: Final[dict[type, int]] = {
     CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2,
     Rename: 2, Fork: 2, SetSystem: 2, ImportInFull: 2, Undelete: 2, IfCreatedAt: 2, ElectWeighed: 2,
+    SetAuto: 2, ChooseAuto: 2,
 }
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
@@ -291,11 +307,13 @@ def unconditional(operation: StoreOperation) -> Unconditional:
 
 def plainer(operation: StoreOperation) -> StoreOperation | None:
     """The same as an earlier release knows it: without the condition, without thoughts, tokens and without saying that
-    an answer was cut, or by the rankings alone. None if there is no such operation."""
+    an answer was cut, by the rankings alone, or as a poll. None if there is no such operation."""
     if isinstance(operation, IfCreatedAt):
         return unconditional(operation)
     if isinstance(operation, ElectWeighed):
         return Elect(operation.context, operation.turn, operation.poll, at=operation.at)
+    if isinstance(operation, ChooseAuto):
+        return StartPoll(operation.context, operation.turn, at=operation.at)
     if isinstance(operation, ImportInFull):
         if operation.title or operation.system:
             return None

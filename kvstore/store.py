@@ -23,6 +23,7 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Choose,
+    ChooseAuto,
     Create,
     Delete,
     Elect,
@@ -36,6 +37,7 @@ from kvstore.operations import (
     Rename,
     Responding,
     Retry,
+    SetAuto,
     SetQuotas,
     SetSystem,
     SetTitle,
@@ -50,7 +52,7 @@ from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size, refus
 from kvstore.refusals import Refused, accept, closed, moved_on, named_turn, open_turn, still_open, who_has
 from kvstore.rules import check
 
-_LATER: Final = frozenset((SetTitle, SetSystem, Undelete))
+_LATER: Final = frozenset((SetTitle, SetSystem, SetAuto, Undelete))
 """Kinds that change a conversation, and no turn."""
 _NOT_OF_A_TURN: Final = RESPONDING | {Fork}
 """Kinds that do not date the turn that they name: those date the response, and a fork has turns as old as they were."""
@@ -101,6 +103,7 @@ class Store:
             Ranking: self._ranking, Elect: self._elect, ElectWeighed: self._elect, SetQuotas: self._set_quotas,
             AskOnce: self._ask_once, Delete: self._delete, SetTitle: self._set_title, Rename: self._rename,
             Fork: self._fork, SetSystem: self._set_system, ImportInFull: self._import, Undelete: self._undelete,
+            SetAuto: self._set_auto, ChooseAuto: self._choose_auto,
         }
         """What each operation does: returns the number of the turn that it added or changed; raises Refused, or
         _Repeated."""
@@ -347,6 +350,11 @@ class Store:
         self._grow(conversation, more)
         self._rows.touch(conversation.index)
 
+    def _set_auto(self, operation: SetAuto) -> None:
+        conversation = self._find(operation.context)
+        conversation.auto = operation.on
+        self._rows.touch(conversation.index)
+
     def _rename(self, operation: Rename) -> None:
         context, name = operation.context, operation.name
         conversation = self._find(context)
@@ -364,6 +372,7 @@ class Store:
         self._require_room(context, size, size.bytes)
         conversation = self._create(context)
         conversation.turns, conversation.system, conversation.at = turns, source.system, operation.at
+        conversation.auto = source.auto
         self._grow(conversation, size.bytes)
         self._touch_all(conversation)
         return len(turns) or None
@@ -483,8 +492,28 @@ class Store:
             raise Refused(f"the nodes are already choosing in '{context}'")
         if len(turn.choices) < 2:
             raise Refused(f"a choice in '{context}' needs at least two answers; {who_has(turn)}")
+        self._begin_poll(conversation, number)
+        return number
+
+    def _begin_poll(self, conversation: Conversation, number: int) -> None:
+        turn = conversation.turns[number - 1]
         turn.poll = Poll(1 if turn.poll is None else turn.poll.number + 1, turn.choices[:MAX_BALLOT], {})
+        if conversation.auto:
+            turn.polled = turn.rounds
         self._rows.touch(conversation.index, number)
+
+    def _choose_auto(self, operation: ChooseAuto) -> int:
+        context, number = operation.context, operation.turn
+        conversation = self._find(context)
+        open_turn(conversation, number)
+        turn = conversation.turns[number - 1]
+        if conversation.choosing != number or turn.rounds != operation.round:
+            raise Refused(f"the nodes do not choose by themselves in turn {number} of '{context}' now")
+        if len(turn.choices) > 1:
+            self._begin_poll(conversation, number)
+        else:
+            turn.chosen, turn.polled = turn.choices[0], turn.rounds
+            self._rows.touch(conversation.index, number)
         return number
 
     def _ranking(self, operation: Ranking) -> int:

@@ -32,6 +32,7 @@ COMMANDS: dict[type[Command[Any]], Carry] = {
     commands.UndeleteCommand: conversations.undelete,
     commands.TitleCommand: conversations.title,
     commands.SystemCommand: conversations.system,
+    commands.AutoCommand: conversations.auto,
     commands.RenameCommand: conversations.rename,
     commands.ForkCommand: conversations.fork,
     commands.ViewCommand: Session.view,

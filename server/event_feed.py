@@ -14,6 +14,7 @@ from api.base import Event
 from api.node_events import (
     AnswerEvent,
     AskEvent,
+    AutoEvent,
     CancelledEvent,
     CandidateEvent,
     ChosenEvent,
@@ -47,6 +48,7 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Choose,
+    ChooseAuto,
     Create,
     Delete,
     Elect,
@@ -58,6 +60,7 @@ from kvstore.operations import (
     Ranking,
     Rename,
     Retry,
+    SetAuto,
     SetSystem,
     SetTitle,
     StartPoll,
@@ -160,6 +163,8 @@ class EventFeed:
             self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
         elif type(operation) is SetSystem:
             self._tell_others(SystemEvent(context, operation.text, origin), mine)
+        elif type(operation) is SetAuto:
+            self._tell_others(AutoEvent(context, operation.on, origin), mine)
         elif type(operation) is SetTitle:
             self._tell_others(TitledEvent(context, operation.title, origin), mine)
         elif type(operation) is Rename:
@@ -236,6 +241,8 @@ class EventFeed:
                 if mine:
                     self._questions.setdefault(context, _Question(turn, math.inf)).turn = turn
                 self._tell_others(PollEvent(context, turn, origin), mine)
+            case ChooseAuto():
+                self._on_auto(context, turn, origin)
             case Ranking():
                 fields = vote_fields(operation)
                 self._tell_others(RankingEvent(context=context, turn=turn, node=operation.node, **fields), False)
@@ -265,6 +272,14 @@ class EventFeed:
         else:
             event = ChosenEvent(context=context, turn=turn, origin=origin, poll=poll, node=found.chosen)
         self._tell_turn(event, context, turn)
+
+    def _on_auto(self, context: str, turn: int, origin: int) -> None:
+        """The nodes begin to choose; or there was one answer only, which stands."""
+        chosen = self._store().conversations[context].turns[turn - 1].chosen
+        if chosen is None:
+            self._tell_others(PollEvent(context, turn, origin), False)
+        else:
+            self._tell_turn(ChosenEvent(context=context, turn=turn, origin=origin, node=chosen), context, turn)
 
     def _tell_others(self, event: Event, mine: bool) -> None:
         """Events only for users who want to see the activity on other nodes."""

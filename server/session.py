@@ -341,7 +341,7 @@ class Session:
         turns, (title, system) = turn_records(found, thoughts), about(found)
         return results.ViewResult(
             context=context, turns=turns, stale=stale, title=title, system=system, created=found.created,
-            usage=usage(found, self._prices),
+            usage=usage(found, self._prices), auto=found.auto or UNSET,
         )
 
     async def not_ready(self) -> str | None:

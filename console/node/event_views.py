@@ -12,6 +12,7 @@ from api.conversation import Response
 from api.node_events import (
     AnswerEvent,
     AskEvent,
+    AutoEvent,
     CancelledEvent,
     CandidateEvent,
     ChosenEvent,
@@ -123,6 +124,9 @@ def _change(event: Event) -> Text:
         case SystemEvent(context=context, text=text, origin=origin):
             said = one_line(text) if text else "what each node tells its own"
             return lambda _: f"{context}: LLMs are told (node {origin}): {said}"
+        case AutoEvent(context=context, on=on, origin=origin):
+            who = "the nodes choose by themselves" if on else "a user chooses"
+            return f"{context}: {who} from now on (node {origin})"
         case TitledEvent(context=context, title=title, origin=origin):
             return f"{context}: {f'titled {one_line(title)}' if title else 'without a title'} (node {origin})"
         case RenamedEvent(context=context, name=name, origin=origin):

@@ -79,10 +79,11 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
 
 
 class Life(NamedTuple):
-    """A conversation as it is. `system` is its system prompt."""
+    """A conversation as it is. `system` is its system prompt; `auto`: the nodes choose by themselves."""
 
     turns: Turns = ()
     system: str = ""
+    auto: bool = False
 
 
 class Family(NamedTuple):
@@ -112,7 +113,7 @@ def apply_to_family(family: Family, op: Op, args: Args) -> tuple[Family, Outcome
     if op == "delete" and life is not None:
         deleted = (*family.deleted, (args.context or "", life))
         return family.having(args.context, None)._replace(deleted=deleted), Outcome(True)
-    if op in ("rename", "fork", "system"):
+    if op in ("rename", "fork", "system", "auto"):
         return (family, Outcome(False, "unknown")) if life is None else _as_a_whole(family, life, op, args)
     after, outcome = apply(None if life is None else life.turns, op, args)
     if after is None:
@@ -135,6 +136,8 @@ def _as_a_whole(family: Family, life: Life, op: Op, args: Args) -> tuple[Family,
     turns = life.turns
     if op == "system":
         return family.having(args.context, life._replace(system=args.text or "")), Outcome(True)
+    if op == "auto":
+        return family.having(args.context, life._replace(auto=args.text == "on")), Outcome(True)
     if args.turn is not None and args.turn > len(turns):
         return family, Outcome(False, "no turn")
     closed = len(turns) - bool(turns and turns[-1].is_open)
@@ -212,9 +215,11 @@ def agrees(result: Result, state: State, outcome: Outcome) -> bool:
 
 
 def agrees_in_family(result: Result, family: Family, args: Args, outcome: Outcome) -> bool:
-    """As `agrees`; a view shows the system prompt, too."""
+    """As `agrees`; a view shows the system prompt, too, and who chooses."""
     life = family.of(args.context)
     if result.system is not None and result.system != (life or Life()).system:
+        return False
+    if result.auto is not None and result.auto != (life or Life()).auto:
         return False
     return agrees(result, None if life is None else life.turns, outcome)
 

@@ -353,7 +353,7 @@ def _copied(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
         at = random.uniform(0.3, safety_s)
         use("query", at)
         use(random.choice(("cancel", "cancel", "delete", "create", "undelete")), at + random.uniform(0.05, 0.5))
-        use(random.choice(("rename", "fork", "fork", "system")), at + random.uniform(0.05, 0.8), random.randint(0, 5))
+        use(random.choice(("rename", "fork", "fork", "system", "auto")), at + random.uniform(0.05, 0.8), random.randint(0, 5))
         use("view", at + random.uniform(0.05, 1.0))
     return events
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kvstore.operations import Ask, Create, Delete, Query
+from kvstore.operations import Ask, Create, Delete, Query, SetAuto
 from tests.simulation.asking import PIDS, World
 
 
@@ -102,6 +102,38 @@ def test_a_late_answer_counts_in_no_namesake() -> None:
         assert all((each.text or "").endswith(" to newer?") for each in said.values()), said
         assert node.refused == ["'d' is another conversation now: the one that was meant was deleted"]
         assert len({one.store.digest() for one in world.up()}) == 1
+        await close(world)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("step", range(0, 24, 4))
+def test_wherever_the_leader_is_killed_the_nodes_choose_once(step: int) -> None:
+    """Killed at about the time when all answers are in."""
+
+    async def story() -> None:
+        world = World()
+        leader = await asked_by(world)
+        await world.until(lambda: answered(world))
+        asker = world.nodes[leader % 5 + 1]
+        for operation in (Create("d"), SetAuto("d", True), Query("d", "why?")):
+            asker.submit(operation)
+        turns = asker.store.conversations
+        await world.until(lambda: "d" in turns and bool(turns["d"].turns) and len(turns["d"].turns[0].candidates) == 4)
+        for _ in range(step):
+            await world.step()
+        await world.nodes[leader].kill()
+
+        def over() -> bool:
+            polls = [node.store.conversations["d"].turns[0].poll for node in world.up()]
+            return all(poll is not None and poll.closed for poll in polls)
+
+        await world.until(over)
+        for _ in range(100):
+            await world.step()
+        turn = asker.store.conversations["d"].turns[0]
+        assert turn.poll is not None and (turn.poll.number, turn.polled) == (1, 1) and turn.chosen is None
+        assert len({node.store.digest() for node in world.up()}) == 1
         await close(world)
 
     asyncio.run(story())

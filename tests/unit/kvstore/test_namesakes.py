@@ -16,6 +16,7 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Choose,
+    ChooseAuto,
     Create,
     Delete,
     Elect,
@@ -24,6 +25,7 @@ from kvstore.operations import (
     Query,
     Ranking,
     Retry,
+    SetAuto,
     StartPoll,
     StoreOperation,
     name,
@@ -47,6 +49,7 @@ CASES: list[tuple[tuple[StoreOperation, ...], AboutTurn]] = [
     (POLLED, Ranking("c", 1, 1, 1, [1, 2], None)),
     (POLLED, Elect("c", 1, 1)),
     (POLLED, ElectWeighed("c", 1, 1)),
+    ((*ASKED, SetAuto("c", True)), ChooseAuto("c", 1, 1)),
 ]
 
 

@@ -50,6 +50,8 @@ export class Conversation {
     this.stale = h("p", { class: "notice" })
     this.title = h("span", { class: "title dim", dir: "auto" })
     this.system = h("p", { class: "system dim", dir: "auto" })
+    this.auto = h("input", { type: "checkbox", title: "By themselves, when all answers are in",
+      onchange: () => this.#do("/api/auto", { context: this.context, on: this.auto.checked }) })
     this.list = h("div", { class: "turns" })
     this.text = h("textarea", { rows: 1, "aria-label": "Question", placeholder: "Ask every node", onkeydown: (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -84,6 +86,7 @@ export class Conversation {
         (text) => this.#do("/api/title", { context: this.context, text })) }, "Title"),
       h("button", { type: "button", class: "quiet", onclick: () => askForSystem(this.about?.system ?? "",
         (text) => this.#do("/api/system", { context: this.context, text })) }, "System prompt"),
+      h("label", { class: "toggle" }, this.auto, "Nodes choose"),
       h("button", { type: "button", class: "quiet danger", onclick: () => askToDelete(() => this.#post("/api/delete", { context: this.context, created: this.about?.created })) }, "Delete"),
     ]
   }
@@ -95,7 +98,7 @@ export class Conversation {
       if (ABOUT_NODE.includes(name)) this.#tellOfNode(name, data)
       return
     }
-    if (name === "system" || name === "titled") this.isChanged = true
+    if (["system", "titled", "auto"].includes(name)) this.isChanged = true
     if (name === "renamed") return this.#goTo(data.name)
     if (name === "deleted") return this.#gone("This conversation was deleted.", true)
     if (name === "writing") this.drafts.take(data)
@@ -185,6 +188,7 @@ export class Conversation {
     const isAtEnd = window.innerHeight + window.scrollY > document.documentElement.scrollHeight - 80
     say(this.title, visible(this.about?.title ?? ""))
     say(this.system, this.about?.system ? `The LLMs are told: ${visible(this.about.system)}` : "")
+    this.auto.checked = this.about?.auto ?? false
     while (this.elements.length > this.turns.length) this.elements.pop().element.remove()
     this.turns.forEach((turn, index) => {
       const number = index + 1
