@@ -53,7 +53,8 @@ class Args(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a call is about. `text` is the question, or an LLM's answer (None: it failed); any short name of the text
     serves as well, as long as views use the same one. `turn` counts from 1; None means the last one. A retry without
     `node` is about all of them. `round` is how often the LLM's node had been asked again when it began; None if nobody
-    knows. `name` is the other conversation: what this one is called from then on, or what begins with its turns. Of `auto`, the text is "on" or "off"."""
+    knows. `name` is the other conversation: what this one is called from then on, or what begins with its turns.
+    Of `auto`, the text is "on" or "off"."""
 
     context: str | None = None
     text: str | None = None

@@ -132,7 +132,7 @@ def test_wherever_the_leader_is_killed_the_nodes_choose_once(step: int) -> None:
         for _ in range(100):
             await world.step()
         turn = asker.store.conversations["d"].turns[0]
-        assert turn.poll is not None and (turn.poll.number, turn.polled) == (1, 1) and turn.chosen is None
+        assert turn.poll is not None and (turn.poll.number, turn.polled) == (1, 1) and turn.chosen is not None
         assert len({node.store.digest() for node in world.up()}) == 1
         await close(world)
 

@@ -50,6 +50,7 @@ export class Conversation {
     this.stale = h("p", { class: "notice" })
     this.title = h("span", { class: "title dim", dir: "auto" })
     this.system = h("p", { class: "system dim", dir: "auto" })
+    this.chooser = h("p", { class: "system dim" })
     this.auto = h("input", { type: "checkbox", title: "By themselves, when all answers are in",
       onchange: () => this.#do("/api/auto", { context: this.context, on: this.auto.checked }) })
     this.list = h("div", { class: "turns" })
@@ -74,7 +75,7 @@ export class Conversation {
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("md", "text/markdown", asMarkdown) }, "Save as Markdown"),
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("json", "application/json", asJson) }, "Save as JSON"),
           ...(mayWrite ? this.#changes() : [])))),
-      this.stale, this.system, this.list, this.problem, this.undo, mayWrite ? this.composer : null)
+      this.stale, this.system, this.chooser, this.list, this.problem, this.undo, mayWrite ? this.composer : null)
   }
 
   #changes() {
@@ -189,6 +190,7 @@ export class Conversation {
     say(this.title, visible(this.about?.title ?? ""))
     say(this.system, this.about?.system ? `The LLMs are told: ${visible(this.about.system)}` : "")
     this.auto.checked = this.about?.auto ?? false
+    say(this.chooser, this.about?.auto ? "The nodes choose by themselves." : "")
     while (this.elements.length > this.turns.length) this.elements.pop().element.remove()
     this.turns.forEach((turn, index) => {
       const number = index + 1
