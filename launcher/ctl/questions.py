@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+from msgspec import UNSET
 
 from api.client import Client, ReceivedEvent
 from api.conversation import Turn
 from api.errors import ConnectionLost
-from api.node_commands import ChooseCommand, LastCommand, ViewCommand
+from api.node_commands import AutoCommand, ChooseCommand, LastCommand, ViewCommand
 from launcher.ctl.arguments import Choice
 
 _CLOSED = ("chosen", "no_choice", "cancelled", "deleted")
@@ -74,6 +75,16 @@ class Question:
             raise ConnectionLost("the node exited; the question stays open, and can be viewed at the others")
         finally:
             getting.cancel()
+
+
+async def left_to_nodes(client: Client, context: str) -> bool:
+    """The nodes choose by themselves in this conversation. Raises ClientError."""
+    return (await client.run(AutoCommand(context))).auto
+
+
+def has_polled(turn: Turn) -> bool:
+    """A poll is over, or was given up."""
+    return turn.poll is not UNSET and not turn.poll.open
 
 
 def _has_all_answers(name: str, about: _About) -> bool:

@@ -43,8 +43,8 @@ def event(name: str, **values: Any) -> dict[str, Any]:
 class Asked:
     """A node with one question, and what comes of it: events, and how the turn is then."""
 
-    def __init__(self, *after: Lines, turns: list[dict[str, Any]]) -> None:
-        self._after, self._turns = list(after), turns
+    def __init__(self, *after: Lines, turns: list[dict[str, Any]], auto: bool = False) -> None:
+        self._after, self._turns, self._auto = list(after), turns, auto
 
     def __call__(self, line: str) -> Lines:
         words = json.loads(line)
@@ -52,6 +52,8 @@ class Asked:
         match name:
             case "last":
                 return [last(self._turns.pop(0))]
+            case "auto":
+                return [result(context="c1", auto=self._auto, stale=False)]
             case "query" | "ask" | "choose":
                 reply = result(context="c1", turn=1, auto=True) if name == "choose" else result(context="c1", turn=1)
                 return [reply, *self._after.pop(0)]
@@ -126,6 +128,27 @@ def test_it_waits_for_what_comes_of_a_question(
     shown, other = (out, err) if code == 0 else (err, out)
     assert left == code and said in shown and not other
     assert said != "yes\n" or out == said, "nothing but the answer"
+
+
+NO_CHOICE = {**OPEN, "poll": {"number": 1, "open": False, "points": {}, "votes": {}}}
+
+
+@pytest.mark.parametrize(
+    ("words", "after", "turns", "code", "said"),
+    [
+        ("query c1 Why? --wait", [*ANSWERS, event("poll"), event("chosen")], [OPEN, CHOSEN], 0, "yes\n"),
+        ("query c1 Why? --choose auto", [*ANSWERS, event("chosen")], [OPEN, CHOSEN], 0, "yes\n"),
+        ("query c1 Why? --choose auto", [*ANSWERS[:2], event("no_choice")], [NO_CHOICE], 1, "use choose c1 N"),
+        ("query c1 Why? --wait", [*ANSWERS[:2], event("no_choice")], [NO_CHOICE], 0, "no answer: down"),
+    ],
+)
+def test_where_the_nodes_choose_by_themselves_it_asks_for_no_choice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, after: Lines, turns: list[dict[str, Any]], code: int,
+    said: str,
+) -> None:
+    """A `choose` would have no answer here."""
+    left, out, err = run(folder, monkeypatch, f"--node 1 {words}", n1=Asked(after, turns=turns, auto=True))
+    assert left == code and said in (out if code == 0 else err)
 
 
 def test_json_of_what_comes_of_a_question(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
