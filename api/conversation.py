@@ -85,6 +85,8 @@ class Turn(Record, frozen=True, kw_only=True):
     cancelled: bool
     poll: Poll | UnsetType = UNSET
     """The last one, if there was any."""
+    regenerating: Literal[True] | UnsetType = UNSET
+    """The leader is asked for another answer, which takes the place of this one when it is in."""
 
     @property
     def open(self) -> bool:

@@ -24,6 +24,7 @@ from api.node_results import (
     MembersResult,
     QueryResult,
     QuotasResult,
+    RegenerateResult,
     RenameResult,
     RetryResult,
     SearchResult,
@@ -85,6 +86,15 @@ class RetryCommand(Command[RetryResult], frozen=True, tag="retry"):
 
     context: str
     node: int | None = None
+    created: int | UnsetType = UNSET
+
+
+class RegenerateCommand(Command[RegenerateResult], frozen=True, tag="regenerate"):
+    """Asks the leader for another answer to the last question, an `ask`; only to that of this `turn`, if there is one.
+    `created` as in `choose`."""
+
+    context: str
+    turn: int | UnsetType = UNSET
     created: int | UnsetType = UNSET
 
 

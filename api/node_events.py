@@ -275,6 +275,15 @@ class RetriedEvent(Event, frozen=True, tag="retried"):
     node: int | None
 
 
+class RegeneratedEvent(Event, frozen=True, tag="regenerated"):
+    """The leader is asked for another answer to an `ask`. An event `answer` brings it; with an `error`, the former one
+    stays. So it does, without an event, if another question comes first."""
+
+    context: str
+    turn: int
+    origin: int
+
+
 class PollEvent(Event, frozen=True, tag="poll"):
     """The nodes are ranking the answers."""
 

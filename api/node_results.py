@@ -55,6 +55,11 @@ class RetryResult(Result, frozen=True, kw_only=True):
     """The node that is asked again; all are if it is omitted."""
 
 
+class RegenerateResult(Result, frozen=True, kw_only=True):
+    context: str
+    turn: int
+
+
 class ChooseResult(Result, frozen=True, kw_only=True):
     """The answer of `node` is chosen; or, with `auto`, the nodes are choosing, and an event reports the outcome."""
 

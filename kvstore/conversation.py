@@ -137,6 +137,9 @@ class Turn(msgspec.Struct, gc=False):
     polled: int = 0
     """The last of its `rounds` in which a poll began, or the nodes chose by themselves, where they do so; 0: none."""
 
+    regenerating: bool = False
+    """The leader is asked for an answer that takes the place of this one. Only in the last turn."""
+
     @property
     def rounds(self) -> int:
         """How often it has been put to LLMs, the first time included."""
@@ -222,6 +225,11 @@ class Conversation(msgspec.Struct, gc=False):
         if not turns or turns[-1].chosen is not None or turns[-1].cancelled:
             return None
         return len(turns)
+
+    @property
+    def pending_turn(self) -> int | None:
+        """The number of the turn that LLMs are to answer: the open one, or the last if another answer is asked for."""
+        return len(self.turns) if self.turns and self.turns[-1].regenerating else self.open_turn
 
     @property
     def choosing(self) -> int | None:

@@ -28,4 +28,7 @@ def forked_turns(source: Conversation, upto: int | None) -> list[Turn]:
             f"'{context}' is too long to be forked as a whole: a fork has at most {MAX_PARTS} turns and answers, and "
             f"{MAX_BYTES} bytes of text; fork {context} NEW TURN takes the turns up to TURN"
         )
-    return [msgspec.structs.replace(turn, candidates=dict(turn.candidates), key="", polled=0) for turn in turns]
+    return [
+        msgspec.structs.replace(turn, candidates=dict(turn.candidates), key="", polled=0, regenerating=False)
+        for turn in turns
+    ]

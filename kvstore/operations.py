@@ -181,6 +181,13 @@ class Retry(_StoreOperation, frozen=True, tag=9):
     node: int | None = None
 
 
+class Regenerate(_StoreOperation, frozen=True, tag=33):
+    """The leader is asked the last question again, an `Ask` that has its answer. That stands until another one is in;
+    if the LLM fails, or another question comes first, it stays. `turn` as in `Choose`."""
+
+    turn: int | None = None
+
+
 class StartPoll(_StoreOperation, frozen=True, tag=10):
     """Every node's LLM is asked to rank the current answers. `turn` as in `Choose`."""
 
@@ -238,7 +245,9 @@ class SetQuotas(_Dated, frozen=True, tag=16):
 
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
 
-AboutTurn: TypeAlias = Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect | ElectWeighed | ChooseAuto
+AboutTurn: TypeAlias = (
+    Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect | ElectWeighed | ChooseAuto | Regenerate
+)
 """Kinds that speak of a turn that there is."""
 
 
@@ -260,7 +269,7 @@ Unconditional: TypeAlias = (
 )
 StoreOperation: TypeAlias = Unconditional | IfCreatedAt
 
-ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce))
+ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce, Regenerate))
 """Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
 another kind takes isinstance 0.2 us to find out, and a look-up a tenth of that."""
 CREATING: Final[frozenset[type]] = frozenset((Create, Import, ImportInFull, Fork))
@@ -279,7 +288,7 @@ OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
 With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
 deletion and its undoing, titles, other names, forks, system prompts, conditions, elections that weigh how far answers
-agree, and conversations in which the nodes choose by themselves."""
+agree, conversations in which the nodes choose by themselves, and other answers to an `ask`."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
@@ -287,7 +296,7 @@ RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 _NEEDED: Final[dict[type, int]] = {
     CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2,
     Rename: 2, Fork: 2, SetSystem: 2, ImportInFull: 2, Undelete: 2, IfCreatedAt: 2, ElectWeighed: 2,
-    SetAuto: 2, ChooseAuto: 2,
+    SetAuto: 2, ChooseAuto: 2, Regenerate: 2,
 }
 """By kind of operation, the operations version that it came with, if that is not the first."""
 

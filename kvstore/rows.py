@@ -5,7 +5,8 @@ conversation is, and no row is larger than one text. Keys sort in loading order:
 
     0 (8 bytes)                                  -> Quotas, once there are any
     index (8 bytes)                              -> [context, created, at, temporary, title, system, deleted, auto]
-    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at, key, polled]
+    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at, key, polled,
+                                                     regenerating]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
 
 Rows of a later release may have more fields. They are not loaded without them: that node would lose what others keep.
@@ -60,6 +61,7 @@ class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     at: int = 0
     key: str = ""
     polled: int = 0
+    regenerating: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -98,6 +100,8 @@ def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     turn = conversation.turns[row_key[1] - 1]
     if len(row_key) == 2:
         fields = turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll, turn.at, turn.key
+        if turn.regenerating:
+            return _encoder.encode((*fields, turn.polled, True))
         if turn.polled:
             return _encoder.encode((*fields, turn.polled))
         return _encoder.encode(fields if turn.key else fields[:_PLAIN_FIELDS])
@@ -152,6 +156,7 @@ def _is_sound(conversation: Conversation) -> bool:
         and check_system(conversation.system) is None and 0 <= conversation.at <= MAX_AT
         and 1 <= conversation.created <= MAX_POSITION and 0 <= conversation.deleted <= MAX_POSITION
         and all(map(_is_sound_turn, conversation.turns))
+        and not any(turn.regenerating for turn in conversation.turns[:-1])
     )
 
 
@@ -159,6 +164,7 @@ def _is_sound_turn(turn: Turn) -> bool:
     chosen = None if turn.chosen is None else turn.candidates.get(turn.chosen)
     return (
         0 <= turn.at <= MAX_AT and turn.polled >= 0
+        and not (turn.regenerating and (chosen is None or turn.kind is not Kind.ASK))
         and (turn.chosen is None or (chosen is not None and chosen.text is not None))
         and all(0 <= node <= MAX_NODE and 0 <= count <= MAX_TURN for node, count in turn.retries.items())
         and all(1 <= node <= MAX_NODE and _is_sound_response(said) for node, said in turn.candidates.items())
@@ -203,7 +209,7 @@ def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> 
         decoded = _turns.decode(content)
         conversations[-1].turns.append(Turn(
             decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll,
-            decoded.at, decoded.key, decoded.polled,
+            decoded.at, decoded.key, decoded.polled, decoded.regenerating,
         ))
         if decoded.key:
             conversations[-1].keys[decoded.key] = turn

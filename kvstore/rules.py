@@ -30,6 +30,7 @@ from kvstore.operations import (
     InFull,
     Query,
     Ranking,
+    Regenerate,
     Rename,
     Retry,
     Said,
@@ -272,6 +273,7 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     ElectWeighed: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     ChooseAuto: _check_choose_auto,
+    Regenerate: lambda operation: _check_turn(operation.turn),
     Import: lambda operation: _check_packed(operation.turns),
     ImportInFull: lambda operation: (
         _check_packed(operation.turns, in_full=True) or check_title(operation.title) or check_system(operation.system)

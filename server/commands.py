@@ -28,6 +28,7 @@ COMMANDS: dict[type[Command[Any]], Carry] = {
     commands.ChooseCommand: Session.choose,
     commands.CancelCommand: Session.cancel,
     commands.RetryCommand: Session.retry,
+    commands.RegenerateCommand: Session.regenerate,
     commands.DeleteCommand: conversations.delete,
     commands.UndeleteCommand: conversations.undelete,
     commands.TitleCommand: conversations.title,

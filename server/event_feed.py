@@ -29,6 +29,7 @@ from api.node_events import (
     ProgressEvent,
     QueryEvent,
     RankingEvent,
+    RegeneratedEvent,
     RenamedEvent,
     RestoredEvent,
     RetriedEvent,
@@ -58,6 +59,7 @@ from kvstore.operations import (
     ImportInFull,
     Query,
     Ranking,
+    Regenerate,
     Rename,
     Retry,
     SetAuto,
@@ -173,14 +175,14 @@ class EventFeed:
             self._tell_others(ForkedEvent(context, operation.source, outcome.turn, origin), mine)
         elif outcome.turn is not None:
             self._on_turn(operation, context, outcome.turn, origin, mine)
-            if self._store().conversations[context].open_turn != outcome.turn:
+            if self._store().conversations[context].pending_turn != outcome.turn:
                 self._questions.pop(context, None)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
         """The LLM of `node` has begun an answer (0 pieces), or has produced this many pieces of it."""
         found = self._store().conversations.get(context)
         question = self._questions.get(context)
-        if found is None or question is None or question.turn != turn or found.open_turn != turn:
+        if found is None or question is None or question.turn != turn or found.pending_turn != turn:
             return
         question.progress[node] = pieces
         event = (
@@ -237,6 +239,8 @@ class EventFeed:
                 self._tell_others(CancelledEvent(context, turn, origin), mine)
             case Retry():
                 self._tell_others(RetriedEvent(context, turn, origin, operation.node), mine)
+            case Regenerate():
+                self._tell_others(RegeneratedEvent(context, turn, origin), mine)
             case StartPoll():
                 if mine:
                     self._questions.setdefault(context, _Question(turn, math.inf)).turn = turn

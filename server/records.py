@@ -51,6 +51,7 @@ def turn_record(turn: Turn, thoughts: bool = False) -> api.Turn:
         chosen=turn.chosen,
         cancelled=turn.cancelled,
         poll=UNSET if turn.poll is None else poll_record(turn.poll),
+        regenerating=turn.regenerating or UNSET,
     )
 
 

@@ -74,8 +74,8 @@ class Responder:
         self._auto_choice = AutoChoice(number)
         self._unsent: deque[StoreOperation] = deque()
         self._open: dict[str, Conversation] = {}
-        """The conversations with an open question, by their ids. Kept once caught up: links come and go often, and
-        there may be very many conversations."""
+        """The conversations with a question that LLMs are to answer, by their ids. Kept once caught up: links come and
+        go often, and there may be very many conversations."""
         self._changed: dict[str, set[int | None]] = {}
         """Conversations that are to be looked at, and which of their turns have changed."""
         self._looking = False
@@ -103,7 +103,7 @@ class Responder:
         """Checks all conversations: after a start or the installation of a snapshot."""
         if self._caught_up:
             conversations = self._engine.store.conversations
-            self._open = {name: found for name, found in conversations.items() if found.open_turn is not None}
+            self._open = {name: found for name, found in conversations.items() if found.pending_turn is not None}
             self.scheduler.retain(self._is_open)
             self._poll_closer.forget_all()
             self._auto_choice.forget_all()
@@ -111,7 +111,7 @@ class Responder:
 
     def _is_open(self, context: str, turn: int) -> bool:
         conversation = self._open.get(context)
-        return conversation is not None and conversation.open_turn == turn
+        return conversation is not None and conversation.pending_turn == turn
 
     def _fate(self, request: Request) -> Fate:
         return fate(request, self._open.get(request.context), self._number, self._view)
@@ -189,15 +189,17 @@ class Responder:
 
     def _look_at(self, conversation: Conversation, turns: Iterable[int | None]) -> None:
         """These turns have changed."""
-        context, open_turn = conversation.context, conversation.open_turn
+        context, pending_turn = conversation.context, conversation.pending_turn
         for turn in turns:
-            if turn is not None and turn != open_turn:
+            if turn is not None and turn != pending_turn:
                 self.scheduler.cancel(context, turn)
-        if open_turn is None:
+        if pending_turn is not None and pending_turn > 1:
+            self.scheduler.cancel(context, pending_turn - 1)  # another answer, which this question has overtaken
+        if pending_turn is None:
             self._open.pop(context, None)
         else:
             self._open[context] = conversation
-            self.scheduler.review_turn(context, open_turn, self._fate)
+            self.scheduler.review_turn(context, pending_turn, self._fate)
             request = pending_in(conversation, self._number, self._view)
             if request is not None:
                 self.scheduler.start(request)

@@ -10,9 +10,9 @@ from console.node.executor import NodeExecutor
 from console.node.files import BACKUP, EXPORT, IMPORT
 from console.node.reading import LAST, LOG, MEMBERS, QUOTA, SEARCH, STATUS, VIEW, VIEWALL
 from console.node.screen import EXPLAIN, NORMAL, QUIET, USE, VERBOSE
-from console.node.writing import ASK, CANCEL, CHOOSE, CREATE, QUERY, RETRY
+from console.node.writing import ASK, CANCEL, CHOOSE, CREATE, QUERY, REGENERATE, RETRY
 
 NODE_TABLE: CommandTable[NodeExecutor] = CommandTable([
-    CREATE, QUERY, CHOOSE, ASK, CANCEL, RETRY, VIEW, LAST, VIEWALL, SEARCH, FORK, RENAME, TITLE, SYSTEM, AUTO,
-    DELETE, UNDELETE, USE, LOG, EXPLAIN, EXPORT, IMPORT, BACKUP, QUIET, NORMAL, VERBOSE, MEMBERS, QUOTA, STATUS,
+    CREATE, QUERY, CHOOSE, ASK, CANCEL, RETRY, REGENERATE, VIEW, LAST, VIEWALL, SEARCH, FORK, RENAME, TITLE, SYSTEM,
+    AUTO, DELETE, UNDELETE, USE, LOG, EXPLAIN, EXPORT, IMPORT, BACKUP, QUIET, NORMAL, VERBOSE, MEMBERS, QUOTA, STATUS,
 ], names_in(operator_commands), "at the network")

@@ -19,7 +19,7 @@ import msgspec
 
 Op: TypeAlias = Literal[
     "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall", "once", "delete",
-    "rename", "fork", "system", "auto", "undelete",
+    "rename", "fork", "system", "auto", "undelete", "regenerate",
     "candidate", "answer",  # done by nodes, not by users
 ]  # fmt: skip
 
@@ -38,6 +38,7 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
     "fork": ("context", "name"),
     "system": ("context",),
     "auto": ("context", "text"),
+    "regenerate": ("context",),
     "undelete": ("context",),
     "candidate": ("context", "node"),
     "answer": ("context", "node"),

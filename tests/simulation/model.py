@@ -19,7 +19,7 @@ quotas let it have, which the model does not know."""
 
 
 class Turn(NamedTuple):
-    """`candidates` are pairs of a node and its answer (None: its LLM failed). `retries` are pairs of a node (None: all)
+    """`regenerating`: another answer is asked for. `candidates` are pairs of a node and its answer (None: its LLM failed). `retries` are pairs of a node (None: all)
     and how often it has been asked again: no view shows them, and in a closed turn they are forgotten."""
 
     kind: str
@@ -28,6 +28,7 @@ class Turn(NamedTuple):
     chosen: int | None = None
     cancelled: bool = False
     retries: frozenset[tuple[int | None, int]] = frozenset()
+    regenerating: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -66,16 +67,23 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if op in ("query", "ask"):
         if state and state[-1].is_open:
             return state, Outcome(False, "open")
-        return (*state, Turn(op, args.text)), Outcome(True, None, len(state) + 1)
+        return (*_left_as_they_are(state), Turn(op, args.text)), Outcome(True, None, len(state) + 1)
     number = args.turn or len(state)
     if number > len(state):
         return state, Outcome(False, "no turn")
     if number == 0:
         return state, Outcome(False, "nothing")
+    if op == "regenerate" and number < len(state):
+        return state, Outcome(False, "closed")
     changed = _change(state[number - 1], op, args)
     if isinstance(changed, str):
         return state, Outcome(False, changed)
     return (*state[: number - 1], changed, *state[number:]), Outcome(True, None, number)
+
+
+def _left_as_they_are(turns: Turns) -> Turns:
+    """Another answer to the last one would come too late."""
+    return (*turns[:-1], turns[-1]._replace(regenerating=False)) if turns else turns
 
 
 class Life(NamedTuple):
@@ -146,7 +154,9 @@ def _as_a_whole(family: Family, life: Life, op: Op, args: Args) -> tuple[Family,
     if family.of(args.name) is not None:
         return family, Outcome(False, "exists")
     if op == "rename":
-        return family.having(args.context, None).having(args.name, life), Outcome(True)
+        renamed = life._replace(turns=_left_as_they_are(turns))
+        return family.having(args.context, None).having(args.name, renamed), Outcome(True)
+    turns = _left_as_they_are(turns)
     forked = life._replace(turns=turns[: args.turn or closed])
     return family.having(args.name, forked), Outcome(True, None, len(forked.turns) or None)
 
@@ -159,7 +169,7 @@ def _asked_once(turns: tuple[Turn, ...], text: str | None) -> tuple[State, Outco
         return turns, Outcome(True, None, number)
     if turns and turns[-1].is_open:
         return turns, Outcome(False, "open")
-    return (*turns, Turn("query", text)), Outcome(True, None, len(turns) + 1)
+    return (*_left_as_they_are(turns), Turn("query", text)), Outcome(True, None, len(turns) + 1)
 
 
 def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
@@ -167,6 +177,12 @@ def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
     answers = dict(turn.candidates)
     if op in ("candidate", "answer") and turn.kind != ("query" if op == "candidate" else "ask"):
         return "kind"
+    if op == "regenerate":
+        return _asked_for_another(turn)
+    if op == "answer" and turn.regenerating:
+        if args.text is None:
+            return turn._replace(regenerating=False)
+        return Turn(turn.kind, turn.text, frozenset({(args.node, args.text)}), args.node)
     if not turn.is_open:
         return "closed"
     if op == "cancel":
@@ -199,6 +215,15 @@ def _asked_again(turn: Turn, node: int | None) -> Turn | Reason:
     retries = dict(turn.retries)
     retries[node] = retries.get(node, 0) + 1
     return turn._replace(candidates=kept, retries=frozenset(retries.items()))
+
+
+def _asked_for_another(turn: Turn) -> Turn | Reason:
+    """Which answers are of which time, this does not know."""
+    if turn.kind == "query":
+        return "kind"
+    if turn.chosen is None:
+        return "open" if turn.is_open else "closed"
+    return turn._replace(regenerating=True)
 
 
 def agrees(result: Result, state: State, outcome: Outcome) -> bool:
@@ -236,4 +261,4 @@ def seen(result: Result) -> State:
 
 def as_shown(state: State) -> State:
     """What a view shows of this state."""
-    return (*state[:-1], state[-1]._replace(retries=frozenset())) if state else state
+    return (*state[:-1], state[-1]._replace(retries=frozenset(), regenerating=False)) if state else state

@@ -142,6 +142,16 @@ def nodes_choose_by_themselves() -> None:
 
 
 @story
+def answers_are_regenerated() -> None:
+    from tests.unit.kvstore import test_regenerate as stored
+    from tests.unit.server import test_regenerate as led
+
+    stored.test_the_former_answer_stands_until_another_one_is_in()
+    stored.test_it_stays_if_something_else_comes_first(Query("c", "and?"))
+    led.test_the_leader_is_asked_even_if_its_answer_stands(leads_before=False)
+
+
+@story
 def deletions_are_undone() -> None:
     from tests.unit.kvstore import test_deleted as deleted
 

@@ -133,6 +133,13 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
     page.get_by_label("Question", exact=True).fill("Which?")
     page.get_by_role("button", name="Ask the leader").click()
     expect(page.locator(".turn").last.locator(".answers .chosen")).to_contain_text("says: Which?")
+    other = talk.llm.question("Which?")
+    page.get_by_role("button", name="Another answer").click()
+    expect(page.get_by_text("The leader is asked for another answer.")).to_be_visible()
+    expect(page.locator(".turn").last.locator(".answers .chosen")).to_contain_text("says: Which?")
+    for node in NODES:
+        other.ends(node, "Which one? This one.")
+    expect(page.locator(".turn").last.locator(".answers .chosen")).to_contain_text("This one.")
     writing = talk.llm.question("Again?")
     page.get_by_label("Hide names").uncheck()
     page.get_by_label("Question", exact=True).fill("Again?")

@@ -27,6 +27,7 @@ from kvstore.operations import (
     Import,
     Query,
     Ranking,
+    Regenerate,
     Rename,
     Retry,
     SetAuto,
@@ -317,7 +318,7 @@ def commands(draw: st.DrawFn) -> StoreOperation:
         [
             Create, Query, Ask, Candidate, Answer, Choose, Cancel, Import, Retry, StartPoll, Ranking, Elect,
             CandidateInFull, AnswerInFull, SetQuotas, AskOnce, AskOnce, Delete, Undelete,
-            Rename, Fork, SetSystem, SetAuto, ChooseAuto,
+            Rename, Fork, SetSystem, SetAuto, ChooseAuto, Regenerate,
         ]
     ))
     if kind is SetQuotas:
@@ -342,6 +343,8 @@ def commands(draw: st.DrawFn) -> StoreOperation:
         return Fork(context, draw(contexts), draw(st.none() | turns))
     if kind is SetSystem:
         return SetSystem(context, draw(st.sampled_from(["", "x"])))
+    if kind is Regenerate:
+        return Regenerate(context, draw(st.none() | turns))
     if kind is SetAuto:
         return SetAuto(context, draw(st.booleans()))
     if kind is ChooseAuto:

@@ -198,7 +198,7 @@ export class Conversation {
         this.elements[index] = new TurnElement(this.context, number, this.#actions(number))
         this.list.append(this.elements[index].element)
       }
-      this.elements[index].update(turn, this.home.nodes, this.drafts.of(number), this.isHidden, this.home.mayWrite)
+      this.elements[index].update(turn, this.home.nodes, this.drafts.of(number), this.isHidden, this.home.mayWrite, number === this.turns.length)
     })
     if (!focused?.isConnected) this.elements.at(-1)?.element.focus({ preventScroll: true })  // its button is gone
     const isOpen = this.#open() !== null
@@ -219,6 +219,7 @@ export class Conversation {
     return {
       choose: (node, cut) => act("/api/choose", { node, turn, cut }),
       auto: () => act("/api/choose", { node: "auto", turn }),
+      regenerate: () => act("/api/regenerate", { turn }),
       retry: (node) => act("/api/retry", { node }),
       cancel: () => act("/api/cancel", { turn }),
     }
