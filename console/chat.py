@@ -186,6 +186,8 @@ def _turn(context: str, number: int, turn: Turn, layout: Layout, all_candidates:
         yield from _response(node, response, layout, mark="chosen" if node == turn.chosen else "")
     if len(shown) < len(turn.candidates):
         yield layout.dim(layout.text(_others(turn), _INDENT))
+    if turn.regenerating is not UNSET:
+        yield layout.dim(layout.text("the leader is asked for another answer", _INDENT))
     if turn.open:
         yield layout.dim(layout.text(_next_step(context, turn), _INDENT))
     elif turn.chosen is None:

@@ -19,8 +19,9 @@ quotas let it have, which the model does not know."""
 
 
 class Turn(NamedTuple):
-    """`regenerating`: another answer is asked for. `candidates` are pairs of a node and its answer (None: its LLM failed). `retries` are pairs of a node (None: all)
-    and how often it has been asked again: no view shows them, and in a closed turn they are forgotten."""
+    """`candidates` are pairs of a node and its answer (None: its LLM failed). `retries` are pairs of a node (None: all)
+    and how often it has been asked again: no view shows them, and in a closed turn they are forgotten. `regenerating`:
+    another answer is asked for, in the last turn only."""
 
     kind: str
     text: str | None

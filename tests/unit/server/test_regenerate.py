@@ -19,7 +19,8 @@ def test_the_leader_is_asked_even_if_its_answer_stands(leads_before: bool) -> No
     async def scenario(node: FakeNode) -> None:
         await node.turn(*ANSWERED, Regenerate("c"))
         if not leads_before:
-            assert not node.llm.asked
+            metering = node.responder.scheduler.metering
+            assert metering.waiting + metering.in_flight == 0
             node.responder.see(ME, [1, 3, 4, 5])
             await node.caught_up()
         said = await node.next()
@@ -59,6 +60,7 @@ def test_at_a_prompt() -> None:
         assert asked.shown == "c1: the leader is asked for another answer to question 1"
         seen = await user.do("view")
         assert seen["turns"][0]["regenerating"] is True and seen["turns"][0]["chosen"] == 3
+        assert "older" in seen.shown and "the leader is asked for another answer" in seen.shown
         user.engine.apply(Answer("c1", 1, 4, None, "no key", round=1), 4)
         assert user.events[-1]["error"] == "no key"
         assert user.shown[-1] == "c1: node 4 has no other answer: no key; the former one stays"
