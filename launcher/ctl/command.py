@@ -116,6 +116,8 @@ async def _send(wanted: Wanted, config: Config, line: str) -> tuple[Reply, Turn 
 async def _outcome(wanted: Wanted, events: Question, client: Client, asked: _Asked) -> Turn:
     if wanted.words[0].lower() == "choose":
         return await events.chosen(client, asked.context, asked.turn)
+    if wanted.words[0].lower() == "regenerate":
+        return await events.answered_again(client, asked.context, asked.turn)
     turn = await events.answered(client, asked.context, asked.turn)
     if not turn.open or output.failures(turn) is not None:
         return turn

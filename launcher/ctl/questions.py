@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from api.client import Client, ReceivedEvent
 from api.conversation import Turn
-from api.errors import ConnectionLost
+from api.errors import ClientError, ConnectionLost
 from api.node_commands import AutoCommand, ChooseCommand, LastCommand, ViewCommand
 from launcher.ctl.arguments import Choice
 
@@ -22,6 +22,7 @@ class _About(msgspec.Struct):
 
     context: str = ""
     turn: int | None = None
+    node: int | None = None
     have: int = 0
     of: int = 0
     error: str | None = None
@@ -39,6 +40,20 @@ class Question:
     async def answered(self, client: Client, context: str, turn: int) -> Turn:
         """The turn, when all nodes that are asked have answered, or it is closed. Raises ClientError."""
         await self._until(client, context, turn, _has_all_answers)
+        return await _look(client, context, turn)
+
+    async def answered_again(self, client: Client, context: str, turn: int) -> Turn:
+        """The turn with another answer. Raises ClientError, also if the former one stays."""
+        failed: list[str] = []
+
+        def is_over(name: str, about: _About) -> bool:
+            if name == "answer" and about.error is not None:
+                failed.append(f"node {about.node}: {about.error}")
+            return name == "answer"
+
+        await self._until(client, context, turn, is_over)
+        if failed:
+            raise ClientError(f"there is no other answer, the former one stays: {failed[0]}")
         return await _look(client, context, turn)
 
     async def choose(self, client: Client, context: str, turn: int, choice: Choice) -> Turn:

@@ -54,7 +54,7 @@ class Asked:
                 return [last(self._turns.pop(0))]
             case "auto":
                 return [result(context="c1", auto=self._auto, stale=False)]
-            case "query" | "ask" | "choose":
+            case "query" | "ask" | "choose" | "regenerate":
                 reply = result(context="c1", turn=1, auto=True) if name == "choose" else result(context="c1", turn=1)
                 return [reply, *self._after.pop(0)]
         raise AssertionError(line)
@@ -112,6 +112,8 @@ FAILED = turn(None, n1="!no key", n2="!down", n3="!down")
         ("query c1 Why? --choose 2", [ANSWERS, [event("chosen")]], [OPEN, CHOSEN], 0, "yes\n"),
         ("query c1 Why? --wait --choose=auto", [ANSWERS, [event("no_choice")]], [OPEN, OPEN], 1, "use choose c1 N"),
         ("query c1 Why? --choose auto", [ANSWERS], [FAILED], 1, "no node has an answer"),
+        ("regenerate c1 --wait", [[event("progress"), event("answer")]], [CHOSEN], 0, "yes\n"),
+        ("regenerate c1 --wait", [[event("answer", error="no key")]], [], 1, "the former one stays: node 1: no key"),
         ("choose c1 auto --wait", [[event("ranking"), event("chosen")]], [CHOSEN], 0, "yes\n"),
         ("query c1 Why? --wait", [[{"event": "dropped", "count": 9}]], [CHOSEN, CHOSEN], 0, "yes\n"),
         ("query c1 Why? --wait", [[ANSWERS[0], {"event": "close"}]], [], 1, "the node exited"),
@@ -217,8 +219,8 @@ def test_it_waits_for_a_leader(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("--node 1 QUIET", "quiet concerns only"), ("--node 1 explain on", "explain concerns only"),
         ('--node 1 {"command":"verbose"}', "verbose concerns only"), ("--node 1 exit", "exit concerns only"),
         ("--network watch on", "watch concerns only"),
-        ("--node 1 --wait create c1", "--wait is for ask, query and choose"),
-        ("--network --wait reset", "--wait is for ask, query and choose"),
+        ("--node 1 --wait create c1", "--wait is for ask, query, choose and regenerate"),
+        ("--network --wait reset", "--wait is for ask, query, choose and regenerate"),
         ("--node 1 ask c1 Why? --choose 2", "--choose is for query"),
         ("--node 1 --choose best query c1 Why?", "--choose"), ("--node first status", "--node"),
         ("--node 1 --network status", "not allowed with"),
