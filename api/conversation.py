@@ -85,6 +85,8 @@ class Turn(Record, frozen=True, kw_only=True):
     cancelled: bool
     poll: Poll | UnsetType = UNSET
     """The last one, if there was any."""
+    regenerating: Literal[True] | UnsetType = UNSET
+    """The leader is asked for another answer, which takes the place of this one when it is in."""
 
     @property
     def open(self) -> bool:
@@ -98,3 +100,5 @@ class Conversation(Record, frozen=True, kw_only=True):
     """What users call it, if they gave it a title."""
     system: str | UnsetType = UNSET
     """What LLMs are told before its questions, if that was decided."""
+    auto: Literal[True] | UnsetType = UNSET
+    """The nodes choose by themselves as soon as all answers to a query are in."""

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.base import Command
 from api.node_results import (
+    AutoResult,
     BackupResult,
     CancelResult,
     ChooseResult,
@@ -23,6 +24,7 @@ from api.node_results import (
     MembersResult,
     QueryResult,
     QuotasResult,
+    RegenerateResult,
     RenameResult,
     RetryResult,
     SearchResult,
@@ -87,12 +89,29 @@ class RetryCommand(Command[RetryResult], frozen=True, tag="retry"):
     created: int | UnsetType = UNSET
 
 
+class RegenerateCommand(Command[RegenerateResult], frozen=True, tag="regenerate"):
+    """Asks the leader for another answer to the last question, an `ask`; only to that of this `turn`, if there is one.
+    `created` as in `choose`."""
+
+    context: str
+    turn: int | UnsetType = UNSET
+    created: int | UnsetType = UNSET
+
+
 class SystemCommand(Command[SystemResult], frozen=True, tag="system"):
     """What LLMs are told before the questions of this conversation. With a `text`, changes that for all nodes; an empty
     one takes it away."""
 
     context: str
     text: str | UnsetType = UNSET
+
+
+class AutoCommand(Command[AutoResult], frozen=True, tag="auto"):
+    """Whether the nodes choose by themselves in this conversation, as `choose` with "auto" would have them, as soon as
+    all answers to a query are in. With `on`, changes that for all nodes."""
+
+    context: str
+    on: bool | UnsetType = UNSET
 
 
 class TitleCommand(Command[TitleResult], frozen=True, tag="title"):

@@ -131,6 +131,15 @@ class SystemEvent(Event, frozen=True, tag="system"):
     origin: int
 
 
+class AutoEvent(Event, frozen=True, tag="auto"):
+    """From here on the nodes choose by themselves in the conversation, as soon as all answers to a query are in; or
+    they do not any more."""
+
+    context: str
+    on: bool
+    origin: int
+
+
 class TitledEvent(Event, frozen=True, tag="titled"):
     """Users call the conversation so from here on; empty: by its context id alone."""
 
@@ -264,6 +273,15 @@ class RetriedEvent(Event, frozen=True, tag="retried"):
     turn: int
     origin: int
     node: int | None
+
+
+class RegeneratedEvent(Event, frozen=True, tag="regenerated"):
+    """The leader is asked for another answer to an `ask`. An event `answer` brings it; with an `error`, the former one
+    stays. So it does, without an event, if another question comes first."""
+
+    context: str
+    turn: int
+    origin: int
 
 
 class PollEvent(Event, frozen=True, tag="poll"):

@@ -55,6 +55,11 @@ class RetryResult(Result, frozen=True, kw_only=True):
     """The node that is asked again; all are if it is omitted."""
 
 
+class RegenerateResult(Result, frozen=True, kw_only=True):
+    context: str
+    turn: int
+
+
 class ChooseResult(Result, frozen=True, kw_only=True):
     """The answer of `node` is chosen; or, with `auto`, the nodes are choosing, and an event reports the outcome."""
 
@@ -81,6 +86,14 @@ class SystemResult(Result, frozen=True, kw_only=True):
     context: str
     system: str | None
     """What LLMs are told before the questions of this conversation; null: what each node tells its own."""
+    stale: bool
+    """No majority was reachable: it may have changed."""
+
+
+class AutoResult(Result, frozen=True, kw_only=True):
+    context: str
+    auto: bool
+    """The nodes choose by themselves as soon as all answers to a query are in."""
     stale: bool
     """No majority was reachable: it may have changed."""
 
@@ -122,6 +135,8 @@ class ViewResult(Result, frozen=True, kw_only=True):
     """The position of the log that created it: since a deletion, another conversation may have its name."""
     usage: dict[int, Usage] | UnsetType = UNSET
     """By node: what the answers took."""
+    auto: Literal[True] | UnsetType = UNSET
+    """The nodes choose by themselves as soon as all answers to a query are in."""
 
 
 class LastResult(Result, frozen=True, kw_only=True):

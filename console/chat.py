@@ -166,6 +166,8 @@ def _conversation(
         yield layout.text(one_line(conversation.title))
     if conversation.system is not UNSET:
         yield layout.dim(layout.text(f"LLMs are told: {conversation.system}", _INDENT))
+    if conversation.auto is not UNSET:
+        yield layout.dim(layout.text("the nodes choose by themselves (auto)", _INDENT))
     for number, turn in enumerate(turns, 1):
         yield from _turn(conversation.context, number, turn, layout, all_candidates)
         if votes and turn.poll is not UNSET:
@@ -184,6 +186,8 @@ def _turn(context: str, number: int, turn: Turn, layout: Layout, all_candidates:
         yield from _response(node, response, layout, mark="chosen" if node == turn.chosen else "")
     if len(shown) < len(turn.candidates):
         yield layout.dim(layout.text(_others(turn), _INDENT))
+    if turn.regenerating is not UNSET:
+        yield layout.dim(layout.text("the leader is asked for another answer", _INDENT))
     if turn.open:
         yield layout.dim(layout.text(_next_step(context, turn), _INDENT))
     elif turn.chosen is None:

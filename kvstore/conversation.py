@@ -134,6 +134,16 @@ class Turn(msgspec.Struct, gc=False):
     """When it last changed but for responses, as in operations."""
     key: str = ""
     """By which whoever asked finds it again; empty if they gave none."""
+    polled: int = 0
+    """The last of its `rounds` in which a poll began, or the nodes chose by themselves, where they do so; 0: none."""
+
+    regenerating: bool = False
+    """The leader is asked for an answer that takes the place of this one. Only in the last turn."""
+
+    @property
+    def rounds(self) -> int:
+        """How often it has been put to LLMs, the first time included."""
+        return 1 + sum(self.retries.values())
 
     @property
     def state(self) -> State:
@@ -188,6 +198,8 @@ class Conversation(msgspec.Struct, gc=False):
     """What LLMs are told before its questions, in place of what nodes tell them by themselves."""
     deleted: int = 0
     """The log position that deleted it; 0 if it is there."""
+    auto: bool = False
+    """The nodes choose by themselves as soon as all answers to a query are in."""
     keys: dict[str, int] = {}
     """The turns that have keys: their numbers."""
     bytes: int = 0
@@ -213,3 +225,19 @@ class Conversation(msgspec.Struct, gc=False):
         if not turns or turns[-1].chosen is not None or turns[-1].cancelled:
             return None
         return len(turns)
+
+    @property
+    def pending_turn(self) -> int | None:
+        """The number of the turn that LLMs are to answer: the open one, or the last if another answer is asked for."""
+        return len(self.turns) if self.turns and self.turns[-1].regenerating else self.open_turn
+
+    @property
+    def choosing(self) -> int | None:
+        """The number of the open turn in which the nodes choose by themselves once all answers are in. None if there is
+        none; if they have begun to, in this round; and while there is nothing to choose."""
+        number = self.open_turn if self.auto else None
+        if number is None:
+            return None
+        turn = self.turns[number - 1]
+        waits = turn.kind is Kind.QUERY and turn.open_poll is None and turn.polled < turn.rounds
+        return number if waits and turn.choices else None

@@ -16,7 +16,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 
 def forked_turns(source: Conversation, upto: int | None) -> list[Turn]:
     """Copies of the turns up to this one, without their keys: those find turns of the conversation that they were given
-    to. Raises Refused."""
+    to; and without what counts in open turns only. Raises Refused."""
     context, closed = source.context, len(source.turns) - (source.open_turn is not None)
     if upto is not None and upto > len(source.turns):
         raise Refused(f"'{context}' has no turn {upto}")
@@ -28,4 +28,7 @@ def forked_turns(source: Conversation, upto: int | None) -> list[Turn]:
             f"'{context}' is too long to be forked as a whole: a fork has at most {MAX_PARTS} turns and answers, and "
             f"{MAX_BYTES} bytes of text; fork {context} NEW TURN takes the turns up to TURN"
         )
-    return [msgspec.structs.replace(turn, candidates=dict(turn.candidates), key="") for turn in turns]
+    return [
+        msgspec.structs.replace(turn, candidates=dict(turn.candidates), key="", polled=0, regenerating=False)
+        for turn in turns
+    ]

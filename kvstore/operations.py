@@ -153,6 +153,12 @@ class SetSystem(_StoreOperation, frozen=True, tag=23):
     text: str
 
 
+class SetAuto(_StoreOperation, frozen=True, tag=31):
+    """Whether the nodes choose by themselves in this conversation, as soon as all answers to a query are in."""
+
+    on: bool
+
+
 class Rename(_StoreOperation, frozen=True, tag=21):
     """The conversation has another context id from here on. It must not be open: answers that are on their way name
     the one that it had."""
@@ -175,10 +181,25 @@ class Retry(_StoreOperation, frozen=True, tag=9):
     node: int | None = None
 
 
+class Regenerate(_StoreOperation, frozen=True, tag=33):
+    """The leader is asked the last question again, an `Ask` that has its answer. That stands until another one is in;
+    if the LLM fails, or another question comes first, it stays. `turn` as in `Choose`."""
+
+    turn: int | None = None
+
+
 class StartPoll(_StoreOperation, frozen=True, tag=10):
     """Every node's LLM is asked to rank the current answers. `turn` as in `Choose`."""
 
     turn: int | None = None
+
+
+class ChooseAuto(_StoreOperation, frozen=True, tag=32):
+    """All answers are in, where the nodes choose by themselves: a poll begins, or the only answer is chosen. Once for
+    each `round`, see `kvstore.conversation.Turn.rounds`."""
+
+    turn: int
+    round: int
 
 
 class Ranking(_StoreOperation, frozen=True, tag=11):
@@ -224,7 +245,9 @@ class SetQuotas(_Dated, frozen=True, tag=16):
 
 Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
 
-AboutTurn: TypeAlias = Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect | ElectWeighed
+AboutTurn: TypeAlias = (
+    Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect | ElectWeighed | ChooseAuto | Regenerate
+)
 """Kinds that speak of a turn that there is."""
 
 
@@ -242,11 +265,11 @@ class IfCreatedAt(_Dated, frozen=True, tag=20):
 
 Unconditional: TypeAlias = (
     AboutTurn | Create | Query | Ask | Import | SetQuotas | AskOnce | Delete | SetTitle | Rename | Fork
-    | SetSystem | ImportInFull | Undelete
+    | SetSystem | ImportInFull | Undelete | SetAuto
 )
 StoreOperation: TypeAlias = Unconditional | IfCreatedAt
 
-ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce))
+ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce, Regenerate))
 """Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
 another kind takes isinstance 0.2 us to find out, and a look-up a tenth of that."""
 CREATING: Final[frozenset[type]] = frozenset((Create, Import, ImportInFull, Fork))
@@ -257,14 +280,15 @@ _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(Unconditional)}, StartPoll: "poll",
     CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
     SetTitle: "title", SetSystem: "system", ImportInFull: "import", ElectWeighed: "elect",
+    SetAuto: "auto", ChooseAuto: "poll",
 }
 """But of `IfCreatedAt`, which has the name of what it is about."""
 
 OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
 With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
-deletion and its undoing, titles, other names, forks, system prompts, conditions, and elections that weigh how far
-answers agree."""
+deletion and its undoing, titles, other names, forks, system prompts, conditions, elections that weigh how far answers
+agree, conversations in which the nodes choose by themselves, and other answers to an `ask`."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
@@ -272,6 +296,7 @@ RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 _NEEDED: Final[dict[type, int]] = {
     CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2,
     Rename: 2, Fork: 2, SetSystem: 2, ImportInFull: 2, Undelete: 2, IfCreatedAt: 2, ElectWeighed: 2,
+    SetAuto: 2, ChooseAuto: 2, Regenerate: 2,
 }
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
@@ -291,11 +316,13 @@ def unconditional(operation: StoreOperation) -> Unconditional:
 
 def plainer(operation: StoreOperation) -> StoreOperation | None:
     """The same as an earlier release knows it: without the condition, without thoughts, tokens and without saying that
-    an answer was cut, or by the rankings alone. None if there is no such operation."""
+    an answer was cut, by the rankings alone, or as a poll. None if there is no such operation."""
     if isinstance(operation, IfCreatedAt):
         return unconditional(operation)
     if isinstance(operation, ElectWeighed):
         return Elect(operation.context, operation.turn, operation.poll, at=operation.at)
+    if isinstance(operation, ChooseAuto):
+        return StartPoll(operation.context, operation.turn, at=operation.at)
     if isinstance(operation, ImportInFull):
         if operation.title or operation.system:
             return None

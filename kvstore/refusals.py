@@ -36,6 +36,23 @@ def open_turn(conversation: Conversation, number: int | None) -> int:
     return number
 
 
+def last_answered(conversation: Conversation, number: int | None) -> int:
+    """Like `named_turn`, but the turn must be the last, and an `ask` that has its answer; refused otherwise."""
+    context = conversation.context
+    number = named_turn(conversation, number)
+    if number is None:
+        raise Refused(f"'{context}' has no answer yet")
+    turn = conversation.turns[number - 1]
+    if number < len(conversation.turns):
+        raise Refused(f"turn {number} is not the last of '{context}': no other answer can take its place")
+    if turn.kind is Kind.QUERY:
+        raise Refused(f"turn {number} of '{context}' is a query: only the answer to an `ask` is asked for again")
+    accept(still_open(conversation))
+    if turn.cancelled:
+        raise Refused(closed(context, number, turn))
+    return number
+
+
 def still_open(conversation: Conversation) -> str | None:
     """Why this has to wait for the end of the open question; None if there is none."""
     if conversation.open_turn is None:

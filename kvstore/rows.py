@@ -4,8 +4,9 @@ One row per conversation, turn and response: so a change re-encodes only what it
 conversation is, and no row is larger than one text. Keys sort in loading order:
 
     0 (8 bytes)                                  -> Quotas, once there are any
-    index (8 bytes)                              -> [context, created, at, temporary, title, system, deleted]
-    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at, key]
+    index (8 bytes)                              -> [context, created, at, temporary, title, system, deleted, auto]
+    index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at, key, polled,
+                                                     regenerating]
     index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
 
 Rows of a later release may have more fields. They are not loaded without them: that node would lose what others keep.
@@ -47,6 +48,7 @@ class _ConversationRow(msgspec.Struct, array_like=True, forbid_unknown_fields=Tr
     title: str = ""
     system: str = ""
     deleted: int = 0
+    auto: bool = False
 
 
 class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -58,6 +60,8 @@ class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     poll: Poll | None = None
     at: int = 0
     key: str = ""
+    polled: int = 0
+    regenerating: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -87,15 +91,19 @@ def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     if len(row_key) == 1:
         row = (
             conversation.context, conversation.created, conversation.at, conversation.temporary, conversation.title,
-            conversation.system, conversation.deleted,
+            conversation.system, conversation.deleted, conversation.auto,
         )
-        plain = not (conversation.temporary or conversation.title or conversation.system or conversation.deleted)
-        return _encoder.encode(row[:_PLAIN_CONVERSATION] if plain else row)
+        plain = not any(row[_PLAIN_CONVERSATION:])
+        return _encoder.encode(row[:_PLAIN_CONVERSATION] if plain else row if conversation.auto else row[:-1])
     if row_key[1] > len(conversation.turns):
         return None
     turn = conversation.turns[row_key[1] - 1]
     if len(row_key) == 2:
         fields = turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll, turn.at, turn.key
+        if turn.regenerating:
+            return _encoder.encode((*fields, turn.polled, True))
+        if turn.polled:
+            return _encoder.encode((*fields, turn.polled))
         return _encoder.encode(fields if turn.key else fields[:_PLAIN_FIELDS])
     response = turn.candidates.get(row_key[2])
     if response is None:
@@ -148,13 +156,16 @@ def _is_sound(conversation: Conversation) -> bool:
         and check_system(conversation.system) is None and 0 <= conversation.at <= MAX_AT
         and 1 <= conversation.created <= MAX_POSITION and 0 <= conversation.deleted <= MAX_POSITION
         and all(map(_is_sound_turn, conversation.turns))
+        and not any(turn.regenerating for turn in conversation.turns[:-1])
     )
 
 
 def _is_sound_turn(turn: Turn) -> bool:
     chosen = None if turn.chosen is None else turn.candidates.get(turn.chosen)
     return (
-        0 <= turn.at <= MAX_AT and (turn.chosen is None or (chosen is not None and chosen.text is not None))
+        0 <= turn.at <= MAX_AT and turn.polled >= 0
+        and not (turn.regenerating and (chosen is None or turn.kind is not Kind.ASK))
+        and (turn.chosen is None or (chosen is not None and chosen.text is not None))
         and all(0 <= node <= MAX_NODE and 0 <= count <= MAX_TURN for node, count in turn.retries.items())
         and all(1 <= node <= MAX_NODE and _is_sound_response(said) for node, said in turn.candidates.items())
         and (turn.poll is None or _is_sound_poll(turn.poll, turn))
@@ -192,13 +203,13 @@ def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> 
         row = _conversations.decode(content)
         conversations.append(Conversation(
             row.context, index, row.created, at=row.at, temporary=row.temporary, title=row.title,
-            system=row.system, deleted=row.deleted,
+            system=row.system, deleted=row.deleted, auto=row.auto,
         ))
     elif len(rest) == 1:
         decoded = _turns.decode(content)
         conversations[-1].turns.append(Turn(
             decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll,
-            decoded.at, decoded.key,
+            decoded.at, decoded.key, decoded.polled, decoded.regenerating,
         ))
         if decoded.key:
             conversations[-1].keys[decoded.key] = turn

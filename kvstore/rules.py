@@ -19,6 +19,7 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Choose,
+    ChooseAuto,
     Delete,
     Elect,
     ElectWeighed,
@@ -29,6 +30,7 @@ from kvstore.operations import (
     InFull,
     Query,
     Ranking,
+    Regenerate,
     Rename,
     Retry,
     Said,
@@ -217,6 +219,11 @@ def _check_choose(operation: Choose) -> str | None:
     return _check_node(operation.node) or _check_turn(operation.turn)
 
 
+def _check_choose_auto(operation: ChooseAuto) -> str | None:
+    in_range = 1 <= operation.round <= MAX_TURN
+    return _check_turn(operation.turn) or (None if in_range else f"there is no round {operation.round}")
+
+
 def _check_retry(operation: Retry) -> str | None:
     return (None if operation.node is None else _check_node(operation.node)) or _check_turn(operation.turn)
 
@@ -265,6 +272,8 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Ranking: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll) or _check_ranking(operation),
     Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     ElectWeighed: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
+    ChooseAuto: _check_choose_auto,
+    Regenerate: lambda operation: _check_turn(operation.turn),
     Import: lambda operation: _check_packed(operation.turns),
     ImportInFull: lambda operation: (
         _check_packed(operation.turns, in_full=True) or check_title(operation.title) or check_system(operation.system)

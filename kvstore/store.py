@@ -23,6 +23,7 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Choose,
+    ChooseAuto,
     Create,
     Delete,
     Elect,
@@ -33,9 +34,11 @@ from kvstore.operations import (
     ImportInFull,
     Query,
     Ranking,
+    Regenerate,
     Rename,
     Responding,
     Retry,
+    SetAuto,
     SetQuotas,
     SetSystem,
     SetTitle,
@@ -47,10 +50,20 @@ from kvstore.operations import (
 from kvstore.packed_turns import Restored, RestoredInFull, RestoredTurn, unpack
 from kvstore.payloads import UnknownOperation, decode, is_known
 from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size, refuse_total
-from kvstore.refusals import Refused, accept, closed, moved_on, named_turn, open_turn, still_open, who_has
+from kvstore.refusals import (
+    Refused,
+    accept,
+    closed,
+    last_answered,
+    moved_on,
+    named_turn,
+    open_turn,
+    still_open,
+    who_has,
+)
 from kvstore.rules import check
 
-_LATER: Final = frozenset((SetTitle, SetSystem, Undelete))
+_LATER: Final = frozenset((SetTitle, SetSystem, SetAuto, Undelete))
 """Kinds that change a conversation, and no turn."""
 _NOT_OF_A_TURN: Final = RESPONDING | {Fork}
 """Kinds that do not date the turn that they name: those date the response, and a fork has turns as old as they were."""
@@ -101,6 +114,8 @@ class Store:
             Ranking: self._ranking, Elect: self._elect, ElectWeighed: self._elect, SetQuotas: self._set_quotas,
             AskOnce: self._ask_once, Delete: self._delete, SetTitle: self._set_title, Rename: self._rename,
             Fork: self._fork, SetSystem: self._set_system, ImportInFull: self._import, Undelete: self._undelete,
+            SetAuto: self._set_auto, ChooseAuto: self._choose_auto,
+            Regenerate: self._regenerate,
         }
         """What each operation does: returns the number of the turn that it added or changed; raises Refused, or
         _Repeated."""
@@ -254,6 +269,7 @@ class Store:
         accept(still_open(conversation))
         number, more = len(conversation.turns) + 1, utf8_bytes(turn.text)
         self._require_room(context, Size(number, conversation.bytes + more), more)
+        self._end_regeneration(conversation)
         conversation.turns.append(turn)
         self._grow(conversation, more)
         self._rows.touch(conversation.index, number)
@@ -349,11 +365,17 @@ class Store:
         self._grow(conversation, more)
         self._rows.touch(conversation.index)
 
+    def _set_auto(self, operation: SetAuto) -> None:
+        conversation = self._find(operation.context)
+        conversation.auto = operation.on
+        self._rows.touch(conversation.index)
+
     def _rename(self, operation: Rename) -> None:
         context, name = operation.context, operation.name
         conversation = self._find(context)
         accept(still_open(conversation))
         self._require_free(name)
+        self._end_regeneration(conversation)
         conversation.context = name
         self._list()
         self._rows.touch(conversation.index)
@@ -366,6 +388,7 @@ class Store:
         self._require_room(context, size, size.bytes)
         conversation = self._create(context)
         conversation.turns, conversation.system, conversation.at = turns, source.system, operation.at
+        conversation.auto = source.auto
         self._grow(conversation, size.bytes)
         self._touch_all(conversation)
         return len(turns) or None
@@ -393,6 +416,12 @@ class Store:
 
     def _answer(self, operation: Answer | AnswerInFull) -> int:
         conversation, turn = self._turn_for(operation, Kind.ASK)
+        if turn.regenerating:
+            self._end_regeneration(conversation)
+            if operation.text is None:
+                return operation.turn
+            for node in [node for node in turn.candidates if node != operation.node]:
+                self._drop_response(conversation, operation.turn, node)
         self._record(conversation, turn, operation)
         if operation.text is not None:
             turn.chosen = operation.node
@@ -407,7 +436,7 @@ class Store:
         turn = conversation.turns[operation.turn - 1]
         if turn.kind is not kind:
             raise Refused(f"turn {operation.turn} of '{operation.context}' is not of the kind '{kind}'")
-        if turn.state is not State.OPEN:
+        if turn.state is not State.OPEN and not turn.regenerating:
             raise Refused(closed(operation.context, operation.turn, turn))
         if operation.round != turn.round(operation.node):
             raise Refused(f"node {operation.node} has been asked again since, in turn {operation.turn}")
@@ -463,16 +492,35 @@ class Store:
         if turn.kind is Kind.ASK and operation.node is not None and operation.node not in turn.candidates:
             raise Refused(f"node {operation.node} has not failed: `retry {operation.context}` asks all over again")
         for node in nodes:
-            dropped = turn.candidates.pop(node, None)
-            if dropped is not None:
-                self._grow(conversation, -dropped.bytes)
-                self._rows.touch(conversation.index, number, node)
+            self._drop_response(conversation, number, node)
         whom = operation.node or 0
-        turn.retries = dict(sorted({**turn.retries, whom: turn.retries.get(whom, 0) + 1}.items()))
+        _ask_again(turn, whom)
         if turn.poll is not None:
             turn.poll.closed = True  # its answers are gone
         self._rows.touch(conversation.index, number)
         return number
+
+    def _drop_response(self, conversation: Conversation, number: int, node: int) -> None:
+        """If there is one."""
+        dropped = conversation.turns[number - 1].candidates.pop(node, None)
+        if dropped is not None:
+            self._grow(conversation, -dropped.bytes)
+            self._rows.touch(conversation.index, number, node)
+
+    def _regenerate(self, operation: Regenerate) -> int:
+        conversation = self._find(operation.context)
+        number = last_answered(conversation, operation.turn)
+        turn = conversation.turns[number - 1]
+        turn.regenerating = True
+        _ask_again(turn, 0)
+        self._rows.touch(conversation.index, number)
+        return number
+
+    def _end_regeneration(self, conversation: Conversation) -> None:
+        """Of the last turn, if another answer to it is asked for: whatever comes now is too late."""
+        if conversation.turns and conversation.turns[-1].regenerating:
+            conversation.turns[-1].regenerating = False
+            self._rows.touch(conversation.index, len(conversation.turns))
 
     def _poll(self, operation: StartPoll) -> int:
         context = operation.context
@@ -485,8 +533,28 @@ class Store:
             raise Refused(f"the nodes are already choosing in '{context}'")
         if len(turn.choices) < 2:
             raise Refused(f"a choice in '{context}' needs at least two answers; {who_has(turn)}")
+        self._begin_poll(conversation, number)
+        return number
+
+    def _begin_poll(self, conversation: Conversation, number: int) -> None:
+        turn = conversation.turns[number - 1]
         turn.poll = Poll(1 if turn.poll is None else turn.poll.number + 1, turn.choices[:MAX_BALLOT], {})
+        if conversation.auto:
+            turn.polled = turn.rounds
         self._rows.touch(conversation.index, number)
+
+    def _choose_auto(self, operation: ChooseAuto) -> int:
+        context, number = operation.context, operation.turn
+        conversation = self._find(context)
+        open_turn(conversation, number)
+        turn = conversation.turns[number - 1]
+        if conversation.choosing != number or turn.rounds != operation.round:
+            raise Refused(f"the nodes do not choose by themselves in turn {number} of '{context}' now")
+        if len(turn.choices) > 1:
+            self._begin_poll(conversation, number)
+        else:
+            turn.chosen, turn.polled = turn.choices[0], turn.rounds
+            self._rows.touch(conversation.index, number)
         return number
 
     def _ranking(self, operation: Ranking) -> int:
@@ -554,6 +622,11 @@ class Store:
             raise Refused("the cluster has no quotas yet: its leader proposes them when half of one is used")
         self._quotas = Quotas(**merged)
         self._rows.touch(*rows.QUOTAS)
+
+
+def _ask_again(turn: Turn, node: int) -> None:
+    """0: all nodes."""
+    turn.retries = dict(sorted({**turn.retries, node: turn.retries.get(node, 0) + 1}.items()))
 
 
 def _response(said: Restored) -> Response:

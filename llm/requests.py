@@ -66,11 +66,11 @@ def pending(conversations: Mapping[str, Conversation], node: int, view: View) ->
 
 def pending_in(conversation: Conversation, node: int, view: View) -> Request | None:
     """What `node` has to ask for this conversation: a candidate for an open query, then a ranking if the nodes are to
-    choose; or the answer to an open ask, if it is the responder.
+    choose; or the answer to an open ask, or another one to a closed one, if it is the responder.
 
     A response that says why there is no answer completes the request too: it is not retried automatically.
     """
-    number = conversation.open_turn
+    number = conversation.pending_turn
     if number is None:
         return None
     turn = conversation.turns[number - 1]
@@ -79,7 +79,8 @@ def pending_in(conversation: Conversation, node: int, view: View) -> Request | N
         nodes, ballot = ranking_ballot(conversation, number, poll, node)
         build = partial(ranking_prompt, ballot)
         return Request(conversation.context, number, "ranking", build, poll.number, nodes, ballot, conversation.created)
-    if node in turn.candidates or (turn.kind is Kind.ASK and responder(turn, node, view) != node):
+    is_answered = node in turn.candidates and not turn.regenerating
+    if is_answered or (turn.kind is Kind.ASK and responder(turn, node, view) != node):
         return None
     kind: RequestKind = "candidate" if turn.kind is Kind.QUERY else "answer"
     build = partial(chat, conversation, number)
@@ -100,7 +101,7 @@ class Fate(Enum):
 
 
 def fate(request: Request, conversation: Conversation | None, node: int, view: View) -> Fate:
-    if conversation is None or (conversation.created, conversation.open_turn) != (request.created, request.turn):
+    if conversation is None or (conversation.created, conversation.pending_turn) != (request.created, request.turn):
         return Fate.DROP
     turn = conversation.turns[request.turn - 1]
     if request.kind == "ranking":
@@ -115,12 +116,12 @@ def fate(request: Request, conversation: Conversation | None, node: int, view: V
 
 def responder(turn: Turn, node: int, view: View) -> int | None:
     """Who is to answer an open ask, as `node` sees it: the leader; once its LLM has failed, the first of the other live
-    nodes whose LLM has not. None if there is no leader, or no such node.
+    nodes whose LLM has not. None if there is no leader, or no such node. Another answer is the leader's to give.
 
     If nodes disagree on this, two may ask; the answer that is decided first counts.
     """
-    if view.leader is None:
-        return None
+    if view.leader is None or turn.regenerating:
+        return view.leader
     order = [view.leader, *sorted((view.live | {node}) - {view.leader})]
     return next((one for one in order if one not in turn.candidates), None)
 

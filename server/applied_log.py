@@ -28,6 +28,7 @@ from kvstore.operations import (
     Rename,
     Responding,
     Retry,
+    SetAuto,
     SetQuotas,
     SetSystem,
     SetTitle,
@@ -88,6 +89,10 @@ def _system(operation: SetSystem) -> _Details:
     return None, operation.text
 
 
+def _auto(operation: SetAuto) -> _Details:
+    return None, "on" if operation.on else "off"
+
+
 def _other_name(operation: Rename) -> _Details:
     return None, operation.name
 
@@ -100,6 +105,7 @@ _DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
     Query: _question, Ask: _question, AskOnce: _question, Candidate: _response, Answer: _response,
     CandidateInFull: _response, AnswerInFull: _response, Choose: _about_node, Ranking: _about_node, Retry: _about_node,
     SetTitle: _title, SetSystem: _system, Rename: _other_name, Fork: _source,
+    SetAuto: _auto,
 }
 
 

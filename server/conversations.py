@@ -11,7 +11,7 @@ from api import node_results as results
 from api.base import Failure
 from api.errors import BUSY
 from engine.interface import Busy
-from kvstore.operations import Delete, Fork, Rename, SetSystem, SetTitle, Undelete
+from kvstore.operations import Delete, Fork, Rename, SetAuto, SetSystem, SetTitle, Undelete
 from server.search import SearchError
 from server.session import Answer, Session
 
@@ -49,6 +49,20 @@ async def _system(session: Session, context: str) -> results.SystemResult | Fail
     if not isinstance(found, results.ViewResult):
         return found
     return results.SystemResult(context=context, system=found.system or None, stale=found.stale)
+
+
+def auto(session: Session, command: commands.AutoCommand) -> Awaitable[results.AutoResult | Failure]:
+    context, on = command.context, command.on
+    if on is UNSET:
+        return _auto(session, context)
+    return session.submit(SetAuto(context, on), lambda turn: results.AutoResult(context=context, auto=on, stale=False))
+
+
+async def _auto(session: Session, context: str) -> results.AutoResult | Failure:
+    found = await session.view(commands.ViewCommand(context))
+    if not isinstance(found, results.ViewResult):
+        return found
+    return results.AutoResult(context=context, auto=found.auto is True, stale=found.stale)
 
 
 def title(session: Session, command: commands.TitleCommand) -> Awaitable[results.TitleResult | Failure]:

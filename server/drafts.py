@@ -86,8 +86,9 @@ class Drafts:
     # ---- Events from the node
 
     def on_progress(self, request: Request, pieces: int, text: Callable[[], str]) -> None:
-        """Of this node's LLM."""
-        self._own.on_progress(request, pieces, text)
+        """Of this node's LLM. Another answer to what has one is shown when it is there."""
+        if self._is_open((request.context, request.turn)):
+            self._own.on_progress(request, pieces, text)
 
     def on_applied(self, outcome: Outcome) -> None:
         context, turn = outcome.context, outcome.turn

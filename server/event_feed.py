@@ -14,6 +14,7 @@ from api.base import Event
 from api.node_events import (
     AnswerEvent,
     AskEvent,
+    AutoEvent,
     CancelledEvent,
     CandidateEvent,
     ChosenEvent,
@@ -28,6 +29,7 @@ from api.node_events import (
     ProgressEvent,
     QueryEvent,
     RankingEvent,
+    RegeneratedEvent,
     RenamedEvent,
     RestoredEvent,
     RetriedEvent,
@@ -47,6 +49,7 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Choose,
+    ChooseAuto,
     Create,
     Delete,
     Elect,
@@ -56,8 +59,10 @@ from kvstore.operations import (
     ImportInFull,
     Query,
     Ranking,
+    Regenerate,
     Rename,
     Retry,
+    SetAuto,
     SetSystem,
     SetTitle,
     StartPoll,
@@ -160,6 +165,8 @@ class EventFeed:
             self._tell_others(RestoredEvent(context, outcome.turn, origin), mine)
         elif type(operation) is SetSystem:
             self._tell_others(SystemEvent(context, operation.text, origin), mine)
+        elif type(operation) is SetAuto:
+            self._tell_others(AutoEvent(context, operation.on, origin), mine)
         elif type(operation) is SetTitle:
             self._tell_others(TitledEvent(context, operation.title, origin), mine)
         elif type(operation) is Rename:
@@ -168,14 +175,14 @@ class EventFeed:
             self._tell_others(ForkedEvent(context, operation.source, outcome.turn, origin), mine)
         elif outcome.turn is not None:
             self._on_turn(operation, context, outcome.turn, origin, mine)
-            if self._store().conversations[context].open_turn != outcome.turn:
+            if self._store().conversations[context].pending_turn != outcome.turn:
                 self._questions.pop(context, None)
 
     def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
         """The LLM of `node` has begun an answer (0 pieces), or has produced this many pieces of it."""
         found = self._store().conversations.get(context)
         question = self._questions.get(context)
-        if found is None or question is None or question.turn != turn or found.open_turn != turn:
+        if found is None or question is None or question.turn != turn or found.pending_turn != turn:
             return
         question.progress[node] = pieces
         event = (
@@ -232,10 +239,14 @@ class EventFeed:
                 self._tell_others(CancelledEvent(context, turn, origin), mine)
             case Retry():
                 self._tell_others(RetriedEvent(context, turn, origin, operation.node), mine)
+            case Regenerate():
+                self._tell_others(RegeneratedEvent(context, turn, origin), mine)
             case StartPoll():
                 if mine:
                     self._questions.setdefault(context, _Question(turn, math.inf)).turn = turn
                 self._tell_others(PollEvent(context, turn, origin), mine)
+            case ChooseAuto():
+                self._on_auto(context, turn, origin)
             case Ranking():
                 fields = vote_fields(operation)
                 self._tell_others(RankingEvent(context=context, turn=turn, node=operation.node, **fields), False)
@@ -265,6 +276,14 @@ class EventFeed:
         else:
             event = ChosenEvent(context=context, turn=turn, origin=origin, poll=poll, node=found.chosen)
         self._tell_turn(event, context, turn)
+
+    def _on_auto(self, context: str, turn: int, origin: int) -> None:
+        """The nodes begin to choose; or there was one answer only, which stands."""
+        chosen = self._store().conversations[context].turns[turn - 1].chosen
+        if chosen is None:
+            self._tell_others(PollEvent(context, turn, origin), False)
+        else:
+            self._tell_turn(ChosenEvent(context=context, turn=turn, origin=origin, node=chosen), context, turn)
 
     def _tell_others(self, event: Event, mine: bool) -> None:
         """Events only for users who want to see the activity on other nodes."""

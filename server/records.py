@@ -17,7 +17,9 @@ from server.applied_log import LoggedOperation
 def conversation_record(conversation: Conversation) -> api.Conversation:
     title, system = about(conversation)
     turns = turn_records(conversation)
-    return api.Conversation(context=conversation.context, turns=turns, title=title, system=system)
+    return api.Conversation(
+        context=conversation.context, turns=turns, title=title, system=system, auto=conversation.auto or UNSET
+    )
 
 
 def about(conversation: Conversation) -> tuple[str | UnsetType, str | UnsetType]:
@@ -49,6 +51,7 @@ def turn_record(turn: Turn, thoughts: bool = False) -> api.Turn:
         chosen=turn.chosen,
         cancelled=turn.cancelled,
         poll=UNSET if turn.poll is None else poll_record(turn.poll),
+        regenerating=turn.regenerating or UNSET,
     )
 
 

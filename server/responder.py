@@ -18,6 +18,7 @@ from kvstore.operations import (
     AnswerInFull,
     Candidate,
     CandidateInFull,
+    ChooseAuto,
     IfCreatedAt,
     Ranking,
     StoreOperation,
@@ -28,6 +29,7 @@ from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
 from llm.request_scheduler import RequestScheduler
 from llm.requests import Fate, Request, View, fate, pending, pending_in
+from server.auto_choice import AutoChoice
 from server.poll_closer import PollCloser
 
 _PAUSE_S = 1.0
@@ -69,10 +71,11 @@ class Responder:
         self._caught_up = False
         self._catching_up: asyncio.Task[None] | None = None
         self._poll_closer = PollCloser(engine, number, poll_s, by_agreement)
+        self._auto_choice = AutoChoice(number)
         self._unsent: deque[StoreOperation] = deque()
         self._open: dict[str, Conversation] = {}
-        """The conversations with an open question, by their ids. Kept once caught up: links come and go often, and
-        there may be very many conversations."""
+        """The conversations with a question that LLMs are to answer, by their ids. Kept once caught up: links come and
+        go often, and there may be very many conversations."""
         self._changed: dict[str, set[int | None]] = {}
         """Conversations that are to be looked at, and which of their turns have changed."""
         self._looking = False
@@ -100,14 +103,15 @@ class Responder:
         """Checks all conversations: after a start or the installation of a snapshot."""
         if self._caught_up:
             conversations = self._engine.store.conversations
-            self._open = {name: found for name, found in conversations.items() if found.open_turn is not None}
+            self._open = {name: found for name, found in conversations.items() if found.pending_turn is not None}
             self.scheduler.retain(self._is_open)
             self._poll_closer.forget_all()
+            self._auto_choice.forget_all()
             self._ask_open()
 
     def _is_open(self, context: str, turn: int) -> bool:
         conversation = self._open.get(context)
-        return conversation is not None and conversation.open_turn == turn
+        return conversation is not None and conversation.pending_turn == turn
 
     def _fate(self, request: Request) -> Fate:
         return fate(request, self._open.get(request.context), self._number, self._view)
@@ -118,7 +122,15 @@ class Responder:
         for request in pending(self._open, self._number, self._view):
             self.scheduler.start(request)
         for conversation in self._open.values():
-            self._poll_closer.review(conversation, self._view)
+            self._choose(conversation)
+        self._send()
+
+    def _choose(self, conversation: Conversation) -> None:
+        """Begins or ends what it is time for."""
+        self._poll_closer.review(conversation, self._view)
+        due = self._auto_choice.due(conversation, self._view)
+        if due is not None:
+            self._unsent.append(due)
 
     def see(self, leader: int | None, live: Iterable[int]) -> None:
         """This node sees a different leader, or different nodes."""
@@ -150,8 +162,12 @@ class Responder:
     def on_applied(self, outcome: Outcome) -> None:
         """To be called after each operation that is applied. Conversations that changed are looked at once for all that
         is applied in one turn of the event loop."""
-        context = outcome.context
-        if self._caught_up and outcome.ok and context is not None:
+        context, operation = outcome.context, outcome.operation
+        changed = outcome.ok
+        if type(operation) is ChooseAuto:
+            self._auto_choice.applied(operation)
+            changed = True  # or it was refused: then what made it so may have changed again
+        if self._caught_up and changed and context is not None:
             if context in self._engine.store.conversations:
                 self._changed.setdefault(context, set()).add(outcome.turn)
             else:
@@ -173,19 +189,21 @@ class Responder:
 
     def _look_at(self, conversation: Conversation, turns: Iterable[int | None]) -> None:
         """These turns have changed."""
-        context, open_turn = conversation.context, conversation.open_turn
+        context, pending_turn = conversation.context, conversation.pending_turn
         for turn in turns:
-            if turn is not None and turn != open_turn:
+            if turn is not None and turn != pending_turn:
                 self.scheduler.cancel(context, turn)
-        if open_turn is None:
+        if pending_turn is not None and pending_turn > 1:
+            self.scheduler.cancel(context, pending_turn - 1)  # another answer, which this question has overtaken
+        if pending_turn is None:
             self._open.pop(context, None)
         else:
             self._open[context] = conversation
-            self.scheduler.review_turn(context, open_turn, self._fate)
+            self.scheduler.review_turn(context, pending_turn, self._fate)
             request = pending_in(conversation, self._number, self._view)
             if request is not None:
                 self.scheduler.start(request)
-        self._poll_closer.review(conversation, self._view)
+        self._choose(conversation)
 
     def _forget(self, context: str) -> None:
         """There is no conversation of this name any more."""

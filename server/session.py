@@ -35,6 +35,7 @@ from api.node_commands import (
     MembersCommand,
     QueryCommand,
     QuotasCommand,
+    RegenerateCommand,
     RetryCommand,
     ViewallCommand,
     ViewCommand,
@@ -54,6 +55,7 @@ from kvstore.operations import (
     Fork,
     IfCreatedAt,
     Query,
+    Regenerate,
     Retry,
     SetQuotas,
     StartPoll,
@@ -341,7 +343,7 @@ class Session:
         turns, (title, system) = turn_records(found, thoughts), about(found)
         return results.ViewResult(
             context=context, turns=turns, stale=stale, title=title, system=system, created=found.created,
-            usage=usage(found, self._prices),
+            usage=usage(found, self._prices), auto=found.auto or UNSET,
         )
 
     async def not_ready(self) -> str | None:
@@ -457,6 +459,11 @@ class Session:
             return _done(results.RefusedResult(context=context, error=error))
         named = UNSET if node is None else node
         return self._submit_checked(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
+
+    def regenerate(self, command: RegenerateCommand) -> Answer[results.RegenerateResult]:
+        context, turn = command.context, None if command.turn is UNSET else command.turn
+        operation = _of(self._seen(context, command.created)[0], Regenerate(context, turn))
+        return self.submit(operation, lambda turn: results.RegenerateResult(context=context, turn=turn))
 
     async def import_(self, command: ImportCommand) -> results.ImportResult | Failure:
         try:

@@ -7,14 +7,30 @@ from collections.abc import Awaitable
 from msgspec import UNSET, UnsetType
 
 from api.base import Failure
-from api.node_commands import DeleteCommand, ForkCommand, RenameCommand, SystemCommand, TitleCommand, UndeleteCommand
-from api.node_results import DeleteResult, ForkResult, RenameResult, SystemResult, TitleResult, UndeleteResult
+from api.node_commands import (
+    AutoCommand,
+    DeleteCommand,
+    ForkCommand,
+    RenameCommand,
+    SystemCommand,
+    TitleCommand,
+    UndeleteCommand,
+)
+from api.node_results import (
+    AutoResult,
+    DeleteResult,
+    ForkResult,
+    RenameResult,
+    SystemResult,
+    TitleResult,
+    UndeleteResult,
+)
 from api.safe_text import one_line
 from console.basic_views import STALE
 from console.command_table import Earlier, Entry, Run, in_order
 from console.layout import Layout
 from console.node.executor import NodeExecutor, conversations, submitted
-from console.node.words import questions, warned, whole
+from console.node.words import SWITCH, questions, warned, whole
 from console.usage import Usage
 from kvstore.deleted import KEPT_CONVERSATIONS, KEPT_POSITIONS
 from server import conversations as carried_out
@@ -154,6 +170,48 @@ SYSTEM = Entry[NodeExecutor, SystemCommand, SystemResult](
     _system,
     _parse_system,
     _view_system,
+    conversations,
+)
+
+
+def _parse_auto(words: list[str]) -> AutoCommand:
+    """`on c1` is understood as well as `c1 on`."""
+    if len(words) == 1:
+        return AutoCommand(words[0])
+    context, switch = words if words[1].lower() in SWITCH else reversed(words)
+    if switch.lower() not in SWITCH:
+        raise ValueError(f"'{one_line(words[1], 20)}' is neither on nor off")
+    return AutoCommand(context, SWITCH[switch.lower()])
+
+
+_set_auto: Run[NodeExecutor, AutoCommand, AutoResult] = submitted(carried_out.auto)
+_show_auto: Run[NodeExecutor, AutoCommand, AutoResult] = in_order(
+    lambda executor, command: carried_out.auto(executor.session, command)
+)
+
+
+def _auto(executor: NodeExecutor, command: AutoCommand, earlier: Earlier) -> Awaitable[AutoResult | Failure]:
+    return (_show_auto if command.on is UNSET else _set_auto)(executor, command, earlier)
+
+
+def _view_auto(command: AutoCommand, result: AutoResult, layout: Layout) -> str:
+    who = "the nodes choose by themselves when all answers are in" if result.auto else "a user chooses"
+    stale = f"\n{layout.red(STALE)}" if result.stale else ""
+    return f"{layout.text(f'{result.context}: {who}')}{stale}"
+
+
+AUTO = Entry[NodeExecutor, AutoCommand, AutoResult](
+    Usage(
+        "auto", "C [on|off]", "have the nodes choose by themselves in C", "auto c1 on", 1, 2, current=True,
+        details="After every query, when the answers of all nodes that are there are in, they choose as with `choose C "
+        "auto`; if there is one answer only, it stands. Once for each time that a question is asked: where no node can "
+        "rank the answers, a user chooses, or asks again with `retry C`. `auto C` shows whether they do; a fork does "
+        "as its source.",
+    ),
+    AutoCommand,
+    _auto,
+    _parse_auto,
+    _view_auto,
     conversations,
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.node.words import AUTO, CUT
+from console.node.words import AUTO, CUT, SWITCH
 from console.usage import Usage, UsageError, expectation
 from kvstore.conversation import Kind
 from server.session import Session
@@ -33,6 +33,8 @@ class CurrentConversation:
             left_out = not rest or not self._exists(rest.split(None, 1)[0])
         elif name == "retry" and len(words) == 1:
             left_out = words[0].isdigit() and not self._exists(words[0])
+        elif name == "auto":
+            left_out = not words or (len(words) == 1 and words[0].lower() in SWITCH and not self._exists(words[0]))
         elif name == "fork" and len(words) == 2:
             left_out = words[1].isdigit() and not self._exists(words[0])
         else:

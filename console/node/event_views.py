@@ -12,6 +12,7 @@ from api.conversation import Response
 from api.node_events import (
     AnswerEvent,
     AskEvent,
+    AutoEvent,
     CancelledEvent,
     CandidateEvent,
     ChosenEvent,
@@ -34,6 +35,7 @@ from api.node_events import (
     QuorumLostEvent,
     RankingEvent,
     RefusedEvent,
+    RegeneratedEvent,
     RemovedEvent,
     RenamedEvent,
     RestoredEvent,
@@ -123,6 +125,9 @@ def _change(event: Event) -> Text:
         case SystemEvent(context=context, text=text, origin=origin):
             said = one_line(text) if text else "what each node tells its own"
             return lambda _: f"{context}: LLMs are told (node {origin}): {said}"
+        case AutoEvent(context=context, on=on, origin=origin):
+            who = "the nodes choose by themselves" if on else "a user chooses"
+            return f"{context}: {who} from now on (node {origin})"
         case TitledEvent(context=context, title=title, origin=origin):
             return f"{context}: {f'titled {one_line(title)}' if title else 'without a title'} (node {origin})"
         case RenamedEvent(context=context, name=name, origin=origin):
@@ -143,6 +148,8 @@ def _change(event: Event) -> Text:
             return f"{context}: question cancelled"
         case RetriedEvent(context=context, origin=origin, node=node):
             return f"{context}: node {origin} asks {'every node' if node is None else f'node {node}'} again"
+        case RegeneratedEvent(context=context, origin=origin):
+            return f"{context}: node {origin} asks the leader for another answer"
         case PollEvent(context=context):
             return f"{context}: the nodes rank the answers"
     return None
@@ -179,6 +186,8 @@ def _answer(event: AnswerEvent, told: SessionEvent) -> Text:
             cut=event.cut, cut_at=event.cut_at,
         )
         return partial(chat.answer, event.context, event.node, said)
+    if told.turn.chosen is not None:
+        return f"{event.context}: node {event.node} has no other answer: {one_line(event.error)}; the former one stays"
     asked_next = len(told.turn.candidates) < told.nodes
     then = "asking the next node" if asked_next else f"retry {event.context} asks them again"
     return f"{event.context}: node {event.node} has no answer: {one_line(event.error)}; {then}"

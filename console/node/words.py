@@ -14,6 +14,7 @@ THOUGHTS = "--thoughts"
 CUT = "--cut"
 CHOSEN = "--chosen"
 FORCE = "--force"
+SWITCH = {"on": True, "off": False}
 
 
 def whole(word: str, what: str) -> int:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from api.node_commands import AskCommand, CancelCommand, ChooseCommand, CreateCommand, QueryCommand, RetryCommand
-from api.node_results import CancelResult, ChooseResult, CreateResult, QueryResult, RetryResult
+from api.node_commands import (
+    AskCommand,
+    CancelCommand,
+    ChooseCommand,
+    CreateCommand,
+    QueryCommand,
+    RegenerateCommand,
+    RetryCommand,
+)
+from api.node_results import CancelResult, ChooseResult, CreateResult, QueryResult, RegenerateResult, RetryResult
 from api.safe_text import one_line
 from console.command_table import Entry
 from console.layout import Layout
@@ -109,5 +117,20 @@ RETRY = Entry[NodeExecutor, RetryCommand, RetryResult](
     submitted(Session.retry),
     _parse_retry,
     _view_retry,
+    conversations,
+)
+
+REGENERATE = Entry[NodeExecutor, RegenerateCommand, RegenerateResult](
+    Usage(
+        "regenerate", "C", "ask the leader's LLM for another answer to the last `ask`", "regenerate c1", 1, 1,
+        current=True, details="The answer that there is stands until the other one is in, and stays if the leader's "
+        "LLM fails, or if the next question comes first. Nodes are asked a `query` again with `retry`.",
+    ),
+    RegenerateCommand,
+    submitted(Session.regenerate),
+    lambda words: RegenerateCommand(words[0]),
+    lambda command, result, layout: layout.text(
+        f"{result.context}: the leader is asked for another answer to question {result.turn}"
+    ),
     conversations,
 )

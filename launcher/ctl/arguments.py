@@ -25,7 +25,7 @@ Choice: TypeAlias = int | Literal["auto"]
 
 WAIT = "--wait"
 CHOOSE = "--choose"
-_LATER = ("ask", "query", "choose")
+_LATER = ("ask", "query", "choose", "regenerate")
 """What is answered before all comes of it."""
 
 EXAMPLES = (
@@ -98,7 +98,9 @@ def _wanted(parser: Parser, parsed: argparse.Namespace) -> Wanted:
     name = _name(parsed.command)
     wait = parsed.wait or parsed.choose is not None
     if wait and (parsed.network or name not in _LATER):
-        parser.error(f"{WAIT} is for ask, query and choose at a node: everything else is done when it is answered")
+        parser.error(
+            f"{WAIT} is for ask, query, choose and regenerate at a node: everything else is done when it is answered"
+        )
     if parsed.choose is not None and name != "query":
         parser.error(f"{CHOOSE} is for query")
     timeout_s = parsed.timeout

@@ -25,7 +25,7 @@ from launcher.arguments import EXIT_FAILED, EXIT_USAGE, escape_what_cannot_be_sh
 from launcher.configuration import load, require_node
 from launcher.ctl import output, target
 from launcher.ctl.arguments import Wanted, arguments, line_of, utf8
-from launcher.ctl.questions import Question
+from launcher.ctl.questions import Question, has_polled, left_to_nodes
 
 
 class _Asked(msgspec.Struct):
@@ -116,8 +116,15 @@ async def _send(wanted: Wanted, config: Config, line: str) -> tuple[Reply, Turn 
 async def _outcome(wanted: Wanted, events: Question, client: Client, asked: _Asked) -> Turn:
     if wanted.name == "choose":
         return await events.chosen(client, asked.context, asked.turn)
+    if wanted.words[0].lower() == "regenerate":
+        return await events.answered_again(client, asked.context, asked.turn)
     turn = await events.answered(client, asked.context, asked.turn)
-    if wanted.choose is None or not turn.open or output.failures(turn) is not None:
+    if not turn.open or output.failures(turn) is not None:
+        return turn
+    if wanted.choose in (None, "auto") and await left_to_nodes(client, asked.context):
+        # Whoever has seen them fail already would wait in vain.
+        return turn if has_polled(turn) else await events.chosen(client, asked.context, asked.turn)
+    if wanted.choose is None:
         return turn
     return await events.choose(client, asked.context, asked.turn, wanted.choose)
 

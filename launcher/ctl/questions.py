@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+from msgspec import UNSET
 
 from api.client import Client, ReceivedEvent
 from api.conversation import Turn
-from api.errors import ConnectionLost
-from api.node_commands import ChooseCommand, LastCommand, ViewCommand
+from api.errors import ClientError, ConnectionLost
+from api.node_commands import AutoCommand, ChooseCommand, LastCommand, ViewCommand
 from launcher.ctl.arguments import Choice
 
 _CLOSED = ("chosen", "no_choice", "cancelled", "deleted")
@@ -21,6 +22,7 @@ class _About(msgspec.Struct):
 
     context: str = ""
     turn: int | None = None
+    node: int | None = None
     have: int = 0
     of: int = 0
     error: str | None = None
@@ -38,6 +40,20 @@ class Question:
     async def answered(self, client: Client, context: str, turn: int) -> Turn:
         """The turn, when all nodes that are asked have answered, or it is closed. Raises ClientError."""
         await self._until(client, context, turn, _has_all_answers)
+        return await _look(client, context, turn)
+
+    async def answered_again(self, client: Client, context: str, turn: int) -> Turn:
+        """The turn with another answer. Raises ClientError, also if the former one stays."""
+        failed: list[str] = []
+
+        def is_over(name: str, about: _About) -> bool:
+            if name == "answer" and about.error is not None:
+                failed.append(f"node {about.node}: {about.error}")
+            return name == "answer"
+
+        await self._until(client, context, turn, is_over)
+        if failed:
+            raise ClientError(f"there is no other answer, the former one stays: {failed[0]}")
         return await _look(client, context, turn)
 
     async def choose(self, client: Client, context: str, turn: int, choice: Choice) -> Turn:
@@ -74,6 +90,16 @@ class Question:
             raise ConnectionLost("the node exited; the question stays open, and can be viewed at the others")
         finally:
             getting.cancel()
+
+
+async def left_to_nodes(client: Client, context: str) -> bool:
+    """The nodes choose by themselves in this conversation. Raises ClientError."""
+    return (await client.run(AutoCommand(context))).auto
+
+
+def has_polled(turn: Turn) -> bool:
+    """A poll is over, or was given up."""
+    return turn.poll is not UNSET and not turn.poll.open
 
 
 def _has_all_answers(name: str, about: _About) -> bool:

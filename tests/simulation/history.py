@@ -19,7 +19,7 @@ import msgspec
 
 Op: TypeAlias = Literal[
     "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall", "once", "delete",
-    "rename", "fork", "system", "undelete",
+    "rename", "fork", "system", "auto", "undelete", "regenerate",
     "candidate", "answer",  # done by nodes, not by users
 ]  # fmt: skip
 
@@ -37,6 +37,8 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
     "rename": ("context", "name"),
     "fork": ("context", "name"),
     "system": ("context",),
+    "auto": ("context", "text"),
+    "regenerate": ("context",),
     "undelete": ("context",),
     "candidate": ("context", "node"),
     "answer": ("context", "node"),
@@ -52,7 +54,8 @@ class Args(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a call is about. `text` is the question, or an LLM's answer (None: it failed); any short name of the text
     serves as well, as long as views use the same one. `turn` counts from 1; None means the last one. A retry without
     `node` is about all of them. `round` is how often the LLM's node had been asked again when it began; None if nobody
-    knows. `name` is the other conversation: what this one is called from then on, or what begins with its turns."""
+    knows. `name` is the other conversation: what this one is called from then on, or what begins with its turns.
+    Of `auto`, the text is "on" or "off"."""
 
     context: str | None = None
     text: str | None = None
@@ -80,6 +83,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     turns: what a view saw; needed for a view that is ok.
     conversations: what a viewall saw, in the order shown; needed for a viewall that is ok.
     system: the system prompt that a view saw.
+    auto: whether a view saw that the nodes choose by themselves.
     stale: a view that was marked as possibly stale. It may show any earlier state, but not one that never was.
     """
 
@@ -89,6 +93,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     turns: tuple[SeenTurn, ...] | None = None
     conversations: dict[str, tuple[SeenTurn, ...]] | None = None
     system: str | None = None
+    auto: bool | None = None
     stale: bool = False
 
 
@@ -324,7 +329,7 @@ def _view_of(viewall: Call, context: str) -> Call:
 def _command(op: Op, args: Args) -> str:
     words = [op, args.context, args.name, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
              args.round and f"round {args.round}"]
-    if op in ("query", "ask", "candidate", "answer", "once", "system"):
+    if op in ("query", "ask", "candidate", "answer", "once", "system", "auto"):
         words.append("failed" if args.text is None else repr(args.text))
     return " ".join(word for word in words if word)
 
@@ -339,6 +344,7 @@ def _answer(result: Result | None, skip: int) -> str:
     for context, turns in shown.items():
         parts = [f"{number}: {_turn(turn)}" for number, turn in enumerate(turns, 1)][skip:]
         parts += [f"told {result.system!r}"] if result.system is not None else []
+        parts += [f"auto {result.auto}"] if result.auto is not None else []
         parts[:0] = [f"1-{skip}: the same in all"] if skip else []
         said += "; " + f"{context} [{' | '.join(parts)}]".strip()
     return f" -> {said}"

@@ -20,9 +20,10 @@ def call(process: str, op: Op, start: float, end: float | None, result: Result |
 
 def view(
     process: str, start: float, end: float, *turns: SeenTurn, stale: bool = False, context: str = "c",
-    system: str | None = None,
+    system: str | None = None, auto: bool | None = None,
 ) -> Call:
-    return call(process, "view", start, end, Result(True, turns=turns, system=system, stale=stale), context=context)
+    shown = Result(True, turns=turns, system=system, auto=auto, stale=stale)
+    return call(process, "view", start, end, shown, context=context)
 
 
 def no_such(process: str, start: float, end: float, context: str = "c") -> Call:
@@ -157,6 +158,18 @@ GOOD: dict[str, Sequence[Call]] = {
     "a system prompt, and a fork that has it": (
         CREATED, call("a", "system", 2, 3, text="S"), view("b", 4, 5, system="S"), call("a", "fork", 6, 7, name="d"),
         call("a", "system", 8, 9, text=""), view("b", 10, 11, system=""), view("b", 10, 11, system="S", context="d")),
+    "the nodes choose, and in a fork, too": (
+        CREATED, call("a", "auto", 2, 3, text="on"), view("b", 4, 5, auto=True), call("a", "fork", 6, 7, name="d"),
+        call("a", "auto", 8, 9, text="off"), view("b", 10, 11, auto=False), view("b", 10, 11, auto=True, context="d")),
+    "another answer takes the place of the first, and then a question comes first": (
+        CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text="A1"),
+        call("a", "regenerate", 6, 7, Result(True, turn=1)),
+        view("b", 8, 9, SeenTurn("Q", {1: "A1"}, 1, kind="ask")),
+        call("n2", "answer", 10, 11, turn=1, node=2, text="A2"),
+        view("b", 12, 13, SeenTurn("Q", {2: "A2"}, 2, kind="ask")), call("a", "regenerate", 14, 15),
+        call("a", "query", 16, 17, text="R"), call("n1", "answer", 18, 19, NO, turn=1, node=1, text="A3"),
+        call("a", "regenerate", 20, 21, NO, turn=1), call("a", "regenerate", 20, 21, Result(False, "kind")),
+        view("b", 22, 23, SeenTurn("Q", {2: "A2"}, 2, kind="ask"), SeenTurn("R"))),
     "deleted, and brought back": (*DELETED, call("b", "undelete", 6, 7), view("b", 8, 9, SeenTurn("K")),
                                   call("b", "undelete", 10, 11, Result(False, "unknown"))),
     "not brought back over another": (
@@ -260,6 +273,17 @@ BAD: dict[str, Sequence[Call]] = {
     "a system prompt outlives its conversation": (
         CREATED, call("a", "system", 2, 3, text="S"), call("a", "delete", 4, 5), call("a", "create", 6, 7),
         view("b", 8, 9, system="S")),
+    "that the nodes choose is not shown": (
+        CREATED, call("a", "auto", 2, 3, text="on"), view("b", 4, 5, auto=False)),
+    "the nodes choose in the next of this name": (
+        CREATED, call("a", "auto", 2, 3, text="on"), call("a", "delete", 4, 5), call("a", "create", 6, 7),
+        view("b", 8, 9, auto=True)),
+    "another answer that nobody asked for": (
+        CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text="A1"),
+        call("a", "regenerate", 6, 7, NO, turn=1), call("n2", "answer", 8, 9, turn=1, node=2, text="A2")),
+    "the answer is gone before another one is in": (
+        CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text="A1"),
+        call("a", "regenerate", 6, 7), view("b", 8, 9, SeenTurn("Q", kind="ask"))),
     "brought back twice": (*DELETED, call("b", "undelete", 6, 7), call("b", "undelete", 8, 9)),
     "brought back without its turns": (*DELETED, call("b", "undelete", 6, 7), view("b", 8, 9)),
     "brought back over another": (*DELETED, call("b", "create", 6, 7), call("b", "undelete", 8, 9)),

@@ -20,7 +20,8 @@ quotas let it have, which the model does not know."""
 
 class Turn(NamedTuple):
     """`candidates` are pairs of a node and its answer (None: its LLM failed). `retries` are pairs of a node (None: all)
-    and how often it has been asked again: no view shows them, and in a closed turn they are forgotten."""
+    and how often it has been asked again: no view shows them, and in a closed turn they are forgotten. `regenerating`:
+    another answer is asked for, in the last turn only."""
 
     kind: str
     text: str | None
@@ -28,6 +29,7 @@ class Turn(NamedTuple):
     chosen: int | None = None
     cancelled: bool = False
     retries: frozenset[tuple[int | None, int]] = frozenset()
+    regenerating: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -66,23 +68,31 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if op in ("query", "ask"):
         if state and state[-1].is_open:
             return state, Outcome(False, "open")
-        return (*state, Turn(op, args.text)), Outcome(True, None, len(state) + 1)
+        return (*_left_as_they_are(state), Turn(op, args.text)), Outcome(True, None, len(state) + 1)
     number = args.turn or len(state)
     if number > len(state):
         return state, Outcome(False, "no turn")
     if number == 0:
         return state, Outcome(False, "nothing")
+    if op == "regenerate" and number < len(state):
+        return state, Outcome(False, "closed")
     changed = _change(state[number - 1], op, args)
     if isinstance(changed, str):
         return state, Outcome(False, changed)
     return (*state[: number - 1], changed, *state[number:]), Outcome(True, None, number)
 
 
+def _left_as_they_are(turns: Turns) -> Turns:
+    """Another answer to the last one would come too late."""
+    return (*turns[:-1], turns[-1]._replace(regenerating=False)) if turns else turns
+
+
 class Life(NamedTuple):
-    """A conversation as it is. `system` is its system prompt."""
+    """A conversation as it is. `system` is its system prompt; `auto`: the nodes choose by themselves."""
 
     turns: Turns = ()
     system: str = ""
+    auto: bool = False
 
 
 class Family(NamedTuple):
@@ -112,7 +122,7 @@ def apply_to_family(family: Family, op: Op, args: Args) -> tuple[Family, Outcome
     if op == "delete" and life is not None:
         deleted = (*family.deleted, (args.context or "", life))
         return family.having(args.context, None)._replace(deleted=deleted), Outcome(True)
-    if op in ("rename", "fork", "system"):
+    if op in ("rename", "fork", "system", "auto"):
         return (family, Outcome(False, "unknown")) if life is None else _as_a_whole(family, life, op, args)
     after, outcome = apply(None if life is None else life.turns, op, args)
     if after is None:
@@ -135,6 +145,8 @@ def _as_a_whole(family: Family, life: Life, op: Op, args: Args) -> tuple[Family,
     turns = life.turns
     if op == "system":
         return family.having(args.context, life._replace(system=args.text or "")), Outcome(True)
+    if op == "auto":
+        return family.having(args.context, life._replace(auto=args.text == "on")), Outcome(True)
     if args.turn is not None and args.turn > len(turns):
         return family, Outcome(False, "no turn")
     closed = len(turns) - bool(turns and turns[-1].is_open)
@@ -143,7 +155,9 @@ def _as_a_whole(family: Family, life: Life, op: Op, args: Args) -> tuple[Family,
     if family.of(args.name) is not None:
         return family, Outcome(False, "exists")
     if op == "rename":
-        return family.having(args.context, None).having(args.name, life), Outcome(True)
+        renamed = life._replace(turns=_left_as_they_are(turns))
+        return family.having(args.context, None).having(args.name, renamed), Outcome(True)
+    turns = _left_as_they_are(turns)
     forked = life._replace(turns=turns[: args.turn or closed])
     return family.having(args.name, forked), Outcome(True, None, len(forked.turns) or None)
 
@@ -156,7 +170,7 @@ def _asked_once(turns: tuple[Turn, ...], text: str | None) -> tuple[State, Outco
         return turns, Outcome(True, None, number)
     if turns and turns[-1].is_open:
         return turns, Outcome(False, "open")
-    return (*turns, Turn("query", text)), Outcome(True, None, len(turns) + 1)
+    return (*_left_as_they_are(turns), Turn("query", text)), Outcome(True, None, len(turns) + 1)
 
 
 def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
@@ -164,6 +178,12 @@ def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
     answers = dict(turn.candidates)
     if op in ("candidate", "answer") and turn.kind != ("query" if op == "candidate" else "ask"):
         return "kind"
+    if op == "regenerate":
+        return _asked_for_another(turn)
+    if op == "answer" and turn.regenerating:
+        if args.text is None:
+            return turn._replace(regenerating=False)
+        return Turn(turn.kind, turn.text, frozenset({(args.node, args.text)}), args.node)
     if not turn.is_open:
         return "closed"
     if op == "cancel":
@@ -198,6 +218,15 @@ def _asked_again(turn: Turn, node: int | None) -> Turn | Reason:
     return turn._replace(candidates=kept, retries=frozenset(retries.items()))
 
 
+def _asked_for_another(turn: Turn) -> Turn | Reason:
+    """Which answers are of which time, this does not know."""
+    if turn.kind == "query":
+        return "kind"
+    if turn.chosen is None:
+        return "open" if turn.is_open else "closed"
+    return turn._replace(regenerating=True)
+
+
 def agrees(result: Result, state: State, outcome: Outcome) -> bool:
     """Whether the recorded answer is the one that the model gives in this state, as far as it was recorded. A question
     to a full conversation would have added the turn that the answer names."""
@@ -212,9 +241,11 @@ def agrees(result: Result, state: State, outcome: Outcome) -> bool:
 
 
 def agrees_in_family(result: Result, family: Family, args: Args, outcome: Outcome) -> bool:
-    """As `agrees`; a view shows the system prompt, too."""
+    """As `agrees`; a view shows the system prompt, too, and who chooses."""
     life = family.of(args.context)
     if result.system is not None and result.system != (life or Life()).system:
+        return False
+    if result.auto is not None and result.auto != (life or Life()).auto:
         return False
     return agrees(result, None if life is None else life.turns, outcome)
 
@@ -231,4 +262,4 @@ def seen(result: Result) -> State:
 
 def as_shown(state: State) -> State:
     """What a view shows of this state."""
-    return (*state[:-1], state[-1]._replace(retries=frozenset())) if state else state
+    return (*state[:-1], state[-1]._replace(retries=frozenset(), regenerating=False)) if state else state

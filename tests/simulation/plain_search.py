@@ -9,7 +9,7 @@ from tests.simulation.history import Call
 from tests.simulation.model import Family, agrees_in_family, apply_to_family
 from tests.simulation.orders import Answer
 
-ANY_LIFE = frozenset(("once", "delete", "rename", "fork", "system", "undelete"))
+ANY_LIFE = frozenset(("once", "delete", "rename", "fork", "system", "auto", "undelete", "regenerate"))
 """The operations that make this search necessary."""
 _FIFO = ANY_LIFE | {"create", "query", "ask", "choose", "retry", "cancel"}
 

@@ -353,7 +353,9 @@ def _copied(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
         at = random.uniform(0.3, safety_s)
         use("query", at)
         use(random.choice(("cancel", "cancel", "delete", "create", "undelete")), at + random.uniform(0.05, 0.5))
-        use(random.choice(("rename", "fork", "fork", "system")), at + random.uniform(0.05, 0.8), random.randint(0, 5))
+        op, later = random.choice(("rename", "fork", "fork", "system")), random.uniform(0.05, 0.8)
+        dice = random.randint(0, 5)
+        use("auto" if op == "system" and dice > 3 else op, at + later, dice)
         use("view", at + random.uniform(0.05, 1.0))
     return events
 

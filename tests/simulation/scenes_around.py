@@ -127,6 +127,31 @@ def system_prompts_are_decided() -> None:
 
 
 @story
+def nodes_choose_by_themselves() -> None:
+    from tests.unit.kvstore import test_auto as stored
+    from tests.unit.server import test_auto_choice as led
+    from tests.unit.server import test_responder as responder
+
+    responder.LIMIT_S = 5.0  # which its mutants reach
+    stored.test_it_is_decided_for_a_conversation_and_its_forks()
+    stored.test_once_for_each_time_that_a_question_is_asked()
+    stored.test_not_once_users_choose_again_nor_what_the_leader_answers()
+    led.test_when_all_that_are_there_have_answered()
+    led.test_a_new_leader_says_what_the_old_one_did_not()
+    led.test_what_was_refused_and_is_due_again_is_said_again()
+
+
+@story
+def answers_are_regenerated() -> None:
+    from tests.unit.kvstore import test_regenerate as stored
+    from tests.unit.server import test_regenerate as led
+
+    stored.test_the_former_answer_stands_until_another_one_is_in()
+    stored.test_it_stays_if_something_else_comes_first(Query("c", "and?"))
+    led.test_the_leader_is_asked_even_if_its_answer_stands(leads_before=False)
+
+
+@story
 def deletions_are_undone() -> None:
     from tests.unit.kvstore import test_deleted as deleted
 

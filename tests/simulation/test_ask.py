@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kvstore.operations import Ask, Create, Delete, Query
+from kvstore.operations import Ask, Create, Delete, Query, Regenerate, SetAuto
 from tests.simulation.asking import PIDS, World
 
 
@@ -102,6 +102,64 @@ def test_a_late_answer_counts_in_no_namesake() -> None:
         assert all((each.text or "").endswith(" to newer?") for each in said.values()), said
         assert node.refused == ["'d' is another conversation now: the one that was meant was deleted"]
         assert len({one.store.digest() for one in world.up()}) == 1
+        await close(world)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("step", range(0, 24, 4))
+def test_wherever_the_leader_is_killed_the_nodes_choose_once(step: int) -> None:
+    """Killed at about the time when all answers are in."""
+
+    async def story() -> None:
+        world = World()
+        leader = await asked_by(world)
+        await world.until(lambda: answered(world))
+        asker = world.nodes[leader % 5 + 1]
+        for operation in (Create("d"), SetAuto("d", True), Query("d", "why?")):
+            asker.submit(operation)
+        turns = asker.store.conversations
+        await world.until(lambda: "d" in turns and bool(turns["d"].turns) and len(turns["d"].turns[0].candidates) == 4)
+        for _ in range(step):
+            await world.step()
+        await world.nodes[leader].kill()
+
+        def over() -> bool:
+            polls = [node.store.conversations["d"].turns[0].poll for node in world.up()]
+            return all(poll is not None and poll.closed for poll in polls)
+
+        await world.until(over)
+        for _ in range(100):
+            await world.step()
+        turn = asker.store.conversations["d"].turns[0]
+        assert turn.poll is not None and (turn.poll.number, turn.polled) == (1, 1) and turn.chosen is not None
+        assert len({node.store.digest() for node in world.up()}) == 1
+        await close(world)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("step", range(0, 20, 4))
+def test_wherever_the_leader_is_killed_another_answer_comes(step: int) -> None:
+    async def story() -> None:
+        world = World()
+        leader = await asked_by(world)
+        await world.until(lambda: answered(world))
+        asker = world.nodes[leader % 5 + 1]
+        asker.submit(Regenerate("c"))
+        for _ in range(step):
+            await world.step()
+        await world.nodes[leader].kill()
+
+        def is_over() -> bool:
+            turns = [node.store.conversations["c"].turns[0] for node in world.up()]
+            return all(turn.rounds == 2 and not turn.regenerating for turn in turns)
+
+        await world.until(is_over)
+        turn = asker.store.conversations["c"].turns[0]
+        assert len(world.asked) in (2, 3) and list(turn.candidates) == [turn.chosen]
+        assert turn.answer is not None and turn.answer.text != f"answer 1 of node {leader} to why?"
+        assert len({node.store.digest() for node in world.up()}) == 1
         await close(world)
 
     asyncio.run(story())

@@ -25,6 +25,7 @@ from kvstore.operations import (
     Query,
     Rename,
     Retry,
+    SetAuto,
     SetQuotas,
     SetSystem,
     StoreOperation,
@@ -139,6 +140,8 @@ class Users(Observer):
             case "system":
                 text = "" if use.dice == 0 else f"s{self._typed}"
                 return SetSystem(context, text), Args(context, text)
+            case "auto":
+                return SetAuto(context, bool(use.dice % 2)), Args(context, "on" if use.dice % 2 else "off")
             case "cancel":
                 return Cancel(context), Args(context)
             case "retry":
@@ -208,8 +211,8 @@ class Users(Observer):
             result = Result(True, conversations=shown)
         elif use.context in conversations:
             found = conversations[use.context]
-            system = found.system if use.context in COPIED else None
-            result = Result(True, turns=seen(found.turns), system=system)
+            system, auto = (found.system, found.auto) if use.context in COPIED else (None, None)
+            result = Result(True, turns=seen(found.turns), system=system, auto=auto)
         else:
             result = Result(False, "unknown")
         world.note(f"{node.pid} shows {use.context or 'all'} at {node.replica.applied}")

@@ -99,6 +99,15 @@ def test_ask_see_it_written_and_choose(talk: Talk, surf: Surf) -> None:
         expect(one.get_by_label("Question", exact=True)).to_be_enabled()
     assert page.evaluate("document.activeElement.tagName") == "ARTICLE", "the keyboard goes on from there"
     expect(page.locator("[aria-live]")).to_have_text("The answer of node 3 was chosen.")
+    page.get_by_text("More").click()
+    page.get_by_label("Nodes choose").check()
+    expect(other.get_by_text("The nodes choose by themselves.")).to_be_visible()
+    other.get_by_label("Question", exact=True).fill("By yourselves?")
+    other.keyboard.press("Enter")
+    for one in (page, other):
+        expect(one.locator(".turn").last.locator(".answers .chosen")).to_contain_text("says: By yourselves?")
+    page.get_by_label("Nodes choose").uncheck()
+    expect(other.get_by_text("The nodes choose by themselves.")).to_have_count(0)
 
 
 def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf: Surf) -> None:
@@ -124,6 +133,13 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
     page.get_by_label("Question", exact=True).fill("Which?")
     page.get_by_role("button", name="Ask the leader").click()
     expect(page.locator(".turn").last.locator(".answers .chosen")).to_contain_text("says: Which?")
+    other = talk.llm.question("Which?")
+    page.get_by_role("button", name="Another answer").click()
+    expect(page.get_by_text("The leader is asked for another answer.")).to_be_visible()
+    expect(page.locator(".turn").last.locator(".answers .chosen")).to_contain_text("says: Which?")
+    for node in NODES:
+        other.ends(node, "Which one? This one.")
+    expect(page.locator(".turn").last.locator(".answers .chosen")).to_contain_text("This one.")
     writing = talk.llm.question("Again?")
     page.get_by_label("Hide names").uncheck()
     page.get_by_label("Question", exact=True).fill("Again?")

@@ -16,6 +16,7 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Choose,
+    ChooseAuto,
     Create,
     Delete,
     Elect,
@@ -23,7 +24,9 @@ from kvstore.operations import (
     IfCreatedAt,
     Query,
     Ranking,
+    Regenerate,
     Retry,
+    SetAuto,
     StartPoll,
     StoreOperation,
     name,
@@ -44,9 +47,11 @@ CASES: list[tuple[tuple[StoreOperation, ...], AboutTurn]] = [
     (ASKED, Cancel("c", 1)),
     (ASKED, Retry("c", 1)),
     (ASKED, StartPoll("c", 1)),
+    ((*LED, Answer("c", 1, 3, "we", None)), Regenerate("c", 1)),
     (POLLED, Ranking("c", 1, 1, 1, [1, 2], None)),
     (POLLED, Elect("c", 1, 1)),
     (POLLED, ElectWeighed("c", 1, 1)),
+    ((*ASKED, SetAuto("c", True)), ChooseAuto("c", 1, 1)),
 ]
 
 

@@ -19,6 +19,7 @@ from kvstore.operations import (
     Candidate,
     CandidateInFull,
     Choose,
+    ChooseAuto,
     Create,
     Delete,
     Elect,
@@ -26,8 +27,10 @@ from kvstore.operations import (
     Import,
     Query,
     Ranking,
+    Regenerate,
     Rename,
     Retry,
+    SetAuto,
     SetQuotas,
     SetSystem,
     StartPoll,
@@ -315,7 +318,7 @@ def commands(draw: st.DrawFn) -> StoreOperation:
         [
             Create, Query, Ask, Candidate, Answer, Choose, Cancel, Import, Retry, StartPoll, Ranking, Elect,
             CandidateInFull, AnswerInFull, SetQuotas, AskOnce, AskOnce, Delete, Undelete,
-            Rename, Fork, SetSystem,
+            Rename, Fork, SetSystem, SetAuto, ChooseAuto, Regenerate,
         ]
     ))
     if kind is SetQuotas:
@@ -340,6 +343,12 @@ def commands(draw: st.DrawFn) -> StoreOperation:
         return Fork(context, draw(contexts), draw(st.none() | turns))
     if kind is SetSystem:
         return SetSystem(context, draw(st.sampled_from(["", "x"])))
+    if kind is Regenerate:
+        return Regenerate(context, draw(st.none() | turns))
+    if kind is SetAuto:
+        return SetAuto(context, draw(st.booleans()))
+    if kind is ChooseAuto:
+        return ChooseAuto(context, draw(turns), draw(st.integers(1, 2)))
     if kind is Delete:
         return Delete(context, draw(st.none() | st.integers(1, 5)))
     if kind is Choose:
@@ -395,7 +404,7 @@ def test_equal_histories_give_equal_stores(history: list[tuple[bytes, bool, bool
         outcome = busy.apply(position, payload)
         assert outcome == lazy.apply(position, payload)
         if before is not None:
-            same = isinstance(outcome.operation, SetQuotas | SetSystem) and outcome.ok  # perhaps as they were
+            same = isinstance(outcome.operation, SetQuotas | SetSystem | SetAuto) and outcome.ok  # perhaps as they were
             assert (busy.digest() != before) == (outcome.ok and not outcome.repeated) or same
         if saves:
             _gather(rows, busy)

@@ -43,8 +43,8 @@ def event(name: str, **values: Any) -> dict[str, Any]:
 class Asked:
     """A node with one question, and what comes of it: events, and how the turn is then."""
 
-    def __init__(self, *after: Lines, turns: list[dict[str, Any]]) -> None:
-        self._after, self._turns = list(after), turns
+    def __init__(self, *after: Lines, turns: list[dict[str, Any]], auto: bool = False) -> None:
+        self._after, self._turns, self._auto = list(after), turns, auto
 
     def __call__(self, line: str) -> Lines:
         words = json.loads(line)
@@ -52,7 +52,9 @@ class Asked:
         match name:
             case "last":
                 return [last(self._turns.pop(0))]
-            case "query" | "ask" | "choose":
+            case "auto":
+                return [result(context="c1", auto=self._auto, stale=False)]
+            case "query" | "ask" | "choose" | "regenerate":
                 reply = result(context="c1", turn=1, auto=True) if name == "choose" else result(context="c1", turn=1)
                 return [reply, *self._after.pop(0)]
         raise AssertionError(line)
@@ -110,6 +112,8 @@ FAILED = turn(None, n1="!no key", n2="!down", n3="!down")
         ("query c1 Why? --choose 2", [ANSWERS, [event("chosen")]], [OPEN, CHOSEN], 0, "yes\n"),
         ("query c1 Why? --wait --choose=auto", [ANSWERS, [event("no_choice")]], [OPEN, OPEN], 1, "use choose c1 N"),
         ("query c1 Why? --choose auto", [ANSWERS], [FAILED], 1, "no node has an answer"),
+        ("regenerate c1 --wait", [[event("progress"), event("answer")]], [CHOSEN], 0, "yes\n"),
+        ("regenerate c1 --wait", [[event("answer", error="no key")]], [], 1, "the former one stays: node 1: no key"),
         ("choose c1 auto --wait", [[event("ranking"), event("chosen")]], [CHOSEN], 0, "yes\n"),
         ("query c1 Why? --wait", [[{"event": "dropped", "count": 9}]], [CHOSEN, CHOSEN], 0, "yes\n"),
         ("query c1 Why? --wait", [[ANSWERS[0], {"event": "close"}]], [], 1, "the node exited"),
@@ -136,6 +140,27 @@ def test_a_choice_in_one_word_is_waited_for_like_any_other(folder: Path, monkeyp
     node = Asked([event("ranking"), event("chosen")], turns=[CHOSEN])
     code, out, err = run(folder, monkeypatch, "", n1=node)
     assert code == 0 and json.loads(out)["command"] == "choose", err
+
+
+NO_CHOICE = {**OPEN, "poll": {"number": 1, "open": False, "points": {}, "votes": {}}}
+
+
+@pytest.mark.parametrize(
+    ("words", "after", "turns", "code", "said"),
+    [
+        ("query c1 Why? --wait", [*ANSWERS, event("poll"), event("chosen")], [OPEN, CHOSEN], 0, "yes\n"),
+        ("query c1 Why? --choose auto", [*ANSWERS, event("chosen")], [OPEN, CHOSEN], 0, "yes\n"),
+        ("query c1 Why? --choose auto", [*ANSWERS[:2], event("no_choice")], [NO_CHOICE], 1, "use choose c1 N"),
+        ("query c1 Why? --wait", [*ANSWERS[:2], event("no_choice")], [NO_CHOICE], 0, "no answer: down"),
+    ],
+)
+def test_where_the_nodes_choose_by_themselves_it_asks_for_no_choice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, after: Lines, turns: list[dict[str, Any]], code: int,
+    said: str,
+) -> None:
+    """A `choose` would have no answer here."""
+    left, out, err = run(folder, monkeypatch, f"--node 1 {words}", n1=Asked(after, turns=turns, auto=True))
+    assert left == code and said in (out if code == 0 else err)
 
 
 def test_json_of_what_comes_of_a_question(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,8 +229,8 @@ def test_it_waits_for_a_leader(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("--node 1 QUIET", "quiet concerns only"), ("--node 1 explain on", "explain concerns only"),
         ('--node 1 {"command":"verbose"}', "verbose concerns only"), ("--node 1 exit", "exit concerns only"),
         ("--network watch on", "watch concerns only"),
-        ("--node 1 --wait create c1", "--wait is for ask, query and choose"),
-        ("--network --wait reset", "--wait is for ask, query and choose"),
+        ("--node 1 --wait create c1", "--wait is for ask, query, choose and regenerate"),
+        ("--network --wait reset", "--wait is for ask, query, choose and regenerate"),
         ("--node 1 ask c1 Why? --choose 2", "--choose is for query"),
         ("--node 1 --choose best query c1 Why?", "--choose"), ("--node first status", "--node"),
         ("--node 1 --network status", "not allowed with"),

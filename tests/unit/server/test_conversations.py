@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kvstore.operations import Create, Delete, Fork, Rename, SetSystem, SetTitle, Undelete
+from kvstore.operations import (
+    Candidate,
+    ChooseAuto,
+    Create,
+    Delete,
+    Fork,
+    Rename,
+    Retry,
+    SetAuto,
+    SetSystem,
+    SetTitle,
+    Undelete,
+)
 from tests.unit.server.session_tools import Prompt, at_a_prompt
 
 
@@ -93,6 +105,44 @@ def test_a_system_prompt(tmp_path: Path) -> None:
         user.engine.apply(SetSystem("c1", "Be\nbrief."), 3)
         assert user.events[-1] == {"event": "system", "context": "c1", "text": "Be\nbrief.", "origin": 3}
         assert user.shown[-1] == "c1: LLMs are told (node 3): Be brief."
+
+    at_a_prompt(scenario)
+
+
+def test_the_nodes_choose_by_themselves() -> None:
+    async def scenario(user: Prompt) -> None:
+        await user.do("create c1")
+        off = await user.do("auto c1")
+        assert off == {"ok": True, "context": "c1", "auto": False, "stale": False}
+        assert off.shown == "c1: a user chooses" and "auto" not in await user.do("view c1")
+        await user.do("use c1")
+        for typed in ("auto on", "auto ON c1", "auto c1 on"):
+            on = await user.do(typed)
+            assert on == {"ok": True, "context": "c1", "auto": True, "stale": False}
+        assert on.shown == "c1: the nodes choose by themselves when all answers are in"
+        seen = await user.do("view")
+        assert seen["auto"] is True and "choose by themselves (auto)" in seen.shown
+        assert (await user.do("viewall"))["conversations"][0]["auto"] is True and (await user.do("auto"))["auto"]
+        await user.do("query why?")
+        for node in (1, 3):
+            user.engine.apply(Candidate("c1", 1, node, f"of {node}", None), node)
+        user.engine.apply(ChooseAuto("c1", 1, 1), 4)
+        assert user.events[-1] == {"event": "poll", "context": "c1", "turn": 1, "origin": 4}
+        assert user.shown[-1] == "c1: the nodes rank the answers"
+        user.engine.apply(Retry("c1"), 4)
+        user.engine.apply(Candidate("c1", 1, 3, "alone", None, round=1), 3)
+        user.engine.apply(ChooseAuto("c1", 1, 2), 4)
+        assert user.events[-1] == {"event": "chosen", "context": "c1", "turn": 1, "origin": 4, "node": 3}
+        assert user.shown[-1] == "c1: node 3's answer chosen"
+        user.engine.apply(SetAuto("c1", False), 3)
+        assert user.events[-1] == {"event": "auto", "context": "c1", "on": False, "origin": 3}
+        assert user.shown[-1] == "c1: a user chooses from now on (node 3)"
+        await user.do("use")
+        assert "'maybe' is neither on nor off" in (await user.do("auto c1 maybe"))["error"]
+        for unknown in ("auto c9", "auto c9 on"):
+            assert "no conversation 'c9'" in (await user.do(unknown))["error"]
+        user.engine.majority = False
+        assert "possibly stale" in (await user.do("auto c1")).shown
 
     at_a_prompt(scenario)
 

@@ -9,7 +9,19 @@ from random import Random
 import msgspec
 import pytest
 
-from kvstore.operations import Cancel, Candidate, CandidateInFull, Create, Delete, Query, Retry, StoreOperation
+from kvstore.operations import (
+    Answer,
+    Ask,
+    Cancel,
+    Candidate,
+    CandidateInFull,
+    Create,
+    Delete,
+    Query,
+    Regenerate,
+    Retry,
+    StoreOperation,
+)
 from kvstore.payloads import encode
 from kvstore.store import Store
 from llm.requests import Request
@@ -134,6 +146,21 @@ def test_a_decision_may_come_before_a_look_that_was_due() -> None:
         nodes.llms[1].writes("Nobody")  # seen after the look that was due
         await until(lambda: nodes.seen() == {1: "Nobody"}, 5)
         assert nodes.llms[2].looked == looked
+
+    run(scenario)
+
+
+def test_another_answer_is_shown_when_it_is_there() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        nodes.nodes[2].watch("c")
+        nodes.apply(Cancel("c"), Ask("c", "Who?"), Answer("c", 2, 1, "I", None), Regenerate("c"))
+        nodes.llms[1].writes("We", turn=2)
+        nodes.apply(Query("c", "And?"))
+        nodes.llms[1].writes("Therefore", turn=3)
+        await until(lambda: nodes.seen(turn=3) == {1: "Therefore"}, 5)
+        assert {piece.turn for piece in nodes.pieces()} == {3}
+        nodes.apply(Cancel("c"))
+        assert nodes.nodes[1]._own.get(("c", 2)) is None, "nothing is kept of what was overtaken"
 
     run(scenario)
 

@@ -50,6 +50,9 @@ export class Conversation {
     this.stale = h("p", { class: "notice" })
     this.title = h("span", { class: "title dim", dir: "auto" })
     this.system = h("p", { class: "system dim", dir: "auto" })
+    this.chooser = h("p", { class: "system dim" })
+    this.auto = h("input", { type: "checkbox", title: "By themselves, when all answers are in",
+      onchange: () => this.#do("/api/auto", { context: this.context, on: this.auto.checked }) })
     this.list = h("div", { class: "turns" })
     this.text = h("textarea", { rows: 1, "aria-label": "Question", placeholder: "Ask every node", onkeydown: (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -72,7 +75,7 @@ export class Conversation {
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("md", "text/markdown", asMarkdown) }, "Save as Markdown"),
           h("button", { type: "button", class: "quiet", onclick: () => this.#save("json", "application/json", asJson) }, "Save as JSON"),
           ...(mayWrite ? this.#changes() : [])))),
-      this.stale, this.system, this.list, this.problem, this.undo, mayWrite ? this.composer : null)
+      this.stale, this.system, this.chooser, this.list, this.problem, this.undo, mayWrite ? this.composer : null)
   }
 
   #changes() {
@@ -84,6 +87,7 @@ export class Conversation {
         (text) => this.#do("/api/title", { context: this.context, text })) }, "Title"),
       h("button", { type: "button", class: "quiet", onclick: () => askForSystem(this.about?.system ?? "",
         (text) => this.#do("/api/system", { context: this.context, text })) }, "System prompt"),
+      h("label", { class: "toggle" }, this.auto, "Nodes choose"),
       h("button", { type: "button", class: "quiet danger", onclick: () => askToDelete(() => this.#post("/api/delete", { context: this.context, created: this.about?.created })) }, "Delete"),
     ]
   }
@@ -95,7 +99,7 @@ export class Conversation {
       if (ABOUT_NODE.includes(name)) this.#tellOfNode(name, data)
       return
     }
-    if (name === "system" || name === "titled") this.isChanged = true
+    if (["system", "titled", "auto"].includes(name)) this.isChanged = true
     if (name === "renamed") return this.#goTo(data.name)
     if (name === "deleted") return this.#gone("This conversation was deleted.", true)
     if (name === "writing") this.drafts.take(data)
@@ -185,6 +189,8 @@ export class Conversation {
     const isAtEnd = window.innerHeight + window.scrollY > document.documentElement.scrollHeight - 80
     say(this.title, visible(this.about?.title ?? ""))
     say(this.system, this.about?.system ? `The LLMs are told: ${visible(this.about.system)}` : "")
+    this.auto.checked = this.about?.auto ?? false
+    say(this.chooser, this.about?.auto ? "The nodes choose by themselves." : "")
     while (this.elements.length > this.turns.length) this.elements.pop().element.remove()
     this.turns.forEach((turn, index) => {
       const number = index + 1
@@ -192,7 +198,7 @@ export class Conversation {
         this.elements[index] = new TurnElement(this.context, number, this.#actions(number))
         this.list.append(this.elements[index].element)
       }
-      this.elements[index].update(turn, this.home.nodes, this.drafts.of(number), this.isHidden, this.home.mayWrite)
+      this.elements[index].update(turn, this.home.nodes, this.drafts.of(number), this.isHidden, this.home.mayWrite, number === this.turns.length)
     })
     if (!focused?.isConnected) this.elements.at(-1)?.element.focus({ preventScroll: true })  // its button is gone
     const isOpen = this.#open() !== null
@@ -213,6 +219,7 @@ export class Conversation {
     return {
       choose: (node, cut) => act("/api/choose", { node, turn, cut }),
       auto: () => act("/api/choose", { node: "auto", turn }),
+      regenerate: () => act("/api/regenerate", { turn }),
       retry: (node) => act("/api/retry", { node }),
       cancel: () => act("/api/cancel", { turn }),
     }

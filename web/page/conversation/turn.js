@@ -7,7 +7,7 @@ import { pollElement } from "./poll.js"
 import { visible } from "./visible.js"
 
 export class TurnElement {
-  /** `actions`: what a user may do with the turn, each a function: `choose`, `auto`, `retry`, `cancel`. */
+  /** `actions`: what a user may do with the turn, each a function: `choose`, `auto`, `retry`, `regenerate`, `cancel`. */
   constructor(context, number, actions) {
     this.context = context
     this.number = number
@@ -28,14 +28,14 @@ export class TurnElement {
   }
 
   /** `members` are the nodes that are expected to answer, `drafts` what they have written, by node. */
-  update(turn, members, drafts, wantsHidden, mayWrite) {
-    const isSame = this.given?.turn === turn && (turn.chosen !== null || turn.cancelled)
-    this.given = { turn, members, drafts, wantsHidden, mayWrite }
+  update(turn, members, drafts, wantsHidden, mayWrite, isLast) {
+    const isSame = this.given?.turn === turn && this.given.isLast === isLast && (turn.chosen !== null || turn.cancelled)
+    this.given = { turn, members, drafts, wantsHidden, mayWrite, isLast }
     if (!isSame) this.#draw()
   }
 
   #draw() {
-    const { turn, members, drafts, wantsHidden, mayWrite } = this.given
+    const { turn, members, drafts, wantsHidden, mayWrite, isLast } = this.given
     const isOpen = turn.chosen === null && !turn.cancelled
     const isHidden = wantsHidden && isOpen
     const responded = Object.keys(turn.candidates).map(Number)
@@ -54,7 +54,7 @@ export class TurnElement {
     }
     this.#place(order.map(({ node }) => node), turn, isOpen)
     this.#showPoll(turn, labels, isHidden)
-    this.#offer(turn, isOpen, responded, mayWrite)
+    this.#offer(turn, isOpen, responded, mayWrite, isLast)
   }
 
   #candidate(node) {
@@ -88,14 +88,17 @@ export class TurnElement {
     if (wasOpen && this.poll.querySelector("details")) this.poll.querySelector("details").open = true
   }
 
-  #offer(turn, isOpen, responded, mayWrite) {
+  #offer(turn, isOpen, responded, mayWrite, isLast) {
     const answers = responded.filter((node) => turn.candidates[node].text !== undefined).length
-    say(this.state, turn.cancelled ? "This question was cancelled." : isOpen && turn.kind === "ask" ? "The leader answers." : "")
+    say(this.state, turn.cancelled ? "This question was cancelled." : isOpen && turn.kind === "ask" ? "The leader answers." : turn.regenerating ? "The leader is asked for another answer." : "")
     const buttons = []
     if (isOpen && mayWrite) {
       if (answers > 1 && !turn.poll?.open) buttons.push(["Let the nodes choose", () => this.actions.auto()])
       if (responded.length) buttons.push(["Ask all again", () => this.actions.retry(null)])
       buttons.push(["Cancel", () => this.actions.cancel()])
+    }
+    if (isLast && mayWrite && turn.kind === "ask" && turn.chosen !== null && !turn.regenerating) {
+      buttons.push(["Another answer", () => this.actions.regenerate()])
     }
     const names = buttons.map(([title]) => title).join("\n")
     if (this.buttons.dataset.names === names) return
