@@ -234,9 +234,12 @@ class Connectivity:
             node in self.members or state.configuration > self.configuration)
 
     def outdated(self) -> bool:
-        """True if a live node knows a later configuration: what is known here of votes and quorums is not to be
-        relied on."""
-        return any(self.states[node].configuration > self.configuration for node in self.fresh if node in self.states)
+        """True if a live node knows a later configuration, and can be asked for it: what is known here of votes and
+        quorums is not to be relied on. Of a node that is heard and hears nobody, a new leader here finds the same."""
+        return any(
+            self.states[node].configuration > self.configuration and self.next_hop(node) is not None
+            for node in self.fresh if node in self.states
+        )
 
     def all_vote(self) -> bool:
         return all(member in self.states and self.states[member].votes for member in self.members)

@@ -54,6 +54,19 @@ def lost_before_founding() -> None:
     stage.end()
 
 
+def founder_hears_nobody() -> None:
+    """Only the leader knows that the founding is decided, when it hears nobody any more. The others hear it, and cannot
+    ask it."""
+    stage = FirstStart(3)
+    stage.lose(Decide)
+    stage.until(lambda: any(node.replica.cluster for node in stage.nodes.values()))
+    founder, = (node for node in stage.nodes.values() if node.replica.cluster)
+    stage.lose(to=founder)
+    stage.expect("another leads", lambda: stage.leads - {founder.pid} and all(
+        node.replica.cluster for node in stage.nodes.values()))
+    stage.end()
+
+
 def disks_lost_in_turn() -> None:
     """Three of three disks are lost, one after the other: each is back before the next one goes."""
     stage = Stage(3)
