@@ -59,9 +59,13 @@ def check(history: Sequence[Call], *, fifo: bool = True, budget: int = BUDGET, e
     conversations = families(history)
     for context, calls in conversations:
         grows = ANY_LIFE.isdisjoint(call.op for call in calls)
-        search = Search(calls, fifo) if grows else PlainSearch(calls, fifo)
+        search: Search | PlainSearch = Search(calls, fifo) if grows else PlainSearch(calls, fifo)
         answer = search.run(budget)
         explored += search.explored
+        if answer == "unknown" and grows:  # lost among open calls, few of which took effect
+            search = PlainSearch(calls, fifo)
+            answer = search.run(budget)
+            explored += search.explored
         if answer == "violation" and explain and grows:
             failures.append(Shrinker(context, calls, fifo).failure())
         elif answer != "ok":
