@@ -167,7 +167,7 @@ def test_a_story_plays_with_pause_and_steps_and_a_class_may_watch_it(cluster: Si
     page.get_by_label("Story", exact=True).select_option("split_brain")
     page.get_by_role("button", name="Step", exact=True).click()
     current = page.locator(".story li[aria-current]")
-    expect(current).to_have_text(re.compile("reset|The network splits"))
+    expect(current).to_have_text(re.compile("fixAll|The network splits"))
     page.get_by_role("button", name="Step", exact=True).click()
     expect(watching.locator(".story li[aria-current]")).to_have_text(re.compile("reset|wait leader"))
     expect(watching.get_by_label("Story", exact=True)).to_have_value("split_brain")
