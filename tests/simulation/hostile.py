@@ -51,6 +51,8 @@ FIELDS: Final = {
     kind: [(field.name, msgspec.inspect.type_info(field.type)) for field in msgspec.structs.fields(kind)]
     for kind in KINDS
 }
+IMPOSSIBLE: Final = 2**53
+"""No clock shows as many microseconds: see paxos/ceilings.py."""
 VOTES: Final = (Promise, Accepted, Confirmed)
 MOST_DIGEST: Final = 2**64 - 1
 MOST_TOGETHER: Final = 6
@@ -172,7 +174,7 @@ class Forger:
             case msgspec.inspect.UnionType(types=kinds):
                 return self._any(random.choice(kinds))
             case msgspec.inspect.StructType(cls=cls) if cls is Vouched:
-                return [self._number(MOST_COUNT), [self._extreme(MOST_COUNT), self._extreme(MOST_COUNT)]]
+                return [self._number(MOST_COUNT), [self._impossible_incarnation(), self._extreme(MOST_COUNT)]]
             case msgspec.inspect.StructType(cls=cls, fields=fields):
                 return [self._any(field.type) for field in fields] if cls is not Ballot else self._ballot(Accept)
         return None
@@ -181,6 +183,11 @@ class Forger:
 
     def _extreme(self, most: int) -> int:
         return self._random.choice(_up_to(most) if self._within else EXTREMES)
+
+    def _impossible_incarnation(self) -> int:
+        """One that no disk may have had, whatever the clocks show."""
+        numbers = _up_to(MOST_COUNT) if self._within else EXTREMES
+        return self._random.choice([number for number in numbers if number < 0 or number >= IMPOSSIBLE])
 
     def _node(self) -> int:
         return self._random.choice((*self._world.pids, self._extreme(MOST_PID)))

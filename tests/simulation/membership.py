@@ -95,6 +95,12 @@ class Membership(Observer):
         first = next((each for each in decided if each.members.get(node.pid) == image.identity), None)
         return first is None or first.number == 1 or self._holds(node.pid, first, first.since - 1)
 
+    def may_vote_now(self, node: Node, configuration: Configuration) -> bool:
+        """A new disk that has not heard of the cluster has to hear from more nodes than a leader does."""
+        image = node.disk.image
+        heard = image.configuration is not None or image.voter_status is VoterStatus.VOTER
+        return heard and self.intact(node, configuration)
+
     def may_be_lost(self, node: Node) -> bool:
         """True if the cluster is founded, and its disks are enough without this one."""
         world = self._world

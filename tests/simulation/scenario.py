@@ -362,7 +362,8 @@ class Scenario:
         world = self.world
         voters = [
             pid for pid, node in world.nodes.items() if pid not in down and (
-                self.membership.intact(node, configuration) if configuration is not None else world.may_vote(node))
+                self.membership.may_vote_now(node, configuration) if configuration is not None
+                else world.may_vote(node))
         ]
         if not cut and not down:
             return next(iter(voters), 1)
