@@ -62,7 +62,7 @@ def check(history: Sequence[Call], *, fifo: bool = True, budget: int = BUDGET, e
         search: Search | PlainSearch = Search(calls, fifo) if grows else PlainSearch(calls, fifo)
         answer = search.run(budget)
         explored += search.explored
-        if answer == "unknown" and grows:  # lost among open calls, few of which took effect
+        if answer == "unknown" and grows:  # perhaps among very many open calls
             search = PlainSearch(calls, fifo)
             answer = search.run(budget)
             explored += search.explored

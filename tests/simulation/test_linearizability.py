@@ -53,9 +53,9 @@ from tests.simulation.known_histories import (
     call,
     view,
 )
-from tests.simulation.linearizability import check
+from tests.simulation.linearizability import BUDGET, check
 from tests.simulation.model import Family, agrees_in_family, apply, apply_to_family
-from tests.simulation.plain_search import ANY_LIFE
+from tests.simulation.plain_search import ANY_LIFE, PlainSearch
 from tests.simulation.users import reason
 
 # --- Known histories ---------------------------------------------------------------------------------------------
@@ -427,6 +427,22 @@ def compare_with_brute_force(make: Callable[[int], list[Call]], seeds: range) ->
 def test_small_histories_are_judged_as_by_brute_force(make: Callable[[int], list[Call]], count: int) -> None:
     verdicts = compare_with_brute_force(make, range(count))
     assert min(verdicts.values()) > 500, "both kinds must occur often"
+
+
+@pytest.mark.parametrize("make", [small_history, small_history_of_retries])
+def test_the_search_for_any_life_judges_small_histories_as_brute_force_does(make: Callable[[int], list[Call]]) -> None:
+    for seed in range(600):
+        history, fifo = make(seed), seed % 3 > 0
+        answers = [PlainSearch(calls, fifo).run(BUDGET) for _, calls in families(history)]
+        assert (set(answers) <= {"ok"}) == brute_force(history, fifo), "\n".join([f"seed {seed}", *map(str, history)])
+
+
+def test_an_order_is_found_among_very_many_open_calls_if_few_took_effect() -> None:
+    """Of 60 questions of which nobody knows what came, six were asked: as many were cancelled."""
+    asked = [call(f"p{i}", "query", 1, None, text=f"Q{i}") for i in range(60)]
+    cancelled = [call("a", "cancel", 2 + i, 2.5 + i) for i in range(6)]
+    assert PlainSearch([CREATED, *asked, *cancelled], fifo=True).run(500) == "ok"
+    assert PlainSearch([CREATED, *asked[:5], *cancelled], fifo=True).run(2_000) == "violation"
 
 
 def test_explanations_are_violations_themselves() -> None:
