@@ -7,6 +7,9 @@ and whoever stops is not needed to decide anything. Where no quorum agrees (one 
 one down) it cannot be known who is wrong; to stop either might stop the right one, and the cluster with it. Both say so
 then, until more nodes can be compared.
 
+Of a node that is not heard directly, what others say of it counts: so a wrong one at the end of a chain stops, too. A
+member that lies about another's digest could stop one that does not hear that other; a lie about its own stops nobody.
+
 Digests of nodes that understand other operations are not compared: the state may look different to another release.
 """
 

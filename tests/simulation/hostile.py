@@ -9,7 +9,8 @@ are: to vouch for what is not so. So no vote (Promise, Accepted, Confirmed) is f
 claims, no operation is sent as accepted or decided for a position that is open, no snapshot is made up of what is
 not decided yet (whoever asked for one has nothing to compare it with), nothing is called decided under a leadership
 that the member really had, no read is sent to a position that is too low, no write is remembered that a disk may have
-had and has not, and nobody asks for a change of the members.
+had and has not, nothing is said of another node's digest, and nobody asks for a change of the members. Of its own
+digest a member may say anything: it is one against many.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from paxos.messages import (
     AnyMessage,
     Confirmed,
     Learn,
+    NodeState,
     Promise,
     ReadReply,
     Reconfigure,
@@ -51,6 +53,7 @@ FIELDS: Final = {
     kind: [(field.name, msgspec.inspect.type_info(field.type)) for field in msgspec.structs.fields(kind)]
     for kind in KINDS
 }
+NO_DIGEST: Final = (0, 0)
 IMPOSSIBLE: Final = 2**53
 """No clock shows as many microseconds: see paxos/ceilings.py."""
 VOTES: Final = (Promise, Accepted, Confirmed)
@@ -175,6 +178,9 @@ class Forger:
                 return self._any(random.choice(kinds))
             case msgspec.inspect.StructType(cls=cls) if cls is Vouched:
                 return [self._number(MOST_COUNT), [self._impossible_incarnation(), self._extreme(MOST_COUNT)]]
+            case msgspec.inspect.StructType(cls=cls, fields=fields) if cls is NodeState:
+                row = {field.name: self._any(field.type) for field in fields}
+                return [*(row if row["pid"] == self._pid else row | {"digest": NO_DIGEST}).values()]
             case msgspec.inspect.StructType(cls=cls, fields=fields):
                 return [self._any(field.type) for field in fields] if cls is not Ballot else self._ballot(Accept)
         return None

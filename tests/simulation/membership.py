@@ -86,8 +86,12 @@ class Membership(Observer):
         return max(node.disk.image.decided, node.disk.image.snapshot_position) >= position
 
     def intact(self, node: Node, configuration: Configuration) -> bool:
-        """True if its disk is the one that votes there, and holds all that was decided before it did."""
+        """True if its disk is the one that votes there, and holds all that was decided before it did. A copy
+        from before its last use may be taken for old by those who remember that, though it voted for nothing since."""
         image, decided = node.disk.image, self._world.configurations
+        used = node.removed.get(image.identity)
+        if used is not None and used.image.stamp > image.stamp:
+            return False
         if image.identity == node.outdated or not self._world.counts(configuration, node.pid, image.identity):
             return False
         if configuration.members[node.pid] == 0 and image.voter_status is not VoterStatus.VOTER:

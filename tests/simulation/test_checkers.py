@@ -14,12 +14,13 @@ from paxos.ballot import Ballot
 from paxos.candidate import Candidate
 from paxos.limits import Limits
 from paxos.messages import NOOP, Accept, Accepted, Confirmed, Entry, Heartbeat, Operation, Prepare, Promise
-from paxos.output import Applied, Persist, VoterStatus
+from paxos.output import Applied, Divergence, Persist, VoterStatus
 from tests.simulation.checkers import all_checkers
 from tests.simulation.checkers.acknowledged import Acknowledged, Lost
 from tests.simulation.checkers.agreement import Agreement, Disagreement
-from tests.simulation.checkers.bounds import Bounds, TooMuch
+from tests.simulation.checkers.bounds import LOOK_EVERY, Bounds, TooMuch
 from tests.simulation.checkers.chosen import Chosen, NotChosen
+from tests.simulation.checkers.digests import Digests, Slandered
 from tests.simulation.checkers.durable import Durability, NotDurable
 from tests.simulation.checkers.gossip import Gossip, StaleGossip
 from tests.simulation.checkers.inherited import Inherited, NotInherited
@@ -302,3 +303,28 @@ def test_a_node_without_its_disk_does_not_vote(message: Promise | Accepted | Con
     assert node.standing_on_disk is VoterStatus.NEW
     with pytest.raises(NoVoter):
         checker.sent(world, node, 1, message)
+
+
+def test_what_waits_for_the_disk_is_not_counted() -> None:
+    checker = Bounds()
+    world = settled(checker)
+    node = world.nodes[1]
+    stored = max(node.disk.entries)
+    node.replica.log.decided_upto = stored + 5000
+    for _ in range(LOOK_EVERY):
+        checker.stepped(world, node)
+    node.replica.log.compacted = stored - 5000
+    with pytest.raises(TooMuch, match="decided and kept"):
+        for _ in range(LOOK_EVERY):
+            checker.stepped(world, node)
+
+
+def test_who_lies_about_its_own_state_may_be_warned_of_and_stops_nobody() -> None:
+    checker = Digests()
+    world = settled(checker)
+    world.hostile.add(1)
+    checker.diverged(world, world.nodes[3], Divergence(2, (1,), minority=False))
+    for told in (Divergence(2, (2,), minority=False), Divergence(2, (1, 2), minority=False),
+                 Divergence(2, (1,), minority=True)):  # fmt: skip
+        with pytest.raises(Slandered):
+            checker.diverged(world, world.nodes[3], told)

@@ -12,6 +12,7 @@ from kvstore.operations import Create
 from kvstore.store import Outcome
 from paxos.bounds import MOST_COUNT
 from paxos.ceilings import USUAL_INCARNATION, USUAL_SEQ_NUM
+from paxos.messages import Heartbeat
 from paxos.output import Applied, Durable
 from tests.simulation.checkers import all_checkers
 from tests.simulation.hostile import EVERY_S, TOGETHER, Forger
@@ -109,3 +110,14 @@ def test_hostile_frames_harm_nobody(seed: int) -> None:
     assert siege.world.run_until(lambda: len({node.store.digest() for node in nodes}) == 1, SETTLES_S)
     siege.world.run(1.0)
     assert all(node.replica.registry.votes for node in nodes)
+
+
+def test_what_a_member_could_be_believed_is_left_out() -> None:
+    """That a disk was in use later, and what another node's digest is."""
+    siege = Siege(1)
+    beats = [message for message, _ in islice(siege.forger.frames(), 6000) if isinstance(message, Heartbeat)]
+    stamps = [vouched.stamp for beat in beats for vouched in beat.remembered.values()]
+    rows = [state for beat in beats for state in beat.states]
+    assert len(stamps) > 20 and all(incarnation > USUAL_INCARNATION for incarnation, _ in stamps)
+    digests = {state.pid == siege.hostile.pid: state.digest for state in rows if state.digest != (0, 0)}
+    assert len(rows) > 20 and set(digests) == {True}

@@ -18,7 +18,7 @@ class Digests(Observer):
     def diverged(self, world: World, node: Node, divergence: Divergence) -> None:
         if divergence.minority and not node.disk.tampered:
             raise Slandered(f"{node.pid} stops, although its state is what it has to be: {divergence}")
-        lied = world.hostile.issuperset(divergence.nodes)
+        lied = world.hostile.issuperset(divergence.nodes)  # each about itself
         if not lied and not any(each.disk.tampered for each in world.nodes.values()):
             raise Slandered(f"{node.pid} sees a difference where there is none: {divergence}")
 
