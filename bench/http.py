@@ -29,6 +29,8 @@ from bench.streams import KEY, Served, ready
 
 CLIENTS = 64
 CONVERSATIONS = 1000
+ENOUGH = 1_000_000
+"""Conversations in all: each load makes its own, and the usual quota is 10,000."""
 TEXT = "x" * 370
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
@@ -126,6 +128,8 @@ async def compare(rounds: int, seconds: float) -> None:
         async with running(Served(Path(folder))) as system, aiohttp.ClientSession() as session:
             await ready(system, session)
             leader = await system.leader()
+            client = await system.client(leader)
+            await client.ask(f"quotas conversations {ENOUGH}")
             where = {"leader": leader, "follower": places("follower", leader, system.processes.nodes())[0]}
             for turn in range(rounds):
                 for place, node in where.items():
