@@ -124,6 +124,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "no-routing": leading.end_of_a_chain,
     "routed-by-the-hop": leading.end_of_a_chain,
     "found-waits-for-who-cannot-be-asked": joining.founder_hears_nobody,
+    "found-founding-behind-old-operations": joining.founded_behind_old_operations,
     "wiped-node-votes": joining.lost_before_founding,
     "new-node-votes-at-once": joining.lost_before_founding,
     "replaced-disk-votes": leading.lost_disk,
