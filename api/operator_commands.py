@@ -291,7 +291,7 @@ class ScriptCommand(Command[ScriptResult], frozen=True, kw_only=True, tag="scrip
 
 
 class StopCommand(Command[TextResult], frozen=True, tag="stop"):
-    """Ends the running script; faults stay in place."""
+    """Ends the running script; faults stay in place, unless its lines after `finally` remove them."""
 
 
 class PauseCommand(Command[TextResult], frozen=True, tag="pause"):

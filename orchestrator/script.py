@@ -39,6 +39,9 @@ FRESH = "$N"
 """Replaced by a word that is unique to this run of the script: for names of conversations."""
 _EPOCH = 1_700_000_000
 
+FINALLY = "finally"
+"""A line of its own: the lines after it are run however the script ends."""
+
 _ABOUT_SCRIPTS = (ScriptCommand, StopCommand, PauseCommand, NextCommand, ContinueCommand)
 _READ_S, _READ_CHAR_S, _READ_MOST_S = 0.5, 0.035, 5.0
 """How long the script pauses after a text, for its reader."""
@@ -68,6 +71,8 @@ class Script(msgspec.Struct, frozen=True):
 
     path: Path
     lines: list[ScriptLine]
+    clean_up: list[ScriptLine]
+    """Those after `finally`."""
 
 
 class Pause:
@@ -112,7 +117,9 @@ class Scripts:
         self._emit = emit
         self._interactive = interactive
         self._stop: asyncio.Event | None = None
-        """Of the running script."""
+        """Of the running script, or of its clean-up."""
+        self._playing: asyncio.Task[list[str]] | None = None
+        self._clean_up_follows = False
         self._pause = Pause()
         self._line = 0
         self.running = ""
@@ -121,34 +128,41 @@ class Scripts:
         """Which line of which file is running."""
 
     async def run(self, command: ScriptCommand) -> ScriptResult:
-        """Raises CommandError where the script ends before its last line, or if one runs already."""
+        """Raises CommandError where the script ends before its last line, or if one runs already. If nobody waits for
+        the result any more, the script is stopped, and cleans up."""
         if self.running:
             raise CommandError(f"script {self.running} is running: stop ends it")
         script = self.load(command.file)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         self._stop = stop = asyncio.Event()
         self.running = command.file
         self._pause = Pause(command.paused)
+        self._playing = asyncio.ensure_future(self._play(script, stop, command.reading or self._interactive))
+        began = time.monotonic()
         try:
-            for line in script.lines:
-                self.position = f"line {line.number} of {script.path.name}"
-                self._line = line.number
-                await _unless(stop, self._pause.over())
-                reading = not self._pause.on and (command.reading or self._interactive)
-                await self._step(script.path.name, line, stop, reading)
-        finally:
-            self._stop = self.position = None
-            self.running = ""
-        seconds = round(loop.time() - began, 1)
+            problems = await asyncio.shield(self._playing)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+        if problems:
+            raise CommandError("; ".join(problems))
+        seconds = round(time.monotonic() - began, 1)
         text = f"{script.path.name}: done in {seconds:g} s"
-        return ScriptResult(steps=len(script.lines), seconds=seconds, text=text)
+        return ScriptResult(steps=len(script.lines) + len(script.clean_up), seconds=seconds, text=text)
+
+    async def close(self) -> None:
+        """Ends the running script at once, without its clean-up."""
+        if self._playing is not None:
+            self._playing.cancel()
+            await asyncio.wait([self._playing])
 
     async def stop(self, command: StopCommand) -> TextResult:
         if self._stop is None:
             return TextResult(text="no script is running")
         self._stop.set()
-        return TextResult(text=f"stopped: {self.position}; faults stay in place, reset removes them")
+        then = f"the lines after {FINALLY} clean up" if self._clean_up_follows else (
+            "faults stay in place, reset removes them"
+        )
+        return TextResult(text=f"stopped: {self.position}; {then}")
 
     async def pause(self, command: PauseCommand) -> TextResult:
         """Raises CommandError."""
@@ -172,6 +186,54 @@ class Scripts:
         if self._stop is None:
             raise CommandError("no script is running")
 
+    async def _play(self, script: Script, stop: asyncio.Event, reading: bool) -> list[str]:
+        """Why it did not come to its end, and what it could not clean up. `stop` does not end the clean-up."""
+        problems: list[str] = []
+        try:
+            self._clean_up_follows = bool(script.clean_up)
+            try:
+                await self._run_lines(script, stop, reading)
+            except CommandError as error:
+                problems.append(str(error))
+            self._clean_up_follows = False
+            self._stop = asyncio.Event()
+            self._pause.end()
+            return problems + await self._clean_up(script, self._stop)
+        finally:
+            self._stop = self.position = self._playing = None
+            self._clean_up_follows = False
+            self.running = ""
+
+    async def _run_lines(self, script: Script, stop: asyncio.Event, reading: bool) -> None:
+        """Raises CommandError if the script ends before its last line."""
+        file = script.path.name
+        for line in script.lines:
+            self._at(line, file)
+            await _unless(stop, self._pause.over())
+            result = await self._step(file, line, stop)
+            if result is None:
+                raise CommandError(f"stopped at line {line.number} of {file}")
+            if isinstance(line.command, SayCommand) and reading and not self._pause.on:
+                await _unless(stop, _reading(line.text))
+            if isinstance(result, Failure):
+                raise CommandError(f"{file} ends at line {line.number}, {line.text}: {result.error}")
+
+    async def _clean_up(self, script: Script, stop: asyncio.Event) -> list[str]:
+        """What could not be cleaned up: one line that fails keeps no other from being run."""
+        problems: list[str] = []
+        for line in script.clean_up:
+            self._at(line, script.path.name)
+            result = await self._step(script.path.name, line, stop)
+            if result is None:
+                return [*problems, f"its clean-up was stopped at line {line.number}"]
+            if isinstance(result, Failure):
+                problems.append(f"clean-up, line {line.number}, {line.text}: {result.error}")
+        return problems
+
+    def _at(self, line: ScriptLine, file: str) -> None:
+        self.position = f"line {line.number} of {file}"
+        self._line = line.number
+
     def playing(self) -> PlayingEvent:
         """What is known of the running script."""
         if self._stop is None:
@@ -181,14 +243,18 @@ class Scripts:
     def load(self, name: str) -> Script:
         """Reads and checks a whole file, or the scenario of this name. Raises CommandError."""
         path = _find(name)
-        return Script(path, list(self._lines(path)))
-
-    def _lines(self, path: Path) -> Iterable[ScriptLine]:
+        script = Script(path, [], [])
         fresh = _fresh(time.time())
         added: set[int] = set()
+        lines = script.lines
         for number, line in enumerate(_read(path), 1):
             text = line.strip().replace(FRESH, fresh)
             if not text or text.startswith("#"):
+                continue
+            if text.lower() == FINALLY:
+                if lines is script.clean_up:
+                    raise CommandError(f"{path.name}, line {number}: a second {FINALLY}; no command was run")
+                lines = script.clean_up
                 continue
             try:
                 command = self._parse(text)
@@ -199,23 +265,20 @@ class Scripts:
                 raise CommandError(f"{path.name}, line {number}: {error}; no command was run") from None
             if isinstance(command, AddNodeCommand):
                 added.add(command.node)
-            yield ScriptLine(number, text, command)
+            lines.append(ScriptLine(number, text, command))
+        return script
 
-    async def _step(self, file: str, line: ScriptLine, stop: asyncio.Event, reading: bool) -> None:
-        """Raises CommandError if the script ends here."""
+    async def _step(self, file: str, line: ScriptLine, stop: asyncio.Event) -> Result | None:
+        """None if `stop` is set before there is a result."""
         if stop.is_set():
-            raise CommandError(f"stopped at line {line.number} of {file}")
+            return None
         about = (name_of(type(line.command)), file, line.number, line.text)
         self._emit(StepEvent(*about))
         result = await _unless(stop, self._result(line.command))
-        if result is None:
-            raise CommandError(f"stopped at line {line.number} of {file}")
-        more = keys(result) | ({"command": result.replies_to} if result.replies_to else {})
-        self._emit(extended(StepResultEvent(*about), more))
-        if isinstance(line.command, SayCommand) and reading:
-            await _unless(stop, _reading(line.text))
-        if isinstance(result, Failure):
-            raise CommandError(f"{file} ends at line {line.number}, {line.text}: {result.error}")
+        if result is not None:
+            more = keys(result) | ({"command": result.replies_to} if result.replies_to else {})
+            self._emit(extended(StepResultEvent(*about), more))
+        return result
 
     async def _result(self, command: Command[Any]) -> Result:
         try:

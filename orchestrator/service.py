@@ -146,6 +146,7 @@ class Orchestrator:
             self._sampling.cancel()
         self.live.stop()
         self.watch.stop()
+        await self.scripts.close()
         await self._users.close()
         await self._timers.close()
         self._nodes.close()

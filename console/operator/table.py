@@ -22,7 +22,7 @@ from console.operator.parsing import FOR, ONE_WAY, STEP
 from console.operator.prompt import OperatorPrompt
 from console.usage import Usage, UsageError, expectation
 from orchestrator.fault_history import words_of
-from orchestrator.script import names
+from orchestrator.script import FINALLY, names
 
 _WHILE = "With --for 10s (or 500ms, 2m) it ends automatically, with a message."
 _NODE = f"N is a node's number, or the word leader. {_WHILE}"
@@ -279,12 +279,16 @@ ENTRIES = [
             shows_progress=True,
             details="A file, or the name of one in scenarios/. One command per line, # begins a comment, $N is a word "
             "that is new in every run. If any line is invalid, no command is run; a command that fails ends the "
-            f"script, as does stop. With {STEP} it waits before each line: next runs one, continue all that are left.",
+            f"script, as does stop. The lines after one that says {FINALLY} are run in any case, however it ends. With "
+            f"{STEP} it waits before each of the others: next runs one, continue all that are left.",
         ),
         commands.ScriptCommand, parsing.script, complete=_scenarios,
     ),
     _entry(
-        Usage("stop", "", "end the running script; faults stay in place", "stop", at_once=True),
+        Usage(
+            "stop", "", "end the running script; faults stay in place", "stop", at_once=True,
+            details=f"Unless its lines after {FINALLY} remove them: those are run now. stop again ends them, too.",
+        ),
         commands.StopCommand,
     ),
     _entry(

@@ -31,9 +31,16 @@ def run_script(cluster: Cluster, name: str) -> list[dict[str, Any]]:
     return cluster.network.events[before:]
 
 
+def conversations(cluster: Cluster) -> list[str]:
+    found = cluster.network.do("node 3: viewall")["conversations"]
+    return [conversation["context"] for conversation in found]
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_comes_to_its_end_and_leaves_a_whole_network(shared_cluster: Cluster, name: str) -> None:
+    before = conversations(shared_cluster)
     events = run_script(shared_cluster, name)
+    assert conversations(shared_cluster) == before
     assert any(event["event"] == "step_result" and event["name"] == "say" for event in events)
     status = shared_cluster.network.do("status")
     assert [node["up"] for node in status["nodes"]] == [True] * 5
@@ -55,4 +62,5 @@ def test_each_scenario_explains_itself_and_can_be_found() -> None:
         text = (ROOT / "scenarios" / f"{name}.txt").read_text()
         assert f"script {name}" in text.splitlines()[0]
         assert text.count("\nsay ") >= 3
+        assert "\nfinally\nfixAll\n" in text, "it cleans up, also when it fails or is stopped"
     assert "script tour" in Path(ROOT / "README.md").read_text()

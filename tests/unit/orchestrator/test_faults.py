@@ -361,6 +361,47 @@ def test_a_script_ends_at_a_command_that_fails_and_when_it_is_stopped(tmp_path: 
     run(main())
 
 
+def test_a_script_cleans_up_however_it_ends(tmp_path: Path) -> None:
+    script = tmp_path / "mine.txt"
+    cleaning = "finally\npauseNode 3\nheal\nloss 0\n"
+
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            def whole() -> bool:
+                return not at.orchestrator.scripts.running and at.orchestrator.faults.get(Loss).loss_percent == 0
+
+            script.write_text("failLink 1 2\nfinally\nheal\nstatus\n")
+            assert (await at.ok(f"script {script}"))["steps"] == 3
+            assert await at.links() == []
+            script.write_text(f"failLink 1 2\nloss 7\npauseNode 4\n{cleaning}")
+            error = await at.error(f"script {script}")
+            assert "ends at line 3, pauseNode 4: node 4 is down" in error
+            assert "clean-up, line 5, pauseNode 3: node 3 is down" in error, "and the lines after it are run"
+            assert whole() and await at.links() == []
+
+            script.write_text(f"loss 7\nsleep 1m\n{cleaning}")
+            for how in ("stop", "nobody waits any more"):
+                playing = asyncio.ensure_future(at.type(f"script {script}"))
+                await until(lambda: "line 2 of mine.txt" in at.status_line())
+                if how == "stop":
+                    assert "clean up" in (await at.ok("stop"))["text"]
+                    assert "stopped at line 2" in (await playing)["error"]
+                else:
+                    playing.cancel()
+                await until(whole)
+
+            script.write_text("loss 7\nfinally\nsleep 1m\nloss 0\n")
+            playing = asyncio.ensure_future(at.type(f"script {script}"))
+            await until(lambda: "line 3 of mine.txt" in at.status_line())
+            assert "faults stay in place" in (await at.ok("stop"))["text"]
+            assert (await playing)["error"] == "its clean-up was stopped at line 3"
+            assert at.orchestrator.faults.get(Loss).loss_percent == 7
+            script.write_text("finally\nheal\nfinally\n")
+            assert "line 3: a second finally; no command was run" in await at.error(f"script {script}")
+
+    run(main())
+
+
 def test_names_that_a_script_makes_are_short_and_never_come_again() -> None:
     names = [_fresh(1_800_000_000.0 + second) for second in range(1000)]
     assert len(set(names)) == 1000
