@@ -201,6 +201,8 @@ class ExplainCommand(Command[ExplainResult], frozen=True, tag="explain"):
     """Has the node explain each step of the protocol, as events."""
 
     on: bool
+    pane: bool = False
+    """To the user at the node's own prompt, whoever asks for it: the network does."""
 
 
 class ExportCommand(Command[ExportResult], frozen=True, tag="export"):

@@ -96,6 +96,12 @@ class ExplainEvent(Event, frozen=True, tag="explain"):
     text: str
 
 
+class ExplainingEvent(Event, frozen=True, tag="explaining"):
+    """From here on the network has this node explain each step of the protocol, or does not any more."""
+
+    on: bool
+
+
 class CreatedEvent(Event, frozen=True, tag="created"):
     context: str
     origin: int

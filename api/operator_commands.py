@@ -11,6 +11,7 @@ from api.operator_results import (
     BandwidthResult,
     DelayResult,
     DuplicateResult,
+    ExplainAllResult,
     HeldResult,
     HistoryResult,
     IsolateResult,
@@ -271,6 +272,12 @@ class WatchCommand(Command[WatchResult], frozen=True, kw_only=True, tag="watch")
 
     on: bool | None = None
     """If omitted, watching is toggled."""
+
+
+class ExplainAllCommand(Command[ExplainAllResult], frozen=True, kw_only=True, tag="explain"):
+    """Has every node that is up explain each step of the protocol at its own prompt."""
+
+    on: bool
 
 
 class HistoryCommand(Command[HistoryResult], frozen=True, kw_only=True, tag="log"):

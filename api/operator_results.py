@@ -232,6 +232,15 @@ class WatchResult(Result, frozen=True, kw_only=True):
     text: str
 
 
+class ExplainAllResult(Result, frozen=True, kw_only=True):
+    on: bool
+    nodes: list[int]
+    """Those that do it."""
+    failed: dict[str, str]
+    """Why others do not, by their numbers."""
+    text: str
+
+
 class HistoryEntry(Record, frozen=True):
     """A fault that was set or taken back."""
 

@@ -75,7 +75,7 @@ async def serve(config: Config, number: int, form: Form | None, make_engine: Cal
     for sign in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(sign, leaving.set)
     _greet(console, config, number, engine.notices)
-    prompt = _open_prompt(console, service)
+    prompt = _open_prompt(console, service, at_prompt=form is not None)
     service.start()
     control = node_socket(socket_path(config.data_dir, number), service.open_session, service.close_session)
     warming = asyncio.create_task(warm_up(config.node(number).llm))
@@ -126,7 +126,7 @@ def _greet(console: Console, config: Config, number: int, notices: Sequence[str]
         console.say(warning)
 
 
-def _open_prompt(console: Console, service: NodeService) -> NodeExecutor:
+def _open_prompt(console: Console, service: NodeService, *, at_prompt: bool) -> NodeExecutor:
     def tell(told: SessionEvent) -> None:
         console.emit(
             told.event, session_event_text(told), about_protocol=isinstance(told.event, ExplainEvent | LeaderEvent)
@@ -134,7 +134,9 @@ def _open_prompt(console: Console, service: NodeService) -> NodeExecutor:
 
     # Plain output goes to a log or a script: a sentence per operation would drown the requested results.
     level = Level.CALM if console.form is Form.PLAIN else Level.NORMAL
-    return NodeExecutor(service.open_session(tell, level, on_screen=console.form is Form.TERMINAL))
+    return NodeExecutor(
+        service.open_session(tell, level, on_screen=console.form is Form.TERMINAL, at_prompt=at_prompt)
+    )
 
 
 async def _start_control(control: ControlSocket[NodeExecutor], console: Console) -> None:

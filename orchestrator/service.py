@@ -30,6 +30,7 @@ from net.relay.relay import Relay
 from net.relay.served_cluster import KnownCluster
 from net.tls import TlsContexts
 from orchestrator.errors import CommandError
+from orchestrator.explanations import Explanations
 from orchestrator.fault_history import FaultHistory, words_of
 from orchestrator.fault_words import sentence
 from orchestrator.happenings import Happenings
@@ -97,6 +98,9 @@ class Orchestrator:
         self._links = LinkFaults(self.numbers, self.faults, self._timers)
         self._nodes = NodeFaults(self.relay, self._supervisor, self._timers, config.data_dir)
         self._membership = Membership(self.relay, self.numbers, client, self._waiting, self._nodes)
+        self._explanations = Explanations(
+            lambda: [node for node in self.numbers.all if self.relay.is_up(node)], client
+        )
         self._users = UserCommands(self.numbers, client, emit)
         self.scripts = Scripts(self, parse, emit, interactive)
         self.live = LiveView(lambda: self.relay, self.status, self.scripts.playing, self._happenings.on_message)
@@ -121,6 +125,7 @@ class Orchestrator:
             commands.ReplaceNodeCommand: self._membership.replace,
             commands.FixAllCommand: self._fix_all, commands.ResetCommand: self._fix_all,
             commands.NetworkStatusCommand: self._status,
+            commands.ExplainAllCommand: self._explanations.switch,
             commands.WatchCommand: self.watch.switch, commands.HistoryCommand: self._show_history,
             commands.ScriptCommand: self.scripts.run, commands.StopCommand: self.scripts.stop,
             commands.PauseCommand: self.scripts.pause, commands.NextCommand: self.scripts.next,

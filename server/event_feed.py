@@ -21,6 +21,7 @@ from api.node_events import (
     CreatedEvent,
     DeletedEvent,
     ExplainEvent,
+    ExplainingEvent,
     ForkedEvent,
     LeaderEvent,
     NoChoiceEvent,
@@ -200,6 +201,10 @@ class EventFeed:
         if leader != self._leader:
             self._leader = leader
             self._tell(SessionEvent(LeaderEvent(leader), self._nodes(), self.level))
+
+    def on_explaining(self, on: bool) -> None:
+        """The network has had explanations begin or end here."""
+        self._tell(SessionEvent(ExplainingEvent(on), self._nodes(), self.level))
 
     def on_explained(self, sentences: Sequence[Sentence]) -> None:
         """Sentences of the running commentary."""

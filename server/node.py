@@ -80,6 +80,8 @@ class NodeService:
         self._too_long = too_long
         self._applied_log = AppliedLog()
         self._sessions: set[Session] = set()
+        self._at_prompt: list[Session] = []
+        """Of the node's own prompt, which lives as long as the node does; none in the background."""
         self._watchers: list[Watcher] = []
         self._rate = rate
         self._prices = prices
@@ -118,17 +120,22 @@ class NodeService:
 
     # ---- Users
 
-    def open_session(self, tell: Tell, level: Level = Level.NORMAL, *, on_screen: bool = False) -> Session:
-        """Opens a session for another user. `on_screen` as in `Session`."""
+    def open_session(
+        self, tell: Tell, level: Level = Level.NORMAL, *, on_screen: bool = False, at_prompt: bool = False
+    ) -> Session:
+        """Opens a session for another user. `on_screen` as in `Session`; `at_prompt`: at the node's own prompt."""
         session = Session(
             self._engine, self._applied_log, self._members, tell, explanations=self._explanations,
             llm_status=self._llm_status, too_long=self._too_long, level=level,
             on_screen=on_screen, rate=self._rate, search_index=self._search_index, prices=self._prices,
+            at_prompt=lambda: self._at_prompt,
         )
         status = self._engine.status()
         session.on_leader(status.leader)
         session.lost = bool(status.lost)
         self._sessions.add(session)
+        if at_prompt:
+            self._at_prompt.append(session)
         return session
 
     def close_session(self, session: Session) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -114,9 +114,10 @@ class Session:
         explanations: Explanations | None = None, llm_status: Callable[[], results.LlmStatus] | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, level: Level = Level.NORMAL,
         on_screen: bool = False, rate: ByteRate | None = None, search_index: SearchIndex | None = None,
-        prices: Mapping[str, Price] = NO_PRICES,
+        prices: Mapping[str, Price] = NO_PRICES, at_prompt: Callable[[], Iterable[Session]] = tuple,
     ) -> None:
-        """`rate`: how much the node takes from all its users; None: however much. `prices`: of models, by name."""
+        """`rate`: how much the node takes from all its users; None: however much. `prices`: of models, by name.
+        `at_prompt`: the session of the node's own prompt, if it has one."""
         self._rate = rate
         self.search_index = search_index
         self._prices = prices
@@ -130,6 +131,7 @@ class Session:
         self._too_long = too_long
         self._on_screen = on_screen
         self._explaining = False
+        self._at_prompt = at_prompt
         self._tell_user = tell
         self._feed = EventFeed(self._tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
         self._unsent: deque[_Submission[Result]] = deque()
@@ -382,12 +384,23 @@ class Session:
     def explain(self, command: ExplainCommand) -> results.ExplainResult | Failure:
         if self._explanations is None:
             return Failure(error="explain tells what Multi-Paxos does; this node runs on another engine")
-        self._explaining = command.on
-        if command.on:
-            self._explanations.listen(self._feed.on_explained)
-        else:
-            self._explanations.leave(self._feed.on_explained)
+        if not command.pane:
+            self._explain(self._explanations, command.on)
+            return results.ExplainResult(explain=command.on)
+        prompts = list(self._at_prompt())
+        if not prompts:
+            return Failure(error="this node runs in the background: it has no prompt to explain at")
+        for session in prompts:
+            session._explain(self._explanations, command.on)
+            session._feed.on_explaining(command.on)
         return results.ExplainResult(explain=command.on)
+
+    def _explain(self, explanations: Explanations, on: bool) -> None:
+        self._explaining = on
+        if on:
+            explanations.listen(self._feed.on_explained)
+        else:
+            explanations.leave(self._feed.on_explained)
 
     # Writing. All of it raises InvalidCommand.
 

@@ -22,6 +22,7 @@ from api.node_events import (
     DisconnectedEvent,
     DivergedEvent,
     ExplainEvent,
+    ExplainingEvent,
     FailedEvent,
     ForkedEvent,
     LeaderEvent,
@@ -48,6 +49,7 @@ from api.node_events import (
 from api.safe_text import one_line, visible
 from console import chat
 from console.layout import Layout
+from console.node.screen import explaining
 from console.node.words import questions
 from console.progress_report import progress_report
 from console.run import Text
@@ -83,6 +85,8 @@ def session_event_text(told: SessionEvent) -> Text:
             return None if told.level is Level.QUIET else f"leader: node {leader}" if leader else "leader: none"
         case ExplainEvent() as event:
             return partial(_explained, event)
+        case ExplainingEvent(on=on):
+            return explaining(on)
         case OperationRefusedEvent() as event:
             return f"{event.context}: {event.command} from node {event.origin} refused: {one_line(event.error)}"
         case event:

@@ -17,6 +17,9 @@ from server.event_feed import Level
 
 C = TypeVar("C", bound=Command[LevelResult])
 
+PANE = "pane"
+"""`explain on pane`, from elsewhere: at the node's own prompt."""
+
 
 def _use(executor: NodeExecutor, command: UseCommand, earlier: Earlier) -> Awaitable[UseResult | Failure]:
     """Takes effect at once: the following lines may be read before this one is answered."""
@@ -55,24 +58,31 @@ USE = Entry[NodeExecutor, UseCommand, UseResult](
 
 
 def _parse_explain(words: list[str]) -> ExplainCommand:
-    wanted = words[0].lower()
+    wanted, *where = (word.lower() for word in words)
     if wanted not in ("on", "off"):
         raise ValueError(f"'{one_line(words[0], 20)}' is neither on nor off")
-    return ExplainCommand(wanted == "on")
+    if where not in ([], [PANE]):
+        raise ValueError(f"'{one_line(words[1], 20)}' is not {PANE}; explain on all is typed at the network")
+    return ExplainCommand(wanted == "on", bool(where))
 
 
 def _view_explain(command: ExplainCommand, result: ExplainResult, layout: Layout) -> str:
-    return layout.text(
+    return layout.text(explaining(result.explain))
+
+
+def explaining(on: bool) -> str:
+    return (
         "Every step of the protocol is now explained; `explain off` ends it. In ballot <4,2,17>, leadership 4 of "
         "node 2 refers to position 17 of the log. Heartbeats, which never stop, are left out."
-        if result.explain else "no more explanations"
+        if on else "no more explanations"
     )
 
 
 EXPLAIN = Entry[NodeExecutor, ExplainCommand, ExplainResult](
     Usage(
-        "explain", "on|off", "explain each step of the protocol in plain words", "explain on", 1, 1, only_prompt=True,
-        details="One line for each step of the protocol; heartbeats are left out.",
+        "explain", "on|off", "explain each step of the protocol in plain words", "explain on", 1, 2, only_prompt=True,
+        details="One line for each step of the protocol; heartbeats are left out. `explain on all` at the network has "
+        f"every node explain at its prompt; it sends them `explain on {PANE}`.",
     ),
     ExplainCommand,
     lambda executor, command, earlier: ready(executor.session.explain(command)),

@@ -30,6 +30,7 @@ ONE_WAY = "--oneway"
 FOR = "--for"
 WITHIN = "--within"
 STEP = "--step"
+ALL = "all"
 
 IN_BACKGROUND = "&"
 
@@ -167,6 +168,15 @@ def watch(words: list[str]) -> commands.WatchCommand:
     if word not in ("", "on", "off"):
         raise ValueError(f"'{words[0][:40]}' is neither on nor off")
     return commands.WatchCommand(on={"on": True, "off": False}.get(word))
+
+
+def explain(words: list[str]) -> commands.ExplainAllCommand:
+    on, *where = (word.lower() for word in words)
+    if on not in ("on", "off"):
+        raise ValueError(f"'{words[0][:40]}' is neither on nor off")
+    if where != [ALL]:
+        raise ValueError(f"explain {on} {ALL} is about every node; explain {on} about one is typed there")
+    return commands.ExplainAllCommand(on=on == "on")
 
 
 def history(words: list[str]) -> commands.HistoryCommand:

@@ -18,7 +18,7 @@ from console.basic_views import sentence
 from console.command_table import CommandTable, Entry, at_once, in_order, no_completion
 from console.layout import Layout
 from console.operator import parsing, views
-from console.operator.parsing import FOR, ONE_WAY, STEP
+from console.operator.parsing import ALL, FOR, ONE_WAY, STEP
 from console.operator.prompt import OperatorPrompt
 from console.usage import Usage, UsageError, expectation
 from orchestrator.fault_history import words_of
@@ -95,6 +95,10 @@ def _link_completion(*flags: str) -> Complete:
 
 def _first_word(*choices: str) -> Complete:
     return lambda prompt, words: [] if words else choices
+
+
+def _explain_completion(prompt: OperatorPrompt, words: Sequence[str]) -> Iterable[str]:
+    return [ALL] if len(words) == 1 else [] if words else ["on", "off"]
 
 
 def _scenarios(prompt: OperatorPrompt, words: Sequence[str]) -> Iterable[str]:
@@ -266,6 +270,14 @@ ENTRIES = [
             "event per second until the next line.",
         ),
         commands.WatchCommand, parsing.watch, complete=_first_word("on", "off"),
+    ),
+    _entry(
+        Usage(
+            "explain", f"on|off {ALL}", "have every node explain each step of the protocol", f"explain on {ALL}", 1, 2,
+            details="At its own prompt, in its pane; explain off, typed there, ends it at one node. A node that starts "
+            "later does not explain: type it again.",
+        ),
+        commands.ExplainAllCommand, parsing.explain, complete=_explain_completion,
     ),
     _entry(
         Usage(

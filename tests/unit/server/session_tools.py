@@ -146,7 +146,8 @@ class Prompt:
             self.listening(said)
 
     def leave(self, listener: Callable[[Sequence[Sentence]], None]) -> None:
-        self.listening = None
+        if self.listening == listener:
+            self.listening = None
 
     def __init__(self, room: int = 1000) -> None:
         self.engine = FakeEngine(room)

@@ -127,6 +127,22 @@ def test_explanations() -> None:
     at_a_prompt(scenario)
 
 
+def test_who_comes_from_elsewhere_has_the_node_explain_at_its_own_prompt() -> None:
+    async def scenario(user: Prompt) -> None:
+        assert "in the background" in (await user.do("explain on pane"))["error"] and user.listening is None
+        prompt = user.session
+        for on in (True, False):
+            user.open(at_prompt=lambda: [prompt])
+            assert (await user.do(f"explain {'on' if on else 'off'} pane")) == {"ok": True, "explain": on}
+            user.session.close()
+            assert user.listening == (prompt._feed.on_explained if on else None), "who asked for it has gone"
+            assert user.events[-1] == {"event": "explaining", "on": on}
+        assert "`explain off` ends it" in user.shown[-2] and user.shown[-1] == "no more explanations"
+        assert "explain on all is typed at the network" in (await user.do("explain on all"))["error"]
+
+    at_a_prompt(scenario)
+
+
 def test_quiet_and_verbose() -> None:
     async def elsewhere(user: Prompt) -> list[str]:
         """What is shown of activity on other nodes."""
