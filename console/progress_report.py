@@ -1,11 +1,12 @@
-"""How far the nodes are with the question that a user has asked: a line for each."""
+"""How far the nodes are with the question that a user has asked: a line for each, or one that is redrawn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from api.safe_text import one_line
-from kvstore.conversation import Turn
+from kvstore.conversation import Kind, Turn
+from server.event_feed import AtWork
 
 
 def progress_report(context: str, turn: Turn, pieces: Mapping[int, int]) -> str:
@@ -13,6 +14,17 @@ def progress_report(context: str, turn: Turn, pieces: Mapping[int, int]) -> str:
     nodes = sorted(pieces.keys() | turn.candidates.keys())
     lines = [f"    node {node}: {_state(node, turn, pieces)}" for node in nodes]
     return "\n".join([f"{context}: the LLMs are working", *lines])
+
+
+def progress_line(works: Sequence[AtWork], nodes: int, width: int | None) -> str:
+    """About the latest of these questions to `nodes` nodes; empty without one."""
+    if not works:
+        return ""
+    work = works[-1]
+    states = ", ".join(f"node {node} {_state(node, work.turn, work.pieces)}" for node in work.pieces)
+    done = f" {len(work.turn.candidates)} of {nodes} done;" if work.turn.kind is Kind.QUERY else ""
+    others = f" (+{len(works) - 1})" if len(works) > 1 else ""
+    return one_line(f"{work.context}{others}: LLMs at work:{done} {states}", (width or 80) - 1)
 
 
 def _state(node: int, turn: Turn, pieces: Mapping[int, int]) -> str:

@@ -126,10 +126,10 @@ class Console:
 
     async def run(
         self, table: CommandTable[E], executor: E, *, status_line: Callable[[], str] | None = None,
-        prompt: Callable[[], str] | None = None,
+        prompt: Callable[[], str] | None = None, progress_line: Callable[[], str] = str,
     ) -> int:
         """Serves until the end of input, `exit` or Ctrl-D; returns the exit code of the process. The result of `prompt`
-        appears in the prompt, after the title.
+        appears in the prompt, after the title, and that of `progress_line` above it, unless it is empty.
 
         Cancel it to leave at once; output already written is still flushed, within a second.
         """
@@ -137,7 +137,7 @@ class Console:
         pipeline = CommandPipeline(table, executor, self, WAITING_AFTER)
         complete = partial(table.complete, executor)
         split = partial(pasted, is_question=table.is_question, is_command=table.is_command)
-        serving = asyncio.ensure_future(self._serve(pipeline, complete, split, status_line))
+        serving = asyncio.ensure_future(self._serve(pipeline, complete, split, status_line, progress_line))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._out.gone, pipeline.failed)]
         try:
             await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
@@ -188,6 +188,7 @@ class Console:
     async def _serve(
         self, pipeline: CommandPipeline[E], complete: Callable[[list[str]], Iterable[str]],
         split: Callable[[str], Iterable[str]], status_line: Callable[[], str] | None,
+        progress_line: Callable[[], str],
     ) -> None:
         source: Terminal | PipeInput
         if self.form is Form.TERMINAL:
@@ -199,7 +200,7 @@ class Console:
             )
         else:
             source = PipeInput(self._stdin)
-        refreshing = asyncio.ensure_future(self._refresh(status_line))
+        refreshing = asyncio.ensure_future(self._refresh(status_line, progress_line))
         limit = EXIT_WITHIN if self.form is Form.TERMINAL else None
         try:
             async for line in source.lines():
@@ -225,10 +226,11 @@ class Console:
         except TimeoutError:
             _log.warning("the output cannot be written; exiting without it")
 
-    async def _refresh(self, status_line: Callable[[], str] | None) -> None:
-        """Updates the status line. Its numbers change all the time, hence at an interval."""
+    async def _refresh(self, status_line: Callable[[], str] | None, progress_line: Callable[[], str]) -> None:
+        """Updates what is drawn again and again. Its numbers change all the time, hence at an interval."""
         while status_line is not None and self._terminal is not None:
             self._terminal.show_status(status_line())
+            self._terminal.show_progress(progress_line())
             await asyncio.sleep(_STATUS_EVERY)
 
     def _write(self, event: Event, text: Text, about_protocol: bool = False) -> None:

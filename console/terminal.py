@@ -68,6 +68,7 @@ class Terminal:
         self._complete = complete
         self._stdout = stdout
         self._status = ""
+        self._progress = ""
         self._leaving = False
         """The question whether to exit is on the screen."""
         self._just_asked = False
@@ -113,6 +114,12 @@ class Terminal:
         text = coloured(text) if "\n" in text else one_line(text, 400)
         if text != self._status:
             self._status = text
+            self._call(self._redraw)
+
+    def show_progress(self, text: str) -> None:
+        """Changes the line above the prompt; without a text there is none."""
+        if text != self._progress:
+            self._progress = text
             self._call(self._redraw)
 
     def stop(self) -> None:
@@ -179,7 +186,7 @@ class Terminal:
 
         self._bind_leaving(bindings)
         session: PromptSession[str] = PromptSession(
-            self._prompt,
+            self._message,
             input=terminal,
             output=create_output(sys.stdout),
             history=_open_history(self._history),
@@ -210,6 +217,11 @@ class Terminal:
     def _after_key(self, processor: KeyProcessor) -> None:
         """Any key but the first Ctrl-D dismisses the question and has its usual effect."""
         self._leaving, self._just_asked = self._just_asked, False
+
+    def _message(self) -> str:
+        """What stays of a typed line is the prompt: the progress goes on above the next one."""
+        progress = "" if get_app().is_done else one_line(self._progress, 400)
+        return f"{progress}\n{self._prompt()}" if progress else self._prompt()
 
     def _toolbar(self) -> AnyFormattedText:
         shown = LEAVE if self._leaving else self._status

@@ -129,7 +129,8 @@ def _greet(console: Console, config: Config, number: int, notices: Sequence[str]
 def _open_prompt(console: Console, service: NodeService, *, at_prompt: bool) -> NodeExecutor:
     def tell(told: SessionEvent) -> None:
         console.emit(
-            told.event, session_event_text(told), about_protocol=isinstance(told.event, ExplainEvent | LeaderEvent)
+            told.event, session_event_text(told, drawn=console.form is Form.TERMINAL),
+            about_protocol=isinstance(told.event, ExplainEvent | LeaderEvent),
         )
 
     # Plain output goes to a log or a script: a sentence per operation would drown the requested results.
@@ -148,7 +149,8 @@ async def _start_control(control: ControlSocket[NodeExecutor], console: Console)
 
 async def _converse(console: Console, prompt: NodeExecutor) -> int:
     return await console.run(
-        NODE_TABLE, prompt, status_line=lambda: prompt.status_line(console.layout.width), prompt=prompt.prompt
+        NODE_TABLE, prompt, status_line=lambda: prompt.status_line(console.layout.width), prompt=prompt.prompt,
+        progress_line=lambda: prompt.progress_line(console.layout.width),
     )
 
 

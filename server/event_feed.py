@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -110,6 +110,17 @@ class SessionEvent(msgspec.Struct, frozen=True):
     """The turn that an answer, or a choice of the nodes, is about; as it is now."""
     progress: Mapping[int, int] | None = None
     """If a report is due: how many pieces of an answer each node's LLM has written that has begun, as far as known."""
+    at_work: bool = False
+    """LLMs are known to be writing more answers to this question of this user."""
+
+
+class AtWork(msgspec.Struct, frozen=True):
+    """A question of this user that LLMs are known to be writing answers to."""
+
+    context: str
+    turn: Turn
+    pieces: Mapping[int, int]
+    """As in `SessionEvent.progress`, of those that are not done."""
 
 
 Tell: TypeAlias = Callable[[SessionEvent], None]
@@ -123,14 +134,23 @@ class _Question(msgspec.Struct):
     """When people were last told how far the LLMs are, or when it was asked; infinite: they are not told."""
     progress: dict[int, int] = {}
 
+    def unfinished(self, turn: Turn, up: Collection[int]) -> dict[int, int]:
+        """What is known of the LLMs of these nodes that have no answer yet."""
+        return {
+            node: self.progress[node] for node in sorted(self.progress)
+            if node in up and node not in turn.candidates
+        }
+
 
 class EventFeed:
     """For one user at one of `nodes` nodes, as many as there are now. `tell` gets the events."""
 
     def __init__(
         self, tell: Tell, store: Callable[[], Store], *, nodes: Callable[[], int], level: Level,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, up: Callable[[], Collection[int]] = tuple,
     ) -> None:
+        """`up`: the nodes that are there, as far as known."""
+        self._up = up
         self.level = level
         self._tell = tell
         self._store = store
@@ -195,6 +215,19 @@ class EventFeed:
             question.reported_at = self._clock()
         progress = question.progress if due else None
         self._tell(SessionEvent(event, self._nodes(), self.level, False, True, found.turns[turn - 1], progress))
+
+    def at_work(self) -> list[AtWork]:
+        """The latest question last."""
+        conversations, up = self._store().conversations, self._up()
+        works = []
+        for context, question in self._questions.items():
+            found = conversations.get(context)
+            if found is None or found.pending_turn != question.turn or math.isinf(question.reported_at):
+                continue
+            turn = found.turns[question.turn - 1]
+            if pieces := question.unfinished(turn, up):
+                works.append(AtWork(context, turn, pieces))
+        return works
 
     def on_leader(self, leader: int | None) -> None:
         """The node sees a new leader, or none; calls without a change are harmless."""
@@ -299,4 +332,5 @@ class EventFeed:
         question = self._questions.get(context)
         asked_here = question is not None and question.turn == turn
         found = self._store().conversations[context].turns[turn - 1]
-        self._tell(SessionEvent(event, self._nodes(), self.level, False, asked_here, found))
+        at_work = question is not None and asked_here and bool(question.unfinished(found, self._up()))
+        self._tell(SessionEvent(event, self._nodes(), self.level, False, asked_here, found, at_work=at_work))

@@ -68,7 +68,7 @@ from server import backup, transfer
 from server.applied_log import KEPT, AppliedLog, seconds
 from server.backup import Backup
 from server.byte_rate import ByteRate
-from server.event_feed import EventFeed, Level, SessionEvent, Tell
+from server.event_feed import AtWork, EventFeed, Level, SessionEvent, Tell
 from server.explain_text import Sentence
 from server.first_quotas import PROPOSED
 from server.members import members
@@ -133,7 +133,9 @@ class Session:
         self._explaining = False
         self._at_prompt = at_prompt
         self._tell_user = tell
-        self._feed = EventFeed(self._tell, lambda: engine.store, nodes=lambda: len(self.members), level=level)
+        self._feed = EventFeed(
+            self._tell, lambda: engine.store, nodes=lambda: len(self.members), level=level, up=self._up
+        )
         self._unsent: deque[_Submission[Result]] = deque()
         self._under_way: dict[int, _Submission[Result]] = {}
         """By the engine's tickets."""
@@ -220,6 +222,14 @@ class Session:
     @property
     def llm_status(self) -> results.LlmStatus | None:
         return None if self._llm_status is None else self._llm_status()
+
+    def at_work(self) -> list[AtWork]:
+        """This user's questions that LLMs are writing answers to; the latest last."""
+        return self._feed.at_work()
+
+    def _up(self) -> Collection[int]:
+        status = self._engine.status()
+        return {status.node, *status.links}
 
     @property
     def store(self) -> Store:

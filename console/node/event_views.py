@@ -63,11 +63,12 @@ _COLOURS: Mapping[str, Callable[[Layout, str], str]] = {
 }
 
 
-def session_event_text(told: SessionEvent) -> Text:
-    """None for an event that its user need not see."""
+def session_event_text(told: SessionEvent, *, drawn: bool = False) -> Text:
+    """None for an event that its user need not see. `drawn`: they see how far the LLMs are all the time, in a line that
+    is drawn again and again."""
     match told.event:
         case CandidateEvent() as event:
-            return _candidate(event, told)
+            return _candidate(event, told, drawn)
         case AnswerEvent() as event:
             return _answer(event, told)
         case ChosenEvent(poll=poll) as event if poll is not UNSET:
@@ -78,7 +79,7 @@ def session_event_text(told: SessionEvent) -> Text:
         case RankingEvent() as event:
             return _ranking(event, told.level)
         case ProgressEvent(context=context):
-            if told.progress is None or told.turn is None:
+            if drawn or told.progress is None or told.turn is None:
                 return None
             return progress_report(context, told.turn, told.progress)
         case LeaderEvent(leader=leader):
@@ -163,7 +164,7 @@ def _unasked(told: SessionEvent) -> bool:
     return told.level.reserved and not told.asked_here
 
 
-def _candidate(event: CandidateEvent, told: SessionEvent) -> Text:
+def _candidate(event: CandidateEvent, told: SessionEvent, drawn: bool) -> Text:
     context, have, of = event.context, event.have, event.of
     if told.asked_here and have >= of and told.turn is not None:
         return partial(chat.choices, context, turn_record(told.turn))
@@ -174,7 +175,7 @@ def _candidate(event: CandidateEvent, told: SessionEvent) -> Text:
         return None
     if have >= of:
         return f"{context}: {have} answers in: view {context}"
-    if not told.asked_here:
+    if not told.asked_here or (drawn and told.at_work and event.error is UNSET):
         return None
     failed = "" if event.error is UNSET else f" (node {event.node} failed: {one_line(event.error)})"
     hint = f", view {context} shows them" if have > of // 2 else ""

@@ -10,6 +10,7 @@ from console import render
 from console.command_table import Earlier, Executor, Run, TypedCommand
 from console.node.current_conversation import CurrentConversation
 from console.node.words import AUTO
+from console.progress_report import progress_line
 from console.usage import Usage
 from server.session import Session
 
@@ -33,6 +34,10 @@ class NodeExecutor(Executor):
     def prompt(self) -> str:
         """What the prompt adds to the node's name: the current conversation."""
         return "" if self.current.context is None else f" {self.current.context}"
+
+    def progress_line(self, width: int | None = None) -> str:
+        """What LLMs do with this user's questions; empty if that is nothing."""
+        return progress_line(self.session.at_work(), len(self.session.members), width)
 
     def status_line(self, width: int | None = None) -> str:
         llm = self.session.llm_status

@@ -9,12 +9,13 @@ import struct
 import sys
 import termios
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.console.screen import CTRL_C, CTRL_D, ENTER, TAB, UP, Screen
+from tests.unit.console.screen import CTRL_C, CTRL_D, ENTER, TAB, UP, Painted, Screen
 
 SCRIPT = textwrap.dedent(
     """
@@ -34,6 +35,7 @@ SCRIPT = textwrap.dedent(
         Usage("stray", "", "prints past the console"),
         Usage("hang", "", "never answers"),
         Usage("width", "", "how wide the terminal is"),
+        Usage("work", "", "work goes on until it is typed again"),
     ]
 
     class News(Event, frozen=True, tag="news"):
@@ -43,6 +45,7 @@ SCRIPT = textwrap.dedent(
         console = Console(Form.choose(False), title="test", history_path=Path(sys.argv[1]) / "data" / "history")
         assert console.form is Form.TERMINAL
         count = 0
+        works = []
 
         async def execute(name, args):
             if name == "news":
@@ -54,6 +57,8 @@ SCRIPT = textwrap.dedent(
                 print("a stray \\x1bprint")
             if name == "hang":
                 await asyncio.Event().wait()
+            if name == "work":
+                works.pop() if works else works.append(count)
             if name == "width":
                 return {"text": f"width {console.layout.width}"}
             return {"text": f"said {args}"}
@@ -69,7 +74,8 @@ SCRIPT = textwrap.dedent(
         ticking = asyncio.create_task(tick())
         complete = lambda executor, words: [] if words else ["context-one", "context-two"]
         code = await console.run(
-            table(USAGES, execute, complete), Executor(), status_line=lambda: f"count {count > 0}"
+            table(USAGES, execute, complete), Executor(), status_line=lambda: f"count {count > 0}",
+            progress_line=lambda: f"done {count - works[0] >= 100} of it" if works else "",
         )
         print("left", code, flush=True)
         return code
@@ -130,6 +136,28 @@ def test_ctrl_c_clears_and_tab_completes(screen: Screen) -> None:
     screen.until("context-two")
     screen.type(TAB + ENTER)
     screen.until(re.escape("said ['context-one']"))
+
+
+def test_progress_is_one_line_above_the_prompt(tmp_path: Path) -> None:
+    screen = Painted([sys.executable, "-c", SCRIPT, str(tmp_path)], size=(30, 70))
+    try:
+        screen.until("test>")
+        screen.type("work" + ENTER)
+        screen.until("done False of it")
+        screen.until("True of it")
+        screen.type("say one" + ENTER)
+        screen.until(re.escape("said ['one']"))
+        screen.type("work" + ENTER)
+        screen.until("said")
+        deadline = time.monotonic() + 20
+        while any("of it" in row for row in screen.rows) and time.monotonic() < deadline:
+            screen.during(0.1)
+        rows = [row.rstrip() for row in screen.rows if row.strip()]
+        assert [row for row in rows if "of it" in row] == [], "it is redrawn, and gone when it is over"
+        prompts = [row for row in rows if row.startswith("test>")]
+        assert prompts == ["test> work", "test> say one", "test> work", "test>"]
+    finally:
+        screen.close()
 
 
 def test_the_size_of_the_window(screen: Screen) -> None:

@@ -57,6 +57,7 @@ class FakeEngine:
         self.tickets = 0
         self.reads: list[asyncio.Future[None]] = []
         self.majority = True
+        self.links: tuple[int, ...] = (1, 4, 5)
         self.lost: tuple[int, ...] = ()
         """Voters without disks; no quorum can form."""
         self.position = 0
@@ -98,7 +99,8 @@ class FakeEngine:
         return changing
 
     def status(self) -> EngineStatus:
-        return EngineStatus(ME, "follower", 4, (4, 4, 8), 7, 7, len(self.waiting), "voter", (1, 4, 5), (), self.lost, 5)
+        queued = len(self.waiting)
+        return EngineStatus(ME, "follower", 4, (4, 4, 8), 7, 7, queued, "voter", self.links, (), self.lost, 5)
 
     def majority_reachable(self) -> bool:
         return self.majority

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.node.event_views import session_event_text
 from console.progress_report import progress_report
 from engine.interface import AppliedOperation, OperationId
 from kvstore.conversation import Kind, Response, Turn
 from kvstore.operations import Cancel, Candidate, Create, Query, Retry, Unconditional
 from kvstore.store import Outcome
 from llm.requests import Request
-from server.event_feed import REPORT_EVERY_S
+from server.event_feed import REPORT_EVERY_S, SessionEvent
 from server.progress_hints import EVERY_S, Hint, ProgressHints, decode
 from tests.unit.server.session_tools import Prompt, at_a_prompt
 
@@ -122,6 +123,35 @@ def test_a_report_now_and_then_with_a_line_for_each_node(monkeypatch: pytest.Mon
         assert len(user.shown) == said + 1
         await user.do("cancel c1")
         assert not user.session._feed._questions
+
+    at_a_prompt(scenario)
+
+
+def test_in_a_terminal_one_line_says_who_is_at_work() -> None:
+    async def scenario(user: Prompt) -> None:
+        def line(width: int | None = None) -> str:
+            return user.executor.progress_line(width)
+
+        await user.do("create c1")
+        await user.do("query c1 why?")
+        assert line() == ""
+        user.session.on_progress(1, "c1", 1, 0)
+        user.session.on_progress(5, "c1", 1, 7)
+        assert line() == "c1: LLMs at work: 0 of 5 done; node 1 thinking, node 5 7 tokens"
+        assert len(line(40)) < 40 and line(40).endswith("…")
+        told: list[SessionEvent] = []
+        user.session._tell_user = told.append
+        user.engine.apply(Candidate("c1", 1, 5, "x", None), 5)
+        texts = [session_event_text(told[-1], drawn=drawn) for drawn in (False, True)]
+        assert texts == ["c1: 1 of 5 answers in", None], "the line says it"
+        assert line() == "c1: LLMs at work: 1 of 5 done; node 1 thinking"
+        await user.do("create c2")
+        await user.do("ask c2 who?")
+        user.session.on_progress(4, "c2", 1, 2)
+        assert line() == "c2 (+1): LLMs at work: node 4 2 tokens"
+        await user.do("cancel c2")
+        user.engine.links = (4, 5)
+        assert line() == "", "node 1 is not there any more"
 
     at_a_prompt(scenario)
 
