@@ -21,14 +21,19 @@ def progress_line(works: Sequence[AtWork], nodes: int, width: int | None) -> str
     if not works:
         return ""
     work = works[-1]
-    states = ", ".join(f"node {node} {_state(node, work.turn, work.pieces)}" for node in work.pieces)
+    states = [f"node {node}: {_state(node, work.turn, work.pieces)}" for node, pieces in work.pieces.items() if pieces]
+    thinking = [node for node, pieces in work.pieces.items() if not pieces]
+    if thinking:
+        states.append(f"node{'s' * (len(thinking) > 1)} {', '.join(map(str, thinking))}: thinking")
     done = f" {len(work.turn.candidates)} of {nodes} done;" if work.turn.kind is Kind.QUERY else ""
     others = f" (+{len(works) - 1})" if len(works) > 1 else ""
-    return one_line(f"{work.context}{others}: LLMs at work:{done} {states}", (width or 80) - 1)
+    return one_line(f"{work.context}{others}: LLMs at work:{done} {'; '.join(states)}", (width or 80) - 1)
 
 
 def _state(node: int, turn: Turn, pieces: Mapping[int, int]) -> str:
     response = turn.candidates.get(node)
     if response is not None:
         return "done" if response.error is None else f"failed: {one_line(response.error, 80)}"
-    return f"{pieces[node]} tokens" if pieces[node] else "thinking"
+    if not pieces[node]:
+        return "thinking"
+    return "1 token" if pieces[node] == 1 else f"{pieces[node]} tokens"

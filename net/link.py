@@ -258,9 +258,11 @@ class NodeLink:
                     lambda: connection, self._host, self._port, **self._encryption()
                 )
         except ssl.SSLError as error:
+            connection.abandon()
             self.problem = f"the orchestrator at {self._at} is not trusted: {handshake_failure(error)}"
             return False, self._refused(Refusal.SECRET, self.problem)
         except OSError as error:
+            connection.abandon()
             self.problem = f"no orchestrator at {self._at}: {error.strerror or error}"
             return False, BACKOFF_MIN_S
         await connection.finished.wait()

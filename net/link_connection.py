@@ -88,6 +88,11 @@ class LinkConnection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abandon(self) -> None:
+        """It could not be opened, or not in time: an event loop that closes it halfway does not say so, and what is
+        queued would be written to what is closed."""
+        self.connection_lost(None)
+
     # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -134,6 +139,8 @@ class LinkConnection(asyncio.BufferedProtocol):
         self.queue.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.finished.is_set():
+            return
         if self._deadline is not None:
             self._deadline.cancel()
         if exc is not None:

@@ -67,6 +67,45 @@ def test_an_orchestrator_that_does_not_know_urgent_frames_gets_none(monkeypatch:
     run(main())
 
 
+def test_what_is_closed_before_it_is_open_is_written_to_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As uvloop closes what is not opened in time: without a word to the protocol."""
+    class Closed(asyncio.Transport):
+        written = 0
+
+        def is_closing(self) -> bool:
+            return False
+
+        def get_extra_info(self, name: str, default: Any = None) -> Any:
+            return default
+
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+            """It takes nothing."""
+
+        def write(self, data: object) -> None:
+            self.written += 1
+
+    async def main() -> None:
+        opened: list[LinkConnection] = []
+        transport = Closed()
+
+        async def create_connection(make: Any, *where: Any, **options: Any) -> None:
+            connection = make()
+            opened.append(connection)
+            connection.connection_made(transport)
+            assert connection.queue.push(b"an answer to the challenge", urgent=True)
+            raise TimeoutError
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+        async with Node(1, 1) as one:
+            await until(lambda: len(opened) > 1)
+            assert transport.written == 0 and not opened[0].queue.push(b"more")
+            for _ in range(2):
+                assert (one.link.problem or "").startswith("no orchestrator at")
+                opened[0].connection_lost(OSError("late"))
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+
+
 def test_waits_for_an_orchestrator_that_is_not_there_yet() -> None:
     async def main() -> None:
         early = Operator()

@@ -137,18 +137,18 @@ def test_in_a_terminal_one_line_says_who_is_at_work() -> None:
         assert line() == ""
         user.session.on_progress(1, "c1", 1, 0)
         user.session.on_progress(5, "c1", 1, 7)
-        assert line() == "c1: LLMs at work: 0 of 5 done; node 1 thinking, node 5 7 tokens"
+        assert line() == "c1: LLMs at work: 0 of 5 done; node 5: 7 tokens; node 1: thinking"
         assert len(line(40)) < 40 and line(40).endswith("…")
         told: list[SessionEvent] = []
         user.session._tell_user = told.append
         user.engine.apply(Candidate("c1", 1, 5, "x", None), 5)
         texts = [session_event_text(told[-1], drawn=drawn) for drawn in (False, True)]
         assert texts == ["c1: 1 of 5 answers in", None], "the line says it"
-        assert line() == "c1: LLMs at work: 1 of 5 done; node 1 thinking"
+        assert line() == "c1: LLMs at work: 1 of 5 done; node 1: thinking"
         await user.do("create c2")
         await user.do("ask c2 who?")
-        user.session.on_progress(4, "c2", 1, 2)
-        assert line() == "c2 (+1): LLMs at work: node 4 2 tokens"
+        user.session.on_progress(4, "c2", 1, 1)
+        assert line() == "c2 (+1): LLMs at work: node 4: 1 token"
         await user.do("cancel c2")
         user.engine.links = (4, 5)
         assert line() == "", "node 1 is not there any more"
