@@ -129,7 +129,7 @@ def _change(event: Event) -> Text:
             return f"{context}: deleted at node {origin}"
         case SystemEvent(context=context, text=text, origin=origin):
             said = one_line(text) if text else "what each node tells its own"
-            return lambda _: f"{context}: LLMs are told (node {origin}): {said}"
+            return lambda layout: layout.text(f"{context}: LLMs are told (node {origin}): {said}")
         case AutoEvent(context=context, on=on, origin=origin):
             who = "the nodes choose by themselves" if on else "a user chooses"
             return f"{context}: {who} from now on (node {origin})"
@@ -144,9 +144,11 @@ def _change(event: Event) -> Text:
         case RestoredEvent(context=context, turn=turn, origin=origin):
             return f"{context}: imported at node {origin}, {questions(turn or 0)}"
         case QueryEvent(context=context, origin=origin, text=text):
-            return lambda _: f"{context}: question from node {origin}: {one_line(text)}"
+            return lambda layout: layout.text(f"{context}: question from node {origin}: {one_line(text)}")
         case AskEvent(context=context, origin=origin, text=text):
-            return lambda _: f"{context}: question for the leader from node {origin}: {one_line(text)}"
+            return lambda layout: layout.text(
+                f"{context}: question for the leader from node {origin}: {one_line(text)}"
+            )
         case ChosenEvent(context=context, node=node):
             return f"{context}: node {node}'s answer chosen"
         case CancelledEvent(context=context):

@@ -40,6 +40,8 @@ def test_the_example_is_valid_and_chooses_the_provider_by_itself() -> None:
     checked = load(ROOT / "config.json.example")
     assert checked.node_ids == [1, 2, 3, 4, 5]
     assert all(node.llm.provider is None for node in checked.nodes)
+    minds = {(node.llm.temperature, node.llm.system_prompt) for node in checked.nodes}
+    assert len(minds) == len(checked.nodes), "candidates differ for a reason"
 
 
 def test_a_nodes_own_llm_settings_are_laid_over_the_common_ones() -> None:
