@@ -18,6 +18,7 @@ from api.operator_commands import (
     AddNodeCommand,
     ContinueCommand,
     NextCommand,
+    NodeCommand,
     PauseCommand,
     SayCommand,
     ScriptCommand,
@@ -189,27 +190,31 @@ class Scripts:
     async def _play(self, script: Script, stop: asyncio.Event, reading: bool) -> list[str]:
         """Why it did not come to its end, and what it could not clean up. `stop` does not end the clean-up."""
         problems: list[str] = []
+        begun: list[ScriptLine] = []
         try:
             self._clean_up_follows = bool(script.clean_up)
             try:
-                await self._run_lines(script, stop, reading)
+                await self._run_lines(script, begun, stop, reading)
             except CommandError as error:
                 problems.append(str(error))
             self._clean_up_follows = False
             self._stop = asyncio.Event()
             self._pause.end()
-            return problems + await self._clean_up(script, self._stop)
+            return problems + await self._clean_up(script, begun, self._stop)
         finally:
             self._stop = self.position = self._playing = None
             self._clean_up_follows = False
             self.running = ""
 
-    async def _run_lines(self, script: Script, stop: asyncio.Event, reading: bool) -> None:
-        """Raises CommandError if the script ends before its last line."""
+    async def _run_lines(
+        self, script: Script, begun: list[ScriptLine], stop: asyncio.Event, reading: bool
+    ) -> None:
+        """Adds those that it runs to `begun`. Raises CommandError if the script ends before its last line."""
         file = script.path.name
         for line in script.lines:
             self._at(line, file)
             await _unless(stop, self._pause.over())
+            begun.append(line)
             result = await self._step(file, line, stop)
             if result is None:
                 raise CommandError(f"stopped at line {line.number} of {file}")
@@ -218,10 +223,14 @@ class Scripts:
             if isinstance(result, Failure):
                 raise CommandError(f"{file} ends at line {line.number}, {line.text}: {result.error}")
 
-    async def _clean_up(self, script: Script, stop: asyncio.Event) -> list[str]:
-        """What could not be cleaned up: one line that fails keeps no other from being run."""
+    async def _clean_up(self, script: Script, begun: list[ScriptLine], stop: asyncio.Event) -> list[str]:
+        """What could not be cleaned up: one line that fails keeps no other from being run. What no line that was
+        `begun` names is not there to be deleted."""
         problems: list[str] = []
+        named = {word for line in begun for word in line.text.split()}
         for line in script.clean_up:
+            if _deleted(line.command) not in (None, *named):
+                continue
             self._at(line, script.path.name)
             result = await self._step(script.path.name, line, stop)
             if result is None:
@@ -285,6 +294,12 @@ class Scripts:
             return await self._interpreter.execute(command, "script")
         except InvalidCommand as error:  # now that `leader` is a number
             return Failure(error=str(error))
+
+
+def _deleted(command: Command[Any]) -> str | None:
+    """The conversation that it deletes, if it does."""
+    words = command.line.split() if isinstance(command, NodeCommand) else []
+    return words[1] if len(words) == 2 and words[0].lower() == "delete" else None
 
 
 def names() -> list[str]:

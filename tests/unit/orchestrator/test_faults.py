@@ -396,6 +396,10 @@ def test_a_script_cleans_up_however_it_ends(tmp_path: Path) -> None:
             assert "faults stay in place" in (await at.ok("stop"))["text"]
             assert (await playing)["error"] == "its clean-up was stopped at line 3"
             assert at.orchestrator.faults.get(Loss).loss_percent == 7
+            script.write_text("pauseNode 4\nnode 1: create c1\nfinally\nnode 1: delete c1\nheal\n")
+            assert "clean-up" not in await at.error(f"script {script}"), "c1 is not there to be deleted"
+            script.write_text("say c1 is there\nfinally\nnode 1: delete c1\n")
+            assert "line 3, node 1: delete c1: node 1: " in await at.error(f"script {script}")
             script.write_text("finally\nheal\nfinally\n")
             assert "line 3: a second finally; no command was run" in await at.error(f"script {script}")
 
