@@ -291,6 +291,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "read-answered-by-anybody": besieged.read_answered_by_another,
     "found-read-beyond-the-log": besieged.read_placed_beyond_the_log,
     "found-version-for-ever": besieged.version_that_nothing_exceeds,
+    "found-version-told-to-and-fro": besieged.version_that_two_tell_each_other,
+    "found-version-believed-at-second-hand": besieged.version_that_two_tell_each_other,
 }
 """By mutant."""
 
