@@ -1,9 +1,10 @@
-"""What watchers cost a node: 1,000 idle event streams and 200 linearizable reads a second at one node, against none.
+"""What watchers cost a node: 1,000 idle event streams and 200 linearizable reads a second at one node, against none
+and against the same reads by clients of its control socket.
 
     python -m bench.streams [--rounds N] [--seconds S] [--streams N] [--reads N]
 
 Measured at that node: how long a commit takes that is submitted there (16 a second), how long the event loop lets a
-small request wait (heartbeats pass through the same loop), and how many leaderships the nodes saw. The three loads take
+small request wait (heartbeats pass through the same loop), and how many leaderships the nodes saw. The loads take
 turns, so that what else the machine does concerns all alike.
 """
 
@@ -28,7 +29,7 @@ import msgspec
 import uvloop
 
 from bench.drive import running
-from bench.ours import NODES, TIMEOUT_S, Ours
+from bench.ours import NODES, TIMEOUT_S, Client, Ours
 from bench.processes import free_ports
 
 NODE = NODES[1]
@@ -37,12 +38,15 @@ HEAD = {"Authorization": f"Bearer {KEY}"}
 _REQUEST = f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode()
 COMMITS_PER_S = 16
 PROBES_PER_S = 50
+READERS = 32
 
 
 class Load(msgspec.Struct):
     name: str
     streams: int
     reads_per_s: int
+    by_socket: bool = False
+    """The reads are `view`s at control sockets rather than HTTP requests."""
     commits: list[float] = []
     probes: list[float] = []
     reads: list[float] = []
@@ -82,7 +86,6 @@ class Sink(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is of no such class
         self.transport.write(_REQUEST)
-
 
     def data_received(self, data: bytes) -> None:
         self.began = self.began or data[:200]
@@ -128,10 +131,24 @@ async def measured(system: Served, session: aiohttp.ClientSession, load: Load, s
     until = time.perf_counter() + seconds
     loads = [every(COMMITS_PER_S, until, commit, load.commits),
              every(PROBES_PER_S, until, lambda: call("/healthz"), load.probes)]
+    readers = [await system.client(NODE) for _ in range(READERS if load.by_socket else 0)]
+    free = asyncio.LifoQueue[Client]()
+    for client in readers:
+        await client.ask("quiet")
+        free.put_nowait(client)
+
+    async def read() -> None:
+        if load.by_socket:
+            client = await free.get()
+            await client.ask("view c0")
+            free.put_nowait(client)
+        else:
+            await call("/api/view?context=c0")
+
     if load.reads_per_s:
-        loads.append(every(load.reads_per_s, until, lambda: call("/api/view?context=c0"), load.reads))
+        loads.append(every(load.reads_per_s, until, read, load.reads))
     await asyncio.gather(*loads)
-    for client in clients:
+    for client in clients + readers:
         client.close()
     for sink in sinks:
         assert sink.transport is not None and not sink.transport.is_closing(), f"a stream has ended: {sink.began!r}"
@@ -170,7 +187,9 @@ def shown(name: str, took: list[float]) -> str:
 
 async def compare(rounds: int, seconds: float, streams: int, reads: int) -> None:
     loads = [Load("nobody watches", 0, 0), Load(f"{streams} idle streams", streams, 0),
-             Load(f"{streams} idle streams, {reads} reads/s", streams, reads)]
+             Load(f"{reads} reads/s by control socket", 0, reads, by_socket=True),
+             Load(f"{reads} reads/s by HTTP", 0, reads),
+             Load(f"{streams} idle streams, {reads} reads/s by HTTP", streams, reads)]
     with tempfile.TemporaryDirectory() as folder:
         async with running(Served(Path(folder))) as system, aiohttp.ClientSession() as session:
             await ready(system, session)

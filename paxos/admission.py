@@ -93,10 +93,13 @@ class Admission:
         return joins
 
     def _founding(self) -> int:
-        """The cluster in whose founding this node takes part: the id in what it accepted at its first open position."""
-        entry = self._log.get(self._log.decided_upto + 1)
-        named = read_stop_sign(entry.operation) if entry is not None else None
-        return named.cluster if named is not None else 0
+        """The cluster in whose founding this node takes part: the id in the founding that it accepted, perhaps behind
+        operations of release 0.1.0. Of two foundings only the one under the higher leadership can be decided."""
+        accepted = [
+            (entry.leadership, named.cluster) for entry in self._log.entries_from(self._log.decided_upto + 1)
+            if (named := read_stop_sign(entry.operation)) is not None
+        ]
+        return max(accepted)[1] if accepted else 0
 
     def _tell(self, sender: int, cluster: int) -> None:
         """Once for each."""

@@ -53,6 +53,10 @@ class Connectivity:
         """The newest version that others told of a node which was heard directly."""
         self._newer_at: dict[int, float] = {}
         """When a newer row than before last came of each node."""
+        self._behind: dict[int, tuple[int, int]] = {}
+        """The newest version that came of a node behind the one that is held."""
+        self._disbelieved: dict[int, tuple[int, int]] = {}
+        """The version of a node that was held when it turned out to be made up: others may still pass it on."""
         self._hinted: dict[int, float] = {}
         self._rtt: dict[int, float] = {}
         self._slowest: float | None = None
@@ -125,8 +129,8 @@ class Connectivity:
 
     def _gossiped(self, sender: int, state: NodeState, first_hand: bool, now: float) -> None:
         """Whoever is heard directly speaks for itself: nobody can put words into the mouths of a majority. Of the
-        others the newest counts; but once nothing newer has come for long, what is known first-hand: a version may have
-        been made up, and then nothing would ever be newer."""
+        others the newest counts; but once nothing newer has come for long, what is known first-hand, or goes on behind
+        it: a version may have been made up, and then nothing would ever be newer."""
         if state.pid not in self._gossip:
             return
         held = self.states.get(state.pid)
@@ -136,10 +140,18 @@ class Connectivity:
                 self._overheard[state.pid] = state.version
                 self._beat(state.pid, now)
             return
+        if state.version == self._disbelieved.get(state.pid):
+            return
         if held is not None and state.version <= held.version:
-            silent = now - self._newer_at.get(state.pid, now) > MOST_PATIENT * self._timing.election_s
-            if state.version == held.version or not (first_hand and silent):
+            if state.version == held.version:
                 return
+            behind = self._behind.get(state.pid, state.version)
+            self._behind[state.pid] = max(behind, state.version)
+            silent = now - self._newer_at.get(state.pid, now) > MOST_PATIENT * self._timing.election_s
+            if not silent or not (first_hand or state.version > behind):
+                return
+            self._disbelieved[state.pid] = held.version
+        self._behind.pop(state.pid, None)
         self._newer_at[state.pid] = now
         self._put(state, held)
         self._beat(state.pid, now)

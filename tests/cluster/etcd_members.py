@@ -153,6 +153,14 @@ def login(etcd: EtcdMembers, name: str, password: str) -> None:
     etcd.token = etcd.ask(1, "/v3/auth/authenticate", {"name": name, "password": password})["token"]
 
 
+def logged_in(etcd: EtcdMembers, name: str, password: str) -> bool:
+    """False as long as the member has no leader. (Newer releases tell nobody else how they are.)"""
+    with contextlib.suppress(OSError):
+        login(etcd, name, password)
+        return True
+    return False
+
+
 def allow(etcd: EtcdMembers, user: str, password: str, prefix: str) -> None:
     """Nobody else may do anything then, but root."""
     def coded(text: str) -> str:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,8 @@ class Cluster:
         self.nodes: dict[int, Process] = {}
         self.network: Process
         self.started: list[Process] = []
+        self._complete = False
+        """All that were started first vote."""
 
     def __enter__(self) -> Cluster:
         if "engine" not in self.settings:
@@ -198,16 +201,30 @@ class Cluster:
     def leader(self, within: float = PATIENCE_S, among: Iterable[int] | None = None) -> int:
         """The node that leads, once those that run (or `among` them) agree on it."""
         pids = list(among) if among is not None else self.up()
+        seen: dict[int, Event] = {}
 
         def agreed() -> int | None:
-            seen = {pid: self.status(pid) for pid in pids}
+            seen.update((pid, self.status(pid)) for pid in pids)
             leaders = {status["leader"] for status in seen.values()}
             (leader, *others) = leaders
             leads = not others and leader in seen and seen[leader]["role"] == "leader"
             return leader if leads else None
 
-        found: int = until(agreed, within)
+        try:
+            found: int = until(agreed, within)
+        except TimeoutError as error:
+            error.add_note(f"the nodes said: {seen}")
+            raise
+        if not self._complete:
+            until(partial(self._all_vote, found))
+            self._complete = True
         return found
+
+    def _all_vote(self, leader: int) -> bool:
+        """Those that start when others have just founded the cluster do a moment later, and are not relied on before.
+        (Where nobody votes, with etcd or release 0.1.0, there is nothing to be waited for.)"""
+        members = self.nodes[leader].do("members").get("members", [])
+        return all(member["votes"] for member in members if member["node"] in self.up())
 
     def converged(self, within: float = PATIENCE_S, among: Iterable[int] | None = None) -> Event:
         """Waits until all (or those `among`) have applied the same and have equal digests; returns one's status."""

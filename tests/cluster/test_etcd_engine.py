@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launcher.certificates import make_authority, make_certificate
-from tests.cluster.etcd_members import EtcdMembers, allow, login, needs_etcd
+from tests.cluster.etcd_members import EtcdMembers, allow, logged_in, needs_etcd
 from tests.cluster.harness import ROOT, Cluster, until
 
 pytestmark = needs_etcd
@@ -220,8 +221,7 @@ def test_users_certificates_and_an_etcd_without_space(tmp_path: Path, monkeypatc
             etcd.kill(1)
             etcd.options[1] = "100000000"
             etcd.start(1)
-            etcd.ready()
-            login(etcd, "root", "root")
+            until(partial(logged_in, etcd, "root", "root"))
             for alarm in etcd.ask(1, "/v3/maintenance/alarm", {"action": "GET"})["alarms"]:
                 etcd.ask(1, "/v3/maintenance/alarm", {"action": "DEACTIVATE", **alarm})
             assert node.result(line, 60)["ok"]

@@ -31,11 +31,12 @@ def test_two_nodes_down_everything_works_three_down_commands_wait_and_go_through
 ) -> None:
     for pid in (4, 5):
         cluster.network.ok(f"failNode {pid}")
-    cluster.leader()
+    cluster.leader(among=(1, 2, 3))
     cluster.nodes[1].ok("create c1")
     cluster.nodes[2].ok("query c1 Still there?")
     cluster.nodes[3].wait(lambda e: e["event"] == "candidate" and e["have"] == 3)
     cluster.nodes[3].ok("choose c1 2")
+    cluster.converged(among=(1, 2, 3))
     cluster.network.ok("failNode 3")
     line = cluster.nodes[1].send("create c2")
     waiting = cluster.nodes[1].wait(lambda e: e["event"] == "waiting" and e["line"] == line)

@@ -183,6 +183,14 @@ class Terminal:
         while starting:
             starting.discard(self.see("| leader: node").split()[0])
 
+    def see_voters(self) -> None:
+        """Waits until the members have decided to count all their disks: one that came late is not relied on before."""
+        self.see_leaders()
+        said = "not yet"
+        while " yet" in said:
+            self.type("1: members")
+            said = self.see("cluster ")
+
     def type(self, *lines: str, last: bool = False) -> None:
         assert self.popen.stdin is not None
         self.popen.stdin.writelines(f"{line}\n" for line in lines)
@@ -195,7 +203,7 @@ class Terminal:
             self.seen.append(line)
             if text in line:
                 return line
-        raise AssertionError(f"{text!r} was not shown")
+        raise AssertionError(f"{text!r} was not shown, but {''.join(self.seen)}")
 
     def process_of(self, program: str) -> int:
         """Of one that runs in this terminal."""
@@ -242,21 +250,19 @@ def test_a_node_is_added_in_the_same_terminal(in_one: Terminal, config: Path) ->
 
 def test_what_crashes_comes_back_by_itself(in_one: Terminal) -> None:
     """The network as well as a node; a node that an operator has crashed waits for the operator, whatever else does."""
-    stdin = in_one.popen.stdin
-    assert stdin is not None
-    stdin.write("net: wait leader\nnet: failNode 3\nnet: pauseNode 1\nnet: status\n")
-    stdin.flush()
+    in_one.see_voters()
+    in_one.type("net: failNode 3")
     in_one.see("3   | has crashed (signal 9); net: fixNode 3 starts it again")
-    in_one.see("paused")
+    in_one.type("net: pauseNode 1")
+    in_one.see("node 1 is paused")
     for program in ("node.py 2 ", "network_server.py "):
         os.kill(in_one.process_of(program), signal.SIGKILL)
         in_one.see("has crashed (signal 9); it is started again in 0.5 s")
     in_one.see("net | network of ")
-    stdin.write("net: wait leader\nnet: node 1: create c1\nnet: node 2: view c1\nnet: fixNode 3\n")
-    stdin.flush()
+    in_one.type("net: wait leader", "net: node 1: create c1", "net: node 2: view c1", "net: fixNode 3")
     in_one.see("node 2: ")
     in_one.see("node 3 is up, in the foreground")
-    stdin.close()
+    in_one.type(last=True)
     assert in_one.popen.wait(PATIENCE_S) == 1, "commands may have been lost with the network"
     assert not [line for line in in_one.seen if "starts it again" in line and line[0] in "12"]
 
@@ -264,7 +270,7 @@ def test_what_crashes_comes_back_by_itself(in_one: Terminal) -> None:
 def test_nodes_leave_when_all_have_answered(config: Path) -> None:
     """The first idle process must not break the majority of the others, nor a paused one block all."""
     with Terminal(config) as terminal:
-        terminal.see_leaders()
+        terminal.see_voters()
         terminal.type("1: create c1", "2: create c2", "net: pauseNode 3", last=True)
         shown = "".join((*terminal.seen, *terminal.lines))
         assert terminal.popen.wait(PATIENCE_S) == 0, shown

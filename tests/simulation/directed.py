@@ -124,6 +124,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "no-routing": leading.end_of_a_chain,
     "routed-by-the-hop": leading.end_of_a_chain,
     "found-waits-for-who-cannot-be-asked": joining.founder_hears_nobody,
+    "found-founding-behind-old-operations": joining.founded_behind_old_operations,
     "wiped-node-votes": joining.lost_before_founding,
     "new-node-votes-at-once": joining.lost_before_founding,
     "replaced-disk-votes": leading.lost_disk,
@@ -290,6 +291,8 @@ STORIES: dict[str, Callable[[], None]] = {
     "read-answered-by-anybody": besieged.read_answered_by_another,
     "found-read-beyond-the-log": besieged.read_placed_beyond_the_log,
     "found-version-for-ever": besieged.version_that_nothing_exceeds,
+    "found-version-told-to-and-fro": besieged.version_that_two_tell_each_other,
+    "found-version-believed-at-second-hand": besieged.version_that_two_tell_each_other,
 }
 """By mutant."""
 

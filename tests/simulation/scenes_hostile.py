@@ -23,7 +23,7 @@ from paxos.messages import (
     SnapshotPiece,
     Vouched,
 )
-from tests.simulation.stage import Stage
+from tests.simulation.stage import SETTLES_S, Stage
 from tests.simulation.world import Node, Violation
 
 FAR = USUAL_SEQ_NUM + 2**36
@@ -242,5 +242,24 @@ def version_that_nothing_exceeds() -> None:
         return deaf.replica.net.states[far.pid].version[0] == far.replica.incarnation
 
     stage.expect("what it says of itself is known everywhere", known)
+    stage.weather.cut = set()
+    stage.end()
+
+
+def version_that_two_tell_each_other() -> None:
+    """Told of the leader to two that do not hear it, and hear each other. One of them is told the truth, but by one who
+    is told it, too; both reach the leader, and are reached, by one-way links only."""
+    stage = Siege(7)
+    leader = stage.leader
+    far, farther, first, *rest = stage.others(leader, stage.hostile_node)
+    near, pair = {leader.pid, first.pid, *(node.pid for node in rest)}, {far.pid, farther.pid}
+    ways = {(first.pid, far.pid), (farther.pid, rest[0].pid)}
+    stage.weather.cut = {way for one in near for other in pair for way in ((one, other), (other, one))} - ways
+    stage.run(6.0)
+    row = stage.row(leader.pid, version=(leader.replica.incarnation + 2**30, 1), hears=(), leading=NOBODY)
+    for node in far, farther:
+        stage.send(Heartbeat([row], {}, 0.0, {}), to=node)
+    stage.takes(farther, Create("afar"))
+    stage.expect("its user is answered", lambda: "afar" in stage.told, SETTLES_S)
     stage.weather.cut = set()
     stage.end()

@@ -25,7 +25,7 @@ from paxos.messages import (
 )
 from paxos.output import VoterStatus
 from tests.simulation.founding import CLUSTER
-from tests.simulation.stage import FirstStart, OffStage, OldRelease, Stage, ThreeOf
+from tests.simulation.stage import FirstStart, OffStage, OldRelease, OldReleaseWithoutFirst, Stage, ThreeOf
 from tests.simulation.world import Node
 
 STRANGER = 0xBAD
@@ -64,6 +64,31 @@ def founder_hears_nobody() -> None:
     stage.lose(to=founder)
     stage.expect("another leads", lambda: stage.leads - {founder.pid} and all(
         node.replica.cluster for node in stage.nodes.values()))
+    stage.end()
+
+
+def founded_behind_old_operations() -> None:
+    """A node has accepted the founding behind an operation of release 0.1.0 that it does not know to be decided, and
+    never met the founder's disk in that release; whose disk it met is down."""
+    stage = OldReleaseWithoutFirst(3)
+    founder, holder, met = stage.nodes.values()
+    stage.lose(Prepare, of=met)
+    stage.lose(Accept)
+    stage.until(lambda: stage.leads == {holder.pid})
+    stage.create(holder, "before")
+    stage.until(lambda: holder.disk.entries)
+    for node in stage.nodes.values():
+        node.old = False
+        if node.up:
+            node.crash()
+        node.start()
+    stage.lose(Prepare, of=holder)
+    stage.until(lambda: founder.disk.image.voter_status is VoterStatus.VOTER)
+    met.crash()
+    stage.until(lambda: founder.replica.leader)
+    stage.mend()
+    stage.expect("it is founded", lambda: founder.replica.cluster)
+    stage.expect("both are of it", lambda: holder.replica.cluster == founder.replica.cluster)
     stage.end()
 
 

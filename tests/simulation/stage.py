@@ -262,6 +262,13 @@ class OldRelease(FirstStart):
     old = True
 
 
+class OldReleaseWithoutFirst(OldRelease):
+    """Node 1 has not started yet."""
+
+    def start(self, pids: Iterable[int] | None = None) -> None:
+        super().start(pids if pids is not None else list(self.pids)[1:])
+
+
 class ThreeOf(Stage):
     """So many nodes, the first three of which are the cluster's members."""
 
