@@ -69,3 +69,8 @@ def guarded(step):
 @pytest.mark.parametrize("number", [2, 3, 4, 5, 6, 7, 8])
 def test_only_what_a_body_says_is_replaced_in_what_is_loaded(number: int) -> None:
     assert replaceable(MODULE, MODULE.replace(str(number), "9")) is (number == 6)
+
+
+def test_a_fork_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="KeyError: 'unheard-of'"):
+        hunt_forked("unheard-of", 1, swarm=False)
