@@ -152,9 +152,9 @@ case "${1:-start}" in
         case "$*" in
             "")
                 # Simulations take whole cores; clusters of real processes mostly wait.
-                .venv/bin/python -m pytest -n auto tests/simulation tests/fuzz
-                .venv/bin/python -m pytest -n auto tests/unit
-                exec .venv/bin/python -m pytest -n 2 --dist loadfile tests/cluster tests/web
+                .venv/bin/python -m pytest -n auto --dist worksteal tests/simulation tests/fuzz
+                .venv/bin/python -m pytest -n auto --dist worksteal tests/unit
+                exec .venv/bin/python -m pytest -n 4 --dist loadfile tests/cluster tests/web
                 ;;
             --quick) quick_tests ;;
             *) exec .venv/bin/python -m pytest "$@" ;;

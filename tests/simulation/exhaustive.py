@@ -75,6 +75,7 @@ from tests.simulation.small_scope import (
     crash,
     deliver,
     facts,
+    load,
     lose_disk,
     stand,
     stop,
@@ -173,8 +174,7 @@ class StateTable:
 
     def _load(self, number: int) -> NodeState:
         self.steps += 1
-        state: NodeState = pickle.loads(self._stored[number])
-        return state
+        return load(self._stored[number])
 
     def _done(self, before: int, state: NodeState, sent: list[Sent], died: bool = False) -> tuple[int, int]:
         after = self.add(state)

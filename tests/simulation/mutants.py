@@ -6,23 +6,32 @@ Each is caught by the first runs of the swarm or, if those would hit it too rare
 `python -m tests.simulation.mutants [NAME ...]` prints which checker caught it, and after how many runs or by which
 scene; `--swarm` uses only the swarm.
 
-This file must not import the core: the patched source is loaded under its name, in a separate process.
+Each is hunted in a process of its own: a fork of one that has loaded everything, in which the bodies of the patched
+functions are replaced (see in_place.py), or, where a patch changes more than such bodies, a new one that loads the
+patched source under its name. So this file must not import the core.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import io
+import multiprocessing
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
+
+from tests.simulation.in_place import replace, replaceable
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_suffix(".txt")
@@ -86,11 +95,15 @@ class _PatchingFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._sources[name], name, "exec"), module.__dict__)
 
 
+def _source(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
 def patched(mutant: Mutant) -> dict[str, str]:
     """The sources with the mistake in them, by file. Raises ValueError for a patch that does not fit exactly once."""
     sources: dict[str, str] = {}
     for path, old, new in mutant.patches:
-        source = "\n" + (sources.get(path) or (ROOT / path).read_text())
+        source = "\n" + (sources.get(path) or _source(path))
         count = source.count("\n" + old)
         if count != 1:
             raise ValueError(f"{mutant.name} fits {count} times in {path}:\n{old}")
@@ -118,6 +131,9 @@ ETCD = "etcd-"
 CAUGHT = 3
 """The exit code of a process in which a mutant was caught."""
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.simulation.directed", "tests.simulation.scenes_etcd", "tests.simulation.scenario"])
+
 
 class Catch(NamedTuple):
     how: str
@@ -130,6 +146,17 @@ def hunt(name: str, runs: int = RUNS, swarm: bool = False) -> Catch | None:
     """In a process of its own: who catches the mutant, by its story or, if it has none (or `swarm` is set), in so many
     runs. Raises RuntimeError if that process fails (a story may not get to where it wanted to be), or if the core as it
     is fails in that run too."""
+    mutant = MUTANTS[name]
+    bodies_only = all(replaceable(_source(path), source) for path, source in patched(mutant).items())
+    caught = hunt_forked(name, runs, swarm) if bodies_only else hunt_loading(name, runs, swarm)
+    if caught is not None and caught.how.isdigit():
+        _must_pass(int(caught.how))
+        return caught._replace(how=f"run {caught.how}")
+    return caught
+
+
+def hunt_loading(name: str, runs: int, swarm: bool) -> Catch | None:
+    """In a process that loads the patched source."""
     command = [sys.executable, "-m", "tests.simulation.mutants", "--here", "--runs", str(runs), name]
     if swarm:
         command.append("--swarm")
@@ -139,9 +166,50 @@ def hunt(name: str, runs: int = RUNS, swarm: bool = False) -> Catch | None:
     if done.returncode != CAUGHT:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
     how, checker, complaint = done.stdout.split("\t", 2)
-    if how.isdigit():
-        _must_pass(int(how))
-    return Catch(f"run {how}" if how.isdigit() else how, checker, complaint.strip())
+    return Catch(how, checker, complaint.strip())
+
+
+def hunt_forked(name: str, runs: int, swarm: bool) -> Catch | None:
+    """In a fork of a process that has loaded the unmodified core."""
+    mine, its = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=_fork, args=(its, name, runs, swarm))
+    process.start()
+    its.close()
+    try:
+        caught: Catch | str | None = mine.recv()
+    except EOFError:
+        caught = "it ended without a word"
+    finally:
+        mine.close()
+        process.join()
+    if isinstance(caught, str):
+        raise RuntimeError(f"the process with {name} in it failed:\n{caught}")
+    return caught
+
+
+def _fork(pipe: Connection, name: str, runs: int, swarm: bool) -> None:
+    """Sends what came of the hunt, or what went wrong."""
+    said = io.StringIO()
+    caught: Catch | str | None
+    with contextlib.redirect_stderr(said):
+        try:
+            replace_loaded(name)
+            caught = _hunt_here(name, runs, swarm)
+        except Exception:  # noqa: BLE001  it is raised again by who asked
+            caught = said.getvalue() + traceback.format_exc()
+    pipe.send(caught)
+
+
+def replace_loaded(name: str) -> None:
+    """From now on this process, which has everything loaded, has the mutant in it."""
+    from tests.simulation import directed, scenario, scenes_etcd  # noqa: F401  loaded already, by the preloading
+
+    sources = {path.removesuffix(".py").replace("/", "."): (_source(path), source)
+               for path, source in patched(MUTANTS[name]).items()}
+    for module in sources:
+        importlib.import_module(module)
+    if not replace(sources):
+        raise ValueError(f"{name} does not fit what is loaded")
 
 
 def _must_pass(seed: int) -> None:
@@ -154,8 +222,8 @@ def _must_pass(seed: int) -> None:
         raise RuntimeError(f"the core itself fails at seed {seed}: {run.checker}: {run.complaint}")
 
 
-def _hunt_here(name: str, runs: int, swarm: bool) -> int:
-    infect(name)
+def _hunt_here(name: str, runs: int, swarm: bool) -> Catch | None:
+    """In this process the mutant is in the core."""
     # Only now, as these load the core; and only what is needed.
     if name.startswith(ETCD):
         from tests.simulation.scenes_etcd import STORIES
@@ -166,29 +234,27 @@ def _hunt_here(name: str, runs: int, swarm: bool) -> int:
 
     if name not in STORIES or swarm:
         return _hunt_with_swarm(runs)
+    story = STORIES[name]
     try:
-        STORIES[name]()
+        story()
     except OffStage:
         raise
     except Violation as violation:
-        print(STORIES[name].__name__, type(violation).__name__, violation, sep="\t")
-        return CAUGHT
+        return Catch(story.__name__, type(violation).__name__, str(violation))
     except Exception as error:  # noqa: BLE001  whatever the core raises is a finding like any other
-        print(STORIES[name].__name__, "Raised", f"{type(error).__name__}: {error}", sep="\t")
-        return CAUGHT
-    return 0
+        return Catch(story.__name__, "Raised", f"{type(error).__name__}: {error}")
+    return None
 
 
-def _hunt_with_swarm(runs: int) -> int:
+def _hunt_with_swarm(runs: int) -> Catch | None:
     from tests.simulation.plan import draw
     from tests.simulation.scenario import execute
 
     for seed in range(1, runs + 1):
         run = execute(draw(seed))
         if run.checker is not None:
-            print(seed, run.checker, run.complaint, sep="\t")
-            return CAUGHT
-    return 0
+            return Catch(str(seed), run.checker, str(run.complaint))
+    return None
 
 
 def main() -> int:
@@ -200,7 +266,10 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        return _hunt_here(options.names[0], options.runs, options.swarm)
+        infect(options.names[0])
+        caught = _hunt_here(options.names[0], options.runs, options.swarm)
+        print(*(caught or ()), sep="\t")
+        return CAUGHT if caught is not None else 0
     names = options.names or list(MUTANTS)
     survivors = 0
     with ThreadPoolExecutor(options.jobs) as threads:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -52,8 +54,11 @@ class NoDice(Random):
     def random(self) -> float:
         return 0.0
 
-    def __reduce__(self) -> tuple[type[NoDice], tuple[()]]:
-        return NoDice, ()
+    def __reduce__(self) -> str:
+        return "NO_DICE"
+
+
+NO_DICE = NoDice()
 
 
 class Violation(AssertionError):
@@ -130,7 +135,7 @@ class NodeState:
         # Its own lives play no part here, and would only tell equal states apart; its disk is never an old one.
         durable.incarnation, durable.reopened = 1, False
         self.driver = ScopeDriver(
-            self.pid, NODES, durable, timing=Timing(), limits=LIMITS, random=NoDice(), clock=_still, transport=self,
+            self.pid, NODES, durable, timing=Timing(), limits=LIMITS, random=NO_DICE, clock=_still, transport=self,
             disk=self, machine=self, listener=self, defer=self.defer,
         )
         self.driver.start()
@@ -326,25 +331,80 @@ and own users (there are none), versions of what a node says of itself (no heart
 Whatever else the roles of paxos/ come to know tells states apart."""
 
 
+PLAIN = frozenset((type(None), bool, int, float, str, bytes))
+"""Nine in ten things that are looked at are of these types: they are told apart before anything is called."""
+
+
 def canonical(thing: Any) -> Any:
     """`thing` as nested tuples, equal for equal content however it was built up."""
-    if thing is None or isinstance(thing, int | float | str | bytes):
+    kind = type(thing)
+    return thing if kind in PLAIN else _FORMS.get(kind, _of_attributes)(thing)
+
+
+def _of_dict(thing: dict[Any, Any]) -> Any:
+    return ("d", *sorted([
+        (key if type(key) in PLAIN else canonical(key), value if type(value) in PLAIN else canonical(value))
+        for key, value in thing.items()
+    ]))
+
+
+def _of_set(thing: set[Any] | frozenset[Any]) -> Any:
+    return ("s", *sorted([item if type(item) in PLAIN else canonical(item) for item in thing]))
+
+
+def _of_sequence(thing: Iterable[Any]) -> Any:
+    return tuple([item if type(item) in PLAIN else canonical(item) for item in thing])
+
+
+def _of_attributes(thing: Any) -> Any:
+    if isinstance(thing, int | str):  # a member of an enumeration
         return thing
-    if isinstance(thing, dict):
-        return ("d", *sorted((canonical(key), canonical(value)) for key, value in thing.items()))
-    if isinstance(thing, set | frozenset):
-        return ("s", *sorted(canonical(item) for item in thing))
-    if isinstance(thing, list | tuple | deque):
-        return tuple(canonical(item) for item in thing)
-    if isinstance(thing, msgspec.Struct):
-        return (type(thing).__name__, *(canonical(getattr(thing, name)) for name in thing.__struct_fields__))
-    names = _attributes(thing)
-    return (type(thing).__name__, *(canonical(getattr(thing, name)) for name in names if name not in CONSTANT))
+    kind = type(thing)
+    form: list[Any] = [kind.__name__]
+    for name in _attributes(kind, thing):
+        value = getattr(thing, name)
+        form.append(value if type(value) in PLAIN else canonical(value))
+    return tuple(form)
 
 
-def _attributes(thing: object) -> tuple[str, ...]:
-    slots = getattr(type(thing), "__slots__", None)
-    return tuple(slots) if slots is not None else tuple(sorted(vars(thing)))
+_FORMS: dict[type, Callable[[Any], Any]] = {
+    dict: _of_dict, set: _of_set, frozenset: _of_set, list: _of_sequence, tuple: _of_sequence, deque: _of_sequence,
+}
+_NAMES: dict[object, tuple[str, ...]] = {}
+"""The attributes that count, by type, and without slots also by what the object has."""
+
+
+def _attributes(kind: type, thing: object) -> tuple[str, ...]:
+    fields: tuple[str, ...] | None = getattr(kind, "__struct_fields__", None)
+    if fields is not None:
+        return fields
+    slots: tuple[str, ...] | None = getattr(kind, "__slots__", None)
+    key = kind if slots is not None else (kind, *vars(thing))
+    names = _NAMES.get(key)
+    if names is None:
+        found = slots if slots is not None else sorted(vars(thing))
+        names = _NAMES[key] = tuple(name for name in found if name not in CONSTANT)
+    return names
+
+
+# ---- Keeping states
+
+_GLOBALS: dict[tuple[str, str], Any] = {}
+
+
+class _Loader(pickle.Unpickler):
+    """Looks each class up once: the search loads states ten thousands of times."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = _GLOBALS.get((module, name))
+        if found is None:
+            found = _GLOBALS[module, name] = super().find_class(module, name)
+        return found
+
+
+def load(stored: bytes) -> NodeState:
+    state: NodeState = _Loader(io.BytesIO(stored)).load()
+    return state
 
 
 # ---- What must hold

@@ -3,13 +3,12 @@ tests.simulation.mutants` prints by which, and which checker saw it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.simulation import scenes_etcd
 from tests.simulation.directed import STORIES
-from tests.simulation.mutants import MUTANTS, RUNS, hunt, parse, patched
+from tests.simulation.in_place import replaceable
+from tests.simulation.mutants import MUTANTS, RUNS, hunt, hunt_forked, hunt_loading, parse, patched
 
 
 def test_there_are_enough_mutants_and_each_fits() -> None:
@@ -19,14 +18,14 @@ def test_there_are_enough_mutants_and_each_fits() -> None:
             compile(source, path, "exec")
 
 
-def _cases() -> Iterator[object]:
-    """Those that only the swarm finds take long."""
-    for name in MUTANTS:
-        quick = name in STORIES or name in scenes_etcd.STORIES
-        yield pytest.param(name, marks=() if quick else pytest.mark.slow)
+CASES = [
+    pytest.param(name, marks=() if name in STORIES or name in scenes_etcd.STORIES else pytest.mark.slow)
+    for name in MUTANTS
+]
+"""Those that only the swarm finds take long."""
 
 
-@pytest.mark.parametrize("name", _cases())
+@pytest.mark.parametrize("name", CASES)
 def test_it_is_caught(name: str) -> None:
     caught = hunt(name)
     assert caught is not None, f"neither its story nor {RUNS} runs catch it: {MUTANTS[name].mistake}"
@@ -39,3 +38,39 @@ def test_a_patch_must_fit_exactly_once() -> None:
     for mutant in (nowhere, twice):
         with pytest.raises(ValueError, match="fits"):
             patched(mutant)
+
+
+@pytest.mark.parametrize("name", ["learned-without-watermark", "etcd-anybody-stores"])
+def test_replaced_in_a_fork_it_is_caught_as_it_is_loaded_anew(name: str) -> None:
+    forked, loaded = hunt_forked(name, 1, swarm=False), hunt_loading(name, 1, swarm=False)
+    assert forked is not None and loaded is not None
+    assert forked[:2] == loaded[:2]
+
+
+MODULE = """
+LIMIT = 3
+
+class Log:
+    size: int = 4
+
+    def last(self, upto=5):
+        return min([each for each in range(6)], key=lambda each: each)
+
+    keys = tuple(each for each in range(7))
+    key = lambda each: 8
+
+def guarded(step):
+    def run(*arguments):
+        return step(*arguments, 2)
+    return run
+"""
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 5, 6, 7, 8])
+def test_only_what_a_body_says_is_replaced_in_what_is_loaded(number: int) -> None:
+    assert replaceable(MODULE, MODULE.replace(str(number), "9")) is (number == 6)
+
+
+def test_a_fork_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="KeyError: 'unheard-of'"):
+        hunt_forked("unheard-of", 1, swarm=False)

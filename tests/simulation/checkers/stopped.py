@@ -22,16 +22,20 @@ class Stopped(Observer):
         self._memory.pop(node.pid, None)
 
     def sent(self, world: World, node: Node, to: int, message: AnyMessage) -> None:
-        self._check(node, f"sends {message}")
+        if node.leaving:
+            raise Restless(f"{node.pid} has stopped, and sends {message}")
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
-        self._check(node, f"applies {applied}")
+        if node.leaving:
+            raise Restless(f"{node.pid} has stopped, and applies {applied}")
 
     def acknowledged(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
-        self._check(node, f"tells its user of {applied}")
+        if node.leaving:
+            raise Restless(f"{node.pid} has stopped, and tells its user of {applied}")
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
-        self._check(node, f"installs a snapshot at {snapshot.position}")
+        if node.leaving:
+            raise Restless(f"{node.pid} has stopped, and installs a snapshot at {snapshot.position}")
 
     def stored(self, world: World, node: Node, item: Persist | Compaction) -> None:
         if node.disk_failed:
@@ -43,7 +47,3 @@ class Stopped(Observer):
             memory = (replica.acceptor.promised, replica.log.decided_upto, replica.log.last, replica.applied)
             if self._memory.setdefault(node.pid, memory) != memory:
                 raise Restless(f"{node.pid} has stopped, and goes from {self._memory[node.pid]} on to {memory}")
-
-    def _check(self, node: Node, what: str) -> None:
-        if node.leaving:
-            raise Restless(f"{node.pid} has stopped, and {what}")
