@@ -291,15 +291,16 @@ ENTRIES = [
             shows_progress=True,
             details="A file, or the name of one in scenarios/. One command per line, # begins a comment, $N is a word "
             "that is new in every run. If any line is invalid, no command is run; a command that fails ends the "
-            f"script, as does stop. The lines after one that says {FINALLY} are run in any case, however it ends. With "
-            f"{STEP} it waits before each of the others: next runs one, continue all that are left.",
+            f"script, as does stop. The lines after one that says {FINALLY} clean up: they are run however it ends; "
+            f"only a second stop ends them. With {STEP} it waits before each of the others: next runs one, continue "
+            "all that are left.",
         ),
         commands.ScriptCommand, parsing.script, complete=_scenarios,
     ),
     _entry(
         Usage(
-            "stop", "", "end the running script; faults stay in place", "stop", at_once=True,
-            details=f"Unless its lines after {FINALLY} remove them: those are run now. stop again ends them, too.",
+            "stop", "", "end the running script; faults stay in place, unless its clean-up removes them", "stop",
+            at_once=True,
         ),
         commands.StopCommand,
     ),
