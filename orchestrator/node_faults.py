@@ -43,6 +43,8 @@ class NodeFaults:
         """Node -> the process id of its stopped process."""
         self._crashed: set[int] = set()
         """Crashed by `failNode`, and not restarted from here."""
+        self._crashing: set[int] = set()
+        """Told to crash by a `failNode` that was called off, as by the end of a script, before they were gone."""
         self._starting: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         """The prompt and clients of the page may want the same node started at a time."""
         self._tokens: dict[int, int] = {}
@@ -63,9 +65,16 @@ class NodeFaults:
         self._tokens.clear()
         paused = [node for node in list(self._paused) if self._continue(node)]
         words = [f"{nodes_are(paused)} running again"] if paused else []
+        for node in list(self._crashing):
+            if await self._relay.wait_down(node, GONE_S):
+                await self._supervisor.kill(node)
+                self._crashed.add(node)
+            self._crashing.discard(node)
         crashed = sorted(node for node in self._crashed if not self._relay.is_up(node))
-        self._crashed.clear()
+        self._crashed.intersection_update(crashed)
         results = await asyncio.gather(*(self.start(node) for node in crashed), return_exceptions=True)
+        # Only now: if this is called off, they are still to be started.
+        self._crashed.difference_update(crashed)
         failures = [result for result in results if isinstance(result, BaseException)]
         for failure in failures:
             if not isinstance(failure, CommandError):
@@ -77,6 +86,7 @@ class NodeFaults:
     def forget(self, node: int) -> None:
         """It is no member any more: whatever was done to it is over, and it is not started again."""
         self._cancel_timer(node)
+        self._crashing.discard(node)
         self._crashed.discard(node)
         self._continue(node)
 
@@ -100,10 +110,14 @@ class NodeFaults:
                 await self._crash(node, process)
             # One that was started from here and has not connected yet cannot be told to crash.
             await self._supervisor.kill(node)
+        except asyncio.CancelledError:
+            self._crashing.add(node)
+            raise
         finally:
             if process is not None:
                 process.close()
         self._paused.pop(node, None)
+        self._crashing.discard(node)
         self._crashed.add(node)
         text = f"node {node} is dead; fixNode {node} starts it again" if up else f"node {node} was already down"
         return self._for_a_while(command, NodeResult(node=node, text=text), lambda: self._start_again(node))
@@ -145,6 +159,7 @@ class NodeFaults:
                 return f"node {node} is already up"
             where = await self._supervisor.start(node, new=new)
             await self._connected(node, where)
+        self._crashing.discard(node)
         self._crashed.discard(node)
         return f"node {node} is up, {where}"
 

@@ -121,6 +121,7 @@ class Scripts:
         """Of the running script, or of its clean-up."""
         self._playing: asyncio.Task[list[str]] | None = None
         self._clean_up_follows = False
+        self._cleaning_up = False
         self._pause = Pause()
         self._line = 0
         self.running = ""
@@ -186,6 +187,8 @@ class Scripts:
     def _require_running(self) -> None:
         if self._stop is None:
             raise CommandError("no script is running")
+        if self._cleaning_up:
+            raise CommandError(f"{self.position}: the clean-up waits for nobody; stop ends it")
 
     async def _play(self, script: Script, stop: asyncio.Event, reading: bool) -> list[str]:
         """Why it did not come to its end, and what it could not clean up. `stop` does not end the clean-up."""
@@ -198,12 +201,13 @@ class Scripts:
             except CommandError as error:
                 problems.append(str(error))
             self._clean_up_follows = False
+            self._cleaning_up = True
             self._stop = asyncio.Event()
             self._pause.end()
             return problems + await self._clean_up(script, begun, self._stop)
         finally:
             self._stop = self.position = self._playing = None
-            self._clean_up_follows = False
+            self._clean_up_follows = self._cleaning_up = False
             self.running = ""
 
     async def _run_lines(
@@ -214,7 +218,8 @@ class Scripts:
         for line in script.lines:
             self._at(line, file)
             await _unless(stop, self._pause.over())
-            begun.append(line)
+            if not stop.is_set():
+                begun.append(line)
             result = await self._step(file, line, stop)
             if result is None:
                 raise CommandError(f"stopped at line {line.number} of {file}")

@@ -55,8 +55,9 @@ class Connectivity:
         """When a newer row than before last came of each node."""
         self._behind: dict[int, tuple[int, int]] = {}
         """The newest version that came of a node behind the one that is held."""
-        self._disbelieved: dict[int, tuple[int, int]] = {}
-        """The version of a node that was held when it turned out to be made up: others may still pass it on."""
+        self._disbelieved: dict[int, tuple[tuple[int, int], ...]] = {}
+        """The versions of a node that were held last when they turned out to be made up: others may still pass them
+        on, each another one."""
         self._hinted: dict[int, float] = {}
         self._rtt: dict[int, float] = {}
         self._slowest: float | None = None
@@ -140,7 +141,8 @@ class Connectivity:
                 self._overheard[state.pid] = state.version
                 self._beat(state.pid, now)
             return
-        if state.version == self._disbelieved.get(state.pid):
+        disbelieved = self._disbelieved.get(state.pid, ())
+        if state.version in disbelieved:
             return
         if held is not None and state.version <= held.version:
             if state.version == held.version:
@@ -150,7 +152,7 @@ class Connectivity:
             silent = now - self._newer_at.get(state.pid, now) > MOST_PATIENT * self._timing.election_s
             if not silent or not (first_hand or state.version > behind):
                 return
-            self._disbelieved[state.pid] = held.version
+            self._disbelieved[state.pid] = (*disbelieved, held.version)[-len(self.everybody):]
         self._behind.pop(state.pid, None)
         self._newer_at[state.pid] = now
         self._put(state, held)

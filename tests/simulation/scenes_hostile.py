@@ -263,3 +263,26 @@ def version_that_two_tell_each_other() -> None:
     stage.expect("its user is answered", lambda: "afar" in stage.told, SETTLES_S)
     stage.weather.cut = set()
     stage.end()
+
+
+def versions_that_two_tell() -> None:
+    """Of one node, different ones to two that hear nobody. A third hears both of them, and that node through others."""
+    stage = Siege(7)
+    leader = stage.leader
+    subject, third, one, other, *rest = stage.others(leader, stage.hostile_node)
+    near = {leader.pid, subject.pid, third.pid, *(node.pid for node in rest)}
+    deaf = {(way, node.pid) for node in (one, other) for way in (*near, one.pid, other.pid)}
+    ways = {(one.pid, third.pid), (other.pid, third.pid)}
+    out = {(node.pid, way) for node in (one, other) for way in near} - ways
+    stage.weather.cut = {*deaf, *out, (subject.pid, third.pid), (third.pid, subject.pid)}
+    stage.run(6.0)
+    for count, node in enumerate((one, other), 1):
+        row = stage.row(subject.pid, version=(subject.replica.incarnation + 2**30, count), hears=())
+        stage.send(Heartbeat([row], {}, 0.0, {}), to=node)
+    stage.run(SETTLES_S)
+    for _ in range(50):
+        stage.run(0.1)
+        if third.replica.net.states[subject.pid].version[0] != subject.replica.incarnation:
+            raise Violation(f"{third.pid} still believes what was made up of {subject.pid}")
+    stage.weather.cut = set()
+    stage.end()

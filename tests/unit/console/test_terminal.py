@@ -155,6 +155,22 @@ def test_progress_is_one_line_above_the_prompt(tmp_path: Path) -> None:
         screen.close()
 
 
+def test_in_a_low_window_the_prompt_comes_before_the_progress(tmp_path: Path) -> None:
+    screen = Painted([sys.executable, "-c", SCRIPT, str(tmp_path)], size=(2, 70))
+    try:
+        screen.until("test>")
+        screen.type("work" + ENTER)
+        screen.until("said")
+        screen.type("say one")
+        deadline = time.monotonic() + 20
+        while screen.rows[0].rstrip() != "test> say one" and time.monotonic() < deadline:
+            screen.during(0.3)
+        screen.during(1.0)
+        assert screen.rows[0].rstrip() == "test> say one"
+    finally:
+        screen.close()
+
+
 def test_the_size_of_the_window(screen: Screen) -> None:
     screen.type("width" + ENTER)
     screen.until("width 70")

@@ -393,11 +393,19 @@ def test_a_script_cleans_up_however_it_ends(tmp_path: Path) -> None:
             script.write_text("loss 7\nfinally\nsleep 1m\nloss 0\n")
             playing = asyncio.ensure_future(at.type(f"script {script}"))
             await until(lambda: "line 3 of mine.txt" in at.status_line())
+            for line in ("pause", "next", "continue"):
+                assert "the clean-up waits for nobody" in await at.error(line)
+            assert not at.orchestrator.scripts.playing().paused
             assert "faults stay in place" in (await at.ok("stop"))["text"]
             assert (await playing)["error"] == "its clean-up was stopped at line 3"
             assert at.orchestrator.faults.get(Loss).loss_percent == 7
             script.write_text("pauseNode 4\nnode 1: create c1\nfinally\nnode 1: delete c1\nheal\n")
             assert "clean-up" not in await at.error(f"script {script}"), "c1 is not there to be deleted"
+            script.write_text("node 1: create c1\nfinally\nnode 1: delete c1\n")
+            playing = asyncio.ensure_future(at.type(f"script {script} --step"))
+            await until(lambda: "line 1 of mine.txt" in at.status_line())
+            await at.ok("stop")
+            assert (await playing)["error"] == "stopped at line 1 of mine.txt", "it was not run yet"
             script.write_text("say c1 is there\nfinally\nnode 1: delete c1\n")
             assert "line 3, node 1: delete c1: node 1: " in await at.error(f"script {script}")
             script.write_text("finally\nheal\nfinally\n")

@@ -263,6 +263,46 @@ def test_fix_node_says_why_a_node_does_not_come_up(
     run(main())
 
 
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("line", ["failNode 3", "fixAll", "fixNode 3"])
+def test_a_node_that_a_stopped_script_was_crashing_or_starting_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, own: bool
+) -> None:
+    """`own`: the orchestrator has started it."""
+    script = tmp_path / "mine.txt"
+    script.write_text(f"{line}\nsleep 1m\nfinally\nfixAll\n")
+
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            begun = asyncio.Event()
+
+            def crash(node: int) -> None:
+                begun.set()
+                crashes(node)
+
+            async def start(node: int, *, new: bool = False) -> str:
+                begun.set()
+                return await starts(node, new=new)
+
+            if own:
+                await at.ok("fixNode 3")
+            else:
+                await at.process(3)
+            if line != "failNode 3":
+                await at.ok("failNode 3")
+            crashes, starts = at.relay.crash, at.supervisor.start
+            monkeypatch.setattr(at.relay, "crash", crash)
+            monkeypatch.setattr(at.supervisor, "start", start)
+            playing = asyncio.ensure_future(at.type(f"script {script}"))
+            await begun.wait()
+            await at.ok("stop")
+            assert "stopped at line 1" in (await playing)["error"]
+            process = at.supervisor.child(3)
+            assert at.relay.is_up(3) and process is not None and at.relay.process(3) == process.pid
+
+    run(main())
+
+
 def test_fix_node_without_a_writable_folder_is_an_error(tmp_path: Path) -> None:
     async def main() -> None:
         async with operator_of(tmp_path) as at:
