@@ -40,8 +40,6 @@ _HISTORY_LINE = 16 * 1024
 """Characters; longer lines are not kept in the history."""
 _PATIENCE = 0.5
 """Seconds."""
-_LEAST_ROWS = 3
-"""In a lower window the progress would take the place of what is being typed."""
 
 _PANEL = Style.from_dict({"bottom-toolbar": "noreverse"})
 """Colours set a status line apart from the output above it; a panel has a head for that."""
@@ -222,9 +220,7 @@ class Terminal:
 
     def _message(self) -> str:
         """What stays of a typed line is the prompt: the progress goes on above the next one."""
-        app = get_app()
-        room = app.output.get_size().rows >= _LEAST_ROWS
-        progress = one_line(self._progress, 400) if room and not app.is_done else ""
+        progress = "" if get_app().is_done else one_line(self._progress, 400)
         return f"{progress}\n{self._prompt()}" if progress else self._prompt()
 
     def _toolbar(self) -> AnyFormattedText:

@@ -155,18 +155,6 @@ def test_progress_is_one_line_above_the_prompt(tmp_path: Path) -> None:
         screen.close()
 
 
-def test_in_a_low_window_the_prompt_comes_before_the_progress(tmp_path: Path) -> None:
-    screen = Painted([sys.executable, "-c", SCRIPT, str(tmp_path)], size=(2, 70))
-    try:
-        screen.until("test>")
-        screen.type("work" + ENTER)
-        screen.until("said")
-        screen.type("say one")
-        screen.see(lambda: screen.rows[0] == "test> say one")  # while the work goes on
-    finally:
-        screen.close()
-
-
 def test_the_size_of_the_window(screen: Screen) -> None:
     screen.type("width" + ENTER)
     screen.until("width 70")

@@ -275,10 +275,11 @@ def test_a_node_that_a_stopped_script_was_crashing_or_starting_is_started(
     async def main() -> None:
         async with operator_of(tmp_path) as at:
             begun = asyncio.Event()
+            crashing: list[int] = []
 
             def crash(node: int) -> None:
                 begun.set()
-                crashes(node)
+                crashing.append(node)
 
             async def start(node: int, *, new: bool = False) -> str:
                 begun.set()
@@ -296,6 +297,8 @@ def test_a_node_that_a_stopped_script_was_crashing_or_starting_is_started(
             playing = asyncio.ensure_future(at.type(f"script {script}"))
             await begun.wait()
             await at.ok("stop")
+            for node in crashing:  # only now is it told
+                crashes(node)
             assert "stopped at line 1" in (await playing)["error"]
             process = at.supervisor.child(3)
             assert at.relay.is_up(3) and process is not None and at.relay.process(3) == process.pid
