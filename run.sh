@@ -154,7 +154,7 @@ case "${1:-start}" in
                 # Simulations take whole cores; clusters of real processes mostly wait.
                 .venv/bin/python -m pytest -n auto --dist worksteal tests/simulation tests/fuzz
                 .venv/bin/python -m pytest -n auto --dist worksteal tests/unit
-                exec .venv/bin/python -m pytest -n 4 --dist loadfile tests/cluster tests/web
+                exec .venv/bin/python -m pytest -n 3 --dist loadfile tests/cluster tests/web
                 ;;
             --quick) quick_tests ;;
             *) exec .venv/bin/python -m pytest "$@" ;;
