@@ -119,12 +119,14 @@ class Reconfiguration:
 
     def _reaches_quorum(self, members: Members, current: Configuration) -> bool:
         """True if this node exchanges messages with a quorum of these who vote now: what comes may go again at once, so
-        nothing may depend on it (but for the second of two)."""
+        nothing may depend on it (but for the second of two). Who knows an earlier configuration only may say that it
+        votes, with a disk that does not count any more."""
         net, second = self._net, len(current.members) == 1
         reached = sum(
             node == net.pid or (
-                net.linked(net.pid, node) and (net.votes(node) or (second and node not in current.members)))
-            for node in members
+                net.linked(net.pid, node) and identity in (0, net.states[node].identity)
+                and (net.votes(node) or (second and node not in current.members)))
+            for node, identity in members.items()
         )
         return reached >= len(members) // 2 + 1
 

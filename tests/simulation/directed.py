@@ -293,6 +293,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "found-version-for-ever": besieged.version_that_nothing_exceeds,
     "found-version-told-to-and-fro": besieged.version_that_two_tell_each_other,
     "found-version-believed-at-second-hand": besieged.version_that_two_tell_each_other,
+    "found-a-disk-that-counts-no-more-is-relied-on": changing.removed_beside_a_replaced_disk,
     "found-one-made-up-version-remembered": besieged.versions_that_two_tell,
 }
 """By mutant."""

@@ -54,6 +54,30 @@ def removed_with_its_old_disk() -> None:
     stage.end()
 
 
+def removed_beside_a_replaced_disk() -> None:
+    """A node is to be removed when the disk of one of the two others does not count any more: it is back, and says that
+    it votes, as it knows nothing of that."""
+    stage = Stage(3, lag=2)
+    leader = stage.leader
+    replaced = stage.others(leader)[0]
+    replaced.crash()
+    stage.until(lambda: replaced.pid not in leader.replica.net.fresh)
+    stage.decide(leader, "one", "two", "three", "four")
+    stage.change(Change.REPLACE, replaced.pid)
+    if stage.leader is not leader:
+        raise OffStage("another leads")
+    stage.lose(Decide, Learn, Accept, to=replaced)
+    replaced.start()
+    stage.until(lambda: leader.replica.net.votes(replaced.pid) and leader.replica.net.linked(leader.pid, replaced.pid))
+    leader.replica.change_members(Change.REMOVE, leader.pid)
+    stage.run(3.0)
+    stage.mend()
+    stage.expect("somebody leads those who are left", lambda: len(stage.configurations) > 2 and stage.leads and all(
+        node.replica.registry.votes for node in stage.others(leader)))
+    stage.decide(stage.leader, "after")
+    stage.end()
+
+
 def added_and_removed_in_one_leadership() -> None:
     """One leader adds a node and removes it again, with operations before, between and behind."""
     stage = ThreeOf(4)
