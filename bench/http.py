@@ -13,24 +13,19 @@ import argparse
 import asyncio
 import itertools
 import json
-import tempfile
 import time
 from functools import partial
-from pathlib import Path
 from typing import cast
 
-import aiohttp
 import uvloop
 
-from bench.drive import Channel, load, operations, places, running
+from bench.drive import Channel, load, operations, places
 from bench.ours import ClientChannel, Ours
 from bench.results import LoadSample, Spread
-from bench.streams import KEY, Served, ready
+from bench.streams import KEY, Served, serving
 
 CLIENTS = 64
 CONVERSATIONS = 1000
-ENOUGH = 1_000_000
-"""Conversations in all: each load makes its own, and the usual quota is 10,000."""
 TEXT = "x" * 370
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
@@ -124,19 +119,15 @@ async def _socket(system: Ours, node: int, in_flight: int, seconds: float, prefi
 
 async def compare(rounds: int, seconds: float) -> None:
     taken: dict[tuple[str, str, int], list[LoadSample]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        async with running(Served(Path(folder))) as system, aiohttp.ClientSession() as session:
-            await ready(system, session)
-            leader = await system.leader()
-            client = await system.client(leader)
-            await client.ask(f"quotas conversations {ENOUGH}")
-            where = {"leader": leader, "follower": places("follower", leader, system.processes.nodes())[0]}
-            for turn in range(rounds):
-                for place, node in where.items():
-                    for clients in (1, CLIENTS):
-                        for way, measure in (("HTTP", _http), ("control socket", _socket)):
-                            sample = await measure(system, node, clients, seconds, f"{place}{clients}{way[0]}{turn}")
-                            taken.setdefault((way, place, clients), []).append(sample)
+    async with serving() as (system, _):
+        leader = await system.leader()
+        where = {"leader": leader, "follower": places("follower", leader, system.processes.nodes())[0]}
+        for turn in range(rounds):
+            for place, node in where.items():
+                for clients in (1, CLIENTS):
+                    for way, measure in (("HTTP", _http), ("control socket", _socket)):
+                        sample = await measure(system, node, clients, seconds, f"{place}{clients}{way[0]}{turn}")
+                        taken.setdefault((way, place, clients), []).append(sample)
     print("| way | node | in flight | operations/s | p50 ms | p99 ms | us CPU/operation |")
     print("|---|---|---|---|---|---|---|")
     for (way, place, clients), samples in taken.items():

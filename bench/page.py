@@ -16,19 +16,16 @@ import contextlib
 import importlib.util
 import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import uvloop
 
-from bench.drive import Channel, Meter, load, running
-from bench.http import ENOUGH
+from bench.drive import Channel, Meter, load
 from bench.ours import CONVERSATIONS, ClientChannel
 from bench.results import LoadSample
-from bench.streams import HEAD, KEY, Served, ready
+from bench.streams import HEAD, KEY, Served, serving
 
 IN_FLIGHT = 256
 TICK_S = 0.01
@@ -101,32 +98,28 @@ async def drawn(address: str, seconds: float) -> tuple[float, float]:
 
 
 async def compare(rounds: int, seconds: float, rate: float) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        async with running(Served(Path(folder))) as system, aiohttp.ClientSession() as session:
-            await ready(system, session)
-            leader = await system.leader()
-            client = await system.client(leader)
-            await client.ask(f"quotas conversations {ENOUGH}")
-            channel = ClientChannel(client, "c", CONVERSATIONS)
-            await channel.prepare()
-            await load([channel], IN_FLIGHT, seconds, system.processes.cpu)
-            samples: tuple[list[LoadSample], list[LoadSample]] = ([], [])
-            for _ in range(rounds):
-                for watchers, taken in enumerate(samples):
-                    async with watched(system, session, leader) if watchers else contextlib.nullcontext():
-                        taken.append(await load([channel], IN_FLIGHT, seconds, system.processes.cpu))
-            _show(*samples)
-            if shutil.which("chromium") is None or importlib.util.find_spec("playwright") is None:
-                print("frames a second: not measured, without Chromium or Playwright")
-                return
-            for paces in (0.0, rate):
-                stop = asyncio.Event()
-                pace = asyncio.create_task(paced(channel, paces, stop))
-                frames, longest = await drawn(system.url(f"/#key={KEY}&view=", 0), seconds * rounds)
-                stop.set()
-                meter = await pace
-                print(f"the page at {paces:,.0f} operations/s ({len(meter.latencies):,} acknowledged): "
-                      f"{frames:.0f} frames a second, at most {longest:.0f} ms between two")
+    async with serving() as (system, session):
+        leader = await system.leader()
+        channel = ClientChannel(await system.client(leader), "c", CONVERSATIONS)
+        await channel.prepare()
+        await load([channel], IN_FLIGHT, seconds, system.processes.cpu)
+        samples: tuple[list[LoadSample], list[LoadSample]] = ([], [])
+        for _ in range(rounds):
+            for watchers, taken in enumerate(samples):
+                async with watched(system, session, leader) if watchers else contextlib.nullcontext():
+                    taken.append(await load([channel], IN_FLIGHT, seconds, system.processes.cpu))
+        _show(*samples)
+        if shutil.which("chromium") is None or importlib.util.find_spec("playwright") is None:
+            print("frames a second: not measured, without Chromium or Playwright")
+            return
+        for paces in (0.0, rate):
+            stop = asyncio.Event()
+            pace = asyncio.create_task(paced(channel, paces, stop))
+            frames, longest = await drawn(system.url(f"/#key={KEY}&view=", 0), seconds * rounds)
+            stop.set()
+            meter = await pace
+            print(f"the page at {paces:,.0f} operations/s ({len(meter.latencies):,} acknowledged): "
+                  f"{frames:.0f} frames a second, at most {longest:.0f} ms between two")
 
 
 def _show(alone: list[LoadSample], with_page: list[LoadSample]) -> None:

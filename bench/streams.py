@@ -20,7 +20,7 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
@@ -39,6 +39,8 @@ _REQUEST = f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Beare
 COMMITS_PER_S = 16
 PROBES_PER_S = 50
 READERS = 32
+ENOUGH = 1_000_000
+"""Conversations in all: each load of a measurement makes its own, and the usual quota is 10,000."""
 
 
 class Load(msgspec.Struct):
@@ -155,6 +157,17 @@ async def measured(system: Served, session: aiohttp.ClientSession, load: Load, s
         sink.transport.abort()
 
 
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[tuple[Served, aiohttp.ClientSession]]:
+    """A cluster that answers HTTP, and makes as many conversations as are asked for."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with running(Served(Path(folder))) as system, aiohttp.ClientSession() as session:
+            await ready(system, session)
+            client = await system.client(NODE)
+            await client.ask(f"quotas conversations {ENOUGH}")
+            yield system, session
+
+
 async def ready(system: Served, session: aiohttp.ClientSession) -> None:
     """Until every node answers HTTP."""
     for node in NODES:
@@ -190,14 +203,12 @@ async def compare(rounds: int, seconds: float, streams: int, reads: int) -> None
              Load(f"{reads} reads/s by control socket", 0, reads, by_socket=True),
              Load(f"{reads} reads/s by HTTP", 0, reads),
              Load(f"{streams} idle streams, {reads} reads/s by HTTP", streams, reads)]
-    with tempfile.TemporaryDirectory() as folder:
-        async with running(Served(Path(folder))) as system, aiohttp.ClientSession() as session:
-            await ready(system, session)
-            before = await leaderships(system, session)
-            for _ in range(rounds):
-                for load in loads:
-                    await measured(system, session, load, seconds)
-            after = await leaderships(system, session)
+    async with serving() as (system, session):
+        before = await leaderships(system, session)
+        for _ in range(rounds):
+            for load in loads:
+                await measured(system, session, load, seconds)
+        after = await leaderships(system, session)
     for load in loads:
         print(load.name)
         for line in (shown("commit", load.commits), shown("event loop", load.probes), shown("read", load.reads)):
