@@ -31,7 +31,7 @@ class Forgotten(Violation):
 def changed_bytes() -> None:
     """One byte changes: in the promise, in an accepted operation, in a stored text, in a key, or in the index's copy of
     it."""
-    changes = ((b"7315", b"1315"), (b"accepted", b"acceptee"), (b"stored", b"storee"), (KEY, OTHER_KEY))
+    changes = ((b"[7315,", b"[1315,"), (b"accepted", b"acceptee"), (b"stored", b"storee"), (KEY, OTHER_KEY))
     for before, after in changes:
         with tempfile.TemporaryDirectory() as folder:
             path = _closed(Path(folder))
@@ -78,7 +78,7 @@ def damaged_disk_replaced() -> None:
     """The damaged file is kept as it is, and the new disk knows that it is not the first one."""
     with tempfile.TemporaryDirectory() as folder:
         path = _closed(Path(folder))
-        damaged = path.read_bytes().replace(b"7315", b"1315")
+        damaged = path.read_bytes().replace(b"[7315,", b"[1315,")
         path.write_bytes(damaged)
         database = Database.open(path, "demo", 1, 1, replace_damaged=True)
         database.close()

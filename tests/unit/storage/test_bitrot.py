@@ -19,7 +19,7 @@ from tests.unit.storage.test_contract import FOLDER
 
 
 @pytest.mark.parametrize(("before", "after", "where"), [
-    (b"7315", b"1315", "its table state: row 'promised'"),
+    (b"[7315,", b"[1315,", "its table state: row 'promised'"),
     (b"t0001", b"T0001", "its table snapshot: row 30303031"),
     (bytes([60]) * 200, bytes([60]) * 199 + b"\0", "its table log: row 2"),
 ])
