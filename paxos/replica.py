@@ -154,6 +154,8 @@ class Replica:
         """A change of the members that is asked for here, in which node, and the configuration by then."""
         self._change_retry = Retry(now)
         self._follows: Leadership = NOBODY
+        self._situation: tuple[Any, ...] | None = None
+        """None after a refresh, until somebody asks."""
         self._saved_decided = self.log.decided_upto
         self._save_due = now + SAVE_DECIDED_S
         self._remember_due = now + REMEMBER_S
@@ -209,7 +211,13 @@ class Replica:
         )
 
     def situation(self) -> tuple[Any, ...]:
-        """What of the status seldom changes, and the configuration. To be compared."""
+        """What of the status seldom changes, and the configuration. To be compared. Only a refresh can change it."""
+        if self._situation is None:
+            self._situation = self.present_situation()
+        return self._situation
+
+    def present_situation(self) -> tuple[Any, ...]:
+        """The same, not remembered."""
         return (
             self._role(), self._follows[1], self.net.links(), self.registry.voter_status, self._configuration,
             self.registry.lost(self.net.states),
@@ -422,6 +430,7 @@ class Replica:
         if claim != NOBODY and max(self._follows, self.acceptor.promised.leadership) > claim:
             self._step_down()
         self._heartbeats.send_news(news, now)
+        self._situation = None
 
     def _campaign(self, leadership: Leadership, now: float) -> None:
         self.proposer.campaign(leadership, now)

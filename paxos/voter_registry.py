@@ -41,6 +41,8 @@ class VoterRegistry:
         """Others may remember more of this disk than it does itself (see paxos/memory.py): until that is known, this
         node does not vote."""
         self._status = durable.voter_status
+        """Before the cluster is founded, and where its configuration names no disk for this member."""
+        self.voter_status = self._status
         self.roster = {**durable.roster, pid: durable.identity}
         self.stored_roster = dict(durable.roster)
         """The part of the roster that is surely on disk: only that may be told to others."""
@@ -58,8 +60,7 @@ class VoterRegistry:
             effects.to_persist().roster = dict(self.roster)
         self._admit()
 
-    @property
-    def voter_status(self) -> VoterStatus:
+    def _judge(self) -> VoterStatus:
         if self.configuration is None:
             return self._status
         decided = self.configuration.members.get(self._pid)
@@ -94,14 +95,18 @@ class VoterRegistry:
     def lost(self, states: Mapping[int, NodeState]) -> tuple[int, ...]:
         """The voters whose disks are gone or must not vote any more, from what the nodes say; none as long as the
         others can form a quorum. New disks count by a quorum's decision: only an old one that turns up changes this."""
-        if self.configuration is None or any(state.configuration > self.number for state in states.values()):
-            return ()  # what is known here of members may be out of date
+        if self.configuration is None:
+            return ()
         members = self.configuration.members
         lost = [
             pid for pid, identity in members.items()
             if identity and (identity < 0 if (state := states.get(pid)) is None else state.identity != identity)
         ]
-        return tuple(sorted(lost)) if len(members) - len(lost) < len(members) // 2 + 1 else ()
+        if len(members) - len(lost) >= len(members) // 2 + 1:
+            return ()
+        if any(state.configuration > self.number for state in states.values()):
+            return ()  # what is known here of members is out of date
+        return tuple(sorted(lost))
 
     @property
     def cluster(self) -> int:
@@ -135,6 +140,7 @@ class VoterRegistry:
         """From now on this configuration is in force."""
         self.configuration = configuration
         self.decided = {pid: identity for pid, identity in configuration.members.items() if identity}
+        self.voter_status = self._judge()
 
     def heard(self, sender: int, message: Heartbeat) -> None:
         """Takes in what a heartbeat says of identities. What those say who have a cluster (it may be another one) is
@@ -199,3 +205,4 @@ class VoterRegistry:
         """On disk before this node's next vote leaves."""
         if status is not self._status:
             self._status = self._effects.to_persist().voter_status = status
+            self.voter_status = self._judge()

@@ -19,6 +19,7 @@ from tests.simulation.checkers.leaderships import Leaderships
 from tests.simulation.checkers.once import ExactlyOnce
 from tests.simulation.checkers.placed import Placed
 from tests.simulation.checkers.served import Served
+from tests.simulation.checkers.situations import Situations
 from tests.simulation.checkers.states import EqualStates
 from tests.simulation.checkers.stopped import Stopped
 from tests.simulation.checkers.voters import Voters
@@ -28,5 +29,5 @@ from tests.simulation.world import Observer
 def all_checkers() -> list[Observer]:
     return [
         Durability(), Voters(), Leaderships(), Inherited(), Chosen(), Agreement(), ExactlyOnce(), EqualStates(),
-        Acknowledged(), Bounds(), Gossip(), Stopped(), Served(), Placed(), Digests(), Encoded(),
+        Acknowledged(), Bounds(), Gossip(), Stopped(), Served(), Placed(), Digests(), Encoded(), Situations(),
     ]
