@@ -132,7 +132,7 @@ class Memory:
         registry = self._registry
         if registry.admitted and self._is_old():
             self._earlier = NO_STAMP
-            self._effects.to_persist().identity = registry.identity = self._random.getrandbits(IDENTITY_BITS) | 1
+            registry.renew(self._random.getrandbits(IDENTITY_BITS) | 1)
         if registry.doubtful and len(self._net.fresh.intersection(self._net.members)) >= self._net.quorum:
             registry.doubtful = False
             if not self._is_old():  # This process is remembered of its disk, too, even if it never writes to it.

@@ -142,6 +142,11 @@ class VoterRegistry:
         self.decided = {pid: identity for pid, identity in configuration.members.items() if identity}
         self.voter_status = self._judge()
 
+    def renew(self, identity: int) -> None:
+        """From now on this disk counts as another one."""
+        self.identity = self._effects.to_persist().identity = identity
+        self.voter_status = self._judge()
+
     def heard(self, sender: int, message: Heartbeat) -> None:
         """Takes in what a heartbeat says of identities. What those say who have a cluster (it may be another one) is
         not for this node to judge, until it has got a decided configuration itself."""

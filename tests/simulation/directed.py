@@ -130,6 +130,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "replaced-disk-votes": leading.lost_disk,
     "lost-disk-never-decided": joining.disks_lost_in_turn,
     "old-disk-votes": joining.old_disk,
+    "renewed-disk-votes": joining.old_disk,
     "nobody-remembers": joining.old_disk,
     "start-not-remembered": joining.old_disk_restarted_since,
     "found-old-disk-looks-newer": joining.old_disk_started_twice,

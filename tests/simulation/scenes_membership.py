@@ -241,6 +241,8 @@ def old_disk() -> None:
     stage.create(other, "otherwise")
     stage.run(5.0)
     stage.expect("nothing is decided without a majority", lambda: "otherwise" not in stage.told)
+    learner = VoterStatus.LEARNER
+    stage.expect("it does not take itself for a voter", lambda: node.replica.registry.voter_status is learner)
     stage.mend()
     stage.expect("it votes again", lambda: stage.may_vote(node) and node.replica.registry.votes)
     stage.end()

@@ -1,5 +1,5 @@
 """What a node remembers of its situation is what it is: the driver asks for it at every turn, and it is computed anew
-only after a refresh."""
+only after a refresh. So is what it remembers of its own standing as a voter, which is judged when something changes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class Situations(Observer):
         self._steps += 1
         if self._steps % LOOK_EVERY:
             return
-        told, present = node.replica.situation(), node.replica.present_situation()
+        replica = node.replica
+        told, present = replica.situation(), replica.present_situation()
         if told != present:
             raise OutOfDate(f"node {node.pid} takes its situation for {told}; it is {present}")
+        status, judged = replica.registry.voter_status, replica.registry._judge()
+        if status is not judged:
+            raise OutOfDate(f"node {node.pid} takes itself for a {status}; it is a {judged}")
