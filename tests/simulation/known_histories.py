@@ -138,6 +138,10 @@ GOOD: dict[str, Sequence[Call]] = {
     "the same key at two nodes at once": (call("a", "once", 0, 9, Result(True, turn=1), text="K"),
                                           call("b", "once", 0, 9, Result(True, turn=1), text="K")),
     "another key while a question is open": (call("a", "once", 0, 1, text="K"), call("b", "once", 2, 3, NO, text="L")),
+    "a full conversation, refused behind a call that is open": (
+        call("a", "once", 0, 1, Result(True, turn=1), text="K"), call("b", "cancel", 2, None),
+        call("a", "cancel", 2, 3), call("b", "once", 4, 5, Result(False, "full", 2), text="L"),
+        call("b", "cancel", 6, 7, Result(False, "closed")), view("b", 8, 9, SeenTurn("K", cancelled=True))),
     "deleted, and made anew": (*DELETED, no_such("b", 8, 9), call("b", "once", 10, 11, Result(True, turn=1), text="K")),
     "an open deletion between two views": (*ONCE, call("a", "delete", 8, None), view("b", 9, 10, *KEYED_TURNS),
                                            no_such("b", 11, 12)),

@@ -107,8 +107,10 @@ class PlainSearch:
             if call.result is not None:
                 if not agrees_in_family(call.result, state, call.args, outcome):
                     continue
-                if (call.reads or not call.result.ok) and not self._open_before[i] & ~placed:
-                    return [(placed | 1 << i, state)]
+                if call.reads or not call.result.ok:
+                    after = state
+                    if not self._open_before[i] & ~placed:
+                        return [(placed | 1 << i, state)]
             if call.result is not None or after != state:
                 branches.append((placed | 1 << i, after))
         return branches

@@ -375,6 +375,8 @@ def _some_order(left: Sequence[Call], state: Family, fifo: bool) -> bool:
         after, outcome = apply_to_family(state, one.op, one.args)
         if one.result is not None and not agrees_in_family(one.result, after, one.args, outcome):
             continue
+        if one.result is not None and not one.result.ok:
+            after = state  # a quota refused it, of which the model knows nothing
         rest = [other for other in left if other is not one and other not in overtaken]
         if _some_order(rest, after, fifo):
             return True
