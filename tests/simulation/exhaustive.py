@@ -150,6 +150,8 @@ class StateTable:
         self._search = search
         self._numbers: dict[Any, int] = {}
         self._stored: list[bytes] = []
+        self._spare: tuple[int, NodeState] | None = None
+        """The node as it was loaded last, if the step that it took has changed nothing."""
         self.facts: list[Facts] = []
         self.steps = 0
         """Steps worked out by running the node."""
@@ -174,11 +176,14 @@ class StateTable:
 
     def _load(self, number: int) -> NodeState:
         self.steps += 1
-        return load(self._stored[number])
+        spare, self._spare = self._spare, None
+        return spare[1] if spare is not None and spare[0] == number else load(self._stored[number])
 
     def _done(self, before: int, state: NodeState, sent: list[Sent], died: bool = False) -> tuple[int, int]:
         after = self.add(state)
         check_step(self.facts[before], self.facts[after], died)
+        if after == before:
+            self._spare = before, state
         return after, self._search.bits(sent)
 
     def dead(self, number: int, inbox: int) -> int:
@@ -244,13 +249,13 @@ class StateTable:
         return known
 
     def _try_own(self, number: int) -> Iterator[tuple[int, int]]:
-        state = self._load(number)
-        if state.pending:
+        now = self.facts[number]
+        if now.pending:
+            state = self._load(number)
             yield self._done(number, state, write(state))
-        if state.mortal:
+        if now.mortal:
             state = self._load(number)
             yield self._done(number, state, crash(state), died=True)
-        now = self.facts[number]
         if now.losable:
             state = self._load(number)
             yield self._done(number, state, lose_disk(state), died=True)
@@ -262,10 +267,9 @@ class StateTable:
                 state = self._load(number)
                 yield self._done(number, state, stand(state, leadership))
         for proposer, name in self._search.scope.operations:
-            state = self._load(number)
-            candidate, leader, operation = state.replica.candidate, state.replica.leader, Operation(name, 1, 1, b"")
-            held = candidate is not None and operation in candidate.held
-            if proposer == self.pid and (leader or candidate) and not held:
+            operation = Operation(name, 1, 1, b"")
+            if proposer == self.pid and (now.leads or now.candidate) and operation not in now.held:
+                state = self._load(number)
                 yield self._done(number, state, deliver(state, self.pid, Forward([operation])))
 
 
@@ -333,17 +337,20 @@ class Search:
         for index, table in enumerate(self.tables):
             shift = index * WIDTH
             number = state >> shift & NODE_MASK
-            rest = state ^ (number << shift)
+            rest = state & NODES_MASK ^ (number << shift)
             for after, keep, sent in table.moves(number, network & inboxes[table.pid]):
-                nodes = (rest | (after << shift)) & NODES_MASK
+                nodes = rest | after << shift
                 carried = network & keep
                 new = sent & ~carried
-                if new:
-                    for place, receiver in enumerate(self.tables):
-                        mine = new & inboxes[receiver.pid]
-                        if mine:
-                            new &= ~receiver.dead(nodes >> place * WIDTH & NODE_MASK, mine)
-                yield nodes | (carried | new) << NETWORK
+                yield nodes | (carried | self._alive(nodes, new) if new else carried) << NETWORK
+
+    def _alive(self, nodes: int, sent: int) -> int:
+        """Those that can still change their receivers."""
+        for place, receiver in enumerate(self.tables):
+            mine = sent & self._inbox[receiver.pid]
+            if mine:
+                sent &= ~receiver.dead(nodes >> place * WIDTH & NODE_MASK, mine)
+        return sent
 
     def told(self, before: int, after: int) -> str:
         """What happened between two states, in words."""

@@ -411,7 +411,7 @@ def load(stored: bytes) -> NodeState:
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What the invariants look at in one state of one node."""
+    """What the invariants look at in one state of one node, and what its next steps depend on."""
 
     decided: tuple[tuple[int, Operation], ...]
     """Position and operation, of everything that it knows as decided."""
@@ -431,6 +431,11 @@ class Facts(msgspec.Struct, frozen=True):
     leads: bool
     stopping: bool
     losable: bool
+    mortal: bool
+    pending: bool
+    """Something waits to be written."""
+    held: tuple[Operation, ...]
+    """By the candidate."""
 
 
 def facts(state: NodeState) -> Facts:
@@ -451,7 +456,8 @@ def facts(state: NodeState) -> Facts:
         tuple(decided), state.replica.acceptor.promised.leadership, promised, stored, durable.decided,
         0 if state.losable else surely, candidate.ballot if candidate else None, durable.identity,
         NOBODY if state.losable else promised, state.replica.registry.votes, leader is not None,
-        leader is not None and leader.stopping, state.losable,
+        leader is not None and leader.stopping, state.losable, state.mortal, bool(state.pending),
+        tuple(candidate.held) if candidate else (),
     )
 
 

@@ -16,7 +16,7 @@ from tests.simulation.directed import MORE, STORIES
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.stage import OffStage, Overdue, Stage, Stale
 
-SEEDS = 5
+SEEDS = 3
 """How often each scene is run, with different seeds."""
 
 

@@ -40,7 +40,7 @@ def test_a_patch_must_fit_exactly_once() -> None:
             patched(mutant)
 
 
-@pytest.mark.parametrize("name", ["learned-without-watermark", "etcd-anybody-stores"])
+@pytest.mark.parametrize("name", ["learned-without-watermark", "etcd-reads-at-once"])
 def test_replaced_in_a_fork_it_is_caught_as_it_is_loaded_anew(name: str) -> None:
     forked, loaded = hunt_forked(name, 1, swarm=False), hunt_loading(name, 1, swarm=False)
     assert forked is not None and loaded is not None
