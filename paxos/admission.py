@@ -4,6 +4,8 @@ A node without an id (0) is not founded yet, or has lost its disk. It may ask an
 or from a snapshot. Until then it takes what is decided from one cluster only, and keeps on disk from which: with an
 empty log, from that which most of those it hears belong to; else from disks that it met before they had an id, or from
 others as long as all that it met are said to be in the same cluster.
+A voter among them is needed until the founding is decided where all know it, so it goes on deciding with others who
+have no id, whatever cluster it takes the rest from: each quorum of theirs has one who holds the founding.
 Messages that tell what was accepted it takes only from a cluster whose founding it holds itself: an equal leadership in
 another cluster would otherwise vouch for what was never decided here.
 """
@@ -62,7 +64,7 @@ class Admission:
             return True
         inner = message.message if isinstance(message, Routed) else message
         if not cluster:
-            return isinstance(inner, FROM_UNFOUNDED)
+            return isinstance(inner, FROM_UNFOUNDED) or (not founded and self._registry.votes)
         if own:
             self._tell(sender, cluster)
             return False

@@ -125,6 +125,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "routed-by-the-hop": leading.end_of_a_chain,
     "found-waits-for-who-cannot-be-asked": joining.founder_hears_nobody,
     "found-founding-behind-old-operations": joining.founded_behind_old_operations,
+    "found-joined-voter-hears-no-unfounded": joining.founded_by_who_has_joined,
     "wiped-node-votes": joining.lost_before_founding,
     "new-node-votes-at-once": joining.lost_before_founding,
     "replaced-disk-votes": leading.lost_disk,

@@ -92,6 +92,40 @@ def founded_behind_old_operations() -> None:
     stage.end()
 
 
+def founded_by_who_has_joined() -> None:
+    """A node has accepted the founding behind an operation of release 0.1.0 that it lacks, and gets that one from the
+    only node that knows the founding to be decided. It belongs to that cluster from there on, and has no id yet: when
+    its teacher is gone, it still decides together with another that has none."""
+    stage = OldRelease(3)
+    stage.until(lambda: stage.leads)
+    teacher = stage.leader
+    pupil, other = stage.others(teacher)
+    stage.lose(Accept, Learn, to=pupil)
+    stage.decide(teacher, "before")
+    missing = teacher.replica.log.get(1)
+    for node in stage.nodes.values():
+        node.old = False
+        node.crash()
+        node.start()
+    stage.mend()
+    stage.lose(Prepare, of=pupil)
+    stage.lose(Prepare, of=other)
+    stage.lose(Learn, to=pupil)
+    stage.lose(Decide)
+    stage.until(lambda: teacher.replica.cluster)
+    stage.until(lambda: pupil.replica.catch_up.asked(teacher.pid))
+    assert missing is not None
+    pupil.receive(teacher.pid, Learn(1, [missing.operation], 2), teacher.replica.cluster)
+    stage.until(lambda: pupil.replica.log.decided_upto == 1)
+    teacher.crash()
+    stage.mend()
+    stage.expect("both are of its cluster", lambda: {pupil.replica.cluster, other.replica.cluster} == {
+        configuration.cluster for configuration in stage.configurations})
+    stage.expect("one of them leads", lambda: stage.leads)
+    stage.decide(stage.leader, "after")
+    stage.end()
+
+
 def disks_lost_in_turn() -> None:
     """Three of three disks are lost, one after the other: each is back before the next one goes."""
     stage = Stage(3)
