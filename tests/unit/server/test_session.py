@@ -154,7 +154,7 @@ def test_a_prompt_names_only_an_open_turn_and_hears_what_is_true_now() -> None:
         ("ask c1 " + "x" * 131_073, "too long"),
         ("choose c1 two", "'two' is not the number of a node; type choose C N"),
         ("choose c1 -1", "not the number"),
-        ("choose c1 0", "no node 0"),
+        ("choose c1 65536", "no node 65536"),
         ("choose c1 99999999999999999999", "not the number"),
         ("choose c1 ٣", "not the number"),
     ],
