@@ -408,9 +408,9 @@ def test_completion() -> None:
         user.engine.apply(Candidate("c1", 1, 4, None, "timeout"), 4)
         for name in ("view", "last"):
             assert list(NODE_TABLE.complete(user.executor, [name])) == ["c1", "c2"]
-        assert list(NODE_TABLE.complete(user.executor, ["choose", "c1"])) == ["3", "5", "auto"]
+        assert list(NODE_TABLE.complete(user.executor, ["choose", "c1"])) == ["3", "5", "auto", "synth"]
         choices = list(NODE_TABLE.complete(user.executor, ["choose"]))
-        assert choices == ["c1", "c2", "3", "5", "auto"], "only c1 waits for a choice"
+        assert choices == ["c1", "c2", "3", "5", "auto", "synth"], "only c1 waits for a choice"
         assert list(NODE_TABLE.complete(user.executor, ["view", "c1"])) == ["--all-candidates", "--votes", "--thoughts"]
         for words in (["create"], ["status"], ["cancel", "c1"], ["choose", "c2"], ["choose", "c9"]):
             assert list(NODE_TABLE.complete(user.executor, words)) == []
