@@ -19,8 +19,8 @@ import msgspec
 
 Op: TypeAlias = Literal[
     "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall", "once", "delete",
-    "rename", "fork", "system", "auto", "undelete", "regenerate",
-    "candidate", "answer",  # done by nodes, not by users
+    "rename", "fork", "system", "auto", "undelete", "regenerate", "synth",
+    "candidate", "answer", "synthesis",  # done by nodes, not by users
 ]  # fmt: skip
 
 _NEEDED: dict[Op, tuple[str, ...]] = {
@@ -39,9 +39,11 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
     "system": ("context",),
     "auto": ("context", "text"),
     "regenerate": ("context",),
+    "synth": ("context",),
     "undelete": ("context",),
     "candidate": ("context", "node"),
     "answer": ("context", "node"),
+    "synthesis": ("context", "node"),
 }
 
 ALWAYS = -1e18
@@ -53,9 +55,10 @@ _NEVER_SHOWN = "(never shown)"
 class Args(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a call is about. `text` is the question, or an LLM's answer (None: it failed); any short name of the text
     serves as well, as long as views use the same one. `turn` counts from 1; None means the last one. A retry without
-    `node` is about all of them. `round` is how often the LLM's node had been asked again when it began; None if nobody
-    knows. `name` is the other conversation: what this one is called from then on, or what begins with its turns.
-    Of `auto`, the text is "on" or "off"."""
+    `node` is about all of them, a synth without one is the leader's. `round` is how often the LLM's node had been asked
+    again when it began, and of a synthesis, which one of the turn it is; None if nobody knows. `name` is the other
+    conversation: what this one is called from then on, or what begins with its turns. Of `auto`, the text is "on" or
+    "off"."""
 
     context: str | None = None
     text: str | None = None
@@ -329,7 +332,7 @@ def _view_of(viewall: Call, context: str) -> Call:
 def _command(op: Op, args: Args) -> str:
     words = [op, args.context, args.name, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
              args.round and f"round {args.round}"]
-    if op in ("query", "ask", "candidate", "answer", "once", "system", "auto"):
+    if op in ("query", "ask", "candidate", "answer", "synthesis", "once", "system", "auto"):
         words.append("failed" if args.text is None else repr(args.text))
     return " ".join(word for word in words if word)
 
