@@ -234,12 +234,13 @@ def test_an_import_of_an_answer_to_an_ask_has_none() -> None:
 
 
 def test_rows_that_no_operations_lead_to_are_none() -> None:
-    log = answered(Synthesize("c"), synthesized(1, 1), Synthesize("c"))
-    rows = dict(log.store.snapshot())
-    assert Store().readable(rows.items())
-    source = next(key for key in rows if len(key) == 16 and key.endswith(b"\x03"))
-    without = {key: row for key, row in rows.items() if key != source}
-    assert not Store().readable(without.items()), "what it is made out of is not there"
+    for operations in ((Synthesize("c"),), (Synthesize("c"), synthesized(1, 1))):
+        log = answered(*operations)
+        rows = dict(log.store.snapshot())
+        assert Store().readable(rows.items())
+        source = next(key for key in rows if len(key) == 16 and key.endswith(b"\x03"))
+        without = {key: row for key, row in rows.items() if key != source}
+        assert not Store().readable(without.items()), "what it is made out of, or is to be, is not there"
     made = next(key for key in rows if len(key) == 16 and key.endswith(b"\x00"))
     assert not Store().readable({**rows, made: rows[source]}.items()), "a node's answer is no synthesis"
     assert not Store().readable({**rows, source: rows[made]}.items()), "and a synthesis is no node's answer"
