@@ -69,13 +69,15 @@ class Args(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SeenTurn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A turn as a view shows it. `candidates` holds the answer by node number, None for one that failed."""
+    """A turn as a view shows it. `candidates` holds the answer by node number, None for one that failed. `awaits`:
+    another answer, or one out of the others, is awaited."""
 
     query: str
     candidates: dict[int, str | None] = {}
     chosen: int | None = None
     cancelled: bool = False
     kind: Literal["query", "ask"] = "query"
+    awaits: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -357,4 +359,5 @@ def _turn(turn: SeenTurn) -> str:
     candidates = ", ".join(f"{node}: {'failed' if text is None else repr(text)}"
                            for node, text in sorted(turn.candidates.items()))
     state = f" chosen {turn.chosen}" if turn.chosen is not None else " cancelled" if turn.cancelled else ""
+    state += " awaiting another" if turn.awaits else ""
     return f"{'ask ' if turn.kind == 'ask' else ''}{turn.query!r} {{{candidates}}}{state}"

@@ -165,14 +165,15 @@ GOOD: dict[str, Sequence[Call]] = {
     "another answer takes the place of the first, and then a question comes first": (
         CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text="A1"),
         call("a", "regenerate", 6, 7, Result(True, turn=1)),
-        view("b", 8, 9, SeenTurn("Q", {1: "A1"}, 1, kind="ask")),
+        view("b", 8, 9, SeenTurn("Q", {1: "A1"}, 1, kind="ask", awaits=True)),
         call("n2", "answer", 10, 11, turn=1, node=2, text="A2"),
         view("b", 12, 13, SeenTurn("Q", {2: "A2"}, 2, kind="ask")), call("a", "regenerate", 14, 15),
         call("a", "query", 16, 17, text="R"), call("n1", "answer", 18, 19, NO, turn=1, node=1, text="A3"),
         call("a", "regenerate", 20, 21, NO, turn=1), call("a", "regenerate", 20, 21, Result(False, "kind")),
         view("b", 22, 23, SeenTurn("Q", {2: "A2"}, 2, kind="ask"), SeenTurn("R"))),
     "an answer out of the others, in place of an earlier one, and chosen": (
-        *SYNTH, view("b", 10, 11, BOTH), call("b", "synth", 10, 11, Result(False, "awaited")),
+        *SYNTH, view("b", 10, 11, SeenTurn("Q", {1: "A1", 2: "A2"}, awaits=True)),
+        call("b", "synth", 10, 11, Result(False, "awaited")),
         call("n2", "synthesis", 12, 13, turn=1, node=2, text="S1", round=1),
         view("b", 14, 15, SeenTurn("Q", {0: "S1", 1: "A1", 2: "A2"})), call("a", "synth", 16, 17, node=1),
         call("n2", "synthesis", 18, 19, Result(False, "not asked"), turn=1, node=2, text="S2", round=2),
@@ -308,6 +309,10 @@ BAD: dict[str, Sequence[Call]] = {
     "an answer to an earlier asking takes the place of the one that stands": (
         CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text="A1", round=0),
         call("a", "regenerate", 6, 7), call("n2", "answer", 8, 9, turn=1, node=2, text="A2", round=0)),
+    "that an answer out of the others is awaited is not shown": (*SYNTH, view("b", 10, 11, BOTH)),
+    "it is awaited although one is chosen": (
+        *SYNTH, call("a", "choose", 10, 11, node=1),
+        view("b", 12, 13, SeenTurn("Q", {1: "A1", 2: "A2"}, 1, awaits=True))),
     "an answer out of the others that nobody asked for": (
         *ANSWERED, call("n1", "synthesis", 8, 9, turn=1, node=1, text="S1", round=1), call("a", "synth", 10, 11)),
     "an answer out of the others of an earlier round": (

@@ -48,6 +48,11 @@ class Turn(NamedTuple):
         return self.chosen is None and not self.cancelled
 
     def as_shown(self) -> Turn:
+        """As a view shows it, which tells only that something is awaited."""
+        return self.settled()._replace(regenerating=self.regenerating or self.awaited is not None)
+
+    def settled(self) -> Turn:
+        """When nothing more is to come of it."""
         return Turn(self.kind, self.text, self.candidates, self.chosen, self.cancelled)
 
     def round(self, node: int | None) -> int:
@@ -90,7 +95,7 @@ def _applied(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if op in ("query", "ask"):
         if state and state[-1].is_open:
             return state, Outcome(False, "open")
-        return (*(as_shown(state) or ()), Turn(op, args.text)), Outcome(True, None, len(state) + 1)
+        return (*_settled(state), Turn(op, args.text)), Outcome(True, None, len(state) + 1)
     number = args.turn or len(state)
     if number > len(state):
         return state, Outcome(False, "no turn")
@@ -102,6 +107,11 @@ def _applied(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if isinstance(changed, str):
         return state, Outcome(False, changed)
     return (*state[: number - 1], changed, *state[number:]), Outcome(True, None, number)
+
+
+def _settled(turns: Turns) -> Turns:
+    """The last one is overtaken."""
+    return (*turns[:-1], turns[-1].settled()) if turns else turns
 
 
 def _left_as_they_are(turns: Turns) -> Turns:
@@ -192,7 +202,7 @@ def _asked_once(turns: tuple[Turn, ...], text: str | None) -> tuple[State, Outco
         return turns, Outcome(True, None, number)
     if turns and turns[-1].is_open:
         return turns, Outcome(False, "open")
-    return (*(as_shown(turns) or ()), Turn("query", text)), Outcome(True, None, len(turns) + 1)
+    return (*_settled(turns), Turn("query", text)), Outcome(True, None, len(turns) + 1)
 
 
 def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
@@ -207,7 +217,7 @@ def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
     if not turn.is_open:
         return "closed"
     if op == "cancel":
-        return turn._replace(cancelled=True).as_shown()
+        return turn._replace(cancelled=True).settled()
     if op == "synth":
         return _synthesis_asked_for(turn, args.node)
     if op == "synthesis":
@@ -221,7 +231,7 @@ def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
             return "no answer"
         if answers[args.node] is None:
             return "failed"
-        return turn._replace(chosen=args.node).as_shown()
+        return turn._replace(chosen=args.node).settled()
     if args.round not in (None, turn.round(args.node)):
         return "again"
     if op == "candidate" and args.node in answers:
@@ -317,7 +327,8 @@ def seen(result: Result) -> State:
     if result.turns is None:
         return None
     return tuple(
-        Turn(turn.kind, turn.query, frozenset(turn.candidates.items()), turn.chosen, turn.cancelled)
+        Turn(turn.kind, turn.query, frozenset(turn.candidates.items()), turn.chosen, turn.cancelled,
+             regenerating=turn.awaits)
         for turn in result.turns
     )
 

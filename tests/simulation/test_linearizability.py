@@ -320,7 +320,7 @@ def shown_by(store: Store) -> tuple[SeenTurn, ...] | None:
         return None
     return tuple(
         SeenTurn(turn.text, {node: response.text for node, response in turn.candidates.items()}, turn.chosen,
-                 turn.cancelled, turn.kind.value)
+                 turn.cancelled, turn.kind.value, turn.regenerating or turn.open_synthesis is not None)
         for turn in conversation.turns
     )  # fmt: skip
 

@@ -89,6 +89,7 @@ def seen(turns: list[Turn]) -> tuple[SeenTurn, ...]:
         SeenTurn(
             turn.text, {node: response.text for node, response in turn.candidates.items()}, turn.chosen,
             turn.cancelled, "ask" if turn.kind is Kind.ASK else "query",
+            turn.regenerating or turn.open_synthesis is not None,
         )
         for turn in turns
     )

@@ -112,7 +112,7 @@ def test_the_turn_stays_as_it_is_if_the_llm_fails() -> None:
     assert log(Synthesize("c")).ok and turn.open_synthesis == Synthesis(3, None, (1, 3))
 
 
-CALLING_OFF = [Choose("c", 1), Cancel("c"), StartPoll("c"), Retry("c"), Retry("c", node=3)]
+CALLING_OFF: list[StoreOperation] = [Choose("c", 1), Cancel("c"), StartPoll("c"), Retry("c"), Retry("c", node=3)]
 
 
 @pytest.mark.parametrize("first", CALLING_OFF, ids=repr)
