@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import UNSET, UnsetType
@@ -29,6 +30,10 @@ class Response(Record, frozen=True, kw_only=True):
     tokens_out: int | UnsetType = UNSET
     thoughts: str | UnsetType = UNSET
     """What the LLM thought before it answered; only where asked for."""
+    by: int | UnsetType = UNSET
+    """Of a synthesis: the node whose LLM wrote it."""
+    out_of: list[int] | UnsetType = UNSET
+    """Of a synthesis: the nodes whose answers it is made out of."""
 
 
 def cut_words(cut: str, cut_at: float | UnsetType) -> str:
@@ -69,7 +74,32 @@ class Poll(Record, frozen=True, kw_only=True):
     """By the node that ranks."""
     agreement: list[int] | UnsetType = UNSET
     """The nodes whose answers agree most with the others first; counts as much as all votes together. Omitted if it did
-    not count."""
+    not count. No answer is counted as agreeing with the synthesis, number 0."""
+
+
+class Synthesis(Record, frozen=True, kw_only=True):
+    """An LLM is asked for one answer out of the others, which becomes a further candidate."""
+
+    by: int | None
+    """The node whose LLM is asked; null: the leader."""
+    out_of: list[int]
+    """The nodes whose answers it is made out of."""
+
+
+SYNTHESIS = 0
+"""The number of the candidate that is the synthesis: no node has it."""
+
+
+def candidate_words(number: int) -> str:
+    """Whose answer it is, as everybody is told."""
+    return "the synthesis" if number == SYNTHESIS else f"node {number}'s answer"
+
+
+def made_words(by: int | UnsetType, out_of: Sequence[int] | UnsetType) -> str:
+    """How a synthesis came about, to follow its name."""
+    if by is UNSET or out_of is UNSET:
+        return ""
+    return f", by node {by}, out of {', '.join(f'[{node}]' for node in out_of)}"
 
 
 class Turn(Record, frozen=True, kw_only=True):
@@ -79,14 +109,16 @@ class Turn(Record, frozen=True, kw_only=True):
     kind: Literal["query", "ask"]
     """Who answers: every node, or the leader alone."""
     candidates: dict[int, Response]
-    """By the node that answers."""
+    """By the node that answers; the synthesis by 0."""
     chosen: int | None
-    """The node whose answer stands."""
+    """The node whose answer stands; 0: the synthesis does."""
     cancelled: bool
     poll: Poll | UnsetType = UNSET
     """The last one, if there was any."""
     regenerating: Literal[True] | UnsetType = UNSET
     """The leader is asked for another answer, which takes the place of this one when it is in."""
+    synthesis: Synthesis | UnsetType = UNSET
+    """The one that is awaited."""
 
     @property
     def open(self) -> bool:

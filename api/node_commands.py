@@ -62,15 +62,17 @@ class AskCommand(Command[QueryResult], frozen=True, tag="ask"):
 
 
 class ChooseCommand(Command[ChooseResult], frozen=True, tag="choose"):
-    """Takes the answer of a node, or has the nodes choose. One that the time limit cut is taken only with `cut`.
-    Without a `turn`, the open one is meant. `created`, as `view` tells it, names a conversation that no later one of
-    its name is taken for."""
+    """Takes the answer of a node, or the synthesis, which is number 0; or has the nodes choose. With "synth", an LLM is
+    asked for a synthesis, one answer out of those that are in: that of node `by`, or the leader's. An answer that the
+    time limit cut is taken only with `cut`. Without a `turn`, the open one is meant. `created`, as `view` tells it,
+    names a conversation that no later one of its name is taken for."""
 
     context: str
-    node: int | Literal["auto"]
+    node: int | Literal["auto", "synth"]
     cut: bool = False
     turn: int | UnsetType = UNSET
     created: int | UnsetType = UNSET
+    by: int | UnsetType = UNSET
 
 
 class CancelCommand(Command[CancelResult], frozen=True, tag="cancel"):

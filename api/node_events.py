@@ -186,18 +186,21 @@ class AskEvent(Event, frozen=True, tag="ask"):
 
 
 class ProgressEvent(Event, frozen=True, tag="progress"):
-    """The LLM of a node has begun with its answer, or has so many tokens of it. Only who asked is told."""
+    """The LLM of a node has begun with its answer, or, with `synth`, with the synthesis, or has so many tokens of it.
+    Only who asked is told."""
 
     context: str
     turn: int
     node: int
     state: Literal["thinking", "writing"]
     tokens: int | UnsetType = UNSET
+    synth: Literal[True] | UnsetType = UNSET
 
 
 class WritingEvent(Event, frozen=True, tag="writing"):
     """An answer that a node's LLM is writing: from character `offset` on (counted in code points), it reads `text`,
-    as far as it is known. It is not decided, may be taken back, and comes only in streams that ask for it."""
+    as far as it is known. It is not decided, may be taken back, and comes only in streams that ask for it. Of the
+    synthesis, `node` is 0."""
 
     context: str
     turn: int
@@ -288,6 +291,38 @@ class RegeneratedEvent(Event, frozen=True, tag="regenerated"):
     context: str
     turn: int
     origin: int
+
+
+class SynthEvent(Event, frozen=True, tag="synth"):
+    """An LLM is asked for a synthesis of the answers `out_of` these nodes: that of node `by`, or, if that is null, the
+    leader's. An event `synthesis` brings it, unless it is called off by a choice, a poll, a cancellation or because one
+    of these answers is asked for again."""
+
+    context: str
+    turn: int
+    origin: int
+    by: int | None
+    out_of: list[int]
+
+
+class SynthesisEvent(Event, frozen=True, kw_only=True, tag="synthesis"):
+    """The synthesis, which can be chosen by the number 0 now; or an `error` that says why there is none, and nothing
+    has changed."""
+
+    context: str
+    turn: int
+    by: int
+    out_of: list[int]
+    text: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    model: str
+    seconds: float
+    seen: int | UnsetType = UNSET
+    before: int | UnsetType = UNSET
+    cut: Literal["time", "tokens"] | UnsetType = UNSET
+    cut_at: float | UnsetType = UNSET
+    tokens_in: int | UnsetType = UNSET
+    tokens_out: int | UnsetType = UNSET
 
 
 class PollEvent(Event, frozen=True, tag="poll"):

@@ -18,6 +18,8 @@ class RefusedResult(Failure, frozen=True):
     """The one that `choose` or `retry` named."""
     auto: Literal[True] | UnsetType = UNSET
     """The nodes were to choose."""
+    synth: Literal[True] | UnsetType = UNSET
+    """An LLM was to be asked for a synthesis."""
 
 
 class NotFoundResult(Failure, frozen=True, kw_only=True):
@@ -61,12 +63,15 @@ class RegenerateResult(Result, frozen=True, kw_only=True):
 
 
 class ChooseResult(Result, frozen=True, kw_only=True):
-    """The answer of `node` is chosen; or, with `auto`, the nodes are choosing, and an event reports the outcome."""
+    """The answer of `node` is chosen; or, with `auto`, the nodes are choosing, or, with `synth`, an LLM is asked for a
+    synthesis, that of node `by` or the leader's: an event reports the outcome."""
 
     context: str
     turn: int
     node: int | UnsetType = UNSET
     auto: Literal[True] | UnsetType = UNSET
+    synth: Literal[True] | UnsetType = UNSET
+    by: int | UnsetType = UNSET
 
 
 class DeleteResult(Result, frozen=True, kw_only=True):

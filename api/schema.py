@@ -37,8 +37,8 @@ What `node.py --json`, `network_server.py --json` and a node's control socket (`
 and say, and the network's (`data/network.sock`). [api.json](api.json) has the same as a JSON schema, `api/client.py` is
 a client, `ctl.py` its command line: `ctl.py --node N|leader|any COMMAND`, `ctl.py --network COMMAND`. With `--wait` it
 waits for the answers to `ask`, `query`, `regenerate` and `choose C auto`, with `--choose N|auto` it chooses, too, and
-prints the answer that stands; with `--json` as the keys of `last`. It exits with 0 if there is an answer, with 1 if
-there is none.
+prints the answer that stands; with `--json` as the keys of `last`. After `choose C synth` it waits for the synthesis,
+and prints that. It exits with 0 if there is an answer, with 1 if there is none.
 
 **In** goes one command a line: as users type it (see [commands.md](commands.md)), or as a JSON object with a `command`
 and the fields listed here, for example `{"command":"create","context":"c1"}`. The control socket also takes a line as

@@ -8,7 +8,18 @@ from collections.abc import Iterable, Sequence
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from api.conversation import Conversation, Poll, Response, Turn, Usage, Vote, cut_words
+from api.conversation import (
+    SYNTHESIS,
+    Conversation,
+    Poll,
+    Response,
+    Turn,
+    Usage,
+    Vote,
+    candidate_words,
+    cut_words,
+    made_words,
+)
 from api.node_results import LastResult, SearchResult, ViewallResult, ViewResult
 from api.safe_text import one_line
 from console.basic_views import STALE
@@ -59,7 +70,7 @@ def found(result: SearchResult, layout: Layout) -> str:
     """Where the words are: the conversation, the question, who said it, and the text around them."""
     lines: list[str] = []
     for one in result.found:
-        who = "" if one.node is None else f", node {one.node}"
+        who = "" if one.node is None else f", {'synthesis' if one.node == SYNTHESIS else f'node {one.node}'}"
         place = f"question {one.turn}{who}" if one.turn else "its name"
         lines.append(layout.bold(layout.text(f"{one.context}  {place}")))
         marked = (f"«{piece}»" if index % 2 else piece for index, piece in enumerate(one.excerpt))
@@ -105,9 +116,16 @@ def answer(context: str, node: int, response: Response, layout: Layout, most: in
     return "\n".join([layout.bold(f"{context}: answer"), *_response(node, response, layout, most=most)])
 
 
+def synthesized(context: str, response: Response, layout: Layout, most: int = 40) -> str:
+    """What an LLM made out of the answers, with what to type next."""
+    shown = _response(SYNTHESIS, response, layout, most=most)
+    head = layout.bold(f"{context}: one answer out of the others")
+    return "\n".join([head, *shown, layout.text(f"choose {context} {SYNTHESIS} picks it")])
+
+
 def elected(context: str, node: int, turn: Turn, layout: Layout) -> str:
     """The answer that the nodes chose."""
-    head = layout.bold(f"{context}: the nodes chose node {node}'s answer")
+    head = layout.bold(f"{context}: the nodes chose {candidate_words(node)}")
     votes = [] if turn.poll is UNSET else _votes(turn.poll, layout)
     return "\n".join([head, *votes, *_response(node, turn.candidates[node], layout)])
 
@@ -149,7 +167,7 @@ def _row(conversation: Conversation, changed: float | None) -> Sequence[str]:
 
 def _state(turn: Turn) -> str:
     if turn.chosen is not None:
-        return f"node {turn.chosen} chosen"
+        return "synthesis chosen" if turn.chosen == SYNTHESIS else f"node {turn.chosen} chosen"
     if turn.cancelled:
         return "cancelled"
     answers = sum(response.text is not UNSET for response in turn.candidates.values())
@@ -197,7 +215,7 @@ def _turn(context: str, number: int, turn: Turn, layout: Layout, all_candidates:
 def _votes(poll: Poll, layout: Layout) -> Iterable[str]:
     """The points, then each node's ranking."""
     best = sorted(poll.points.items(), key=lambda item: (-item[1], item[0]))
-    points = ", ".join(f"node {node}: {points}" for node, points in best)
+    points = ", ".join(f"{_name(node)}: {points}" for node, points in best)
     yield layout.text(("votes so far: " if poll.open else "points: ") + points, _INDENT)
     ballots = [vote for vote in poll.votes.values() if vote.order is not UNSET]
     if len(ballots) > 1 and all((vote.model, vote.order) == (ballots[0].model, ballots[0].order) for vote in ballots):
@@ -208,6 +226,11 @@ def _votes(poll: Poll, layout: Layout) -> Iterable[str]:
     for node, vote in poll.votes.items():
         said = f"abstains: {vote.error}" if vote.order is UNSET else " > ".join(map(str, vote.order))
         yield layout.dim(layout.text(f"{_voter(node, vote)}: {said}", 2 * _INDENT))
+
+
+def _name(number: int) -> str:
+    """Of who is on a ballot."""
+    return "synthesis" if number == SYNTHESIS else f"node {number}"
 
 
 def _voter(node: int, vote: Vote) -> str:
@@ -222,11 +245,19 @@ def _others(turn: Turn) -> str:
     return "; ".join(f"{what} of {', '.join(nodes)}" for what, nodes in groups if nodes)
 
 
+def _awaited(turn: Turn) -> str:
+    """The synthesis, if one is."""
+    if turn.synthesis is UNSET:
+        return ""
+    whom = "the leader" if turn.synthesis.by is None else f"node {turn.synthesis.by}"
+    return f"; {whom} is asked for one out of {', '.join(f'[{node}]' for node in turn.synthesis.out_of)}"
+
+
 def _next_step(context: str, turn: Turn) -> str:
     if turn.kind == "ask":
         return "waiting for the leader's answer"
     if any(response.text is not UNSET for response in turn.candidates.values()):
-        return f"open: choose {context} N picks one"
+        return f"open: choose {context} N picks one{_awaited(turn)}"
     return "waiting for answers"
 
 
@@ -252,7 +283,8 @@ def _tokens(response: Response) -> str:
 
 
 def _label(node: int, response: Response) -> str:
-    parts = [f"[{node}]", one_line(response.model, 40), f"{response.seconds:.1f} s"]
+    number = f"[{node}]" + (f" synth{made_words(response.by, response.out_of)}:" if node == SYNTHESIS else "")
+    parts = [number, one_line(response.model, 40), f"{response.seconds:.1f} s"]
     if response.before is not UNSET:
         parts.append(f"(the model saw the last {response.seen} of {response.before} turns)")
     if response.cut is not UNSET:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from api.safe_text import one_line
-from kvstore.conversation import Kind, Turn
+from kvstore.conversation import SYNTHESIS, Kind, Turn
 from server.event_feed import AtWork
 
 
 def progress_report(context: str, turn: Turn, pieces: Mapping[int, int]) -> str:
     """`pieces`: how many pieces of its answer each node's LLM has written, for those known to have begun."""
-    nodes = sorted(pieces.keys() | turn.candidates.keys())
-    lines = [f"    node {node}: {_state(node, turn, pieces)}" for node in nodes]
+    numbers = sorted(pieces.keys() | turn.candidates.keys() - {SYNTHESIS})
+    lines = [f"    {_name(number)}: {_state(number, turn, pieces)}" for number in numbers]
     return "\n".join([f"{context}: the LLMs are working", *lines])
 
 
@@ -21,18 +21,26 @@ def progress_line(works: Sequence[AtWork], nodes: int, width: int | None) -> str
     if not works:
         return ""
     work = works[-1]
-    states = [f"node {node}: {_state(node, work.turn, work.pieces)}" for node, pieces in work.pieces.items() if pieces]
-    thinking = [node for node, pieces in work.pieces.items() if not pieces]
+    states = [
+        f"{_name(number)}: {_state(number, work.turn, work.pieces)}"
+        for number, pieces in work.pieces.items() if pieces or number == SYNTHESIS
+    ]
+    thinking = [number for number, pieces in work.pieces.items() if not pieces and number != SYNTHESIS]
     if thinking:
         states.append(f"node{'s' * (len(thinking) > 1)} {', '.join(map(str, thinking))}: thinking")
-    done = f" {len(work.turn.candidates)} of {nodes} done;" if work.turn.kind is Kind.QUERY else ""
+    answers = sum(number != SYNTHESIS for number in work.turn.candidates)
+    done = f" {answers} of {nodes} done;" if work.turn.kind is Kind.QUERY else ""
     others = f" (+{len(works) - 1})" if len(works) > 1 else ""
     return one_line(f"{work.context}{others}: LLMs at work:{done} {'; '.join(states)}", (width or 80) - 1)
 
 
+def _name(number: int) -> str:
+    return "synthesis" if number == SYNTHESIS else f"node {number}"
+
+
 def _state(node: int, turn: Turn, pieces: Mapping[int, int]) -> str:
     response = turn.candidates.get(node)
-    if response is not None:
+    if response is not None and node != SYNTHESIS:  # an earlier one stands until the next is in
         return "done" if response.error is None else f"failed: {one_line(response.error, 80)}"
     if not pieces[node]:
         return "thinking"

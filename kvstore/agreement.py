@@ -2,6 +2,9 @@
 
 Wrong answers are wrong in many ways, right ones alike; so what most say is more often right than any one of them. No
 LLM is asked. Everything is whole numbers: every node comes to the same result.
+
+A synthesis is no witness: it is made out of the others. How far it agrees with them is counted, and not how far they
+agree with it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from kvstore.conversation import AGREEMENT, Poll, Response, Turn, Vote
+from kvstore.conversation import AGREEMENT, SYNTHESIS, Poll, Response, Turn, Vote
 
 FULL: Final = 1000
 """The agreement of answers with the same words."""
@@ -26,9 +29,9 @@ _FEWEST: Final = 3
 
 def weigh(turn: Turn, poll: Poll) -> None:
     """Gives the agreement of the answers its vote, if any LLM has ranked them."""
-    if len(poll.ballot) >= _FEWEST and any(vote.order for vote in poll.votes.values()):
+    if sum(node != SYNTHESIS for node in poll.ballot) >= _FEWEST and any(vote.order for vote in poll.votes.values()):
         shares = agreement({node: turn.candidates[node] for node in poll.ballot})
-        order = sorted(poll.ballot, key=lambda node: (-shares[node], node))
+        order = sorted(poll.ballot, key=lambda node: (-shares[node], node == SYNTHESIS, node))
         poll.votes = {AGREEMENT: Vote(order, None, ""), **poll.votes}
 
 
@@ -50,7 +53,7 @@ def _with_others(node: int, words: Mapping[int, frozenset[str]], answers: Mappin
     total: Counter[str] = Counter()
     count: Counter[str] = Counter()
     for other, answer in answers.items():
-        if other != node:
+        if other not in (node, SYNTHESIS):
             total[answer.model] += _shared(words[node], words[other])
             count[answer.model] += 1
     return sum(total[model] // count[model] for model in count) // len(count) if count else 0

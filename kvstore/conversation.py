@@ -60,6 +60,9 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     cut_at: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
+    by: int = 0
+    out_of: tuple[int, ...] = ()
+    """Of a synthesis: whose LLM wrote it, and out of the answers of which nodes."""
 
     @property
     def bytes(self) -> int:
@@ -69,7 +72,21 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     @property
     def is_plain(self) -> bool:
         """It has nothing that release 0.1.0 does not know."""
-        return not (self.thoughts or self.tokens_in or self.tokens_out) and self.cut is None
+        return not (self.thoughts or self.tokens_in or self.tokens_out or self.by) and self.cut is None
+
+
+SYNTHESIS: Final = 0
+"""The number of the candidate that an LLM has made out of the others. Nodes count from 1."""
+
+
+class Synthesis(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An LLM is asked for one answer made out of those of the nodes `out_of`: that of `node`, or the leader's if it is
+    None. `number` counts those of a turn from 1. Once `closed` it is in, has failed or is called off."""
+
+    number: int
+    node: int | None
+    out_of: tuple[int, ...]
+    closed: bool = False
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -86,7 +103,7 @@ AGREEMENT: Final = 0
 
 class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A vote of the nodes' LLMs. `number` counts the polls of a turn from 1; `ballot` lists the nodes whose answers are
-    ranked. Once `closed` it is over, whether there was a winner or not."""
+    ranked, with SYNTHESIS if there is one. Once `closed` it is over, whether there was a winner or not."""
 
     number: int
     ballot: list[int]
@@ -106,7 +123,7 @@ class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
 
     @property
     def winner(self) -> int | None:
-        """The node with the most points, on a tie the lowest number; None without votes."""
+        """Who has the most points; on a tie the lowest node, and SYNTHESIS after all nodes. None without votes."""
         if not any(vote.order for vote in self.votes.values()):
             return None
         points = self.points
@@ -114,16 +131,16 @@ class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
         if AGREEMENT in self.votes:  # it counts as much as all LLMs together
             for rank, node in enumerate(self.votes[AGREEMENT].order, 1):
                 points[node] += rankings * (len(self.ballot) - rank)
-        return min(self.ballot, key=lambda node: (-points[node], node))
+        return min(self.ballot, key=lambda node: (-points[node], node == SYNTHESIS, node))
 
 
 class Turn(msgspec.Struct, gc=False):
-    """A question, and at most one response per node. `chosen` is the node whose response is the answer."""
+    """A question, and at most one response per node, and for SYNTHESIS. `chosen` is whose response is the answer."""
 
     kind: Kind
     text: str
     candidates: dict[int, Response] = {}
-    """In order of node numbers."""
+    """In order of node numbers, after SYNTHESIS if there is one."""
     chosen: int | None = None
     cancelled: bool = False
     retries: dict[int, int] = {}
@@ -139,6 +156,8 @@ class Turn(msgspec.Struct, gc=False):
 
     regenerating: bool = False
     """The leader is asked for an answer that takes the place of this one. Only in the last turn."""
+    synthesis: Synthesis | None = None
+    """The last one that was asked for."""
 
     @property
     def rounds(self) -> int:
@@ -173,9 +192,21 @@ class Turn(msgspec.Struct, gc=False):
         return self.poll if self.state is State.OPEN else None
 
     @property
+    def open_synthesis(self) -> Synthesis | None:
+        """The one that is awaited."""
+        if self.synthesis is None or self.synthesis.closed:
+            return None
+        return self.synthesis if self.state is State.OPEN else None
+
+    @property
     def choices(self) -> list[int]:
-        """The nodes whose response could be chosen."""
+        """The nodes whose response could be chosen, and SYNTHESIS if there is one."""
         return [node for node, response in self.candidates.items() if response.text is not None]
+
+    @property
+    def answered(self) -> list[int]:
+        """The nodes whose response could be chosen."""
+        return [node for node in self.choices if node != SYNTHESIS]
 
 
 class Conversation(msgspec.Struct, gc=False):
@@ -234,10 +265,11 @@ class Conversation(msgspec.Struct, gc=False):
     @property
     def choosing(self) -> int | None:
         """The number of the open turn in which the nodes choose by themselves once all answers are in. None if there is
-        none; if they have begun to, in this round; and while there is nothing to choose."""
+        none; if they have begun to, in this round; while there is nothing to choose, and while they wait for a
+        synthesis."""
         number = self.open_turn if self.auto else None
         if number is None:
             return None
         turn = self.turns[number - 1]
-        waits = turn.kind is Kind.QUERY and turn.open_poll is None and turn.polled < turn.rounds
-        return number if waits and turn.choices else None
+        waits = turn.kind is Kind.QUERY and turn.open_poll is None and turn.open_synthesis is None
+        return number if waits and turn.polled < turn.rounds and turn.choices else None

@@ -29,6 +29,8 @@ def forked_turns(source: Conversation, upto: int | None) -> list[Turn]:
             f"{MAX_BYTES} bytes of text; fork {context} NEW TURN takes the turns up to TURN"
         )
     return [
-        msgspec.structs.replace(turn, candidates=dict(turn.candidates), key="", polled=0, regenerating=False)
+        msgspec.structs.replace(
+            turn, candidates=dict(turn.candidates), key="", polled=0, regenerating=False, synthesis=None
+        )
         for turn in turns
     ]

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 import msgspec
 
 from kvstore.conversation import Cut
-from kvstore.packed_turns import in_plain, pack, unpack
+from kvstore.packed_turns import has_synthesis, in_plain, pack, unpack
 
 
 class _Dated(
@@ -188,6 +188,19 @@ class Regenerate(_StoreOperation, frozen=True, tag=33):
     turn: int | None = None
 
 
+class Synthesize(_StoreOperation, frozen=True, tag=34):
+    """The LLM of `node`, or else the leader's, is asked for one answer made out of those that are in: a further
+    candidate, in place of an earlier one of this kind. `turn` as in `Choose`."""
+
+    turn: int | None = None
+    node: int | None = None
+
+
+class Synthesized(InFull, frozen=True, tag=35):
+    """What `node`'s LLM made out of the others' answers, or why it did not. `round` is the number of the synthesis
+    within the turn, from 1."""
+
+
 class StartPoll(_StoreOperation, frozen=True, tag=10):
     """Every node's LLM is asked to rank the current answers. `turn` as in `Choose`."""
 
@@ -243,10 +256,11 @@ class SetQuotas(_Dated, frozen=True, tag=16):
         return None
 
 
-Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull
+Responding: TypeAlias = Candidate | Answer | CandidateInFull | AnswerInFull | Synthesized
 
 AboutTurn: TypeAlias = (
     Responding | Choose | Cancel | Retry | StartPoll | Ranking | Elect | ElectWeighed | ChooseAuto | Regenerate
+    | Synthesize
 )
 """Kinds that speak of a turn that there is."""
 
@@ -269,18 +283,18 @@ Unconditional: TypeAlias = (
 )
 StoreOperation: TypeAlias = Unconditional | IfCreatedAt
 
-ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce, Regenerate))
+ASKING: Final[frozenset[type]] = frozenset((Query, Ask, Retry, AskOnce, Regenerate, Synthesize))
 """Kinds of operations that put a question to LLMs. What is done for each operation looks kinds up: that a struct is of
 another kind takes isinstance 0.2 us to find out, and a look-up a tenth of that."""
 CREATING: Final[frozenset[type]] = frozenset((Create, Import, ImportInFull, Fork))
 """Kinds that make a conversation."""
-RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFull, AnswerInFull))
+RESPONDING: Final[frozenset[type]] = frozenset((Candidate, Answer, CandidateInFull, AnswerInFull, Synthesized))
 """Kinds that bring what an LLM said."""
 _NAMES: Final[dict[type, str]] = {
     **{kind: kind.__name__.lower() for kind in get_args(Unconditional)}, StartPoll: "poll",
     CandidateInFull: "candidate", AnswerInFull: "answer", SetQuotas: "quotas", AskOnce: "query",
     SetTitle: "title", SetSystem: "system", ImportInFull: "import", ElectWeighed: "elect",
-    SetAuto: "auto", ChooseAuto: "poll",
+    SetAuto: "auto", ChooseAuto: "poll", Synthesize: "synth", Synthesized: "synthesis",
 }
 """But of `IfCreatedAt`, which has the name of what it is about."""
 
@@ -288,7 +302,7 @@ OPERATIONS_VERSION: Final = 2
 """Which operations this release understands: grows with every new kind, and with every change of what one means.
 With 2 came decided configurations (see paxos/configuration.py), responses in full, quotas, questions with a key,
 deletion and its undoing, titles, other names, forks, system prompts, conditions, elections that weigh how far answers
-agree, conversations in which the nodes choose by themselves, and other answers to an `ask`."""
+agree, conversations in which the nodes choose by themselves, other answers to an `ask`, and syntheses."""
 
 RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 """By operations version, the first release that has it."""
@@ -296,7 +310,7 @@ RELEASES: Final = {1: "0.1.0", 2: "0.2.0"}
 _NEEDED: Final[dict[type, int]] = {
     CandidateInFull: 2, AnswerInFull: 2, SetQuotas: 2, AskOnce: 2, Delete: 2, SetTitle: 2,
     Rename: 2, Fork: 2, SetSystem: 2, ImportInFull: 2, Undelete: 2, IfCreatedAt: 2, ElectWeighed: 2,
-    SetAuto: 2, ChooseAuto: 2, Regenerate: 2,
+    SetAuto: 2, ChooseAuto: 2, Regenerate: 2, Synthesize: 2, Synthesized: 2,
 }
 """By kind of operation, the operations version that it came with, if that is not the first."""
 
@@ -324,9 +338,10 @@ def plainer(operation: StoreOperation) -> StoreOperation | None:
     if isinstance(operation, ChooseAuto):
         return StartPoll(operation.context, operation.turn, at=operation.at)
     if isinstance(operation, ImportInFull):
-        if operation.title or operation.system:
+        turns = unpack(operation.turns, in_full=True)
+        if operation.title or operation.system or has_synthesis(turns):
             return None
-        return Import(operation.context, pack(in_plain(unpack(operation.turns, in_full=True))), at=operation.at)
+        return Import(operation.context, pack(in_plain(turns)), at=operation.at)
     if not isinstance(operation, CandidateInFull | AnswerInFull):
         return None
     make = Candidate if isinstance(operation, CandidateInFull) else Answer

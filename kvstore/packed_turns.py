@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from kvstore.conversation import Cut
+from kvstore.conversation import SYNTHESIS, Cut
 
 MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024
 
@@ -31,6 +31,8 @@ class RestoredInFull(Restored, frozen=True, array_like=True, gc=False, forbid_un
     cut_at: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
+    by: int = 0
+    out_of: tuple[int, ...] = ()
 
 
 class RestoredTurn(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -71,7 +73,14 @@ def in_plain(turns: Sequence[RestoredTurn]) -> list[RestoredTurn]:
 def says_more(turns: Sequence[RestoredTurn]) -> bool:
     """True if anything is lost `in_plain`."""
     found = chain.from_iterable(turn.candidates for turn in turns)
-    return any(isinstance(said, RestoredInFull) and (said.cut or said.tokens_in or said.tokens_out) for said in found)
+    return has_synthesis(turns) or any(
+        isinstance(said, RestoredInFull) and (said.cut or said.tokens_in or said.tokens_out) for said in found
+    )
+
+
+def has_synthesis(turns: Sequence[RestoredTurn]) -> bool:
+    """True if these turns cannot be `in_plain`."""
+    return any(said.node == SYNTHESIS for turn in turns for said in turn.candidates)
 
 
 def unpack(packed: bytes, in_full: bool = False) -> list[RestoredTurn]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.conversation import Conversation, Kind, State, Turn
+from kvstore.conversation import SYNTHESIS, Conversation, Kind, State, Turn
 
 
 class Refused(Exception):
@@ -73,12 +73,29 @@ def moved_on(conversation: Conversation, closed: int) -> str | None:
 def closed(context: str, number: int, turn: Turn) -> str:
     """Why a turn is closed."""
     if turn.chosen is not None:
-        return f"already chosen: node {turn.chosen}'s answer, turn {number}"
+        return f"already chosen: {whose(turn.chosen)}, turn {number}"
     return f"turn {number} of '{context}' was cancelled"
 
 
+def whose(number: int) -> str:
+    """A candidate, in words."""
+    return "the synthesis" if number == SYNTHESIS else f"node {number}'s answer"
+
+
 def who_has(turn: Turn) -> str:
-    choices = turn.choices
-    if not choices:
+    nodes = turn.answered
+    if not nodes:
         return "no node has one yet"
-    return f"answered so far: node{'s' if len(choices) > 1 else ''} {', '.join(map(str, choices))}"
+    synthesis = f", and {SYNTHESIS}, the synthesis" if SYNTHESIS in turn.candidates else ""
+    return f"answered so far: node{'s' if len(nodes) > 1 else ''} {', '.join(map(str, nodes))}{synthesis}"
+
+
+def choosing_from(conversation: Conversation, number: int | None) -> int:
+    """Like `open_turn`, but of a query whose answers the nodes do not rank already; refused otherwise."""
+    context, number = conversation.context, open_turn(conversation, number)
+    turn = conversation.turns[number - 1]
+    if turn.kind is Kind.ASK:
+        raise Refused(f"there is nothing to choose in '{context}': the leader's answer is final")
+    if turn.open_poll is not None:
+        raise Refused(f"the nodes are already choosing in '{context}'")
+    return number

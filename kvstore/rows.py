@@ -6,8 +6,8 @@ conversation is, and no row is larger than one text. Keys sort in loading order:
     0 (8 bytes)                                  -> Quotas, once there are any
     index (8 bytes)                              -> [context, created, at, temporary, title, system, deleted, auto]
     index (8 bytes) turn (4 bytes)               -> [kind, text, chosen, cancelled, retries, poll, at, key, polled,
-                                                     regenerating]
-    index (8 bytes) turn (4 bytes) node (4 bytes) -> Response
+                                                     regenerating, synthesis]
+    index (8 bytes) turn (4 bytes) node (4 bytes) -> Response; node 0 is the synthesis
 
 Rows of a later release may have more fields. They are not loaded without them: that node would lose what others keep.
 """
@@ -21,9 +21,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from kvstore.conversation import Conversation, Kind, Poll, Response, Turn
+from kvstore.conversation import SYNTHESIS, Conversation, Kind, Poll, Response, State, Synthesis, Turn
 from kvstore.quotas import MAX_QUOTA, Quotas
 from kvstore.rules import (
+    FEWEST_SOURCES,
     MAX_AT,
     MAX_NODE,
     MAX_POSITION,
@@ -32,6 +33,7 @@ from kvstore.rules import (
     check_context,
     check_system,
     check_title,
+    is_synthesis,
 )
 
 RowKey: TypeAlias = tuple[int, ...]
@@ -62,6 +64,7 @@ class _TurnRow(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     key: str = ""
     polled: int = 0
     regenerating: bool = False
+    synthesis: Synthesis | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -73,6 +76,8 @@ _quotas = msgspec.msgpack.Decoder(Quotas)
 _PLAIN_FIELDS = 7
 """Of a response and of a turn, in release 0.1.0."""
 _PLAIN_CONVERSATION = 3
+_OF_NODES = 12
+"""Fields of a response that is no synthesis."""
 
 _KEYS = (Struct(">Q"), Struct(">QI"), Struct(">QII"))
 _SIZES = {struct.size: struct for struct in _KEYS}
@@ -100,6 +105,8 @@ def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     turn = conversation.turns[row_key[1] - 1]
     if len(row_key) == 2:
         fields = turn.kind, turn.text, turn.chosen, turn.cancelled, turn.retries, turn.poll, turn.at, turn.key
+        if turn.synthesis is not None:
+            return _encoder.encode((*fields, turn.polled, turn.regenerating, turn.synthesis))
         if turn.regenerating:
             return _encoder.encode((*fields, turn.polled, True))
         if turn.polled:
@@ -108,7 +115,9 @@ def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     response = turn.candidates.get(row_key[2])
     if response is None:
         return None
-    return _encoder.encode(msgspec.structs.astuple(response)[:_PLAIN_FIELDS] if response.is_plain else response)
+    if response.by:
+        return _encoder.encode(response)
+    return _encoder.encode(msgspec.structs.astuple(response)[: _PLAIN_FIELDS if response.is_plain else _OF_NODES])
 
 
 def quotas_value(quotas: Quotas) -> bytes:
@@ -167,9 +176,35 @@ def _is_sound_turn(turn: Turn) -> bool:
         and not (turn.regenerating and (chosen is None or turn.kind is not Kind.ASK))
         and (turn.chosen is None or (chosen is not None and chosen.text is not None))
         and all(0 <= node <= MAX_NODE and 0 <= count <= MAX_TURN for node, count in turn.retries.items())
-        and all(1 <= node <= MAX_NODE and _is_sound_response(said) for node, said in turn.candidates.items())
+        and all(_is_sound_candidate(number, said, turn) for number, said in turn.candidates.items())
         and (turn.poll is None or _is_sound_poll(turn.poll, turn))
+        and (turn.synthesis is None or _is_sound_synthesis(turn.synthesis, turn))
     )
+
+
+def _is_sound_candidate(number: int, said: Response, turn: Turn) -> bool:
+    if number == SYNTHESIS:
+        made = is_synthesis(said) and turn.kind is Kind.QUERY and _has(turn, said.out_of)
+    else:
+        made = 1 <= number <= MAX_NODE and not said.by and not said.out_of
+    return made and _is_sound_response(said)
+
+
+def _is_sound_synthesis(synthesis: Synthesis, turn: Turn) -> bool:
+    """What an open one is to be made out of is there."""
+    out_of = synthesis.out_of
+    return (
+        1 <= synthesis.number <= MAX_TURN and turn.kind is Kind.QUERY
+        and (synthesis.node is None or 1 <= synthesis.node <= MAX_NODE)
+        and len(out_of) >= FEWEST_SOURCES and [*out_of] == sorted({*out_of})
+        and all(1 <= node <= MAX_NODE for node in out_of)
+        and (turn.open_synthesis is None or (_has(turn, out_of) and turn.open_poll is None))
+    )
+
+
+def _has(turn: Turn, nodes: Iterable[int]) -> bool:
+    """Their answers are in the turn; or it is closed, as after an import of the chosen answer alone."""
+    return turn.state is not State.OPEN or set(turn.choices).issuperset(nodes)
 
 
 def _is_sound_response(response: Response) -> bool:
@@ -186,7 +221,7 @@ def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
     choices = set(turn.choices) if turn.open_poll is not None else {*poll.ballot}
     return (
         1 <= poll.number <= MAX_TURN and poll.ballot == sorted({*poll.ballot}) and choices.issuperset(poll.ballot)
-        and all(1 <= node <= MAX_NODE for node in poll.ballot)
+        and all(node == SYNTHESIS or 1 <= node <= MAX_NODE for node in poll.ballot)
         and all(0 <= node <= MAX_NODE for node in poll.votes)
         and all(not vote.order or sorted(vote.order) == poll.ballot for vote in poll.votes.values())
     )
@@ -209,7 +244,7 @@ def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> 
         decoded = _turns.decode(content)
         conversations[-1].turns.append(Turn(
             decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll,
-            decoded.at, decoded.key, decoded.polled, decoded.regenerating,
+            decoded.at, decoded.key, decoded.polled, decoded.regenerating, decoded.synthesis,
         ))
         if decoded.key:
             conversations[-1].keys[decoded.key] = turn

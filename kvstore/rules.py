@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
+from kvstore.conversation import SYNTHESIS, Response
 from kvstore.operations import (
     Answer,
     AnswerInFull,
@@ -39,6 +40,8 @@ from kvstore.operations import (
     SetTitle,
     StartPoll,
     StoreOperation,
+    Synthesize,
+    Synthesized,
 )
 from kvstore.packed_turns import Restored, RestoredInFull, RestoredTurn, unpack
 from kvstore.quotas import MAX_QUOTA
@@ -57,6 +60,8 @@ MAX_SYSTEM_BYTES: Final = 8192
 MAX_AT: Final = 2**48
 MAX_POSITION: Final = 2**53
 MAX_TOKENS: Final = 2**40
+FEWEST_SOURCES: Final = 2
+"""Answers that a synthesis is made out of."""
 
 
 def check(operation: StoreOperation) -> str | None:
@@ -144,6 +149,7 @@ def check_turn(turn: RestoredTurn) -> str | None:
         error = error or _check_response(response)
         if isinstance(response, RestoredInFull):
             error = error or _check_more(response)
+        error = error or _check_origin(turn, response)
     if error is not None:
         return error
     having: dict[int, bool] = {}
@@ -154,6 +160,25 @@ def check_turn(turn: RestoredTurn) -> str | None:
     if turn.chosen is not None and not having.get(turn.chosen):
         return f"node {turn.chosen} is chosen, but has no answer"
     return None
+
+
+def _check_origin(turn: RestoredTurn, response: Restored) -> str | None:
+    """Why nobody can have given this response of an import."""
+    made = isinstance(response, RestoredInFull) and (response.by or response.out_of)
+    if response.node != SYNTHESIS:
+        return "only a synthesis is made out of other answers" if made else _check_node(response.node)
+    if not isinstance(response, RestoredInFull) or turn.kind != "query" or not is_synthesis(response):
+        return "a synthesis is one node's answer to a query, made out of those of at least two nodes"
+    return None
+
+
+def is_synthesis(response: Response | RestoredInFull) -> bool:
+    """It could have been made so."""
+    out_of = response.out_of
+    return (
+        response.text is not None and _check_node(response.by) is None and len(out_of) >= FEWEST_SOURCES
+        and all(_check_node(node) is None for node in out_of) and [*out_of] == sorted({*out_of})
+    )
 
 
 def _check_response(operation: Said | Restored) -> str | None:
@@ -167,9 +192,6 @@ def _check_response(operation: Said | Restored) -> str | None:
         return "the model's name is not valid Unicode"
     if not fits:
         return f"the model's name is longer than {MAX_MODEL_BYTES} bytes"
-    error = _check_node(operation.node)
-    if error is not None:
-        return error
     if operation.text is not None:
         return check_text(operation.text)
     assert operation.error is not None
@@ -196,7 +218,7 @@ def _check_ranking(operation: Ranking) -> str | None:
     if len(set(operation.order)) < len(operation.order):
         return "a ranking must name every node once"
     error = _check_node(operation.node) if operation.error is None else check_text(operation.error, "error")
-    return error or next(filter(None, map(_check_node, (operation.node, *operation.order))), None)
+    return error or next(filter(None, map(_check_candidate, operation.order)), _check_node(operation.node))
 
 
 def _check_poll(poll: int) -> str | None:
@@ -205,6 +227,11 @@ def _check_poll(poll: int) -> str | None:
 
 def _check_node(node: int) -> str | None:
     return None if 1 <= node <= MAX_NODE else f"there is no node {node}"
+
+
+def _check_candidate(number: int) -> str | None:
+    """Of a node's, or of a synthesis."""
+    return None if number == SYNTHESIS else _check_node(number)
 
 
 def _check_turn(turn: int | None) -> str | None:
@@ -216,7 +243,7 @@ def _check_position(position: int) -> str | None:
 
 
 def _check_choose(operation: Choose) -> str | None:
-    return _check_node(operation.node) or _check_turn(operation.turn)
+    return _check_candidate(operation.node) or _check_turn(operation.turn)
 
 
 def _check_choose_auto(operation: ChooseAuto) -> str | None:
@@ -224,7 +251,7 @@ def _check_choose_auto(operation: ChooseAuto) -> str | None:
     return _check_turn(operation.turn) or (None if in_range else f"there is no round {operation.round}")
 
 
-def _check_retry(operation: Retry) -> str | None:
+def _check_asking(operation: Retry | Synthesize) -> str | None:
     return (None if operation.node is None else _check_node(operation.node)) or _check_turn(operation.turn)
 
 
@@ -247,7 +274,10 @@ def _check_more(operation: InFull | RestoredInFull) -> str | None:
 
 
 def _check_said(operation: Said) -> str | None:
-    return _check_turn(operation.turn) or _check_response(operation) or _check_counts(operation)
+    return (
+        _check_turn(operation.turn) or _check_node(operation.node) or _check_response(operation)
+        or _check_counts(operation)
+    )
 
 
 def _check_quotas(operation: SetQuotas) -> str | None:
@@ -268,7 +298,9 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     Choose: _check_choose,
     Cancel: lambda operation: _check_turn(operation.turn),
     StartPoll: lambda operation: _check_turn(operation.turn),
-    Retry: _check_retry,
+    Retry: _check_asking,
+    Synthesize: _check_asking,
+    Synthesized: _check_in_full,
     Ranking: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll) or _check_ranking(operation),
     Elect: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     ElectWeighed: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),

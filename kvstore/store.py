@@ -10,7 +10,20 @@ import msgspec
 from kvstore import rows
 from kvstore.agreement import weigh
 from kvstore.changed_rows import ChangedRows
-from kvstore.conversation import MAX_BALLOT, Conversation, Cut, Kind, Poll, Response, State, Turn, Vote, utf8_bytes
+from kvstore.conversation import (
+    MAX_BALLOT,
+    SYNTHESIS,
+    Conversation,
+    Cut,
+    Kind,
+    Poll,
+    Response,
+    State,
+    Synthesis,
+    Turn,
+    Vote,
+    utf8_bytes,
+)
 from kvstore.deleted import Deleted, cannot_come_back
 from kvstore.forks import forked_turns
 from kvstore.operations import (
@@ -32,6 +45,7 @@ from kvstore.operations import (
     IfCreatedAt,
     Import,
     ImportInFull,
+    InFull,
     Query,
     Ranking,
     Regenerate,
@@ -43,6 +57,8 @@ from kvstore.operations import (
     SetSystem,
     SetTitle,
     StartPoll,
+    Synthesize,
+    Synthesized,
     Unconditional,
     Undelete,
     unconditional,
@@ -53,6 +69,7 @@ from kvstore.quotas import Quotas, Size, refuse_conversation, refuse_size, refus
 from kvstore.refusals import (
     Refused,
     accept,
+    choosing_from,
     closed,
     last_answered,
     moved_on,
@@ -60,8 +77,9 @@ from kvstore.refusals import (
     open_turn,
     still_open,
     who_has,
+    whose,
 )
-from kvstore.rules import check
+from kvstore.rules import FEWEST_SOURCES, check
 
 _LATER: Final = frozenset((SetTitle, SetSystem, SetAuto, Undelete))
 """Kinds that change a conversation, and no turn."""
@@ -115,7 +133,7 @@ class Store:
             AskOnce: self._ask_once, Delete: self._delete, SetTitle: self._set_title, Rename: self._rename,
             Fork: self._fork, SetSystem: self._set_system, ImportInFull: self._import, Undelete: self._undelete,
             SetAuto: self._set_auto, ChooseAuto: self._choose_auto,
-            Regenerate: self._regenerate,
+            Regenerate: self._regenerate, Synthesize: self._synthesize, Synthesized: self._synthesized,
         }
         """What each operation does: returns the number of the turn that it added or changed; raises Refused, or
         _Repeated."""
@@ -411,7 +429,7 @@ class Store:
         if operation.node in turn.candidates:
             turn_words = f"turn {operation.turn} of '{operation.context}'"
             raise Refused(f"node {operation.node} has already responded to {turn_words}")
-        self._record(conversation, turn, operation)
+        self._record(conversation, operation.turn, operation.node, _said(operation))
         return operation.turn
 
     def _answer(self, operation: Answer | AnswerInFull) -> int:
@@ -422,11 +440,49 @@ class Store:
                 return operation.turn
             for node in [node for node in turn.candidates if node != operation.node]:
                 self._drop_response(conversation, operation.turn, node)
-        self._record(conversation, turn, operation)
+        self._record(conversation, operation.turn, operation.node, _said(operation))
         if operation.text is not None:
             turn.chosen = operation.node
             self._rows.touch(conversation.index, operation.turn)
         return operation.turn
+
+    def _synthesize(self, operation: Synthesize) -> int:
+        conversation = self._find(operation.context)
+        number = choosing_from(conversation, operation.turn)
+        turn = conversation.turns[number - 1]
+        awaited = turn.open_synthesis
+        if awaited is not None:
+            llm = "the leader's LLM" if awaited.node is None else f"node {awaited.node}'s LLM"
+            raise Refused(f"{llm} is already asked for a synthesis in '{operation.context}': wait for it, or choose")
+        if len(turn.answered) < FEWEST_SOURCES:
+            raise Refused(f"a synthesis in '{operation.context}' needs at least two answers; {who_has(turn)}")
+        earlier = 0 if turn.synthesis is None else turn.synthesis.number
+        turn.synthesis = Synthesis(earlier + 1, operation.node, tuple(turn.answered[:MAX_BALLOT]))
+        self._rows.touch(conversation.index, number)
+        return number
+
+    def _synthesized(self, operation: Synthesized) -> int:
+        context, number = operation.context, operation.turn
+        conversation = self._find(context)
+        turn = conversation.turns[open_turn(conversation, number) - 1]
+        synthesis = turn.open_synthesis
+        if synthesis is None or synthesis.number != operation.round:
+            raise Refused(f"synthesis {operation.round} in turn {number} of '{context}' is over")
+        if synthesis.node not in (None, operation.node):
+            raise Refused(f"node {synthesis.node} is asked for a synthesis in '{context}', not node {operation.node}")
+        synthesis.closed = True
+        self._rows.touch(conversation.index, number)
+        if operation.text is not None:
+            said = msgspec.structs.replace(_said(operation), by=operation.node, out_of=synthesis.out_of)
+            self._record(conversation, number, SYNTHESIS, said)
+        return number
+
+    def _end_synthesis(self, conversation: Conversation, number: int) -> None:
+        """If one is awaited: whatever comes now is too late."""
+        synthesis = conversation.turns[number - 1].open_synthesis
+        if synthesis is not None:
+            synthesis.closed = True
+            self._rows.touch(conversation.index, number)
 
     def _turn_for(self, operation: Responding, kind: Kind) -> tuple[Conversation, Turn]:
         """The open turn of an LLM's response."""
@@ -442,19 +498,13 @@ class Store:
             raise Refused(f"node {operation.node} has been asked again since, in turn {operation.turn}")
         return conversation, turn
 
-    def _record(self, conversation: Conversation, turn: Turn, operation: Responding) -> None:
-        more: tuple[str, Cut | None, float, int, int] = ("", None, 0.0, 0, 0)
-        if isinstance(operation, CandidateInFull | AnswerInFull):
-            more = operation.thoughts, operation.cut, operation.cut_at, operation.tokens_in, operation.tokens_out
-        response = Response(
-            operation.text, operation.error, operation.model, operation.seconds, operation.seen, operation.before,
-            operation.at, *more,
-        )
-        replaced = turn.candidates.get(operation.node)
+    def _record(self, conversation: Conversation, number: int, candidate: int, response: Response) -> None:
+        turn = conversation.turns[number - 1]
+        replaced = turn.candidates.get(candidate)
         self._grow(conversation, response.bytes - (0 if replaced is None else replaced.bytes))
-        turn.candidates[operation.node] = response
+        turn.candidates[candidate] = response
         turn.candidates = dict(sorted(turn.candidates.items()))
-        self._rows.touch(conversation.index, operation.turn, operation.node)
+        self._rows.touch(conversation.index, number, candidate)
 
     def _choose(self, operation: Choose) -> int:
         context, node = operation.context, operation.node
@@ -469,9 +519,10 @@ class Store:
             raise Refused(f"nothing to choose from in '{context}' yet")
         response = turn.candidates.get(node)
         if response is None:
-            raise Refused(f"node {node} has no answer in turn {number} of '{context}'; {who_has(turn)}")
+            nobody = "there is no synthesis" if node == SYNTHESIS else f"node {node} has no answer"
+            raise Refused(f"{nobody} in turn {number} of '{context}'; {who_has(turn)}")
         if response.text is None:
-            raise Refused(f"node {node}'s answer in turn {number} of '{context}' failed; {who_has(turn)}")
+            raise Refused(f"{whose(node)} in turn {number} of '{context}' failed; {who_has(turn)}")
         turn.chosen = node
         self._rows.touch(conversation.index, number)
         return number
@@ -493,12 +544,22 @@ class Store:
             raise Refused(f"node {operation.node} has not failed: `retry {operation.context}` asks all over again")
         for node in nodes:
             self._drop_response(conversation, number, node)
+        self._drop_synthesis(conversation, number)
         whom = operation.node or 0
         _ask_again(turn, whom)
         if turn.poll is not None:
             turn.poll.closed = True  # its answers are gone
         self._rows.touch(conversation.index, number)
         return number
+
+    def _drop_synthesis(self, conversation: Conversation, number: int) -> None:
+        """If what it is made out of, or is to be made out of, is not there any more."""
+        turn = conversation.turns[number - 1]
+        made, awaited = turn.candidates.get(SYNTHESIS), turn.open_synthesis
+        if made is not None and not turn.candidates.keys() >= {*made.out_of}:
+            self._drop_response(conversation, number, SYNTHESIS)
+        if awaited is not None and not turn.candidates.keys() >= {*awaited.out_of}:
+            self._end_synthesis(conversation, number)
 
     def _drop_response(self, conversation: Conversation, number: int, node: int) -> None:
         """If there is one."""
@@ -525,18 +586,15 @@ class Store:
     def _poll(self, operation: StartPoll) -> int:
         context = operation.context
         conversation = self._find(context)
-        number = open_turn(conversation, operation.turn)
+        number = choosing_from(conversation, operation.turn)
         turn = conversation.turns[number - 1]
-        if turn.kind is Kind.ASK:
-            raise Refused(f"there is nothing to choose in '{context}': the leader's answer is final")
-        if turn.open_poll is not None:
-            raise Refused(f"the nodes are already choosing in '{context}'")
         if len(turn.choices) < 2:
             raise Refused(f"a choice in '{context}' needs at least two answers; {who_has(turn)}")
         self._begin_poll(conversation, number)
         return number
 
     def _begin_poll(self, conversation: Conversation, number: int) -> None:
+        self._end_synthesis(conversation, number)
         turn = conversation.turns[number - 1]
         turn.poll = Poll(1 if turn.poll is None else turn.poll.number + 1, turn.choices[:MAX_BALLOT], {})
         if conversation.auto:
@@ -629,12 +687,23 @@ def _ask_again(turn: Turn, node: int) -> None:
     turn.retries = dict(sorted({**turn.retries, node: turn.retries.get(node, 0) + 1}.items()))
 
 
+def _said(operation: Responding) -> Response:
+    more: tuple[str, Cut | None, float, int, int] = ("", None, 0.0, 0, 0)
+    if isinstance(operation, InFull):
+        more = operation.thoughts, operation.cut, operation.cut_at, operation.tokens_in, operation.tokens_out
+    return Response(
+        operation.text, operation.error, operation.model, operation.seconds, operation.seen, operation.before,
+        operation.at, *more,
+    )
+
+
 def _response(said: Restored) -> Response:
     response = Response(said.text, said.error, said.model, said.seconds)
     if not isinstance(said, RestoredInFull):
         return response
     return msgspec.structs.replace(
-        response, cut=said.cut, cut_at=said.cut_at, tokens_in=said.tokens_in, tokens_out=said.tokens_out
+        response, cut=said.cut, cut_at=said.cut_at, tokens_in=said.tokens_in, tokens_out=said.tokens_out, by=said.by,
+        out_of=said.out_of,
     )
 
 

@@ -66,7 +66,7 @@ class LearnedLimit:
         """The limit for the next attempt, which has at least one turn less. `context` is what the server says that it
         takes, if it does; that counts for what is asked later, too."""
         # Its tokens may be shorter than estimated, so what it says is not enough to go by.
-        shorter = (_tokens(system or "") + sum(_tokens(message.text) for message in sent.messages)) * 2 // 3
+        shorter = (tokens(system or "") + sum(tokens(message.text) for message in sent.messages)) * 2 // 3
         limit = None if context is None else prompt_tokens(self._settings, context)
         if limit is None:
             return shorter
@@ -98,10 +98,10 @@ def trim(messages: list[Message], system: str | None, limit: int | None) -> Trim
     before = len(messages) // 2
     if limit is None:
         return Trimmed(messages, before, before)
-    used = _tokens(system or "") + _tokens(messages[-1].text)
+    used = tokens(system or "") + tokens(messages[-1].text)
     start = len(messages) - 1
     while start >= 2:
-        used += sum(_tokens(message.text) for message in messages[start - 2 : start])
+        used += sum(tokens(message.text) for message in messages[start - 2 : start])
         if used > limit:
             break
         start -= 2
@@ -122,5 +122,6 @@ def too_long(text: str, settings: LlmSettings) -> str | None:
     )
 
 
-def _tokens(text: str) -> int:
+def tokens(text: str) -> int:
+    """Of a message, by the estimate."""
     return len(text.encode(errors="replace")) // _BYTES_PER_TOKEN + _OVERHEAD

@@ -38,7 +38,7 @@ def ranking_ballot(
         return hashlib.blake2s(mixed.encode()).digest()
 
     nodes = sorted((node for node in poll.ballot if node in turn.candidates), key=shuffled)
-    return nodes, RankingBallot(turn.text, [_ranked(turn.candidates[node]) for node in nodes])
+    return nodes, RankingBallot(turn.text, [shown(turn.candidates[node]) for node in nodes])
 
 
 def answer_of(response: Response) -> str:
@@ -46,8 +46,8 @@ def answer_of(response: Response) -> str:
     return separate(response.text or "").answer or response.text or ""
 
 
-def _ranked(response: Response) -> str:
-    """An answer on a ballot: that it was cut counts against it, and is not to be guessed."""
+def shown(response: Response) -> str:
+    """An answer as other LLMs see it: that it was cut counts against it, and is not to be guessed."""
     return answer_of(response) + (f" (cut off: {response.cut.value} ran out)" if response.cut is not None else "")
 
 

@@ -17,10 +17,11 @@ import msgspec
 from config.llm_settings import LlmSettings
 from kvstore.rules import check_text
 from llm import ranking
-from llm.budget import LearnedLimit, Trimmed, trim
+from llm.budget import LearnedLimit, Trimmed, prompt_tokens, trim
 from llm.provider import ContextExceeded, Prompt, Provider, ProviderError, Reply, not_begun, within
 from llm.rate_limiter import RateLimiter
 from llm.requests import Fate, Request, RequestKey, RequestKind
+from llm.synthesis import fitting
 from llm.thoughts import separate
 from llm.unfinished import unfinished
 from llm.wording import is_whole, masked, plain, up_to_sentence_end, valid
@@ -33,7 +34,7 @@ MAX_TRIES = 3
 FIRST_PAUSE_S = 0.5
 """The pause before the second try; doubled before the third. The actual pause is 50 to 100 % of it."""
 
-_KINDS: tuple[RequestKind, ...] = ("candidate", "answer", "ranking")
+_KINDS: tuple[RequestKind, ...] = ("candidate", "answer", "ranking", "synthesis")
 
 OnProgress: TypeAlias = Callable[[Request, int, Callable[[], str]], None]
 
@@ -320,25 +321,28 @@ class RequestScheduler:
             request.messages, request.system or settings.system_prompt, settings.temperature, settings.seed,
             settings.max_tokens, request.round,
         )
-        return self._fitting(prompt, self._limit.tokens)
+        return self._fitting(request, prompt, self._limit.tokens)
 
-    def _fitting(self, prompt: Prompt, limit: int | None) -> _Attempt:
-        fitting = trim(prompt.messages, prompt.system, limit)
-        return _Attempt(msgspec.structs.replace(prompt, messages=fitting.messages), fitting.seen, fitting.before, limit)
+    def _fitting(self, request: Request, prompt: Prompt, limit: int | None) -> _Attempt:
+        messages = prompt.messages
+        if request.sources is not None:
+            messages = [*messages[:-1], fitting(request.sources, limit or prompt_tokens(self._settings))]
+        trimmed = trim(messages, prompt.system, limit)
+        return _Attempt(msgspec.structs.replace(prompt, messages=trimmed.messages), trimmed.seen, trimmed.before, limit)
 
     def _shorter(self, request: Request, attempt: _Attempt, error: ContextExceeded) -> _Attempt:
-        """With less of the conversation, or of the answers to rank. Raises ProviderError if there is nothing more to
-        leave out."""
+        """With less of the conversation, or of the answers that it is about. Raises ProviderError if there is nothing
+        more to leave out."""
         prompt, limit = attempt.prompt, attempt.limit
         if prompt.ballot is not None and limit is not None and limit > ranking.MIN_EXCERPT:
             messages = ranking.ranking_prompt(prompt.ballot, limit // 2)
             return attempt._replace(prompt=msgspec.structs.replace(prompt, messages=messages), limit=limit // 2)
         sent = Trimmed(prompt.messages, attempt.seen, attempt.before)
         limit = self._limit.after_refusal(error.tokens, sent, prompt.system)
-        if prompt.ballot is not None or len(prompt.messages) == 1:
+        less = self._fitting(request, prompt, limit)
+        if prompt.ballot is not None or less.prompt.messages == prompt.messages:
             raise ProviderError(f"{error.reason} (nothing more can be left out; context_tokens is the model's context)")
-        fitting = self._fitting(prompt, limit)
-        return fitting._replace(before=attempt.before)
+        return less._replace(before=attempt.before)
 
     async def _try(self, provider: Provider, request: Request, prompt: Prompt) -> Reply:
         report = None if request.kind == "ranking" else self._on_progress

@@ -9,11 +9,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from kvstore.conversation import Conversation, Kind, Turn
+from kvstore.conversation import Conversation, Kind, Synthesis, Turn
 from llm.provider import Message, RankingBallot
 from llm.ranking import answer_of, ranking_ballot, ranking_prompt
+from llm.synthesis import Sources, question, sources_of
 
-RequestKind: TypeAlias = Literal["candidate", "answer", "ranking"]
+RequestKind: TypeAlias = Literal["candidate", "answer", "ranking", "synthesis"]
 RequestKey: TypeAlias = tuple[str, int, RequestKind]
 PromptBuilder: TypeAlias = Callable[[], list[Message]]
 
@@ -26,8 +27,9 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Ask the LLM for `messages`, and submit the reply to turn `turn`: as a `Candidate`, an `Answer`, or a `Ranking`
-    of the nodes `ranked` (in the order in which `ballot` has their answers)."""
+    """Ask the LLM for `messages`, and submit the reply to turn `turn`: as a `Candidate`, an `Answer`, what is
+    `Synthesized` out of `sources`, or a `Ranking` of the nodes `ranked` (in the order in which `ballot` has their
+    answers)."""
 
     context: str
     turn: int
@@ -36,13 +38,15 @@ class Request(msgspec.Struct, frozen=True):
     build: PromptBuilder
     """Makes the messages when the LLM is free to take them: thousands of requests may be waiting."""
     round: int = 0
-    """How often it has been asked again; for a ranking, the number of the poll. Only increases."""
+    """How often it has been asked again; for a ranking, the number of the poll, and for a synthesis, its own. Only
+    increases."""
     ranked: list[int] = []
     ballot: RankingBallot | None = None
     created: int = 0
     """The position that created the conversation."""
     system: str = ""
     """The conversation's system prompt; empty: what the node tells its LLM by itself."""
+    sources: Sources | None = None
 
     @property
     def version(self) -> tuple[int, int]:
@@ -60,7 +64,12 @@ class Request(msgspec.Struct, frozen=True):
 
 def pending(conversations: Mapping[str, Conversation], node: int, view: View) -> list[Request]:
     """All requests that `node` has to make, in order of the conversations."""
-    requests = (pending_in(conversation, node, view) for conversation in conversations.values())
+    return [request for conversation in conversations.values() for request in pending_here(conversation, node, view)]
+
+
+def pending_here(conversation: Conversation, node: int, view: View) -> list[Request]:
+    """All requests that `node` has to make for this conversation."""
+    requests = pending_in(conversation, node, view), synthesis_in(conversation, node, view)
     return [request for request in requests if request is not None]
 
 
@@ -90,6 +99,28 @@ def pending_in(conversation: Conversation, node: int, view: View) -> Request | N
     )
 
 
+def synthesis_in(conversation: Conversation, node: int, view: View) -> Request | None:
+    """The synthesis that `node` has to ask its LLM for, which does not wait for its own answer to the question."""
+    number = conversation.open_turn
+    synthesis = None if number is None else conversation.turns[number - 1].open_synthesis
+    if number is None or synthesis is None or writer(synthesis, view) != node:
+        return None
+    sources = sources_of(conversation, number, synthesis)
+
+    def messages() -> list[Message]:
+        return [*chat(conversation, number)[:-1], question(sources)]
+
+    return Request(
+        conversation.context, number, "synthesis", messages, synthesis.number, created=conversation.created,
+        system=conversation.system, sources=sources,
+    )
+
+
+def writer(synthesis: Synthesis, view: View) -> int | None:
+    """Whose LLM is to write it. If nodes disagree on the leader, two may; what is decided first counts."""
+    return view.leader if synthesis.node is None else synthesis.node
+
+
 class Fate(Enum):
     """What becomes of a request that was started, as things are now."""
 
@@ -107,6 +138,11 @@ def fate(request: Request, conversation: Conversation | None, node: int, view: V
     if request.kind == "ranking":
         poll = turn.open_poll
         return Fate.KEEP if poll is not None and poll.number == request.round and node not in poll.votes else Fate.DROP
+    if request.kind == "synthesis":
+        synthesis = turn.open_synthesis
+        if synthesis is None or synthesis.number != request.round:
+            return Fate.DROP
+        return Fate.KEEP if writer(synthesis, view) == node else Fate.FINISH
     if request.round != turn.round(node):
         return Fate.DROP
     if request.kind == "candidate":

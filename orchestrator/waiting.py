@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from api.conversation import SYNTHESIS
 from api.errors import InvalidCommand
 from api.operator_commands import WaitCommand
 from api.operator_results import WaitResult
@@ -164,7 +165,8 @@ class Waiting:
         if not view.get("ok"):
             raise CommandError(f"node {node}: {view.get('error')}")
         candidates: dict[str, Any] = view["turns"][-1]["candidates"] if view["turns"] else {}
-        return len(candidates) if all(str(each) in candidates for each in up) else None
+        answers = sum(each != str(SYNTHESIS) for each in candidates)
+        return answers if all(str(each) in candidates for each in up) else None
 
     async def _until(self, condition: Callable[[], bool], within_s: float, otherwise: str) -> None:
         """Raises CommandError if `condition` does not hold in time."""

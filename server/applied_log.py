@@ -32,6 +32,8 @@ from kvstore.operations import (
     SetQuotas,
     SetSystem,
     SetTitle,
+    Synthesize,
+    Synthesized,
 )
 from kvstore.operations import name as operation_name
 from kvstore.rules import MAX_AT
@@ -77,7 +79,7 @@ def _response(operation: Responding) -> _Details:
     return operation.node, operation.text or operation.error or ""
 
 
-def _about_node(operation: Choose | Ranking | Retry) -> _Details:
+def _about_node(operation: Choose | Ranking | Retry | Synthesize) -> _Details:
     return operation.node, ""
 
 
@@ -105,7 +107,7 @@ _DETAILS: Final[dict[type, Callable[[Any], _Details]]] = {
     Query: _question, Ask: _question, AskOnce: _question, Candidate: _response, Answer: _response,
     CandidateInFull: _response, AnswerInFull: _response, Choose: _about_node, Ranking: _about_node, Retry: _about_node,
     SetTitle: _title, SetSystem: _system, Rename: _other_name, Fork: _source,
-    SetAuto: _auto,
+    SetAuto: _auto, Synthesize: _about_node, Synthesized: _response,
 }
 
 

@@ -23,13 +23,14 @@ _Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=PIECE_CHARS)]
 
 
 class Wanted(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Somebody at the sender looks at this turn. It has the first `have` characters of the receiver's draft `draft`; of
-    none, if that is 0."""
+    """Somebody at the sender looks at this turn. It has the first `have` characters of the receiver's draft `draft` of
+    an answer, or of the `synthesis`; of none, if `draft` is 0."""
 
     context: _Context
     turn: _Turn
     draft: _Id
     have: _Place
+    synthesis: bool = False
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -40,6 +41,7 @@ class Piece(msgspec.Struct, frozen=True, array_like=True, tag=2):
     draft: _Id
     offset: _Place
     text: _Text
+    synthesis: bool = False
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
-from kvstore.conversation import Conversation, Turn
+from kvstore.conversation import SYNTHESIS, Conversation, Turn
 from kvstore.store import Outcome
 from llm.requests import Request
 from server.draft_messages import MAX_DRAFT_CHARS, Piece, Wanted, decode, encode
@@ -32,7 +32,9 @@ class _Watched(msgspec.Struct):
     turn: int = 0
     """The open one; 0: none."""
     drafts: dict[int, Draft] = {}
-    """Of the other nodes."""
+    """Of the other nodes, and of the synthesis that one of them writes."""
+    synthesis: int = 0
+    """Of which synthesis that is."""
 
 
 class Drafts:
@@ -76,18 +78,18 @@ class Drafts:
             self._watched.pop(context, None)
 
     def of(self, context: str, turn: int) -> dict[int, Draft]:
-        """What is written of the open turn, by node."""
+        """What is written of the open turn, by node, and of its synthesis."""
         watched = self._watched.get(context)
         if watched is None or watched.turn != turn:
             return {}
-        own = self._own.get((context, turn))
-        return dict(watched.drafts) if own is None else {**watched.drafts, self._number: own}
+        own = {self._number: self._own.get((context, turn, False)), SYNTHESIS: self._own.get((context, turn, True))}
+        return {**watched.drafts, **{number: draft for number, draft in own.items() if draft is not None}}
 
     # ---- Events from the node
 
     def on_progress(self, request: Request, pieces: int, text: Callable[[], str]) -> None:
         """Of this node's LLM. Another answer to what has one is shown when it is there."""
-        if self._is_open((request.context, request.turn)):
+        if self._is_open((request.context, request.turn, request.kind == "synthesis")):
             self._own.on_progress(request, pieces, text)
 
     def on_applied(self, outcome: Outcome) -> None:
@@ -98,15 +100,17 @@ class Drafts:
         if turn is None and context not in self._conversations():
             self._own.retain(lambda key: key[0] != context)
         elif turn is not None:
-            said = None
-            if found is not None and found[0] == turn:
-                said = found[1].candidates.get(self._number)
-            if said is not None:
-                self._own.end((context, turn), said.text if said.thoughts else None)
-            elif found is None or found[0] != turn:
-                self._own.end((context, turn), None)
+            self._end(context, turn, None if found is None or found[0] != turn else found[1])
         if context in self._watched:
             self._review(context)
+
+    def _end(self, context: str, number: int, turn: Turn | None) -> None:
+        """Of what this node's LLM writes, what is decided, or not wanted any more. None: the turn is not open."""
+        said = None if turn is None else turn.candidates.get(self._number)
+        if turn is None or said is not None:
+            self._own.end((context, number, False), said.text if said is not None and said.thoughts else None)
+        if turn is None or turn.open_synthesis is None:
+            self._own.end((context, number, True), None)
 
     def on_installed(self) -> None:
         self._own.retain(self._is_open)
@@ -136,13 +140,14 @@ class Drafts:
 
     def _on_piece(self, sender: int, piece: Piece) -> None:
         watched = self._watched.get(piece.context)
-        if watched is None or watched.turn != piece.turn or sender not in self._missing(piece.context):
+        number = SYNTHESIS if piece.synthesis else sender
+        if watched is None or watched.turn != piece.turn or number not in self._missing(piece.context):
             return
-        draft = watched.drafts.get(sender)
+        draft = watched.drafts.get(number)
         if draft is None or draft.id != piece.draft:
             if piece.offset:
                 return  # the beginning is missing, and is sent again
-            draft = watched.drafts[sender] = Draft(piece.draft)
+            draft = watched.drafts[number] = Draft(piece.draft)
         elif not 0 <= len(draft.text) - piece.offset < len(piece.text):
             return
         draft.text = (draft.text[: piece.offset] + piece.text)[:MAX_DRAFT_CHARS]
@@ -157,12 +162,20 @@ class Drafts:
         """After a change of the conversation: what is decided has no draft any more."""
         watched, found = self._watched[context], self._open_turn(context)
         turn = 0 if found is None else found[0]
+        awaited = None if found is None else found[1].open_synthesis
+        synthesis = 0 if awaited is None else awaited.number
         if turn != watched.turn:
-            watched.turn, watched.drafts = turn, {}
+            watched.turn, watched.drafts, watched.synthesis = turn, {}, synthesis
             if turn:
-                self._own.look((context, turn))
+                self._own.look((context, turn, False))
+                self._own.look((context, turn, True))
                 self._ask(context)
-        elif watched.drafts:
+        elif synthesis != watched.synthesis:
+            watched.synthesis = synthesis
+            watched.drafts.pop(SYNTHESIS, None)
+            self._own.look((context, turn, True))
+            self._ask(context)
+        if watched.drafts:
             missing = self._missing(context)
             watched.drafts = {node: draft for node, draft in watched.drafts.items() if node in missing}
         if turn and self._renewing is None:
@@ -175,17 +188,23 @@ class Drafts:
             self._renewing = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
 
     def _ask(self, context: str) -> bool:
-        """The nodes without an answer so far; whether there are any."""
+        """The nodes without an answer so far, and for the synthesis all: who leads is not known here. Whether there is
+        anything to ask for."""
         watched, missing = self._watched[context], self._missing(context)
-        for node in missing - {self._number}:
-            draft = watched.drafts.get(node) or Draft(0)
-            self._send(node, encode(Wanted(context, watched.turn, draft.id, len(draft.text))))
+        for number in missing - {self._number}:
+            draft = watched.drafts.get(number) or Draft(0)
+            wanted = Wanted(context, watched.turn, draft.id, len(draft.text), number == SYNTHESIS)
+            for node in {*self._members()} - {self._number} if number == SYNTHESIS else (number,):
+                self._send(node, encode(wanted))
         return bool(missing)
 
     def _missing(self, context: str) -> set[int]:
-        """The nodes whose answer to the open turn is not decided."""
+        """The nodes whose answer to the open turn is not decided; and SYNTHESIS while it is awaited."""
         found = self._open_turn(context)
-        return set() if found is None else {*self._members(), self._number} - found[1].candidates.keys()
+        if found is None:
+            return set()
+        awaited = set() if found[1].open_synthesis is None else {SYNTHESIS}
+        return ({*self._members(), self._number} - found[1].candidates.keys()) | awaited
 
     def _open_turn(self, context: str) -> tuple[int, Turn] | None:
         conversation = self._conversations().get(context)
@@ -195,5 +214,8 @@ class Drafts:
         return number, conversation.turns[number - 1]
 
     def _is_open(self, key: Key) -> bool:
-        found = self._open_turn(key[0])
-        return found is not None and found[0] == key[1] and self._number not in found[1].candidates
+        context, number, is_synthesis = key
+        found = self._open_turn(context)
+        if found is None or found[0] != number:
+            return False
+        return found[1].open_synthesis is not None if is_synthesis else self._number not in found[1].candidates

@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET
 
 from api.base import Event
 from api.node_events import (
@@ -34,12 +35,14 @@ from api.node_events import (
     RenamedEvent,
     RestoredEvent,
     RetriedEvent,
+    SynthesisEvent,
+    SynthEvent,
     SystemEvent,
     TitledEvent,
     UndeletedEvent,
 )
 from engine.interface import AppliedOperation
-from kvstore.conversation import Turn
+from kvstore.conversation import SYNTHESIS, Turn
 from kvstore.operations import (
     ASKING,
     Answer,
@@ -68,11 +71,14 @@ from kvstore.operations import (
     SetTitle,
     StartPoll,
     StoreOperation,
+    Synthesize,
+    Synthesized,
     Undelete,
 )
 from kvstore.operations import name as operation_name
 from kvstore.store import Store
 from server.explain_text import Sentence
+from server.progress_hints import Hint
 from server.records import poll_record, response_fields, vote_fields
 
 REPORT_EVERY_S = 2.0
@@ -109,7 +115,8 @@ class SessionEvent(msgspec.Struct, frozen=True):
     turn: Turn | None = None
     """The turn that an answer, or a choice of the nodes, is about; as it is now."""
     progress: Mapping[int, int] | None = None
-    """If a report is due: how many pieces of an answer each node's LLM has written that has begun, as far as known."""
+    """If a report is due: how many pieces of an answer each node's LLM has written that has begun, as far as known; and
+    of the synthesis."""
     at_work: bool = False
     """LLMs are known to be writing more answers to this question of this user."""
 
@@ -134,11 +141,18 @@ class _Question(msgspec.Struct):
     """When people were last told how far the LLMs are, or when it was asked; infinite: they are not told."""
     progress: dict[int, int] = {}
 
+    def known(self, turn: Turn) -> dict[int, int]:
+        """Without what a synthesis had that was called off."""
+        return {
+            number: pieces for number, pieces in self.progress.items()
+            if number != SYNTHESIS or turn.open_synthesis is not None
+        }
+
     def unfinished(self, turn: Turn, up: Collection[int]) -> dict[int, int]:
-        """What is known of the LLMs of these nodes that have no answer yet."""
+        """What is known of the LLMs of these nodes that have no answer yet, and of the synthesis that is awaited."""
         return {
             node: self.progress[node] for node in sorted(self.progress)
-            if node in up and node not in turn.candidates
+            if (turn.open_synthesis is not None if node == SYNTHESIS else node in up and node not in turn.candidates)
         }
 
 
@@ -199,21 +213,20 @@ class EventFeed:
             if self._store().conversations[context].pending_turn != outcome.turn:
                 self._questions.pop(context, None)
 
-    def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
-        """The LLM of `node` has begun an answer (0 pieces), or has produced this many pieces of it."""
+    def on_progress(self, node: int, hint: Hint) -> None:
+        """How far the LLM of `node` is."""
+        context, turn, pieces = hint.context, hint.turn, hint.pieces
         found = self._store().conversations.get(context)
         question = self._questions.get(context)
         if found is None or question is None or question.turn != turn or found.pending_turn != turn:
             return
-        question.progress[node] = pieces
-        event = (
-            ProgressEvent(context, turn, node, "writing", pieces) if pieces
-            else ProgressEvent(context, turn, node, "thinking")
-        )
+        question.progress[SYNTHESIS if hint.synthesis else node] = pieces
+        state: Literal["writing", "thinking"] = "writing" if pieces else "thinking"
+        event = ProgressEvent(context, turn, node, state, pieces or UNSET, hint.synthesis or UNSET)
         due = not self.level.reserved and self._clock() - question.reported_at >= REPORT_EVERY_S
         if due:
             question.reported_at = self._clock()
-        progress = question.progress if due else None
+        progress = question.known(found.turns[turn - 1]) if due else None
         self._tell(SessionEvent(event, self._nodes(), self.level, False, True, found.turns[turn - 1], progress))
 
     def at_work(self) -> list[AtWork]:
@@ -266,7 +279,7 @@ class EventFeed:
                 self._on_candidate(operation)
             case Answer() | AnswerInFull():
                 fields = response_fields(operation)
-                have = len(self._store().conversations[context].turns[turn - 1].candidates)
+                have = self._have(context, turn)
                 answer = AnswerEvent(
                     context=context, turn=turn, node=operation.node, have=have, of=self._nodes(), **fields
                 )
@@ -279,6 +292,10 @@ class EventFeed:
                 self._tell_others(RetriedEvent(context, turn, origin, operation.node), mine)
             case Regenerate():
                 self._tell_others(RegeneratedEvent(context, turn, origin), mine)
+            case Synthesize(node=by):
+                self._tell_others(SynthEvent(context, turn, origin, by, self._out_of(context, turn)), mine)
+            case Synthesized():
+                self._on_synthesis(operation)
             case StartPoll():
                 if mine:
                     self._questions.setdefault(context, _Question(turn, math.inf)).turn = turn
@@ -297,13 +314,33 @@ class EventFeed:
         if context is not None and mine and self._store().conversations[context].open_turn == turn:
             self._questions[context] = _Question(turn, self._clock())
 
+    def _have(self, context: str, turn: int) -> int:
+        """How many nodes have answered, or failed."""
+        return sum(node != SYNTHESIS for node in self._store().conversations[context].turns[turn - 1].candidates)
+
     def _on_candidate(self, operation: Candidate | CandidateInFull) -> None:
         context, turn = operation.context, operation.turn
-        have = len(self._store().conversations[context].turns[turn - 1].candidates)
+        have = self._have(context, turn)
         event = CandidateEvent(
             context=context, turn=turn, node=operation.node, have=have, of=self._nodes(), **response_fields(operation)
         )
         self._tell_turn(event, context, turn)
+
+    def _on_synthesis(self, operation: Synthesized) -> None:
+        context, turn = operation.context, operation.turn
+        if context in self._questions:
+            self._questions[context].progress.pop(SYNTHESIS, None)
+        event = SynthesisEvent(
+            context=context, turn=turn, by=operation.node, out_of=self._out_of(context, turn),
+            **response_fields(operation),
+        )
+        self._tell_turn(event, context, turn)
+
+    def _out_of(self, context: str, turn: int) -> list[int]:
+        """Of the last synthesis that was asked for."""
+        synthesis = self._store().conversations[context].turns[turn - 1].synthesis
+        assert synthesis is not None
+        return [*synthesis.out_of]
 
     def _on_election(self, context: str, turn: int, origin: int) -> None:
         found = self._store().conversations[context].turns[turn - 1]

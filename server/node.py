@@ -178,7 +178,7 @@ class NodeService:
 
     def _on_progress(self, node: int, hint: Hint) -> None:
         for session in self._sessions:
-            session.on_progress(node, hint.context, hint.turn, hint.pieces)
+            session.on_progress(node, hint)
 
     # ---- Events from the engine
 

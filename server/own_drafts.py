@@ -31,8 +31,8 @@ _LOOKED_AT = 256
 _SHARE = 20
 """Looking at drafts takes at most one part in so many of the node's time."""
 
-Key: TypeAlias = tuple[str, int]
-"""Context id and turn."""
+Key: TypeAlias = tuple[str, int, bool]
+"""Context id, turn, and whether it is the synthesis."""
 
 
 class Draft(msgspec.Struct):
@@ -95,7 +95,7 @@ class OwnDrafts:
         """Of this node's LLM."""
         if request.kind == "ranking":
             return
-        key = request.context, request.turn
+        key = request.context, request.turn, request.kind == "synthesis"
         own = self._own.get(key)
         if own is None or not pieces:
             own = self._own[key] = _Own(_new_draft(), str)
@@ -123,7 +123,7 @@ class OwnDrafts:
             self.end(key, None)
 
     def on_wanted(self, sender: int, wanted: Wanted) -> None:
-        key, now = (wanted.context, wanted.turn), self._clock()
+        key, now = (wanted.context, wanted.turn, wanted.synthesis), self._clock()
         lookers = self._lookers[sender]
         looker = lookers.setdefault(key, _Looker(now))
         looker.until = now + LOOKS_FOR_S
@@ -201,7 +201,8 @@ class OwnDrafts:
             if looker.sent < limit or looker.sent < 0:
                 offset = max(0, looker.sent)
                 piece = draft.text[offset : min(limit, offset + PIECE_CHARS)]
-                self._send(node, encode(Piece(*key, draft.id, offset, piece)))
+                context, turn, synthesis = key
+                self._send(node, encode(Piece(context, turn, draft.id, offset, piece, synthesis)))
                 looker.sent = offset + len(piece)
             more = more or looker.sent < limit
         return more

@@ -25,11 +25,13 @@ _MAX_BYTES = 1024
 
 
 class Hint(msgspec.Struct, frozen=True, array_like=True):
-    """The answer to turn `turn` has `pieces` pieces (about a token each) so far; 0: the LLM has just started."""
+    """The answer to turn `turn`, or its synthesis, has `pieces` pieces (about a token each) so far; 0: the LLM has just
+    started."""
 
     context: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CONTEXT_CHARS)]
     turn: Annotated[int, msgspec.Meta(ge=1, le=MAX_TURN)]
     pieces: Annotated[int, msgspec.Meta(ge=0, le=MAX_TURN)]
+    synthesis: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -60,7 +62,8 @@ class ProgressHints:
         self._clock = clock
         self._asked_at: OrderedDict[tuple[str, int], int] = OrderedDict()
         """(context id, turn) -> the node where the question was typed."""
-        self._sent: dict[tuple[str, int], float] = {}
+        self._sent: dict[tuple[str, int], dict[bool, float]] = {}
+        """When a hint was sent last, about an answer or a synthesis."""
 
     def on_applied(self, applied: AppliedOperation) -> None:
         """To be called before anybody acts on the operation."""
@@ -79,11 +82,13 @@ class ProgressHints:
         """Progress of this node's LLM."""
         key, now = (request.context, request.turn), self._clock()
         origin = self._asked_at.get(key)
-        recent = pieces and now - self._sent.get(key, now - EVERY_S) < EVERY_S
-        if origin is None or request.kind == "ranking" or recent:
+        if origin is None or request.kind == "ranking":
             return
-        self._sent[key] = now
-        hint = Hint(request.context, request.turn, pieces)
+        is_synthesis, sent = request.kind == "synthesis", self._sent.setdefault(key, {})
+        if pieces and now - sent.get(is_synthesis, now - EVERY_S) < EVERY_S:
+            return
+        sent[is_synthesis] = now
+        hint = Hint(request.context, request.turn, pieces, is_synthesis)
         if origin == self._number:
             self._tell(self._number, hint)
         else:

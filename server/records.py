@@ -52,12 +52,19 @@ def turn_record(turn: Turn, thoughts: bool = False) -> api.Turn:
         cancelled=turn.cancelled,
         poll=UNSET if turn.poll is None else poll_record(turn.poll),
         regenerating=turn.regenerating or UNSET,
+        synthesis=_synthesis_record(turn),
     )
+
+
+def _synthesis_record(turn: Turn) -> api.Synthesis | UnsetType:
+    awaited = turn.open_synthesis
+    return UNSET if awaited is None else api.Synthesis(by=awaited.node, out_of=[*awaited.out_of])
 
 
 def _response_record(response: Response, thoughts: bool) -> api.Response:
     thought = response.thoughts if thoughts and response.thoughts else UNSET
-    return api.Response(**response_fields(response), thoughts=thought)
+    out_of = [*response.out_of] or UNSET
+    return api.Response(**response_fields(response), thoughts=thought, by=response.by or UNSET, out_of=out_of)
 
 
 def poll_record(poll: Poll) -> api.Poll:

@@ -22,13 +22,15 @@ from kvstore.operations import (
     IfCreatedAt,
     Ranking,
     StoreOperation,
+    Synthesized,
 )
 from kvstore.rules import MAX_TOKENS
 from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
 from llm.request_scheduler import RequestScheduler
-from llm.requests import Fate, Request, View, fate, pending, pending_in
+from llm.requests import Fate, Request, View, fate, pending, pending_here
+from server.absent_writer import AbsentWriter
 from server.auto_choice import AutoChoice
 from server.poll_closer import PollCloser
 
@@ -72,6 +74,7 @@ class Responder:
         self._catching_up: asyncio.Task[None] | None = None
         self._poll_closer = PollCloser(engine, number, poll_s, by_agreement)
         self._auto_choice = AutoChoice(number)
+        self._absent_writer = AbsentWriter(number)
         self._unsent: deque[StoreOperation] = deque()
         self._open: dict[str, Conversation] = {}
         """The conversations with a question that LLMs are to answer, by their ids. Kept once caught up: links come and
@@ -107,6 +110,7 @@ class Responder:
             self.scheduler.retain(self._is_open)
             self._poll_closer.forget_all()
             self._auto_choice.forget_all()
+            self._absent_writer.forget_all()
             self._ask_open()
 
     def _is_open(self, context: str, turn: int) -> bool:
@@ -128,9 +132,9 @@ class Responder:
     def _choose(self, conversation: Conversation) -> None:
         """Begins or ends what it is time for."""
         self._poll_closer.review(conversation, self._view)
-        due = self._auto_choice.due(conversation, self._view)
-        if due is not None:
-            self._unsent.append(due)
+        for due in (self._auto_choice.due(conversation, self._view), self._absent_writer.due(conversation, self._view)):
+            if due is not None:
+                self._unsent.append(due)
 
     def see(self, leader: int | None, live: Iterable[int]) -> None:
         """This node sees a different leader, or different nodes."""
@@ -200,8 +204,7 @@ class Responder:
         else:
             self._open[context] = conversation
             self.scheduler.review_turn(context, pending_turn, self._fate)
-            request = pending_in(conversation, self._number, self._view)
-            if request is not None:
+            for request in pending_here(conversation, self._number, self._view):
                 self.scheduler.start(request)
         self._choose(conversation)
 
@@ -214,6 +217,7 @@ class Responder:
         if conversation is not None:
             self.scheduler.cancel(context, len(conversation.turns))
             self._poll_closer.forget(context)
+            self._absent_writer.forget(context)
 
     def _done(self, request: Request, outcome: Reply | ProviderError) -> None:
         self._unsent.append(IfCreatedAt(request.created, _operation(request, self._number, outcome)))
@@ -247,13 +251,21 @@ def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> A
     said = (
         request.context, request.turn, node, text, error, outcome.model, outcome.seconds, request.round, seen, before
     )
+    if request.kind == "synthesis":
+        more = () if isinstance(outcome, ProviderError) else _more(outcome)
+        return Synthesized(*said, *more)
     is_candidate = request.kind == "candidate"
     if isinstance(outcome, ProviderError):
         return Candidate(*said) if is_candidate else Answer(*said)
-    more = outcome.thoughts, *_cut(outcome), _bounded(outcome.tokens_in), _bounded(outcome.tokens_out)
+    more = _more(outcome)
     if not any(more):
         return Candidate(*said) if is_candidate else Answer(*said)
     return (CandidateInFull if is_candidate else AnswerInFull)(*said, *more)
+
+
+def _more(reply: Reply) -> tuple[str, Cut | None, float, int, int]:
+    """What only operations in full say of it."""
+    return reply.thoughts, *_cut(reply), _bounded(reply.tokens_in), _bounded(reply.tokens_out)
 
 
 def _bounded(tokens: int | None) -> int:

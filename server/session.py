@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from api import node_results as results
 from api.base import Failure, Result
+from api.conversation import SYNTHESIS, candidate_words
 from api.conversation import Conversation as ConversationRecord
 from api.errors import BUSY, InvalidCommand
 from api.lost_quorum import no_quorum
@@ -60,6 +61,7 @@ from kvstore.operations import (
     SetQuotas,
     StartPoll,
     StoreOperation,
+    Synthesize,
     unconditional,
 )
 from kvstore.rules import check
@@ -73,6 +75,7 @@ from server.explain_text import Sentence
 from server.first_quotas import PROPOSED
 from server.members import members
 from server.names import unusable
+from server.progress_hints import Hint
 from server.quota_use import quotas_record, warning
 from server.records import about, conversation_record, log_entry, page_of, turn_records
 from server.search import SearchIndex
@@ -170,10 +173,10 @@ class Session:
         if submission is not None:
             self._settle(submission, None)
 
-    def on_progress(self, node: int, context: str, turn: int, pieces: int) -> None:
-        """The LLM of `node` has begun an answer (0 pieces), or has produced this many pieces of it."""
+    def on_progress(self, node: int, hint: Hint) -> None:
+        """How far the LLM of `node` is."""
         if not self.closed:
-            self._feed.on_progress(node, context, turn, pieces)
+            self._feed.on_progress(node, hint)
 
     def on_leader(self, leader: int | None) -> None:
         """The node sees a new leader, or none; calls without a change are harmless."""
@@ -438,11 +441,15 @@ class Session:
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
         context, node = command.context, command.node
         created, seen = self._seen(context, command.created, command.turn)
+        if command.by is not UNSET and node != "synth":
+            raise InvalidCommand("`by` says whose LLM writes a synthesis: nothing else is to be written")
         if node == "auto":
             return self.submit(
                 _of(created, StartPoll(context, seen)),
                 lambda turn: results.ChooseResult(context=context, turn=turn, auto=True),
             )
+        if node == "synth":
+            return self._synthesize(created, Synthesize(context, seen, None if command.by is UNSET else command.by))
         choice = _of(created, Choose(context, node, seen))
         _check(choice)
         cut = None if command.cut else self._cut(context, node, seen)
@@ -451,6 +458,25 @@ class Session:
         return self._submit_checked(
             choice, lambda turn: results.ChooseResult(context=context, turn=turn, node=node)
         )
+
+    def _synthesize(self, created: int | None, operation: Synthesize) -> Answer[results.ChooseResult]:
+        _check(operation)
+        context, by = operation.context, operation.node
+        refusal = None if by is None else self._not_a_node(context, by)
+        if refusal is not None:
+            return _done(refusal)
+        named = UNSET if by is None else by
+        return self._submit_checked(
+            _of(created, operation),
+            lambda turn: results.ChooseResult(context=context, turn=turn, synth=True, by=named),
+        )
+
+    def _not_a_node(self, context: str, node: int) -> results.RefusedResult | None:
+        """The refusal of a command that names a node which is none of the members."""
+        if node in self.members or not self._knows_members:
+            return None
+        error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
+        return results.RefusedResult(context=context, error=error)
 
     def _cut(self, context: str, node: int, turn: int | None) -> str | None:
         """Why the answer of `node` must be chosen explicitly: the time limit cut it. None if it need not be."""
@@ -461,9 +487,10 @@ class Session:
         response = conversation.turns[number - 1].candidates.get(node)
         if response is None or response.cut is not Cut.TIME:
             return None
+        again = f"choose {context} synth" if node == SYNTHESIS else f"retry {context} {node}"
         return (
-            f"node {node}'s answer is not whole: it was cut at {response.cut_at:g} s; "
-            f"`choose {context} {node} --cut` chooses it all the same, `retry {context} {node}` asks again"
+            f"{candidate_words(node)} is not whole: it was cut at {response.cut_at:g} s; "
+            f"`choose {context} {node} --cut` chooses it all the same, `{again}` asks again"
         )
 
     def cancel(self, command: CancelCommand) -> Answer[results.CancelResult]:
@@ -477,9 +504,9 @@ class Session:
         created, seen = self._seen(context, command.created)
         operation = _of(created, Retry(context, seen, node))
         _check(operation)
-        if node is not None and node not in self.members and self._knows_members:
-            error = f"there is no node {node}: the nodes are {', '.join(map(str, self.members))}"
-            return _done(results.RefusedResult(context=context, error=error))
+        refusal = None if node is None else self._not_a_node(context, node)
+        if refusal is not None:
+            return _done(refusal)
         named = UNSET if node is None else node
         return self._submit_checked(operation, lambda turn: results.RetryResult(context=context, turn=turn, node=named))
 
@@ -606,7 +633,8 @@ def _refused(operation: StoreOperation, error: str) -> results.RefusedResult:
     context = operation.source if isinstance(operation, Fork) else operation.context
     return results.RefusedResult(
         context=UNSET if context is None else context, node=UNSET if node is None else node,
-        auto=True if isinstance(operation, StartPoll) else UNSET, error=error,
+        auto=True if isinstance(operation, StartPoll) else UNSET,
+        synth=True if isinstance(operation, Synthesize) else UNSET, error=error,
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from api.base import builtins
-from api.conversation import Conversation, Response, cut_words
+from api.conversation import SYNTHESIS, Conversation, Response, cut_words, made_words
 from api.safe_text import DANGEROUS, one_line, visible
 from config.files import UnusableFile, read_whole, require_replaceable, shown_path
 from kvstore.conversation import Cut
@@ -60,6 +60,8 @@ class _Response(msgspec.Struct):
     cut_at: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
+    by: int = 0
+    out_of: tuple[int, ...] = ()
 
 
 class _Turn(msgspec.Struct):
@@ -175,7 +177,7 @@ def _restored(number: int, turn: _Turn, chosen_only: bool) -> RestoredTurn:
     responses: list[Restored] = [
         RestoredInFull(
             node, said.text, said.error, said.model, said.seconds, said.cut, said.cut_at, said.tokens_in,
-            said.tokens_out,
+            said.tokens_out, said.by, said.out_of,
         ) for node, said in _responses(turn, chosen_only)
     ]
     restored = RestoredTurn(turn.kind, turn.query, responses, turn.chosen)
@@ -227,7 +229,8 @@ def _body(said: Response) -> str:
 
 def _who(node: int, said: Response) -> str:
     model = re.sub(r"[<>&*`]", "", one_line(said.model))
-    return f"Node {node}" + (f" ({model})" if model else "")
+    who = f"Node {node}" if node != SYNTHESIS else f"Synthesis{made_words(said.by, said.out_of)}"
+    return who + (f" ({model})" if model else "")
 
 
 def _escape(match: re.Match[str]) -> str:

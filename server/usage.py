@@ -13,11 +13,11 @@ from kvstore.conversation import Conversation, Response
 
 
 def usage(conversation: Conversation, prices: Mapping[str, Price]) -> dict[int, Usage]:
-    """By node, of all its responses that are still there: those that were asked for again are not."""
+    """By node, of all that its LLM wrote and that is still there: what was asked for again is not."""
     responses: dict[int, list[Response]] = {}
     for turn in conversation.turns:
         for node, response in turn.candidates.items():
-            responses.setdefault(node, []).append(response)
+            responses.setdefault(response.by or node, []).append(response)
     return {node: _sum(of_node, prices) for node, of_node in sorted(responses.items())}
 
 

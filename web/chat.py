@@ -129,7 +129,7 @@ def _named(request: web.Request, wanted: ChatRequest) -> str | None:
 
 def choices_of(turn: Turn, count: int) -> list[int]:
     """The nodes whose answers are the choices: the chosen one first, then the others by number."""
-    others = [node for node in turn.choices if node != turn.chosen]
+    others = [node for node in turn.answered if node != turn.chosen]
     return ([] if turn.chosen is None else [turn.chosen]) + others[: count - 1]
 
 

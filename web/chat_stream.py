@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kvstore.conversation import Response, Turn
+from kvstore.conversation import SYNTHESIS, Response, Turn
 from web.messages import tokens
 from web.questions import Question
 from web.watched_drafts import WatchedDrafts
@@ -105,8 +105,10 @@ class ChatStream:
         """Of all choices that are known so far: the nodes that began first."""
         chunks: list[dict[str, Any]] = []
         drafts = self._drafts.of(self._asked.question.context, self._asked.question.turn)
-        begun = [node for node, draft in drafts.items() if draft.text and node not in turn.candidates]
-        for node in (*turn.choices, *begun):
+        begun = [
+            node for node, draft in drafts.items() if draft.text and node != SYNTHESIS and node not in turn.candidates
+        ]
+        for node in (*turn.answered, *begun):
             if len(self._choices) < self._asked.count and all(written.node != node for written in self._choices):
                 self._choices.append(Written(node))
         for index, written in enumerate(self._choices):

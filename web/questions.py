@@ -165,13 +165,13 @@ def _choice(turn: Turn, model: Model, live: set[int]) -> int | Literal["auto", "
         if model.node in choices:
             return model.node
         return None if model.node in live - turn.candidates.keys() else "none"
-    if live - turn.candidates.keys() or turn.open_poll is not None:
+    if live - turn.candidates.keys() or turn.open_poll is not None or turn.open_synthesis is not None:
         return None
     if not choices:
         return "none"
     if turn.kind is Kind.ASK:
         return None
-    return "auto" if len(choices) > 1 and turn.poll is None else choices[0]
+    return "auto" if len(choices) > 1 and turn.poll is None else turn.answered[0]
 
 
 def _no_answer(turn: Turn) -> ApiError:

@@ -76,7 +76,8 @@ def _message(question: Question, text: str, *, is_cut: bool = False) -> dict[str
 
 def _candidate(node: int, said: Response) -> dict[str, Any]:
     result = {"text": said.text} if said.text is not None else {"error": said.error}
-    return {"node": node, **result, "model": said.model, "seconds": round(said.seconds, 3)}
+    made = {"by": said.by, "out_of": [*said.out_of]} if said.by else {}
+    return {"node": node, **result, "model": said.model, "seconds": round(said.seconds, 3), **made}
 
 
 def _error(turn: Turn) -> dict[str, str] | None:

@@ -49,7 +49,7 @@ class ResponseRequest(msgspec.Struct):
 
 
 class ChooseRequest(msgspec.Struct):
-    node: int | Literal["auto"] = "auto"
+    node: int | Literal["auto", "synth"] = "auto"
 
 
 class Responses:
@@ -81,7 +81,8 @@ class Responses:
         return json_response(self._record(await self._find(request)))
 
     async def choose(self, request: web.Request) -> web.Response:
-        """The answer of a node, or, with "auto", what the nodes choose; the response then is complete."""
+        """The answer of a node, or, with "auto", what the nodes choose; the response then is complete. With "synth",
+        the leader is asked for a synthesis, and the response stays open: it is a candidate when it is in."""
         wanted = await self._bodies.decode(request, ChooseRequest)
         question = await self._find(request)
         turn = self._questions.turn_of(question)

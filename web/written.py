@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kvstore.conversation import Response, Turn
+from kvstore.conversation import SYNTHESIS, Response, Turn
 from server.own_drafts import Draft
 from web.errors import ApiError
 from web.models import ASK
@@ -81,7 +81,7 @@ def why_not(node: int, turn: Turn) -> str:
     if said is not None and said.error is not None:
         return f"the LLM of node {node} failed: {said.error}"
     if turn.chosen is not None and turn.chosen != node:
-        return f"the answer of node {turn.chosen} was chosen"
+        return f"{'the synthesis' if turn.chosen == SYNTHESIS else f'the answer of node {turn.chosen}'} was chosen"
     if said is None:
         return f"the question was closed before node {node} had answered"
     return f"the LLM of node {node} began again with something else"

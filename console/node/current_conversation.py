@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.node.words import AUTO, CUT, SWITCH
+from console.node.words import AUTO, CUT, SWITCH, SYNTH
 from console.usage import Usage, UsageError, expectation
 from kvstore.conversation import Kind
 from server.session import Session
@@ -52,7 +52,7 @@ class CurrentConversation:
 
     def _fill_choice(self, usage: Usage, rest: str) -> str:
         words = [word for word in rest.split() if word != CUT]
-        if len(words) != 1 or not (words[0].isdigit() or words[0].lower() == AUTO):
+        if not self._lacks_conversation(words):
             return rest
         meant = self.for_choice()
         if len(meant) == 1:
@@ -61,6 +61,11 @@ class CurrentConversation:
             shown = ", ".join(meant[:_SHOWN]) + (", ..." if len(meant) > _SHOWN else "")
             raise UsageError(f"which conversation? {shown} await a choice: {expectation(usage)}")
         return rest
+
+    def _lacks_conversation(self, words: list[str]) -> bool:
+        if len(words) == 1:
+            return words[0].isdigit() or words[0].lower() in (AUTO, SYNTH)
+        return len(words) == 2 and words[0].lower() == SYNTH and words[1].isdigit() and not self._exists(words[0])
 
     def _exists(self, context: str) -> bool:
         """A conversation whose creation is in progress counts as existing."""

@@ -8,7 +8,7 @@ from functools import partial
 from msgspec import UNSET
 
 from api.base import Event
-from api.conversation import Response
+from api.conversation import Response, candidate_words
 from api.node_events import (
     AnswerEvent,
     AskEvent,
@@ -42,6 +42,8 @@ from api.node_events import (
     RestoredEvent,
     RetriedEvent,
     StrangerEvent,
+    SynthesisEvent,
+    SynthEvent,
     SystemEvent,
     TitledEvent,
     UndeletedEvent,
@@ -71,6 +73,8 @@ def session_event_text(told: SessionEvent, *, drawn: bool = False) -> Text:
             return _candidate(event, told, drawn)
         case AnswerEvent() as event:
             return _answer(event, told)
+        case SynthesisEvent() as event:
+            return _synthesis(event, told)
         case ChosenEvent(poll=poll) as event if poll is not UNSET:
             return _elected(event, told)
         case NoChoiceEvent(context=context):
@@ -150,13 +154,16 @@ def _change(event: Event) -> Text:
                 f"{context}: question for the leader from node {origin}: {one_line(text)}"
             )
         case ChosenEvent(context=context, node=node):
-            return f"{context}: node {node}'s answer chosen"
+            return f"{context}: {candidate_words(node)} chosen"
         case CancelledEvent(context=context):
             return f"{context}: question cancelled"
         case RetriedEvent(context=context, origin=origin, node=node):
             return f"{context}: node {origin} asks {'every node' if node is None else f'node {node}'} again"
         case RegeneratedEvent(context=context, origin=origin):
             return f"{context}: node {origin} asks the leader for another answer"
+        case SynthEvent(context=context, origin=origin, by=by):
+            whom = "the leader" if by is None else f"node {by}"
+            return f"{context}: node {origin} asks {whom} for one answer out of the others"
         case PollEvent(context=context):
             return f"{context}: the nodes rank the answers"
     return None
@@ -198,6 +205,20 @@ def _answer(event: AnswerEvent, told: SessionEvent) -> Text:
     asked_next = len(told.turn.candidates) < told.nodes
     then = "asking the next node" if asked_next else f"retry {event.context} asks them again"
     return f"{event.context}: node {event.node} has no answer: {one_line(event.error)}; {then}"
+
+
+def _synthesis(event: SynthesisEvent, told: SessionEvent) -> Text:
+    if _unasked(told):
+        return None
+    if event.error is not UNSET:
+        return f"{event.context}: node {event.by} has no answer out of the others: {one_line(event.error)}"
+    if not told.asked_here and told.level is not Level.VERBOSE:
+        return f"{event.context}: one answer out of the others is in: view {event.context}"
+    said = Response(
+        text=event.text, model=event.model, seconds=event.seconds, seen=event.seen, before=event.before, cut=event.cut,
+        cut_at=event.cut_at, tokens_in=event.tokens_in, tokens_out=event.tokens_out, by=event.by, out_of=event.out_of,
+    )
+    return partial(chat.synthesized, event.context, said)
 
 
 def _elected(event: ChosenEvent, told: SessionEvent) -> Text:

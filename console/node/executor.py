@@ -9,7 +9,7 @@ from api.base import Command, Failure, Result
 from console import render
 from console.command_table import Earlier, Executor, Run, TypedCommand
 from console.node.current_conversation import CurrentConversation
-from console.node.words import AUTO
+from console.node.words import AUTO, SYNTH
 from console.progress_report import progress_line
 from console.usage import Usage
 from server.session import Session
@@ -83,4 +83,4 @@ def _choices(executor: NodeExecutor, context: str) -> list[str]:
     conversation = executor.session.conversations.get(context)
     if conversation is None or conversation.open_turn is None:
         return []
-    return [*map(str, conversation.turns[-1].choices), AUTO]
+    return [*map(str, conversation.turns[-1].choices), AUTO, SYNTH]

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from api.safe_text import one_line
 
 AUTO = "auto"
+SYNTH = "synth"
 FULL = "--full"
 ALL_CANDIDATES = "--all-candidates"
 VOTES = "--votes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
+from api.conversation import candidate_words
 from api.node_commands import (
     AskCommand,
     CancelCommand,
@@ -18,7 +19,7 @@ from api.safe_text import one_line
 from console.command_table import Entry
 from console.layout import Layout
 from console.node.executor import NodeExecutor, choices, conversations, submitted
-from console.node.words import AUTO, CUT, VOTES, warned, whole
+from console.node.words import AUTO, CUT, SYNTH, VOTES, warned, whole
 from console.usage import Usage
 from server.session import Session
 
@@ -63,24 +64,36 @@ ASK = Entry[NodeExecutor, AskCommand, QueryResult](
 
 def _parse_choose(words: list[str]) -> ChooseCommand:
     plain = [word for word in words if word != CUT]
-    if len(plain) != 2:
+    is_synthesis = len(plain) > 1 and plain[1].lower() == SYNTH
+    if len(plain) not in ((2, 3) if is_synthesis else (2,)) or (is_synthesis and CUT in words):
         raise ValueError(f"not understood: {one_line(' '.join(words))}")
-    context, node = plain
+    context, node, *by = plain
+    if is_synthesis:
+        return ChooseCommand(context, "synth", by=whole(by[0], "number of a node") if by else UNSET)
     return ChooseCommand(context, "auto" if node.lower() == AUTO else whole(node, "number of a node"), CUT in words)
 
 
 def _view_choose(command: ChooseCommand, result: ChooseResult, layout: Layout) -> str:
-    if result.auto is UNSET:
-        return layout.text(f"{result.context}: node {result.node}'s answer chosen")
+    if result.synth is not UNSET:
+        whom = "the leader" if result.by is UNSET else f"node {result.by}"
+        return layout.text(
+            f"{result.context}: {whom} is asked for one answer out of those to question {result.turn}"
+        )
+    if result.node is not UNSET:
+        return layout.text(f"{result.context}: {candidate_words(result.node)} chosen")
     return layout.text(f"{result.context}: every node was asked to rank the answers to question {result.turn}")
 
 
 CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
     Usage(
-        "choose", f"C N|{AUTO} [{CUT}]", "choose node N's answer, or let the nodes choose", "choose c1 3", 2, 3,
-        current=True, details="`choose N` is enough after `use C`, or when only one conversation awaits a choice.\n"
+        "choose", f"C N|{AUTO}|{SYNTH} [N] [{CUT}]", "choose an answer, let the nodes choose, or have one written",
+        "choose c1 3", 2, 4, current=True,
+        details="`choose N` is enough after `use C`, or when only one conversation awaits a choice.\n"
         f"With `{AUTO}` every node's LLM ranks the answers anonymously. Of n answers, the best "
         f"gets n - 1 points, the last none; the highest sum wins, then the lowest node. `view C {VOTES}` shows it.\n"
+        f"With `{SYNTH}` one LLM, the leader's or that of node N, writes one answer out of those that are in, the "
+        f"synthesis, as a further candidate: `choose C 0` chooses it. `choose C {SYNTH}` again replaces it. A choice "
+        "that comes first, of a user or of the nodes, calls it off.\n"
         f"An answer that the time limit cut is chosen only with {CUT}.",
     ),
     ChooseCommand,

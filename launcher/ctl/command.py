@@ -10,7 +10,7 @@ import msgspec
 
 from api.base import Failure, encode, result_line
 from api.client import Client, ReceivedEvent, Reply
-from api.conversation import Turn
+from api.conversation import SYNTHESIS, Turn
 from api.errors import ClientError, NoAnswer
 from api.node_results import LastResult
 from api.open_records import extended
@@ -25,6 +25,7 @@ from launcher.arguments import EXIT_FAILED, EXIT_USAGE, escape_what_cannot_be_sh
 from launcher.configuration import load, require_node
 from launcher.ctl import output, target
 from launcher.ctl.arguments import Wanted, arguments, line_of, utf8
+from launcher.ctl.output import Outcome
 from launcher.ctl.questions import Question, has_polled, left_to_nodes
 
 
@@ -33,6 +34,8 @@ class _Asked(msgspec.Struct):
 
     context: str
     turn: int
+    synth: bool = False
+    """What is awaited is a synthesis, and no choice."""
 
 
 def run() -> int:
@@ -53,10 +56,10 @@ def run() -> int:
     except (ConfigError, UsageError) as mistake:
         return _wrong(str(mistake))
     try:
-        reply, turn = asyncio.run(_send(wanted, config, line))
+        reply, outcome = asyncio.run(_send(wanted, config, line))
     except ClientError as problem:
-        reply, turn = _made(wanted, Failure(error=str(problem))), None
-    output.show(wanted, line, reply, turn)
+        reply, outcome = _made(wanted, Failure(error=str(problem))), None
+    output.show(wanted, line, reply, outcome)
     if reply.failure is None:
         return 0
     return EXIT_USAGE if reply.failure.kind == "usage" else EXIT_FAILED
@@ -78,7 +81,7 @@ def _require_effect(table: CommandTable[Any], line: str) -> None:
         raise UsageError(f"{name} concerns only the prompt where it is typed; ctl.py has none, so it would do nothing")
 
 
-async def _send(wanted: Wanted, config: Config, line: str) -> tuple[Reply, Turn | None]:
+async def _send(wanted: Wanted, config: Config, line: str) -> tuple[Reply, Outcome | None]:
     """The answer, and what came of it if that is waited for. Raises ClientError."""
     events = Question()
 
@@ -110,11 +113,13 @@ async def _send(wanted: Wanted, config: Config, line: str) -> tuple[Reply, Turn 
         except TimeoutError:
             missing = f"not all answers are in; view {asked.context} shows those that are"
             raise NoAnswer(f"after {wanted.timeout_s:g} s: {missing}") from None
-    return _final(wanted, asked, turn), turn
+    return _final(wanted, asked, turn), Outcome(turn, SYNTHESIS if asked.synth else turn.chosen)
 
 
 async def _outcome(wanted: Wanted, events: Question, client: Client, asked: _Asked) -> Turn:
     if wanted.name == "choose":
+        if asked.synth:
+            return await events.synthesized(client, asked.context, asked.turn)
         return await events.chosen(client, asked.context, asked.turn)
     if wanted.words[0].lower() == "regenerate":
         return await events.answered_again(client, asked.context, asked.turn)
@@ -134,7 +139,9 @@ def _final(wanted: Wanted, asked: _Asked, turn: Turn) -> Reply:
     error = output.failures(turn)
     if turn.cancelled:
         error = f"question {asked.turn} was cancelled"
-    elif error is None and turn.chosen is None and (wanted.choose is not None or wanted.name == "choose"):
+    elif error is None and turn.chosen is None and not asked.synth and (
+        wanted.choose is not None or wanted.name == "choose"
+    ):
         error = f"no node could rank the answers: use choose {asked.context} N"
     if error is None:
         return _made(wanted, LastResult(context=asked.context, turn=asked.turn, last=turn, stale=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import msgspec
 from msgspec import UNSET
@@ -23,8 +23,15 @@ from console.operator.table import OPERATOR_TABLE
 from launcher.ctl.arguments import Wanted
 
 
-def show(wanted: Wanted, line: str, reply: Reply, turn: Turn | None) -> None:
-    """The answer to the command; `turn` is what came of it, if that was waited for. Errors go to stderr."""
+class Outcome(NamedTuple):
+    """What came of a question. `answer` is the number of the candidate that is printed by itself; None: all are."""
+
+    turn: Turn
+    answer: int | None
+
+
+def show(wanted: Wanted, line: str, reply: Reply, outcome: Outcome | None) -> None:
+    """The answer to the command, and what came of it, if that was waited for. Errors go to stderr."""
     if wanted.json:
         print(reply.raw.decode())
         return
@@ -32,8 +39,8 @@ def show(wanted: Wanted, line: str, reply: Reply, turn: Turn | None) -> None:
     layout = _layout(stream)
     if reply.failure is not None:
         text = error(reply.failure, layout)
-    elif turn is not None:
-        text = _answers(reply, turn, layout)
+    elif outcome is not None:
+        text = _answers(reply, outcome, layout)
     else:
         text = _result(wanted, line, reply, layout)
     print((coloured if layout.colour else visible)(text), file=stream)
@@ -60,10 +67,10 @@ def failures(turn: Turn) -> str | None:
     return "no node has an answer: " + "; ".join(f"node {node}: {each.error}" for node, each in candidates.items())
 
 
-def _answers(reply: Reply, turn: Turn, layout: Layout) -> str:
-    """The answer that stands, by itself; or all."""
-    if turn.chosen is not None:
-        return layout.markdown(str(turn.candidates[turn.chosen].text))
+def _answers(reply: Reply, outcome: Outcome, layout: Layout) -> str:
+    turn = outcome.turn
+    if outcome.answer is not None:
+        return layout.markdown(str(turn.candidates[outcome.answer].text))
     values = reply.values()
     return chat.turn(values["context"], values["turn"], turn, layout)
 

@@ -9,12 +9,14 @@ import msgspec
 from msgspec import UNSET
 
 from api.client import Client, ReceivedEvent
-from api.conversation import Turn
+from api.conversation import SYNTHESIS, Turn
 from api.errors import ClientError, ConnectionLost
 from api.node_commands import AutoCommand, ChooseCommand, LastCommand, ViewCommand
 from launcher.ctl.arguments import Choice
 
 _CLOSED = ("chosen", "no_choice", "cancelled", "deleted")
+_CALLS_OFF = ("poll", "retried")
+"""What may call off a synthesis, beside those."""
 
 
 class _About(msgspec.Struct):
@@ -26,6 +28,7 @@ class _About(msgspec.Struct):
     have: int = 0
     of: int = 0
     error: str | None = None
+    by: int | None = None
 
 
 class Question:
@@ -56,6 +59,27 @@ class Question:
             raise ClientError(f"there is no other answer, the former one stays: {failed[0]}")
         return await _look(client, context, turn)
 
+    async def synthesized(self, client: Client, context: str, turn: int) -> Turn:
+        """The turn with the synthesis that was asked for. Raises ClientError, also if there is none."""
+        said: list[_About] = []
+        dropped: list[_About] = []
+
+        def is_over(name: str, about: _About) -> bool:
+            if name in ("synthesis", "dropped"):
+                (said if name == "synthesis" else dropped).append(about)
+            return name in ("synthesis", "dropped", *_CALLS_OFF)
+
+        while True:
+            await self._until(client, context, turn, is_over)
+            if said and said[0].error is not None:
+                raise ClientError(f"there is no synthesis: node {said[0].by}: {said[0].error}")
+            found = await _look(client, context, turn)
+            if not said and found.synthesis is not UNSET:
+                continue  # it is still awaited
+            if not (said or dropped) or SYNTHESIS not in found.candidates:  # there may be an earlier one
+                raise ClientError("the synthesis was called off")
+            return found
+
     async def choose(self, client: Client, context: str, turn: int, choice: Choice) -> Turn:
         """The turn with the choice, or with none if the nodes could not choose. Raises ClientError."""
         await client.run(ChooseCommand(context, choice, turn=turn))
@@ -74,7 +98,7 @@ class Question:
             event = await self._next(client)
             about = msgspec.json.decode(event.raw, type=_About)
             if event.name == "dropped":
-                if not (await _look(client, context, turn)).open:
+                if over(event.name, about) or not (await _look(client, context, turn)).open:
                     return
             elif about.context == context and about.turn in (turn, None) and (
                 event.name in _CLOSED or over(event.name, about)

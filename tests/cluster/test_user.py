@@ -58,6 +58,28 @@ def test_ctl_speaks_for_scripts(running: Cluster) -> None:
     assert status["node"] == 2 and {"in_flight", "waiting", "replies", "failures"} <= set(status["llm"])
 
 
+def test_one_answer_is_made_out_of_the_others(running: Cluster) -> None:
+    node = running.nodes[1]
+    node.ok("create made")
+    node.ok("query made Why?")
+    answered(running, "made")
+    made = ctl(running, 2, "choose", "made", "synth", "--wait")
+    assert made.returncode == 0 and made.stdout.startswith("Node "), made.stderr
+    by_name = ctl(running, 2, "--json", "--wait", "choose", "made", "synth", "3")
+    said = json.loads(by_name.stdout)["last"]["candidates"]["0"]
+    assert by_name.returncode == 0 and (said["by"], said["out_of"]) == (3, [1, 2, 3]), by_name.stderr
+    assert said["text"].startswith('Node 3 on "Why?') and said["tokens_in"] > 50, "it has read the answers"
+    absent = ctl(running, 2, "choose", "made", "synth", "9", "--wait")
+    assert absent.returncode == 1 and "there is no node 9: the nodes are 1, 2, 3" in absent.stderr
+    assert ctl(running, 3, "choose", "made", "0").stdout == "made: the synthesis chosen\n"
+    views = [running.nodes[number].ok("view made")["turns"][0] for number in running.nodes]
+    assert [view["chosen"] for view in views] == [0, 0, 0] and views[0]["candidates"]["0"] == said
+    for process in running.nodes.values():
+        process.wait(lambda e: e["event"] == "synthesis" and e["context"] == "made" and e["by"] == 3)
+    late = ctl(running, 2, "choose", "made", "synth", "--wait")
+    assert late.returncode == 1 and "already chosen: the synthesis, turn 1" in late.stderr
+
+
 def test_an_imported_conversation_asks_no_llm(running: Cluster, tmp_path: Path) -> None:
     node = running.nodes[1]
     node.ok("create talk")

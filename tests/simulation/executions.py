@@ -17,7 +17,7 @@ def shown(state: State) -> tuple[SeenTurn, ...] | None:
         return None
     return tuple(
         msgspec.convert({"query": turn.text, "candidates": dict(turn.candidates), "chosen": turn.chosen,
-                         "cancelled": turn.cancelled, "kind": turn.kind}, SeenTurn)
+                         "cancelled": turn.cancelled, "awaits": turn.regenerating, "kind": turn.kind}, SeenTurn)
         for turn in state
     )  # fmt: skip
 

@@ -19,8 +19,8 @@ import msgspec
 
 Op: TypeAlias = Literal[
     "create", "query", "ask", "choose", "retry", "cancel", "view", "viewall", "once", "delete",
-    "rename", "fork", "system", "auto", "undelete", "regenerate",
-    "candidate", "answer",  # done by nodes, not by users
+    "rename", "fork", "system", "auto", "undelete", "regenerate", "synth",
+    "candidate", "answer", "synthesis",  # done by nodes, not by users
 ]  # fmt: skip
 
 _NEEDED: dict[Op, tuple[str, ...]] = {
@@ -39,9 +39,11 @@ _NEEDED: dict[Op, tuple[str, ...]] = {
     "system": ("context",),
     "auto": ("context", "text"),
     "regenerate": ("context",),
+    "synth": ("context",),
     "undelete": ("context",),
     "candidate": ("context", "node"),
     "answer": ("context", "node"),
+    "synthesis": ("context", "node"),
 }
 
 ALWAYS = -1e18
@@ -53,9 +55,10 @@ _NEVER_SHOWN = "(never shown)"
 class Args(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a call is about. `text` is the question, or an LLM's answer (None: it failed); any short name of the text
     serves as well, as long as views use the same one. `turn` counts from 1; None means the last one. A retry without
-    `node` is about all of them. `round` is how often the LLM's node had been asked again when it began; None if nobody
-    knows. `name` is the other conversation: what this one is called from then on, or what begins with its turns.
-    Of `auto`, the text is "on" or "off"."""
+    `node` is about all of them, a synth without one is the leader's. `round` is how often the LLM's node had been asked
+    again when it began, and of a synthesis, which one of the turn it is; None if nobody knows. `name` is the other
+    conversation: what this one is called from then on, or what begins with its turns. Of `auto`, the text is "on" or
+    "off"."""
 
     context: str | None = None
     text: str | None = None
@@ -66,13 +69,15 @@ class Args(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SeenTurn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A turn as a view shows it. `candidates` holds the answer by node number, None for one that failed."""
+    """A turn as a view shows it. `candidates` holds the answer by node number, None for one that failed. `awaits`:
+    another answer, or one out of the others, is awaited."""
 
     query: str
     candidates: dict[int, str | None] = {}
     chosen: int | None = None
     cancelled: bool = False
     kind: Literal["query", "ask"] = "query"
+    awaits: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -329,7 +334,7 @@ def _view_of(viewall: Call, context: str) -> Call:
 def _command(op: Op, args: Args) -> str:
     words = [op, args.context, args.name, args.node and f"node {args.node}", args.turn and f"turn {args.turn}",
              args.round and f"round {args.round}"]
-    if op in ("query", "ask", "candidate", "answer", "once", "system", "auto"):
+    if op in ("query", "ask", "candidate", "answer", "synthesis", "once", "system", "auto"):
         words.append("failed" if args.text is None else repr(args.text))
     return " ".join(word for word in words if word)
 
@@ -354,4 +359,5 @@ def _turn(turn: SeenTurn) -> str:
     candidates = ", ".join(f"{node}: {'failed' if text is None else repr(text)}"
                            for node, text in sorted(turn.candidates.items()))
     state = f" chosen {turn.chosen}" if turn.chosen is not None else " cancelled" if turn.cancelled else ""
+    state += " awaiting another" if turn.awaits else ""
     return f"{'ask ' if turn.kind == 'ask' else ''}{turn.query!r} {{{candidates}}}{state}"

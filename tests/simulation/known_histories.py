@@ -35,6 +35,7 @@ ASKED = (CREATED, call("a", "query", 2, 3, text="Q"))
 ANSWERED = (*ASKED, call("n1", "candidate", 4, 5, turn=1, node=1, text="A1"),
             call("n2", "candidate", 4, 5, turn=1, node=2, text="A2"))  # fmt: skip
 CHOSEN = (*ANSWERED, call("a", "choose", 6, 7, node=1))
+SYNTH = (*ANSWERED, call("a", "synth", 8, 9, Result(True, turn=1)))
 AGAIN = (*ANSWERED, call("a", "retry", 6, 7))
 AGAIN_1 = (*ANSWERED, call("a", "retry", 6, 7, node=1))
 FAILED_ASK = (CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text=None, round=0))
@@ -168,12 +169,33 @@ GOOD: dict[str, Sequence[Call]] = {
     "another answer takes the place of the first, and then a question comes first": (
         CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text="A1"),
         call("a", "regenerate", 6, 7, Result(True, turn=1)),
-        view("b", 8, 9, SeenTurn("Q", {1: "A1"}, 1, kind="ask")),
+        view("b", 8, 9, SeenTurn("Q", {1: "A1"}, 1, kind="ask", awaits=True)),
         call("n2", "answer", 10, 11, turn=1, node=2, text="A2"),
         view("b", 12, 13, SeenTurn("Q", {2: "A2"}, 2, kind="ask")), call("a", "regenerate", 14, 15),
         call("a", "query", 16, 17, text="R"), call("n1", "answer", 18, 19, NO, turn=1, node=1, text="A3"),
         call("a", "regenerate", 20, 21, NO, turn=1), call("a", "regenerate", 20, 21, Result(False, "kind")),
         view("b", 22, 23, SeenTurn("Q", {2: "A2"}, 2, kind="ask"), SeenTurn("R"))),
+    "an answer out of the others, in place of an earlier one, and chosen": (
+        *SYNTH, view("b", 10, 11, SeenTurn("Q", {1: "A1", 2: "A2"}, awaits=True)),
+        call("b", "synth", 10, 11, Result(False, "awaited")),
+        call("n2", "synthesis", 12, 13, turn=1, node=2, text="S1", round=1),
+        view("b", 14, 15, SeenTurn("Q", {0: "S1", 1: "A1", 2: "A2"})), call("a", "synth", 16, 17, node=1),
+        call("n2", "synthesis", 18, 19, Result(False, "not asked"), turn=1, node=2, text="S2", round=2),
+        call("n1", "synthesis", 20, 21, turn=1, node=1, text="S3", round=2), call("a", "choose", 22, 23, node=0),
+        view("b", 24, 25, SeenTurn("Q", {0: "S3", 1: "A1", 2: "A2"}, 0))),
+    "an answer out of others that are asked for again": (
+        *SYNTH, call("n2", "synthesis", 10, 11, turn=1, node=2, text="S1", round=1), call("a", "synth", 12, 13),
+        call("a", "retry", 14, 15, node=1), view("b", 16, 17, SeenTurn("Q", {2: "A2"})),
+        call("n2", "synthesis", 18, 19, Result(False, "over"), turn=1, node=2, text="S2", round=2),
+        call("a", "synth", 20, 21, Result(False, "too few"))),
+    "an answer out of the others that fails": (
+        *SYNTH, call("n2", "synthesis", 10, 11, turn=1, node=2, round=1), view("b", 12, 13, BOTH),
+        call("a", "choose", 14, 15, Result(False, "no answer"), node=0), call("a", "synth", 16, 17)),
+    "an answer to an earlier asking, when another one is asked for": (
+        CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text="A1", round=0),
+        call("a", "regenerate", 6, 7),
+        call("n2", "answer", 8, 9, Result(False, "again"), turn=1, node=2, text="A2", round=0),
+        call("n2", "answer", 10, 11, turn=1, node=2, text="A3", round=1)),
     "deleted, and brought back": (*DELETED, call("b", "undelete", 6, 7), view("b", 8, 9, SeenTurn("K")),
                                   call("b", "undelete", 10, 11, Result(False, "unknown"))),
     "not brought back over another": (
@@ -288,6 +310,27 @@ BAD: dict[str, Sequence[Call]] = {
     "the answer is gone before another one is in": (
         CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text="A1"),
         call("a", "regenerate", 6, 7), view("b", 8, 9, SeenTurn("Q", kind="ask"))),
+    "an answer to an earlier asking takes the place of the one that stands": (
+        CREATED, call("a", "ask", 2, 3, text="Q"), call("n1", "answer", 4, 5, turn=1, node=1, text="A1", round=0),
+        call("a", "regenerate", 6, 7), call("n2", "answer", 8, 9, turn=1, node=2, text="A2", round=0)),
+    "that an answer out of the others is awaited is not shown": (*SYNTH, view("b", 10, 11, BOTH)),
+    "it is awaited although one is chosen": (
+        *SYNTH, call("a", "choose", 10, 11, node=1),
+        view("b", 12, 13, SeenTurn("Q", {1: "A1", 2: "A2"}, 1, awaits=True))),
+    "an answer out of the others that nobody asked for": (
+        *ANSWERED, call("n1", "synthesis", 8, 9, turn=1, node=1, text="S1", round=1), call("a", "synth", 10, 11)),
+    "an answer out of the others of an earlier round": (
+        *SYNTH, call("n2", "synthesis", 10, 11, turn=1, node=2, text="S1", round=1), call("a", "synth", 12, 13),
+        call("n2", "synthesis", 14, 15, turn=1, node=2, text="S2", round=1)),
+    "an answer out of the others by another node than was asked": (
+        *ANSWERED, call("a", "synth", 8, 9, node=1), call("n2", "synthesis", 10, 11, turn=1, node=2, text="S1")),
+    "an answer out of the others after the choice": (
+        *SYNTH, call("a", "choose", 10, 11, node=1), call("n2", "synthesis", 12, 13, turn=1, node=2, text="S1")),
+    "an answer out of the others chosen before it was in": (
+        *SYNTH, call("a", "choose", 10, 11, node=0)),
+    "an answer out of what is gone is still there": (
+        *SYNTH, call("n2", "synthesis", 10, 11, turn=1, node=2, text="S1", round=1), call("a", "retry", 12, 13, node=1),
+        view("b", 14, 15, SeenTurn("Q", {0: "S1", 2: "A2"}))),
     "brought back twice": (*DELETED, call("b", "undelete", 6, 7), call("b", "undelete", 8, 9)),
     "brought back without its turns": (*DELETED, call("b", "undelete", 6, 7), view("b", 8, 9)),
     "brought back over another": (*DELETED, call("b", "create", 6, 7), call("b", "undelete", 8, 9)),

@@ -10,18 +10,27 @@ from typing import Literal, NamedTuple, TypeAlias
 from tests.simulation.history import Args, Op, Result
 
 Reason: TypeAlias = Literal["exists", "unknown", "open", "nothing", "no turn", "kind", "closed", "no answer", "failed",
-                            "duplicate", "again", "not failed", "full"]  # fmt: skip
+                            "duplicate", "again", "not failed", "full", "awaited", "too few", "over",
+                            "not asked"]  # fmt: skip
 """Why a call is refused: the conversation exists already; is unknown; has an open question; has nothing to choose from
 (or to cancel, or to ask again); has no turn of that number; the turn is a query and not an ask, or the other way round;
 it is chosen or cancelled already; that node gave no answer; its answer is a failure; it has answered already; it has
 been asked again since its LLM began; it has not failed, and so is not asked again alone; it has all the turns that the
-quotas let it have, which the model does not know."""
+quotas let it have, which the model does not know; a synthesis is awaited already; there are too few answers for one; it
+is not the one that is awaited; another node was asked for it."""
+
+SYNTHESIS = 0
+"""The number of the candidate that is made out of the others."""
 
 
 class Turn(NamedTuple):
     """`candidates` are pairs of a node and its answer (None: its LLM failed). `retries` are pairs of a node (None: all)
-    and how often it has been asked again: no view shows them, and in a closed turn they are forgotten. `regenerating`:
-    another answer is asked for, in the last turn only."""
+    and how often it has been asked again: no view shows them, and where it does not matter any more they are forgotten.
+    `regenerating`: another answer is asked for, in the last turn only.
+
+    `asked`: how many syntheses were asked for; `awaited`: of the one that is awaited, whose it is to be (None:
+    anybody's who leads) and out of which nodes' answers; `made_of`: of the one that there is, out of which. No view
+    shows these, either."""
 
     kind: str
     text: str | None
@@ -30,10 +39,21 @@ class Turn(NamedTuple):
     cancelled: bool = False
     retries: frozenset[tuple[int | None, int]] = frozenset()
     regenerating: bool = False
+    asked: int = 0
+    awaited: tuple[int | None, frozenset[int | None]] | None = None
+    made_of: frozenset[int | None] = frozenset()
 
     @property
     def is_open(self) -> bool:
         return self.chosen is None and not self.cancelled
+
+    def as_shown(self) -> Turn:
+        """As a view shows it, which tells only that something is awaited."""
+        return self.settled()._replace(regenerating=self.regenerating or self.awaited is not None)
+
+    def settled(self) -> Turn:
+        """When nothing more is to come of it."""
+        return Turn(self.kind, self.text, self.candidates, self.chosen, self.cancelled)
 
     def round(self, node: int | None) -> int:
         """How often this node has been asked again."""
@@ -54,7 +74,14 @@ class Outcome(NamedTuple):
 
 
 def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
-    """The state after the call, and its answer. A refused call changes nothing; nor does a view."""
+    """The state after the call, and its answer, where nobody asks for another answer to what is closed. A refused call
+    changes nothing; nor does a view."""
+    after, outcome = _applied(state, op, args)
+    closed = after and not (after[-1].is_open or after[-1].regenerating)
+    return as_shown(after) if closed else after, outcome
+
+
+def _applied(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if op == "create":
         return ((), Outcome(True)) if state is None else (state, Outcome(False, "exists"))
     if op == "once":
@@ -68,7 +95,7 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if op in ("query", "ask"):
         if state and state[-1].is_open:
             return state, Outcome(False, "open")
-        return (*_left_as_they_are(state), Turn(op, args.text)), Outcome(True, None, len(state) + 1)
+        return (*_settled(state), Turn(op, args.text)), Outcome(True, None, len(state) + 1)
     number = args.turn or len(state)
     if number > len(state):
         return state, Outcome(False, "no turn")
@@ -80,6 +107,11 @@ def apply(state: State, op: Op, args: Args) -> tuple[State, Outcome]:
     if isinstance(changed, str):
         return state, Outcome(False, changed)
     return (*state[: number - 1], changed, *state[number:]), Outcome(True, None, number)
+
+
+def _settled(turns: Turns) -> Turns:
+    """The last one is overtaken."""
+    return (*turns[:-1], turns[-1].settled()) if turns else turns
 
 
 def _left_as_they_are(turns: Turns) -> Turns:
@@ -124,7 +156,7 @@ def apply_to_family(family: Family, op: Op, args: Args) -> tuple[Family, Outcome
         return family.having(args.context, None)._replace(deleted=deleted), Outcome(True)
     if op in ("rename", "fork", "system", "auto"):
         return (family, Outcome(False, "unknown")) if life is None else _as_a_whole(family, life, op, args)
-    after, outcome = apply(None if life is None else life.turns, op, args)
+    after, outcome = _applied(None if life is None else life.turns, op, args)
     if after is None:
         return family.having(args.context, None), outcome
     return family.having(args.context, (life or Life())._replace(turns=after)), outcome
@@ -170,7 +202,7 @@ def _asked_once(turns: tuple[Turn, ...], text: str | None) -> tuple[State, Outco
         return turns, Outcome(True, None, number)
     if turns and turns[-1].is_open:
         return turns, Outcome(False, "open")
-    return (*_left_as_they_are(turns), Turn("query", text)), Outcome(True, None, len(turns) + 1)
+    return (*_settled(turns), Turn("query", text)), Outcome(True, None, len(turns) + 1)
 
 
 def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
@@ -181,13 +213,15 @@ def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
     if op == "regenerate":
         return _asked_for_another(turn)
     if op == "answer" and turn.regenerating:
-        if args.text is None:
-            return turn._replace(regenerating=False)
-        return Turn(turn.kind, turn.text, frozenset({(args.node, args.text)}), args.node)
+        return _answered_again(turn, args)
     if not turn.is_open:
         return "closed"
     if op == "cancel":
-        return turn._replace(cancelled=True, retries=frozenset())
+        return turn._replace(cancelled=True).settled()
+    if op == "synth":
+        return _synthesis_asked_for(turn, args.node)
+    if op == "synthesis":
+        return _synthesis_given(turn, args)
     if op == "retry":
         return _asked_again(turn, args.node)
     if op == "choose":
@@ -197,7 +231,7 @@ def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
             return "no answer"
         if answers[args.node] is None:
             return "failed"
-        return turn._replace(chosen=args.node, retries=frozenset())
+        return turn._replace(chosen=args.node).settled()
     if args.round not in (None, turn.round(args.node)):
         return "again"
     if op == "candidate" and args.node in answers:
@@ -206,25 +240,63 @@ def _change(turn: Turn, op: Op, args: Args) -> Turn | Reason:
     answered = turn._replace(candidates=frozenset(answers.items()))
     if op == "candidate" or args.text is None:
         return answered
-    return answered._replace(chosen=args.node, retries=frozenset())
+    return answered._replace(chosen=args.node)
 
 
 def _asked_again(turn: Turn, node: int | None) -> Turn | Reason:
     if turn.kind == "ask" and node is not None and node not in dict(turn.candidates):
         return "not failed"
-    kept = frozenset(pair for pair in turn.candidates if node is not None and pair[0] != node)
+    kept = {whom: text for whom, text in turn.candidates if node is not None and whom != node}
     retries = dict(turn.retries)
     retries[node] = retries.get(node, 0) + 1
-    return turn._replace(candidates=kept, retries=frozenset(retries.items()))
+    if turn.awaited is not None and not turn.awaited[1] <= kept.keys():
+        turn = turn._replace(awaited=None)
+    if not turn.made_of <= kept.keys():
+        kept.pop(SYNTHESIS, None)
+        turn = turn._replace(made_of=frozenset())
+    return turn._replace(candidates=frozenset(kept.items()), retries=frozenset(retries.items()))
+
+
+def _synthesis_asked_for(turn: Turn, node: int | None) -> Turn | Reason:
+    if turn.kind == "ask":
+        return "kind"
+    if turn.awaited is not None:
+        return "awaited"
+    answered = frozenset(whom for whom, text in turn.candidates if text is not None and whom != SYNTHESIS)
+    if len(answered) < 2:
+        return "too few"
+    return turn._replace(asked=turn.asked + 1, awaited=(node, answered))
+
+
+def _synthesis_given(turn: Turn, args: Args) -> Turn | Reason:
+    if turn.awaited is None or args.round not in (None, turn.asked):
+        return "over"
+    whose, out_of = turn.awaited
+    if whose not in (None, args.node):
+        return "not asked"
+    turn = turn._replace(awaited=None)
+    if args.text is None:
+        return turn
+    candidates = {**dict(turn.candidates), SYNTHESIS: args.text}
+    return turn._replace(candidates=frozenset(candidates.items()), made_of=out_of)
 
 
 def _asked_for_another(turn: Turn) -> Turn | Reason:
-    """Which answers are of which time, this does not know."""
     if turn.kind == "query":
         return "kind"
     if turn.chosen is None:
         return "open" if turn.is_open else "closed"
-    return turn._replace(regenerating=True)
+    retries = dict(turn.retries)
+    retries[None] = retries.get(None, 0) + 1
+    return turn._replace(regenerating=True, retries=frozenset(retries.items()))
+
+
+def _answered_again(turn: Turn, args: Args) -> Turn | Reason:
+    if args.round not in (None, turn.round(args.node)):
+        return "again"
+    if args.text is None:
+        return turn._replace(regenerating=False)
+    return turn._replace(candidates=frozenset({(args.node, args.text)}), chosen=args.node, regenerating=False)
 
 
 def agrees(result: Result, state: State, outcome: Outcome) -> bool:
@@ -255,11 +327,12 @@ def seen(result: Result) -> State:
     if result.turns is None:
         return None
     return tuple(
-        Turn(turn.kind, turn.query, frozenset(turn.candidates.items()), turn.chosen, turn.cancelled)
+        Turn(turn.kind, turn.query, frozenset(turn.candidates.items()), turn.chosen, turn.cancelled,
+             regenerating=turn.awaits)
         for turn in result.turns
     )
 
 
 def as_shown(state: State) -> State:
     """What a view shows of this state."""
-    return (*state[:-1], state[-1]._replace(retries=frozenset(), regenerating=False)) if state else state
+    return (*state[:-1], state[-1].as_shown()) if state else state

@@ -12,7 +12,7 @@ from tests.simulation.history import ALWAYS, Args, Call
 from tests.simulation.model import Family, agrees_in_family, apply_to_family
 from tests.simulation.orders import Answer
 
-ANY_LIFE = frozenset(("once", "delete", "rename", "fork", "system", "auto", "undelete", "regenerate"))
+ANY_LIFE = frozenset(("once", "delete", "rename", "fork", "system", "auto", "undelete", "regenerate", "synth"))
 """The operations that make this search necessary."""
 _FEW = range(9)
 _FIFO = ANY_LIFE | {"create", "query", "ask", "choose", "retry", "cancel"}

@@ -81,6 +81,8 @@ KEYED = "d"
 must be short."""
 COPIED = ("e", "f", "g")
 """Conversations that are called otherwise, and begin with each other's turns. No LLM answers them, either."""
+REVISED = "h"
+"""The conversation in which another answer is asked for, or one out of the others. LLMs answer it, a few times only."""
 LEAST_BANDWIDTH = 20_000.0
 """Bytes a second, for each node of a cluster: so many more heartbeats there are."""
 
@@ -98,6 +100,7 @@ def draw(seed: int) -> Plan:
     events += [*changes, *upgrades, *_quotas(Random(f"quotas {seed}"), nodes, safety_s),
                *_keyed(Random(f"keyed {seed}"), nodes, safety_s),
                *_copied(Random(f"copied {seed}"), nodes, safety_s),
+               *_revised(Random(f"revised {seed}"), nodes, safety_s),
                *hostile_events(Random(f"hostile {seed}"), nodes, safety_s)]
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
@@ -357,6 +360,34 @@ def _copied(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
         dice = random.randint(0, 5)
         use("auto" if op == "system" and dice > 3 else op, at + later, dice)
         use("view", at + random.uniform(0.05, 1.0))
+    return events
+
+
+def _revised(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
+    """In a third of the runs, users that want another answer than they got: to an ask, or out of those to a query."""
+    if random.random() < 2 / 3:
+        return []
+    events: list[AnyEvent] = []
+
+    def use(op: str, at: float, pid: int | None = None) -> None:
+        events.append(Use(
+            at=at, pid=pid or random.randint(1, nodes), user=7, op=op, context=REVISED, dice=random.randint(0, 9)
+        ))
+
+    for _ in range(random.randint(1, 3)):
+        at, asker = random.uniform(0.3, safety_s), random.randint(1, nodes)
+        use("create", at, asker)
+        op, again = random.choice((("ask", "regenerate"), ("query", "synth"), ("query", "synth")))
+        use(op, at + 0.01, asker)
+        for _ in range(random.randint(2, 5)):
+            later = at + _log_uniform(random, 0.1, 3.0)
+            use(again, later)
+            use("view", later + random.uniform(0.01, 0.5))
+        if op == "query":
+            if random.random() < 0.3:
+                use("retry", at + _log_uniform(random, 0.1, 3.0))
+            use(random.choice(("choose", "choose", "choose", "cancel")), at + random.uniform(1.0, 4.0))
+        use("view", at + random.uniform(0.1, 4.0))
     return events
 
 

@@ -152,6 +152,33 @@ def answers_are_regenerated() -> None:
 
 
 @story
+def syntheses() -> None:
+    from tests.unit.kvstore import test_synthesis as stored
+    from tests.unit.llm import test_synthesis as asked
+    from tests.unit.server import test_responder as responder
+    from tests.unit.server import test_synthesis as led
+
+    responder.LIMIT_S = 5.0  # which its mutants reach
+    stored.test_only_the_one_that_is_awaited_counts()
+    stored.test_a_named_node_alone_writes_it()
+    for first in stored.CALLING_OFF:
+        stored.test_what_comes_first_calls_it_off(first)
+    stored.test_it_goes_with_what_it_was_made_out_of()
+    stored.test_nodes_rank_it_if_it_is_in_and_it_wins_no_tie()
+    stored.test_it_is_no_witness_for_the_answers_that_it_is_made_out_of()
+    stored.test_where_nodes_choose_by_themselves_they_wait_for_it()
+    stored.test_a_fork_has_it()
+    stored.test_an_import_has_it()
+    stored.test_rows_that_no_operations_lead_to_are_none()
+    asked.test_what_becomes_of_it()
+    asked.test_no_answer_ends_the_marks_that_it_stands_between()
+    asked.test_of_long_answers_as_much_is_shown_as_there_is_room_for()
+    led.test_the_leader_is_asked(leads_before=False)
+    led.test_the_leader_ends_one_that_is_awaited_from_a_node_which_is_not_there()
+    led.test_another_leader_leaves_that_to_the_leader()
+
+
+@story
 def deletions_are_undone() -> None:
     from tests.unit.kvstore import test_deleted as deleted
 

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from kvstore.operations import Ask, Create, Delete, Query, Regenerate, SetAuto
+from kvstore.conversation import SYNTHESIS
+from kvstore.operations import Ask, Create, Delete, Query, Regenerate, SetAuto, Synthesize
 from tests.simulation.asking import PIDS, World
 
 
@@ -160,6 +161,72 @@ def test_wherever_the_leader_is_killed_another_answer_comes(step: int) -> None:
         assert len(world.asked) in (2, 3) and list(turn.candidates) == [turn.chosen]
         assert turn.answer is not None and turn.answer.text != f"answer 1 of node {leader} to why?"
         assert len({node.store.digest() for node in world.up()}) == 1
+        await close(world)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("step", range(0, 24, 4))
+def test_wherever_the_leader_is_killed_a_synthesis_comes(step: int) -> None:
+    async def story() -> None:
+        world = World()
+        leader = await asked_by(world)
+        await world.until(lambda: answered(world))
+        asker = world.nodes[leader % 5 + 1]
+        for operation in (Create("d"), Query("d", "why?")):
+            asker.submit(operation)
+        turns = asker.store.conversations
+        await world.until(lambda: "d" in turns and bool(turns["d"].turns) and len(turns["d"].turns[0].candidates) == 5)
+        before = len(world.asked)
+        asker.submit(Synthesize("d"))
+        for _ in range(step):
+            await world.step()
+        await world.nodes[leader].kill()
+
+        def is_over() -> bool:
+            turns = [node.store.conversations["d"].turns[0] for node in world.up()]
+            return all(SYNTHESIS in turn.candidates and turn.open_synthesis is None for turn in turns)
+
+        await world.until(is_over)
+        for _ in range(100):
+            await world.step()
+        said = turns["d"].turns[0].candidates[SYNTHESIS]
+        assert len(world.asked) - before in (1, 2) and said.by in world.asked[before:]
+        assert said.out_of == tuple(PIDS) and "out of these" in (said.text or "")
+        assert len({node.store.digest() for node in world.up()}) == 1
+        await close(world)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("step", range(0, 12, 4))
+def test_a_synthesis_of_a_node_that_is_killed_is_given_up(step: int) -> None:
+    async def story() -> None:
+        world = World()
+        leader = await asked_by(world)
+        await world.until(lambda: answered(world))
+        asker, writer = world.nodes[leader % 5 + 1], (leader + 1) % 5 + 1
+        for operation in (Create("d"), Query("d", "why?")):
+            asker.submit(operation)
+        turns = asker.store.conversations
+        await world.until(lambda: "d" in turns and bool(turns["d"].turns) and len(turns["d"].turns[0].candidates) == 5)
+        asker.submit(Synthesize("d", node=writer))
+        for _ in range(step):
+            await world.step()
+        await world.nodes[writer].kill()
+
+        def is_over() -> bool:
+            found = [node.store.conversations["d"].turns[0].synthesis for node in world.up()]
+            return all(synthesis is not None and synthesis.closed for synthesis in found)
+
+        await world.until(is_over)
+        turn = turns["d"].turns[0]
+        assert list(turn.candidates) == PIDS and turn.chosen is None, "the turn is as it was"
+        world.start(writer)
+        await world.until(lambda: writer in world.nodes[leader].replica.status().links)
+        asker.submit(Synthesize("d", node=writer))
+        await world.until(lambda: SYNTHESIS in turn.candidates)
+        assert turn.candidates[SYNTHESIS].by == writer
         await close(world)
 
     asyncio.run(story())

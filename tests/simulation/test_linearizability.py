@@ -54,7 +54,7 @@ from tests.simulation.known_histories import (
     view,
 )
 from tests.simulation.linearizability import BUDGET, check
-from tests.simulation.model import Family, agrees_in_family, apply, apply_to_family
+from tests.simulation.model import Family, agrees_in_family, apply, apply_to_family, as_shown
 from tests.simulation.plain_search import ANY_LIFE, PlainSearch
 from tests.simulation.users import reason
 
@@ -251,6 +251,38 @@ def test_model_and_store_agree(seed: int) -> None:
         assert shown(state) == shown_by(store)
 
 
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32))
+def test_model_and_store_agree_on_other_answers(seed: int) -> None:
+    """Also on what nobody sees at once: in which round an LLM is, and what is called off."""
+    rng = random.Random(seed)
+    store, family = Store(), Family()
+    for position, (op, args) in enumerate([("create", Args("c")), *(_revision(rng) for _ in range(60))]):
+        family, outcome = apply_to_family(family, op, args)
+        assert (outcome.ok, outcome.reason, outcome.turn) == store_says(store, position, op, args), (op, args)
+        life = family.of("c")
+        assert shown(as_shown(life and life.turns)) == shown_by(store)
+
+
+def _revision(rng: random.Random) -> tuple[Op, Args]:
+    """Mostly such as bring about answers, and others in place of those."""
+    ops: tuple[Op, ...] = ("query", "ask", "candidate", "answer", "choose", "retry", "cancel", "regenerate", "synth",
+                           "synthesis")  # fmt: skip
+    op = rng.choices(ops, (3, 3, 12, 4, 1, 1, 0.3, 3, 4, 5))[0]
+    text = rng.choice(("x", "y", "z", None))
+    node, turn, round = rng.randint(1, 3), rng.choice((None, None, None, 1, 2)), rng.choice((0, 0, 1, 2))
+    match op:
+        case "query" | "ask":
+            return op, Args("c", text or "q")
+        case "candidate" | "answer" | "synthesis":
+            return op, Args("c", text, node, turn or rng.randint(1, 3), round)
+        case "choose":
+            return op, Args("c", node=rng.randint(0, 3), turn=turn)
+        case "retry" | "synth":
+            return op, Args("c", node=rng.choice((None, None, node)), turn=turn)
+    return op, Args("c", turn=turn)
+
+
 def store_says(store: Store, position: int, op: Op, args: Args) -> tuple[bool, str | None, int | None]:
     context, text, node, turn, round = args.context or "", args.text, args.node or 0, args.turn, args.round or 0
     error = "failed" if text is None else None
@@ -270,6 +302,12 @@ def store_says(store: Store, position: int, op: Op, args: Args) -> tuple[bool, s
             command = operations.Choose(context, node, turn)
         case "retry":
             command = operations.Retry(context, turn, args.node)
+        case "regenerate":
+            command = operations.Regenerate(context, turn)
+        case "synth":
+            command = operations.Synthesize(context, turn, args.node)
+        case "synthesis":
+            command = operations.Synthesized(context, turn or 0, node, text, error, round=round)
         case _:
             command = operations.Cancel(context, turn)
     outcome = store.apply(position, payloads.encode(command))
@@ -282,7 +320,7 @@ def shown_by(store: Store) -> tuple[SeenTurn, ...] | None:
         return None
     return tuple(
         SeenTurn(turn.text, {node: response.text for node, response in turn.candidates.items()}, turn.chosen,
-                 turn.cancelled, turn.kind.value)
+                 turn.cancelled, turn.kind.value, turn.regenerating or turn.open_synthesis is not None)
         for turn in conversation.turns
     )  # fmt: skip
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from random import Random
 
+import msgspec
+
 from kvstore.conversation import Kind, Turn
 from kvstore.operations import (
     Answer,
@@ -23,12 +25,15 @@ from kvstore.operations import (
     Delete,
     Fork,
     Query,
+    Regenerate,
     Rename,
     Retry,
     SetAuto,
     SetQuotas,
     SetSystem,
     StoreOperation,
+    Synthesize,
+    Synthesized,
     Undelete,
     not_understood,
 )
@@ -43,6 +48,10 @@ from tests.simulation.plan import COPIED, KEYED, Llm
 from tests.simulation.world import Node, Observer, World
 
 REASONS = (
+    ("answer is final", "kind"), ("is a query", "kind"), ("is not the last", "closed"),
+    ("has no answer yet", "nothing"),
+    ("is already asked for a synthesis", "awaited"), ("needs at least two answers", "too few"), ("is over", "over"),
+    ("is asked for a synthesis", "not asked"), ("there is no synthesis", "no answer"),
     ("is open since", "closed"), ("no deleted conversation", "unknown"), ("there is another", "exists"),
     ("already exists", "exists"), ("no conversation", "unknown"),
     ("has an open question", "open"), ("only what is closed", "open"),
@@ -80,6 +89,7 @@ def seen(turns: list[Turn]) -> tuple[SeenTurn, ...]:
         SeenTurn(
             turn.text, {node: response.text for node, response in turn.candidates.items()}, turn.chosen,
             turn.cancelled, "ask" if turn.kind is Kind.ASK else "query",
+            turn.regenerating or turn.open_synthesis is not None,
         )
         for turn in turns
     )
@@ -95,8 +105,9 @@ class Users(Observer):
         self.answered = 0
         self._llm = llm
         self._typed = 0
-        self._owed: dict[int, set[tuple[str, int, int]]] = {}
-        """By node, the turns that its LLM works on, and how often it had been asked again."""
+        self._owed: dict[int, set[tuple[str, int, int, bool]]] = {}
+        """By node, the turns that its LLM works on, how often it had been asked again, and whether that is for a
+        synthesis: then it is the number of that."""
 
     # ---- Users
 
@@ -146,6 +157,8 @@ class Users(Observer):
                 return Cancel(context), Args(context)
             case "retry":
                 return self._retry(node, use)
+            case "regenerate" | "synth":
+                return self._again(node, use)
         shown = node.store.conversations.get(context)
         choices = shown.turns[-1].choices if shown is not None and shown.turns else []
         chosen = choices[use.dice % len(choices)] if choices else 1 + use.dice % len(node.world.pids)
@@ -158,6 +171,15 @@ class Users(Observer):
         whom = None if use.dice % 3 else 1 + use.dice % len(node.world.pids)
         turn = len(shown.turns) if shown is not None and shown.turns and use.dice % 2 else None
         return Retry(use.context, turn, whom), Args(use.context, node=whom, turn=turn)
+
+    def _again(self, node: Node, use: Use) -> tuple[StoreOperation, Args]:
+        """Another answer to an ask, or one out of those to a query: the leader's, or a node's."""
+        context, shown = use.context, node.store.conversations.get(use.context)
+        turn = len(shown.turns) if shown is not None and shown.turns and use.dice % 2 else None
+        if use.op == "regenerate":
+            return Regenerate(context, turn), Args(context, turn=turn)
+        whom = None if use.dice % 3 else 1 + use.dice % len(node.world.pids)
+        return Synthesize(context, turn, whom), Args(context, node=whom, turn=turn)
 
     def _set_quotas(self, world: World, node: Node, use: Use) -> None:
         """So few turns that users meet the quota. It is no part of the history of any conversation."""
@@ -231,7 +253,8 @@ class Users(Observer):
         world.at(ASK_AGAIN_S, lambda: self._look(world, node, incarnation))
 
     def applied(self, world: World, node: Node, applied: Applied, outcome: Outcome) -> None:
-        if outcome.ok and isinstance(outcome.operation, Query | Ask | Retry) and outcome.turn is not None:
+        asking = Query | Ask | Retry | Regenerate | Synthesize
+        if outcome.ok and isinstance(outcome.operation, asking) and outcome.turn is not None:
             self._begin(world, node, outcome.operation.context, outcome.turn)
 
     def installed(self, world: World, node: Node, snapshot: Snapshot) -> None:
@@ -241,24 +264,31 @@ class Users(Observer):
         """Takes up everything that this node's LLM has not answered."""
         if node.up and incarnation == node.incarnation:
             for context, conversation in node.store.conversations.items():
-                if conversation.open_turn is not None:
-                    self._begin(world, node, context, conversation.open_turn)
+                if conversation.pending_turn is not None:
+                    self._begin(world, node, context, conversation.pending_turn)
 
     def _begin(self, world: World, node: Node, context: str, turn: int) -> None:
         if context == KEYED or context in COPIED:
             return
-        round = node.store.conversations[context].turns[turn - 1].round(node.pid)
-        if (context, turn, round) in self._owed[node.pid]:
+        asked = node.store.conversations[context].turns[turn - 1]
+        round, synthesis = asked.round(node.pid), asked.open_synthesis
+        self._think(world, node, Args(context, None, node.pid, turn, round), f" again {round}" if round else "")
+        if synthesis is not None and synthesis.node in (None, node.pid):
+            args = Args(context, None, node.pid, turn, synthesis.number)
+            self._think(world, node, args, f" synthesis {synthesis.number}", is_synthesis=True)
+
+    def _think(self, world: World, node: Node, args: Args, which: str, is_synthesis: bool = False) -> None:
+        """The node's LLM begins to answer, unless it has begun before."""
+        context, turn, round = args.context or "", args.turn or 0, args.round or 0
+        if (context, turn, round, is_synthesis) in self._owed[node.pid]:
             return
-        self._owed[node.pid].add((context, turn, round))
-        again = f" again {round}" if round else ""
-        random = Random(f"{world.seed} {node.pid} {node.incarnation} {context} {turn}{again}")
+        self._owed[node.pid].add((context, turn, round, is_synthesis))
+        random = Random(f"{world.seed} {node.pid} {node.incarnation} {context} {turn}{which}")
         seconds = random.random() * self._llm.seconds
-        failed = random.random() < self._llm.failing
-        args = Args(
-            context, None if failed else f"a{node.pid}.{node.incarnation}.{context}{turn}{again}", node.pid, turn, round
-        )
-        world.at(seconds, self._when_alive(node, node.incarnation, lambda: self._give(world, node, args)))
+        if random.random() >= self._llm.failing:
+            args = msgspec.structs.replace(args, text=f"a{node.pid}.{node.incarnation}.{context}{turn}{which}")
+        give = self._give_synthesis if is_synthesis else self._give
+        world.at(seconds, self._when_alive(node, node.incarnation, lambda: give(world, node, args)))
 
     def _when_alive(self, node: Node, incarnation: int, action: Callable[[], None]) -> Callable[[], None]:
         def act() -> None:
@@ -270,7 +300,7 @@ class Users(Observer):
     def _give(self, world: World, node: Node, args: Args) -> None:
         context, number, round = args.context or "", args.turn or 0, args.round or 0
         conversation = node.store.conversations.get(context)
-        if conversation is None or conversation.open_turn != number:
+        if conversation is None or conversation.pending_turn != number:
             return
         turn = conversation.turns[number - 1]
         error = "overloaded" if args.text is None else None
@@ -285,6 +315,23 @@ class Users(Observer):
             self._submit(world, node, process, "answer", answer, args)
             return
         world.at(ASK_AGAIN_S, self._when_alive(node, node.incarnation, lambda: self._give(world, node, args)))
+
+    def _give_synthesis(self, world: World, node: Node, args: Args) -> None:
+        """Also if it has been called off meanwhile, or another one is awaited."""
+        context, number, round = args.context or "", args.turn or 0, args.round or 0
+        conversation = node.store.conversations.get(context)
+        if conversation is None or conversation.open_turn != number:
+            return
+        awaited = conversation.turns[number - 1].open_synthesis
+        is_awaited = awaited is not None and awaited.number == round
+        if node.replica.status().role == "leader" or (is_awaited and awaited is not None and awaited.node == node.pid):
+            error = "overloaded" if args.text is None else None
+            said = Synthesized(context, number, node.pid, args.text, error, round=round)
+            if not_understood(said, lambda: node.replica.operations_versions()) is None:
+                self._submit(world, node, f"n{node.pid}.{node.incarnation} llm", "synthesis", said, args)
+        elif is_awaited:
+            again = self._when_alive(node, node.incarnation, lambda: self._give_synthesis(world, node, args))
+            world.at(ASK_AGAIN_S, again)
 
 
 __all__ = ["Op", "Users", "reason", "seen"]

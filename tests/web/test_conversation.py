@@ -112,6 +112,43 @@ def test_ask_see_it_written_and_choose(talk: Talk, surf: Surf) -> None:
     expect(other.get_by_text("The nodes choose by themselves.")).to_have_count(0)
 
 
+def test_one_answer_is_made_out_of_the_others(talk: Talk, surf: Surf) -> None:
+    asked, made = talk.llm.question("Whither?"), talk.llm.synthesis("Whither?")
+    talk.site.call("/api/create", {"context": "made"}, 1)
+    page = surf.page(talk.site.address("conversations", node=1))
+    page.get_by_role("link", name="made").click()
+    page.get_by_label("Question", exact=True).fill("Whither?")
+    page.keyboard.press("Enter")
+    asked.ends(1, "North.")
+    expect(answer_of(page, "Node 1")).to_have_text("North.")
+    make = page.get_by_role("button", name="Make one out of them")
+    expect(make).to_have_count(0)
+    asked.ends(2, "West.")
+    make.click()
+    expect(page.get_by_text("The leader makes one answer out of 1, 2.")).to_be_visible()
+    expect(make).to_have_count(0)
+    for node in NODES:
+        made.writes(node, "North-")
+    expect(answer_of(page, "Synthesis")).to_have_text("North-")
+    expect(page.get_by_label("Synthesis", exact=True)).to_contain_text("writing")
+    for node in NODES:
+        made.ends(node, "west.")
+    expect(answer_of(page, "Synthesis")).to_have_text("North-west.")
+    expect(page.get_by_label("Synthesis", exact=True).locator(".facts")).to_contain_text("out of 1, 2")
+    expect(make).to_have_count(0)
+    page.get_by_label("Hide names").check()
+    assert "Node" not in page.locator(".turn h4").all_text_contents()
+    page.get_by_label("Hide names").uncheck()
+    for node in NODES * 3:  # an LLM is tried three times
+        made.breaks_off(node)
+    page.get_by_role("button", name="Have another synthesis written").click()
+    expect(page.get_by_role("alert")).to_contain_text("There is no answer out of the others: ")
+    expect(answer_of(page, "Synthesis")).to_have_text("North-west.")
+    page.get_by_role("button", name="Choose Synthesis").click()
+    expect(page.locator(".answers").get_by_label("Synthesis", exact=True)).to_contain_text("chosen")
+    expect(page.locator("[aria-live]")).to_have_text("The synthesis was chosen.")
+
+
 def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf: Surf) -> None:
     talk.site.call("/api/create", {"context": "votes"}, 1)
     page = surf.page(talk.site.address("conversations", node=1))

@@ -13,6 +13,8 @@ from typing import Any
 
 _BREAK_OFF = object()
 _END = object()
+_SYNTHESIS = "\n\nSeveral answers"
+"""Follows the question where an LLM is asked for one answer out of others."""
 
 
 class Writing:
@@ -47,9 +49,15 @@ class WritingLlm:
         """Its answers are the test's from now on."""
         return self._questions.setdefault(text, Writing())
 
+    def synthesis(self, question: str) -> Writing:
+        """So is what is made out of the answers to it."""
+        return self.question(f"{question}{_SYNTHESIS}")
+
     def parts(self, request: dict[str, Any], closing: threading.Event) -> Iterator[Any]:
         node = request["seed"] % 100_003  # another round has another seed
         question = request["messages"][-1]["content"]
+        if _SYNTHESIS in question:
+            question = question[: question.index(_SYNTHESIS) + len(_SYNTHESIS)]
         if request["temperature"] == 0:
             yield from (" > ".join("ABCDE"[: question.count("Answer ")]), _END)
             return

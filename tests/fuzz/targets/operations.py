@@ -23,6 +23,8 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
+    Synthesize,
+    Synthesized,
 )
 from kvstore.packed_turns import Restored, RestoredTurn
 from kvstore.payloads import UnknownOperation
@@ -32,12 +34,15 @@ from tests.fuzz.target import Form, Target
 _BEFORE: tuple[StoreOperation, ...] = (
     Create("c1"), Query("c1", "why?"), Candidate("c1", 1, 1, "because", None, "m", 1.0),
     Candidate("c1", 1, 2, None, "no key", "m", 1.0), StartPoll("c1"), Create("c2"), Ask("c2", "who?"),
+    Create("c4"), Query("c4", "why?"), Candidate("c4", 1, 1, "one", None), Candidate("c4", 1, 2, "other", None),
+    Synthesize("c4"),
 )
 _TURNS = [RestoredTurn("query", "why?", [Restored(1, "because", None, "m", 0.5), Restored(2, None, "no")], 1)]
 _ODD: tuple[StoreOperation, ...] = (
     *_BEFORE, Choose("c1", 1), Choose("c1", 1, 1), Cancel("c1"), Retry("c1", 1, 2), Ranking("c1", 1, 1, 1, [1], None),
     Elect("c1", 1, 1), Answer("c2", 1, 1, "nobody", None), Import("c3", packed_turns.pack(_TURNS)),
     CandidateInFull("c1", 1, 3, "so", None, "m", 2.0, thoughts="hm"),
+    Synthesized("c4", 1, 2, "both", None, "m", 1.0, 1), Synthesize("c4", 1, 2),
     IfCreatedAt(1, Ranking("c1", 1, 1, 1, [1], None)), IfCreatedAt(2, Choose("c1", 1, 1)),
 )
 

@@ -39,7 +39,7 @@ def test_every_command_and_every_event_is_there_with_its_fields() -> None:
 
 def test_meanings_stand_below_the_fields() -> None:
     assert "| `seconds` | float | How long the LLM took. |" in page()
-    assert "| `candidates` | dict[int, [Response](#response)] | By the node that answers. |" in page()
+    assert "| `candidates` | dict[int, [Response](#response)] | By the node that answers; " in page()
     assert "| `node`? | int | The node that is asked again; all are if it is omitted. |" in page()
 
 

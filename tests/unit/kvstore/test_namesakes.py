@@ -29,6 +29,8 @@ from kvstore.operations import (
     SetAuto,
     StartPoll,
     StoreOperation,
+    Synthesize,
+    Synthesized,
     name,
 )
 from kvstore.payloads import encode
@@ -52,6 +54,8 @@ CASES: list[tuple[tuple[StoreOperation, ...], AboutTurn]] = [
     (POLLED, Elect("c", 1, 1)),
     (POLLED, ElectWeighed("c", 1, 1)),
     ((*ASKED, SetAuto("c", True)), ChooseAuto("c", 1, 1)),
+    (ASKED, Synthesize("c", 1)),
+    ((*ASKED, Synthesize("c")), Synthesized("c", 1, 2, "both", None, round=1)),
 ]
 
 

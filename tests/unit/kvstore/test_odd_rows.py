@@ -21,6 +21,8 @@ from kvstore.operations import (
     Retry,
     StartPoll,
     StoreOperation,
+    Synthesize,
+    Synthesized,
 )
 from kvstore.payloads import encode
 from kvstore.store import Store
@@ -34,12 +36,15 @@ HISTORY: Final[tuple[StoreOperation, ...]] = (
     Create("a"), Query("a", "why?"), Candidate("a", 1, 1, "one", None), Candidate("a", 1, 2, "two", None),
     Candidate("a", 1, 3, None, "no"), Choose("a", 2), Ask("a", "and?"), Answer("a", 2, 1, "so", None),
     Query("a", "which?"), Candidate("a", 3, 1, "one", None), Candidate("a", 3, 2, "two", None), StartPoll("a"),
-    Ranking("a", 3, 1, 1, [2, 1], None), Create("b"), Query("b", "why?"), Retry("b"),
+    Ranking("a", 3, 1, 1, [2, 1], None), Create("b"), Query("b", "why?"), Retry("b"), Create("d"), Query("d", "why?"),
+    Candidate("d", 1, 1, "one", None), Candidate("d", 1, 2, "two", None), Synthesize("d"),
+    Synthesized("d", 1, 1, "both", None, round=1), Synthesize("d", node=2),
 )
 FURTHER: Final[tuple[StoreOperation, ...]] = (
     Ranking("a", 3, 2, 1, [1, 2], None), Candidate("a", 3, 4, "late", None), Elect("a", 3, 1), Retry("a"), Retry("b"),
     Retry("b", node=1), StartPoll("a"), StartPoll("b"), Choose("a", 1), Choose("b", 1), Cancel("a"), Cancel("b"),
-    Query("a", "more?"), Ask("b", "more?"), Create("c"),
+    Query("a", "more?"), Ask("b", "more?"), Create("c"), Synthesized("d", 1, 2, "both", None, round=2),
+    Synthesize("d"), Retry("d", node=1), StartPoll("d"), Choose("d", 0),
 )
 
 

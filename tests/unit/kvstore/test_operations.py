@@ -125,7 +125,7 @@ def test_lone_surrogates_are_refused() -> None:
         Candidate("c", 1, 1, "text", None, "m" * (MAX_MODEL_BYTES + 1)),
         Answer("c", 1, 1, " ", None),
         Answer("c", 1, 1, None, ""),
-        Choose("c", 0),
+        Choose("c", -1),
         Choose("c", 1, 0),
         Cancel("c", 0),
         IfCreatedAt(0, Cancel("c")),

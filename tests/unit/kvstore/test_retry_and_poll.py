@@ -192,7 +192,7 @@ def test_a_user_may_choose_while_the_nodes_do(cluster: Cluster) -> None:
     ("command", "problem"),
     [
         (vote(1), "either"), (vote(1, 1, 2, error="and an error"), "either"), (vote(1, 2, 2), "once"),
-        (vote(1, 0), "no node 0"), (vote(0, 1), "no node 0"), (vote(1, 1, poll=0), "poll 0"),
+        (vote(1, -1), "no node -1"), (vote(0, 1), "no node 0"), (vote(1, 1, poll=0), "poll 0"),
         (Elect("c", 1, 0), "poll"),
         (Retry("c", node=0), "no node 0"), (Retry("c", turn=0), "no turn 0"), (said(1, round=-1), "round -1"),
         (Candidate("c", 1, 1, "x", None, seen=3, before=2), "seen 3 of 2"),

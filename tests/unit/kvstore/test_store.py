@@ -35,6 +35,8 @@ from kvstore.operations import (
     SetSystem,
     StartPoll,
     StoreOperation,
+    Synthesize,
+    Synthesized,
     Undelete,
 )
 from kvstore.packed_turns import Restored, RestoredTurn, pack
@@ -318,7 +320,7 @@ def commands(draw: st.DrawFn) -> StoreOperation:
         [
             Create, Query, Ask, Candidate, Answer, Choose, Cancel, Import, Retry, StartPoll, Ranking, Elect,
             CandidateInFull, AnswerInFull, SetQuotas, AskOnce, AskOnce, Delete, Undelete,
-            Rename, Fork, SetSystem, SetAuto, ChooseAuto, Regenerate,
+            Rename, Fork, SetSystem, SetAuto, ChooseAuto, Regenerate, Synthesize, Synthesized,
         ]
     ))
     if kind is SetQuotas:
@@ -345,6 +347,8 @@ def commands(draw: st.DrawFn) -> StoreOperation:
         return SetSystem(context, draw(st.sampled_from(["", "x"])))
     if kind is Regenerate:
         return Regenerate(context, draw(st.none() | turns))
+    if kind is Synthesize:
+        return Synthesize(context, draw(st.none() | turns), draw(st.none() | nodes))
     if kind is SetAuto:
         return SetAuto(context, draw(st.booleans()))
     if kind is ChooseAuto:
@@ -352,7 +356,7 @@ def commands(draw: st.DrawFn) -> StoreOperation:
     if kind is Delete:
         return Delete(context, draw(st.none() | st.integers(1, 5)))
     if kind is Choose:
-        return Choose(context, draw(nodes), draw(st.none() | turns))
+        return Choose(context, draw(st.integers(0, 3)), draw(st.none() | turns))
     if kind is Cancel:
         return Cancel(context, draw(st.none() | turns))
     if kind is Retry:
@@ -362,7 +366,7 @@ def commands(draw: st.DrawFn) -> StoreOperation:
     if kind is Elect:
         return Elect(context, draw(turns), draw(st.integers(1, 2)))
     if kind is Ranking:
-        order = draw(st.sampled_from([[1, 2], [2, 1], [3, 1], [1, 2, 3], []]))
+        order = draw(st.sampled_from([[1, 2], [2, 1], [3, 1], [1, 2, 3], [0, 2, 1], []]))
         return Ranking(context, draw(turns), draw(nodes), draw(st.integers(1, 2)), order, None if order else "abstains")
     if kind is Import:
         given = draw(st.dictionaries(nodes, texts))
@@ -371,6 +375,8 @@ def commands(draw: st.DrawFn) -> StoreOperation:
         turn = RestoredTurn(draw(st.sampled_from(("query", "ask"))), draw(texts), restored, chosen)
         return Import(context, pack([turn] * draw(st.integers(0, 2))))
     text, error = draw(responses)
+    if kind is Synthesized:
+        return Synthesized(context, draw(turns), draw(nodes), text, error, "m", 1.0, draw(st.integers(1, 2)))
     if kind is CandidateInFull or kind is AnswerInFull:
         said = (context, draw(turns), draw(nodes), text, error, "m", draw(st.floats(0, 10)))
         cut = draw(st.sampled_from([None, *Cut]))

@@ -55,7 +55,8 @@ class Asked:
             case "auto":
                 return [result(context="c1", auto=self._auto, stale=False)]
             case "query" | "ask" | "choose" | "regenerate":
-                reply = result(context="c1", turn=1, auto=True) if name == "choose" else result(context="c1", turn=1)
+                how = {"synth": True} if "synth" in line else {"auto": True}
+                reply = result(context="c1", turn=1, **how) if name == "choose" else result(context="c1", turn=1)
                 return [reply, *self._after.pop(0)]
         raise AssertionError(line)
 
@@ -97,6 +98,8 @@ def run(
 ANSWERS = [event("candidate", have=1, of=3), event("candidate", have=2, of=3), event("candidate", have=3, of=3)]
 CHOSEN = turn(2, n1="no", n2="yes", n3="!down")
 OPEN = turn(None, n1="no", n2="yes", n3="!down")
+SYNTHESIZED = turn(None, n0="both", n1="no", n2="yes", n3="!down")
+AWAITED = {**OPEN, "synthesis": {"by": None, "out_of": [1, 2]}}
 FAILED = turn(None, n1="!no key", n2="!down", n3="!down")
 
 
@@ -115,6 +118,14 @@ FAILED = turn(None, n1="!no key", n2="!down", n3="!down")
         ("regenerate c1 --wait", [[event("progress"), event("answer")]], [CHOSEN], 0, "yes\n"),
         ("regenerate c1 --wait", [[event("answer", error="no key")]], [], 1, "the former one stays: node 1: no key"),
         ("choose c1 auto --wait", [[event("ranking"), event("chosen")]], [CHOSEN], 0, "yes\n"),
+        ("choose c1 synth --wait", [[event("progress"), event("synthesis", by=2)]], [SYNTHESIZED], 0, "both\n"),
+        ("choose c1 synth --wait", [[event("synthesis", by=2, error="no key")]], [], 1,
+         "there is no synthesis: node 2: no key"),
+        ("choose c1 synth --wait", [[event("retried"), event("synthesis", by=2)]], [AWAITED, SYNTHESIZED], 0, "both\n"),
+        ("choose c1 synth --wait", [[event("poll")]], [OPEN], 1, "the synthesis was called off"),
+        ("choose c1 synth --wait", [[event("chosen")]], [CHOSEN], 1, "the synthesis was called off"),
+        ("choose c1 synth --wait", [[event("chosen")]], [{**SYNTHESIZED, "chosen": 1}], 1, "was called off"),
+        ("choose c1 synth 2 --wait", [[{"event": "dropped", "count": 9}]], [SYNTHESIZED], 0, "both\n"),
         ("query c1 Why? --wait", [[{"event": "dropped", "count": 9}]], [CHOSEN, CHOSEN], 0, "yes\n"),
         ("query c1 Why? --wait", [[ANSWERS[0], {"event": "close"}]], [], 1, "the node exited"),
         ("--timeout 0.2 query c1 Why? --wait", [ANSWERS[:2]], [], 1, "after 0.2 s: not all answers are in"),

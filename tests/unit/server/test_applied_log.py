@@ -21,6 +21,8 @@ from kvstore.operations import (
     Retry,
     SetAuto,
     StartPoll,
+    Synthesize,
+    Synthesized,
     Unconditional,
 )
 from kvstore.store import Outcome
@@ -64,6 +66,8 @@ def test_what_is_no_command_is_noted_too() -> None:
     (StartPoll("c1"), "poll", None, ""),
     (ChooseAuto("c1", 1, 1), "poll", None, ""),
     (Regenerate("c1"), "regenerate", None, ""),
+    (Synthesize("c1", None, 4), "synth", 4, ""),
+    (Synthesized("c1", 1, 4, "both", None), "synthesis", 4, "both"),
     (SetAuto("c1", False), "auto", None, "off"),
     (Ranking("c1", 1, 2, 1, [3], None), "ranking", 2, ""),
     (Elect("c1", 1, 1), "elect", None, ""),

@@ -21,10 +21,12 @@ from kvstore.operations import (
     Regenerate,
     Retry,
     StoreOperation,
+    Synthesize,
+    Synthesized,
 )
 from kvstore.payloads import encode
 from kvstore.store import Store
-from llm.requests import Request
+from llm.requests import Request, RequestKind
 from server import drafts, own_drafts
 from server.draft_messages import MAX_DRAFT_CHARS, PIECE_CHARS, Piece, Wanted, decode
 from server.draft_messages import encode as encode_message
@@ -49,9 +51,12 @@ class Llm:
         self.looked = 0
         self._node = node
 
-    def writes(self, text: str, pieces: int = 1, turn: int = 1) -> None:
+    def writes(self, text: str, pieces: int = 1, turn: int = 1, kind: RequestKind = "candidate") -> None:
+        if kind == "synthesis":
+            self._node.on_progress(Request("c", turn, kind, list), pieces, lambda: text)
+            return
         self.text = text
-        self._node.on_progress(Request("c", turn, "candidate", list), pieces, self._look)
+        self._node.on_progress(Request("c", turn, kind, list), pieces, self._look)
 
     def _look(self) -> str:
         self.looked += 1
@@ -160,7 +165,28 @@ def test_another_answer_is_shown_when_it_is_there() -> None:
         await until(lambda: nodes.seen(turn=3) == {1: "Therefore"}, 5)
         assert {piece.turn for piece in nodes.pieces()} == {3}
         nodes.apply(Cancel("c"))
-        assert nodes.nodes[1]._own.get(("c", 2)) is None, "nothing is kept of what was overtaken"
+        assert nodes.nodes[1]._own.get(("c", 2, False)) is None, "nothing is kept of what was overtaken"
+
+    run(scenario)
+
+
+def test_a_synthesis_is_shown_as_it_is_written() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        nodes.nodes[2].watch("c")
+        nodes.apply(Candidate("c", 1, 1, "one", None), Candidate("c", 1, 3, "other", None), Synthesize("c"))
+        nodes.llms[1].writes("Both", kind="synthesis")
+        await until(lambda: nodes.seen() == {0: "Both"}, 5)
+        nodes.llms[2].writes("Mine")
+        await until(lambda: nodes.seen() == {0: "Both", 2: "Mine"}, 5)
+        assert nodes.seen(by=1) == {}, "nobody looks there"
+        nodes.apply(Synthesized("c", 1, 1, None, "no key", round=1), Synthesize("c"))
+        assert nodes.seen() == {2: "Mine"}, "what was written of an earlier one is not shown"
+        nodes.llms[2].writes("Both of them", kind="synthesis")
+        await until(lambda: nodes.seen() == {0: "Both of them", 2: "Mine"}, 5)
+        nodes.apply(Synthesized("c", 1, 2, "Both of them.", None, round=2))
+        assert nodes.seen() == {2: "Mine"}
+        nodes.llms[2].writes("More", kind="synthesis")
+        assert nodes.seen() == {2: "Mine"}, "none is awaited"
 
     run(scenario)
 

@@ -83,20 +83,20 @@ def test_nonsense_is_no_hint(noise: bytes) -> None:
 def test_only_who_asked_sees_progress() -> None:
     async def scenario(user: Prompt) -> None:
         await user.do("create c1")
-        user.session.on_progress(4, "c1", 1, 0)
+        user.session.on_progress(4, Hint("c1", 1, 0))
         await user.do("query c1 why?")
         user.events.clear()
-        user.session.on_progress(4, "c1", 1, 0)
-        user.session.on_progress(4, "c1", 1, 120)
-        user.session.on_progress(4, "c1", 2, 120)
-        user.session.on_progress(4, "nowhere", 1, 120)
+        user.session.on_progress(4, Hint("c1", 1, 0))
+        user.session.on_progress(4, Hint("c1", 1, 120))
+        user.session.on_progress(4, Hint("c1", 2, 120))
+        user.session.on_progress(4, Hint("nowhere", 1, 120))
         assert user.events == [
             {"event": "progress", "context": "c1", "turn": 1, "node": 4, "state": "thinking"},
             {"event": "progress", "context": "c1", "turn": 1, "node": 4, "state": "writing", "tokens": 120},
         ]
         await user.do("cancel c1")
         user.events.clear()
-        user.session.on_progress(4, "c1", 1, 140)
+        user.session.on_progress(4, Hint("c1", 1, 140))
         assert user.events == []
 
     at_a_prompt(scenario)
@@ -108,18 +108,18 @@ def test_a_report_now_and_then_with_a_line_for_each_node(monkeypatch: pytest.Mon
         monkeypatch.setattr(user.session._feed, "_clock", lambda: now)
         await user.do("create c1")
         await user.do("query c1 why?")
-        user.session.on_progress(1, "c1", 1, 0)
+        user.session.on_progress(1, Hint("c1", 1, 0))
         user.engine.apply(Candidate("c1", 1, 3, "x", None), 3)
         user.engine.apply(Candidate("c1", 1, 5, None, "no key"), 5)
         said = len(user.shown)
-        user.session.on_progress(2, "c1", 1, 90)
+        user.session.on_progress(2, Hint("c1", 1, 90))
         assert len(user.shown) == said
         now += REPORT_EVERY_S
-        user.session.on_progress(2, "c1", 1, 120)
+        user.session.on_progress(2, Hint("c1", 1, 120))
         assert [line.strip() for line in user.shown[-1].split("\n")[1:]] == [
             "node 1: thinking", "node 2: 120 tokens", "node 3: done", "node 5: failed: no key",
         ]
-        user.session.on_progress(2, "c1", 1, 130)
+        user.session.on_progress(2, Hint("c1", 1, 130))
         assert len(user.shown) == said + 1
         await user.do("cancel c1")
         assert not user.session._feed._questions
@@ -135,8 +135,8 @@ def test_in_a_terminal_one_line_says_who_is_at_work() -> None:
         await user.do("create c1")
         await user.do("query c1 why?")
         assert line() == ""
-        user.session.on_progress(1, "c1", 1, 0)
-        user.session.on_progress(5, "c1", 1, 7)
+        user.session.on_progress(1, Hint("c1", 1, 0))
+        user.session.on_progress(5, Hint("c1", 1, 7))
         assert line() == "c1: LLMs at work: 0 of 5 done; node 5: 7 tokens; node 1: thinking"
         assert len(line(40)) < 40 and line(40).endswith("…")
         told: list[SessionEvent] = []
@@ -147,7 +147,7 @@ def test_in_a_terminal_one_line_says_who_is_at_work() -> None:
         assert line() == "c1: LLMs at work: 1 of 5 done; node 1: thinking"
         await user.do("create c2")
         await user.do("ask c2 who?")
-        user.session.on_progress(4, "c2", 1, 1)
+        user.session.on_progress(4, Hint("c2", 1, 1))
         assert line() == "c2 (+1): LLMs at work: node 4: 1 token"
         await user.do("cancel c2")
         user.engine.links = (4, 5)
@@ -163,7 +163,7 @@ def test_who_only_has_the_nodes_choose_gets_events_and_no_reports() -> None:
         user.candidates("c1", 1, 3, 4)
         await user.do("choose c1 auto")
         said = len(user.shown)
-        user.session.on_progress(5, "c1", 1, 100)
+        user.session.on_progress(5, Hint("c1", 1, 100))
         assert user.events[-1]["event"] == "progress" and len(user.shown) == said
 
     at_a_prompt(scenario)

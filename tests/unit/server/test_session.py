@@ -154,7 +154,7 @@ def test_a_prompt_names_only_an_open_turn_and_hears_what_is_true_now() -> None:
         ("ask c1 " + "x" * 131_073, "too long"),
         ("choose c1 two", "'two' is not the number of a node; type choose C N"),
         ("choose c1 -1", "not the number"),
-        ("choose c1 0", "no node 0"),
+        ("choose c1 65536", "no node 65536"),
         ("choose c1 99999999999999999999", "not the number"),
         ("choose c1 ٣", "not the number"),
     ],
@@ -408,9 +408,9 @@ def test_completion() -> None:
         user.engine.apply(Candidate("c1", 1, 4, None, "timeout"), 4)
         for name in ("view", "last"):
             assert list(NODE_TABLE.complete(user.executor, [name])) == ["c1", "c2"]
-        assert list(NODE_TABLE.complete(user.executor, ["choose", "c1"])) == ["3", "5", "auto"]
+        assert list(NODE_TABLE.complete(user.executor, ["choose", "c1"])) == ["3", "5", "auto", "synth"]
         choices = list(NODE_TABLE.complete(user.executor, ["choose"]))
-        assert choices == ["c1", "c2", "3", "5", "auto"], "only c1 waits for a choice"
+        assert choices == ["c1", "c2", "3", "5", "auto", "synth"], "only c1 waits for a choice"
         assert list(NODE_TABLE.complete(user.executor, ["view", "c1"])) == ["--all-candidates", "--votes", "--thoughts"]
         for words in (["create"], ["status"], ["cancel", "c1"], ["choose", "c2"], ["choose", "c9"]):
             assert list(NODE_TABLE.complete(user.executor, words)) == []

@@ -14,13 +14,23 @@ import msgspec
 import pytest
 
 from api.conversation import Conversation
-from kvstore.conversation import Cut
-from kvstore.operations import Import, ImportInFull, plainer
+from kvstore.conversation import SYNTHESIS, Cut
+from kvstore.operations import (
+    Candidate,
+    Choose,
+    Create,
+    Import,
+    ImportInFull,
+    Query,
+    Synthesize,
+    Synthesized,
+    plainer,
+)
 from kvstore.packed_turns import Restored, RestoredInFull, unpack
 from kvstore.rules import check
 from server import backup
 from server.backup import Backup, BackupError
-from server.records import response_fields
+from server.records import conversation_record, response_fields
 from server.transfer import MAX_PARTS, TransferError, parse, path_of, read, to_json, to_markdown, write
 from tests.unit.kvstore.test_ask_once import Log
 
@@ -106,6 +116,23 @@ def test_what_release_0_1_0_does_not_know_comes_back_too() -> None:
         turns[0]["candidates"] = {"1": said | wrong}
         with pytest.raises(TransferError):
             parse(json.dumps(content | {"turns": turns}).encode())
+
+
+def test_a_synthesis_comes_back_too() -> None:
+    log = Log()
+    for operation in (
+        Create("c1"), Query("c1", "why?"), Candidate("c1", 1, 1, "one", None), Candidate("c1", 1, 3, "other", None),
+        Synthesize("c1"), Synthesized("c1", 1, 2, "both", None, "m", 1.5, 1, tokens_out=3), Choose("c1", SYNTHESIS),
+    ):
+        assert log(operation).ok
+    record = conversation_record(log.store.conversations["c1"])
+    assert "**Synthesis, by node 2, out of [1], [3] (m), chosen:**\n\nboth" in to_markdown(record)
+    for chosen_only in (False, True):
+        other = Log()
+        assert other(parse(to_json(record).encode(), chosen_only=chosen_only).operation).ok
+        there, turn = log.store.conversations["c1"].turns[0], other.store.conversations["c1"].turns[0]
+        assert turn.chosen == SYNTHESIS and turn.answer == there.answer, chosen_only
+        assert list(turn.candidates) == ([SYNTHESIS] if chosen_only else [SYNTHESIS, 1, 3])
 
 
 def test_what_is_too_large_for_one_operation_is_refused_with_a_way_out() -> None:

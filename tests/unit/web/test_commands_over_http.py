@@ -16,7 +16,7 @@ from api.node_commands import ExplainCommand, NormalCommand, QuietCommand, UseCo
 from api.node_events import CreatedEvent
 from api.prompt import ExitCommand, HelpCommand
 from console.node.table import NODE_TABLE
-from kvstore.operations import Answer, Create, Rename
+from kvstore.operations import Answer, Candidate, Create, Rename, Synthesized
 from server.commands import COMMANDS
 from tests.unit.llm.llm_tools import until
 from tests.unit.web.web_tools import KEY, At, serving
@@ -120,6 +120,29 @@ def test_what_is_meant_for_a_deleted_conversation_does_nothing_to_its_namesake(t
         for wrong in (0, -1, 2**53 + 1, 2**70):
             assert (await at.post("/api/cancel", {"context": "c", "created": wrong})).status_code == 400, wrong
         assert (await at.post("/api/cancel", {"context": "c", "created": created[1], "turn": 1})).status_code == 200
+
+    serving(tmp_path, scenario)
+
+
+def test_a_synthesis_is_asked_for_and_chosen(tmp_path: Path) -> None:
+    async def scenario(at: At) -> None:
+        asked = (await at.post("/v1/responses", {"input": "why?", "background": True})).json()
+        context, choose = asked["metadata"]["context"], f"/v1/responses/{asked['id']}/choose"
+        assert (await at.post(choose, {"node": "synth"})).status_code == 409, "there is nothing to make it out of"
+        for node, text in ((4, "one"), (5, "other")):
+            at.node.engine.apply(Candidate(context, 1, node, text, None, "m"), node)
+        (turn,) = at.node.engine.store.conversations[context].turns
+        await until(lambda: len(turn.candidates) == 3, 5)  # that of the node itself
+        assert (await at.post(choose, {"node": "synth"})).json()["status"] == "in_progress"
+        assert (await at.post("/api/choose", {"context": context, "node": "synth"})).status_code == 409, "it is awaited"
+        at.node.engine.apply(Synthesized(context, 1, 4, "both", None, "m", 1.0, 1), 4)
+        said = (await at.get(f"/v1/responses/{asked['id']}")).json()["candidates"][0]
+        assert said == {"node": 0, "text": "both", "model": "m", "seconds": 1.0, "by": 4, "out_of": [2, 4, 5]}
+        by_name = await at.post("/api/choose", {"context": context, "node": "synth", "by": 5})
+        assert by_name.json() == {"ok": True, "context": context, "turn": 1, "synth": True, "by": 5}
+        assert (await at.post("/api/choose", {"context": context, "node": 4, "by": 5})).status_code == 400
+        done = (await at.post(choose, {"node": 0})).json()
+        assert (done["status"], done["output"][0]["content"][0]["text"], done["chosen"]) == ("completed", "both", 0)
 
     serving(tmp_path, scenario)
 

@@ -1,11 +1,12 @@
-/** One node's answer to a question: as it is written, and when it is decided. */
+/** One node's answer to a question, or the synthesis: as it is written, and when it is decided. */
 
 import { classes, h, say, set } from "../dom.js"
 import { show } from "./markdown.js"
+import { SYNTHESIS } from "./names.js"
 import { visible } from "./visible.js"
 
 export class Candidate {
-  /** `actions` has what a user may do with it: `choose(node, isCut)` and `retry(node)`. */
+  /** `actions` has what a user may do with it: `choose(node, isCut)`, and `retry(node)` or `synth()`. */
   constructor(node, actions) {
     this.node = node
     this.actions = actions
@@ -25,13 +26,16 @@ export class Candidate {
     say(this.name, label)
     set(this.element, { class: classes("candidate", isHidden ? "hidden-name" : `of-node n${this.node % 8}`, isChosen && "chosen",
       said?.error && "failed", isWriting && "writing", isPreferred && "preferred"), "aria-label": `${label}` })
-    say(this.facts, said && !isHidden ? visible(`${said.model} · ${said.seconds.toFixed(1)} s`) : "")
+    const made = said?.by ? ` · by node ${said.by}, out of ${said.out_of.join(", ")}` : ""
+    say(this.facts, said && !isHidden ? visible(`${said.model} · ${said.seconds.toFixed(1)} s${made}`) : "")
     say(this.state, words(said, draft, isOpen, isChosen))
     set(this.body, { "aria-label": `What ${label} says`, role: "region", "aria-busy": isWriting ? "true" : null })
     this.#show(said ? said.text ?? visible(said.error) : draft ?? "", Boolean(said?.error))
     const buttons = []
     if (mayChoose && said?.text !== undefined) buttons.push(["Choose", `Choose ${label}`, () => this.actions.choose(this.node, Boolean(said.cut))])
-    if (mayChoose && said) buttons.push(["Ask again", `Ask ${label} again`, () => this.actions.retry(this.node)])
+    if (mayChoose && said && this.node === SYNTHESIS) {
+      buttons.push(["Another one", "Have another synthesis written", () => this.actions.synth()])
+    } else if (mayChoose && said) buttons.push(["Ask again", `Ask ${label} again`, () => this.actions.retry(this.node)])
     this.#offer(buttons)
   }
 

@@ -4,6 +4,7 @@ import { h, say } from "../dom.js"
 import { askForSystem, askForTitle, askToDelete, askToFork, askToRename } from "./dialogs.js"
 import { asJson, asMarkdown, save } from "./download.js"
 import { Drafts } from "./drafts.js"
+import { SYNTHESIS } from "./names.js"
 import { TurnElement } from "./turn.js"
 import { visible } from "./visible.js"
 
@@ -105,6 +106,8 @@ export class Conversation {
     if (name === "writing") this.drafts.take(data)
     else {
       if (name === "retried") this.drafts.clear()
+      if (["synth", "synthesis"].includes(name)) this.drafts.drop(SYNTHESIS)
+      if (name === "synthesis" && data.error) say(this.problem, `There is no answer out of the others: ${visible(data.error)}`)
       this.#announce(name, data)
       this.load()
     }
@@ -116,7 +119,8 @@ export class Conversation {
     const words = {
       candidate: () => `${who} ${error ? "has no answer" : "has answered"}: ${have} of ${of}.`,
       answer: () => `Node ${node} ${error ? "has no answer" : "has answered"}.`,
-      chosen: () => `The answer of node ${node} was chosen.`,
+      chosen: () => node === SYNTHESIS ? "The synthesis was chosen." : `The answer of node ${node} was chosen.`,
+      synthesis: () => error ? "" : "The synthesis is in.",
       cancelled: () => `Question ${turn} was cancelled.`,
       poll: () => "The nodes rank the answers.",
     }[name]
@@ -219,6 +223,7 @@ export class Conversation {
     return {
       choose: (node, cut) => act("/api/choose", { node, turn, cut }),
       auto: () => act("/api/choose", { node: "auto", turn }),
+      synth: () => act("/api/choose", { node: "synth", turn }),
       regenerate: () => act("/api/regenerate", { turn }),
       retry: (node) => act("/api/retry", { node }),
       cancel: () => act("/api/cancel", { turn }),

@@ -1,6 +1,7 @@
 /** A conversation as a file: for reading (Markdown), or for `import` (JSON), as `export` at a prompt writes it. */
 
 import { h } from "../dom.js"
+import { SYNTHESIS } from "./names.js"
 
 export function asJson({ context, turns, title, system }) {
   const record = { format: "consensusllm-conversation", version: 1, context, turns, title, system }
@@ -12,7 +13,7 @@ export function asMarkdown({ context, turns, title, system }) {
   turns.forEach((turn, index) => {
     parts.push(`## ${index + 1}. Question`, turn.query)
     const answer = turn.chosen === null ? null : turn.candidates[turn.chosen]
-    if (answer) parts.push(`### Answer (node ${turn.chosen}, ${answer.model})`, answer.text)
+    if (answer) parts.push(`### Answer (${turn.chosen === SYNTHESIS ? "synthesis" : `node ${turn.chosen}`}, ${answer.model})`, answer.text)
     else parts.push(turn.cancelled ? "*(cancelled)*" : "*(open)*")
   })
   return parts.join("\n\n") + "\n"

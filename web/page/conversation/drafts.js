@@ -19,6 +19,11 @@ export class Drafts {
     this.texts = new Map()
   }
 
+  /** What was written of it is not wanted any more. */
+  drop(node) {
+    this.texts.delete(node)
+  }
+
   /** By node, of this turn. */
   of(turn) {
     return new Map(turn === this.turn ? [...this.texts].map(([node, { text }]) => [node, text]) : [])

@@ -2,9 +2,17 @@
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-/** The nodes in the order in which their answers are shown, with their labels. The letters of hidden names follow from the
- * turn alone, so that they stay when the page is loaded again, and say nothing about numbers. */
-export function labelled(nodes, isHidden, context, turn) {
+/** The number of the candidate that an LLM has made out of the others. */
+export const SYNTHESIS = 0
+
+/** The nodes in the order in which their answers are shown, with their labels, and the synthesis after them. The letters of
+ * hidden names follow from the turn alone, so that they stay when the page is loaded again, and say nothing about numbers. */
+export function labelled(numbers, isHidden, context, turn) {
+  const synthesis = numbers.includes(SYNTHESIS) ? [{ node: SYNTHESIS, label: "Synthesis" }] : []
+  return [...named(numbers.filter((number) => number !== SYNTHESIS), isHidden, context, turn), ...synthesis]
+}
+
+function named(nodes, isHidden, context, turn) {
   if (!isHidden) return nodes.toSorted((one, other) => one - other).map((node) => ({ node, label: `Node ${node}` }))
   const mixed = new Map(nodes.map((node) => [node, hash(`${context}\n${turn}\n${node}`)]))
   return nodes.toSorted((one, other) => mixed.get(one) - mixed.get(other))

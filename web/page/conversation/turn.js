@@ -2,12 +2,13 @@
 
 import { classes, h, say, set } from "../dom.js"
 import { Candidate } from "./candidate.js"
-import { labelled } from "./names.js"
+import { labelled, SYNTHESIS } from "./names.js"
 import { pollElement } from "./poll.js"
 import { visible } from "./visible.js"
 
 export class TurnElement {
-  /** `actions`: what a user may do with the turn, each a function: `choose`, `auto`, `retry`, `regenerate`, `cancel`. */
+  /** `actions`: what a user may do with the turn, each a function: `choose`, `auto`, `synth`, `retry`,
+   * `regenerate`, `cancel`. */
   constructor(context, number, actions) {
     this.context = context
     this.number = number
@@ -40,7 +41,9 @@ export class TurnElement {
     const isHidden = wantsHidden && isOpen
     const responded = Object.keys(turn.candidates).map(Number)
     const expected = isOpen && turn.kind === "query" ? members : []
-    const nodes = [...new Set([...responded, ...(isOpen ? drafts.keys() : []), ...expected])]
+    const isAwaited = isOpen && turn.synthesis !== undefined
+    const written = isOpen ? [...drafts.keys()].filter((node) => node !== SYNTHESIS || isAwaited) : []
+    const nodes = [...new Set([...responded, ...written, ...expected, ...(isAwaited ? [SYNTHESIS] : [])])]
     const order = labelled(nodes, isHidden, this.context, this.number)
     const labels = new Map(order.map(({ node, label }) => [node, label]))
     say(this.question, visible(turn.query))
@@ -54,7 +57,7 @@ export class TurnElement {
     }
     this.#place(order.map(({ node }) => node), turn, isOpen)
     this.#showPoll(turn, labels, isHidden)
-    this.#offer(turn, isOpen, responded, mayWrite, isLast)
+    this.#offer(turn, isOpen, responded, mayWrite, isLast, isHidden)
   }
 
   #candidate(node) {
@@ -88,12 +91,15 @@ export class TurnElement {
     if (wasOpen && this.poll.querySelector("details")) this.poll.querySelector("details").open = true
   }
 
-  #offer(turn, isOpen, responded, mayWrite, isLast) {
-    const answers = responded.filter((node) => turn.candidates[node].text !== undefined).length
-    say(this.state, turn.cancelled ? "This question was cancelled." : isOpen && turn.kind === "ask" ? "The leader answers." : turn.regenerating ? "The leader is asked for another answer." : "")
+  #offer(turn, isOpen, responded, mayWrite, isLast, isHidden) {
+    const answers = responded.filter((node) => turn.candidates[node].text !== undefined)
+    say(this.state, stateOf(turn, isOpen, isHidden))
     const buttons = []
     if (isOpen && mayWrite) {
-      if (answers > 1 && !turn.poll?.open) buttons.push(["Let the nodes choose", () => this.actions.auto()])
+      if (answers.length > 1 && !turn.poll?.open) buttons.push(["Let the nodes choose", () => this.actions.auto()])
+      if (answers.length > 1 && !turn.candidates[SYNTHESIS] && !turn.poll?.open && !turn.synthesis) {
+        buttons.push(["Make one out of them", () => this.actions.synth()])
+      }
       if (responded.length) buttons.push(["Ask all again", () => this.actions.retry(null)])
       buttons.push(["Cancel", () => this.actions.cancel()])
     }
@@ -106,4 +112,13 @@ export class TurnElement {
     this.buttons.replaceChildren(...buttons.map(([title, onclick]) =>
       h("button", { type: "button", class: title === "Let the nodes choose" ? "main" : "quiet", onclick }, title)))
   }
+}
+
+function stateOf(turn, isOpen, isHidden) {
+  if (turn.cancelled) return "This question was cancelled."
+  if (isOpen && turn.kind === "ask") return "The leader answers."
+  if (turn.regenerating) return "The leader is asked for another answer."
+  if (!isOpen || !turn.synthesis) return ""
+  const { by, out_of: from } = turn.synthesis
+  return `${by === null ? "The leader" : `Node ${by}`} makes one answer out of ${isHidden ? "the others" : from.join(", ")}.`
 }
