@@ -186,6 +186,8 @@ class Terminal:
     def see_voters(self) -> None:
         """Waits until the members have decided to count all their disks: one that came late is not relied on before."""
         self.see_leaders()
+        self.type("1: create founded")  # until the cluster is, `members` is refused, which counts in the exit code
+        self.see("founded: created")
         said = "not yet"
         while " yet" in said:
             self.type("1: members")
