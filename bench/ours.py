@@ -19,6 +19,7 @@ from typing import Any
 
 from bench.drive import Channel, places
 from bench.processes import ROOT, Processes, free_ports, python
+from kvstore.quotas import MAX_QUOTA
 
 NODES = (1, 2, 3, 4, 5)
 SIZE = 200
@@ -159,7 +160,14 @@ class Ours:
         for node in self._nodes:
             self.start_node(node)
         await self.settled()
+        await self._raise_quotas()
         await self._occupy_llms()
+
+    async def _raise_quotas(self) -> None:
+        """A bench asks and creates more than anybody's cluster should by default. Older checkouts know no quotas."""
+        client = await self.client(self._nodes[0])
+        await client.ask(*(f"quotas {name} {MAX_QUOTA}" for name in ("conversations", "turns", "bytes", "total")))
+        self._close(client)
 
     async def _occupy_llms(self) -> None:
         """With a question that stays open: later questions wait, as data."""

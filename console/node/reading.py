@@ -31,6 +31,7 @@ from console.command_table import Entry, at_once, in_order
 from console.node.executor import NodeExecutor, conversations, ready, submitted
 from console.node.words import ALL_CANDIDATES, FULL, THOUGHTS, VOTES, whole
 from console.usage import Usage
+from kvstore.quotas import MAX_QUOTA
 from server import conversations as carried_out
 from server.session import Session
 
@@ -184,7 +185,7 @@ def _parse_quotas(words: list[str]) -> QuotasCommand:
     quota = next((quota for quota in QUOTAS if quota == words[0].lower()), None)
     if quota is None or len(words) != 2:
         raise _not_understood(words)
-    return QuotasCommand(quota, whole(words[1], "new value of the quota"))
+    return QuotasCommand(quota, whole(words[1], "new value of the quota", len(str(MAX_QUOTA))))
 
 
 QUOTA = Entry[NodeExecutor, QuotasCommand, QuotasResult](

@@ -18,9 +18,9 @@ FORCE = "--force"
 SWITCH = {"on": True, "off": False}
 
 
-def whole(word: str, what: str) -> int:
-    """Raises ValueError with a sentence for users."""
-    if not (word.isascii() and word.isdigit() and len(word) < 10):
+def whole(word: str, what: str, digits: int = 9) -> int:
+    """Raises ValueError with a sentence for users, also if there are more than `digits`."""
+    if not (word.isascii() and word.isdigit() and len(word) <= digits):
         raise ValueError(f"'{one_line(word, 20)}' is not the {what}")
     return int(word)
 

@@ -22,7 +22,7 @@ from kvstore.operations import (
     StoreOperation,
 )
 from kvstore.packed_turns import RestoredTurn, pack
-from kvstore.quotas import FIRST
+from kvstore.quotas import FIRST, MAX_QUOTA
 from server import first_quotas
 from server.byte_rate import ByteRate
 from server.first_quotas import FirstQuotas
@@ -60,6 +60,15 @@ def test_users_are_warned_before_they_are_refused_and_change_quotas_in_words() -
         assert "conversations: 6 of 6, turns: 1 of 5, bytes: 8000 of 10000" in " ".join(status.shown.split())
         shown = (await user.do("log 20")).shown
         assert "quotas" in shown
+
+    at_a_prompt(scenario)
+
+
+def test_the_largest_quota_can_be_typed_and_a_larger_one_is_refused() -> None:
+    async def scenario(user: Prompt) -> None:
+        assert (await user.do(f"quotas total {MAX_QUOTA}"))["quotas"]["total"]["most"] == MAX_QUOTA
+        assert not (await user.do(f"quotas total {MAX_QUOTA + 1}"))["ok"]
+        assert not (await user.do(f"quotas total {10 * MAX_QUOTA}"))["ok"]
 
     at_a_prompt(scenario)
 
