@@ -111,7 +111,11 @@ fuzz_setup() {
     [ "$(uname -sm)" != "Linux x86_64" ] || PYTHON=$PWD/.venv/bin/python installed fuzz .venv-fuzz tests/fuzz/requirements.lock
 }
 
-bench_setup() { installed bench .venv-bench bench/requirements.lock; }
+# The simulator and the screen that it measures belong to the tests.
+bench_setup() {
+    test_setup
+    installed bench .venv-bench bench/requirements.lock
+}
 
 case "${CONFIG:-/}" in
     /*) ;;

@@ -21,6 +21,7 @@ from bench.ours import Ours
 from bench.processes import ROOT
 from bench.pysyncobj import BEST, PySyncObj
 from bench.results import LoadSample, Samples
+from tests import bytecode
 
 CASES = [("leader", 1), ("follower", 1), ("leader", 256), ("leader", 1024), ("leader", 4096), ("spread", 1025)]
 FEW = [("leader", 1), ("leader", 1024)]
@@ -218,4 +219,5 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    bytecode.keep()  # as a user's Python does
     uvloop.run(main(parse()))

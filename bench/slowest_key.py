@@ -1,4 +1,4 @@
-"""Prints the seconds that the slowest of the keys took to appear which were typed at a node's prompt while answers came.
+"""Prints how many seconds the slowest of the keys took to appear which were typed at a node's prompt among answers.
 
 A program of its own: the terminal that it makes needs a process without threads.
 """

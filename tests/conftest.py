@@ -3,17 +3,14 @@ unless they are marked `quick`. No test has a deadline for single examples: on a
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
 import signal
 import socket
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import bytecode
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
@@ -21,13 +18,7 @@ settings.load_profile("busy")
 # A shell that runs the tests in the background has them ignore Ctrl-C, and all processes that they start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The tests start thousands of processes. Without files of bytecode each compiles all that it imports, and takes three
-# times as long to start. Who wants no such files beside the sources gets them elsewhere, for as long as the tests run.
-if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-    bytecode = tempfile.mkdtemp(prefix="consensusllm-bytecode-")
-    atexit.register(shutil.rmtree, bytecode, ignore_errors=True)
-    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = bytecode
-    sys.dont_write_bytecode = False
+bytecode.keep()  # for the thousands of processes that the tests start
 
 TESTS = Path(__file__).parent
 IN_ONE_PROCESS = ("unit", "simulation", "fuzz")
