@@ -20,7 +20,7 @@ SECRET_BYTES = 24
 
 def load(path: Path | str) -> Config:
     """Reads and checks a configuration file. Raises ConfigError."""
-    return config.config.load(path, registry.registrations().keys(), data_directory.default)
+    return config.config.load(path, registry.names(), data_directory.default)
 
 
 def require_node(config: Config, number: int) -> None:

@@ -58,7 +58,7 @@ def _rival(config: Config) -> Path | None:
     if config.path.name == DEFAULT_PATH or not path.exists():
         return None
     try:
-        other = load(path, registry.registrations().keys(), default)
+        other = load(path, registry.names(), default)
     except ConfigError:
         return path  # which of them it is cannot be told
     there = os.path.realpath(other.data_dir) == os.path.realpath(config.data_dir)

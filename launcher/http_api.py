@@ -15,11 +15,11 @@ from config.http_settings import HttpSettings
 from launcher.protection import tls_of
 from net.sockets import authority
 from net.tls import NETWORK, TlsContexts, TlsError, node_name
-from orchestrator.service import Orchestrator
-from server.node import NodeService
 from web.keys import KeyFileError
 
 if TYPE_CHECKING:
+    from orchestrator.service import Orchestrator
+    from server.node import NodeService
     from web.node_server import NodeServer
 
 

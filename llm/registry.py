@@ -1,4 +1,6 @@
-"""Which LLM providers there are: every module in llm/providers/ registers one, and nothing else lists them."""
+"""Which LLM providers there are: every module in llm/providers/ registers one, and nothing else lists them.
+
+The module's name is the provider's, with _ for -, so that a process imports only the one that it uses."""
 
 from __future__ import annotations
 
@@ -62,19 +64,24 @@ def register(
 
 
 @functools.cache
+def names() -> tuple[str, ...]:
+    """Of all providers, without importing them."""
+    return tuple(module.name.replace("_", "-") for module in pkgutil.iter_modules(providers.__path__))
+
+
 def registrations() -> Mapping[str, Registration]:
     """All providers by name."""
-    for module in pkgutil.iter_modules(providers.__path__, f"{providers.__name__}."):
-        importlib.import_module(module.name)
-    return _registered
+    return {name: find(name) for name in names()}
 
 
 def find(name: str) -> Registration:
-    """Raises ProviderError if no provider has this name."""
-    known = registrations()
-    if name not in known:
-        raise ProviderError(f"there is no LLM provider {name}: there are {', '.join(sorted(known))}")
-    return known[name]
+    """Imports this one alone. Raises ProviderError if no provider has this name."""
+    if name not in names():
+        raise ProviderError(f"there is no LLM provider {name}: there are {', '.join(names())}")
+    module = importlib.import_module(f"{providers.__name__}.{name.replace('-', '_')}")
+    if name not in _registered:
+        raise ProviderError(f"{module.__file__} registers no provider {name}")
+    return _registered[name]
 
 
 def preload(name: str) -> None:

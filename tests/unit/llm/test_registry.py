@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from llm.provider import ProviderError
 from llm.settings import build
 from tests.unit.llm.llm_tools import run_ask
 
+ROOT = Path(registry.__file__).parents[1]
 ECHO = '''
 from llm.provider import Reply
 from llm.registry import register
@@ -39,13 +41,13 @@ def build(settings, node, data_dir):
 @pytest.fixture
 def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of a provider that was added as one file."""
-    (tmp_path / "an_echo.py").write_text(ECHO)
+    (tmp_path / "echo.py").write_text(ECHO)
     monkeypatch.setattr(providers, "__path__", [*providers.__path__, str(tmp_path)])
-    registry.registrations.cache_clear()
+    registry.names.cache_clear()
     yield "echo"
     registry._registered.pop("echo", None)
-    sys.modules.pop("llm.providers.an_echo", None)
-    registry.registrations.cache_clear()
+    sys.modules.pop("llm.providers.echo", None)
+    registry.names.cache_clear()
 
 
 def test_all_providers_are_found() -> None:
@@ -62,6 +64,21 @@ def test_a_provider_is_added_by_one_file(added: str, tmp_path: Path, capsys: pyt
     assert prompt_tokens(settings) == 90
     registry.preload(added)
     assert "Zen of Python" in capsys.readouterr().out, "what is missing is passed over, the rest is imported"
+
+
+def test_a_module_that_registers_another_name_is_a_mistake_in_words(added: str) -> None:
+    path = Path(providers.__path__[-1]) / "parrot.py"
+    path.write_text(ECHO)
+    registry.names.cache_clear()
+    with pytest.raises(ProviderError, match="parrot.py registers no provider parrot"):
+        registry.find("parrot")
+    sys.modules.pop("llm.providers.parrot")
+
+
+def test_a_process_imports_the_provider_that_it_uses_and_no_other() -> None:
+    program = "import sys; from llm import registry; registry.find('fake'); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert [name for name in ran.stdout.split() if name.startswith("llm.providers.")] == ["llm.providers.fake"]
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are(tmp_path: Path) -> None:
