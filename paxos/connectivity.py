@@ -46,6 +46,9 @@ class Connectivity:
         """Peers heard directly and recently."""
         self.fresh: frozenset[int] = frozenset()
         """Nodes known to be alive, directly or by gossip; always includes the node itself."""
+        self.changes = 0
+        """Grows with whatever is known anew of links, votes, claims and promises: what follows from these alone is the
+        same while this is."""
         self._timing = timing
         self._direct: dict[int, Detector] = {}
         self._gossip: dict[int, Detector] = {}
@@ -66,7 +69,8 @@ class Connectivity:
         """These three are computed lazily after a change."""
         self._front: int | None = None
         self._quorum_commit_time: float | None = None
-        """These two, too, after anything that a node says of itself."""
+        self._all_vote: bool | None = None
+        """These three, too, after anything that a node says of itself."""
         self._commit_times: dict[int, float] = {}
         self._changed = True
         """Somebody said something new about links or votes."""
@@ -89,6 +93,7 @@ class Connectivity:
         """The members are these from now on. Who was one stays a peer: it has yet to learn of it."""
         self.configuration = number
         self.members = tuple(sorted(members))
+        self._all_vote = None
         self._meet(self.members)
 
     def meet(self, node: int) -> None:
@@ -99,6 +104,7 @@ class Connectivity:
     def _meet(self, nodes: Iterable[int]) -> None:
         self.everybody = tuple(sorted({*self.everybody, *nodes, self.pid}))
         self.peers = tuple(node for node in self.everybody if node != self.pid)
+        self._all = frozenset(self.everybody)
         for peer in self.peers:
             if peer not in self._direct:
                 self._direct[peer] = Detector(self._timing.election_s, self._timing.heartbeat_s)
@@ -177,8 +183,13 @@ class Connectivity:
             held is None or state.hears != held.hears or state.votes != held.votes
             or state.configuration != held.configuration
         ):
-            self._quorum_commit_time = None
+            self._quorum_commit_time = self._all_vote = None
             self._changed = True
+            self.changes += 1
+        elif (
+            state.leading != held.leading or state.established != held.established or state.promised != held.promised
+        ):
+            self.changes += 1
 
     def suspect(self, peer: int, now: float) -> None:
         """A hint from outside that `peer` is gone. Its next heartbeat refutes it."""
@@ -190,9 +201,12 @@ class Connectivity:
     def refresh(self, now: float) -> bool:
         """Updates timeouts; true if the set of peers heard directly has changed."""
         patient = now - self._busy() if self._underway else now
-        hears = frozenset(peer for peer in self.peers if self._direct[peer].alive(patient))
-        alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(patient))
-        fresh = frozenset((self.pid, *alive))
+        hears = frozenset([peer for peer in self.peers if self._direct[peer].alive(patient)])
+        if len(hears) == len(self.peers):
+            fresh = self._all
+        else:
+            alive = (peer for peer in self.peers if peer in hears or self._gossip[peer].alive(patient))
+            fresh = frozenset((self.pid, *alive))
         changed = hears != self.hears
         if changed or fresh != self.fresh or self._changed:
             self.hears, self.fresh = hears, fresh
@@ -201,6 +215,7 @@ class Connectivity:
             self._links = None
             self._front = self._quorum_commit_time = None
             self._changed = False
+            self.changes += 1
         return changed
 
     def _busy(self) -> float:
@@ -256,7 +271,9 @@ class Connectivity:
         )
 
     def all_vote(self) -> bool:
-        return all(member in self.states and self.states[member].votes for member in self.members)
+        if self._all_vote is None:
+            self._all_vote = all(member in self.states and self.states[member].votes for member in self.members)
+        return self._all_vote
 
     def degree(self, node: int) -> int:
         """Voting nodes that `node` reaches directly in both directions, itself included."""

@@ -49,6 +49,10 @@ class Election:
         self._tries = 0
         """How often this node campaigned without a calm time in between."""
         self._heard_of: Leadership = NOBODY
+        self._observed = self._ranked = self._judged = -1
+        """The changes that claims, the highest leadership and the leader were last looked for after."""
+        self._highest: Leadership = NOBODY
+        self._leader: Leadership = NOBODY
 
     def outranked(self, leadership: Leadership) -> None:
         """An acceptor rejected a ballot in favour of `leadership`."""
@@ -56,8 +60,11 @@ class Election:
 
     def highest(self) -> Leadership:
         """The highest leadership known to have been claimed or promised by any node, dead or alive."""
-        states = self._net.states.values()
-        return max(self._heard_of, *(each.promised for each in states), *(each.leading for each in states), NOBODY)
+        if self._ranked != self._net.changes:
+            self._ranked = self._net.changes
+            states = self._net.states.values()
+            self._highest = max(NOBODY, *[each.promised for each in states], *[each.leading for each in states])
+        return max(self._heard_of, self._highest)
 
     def wait_for_others(self, now: float) -> None:
         """This node is connected anew. If the network was away, the leader was, too, and leads on when it is back."""
@@ -70,14 +77,25 @@ class Election:
 
     def observe(self, now: float) -> None:
         """Notes when each claim was first seen. Must follow every change of what is known of others."""
+        if self._observed == self._net.changes:
+            return
+        self._observed = self._net.changes
         claims = [each.leading for each in self._net.states.values() if each.leading != NOBODY and not each.established]
         self._claims = {claim: self._claims.get(claim, now) for claim in claims}
 
     def leader(self, now: float) -> Leadership:
         """The highest leadership claimed by a live node that reaches a majority; NOBODY if there is none.
 
-        A claim that comes to nothing (its claimer's disk hangs, say) must not keep others from campaigning for ever.
+        A claim that comes to nothing (its claimer's disk hangs, say) must not keep others from campaigning for ever:
+        only while there is one, time matters.
         """
+        if self._judged != self._net.changes or self._claims:
+            self._judged = self._net.changes
+            self._leader = self.present_leader(now)
+        return self._leader
+
+    def present_leader(self, now: float) -> Leadership:
+        """The same, not remembered."""
         claims = (
             each.leading for each in self._net.states.values()
             if each.leading != NOBODY
@@ -98,8 +116,7 @@ class Election:
         go through with it."""
         pid = self._net.pid
         highest = self.highest()
-        able = self._net.reaches_majority(pid) and not self._net.outdated()
-        if not able or (highest != NOBODY and leader >= highest):
+        if leader >= highest != NOBODY or not self._net.reaches_majority(pid) or self._net.outdated():
             self._since = None
             return None
         if highest != NOBODY and now < self._waits_until:

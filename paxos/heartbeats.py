@@ -64,6 +64,8 @@ class Heartbeats:
         """The claim in the last heartbeat that was sent for a change."""
         self._sent: deque[float] = deque(maxlen=LATE)
         """When the last ones were sent."""
+        self._described: tuple[object, ...] = ()
+        """What this node says of itself was made of these facts."""
         self._last: NodeState | None = None
         """What the last one said of this node."""
         self._restless_at = now
@@ -80,16 +82,31 @@ class Heartbeats:
 
     def describe(self) -> None:
         """Renews what this node says of itself. Must follow every change of a claim."""
-        proposer, registry, log = self._proposer, self._registry, self._log
-        self._net.describe(NodeState(
-            pid=self._net.pid, version=self._version, identity=registry.identity,
-            hears=tuple(sorted(self._net.hears)), leading=proposer.claim, established=proposer.leader is not None,
+        facts = self.facts()
+        if facts != self._described:
+            self._described = facts
+            self._net.describe(self.present_state())
+
+    def facts(self) -> tuple[object, ...]:
+        """What `present_state` is made of. To be compared."""
+        proposer, registry, log, net = self._proposer, self._registry, self._log, self._net
+        return (
+            self._version, net.hears, proposer.claim, proposer.leader is not None, self._acceptor.promised,
+            log.decided_upto, registry.votes, log.blank, net.all_vote(), registry.told_roster(), registry.configuration,
+            registry.identity, self._commit_time.seconds, self._digests.latest,
+        )
+
+    def present_state(self) -> NodeState:
+        proposer, registry, log, net = self._proposer, self._registry, self._log, self._net
+        return NodeState(
+            pid=net.pid, version=self._version, identity=registry.identity,
+            hears=tuple(sorted(net.hears)), leading=proposer.claim, established=proposer.leader is not None,
             promised=self._acceptor.promised.leadership, decided_upto=log.decided_upto, votes=registry.votes,
-            blank=log.blank, roster={} if self._net.all_vote() else registry.told_roster(),
+            blank=log.blank, roster={} if net.all_vote() else registry.told_roster(),
             operations_version=self._operations_version, cluster=registry.cluster, configuration=registry.number,
             commit_s=self._commit_time.seconds,
             digest=self._digests.latest,
-        ))
+        )
 
     def heard(self, sender: int, message: Heartbeat, now: float) -> None:
         """Others may remember a later incarnation of this node than its own (a lost disk and a clock set back); what it

@@ -306,6 +306,7 @@ class Process:
 def _as_release_0_1_0(replica: Replica) -> None:
     """It founds nothing, and says nothing of what it understands."""
     replica._versions.own = replica._heartbeats._operations_version = LOWEST
+    replica._heartbeats._described = ()
     replica._reconfiguration.drive = _nothing_to_change  # type: ignore[method-assign]
 
 

@@ -70,7 +70,7 @@ def test_a_module_that_registers_another_name_is_a_mistake_in_words(added: str) 
     path = Path(providers.__path__[-1]) / "parrot.py"
     path.write_text(ECHO)
     registry.names.cache_clear()
-    with pytest.raises(ProviderError, match="parrot.py registers no provider parrot"):
+    with pytest.raises(ProviderError, match=r"parrot\.py registers no provider parrot"):
         registry.find("parrot")
     sys.modules.pop("llm.providers.parrot")
 

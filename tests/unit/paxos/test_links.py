@@ -29,7 +29,7 @@ def net(own: NodeState, heard: dict[int, list[NodeState]], now: float = 10.0) ->
     for speaker, states in heard.items():
         made.heard(speaker, Heartbeat(states, {}, 0.0, {}), now)
     made.refresh(now)
-    made.states[own.pid] = own
+    made.describe(own)
     return made
 
 
@@ -172,7 +172,7 @@ class Voter:
             told = state(node, *hears, count=self._count, leading=claim, established=self.established,
                        promised=claim, decided=self.decided.get(node, 0))
             if node == self.pid:
-                self.net.states[node] = told
+                self.net.describe(told)
             else:
                 self.net.heard(node, Heartbeat([told], {}, 0.0, {}), self.now)
         self.net.refresh(self.now)
@@ -191,7 +191,7 @@ class Voter:
 def test_a_campaign_claims_the_next_seq_num_above_all_it_knows_with_its_own_pid() -> None:
     voter = Voter(pid=2, silent=(1,))
     voter.claims = {}
-    voter.net.states[1] = state(1, leading=(4, 1), promised=(7, 3))
+    voter.net.describe(state(1, leading=(4, 1), promised=(7, 3)))
     voter.election.outranked((9, 5))
     while (claim := voter.election.try_campaign(voter.election.leader(voter.now), voter.now, Random(1))) is None:
         voter.pass_time(0.01)
