@@ -382,7 +382,8 @@ class ReplicaDriver:
         if self.observer is not None:
             self.observer.applied(operations)
         for applied in operations:
-            self._digests.before(applied.position)
+            if applied.position >= self._digests.due:
+                self._digests.before(applied.position)
             self._applied_bytes += len(applied.operation.payload)
             outcome = self._machine.apply(applied.position, applied.operation.payload)
             self._listener.on_applied(applied, outcome, self._live)

@@ -28,6 +28,8 @@ class StateDigests:
         self._loaded = loaded
         self._last = 0
         """The last position whose digest was handed in."""
+        self.due = every + 1
+        """Before an operation at this position or a later one is applied, `before` must be called."""
         self._applied = 0
         self._look_at = 0.0
 
@@ -38,6 +40,7 @@ class StateDigests:
     def before(self, position: int) -> None:
         """The operation at this position is applied next: now everything holds what the round one before it left."""
         rounded = (position - 1) // self._every * self._every
+        self.due = rounded + self._every + 1
         if rounded > self._last and rounded >= self._loaded:
             self._take(rounded)
 

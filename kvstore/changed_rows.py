@@ -19,23 +19,27 @@ class ChangedRows:
     def __init__(self, value: Callable[[rows.RowKey], bytes | None]) -> None:
         self._value = value
         self._unhashed: set[rows.RowKey] = set()
-        self._unsaved: set[rows.RowKey] = set()
+        self._unsaved: dict[rows.RowKey, bytes | None] = {}
+        """With what they held when they were hashed last, unless they have changed since."""
         self._hashes: dict[rows.RowKey, int] = {}
         self._sum = 0
 
     def touch(self, *row_key: int) -> None:
         """This row has changed."""
         self._unhashed.add(row_key)
-        self._unsaved.add(row_key)
+        self._unsaved[row_key] = None
 
     def replace(self, row_keys: set[rows.RowKey]) -> None:
         """There are these rows, and no others; they count as saved."""
-        self._unhashed, self._unsaved, self._hashes, self._sum = row_keys, set(), {}, 0
+        self._unhashed, self._unsaved, self._hashes, self._sum = row_keys, {}, {}, 0
 
     def digest(self) -> str:
         """64 hex digits."""
         for row_key in self._unhashed:
-            self._hash(row_key, rows.key(row_key), self._value(row_key))
+            content = self._value(row_key)
+            self._hash(row_key, rows.key(row_key), content)
+            if row_key in self._unsaved:
+                self._unsaved[row_key] = content
         self._unhashed.clear()
         return f"{self._sum:064x}"
 
@@ -44,7 +48,9 @@ class ChangedRows:
         however rarely that is called."""
         changed: list[tuple[bytes, bytes | None]] = []
         for row_key in sorted(self._unsaved):
-            key, content = rows.key(row_key), self._value(row_key)
+            key, content = rows.key(row_key), self._unsaved[row_key]
+            if content is None:
+                content = self._value(row_key)
             changed.append((key, content))
             if row_key in self._unhashed:
                 self._unhashed.remove(row_key)

@@ -124,11 +124,10 @@ class AppliedLog:
 
     def add(self, applied: AppliedOperation) -> None:
         operation = applied.outcome.operation
-        if isinstance(operation, SetQuotas) and operation.first:
-            return  # like the configurations of the members, no user's operation
-        kind = type(operation)
-        small = kind in _SMALL or (isinstance(operation, Query) and len(operation.text) <= _SMALL_TEXT)
-        self._operations.append(applied if small else logged(applied))
+        if type(operation) in _SMALL or (type(operation) is Query and len(operation.text) <= _SMALL_TEXT):
+            self._operations.append(applied)
+        elif not (isinstance(operation, SetQuotas) and operation.first):  # no user's, as no change of the members is
+            self._operations.append(logged(applied))
 
     def last(self, count: int) -> list[LoggedOperation]:
         """The last `count` operations, in order."""

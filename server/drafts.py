@@ -94,7 +94,7 @@ class Drafts:
 
     def on_applied(self, outcome: Outcome) -> None:
         context, turn = outcome.context, outcome.turn
-        if context is None or not outcome.ok or (self._own.is_idle and context not in self._watched):
+        if context is None or not outcome.ok or not (context in self._watched or self._own.is_about(context)):
             return
         found = self._open_turn(context)
         if turn is None and context not in self._conversations():

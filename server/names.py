@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from kvstore.operations import Create, Fork, Import, Rename, StoreOperation
+from typing import Final
+
+from kvstore.operations import Create, Fork, Import, ImportInFull, Rename, StoreOperation
+
+_NAMING: Final = frozenset((Create, Fork, Import, ImportInFull, Rename))
 
 
 def unusable(operation: StoreOperation) -> str | None:
     """Why the conversation that would come into being cannot be called so, as a sentence; None if it can. One that is
     there already, of an earlier release, keeps its name."""
+    if type(operation) not in _NAMING:
+        return None
     match operation:
         case Create(context=name) | Fork(context=name) | Import(context=name) | Rename(name=name):
             if name.lower() == "auto":

@@ -87,9 +87,12 @@ class OwnDrafts:
         own = self._own.get(key)
         return None if own is None else own.draft
 
-    @property
-    def is_idle(self) -> bool:
-        return not (self._own or self._lookers)
+    def is_about(self, context: str) -> bool:
+        """False if nothing that happens in this conversation ends a draft of this node."""
+        for key in self._own:  # a loop, as each operation is asked about
+            if key[0] == context:
+                return True
+        return any(self._lookers.values())
 
     def on_progress(self, request: Request, pieces: int, text: Callable[[], str]) -> None:
         """Of this node's LLM."""

@@ -67,9 +67,11 @@ class ProgressHints:
 
     def on_applied(self, applied: AppliedOperation) -> None:
         """To be called before anybody acts on the operation."""
-        outcome, operation = applied.outcome, applied.outcome.operation
+        outcome = applied.outcome
+        if type(outcome.operation) not in ASKING:
+            return
         context, turn = outcome.context, outcome.turn
-        if outcome.ok and type(operation) in ASKING and context is not None and turn is not None:
+        if outcome.ok and context is not None and turn is not None:
             key = context, turn
             self._asked_at[key] = applied.id.node
             self._asked_at.move_to_end(key)

@@ -21,6 +21,8 @@ def quotas_record(store: Store, rate: ByteRate | None) -> QuotasRecord:
 
 def warning(store: Store, context: str, created: bool, rate: ByteRate | None) -> str | None:
     """What a user is told who has just added to this conversation, or `created` it, when a quota is nearly used up."""
+    if store.quotas is None:
+        return None if rate is None else rate.warning()
     conversation = store.conversations.get(context)
     size = Size(0, 0) if conversation is None else Size(len(conversation.turns), conversation.bytes)
     warnings = (

@@ -605,7 +605,9 @@ class Session:
     def _give(self, submission: _Submission[Result], result: Result) -> None:
         operation = submission.operation
         if type(operation) in CREATING and operation.context is not None:
-            self.creating -= Counter([operation.context])
+            self.creating[operation.context] -= 1
+            if not self.creating[operation.context]:
+                del self.creating[operation.context]
         if not submission.answer.done():
             submission.answer.set_result(result)
 
