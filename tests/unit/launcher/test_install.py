@@ -41,10 +41,19 @@ def wheel(folder: Path, version: str) -> str:
     return f"lonely=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
 
 
-class Checkout:
-    """The installer, in a folder of its own, without a network."""
+WITH_PYTHON = """
+import runpy, sys
+_, sys.executable, *sys.argv = sys.argv
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Arguments: the interpreter with which the program seems to have been started, the program, its arguments."""
 
-    def __init__(self, folder: Path) -> None:
+
+class Checkout:
+    """The installer, in a folder of its own, without a network. Run by `python`."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        self.python = python
         self.folder = folder / "a check out"
         (self.folder / "launcher").mkdir(parents=True)
         shutil.copy(ROOT / "launcher" / "install.py", self.folder / "launcher")
@@ -73,7 +82,8 @@ class Checkout:
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-I", "launcher/install.py", "runtime"], cwd=self.folder, env=self.environment,
+            [sys.executable, "-I", "-c", WITH_PYTHON, self.python, "launcher/install.py", "runtime"],
+            cwd=self.folder, env=self.environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
 
@@ -93,9 +103,22 @@ class Checkout:
         return {path.name for path in self.folder.iterdir()} - expected
 
 
+@pytest.fixture(scope="session")
+def quick_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter that copies a virtual environment where it should make one, which takes it seconds."""
+    folder = tmp_path_factory.mktemp("python")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    quick = folder / "python"
+    quick.write_text(
+        f"""#!/bin/sh\n[ "$1 $2" = "-m venv" ] && exec cp -a '{folder}/venv/.' "$3"\nexec '{sys.executable}' "$@"\n"""
+    )
+    quick.chmod(0o755)
+    return quick
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path)
+def checkout(tmp_path: Path, quick_python: Path) -> Checkout:
+    return Checkout(tmp_path, quick_python)
 
 
 def test_every_package_of_every_lock_file_has_a_hash() -> None:
@@ -134,6 +157,7 @@ def test_names_are_read_from_lock_files() -> None:
 
 @pytest.mark.slow
 def test_pip_is_the_fallback_and_nothing_is_left_beside(checkout: Checkout) -> None:
+    checkout.python = Path(sys.executable)
     checkout.tool("uv", "exit 1")
     code, said = checkout.set_up()
     assert code == 0 and "with pip" in said, said
@@ -146,6 +170,7 @@ def test_pip_is_the_fallback_and_nothing_is_left_beside(checkout: Checkout) -> N
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("uv") is None and not (ROOT / ".venv/bin/uv").exists(), reason="uv is not installed")
 def test_uv_on_the_path_is_used(checkout: Checkout) -> None:
+    checkout.python = Path(sys.executable)
     (checkout.tools / "uv").symlink_to(shutil.which("uv") or ROOT / ".venv/bin/uv")
     code, said = checkout.set_up()
     assert code == 0 and "with uv" in said, said
