@@ -171,7 +171,7 @@ MEMBERS = Entry[NodeExecutor, MembersCommand, MembersResult](
     MembersCommand,
     in_order(lambda executor, command: executor.session.members_of_cluster(command)),
     _parse_members,
-    lambda command, result, layout: render.members(result),
+    lambda command, result, layout: layout.text(render.members(result)),
     lambda executor, words: () if words else CHANGES,
 )
 

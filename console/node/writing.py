@@ -90,7 +90,8 @@ CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
         "choose c1 3", 2, 4, current=True,
         details="`choose N` is enough after `use C`, or when only one conversation awaits a choice.\n"
         f"With `{AUTO}` every node's LLM ranks the answers anonymously. Of n answers, the best "
-        f"gets n - 1 points, the last none; the highest sum wins, then the lowest node. `view C {VOTES}` shows it.\n"
+        "gets n - 1 points, the last none; the highest sum wins, in a tie the lowest node. "
+        f"`view C {VOTES}` shows it.\n"
         f"With `{SYNTH}` one LLM, the leader's or that of node N, writes one answer out of those that are in, the "
         f"synthesis, as a further candidate: `choose C 0` chooses it. `choose C {SYNTH}` again replaces it. A choice "
         "that comes first, of a user or of the nodes, calls it off.\n"
