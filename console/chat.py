@@ -81,9 +81,9 @@ def found(result: SearchResult, layout: Layout) -> str:
         marked = (f"«{piece}»" if index % 2 else piece for index, piece in enumerate(one.excerpt))
         lines.append(layout.text(one_line("".join(marked), _FOUND), _INDENT))
     if not lines:
-        lines.append("nothing is found")
+        lines.append("nothing found")
     if result.more:
-        lines.append(layout.dim("there is more: look for more particular words"))
+        lines.append(layout.dim("there is more: search for more specific words"))
     if result.left_out is not UNSET:
         lines.append(layout.dim(f"the {result.left_out} oldest conversations are not searched"))
     return "\n".join([*lines, *_stale(result, layout)])

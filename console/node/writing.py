@@ -137,7 +137,7 @@ RETRY = Entry[NodeExecutor, RetryCommand, RetryResult](
 REGENERATE = Entry[NodeExecutor, RegenerateCommand, RegenerateResult](
     Usage(
         "regenerate", "C", "ask the leader's LLM for another answer to the last `ask`", "regenerate c1", 1, 1,
-        current=True, details="The answer that there is stands until the other one is in, and stays if the leader's "
+        current=True, details="The present answer stands until the other one is in, and stays if the leader's "
         "LLM fails, or if the next question comes first. Nodes are asked a `query` again with `retry`.",
     ),
     RegenerateCommand,
