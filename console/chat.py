@@ -36,7 +36,7 @@ _MEASURABLE_S = 0.05
 """Of shorter answers no rate is told."""
 _QUESTION = 60
 """Characters shown of a question in the table."""
-TABLE_WIDTH = 72
+TABLE_WIDTH = 60
 """Columns of a window that has room for a table with texts in it."""
 
 
