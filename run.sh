@@ -33,9 +33,9 @@ usage: ./run.sh [COMMAND]
   stop          stop them, whatever the configuration says now; conversations stay on disk
   reset         stop them and delete all conversations of this cluster (asks first)
   backup FILE   write all conversations of the running cluster to a file (--force overwrites one)
-  restore FILE  make a new cluster of a backup, where there are no conversations yet; ./run.sh then starts it
-  rescue [N]    after the loss of a majority of disks: make a new cluster of what node N still has (without N: of the disk
-                that holds most). The nodes must be stopped; all former files are kept
+  restore FILE  make a new cluster from a backup, where there are no conversations yet; ./run.sh then starts it
+  rescue [N]    after the loss of a majority of disks: make a new cluster from what node N still has (without N: from the
+                disk that holds the most). The nodes must be stopped; all former files are kept
   page [ROLE]   print the address of the live page, with a key: one that allows everything, or only to read (for a
                 class) or to write
   key [ROLE]    print such a key by itself, for the HTTP API

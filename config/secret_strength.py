@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-HOW_TO_DRAW = "To draw one: python3 -c 'import secrets; print(secrets.token_urlsafe(24))'"
+HOW_TO_DRAW = "To generate one: python3 -c 'import secrets; print(secrets.token_urlsafe(24))'"
 
 ENOUGH_BITS = 48
 """By this estimate, which is low: what is drawn as above has 78 and more, 32 hexadecimal digits have 53 and more."""

@@ -36,6 +36,8 @@ _MEASURABLE_S = 0.05
 """Of shorter answers no rate is told."""
 _QUESTION = 60
 """Characters shown of a question in the table."""
+TABLE_WIDTH = 60
+"""Columns of a window that has room for a table with texts in it."""
 
 
 def view(result: ViewResult, layout: Layout, all_candidates: bool = False, votes: bool = False) -> str:
@@ -46,13 +48,16 @@ def view(result: ViewResult, layout: Layout, all_candidates: bool = False, votes
 
 
 def viewall(result: ViewallResult, layout: Layout, full: bool = False) -> str:
-    """All conversations in order of creation: a table, or each of them in full."""
+    """All conversations in order of creation: a table, or two lines for each in a narrow window, or each in full."""
     conversations = result.conversations
     if not conversations:
         return "\n".join(["no conversations yet: try create c1", *_stale(result, layout)])
     if full:
         shown = ["\n".join(_conversation(conversation, layout, True)) for conversation in conversations]
         return "\n".join(["\n\n".join(shown), *_stale(result, layout)])
+    if layout.width is not None and layout.width < TABLE_WIDTH:
+        lines = [line for each in conversations for line in _brief(each, result.changed.get(each.context), layout)]
+        return "\n".join([*lines, *_stale(result, layout)])
     titled = any(conversation.title is not UNSET for conversation in conversations)
     head = ("conversation", "turns", "title or last question" if titled else "last question", "state", "changed")
     rows = [_row(conversation, result.changed.get(conversation.context)) for conversation in conversations]
@@ -76,9 +81,9 @@ def found(result: SearchResult, layout: Layout) -> str:
         marked = (f"«{piece}»" if index % 2 else piece for index, piece in enumerate(one.excerpt))
         lines.append(layout.text(one_line("".join(marked), _FOUND), _INDENT))
     if not lines:
-        lines.append("nothing is found")
+        lines.append("nothing found")
     if result.more:
-        lines.append(layout.dim("there is more: look for more particular words"))
+        lines.append(layout.dim("there is more: search for more specific words"))
     if result.left_out is not UNSET:
         lines.append(layout.dim(f"the {result.left_out} oldest conversations are not searched"))
     return "\n".join([*lines, *_stale(result, layout)])
@@ -165,6 +170,18 @@ def _row(conversation: Conversation, changed: float | None) -> Sequence[str]:
     return conversation.context, str(len(turns)), one_line(words, _QUESTION), state, moment(changed)
 
 
+def _brief(conversation: Conversation, changed: float | None, layout: Layout) -> Iterable[str]:
+    """What the table says of it, in two lines."""
+    context, _, words, state, when = _row(conversation, changed)
+    about = f"{_count(conversation.turns)}, {state}" if conversation.turns else _count(())
+    yield layout.text(f"{context}  {about}")
+    yield layout.text(when if words == "-" else f"{when}  {words}", _INDENT, most=1)
+
+
+def _count(turns: Sequence[Turn]) -> str:
+    return "no questions yet" if not turns else f"{len(turns)} question{'s' if len(turns) > 1 else ''}"
+
+
 def _state(turn: Turn) -> str:
     if turn.chosen is not None:
         return "synthesis chosen" if turn.chosen == SYNTHESIS else f"node {turn.chosen} chosen"
@@ -178,8 +195,7 @@ def _conversation(
     conversation: Conversation | ViewResult, layout: Layout, all_candidates: bool, votes: bool = False
 ) -> Iterable[str]:
     turns = conversation.turns
-    count = "no questions yet" if not turns else f"{len(turns)} question{'s' if len(turns) > 1 else ''}"
-    yield f"{layout.bold(conversation.context)}  {layout.dim(count)}"
+    yield f"{layout.bold(conversation.context)}  {layout.dim(_count(turns))}"
     if conversation.title is not UNSET:
         yield layout.text(one_line(conversation.title))
     if conversation.system is not UNSET:

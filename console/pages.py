@@ -37,6 +37,11 @@ class Pages:
         size = max(rows - _ROOM, 1)
         page, self._rest = self._rest[:size], self._rest[size:]
         if self._rest:
-            count = len(self._rest)
-            page.append(layout.dim(f"-- {count} more line{'s' if count > 1 else ''}: Enter shows more, q ends --"))
+            page.append(layout.dim(_hint(len(self._rest), layout.width)))
         return "\n".join(page) + "\n"
+
+
+def _hint(count: int, width: int | None) -> str:
+    """On one line, also in a narrow window."""
+    hint = f"-- {count} more line{'s' if count > 1 else ''}: Enter shows more, q ends --"
+    return hint if width is None or len(hint) <= width else f"-- {count} more: Enter, or q --"

@@ -16,7 +16,7 @@ from api.node_results import (
     StatusResult,
 )
 from api.safe_text import one_line
-from console.chat import moment
+from console.chat import TABLE_WIDTH, moment
 from console.layout import Layout
 
 
@@ -53,7 +53,7 @@ def members(result: MembersResult) -> str:
 
 def status_line(status: NodeStatus, nodes: int, in_flight: int | None, width: int | None = None) -> str:
     """The one line under the prompt of a node, one of `nodes`, with so many requests to its LLM in flight; in a narrow
-    window, in fewer words."""
+    window, in fewer words, and without the last ones where not even these fit."""
     own_ballot = ballot(status.ballot).strip("-")
     leader = f"leader {status.leader}" if status.leader else "no leader"
     links = f"links {len(status.links)}"
@@ -67,17 +67,23 @@ def status_line(status: NodeStatus, nodes: int, in_flight: int | None, width: in
         f"{status.node} {status.role}", leader, own_ballot, f"{status.decided}/{status.applied}", f"q{status.queued}",
         links, short_llm,
     ]
-    forms = [" | ".join(filter(None, long)), " | ".join(filter(None, medium)), "|".join(filter(None, short))]
+    forms = [
+        " | ".join(filter(None, long)), " | ".join(filter(None, medium)),
+        *("|".join(filter(None, short[:count])) for count in range(len(short), 0, -1)),
+    ]
     fitting = (form for form in forms if width is None or len(form) <= width)
     return one_line(next(fitting, forms[-1]), width or 200)
 
 
 def log(result: LogResult, layout: Layout) -> str:
-    """The last decided operations as a table."""
+    """The last decided operations as a table: in a narrow window only their positions, and what they are."""
     if not result.log:
         return "nothing has been applied yet"
     head = ("position", "ballot", "by", "when", "operation")
-    return layout.table(head, [_operation(entry) for entry in result.log], rigid=4)
+    rows = [_operation(entry) for entry in result.log]
+    if layout.width is not None and layout.width < TABLE_WIDTH:
+        return layout.table((head[0], head[-1]), [(row[0], row[-1]) for row in rows], rigid=1)
+    return layout.table(head, rows, rigid=4)
 
 
 def _operation(entry: LogEntry) -> Sequence[str]:

@@ -83,6 +83,10 @@ class Console:
         self._stdout = stdout
         self._terminal: Terminal | None = None
         self._prompt: Callable[[], str] | None = None
+        self._status_line: Callable[[], str] | None = None
+        self._progress_line: Callable[[], str] = str
+        self._loop = asyncio.get_running_loop()
+        self._redrawing = False
         self._more = Pages()
         self._hints = Hints()
         self._dropped = 0
@@ -134,10 +138,11 @@ class Console:
         Cancel it to leave at once; output already written is still flushed, within a second.
         """
         self._prompt = prompt
+        self._status_line, self._progress_line = status_line, progress_line
         pipeline = CommandPipeline(table, executor, self, WAITING_AFTER)
         complete = partial(table.complete, executor)
         split = partial(pasted, is_question=table.is_question, is_command=table.is_command)
-        serving = asyncio.ensure_future(self._serve(pipeline, complete, split, status_line, progress_line))
+        serving = asyncio.ensure_future(self._serve(pipeline, complete, split))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._out.gone, pipeline.failed)]
         try:
             await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
@@ -176,7 +181,7 @@ class Console:
             text = self._lay_out(typed, result)
         if self.form is Form.TERMINAL:
             text = self._more.first(text, self._rows(), self.layout)
-        self._out.write(text)
+        self._print(text)
 
     def waiting(self, typed: TypedCommand, reason: str) -> None:
         """Reports that a command is still in progress."""
@@ -187,8 +192,7 @@ class Console:
 
     async def _serve(
         self, pipeline: CommandPipeline[E], complete: Callable[[list[str]], Iterable[str]],
-        split: Callable[[str], Iterable[str]], status_line: Callable[[], str] | None,
-        progress_line: Callable[[], str],
+        split: Callable[[str], Iterable[str]],
     ) -> None:
         source: Terminal | PipeInput
         if self.form is Form.TERMINAL:
@@ -200,7 +204,7 @@ class Console:
             )
         else:
             source = PipeInput(self._stdin)
-        refreshing = asyncio.ensure_future(self._refresh(status_line, progress_line))
+        refreshing = asyncio.ensure_future(self._refresh())
         limit = EXIT_WITHIN if self.form is Form.TERMINAL else None
         try:
             async for line in source.lines():
@@ -226,12 +230,26 @@ class Console:
         except TimeoutError:
             _log.warning("the output cannot be written; exiting without it")
 
-    async def _refresh(self, status_line: Callable[[], str] | None, progress_line: Callable[[], str]) -> None:
-        """Updates what is drawn again and again. Its numbers change all the time, hence at an interval."""
-        while status_line is not None and self._terminal is not None:
-            self._terminal.show_status(status_line())
-            self._terminal.show_progress(progress_line())
+    async def _refresh(self) -> None:
+        """Numbers in the lines at the prompt change all the time, hence at an interval."""
+        while self._terminal is not None:
+            self._redraw()
             await asyncio.sleep(_STATUS_EVERY)
+
+    def _redraw(self) -> None:
+        """What stands above and below the prompt."""
+        self._redrawing = False
+        if self._terminal is not None and self._status_line is not None:
+            self._terminal.show_status(self._status_line())
+            self._terminal.show_progress(self._progress_line())
+
+    def _print(self, text: str) -> None:
+        """For humans. The lines at the prompt are redrawn, once for all that is printed in one turn of the event loop,
+        so that they do not contradict it."""
+        self._out.write(text)
+        if self._terminal is not None and not self._redrawing:
+            self._redrawing = True
+            self._loop.call_soon(self._redraw)
 
     def _write(self, event: Event, text: Text, about_protocol: bool = False) -> None:
         if self.form is Form.JSON:
@@ -243,7 +261,7 @@ class Console:
             shown = shown if isinstance(shown, str) else self._laid_out(shown, event, layout)
             if about_protocol:
                 shown = self._hinted(shown, layout)
-            self._out.write(self._for_humans(with_time(shown, self.layout) if timed else shown))
+            self._print(self._for_humans(with_time(shown, self.layout) if timed else shown))
 
     def _wrap(self, text: str) -> str:
         """Wraps text: a terminal itself would break lines in the middle of words."""

@@ -112,7 +112,7 @@ class SearchIndex:
             try:
                 return await asyncio.to_thread(_rows, self._database, wanted)
             except sqlite3.OperationalError as error:
-                raise SearchError(f"this took longer than {MAX_SECONDS:g} s: look for more particular words") from error
+                raise SearchError(f"this took longer than {MAX_SECONDS:g} s: search for more specific words") from error
 
     @property
     def left_out(self) -> int:

@@ -60,7 +60,7 @@ async def _confirm_rename(
 RENAME = Entry[NodeExecutor, RenameCommand, RenameResult](
     Usage(
         "rename", "C NEW", "call conversation C by another name", "rename c1 paxos", 2, 2, current=True,
-        details="For everybody. Not while a question is open: answers that are on their way name the conversation.",
+        details="For everybody. Not while a question is open: answers that are on their way refer to it by its name.",
     ),
     RenameCommand,
     _rename,
@@ -128,7 +128,7 @@ def _view_title(command: TitleCommand, result: TitleResult, layout: Layout) -> s
 TITLE = Entry[NodeExecutor, TitleCommand, TitleResult](
     Usage(
         "title", "C [TEXT|-]", "give conversation C a title", "title c1 Why majorities", 1, 2, text=True, current=True,
-        details=f"For everybody; views show it. `title C` shows it, `title C {REMOVE}` takes it away. Other than "
+        details=f"For everybody; views show it. `title C` shows it, `title C {REMOVE}` takes it away. Unlike "
         "`rename C NEW`, it leaves the name that commands take as it is.",
     ),
     TitleCommand,
@@ -205,8 +205,8 @@ AUTO = Entry[NodeExecutor, AutoCommand, AutoResult](
         "auto", "C [on|off]", "have the nodes choose by themselves in C", "auto c1 on", 1, 2, current=True,
         details="After every query, when the answers of all nodes that are there are in, they choose as with `choose C "
         "auto`; if there is one answer only, it stands. Once for each time that a question is asked: where no node can "
-        "rank the answers, a user chooses, or asks again with `retry C`. `auto C` shows whether they do; a fork does "
-        "as its source.",
+        "rank the answers, a user chooses, or asks again with `retry C`. `auto C` shows whether they do; a fork "
+        "does as its source does.",
     ),
     AutoCommand,
     _auto,
@@ -223,8 +223,8 @@ def _parse_fork(words: list[str]) -> ForkCommand:
 FORK = Entry[NodeExecutor, ForkCommand, ForkResult](
     Usage(
         "fork", "C NEW [TURN]", "begin conversation NEW with the questions of C", "fork c1 c2 3", 2, 3, current=True,
-        details="With those up to TURN, and their answers; otherwise with all that are not open. What comes later is "
-        "each conversation's own. The copies count against the quotas.",
+        details="With those up to TURN, and their answers; otherwise with all that are not open. What comes later "
+        "belongs to each conversation alone. The copies count against the quotas.",
     ),
     ForkCommand,
     submitted(carried_out.fork),

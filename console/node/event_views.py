@@ -197,7 +197,7 @@ def _answer(event: AnswerEvent, told: SessionEvent) -> Text:
     if event.error is UNSET:
         said = Response(
             text=event.text, model=event.model, seconds=event.seconds, seen=event.seen, before=event.before,
-            cut=event.cut, cut_at=event.cut_at,
+            cut=event.cut, cut_at=event.cut_at, tokens_in=event.tokens_in, tokens_out=event.tokens_out,
         )
         return partial(chat.answer, event.context, event.node, said)
     if told.turn.chosen is not None:

@@ -96,7 +96,7 @@ def _view_backup(command: BackupCommand, result: BackupResult, layout: Layout) -
 BACKUP = Entry[NodeExecutor, BackupCommand, BackupResult](
     Usage(
         "backup", f"FILE [{FORCE}]", "write all conversations to a file", "backup demo.backup", 1, 1, text=True,
-        details=f"Everything, up to date, as one file: `./run.sh restore FILE` makes a new cluster of it. Does not "
+        details=f"Everything, up to date, as one file: `./run.sh restore FILE` makes a new cluster from it. Does not "
         f"overwrite a file without {FORCE}. `./run.sh backup FILE` does the same at any node that runs.",
     ),
     BackupCommand,

@@ -162,7 +162,7 @@ def _parse_members(words: list[str]) -> MembersCommand:
 
 MEMBERS = Entry[NodeExecutor, MembersCommand, MembersResult](
     Usage(
-        "members", "[add|remove|replace N]", "who belongs to the cluster, and changes of that", "members add 4", 0, 2,
+        "members", "[add|remove|replace N]", "show or change who belongs to the cluster", "members add 4", 0, 2,
         about_protocol=True,
         details="What the members have decided counts, whatever the configuration file says. A node that is added must "
         "run already; one that is removed is told. `replace N`: the disk of node N, which is stopped, does not count "
@@ -171,7 +171,7 @@ MEMBERS = Entry[NodeExecutor, MembersCommand, MembersResult](
     MembersCommand,
     in_order(lambda executor, command: executor.session.members_of_cluster(command)),
     _parse_members,
-    lambda command, result, layout: render.members(result),
+    lambda command, result, layout: layout.text(render.members(result)),
     lambda executor, words: () if words else CHANGES,
 )
 
@@ -190,7 +190,7 @@ def _parse_quotas(words: list[str]) -> QuotasCommand:
 
 QUOTA = Entry[NodeExecutor, QuotasCommand, QuotasResult](
     Usage(
-        "quotas", "[conversations|turns|bytes|total N]", "how large all may become, and changes of that",
+        "quotas", "[conversations|turns|bytes|total N]", "show or change how large everything may grow",
         "quotas turns 20000", 0, 2,
         details="How many conversations the cluster may have, how many turns and bytes of text a conversation, how "
         "many bytes all of them together, and how many bytes a minute this node takes. All but the last are decided, "

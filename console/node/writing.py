@@ -90,7 +90,8 @@ CHOOSE = Entry[NodeExecutor, ChooseCommand, ChooseResult](
         "choose c1 3", 2, 4, current=True,
         details="`choose N` is enough after `use C`, or when only one conversation awaits a choice.\n"
         f"With `{AUTO}` every node's LLM ranks the answers anonymously. Of n answers, the best "
-        f"gets n - 1 points, the last none; the highest sum wins, then the lowest node. `view C {VOTES}` shows it.\n"
+        "gets n - 1 points, the last none; the highest sum wins, in a tie the lowest node. "
+        f"`view C {VOTES}` shows it.\n"
         f"With `{SYNTH}` one LLM, the leader's or that of node N, writes one answer out of those that are in, the "
         f"synthesis, as a further candidate: `choose C 0` chooses it. `choose C {SYNTH}` again replaces it. A choice "
         "that comes first, of a user or of the nodes, calls it off.\n"
@@ -136,7 +137,7 @@ RETRY = Entry[NodeExecutor, RetryCommand, RetryResult](
 REGENERATE = Entry[NodeExecutor, RegenerateCommand, RegenerateResult](
     Usage(
         "regenerate", "C", "ask the leader's LLM for another answer to the last `ask`", "regenerate c1", 1, 1,
-        current=True, details="The answer that there is stands until the other one is in, and stays if the leader's "
+        current=True, details="The present answer stands until the other one is in, and stays if the leader's "
         "LLM fails, or if the next question comes first. Nodes are asked a `query` again with `retry`.",
     ),
     RegenerateCommand,

@@ -37,7 +37,7 @@ def status_line(status: Status, script: str | None, width: int | None = None) ->
     faults += words(from_status(status))
     if status.own:
         faults.append(f"single links: {len(status.own)}")
-    known = [f"up: {' '.join(up) or 'none'}", ", ".join(faults) or "no faults"]
+    known = [f"up: {' '.join(up) or 'none'}", ", ".join(faults) or "no link faults"]
     line = " | ".join([*known, *([f"script: {script} (stop ends it)"] if script else [])])
     if width is not None and len(line) > width:
         line = "|".join([*known, *([f"script: {script}"] if script else [])])
@@ -84,7 +84,7 @@ def cut_words(links: Iterable[Link]) -> str:
 
 def reset_text(result: TextResult, layout: Layout) -> str:
     """With the name that cannot be mistaken for `./run.sh reset`."""
-    hint = "fixAll is the same, under a clearer name: ./run.sh reset deletes all conversations"
+    hint = "fixAll does the same under a clearer name; ./run.sh reset is another thing: it deletes all conversations"
     return "\n".join([layout.text(result.text), layout.dim(layout.text(hint))])
 
 

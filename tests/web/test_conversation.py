@@ -149,6 +149,40 @@ def test_one_answer_is_made_out_of_the_others(talk: Talk, surf: Surf) -> None:
     expect(page.locator("[aria-live]")).to_have_text("The synthesis was chosen.")
 
 
+def test_a_user_says_which_node_makes_one_answer_out_of_the_others(talk: Talk, surf: Surf) -> None:
+    asked, made = talk.llm.question("Whence?"), talk.llm.synthesis("Whence?")
+    talk.site.call("/api/create", {"context": "by-whom"}, 1)
+    page = surf.page(talk.site.address("conversations", node=1))
+    page.get_by_role("link", name="by-whom").click()
+    page.get_by_label("Question", exact=True).fill("Whence?")
+    page.keyboard.press("Enter")
+    for node in NODES[:2]:
+        asked.ends(node, f"From {node}.")
+    writer = page.get_by_label("Who writes the synthesis")
+    expect(writer.locator("option")).to_have_text(["the leader", "node 1", "node 2", "node 3"])
+    writer.select_option("node 2")
+    asked.ends(3, "From 3.")
+    expect(answer_of(page, "Node 3")).to_have_text("From 3.")
+    expect(writer).to_have_value("2")
+    writer.press("Shift+Tab")  # by keyboard alone, from the field to its button
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Node 2 makes one answer out of 1, 2, 3.")).to_be_visible()
+    expect(writer).to_have_count(0)
+    synthesis = page.get_by_label("Synthesis", exact=True)
+    made.ends(2, "From all.")  # no other LLM writes anything
+    expect(answer_of(page, "Synthesis")).to_have_text("From all.")
+    expect(synthesis.locator(".facts")).to_contain_text("by node 2, out of 1, 2, 3")
+    synthesis.get_by_label("Who writes the synthesis").select_option("node 3")
+    page.get_by_role("button", name="Have another synthesis written").click()
+    made.ends(3, "From everywhere.")
+    expect(answer_of(page, "Synthesis")).to_have_text("From everywhere.")
+    expect(synthesis.locator(".facts")).to_contain_text("by node 3, out of 1, 2, 3")
+    for width in (1600, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Cancel").click()
+
+
 def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf: Surf) -> None:
     talk.site.call("/api/create", {"context": "votes"}, 1)
     page = surf.page(talk.site.address("conversations", node=1))

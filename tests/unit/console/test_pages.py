@@ -30,6 +30,10 @@ def test_enter_shows_more_until_all_is_shown() -> None:
     assert len(shown) == 4
 
 
+def test_the_hint_is_one_line_in_a_narrow_window() -> None:
+    assert Pages().first(TEXT, 10, Layout(39)).endswith("line 6\n-- 93 more: Enter, or q --\n")
+
+
 def test_q_ends_and_a_command_goes_on() -> None:
     pages = Pages()
     pages.first(TEXT, 23, LAYOUT)

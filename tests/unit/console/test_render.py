@@ -19,6 +19,7 @@ from api.safe_text import coloured, visible
 from console import Layout, chat, render
 from console.basic_views import error, sentence
 from console.cells import width
+from console.chat import moment
 from tests.unit.console.console_tools import TextResult
 
 Values: TypeAlias = dict[str, Any]
@@ -111,6 +112,12 @@ def test_viewall() -> None:
     assert second.split()[:4] == ["c2", "0", "-", "empty"] and second.split()[4].startswith("2023-11-1")
     assert "node 2 chosen" in third and "long…" in third and re.search(r" \d\d:\d\d:\d\d$", third)
     assert stale == "(possibly stale: no majority reachable)"
+    assert re.sub(r"\d\d:\d\d:\d\d", "TIME", viewall(result, Layout(59))).splitlines() == [
+        "c1  3 questions, open, 0 answers", "    -  And now?",
+        "c2  no questions yet", f"    {moment(1_700_000_000.0)[:10]} TIME",
+        "c3  1 question, node 2 chosen", "    TIME  long long long long long long long long …",
+        "(possibly stale: no majority reachable)",
+    ], "a narrow window has no room for a table"
     full = viewall({**result, "conversations": [VIEW, empty]}, Layout(60), full=True)
     assert full == view(VIEW, Layout(60), all_candidates=True) + "\n\nc2  no questions yet\n" + stale
 

@@ -26,6 +26,8 @@ SCRIPT = textwrap.dedent(
     from tests.unit.console.console_tools import table
 
     console.run.WAITING_AFTER, console.run.EXIT_WITHIN = 0.2, 0.6
+    if sys.argv[2:]:
+        console.run._STATUS_EVERY = float(sys.argv[2])
 
     USAGES = [
         Usage("say", "TEXT", "says it", least=1, most=1, text=True),
@@ -35,6 +37,7 @@ SCRIPT = textwrap.dedent(
         Usage("hang", "", "never answers"),
         Usage("width", "", "how wide the terminal is"),
         Usage("work", "", "work goes on until it is typed again"),
+        Usage("finish", "", "work ends by itself, a moment later"),
     ]
 
     class News(Event, frozen=True, tag="news"):
@@ -45,6 +48,10 @@ SCRIPT = textwrap.dedent(
         assert console.form is Form.TERMINAL
         count = 0
         works = []
+
+        def finish():
+            console.emit(News(), "all of it is done")
+            works.clear()
 
         async def execute(name, args):
             if name == "news":
@@ -58,6 +65,8 @@ SCRIPT = textwrap.dedent(
                 await asyncio.Event().wait()
             if name == "work":
                 works.pop() if works else works.append(count)
+            if name == "finish":
+                asyncio.get_running_loop().call_later(0.3, finish)
             if name == "width":
                 return {"text": f"width {console.layout.width}"}
             return {"text": f"said {args}"}
@@ -151,6 +160,20 @@ def test_progress_is_one_line_above_the_prompt(tmp_path: Path) -> None:
         prompts = ["test> work", "test> say one", "test> work", "test>"]
         # It is redrawn, and gone when it is over.
         screen.see(lambda: [row for row in screen.rows if row.startswith("test>") or "of it" in row] == prompts)
+    finally:
+        screen.close()
+
+
+def test_what_is_printed_never_stands_above_progress_that_is_over(tmp_path: Path) -> None:
+    """Neither a key nor the next look at the progress, which is an hour away, is needed."""
+    screen = Painted([sys.executable, "-c", SCRIPT, str(tmp_path), "3600"], size=(30, 70))
+    try:
+        screen.until("test>")
+        screen.type("work" + ENTER)
+        screen.see(lambda: any("False of it" in row for row in screen.rows))
+        screen.type("finish" + ENTER)
+        screen.see(lambda: any("all of it is done" in row for row in screen.rows))
+        screen.see(lambda: not any("done False" in row or "done True" in row for row in screen.rows))
     finally:
         screen.close()
 

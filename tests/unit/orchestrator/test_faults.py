@@ -426,8 +426,8 @@ def test_the_status_line_fits_into_a_narrow_window(tmp_path: Path) -> None:
             (tmp_path / "long.txt").write_text("sleep 1m\n")
             playing = asyncio.ensure_future(at.type(f"script {tmp_path}/long.txt"))
             await until(lambda: "script: line 1" in at.status_line())
-            assert at.status_line() == "up: none | no faults | script: line 1 of long.txt (stop ends it)"
-            assert at.status_line(50) == "up: none|no faults|script: line 1 of long.txt"
+            assert at.status_line() == "up: none | no link faults | script: line 1 of long.txt (stop ends it)"
+            assert at.status_line(50) == "up: none|no link faults|script: line 1 of long.txt"
             assert len(at.status_line(20)) == 20
             await at.ok("stop")
             await playing

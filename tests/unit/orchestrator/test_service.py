@@ -75,7 +75,7 @@ def test_delay_loss_and_the_rest_are_kept_until_they_are_set_again(tmp_path: Pat
             for line in ("delay 0", "loss 0", "duplicate 0", "reorder 0"):
                 await at.ok(line)
             assert at.orchestrator.faults.quiet
-            assert "no faults" in at.status_line()
+            assert "no link faults" in at.status_line()
 
     run(main())
 

@@ -152,7 +152,7 @@ def test_a_search_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def scenario(at: Searched) -> None:
         at(Create("c"), Query("c", "why?"))
-        with pytest.raises(SearchError, match="more particular words"):
+        with pytest.raises(SearchError, match="more specific words"):
             await at.places("why")
 
     searching(scenario)
@@ -171,7 +171,7 @@ def test_at_a_prompt() -> None:
             "found": [{"context": "c1", "turn": 1, "node": None, "excerpt": ["", "why", "\tnot?"]}],
         }
         assert found.shown == "c1  question 1\n    «why» not?"
-        assert (await user.do("search x")).shown == "nothing is found"
+        assert (await user.do("search x")).shown == "nothing found"
         assert "letters or digits" in (await user.do("search ?"))["error"]
         user.engine.majority = False
         assert (await user.do("search c1"))["stale"]

@@ -13,6 +13,7 @@ from console.node.table import NODE_TABLE
 from kvstore.operations import (
     AboutTurn,
     Answer,
+    AnswerInFull,
     Cancel,
     Candidate,
     Choose,
@@ -370,6 +371,9 @@ def test_the_leaders_answer_is_shown_everywhere() -> None:
             "event": "answer", "context": "c1", "turn": 1, "node": 5, "have": 2, "of": 5, "text": "This.",
             "model": "m", "seconds": 2,
         }
+        await user.do("ask c1 How long?")
+        user.engine.apply(AnswerInFull("c1", 2, 5, "So.", None, "m", 2, tokens_in=9, tokens_out=3), 5)
+        assert user.shown[-1] == "c1: answer\n    [5] m 2.0 s  3 tokens (1.5/s)\n        So."
 
     at_a_prompt(scenario)
 
@@ -395,6 +399,7 @@ def test_status_does_not_wait() -> None:
         medium = "node 2 follower | leader 4 | <4,4,8> | applied 7 of 7 | queue 1 | links 3/4"
         assert user.executor.status_line(79) == medium == user.executor.status_line(len(medium))
         assert user.executor.status_line(60) == "2 follower|leader 4|<4,4,8>|7/7|q1|links 3"
+        assert user.executor.status_line(39) == "2 follower|leader 4|<4,4,8>|7/7|q1"
 
     at_a_prompt(scenario)
 

@@ -4,9 +4,10 @@ import { classes, h, say, set } from "../dom.js"
 import { show } from "./markdown.js"
 import { SYNTHESIS } from "./names.js"
 import { visible } from "./visible.js"
+import { Writer } from "./writer.js"
 
 export class Candidate {
-  /** `actions` has what a user may do with it: `choose(node, isCut)`, and `retry(node)` or `synth()`. */
+  /** `actions` has what a user may do with it: `choose(node, isCut)`, and `retry(node)` or `synth(by)`. */
   constructor(node, actions) {
     this.node = node
     this.actions = actions
@@ -17,11 +18,12 @@ export class Candidate {
     this.buttons = h("div", { class: "buttons" })
     this.element = h("section", { class: "candidate" },
       h("header", {}, this.name, this.facts, this.state), this.body, this.buttons)
+    this.writer = node === SYNTHESIS ? new Writer() : null
     this.text = null
   }
 
   /** `said` is what is decided, `draft` what is written so far; `label` is who it is from, as far as that is told. */
-  update({ said, draft, label, isHidden, isChosen, isOpen, mayChoose, isPreferred }) {
+  update({ said, draft, label, isHidden, isChosen, isOpen, mayChoose, isPreferred, members }) {
     const isWriting = !said && draft !== undefined
     say(this.name, label)
     set(this.element, { class: classes("candidate", isHidden ? "hidden-name" : `of-node n${this.node % 8}`, isChosen && "chosen",
@@ -31,10 +33,11 @@ export class Candidate {
     say(this.state, words(said, draft, isOpen, isChosen))
     set(this.body, { "aria-label": `What ${label} says`, role: "region", "aria-busy": isWriting ? "true" : null })
     this.#show(said ? said.text ?? visible(said.error) : draft ?? "", Boolean(said?.error))
+    this.writer?.update(members)
     const buttons = []
     if (mayChoose && said?.text !== undefined) buttons.push(["Choose", `Choose ${label}`, () => this.actions.choose(this.node, Boolean(said.cut))])
     if (mayChoose && said && this.node === SYNTHESIS) {
-      buttons.push(["Another one", "Have another synthesis written", () => this.actions.synth()])
+      buttons.push(["Another one", "Have another synthesis written", () => this.actions.synth(this.writer.node), this.writer.element])
     } else if (mayChoose && said) buttons.push(["Ask again", `Ask ${label} again`, () => this.actions.retry(this.node)])
     this.#offer(buttons)
   }
@@ -55,8 +58,8 @@ export class Candidate {
     const names = buttons.map(([, name]) => name).join("\n")
     if (this.buttons.dataset.names === names) return
     this.buttons.dataset.names = names
-    this.buttons.replaceChildren(...buttons.map(([title, name, onclick], index) =>
-      h("button", { type: "button", class: index || title !== "Choose" ? "quiet" : "main", "aria-label": name, onclick }, title)))
+    this.buttons.replaceChildren(...buttons.flatMap(([title, name, onclick, ...beside], index) =>
+      [h("button", { type: "button", class: index || title !== "Choose" ? "quiet" : "main", "aria-label": name, onclick }, title), ...beside]))
   }
 }
 

@@ -223,7 +223,7 @@ export class Conversation {
     return {
       choose: (node, cut) => act("/api/choose", { node, turn, cut }),
       auto: () => act("/api/choose", { node: "auto", turn }),
-      synth: () => act("/api/choose", { node: "synth", turn }),
+      synth: (by) => act("/api/choose", { node: "synth", turn, by }),
       regenerate: () => act("/api/regenerate", { turn }),
       retry: (node) => act("/api/retry", { node }),
       cancel: () => act("/api/cancel", { turn }),

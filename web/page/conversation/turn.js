@@ -5,6 +5,7 @@ import { Candidate } from "./candidate.js"
 import { labelled, SYNTHESIS } from "./names.js"
 import { pollElement } from "./poll.js"
 import { visible } from "./visible.js"
+import { Writer } from "./writer.js"
 
 export class TurnElement {
   /** `actions`: what a user may do with the turn, each a function: `choose`, `auto`, `synth`, `retry`,
@@ -14,6 +15,7 @@ export class TurnElement {
     this.number = number
     this.actions = actions
     this.candidates = new Map()
+    this.writer = new Writer()
     this.question = h("div", { class: "question", dir: "auto", id: `turn-${number}` })
     this.state = h("p", { class: "turn-state" })
     this.buttons = h("div", { class: "buttons" })
@@ -52,7 +54,7 @@ export class TurnElement {
       if (!isOpen && node !== turn.chosen && !this.others.open) continue  // most of them nobody ever opens
       this.#candidate(node).update({
         said: turn.candidates[node], draft: isOpen ? drafts.get(node) : undefined, label, isHidden, isOpen,
-        isChosen: turn.chosen === node, mayChoose: isOpen && mayWrite && turn.kind === "query",
+        isChosen: turn.chosen === node, mayChoose: isOpen && mayWrite && turn.kind === "query", members,
       })
     }
     this.#place(order.map(({ node }) => node), turn, isOpen)
@@ -94,11 +96,12 @@ export class TurnElement {
   #offer(turn, isOpen, responded, mayWrite, isLast, isHidden) {
     const answers = responded.filter((node) => turn.candidates[node].text !== undefined)
     say(this.state, stateOf(turn, isOpen, isHidden))
+    this.writer.update(this.given.members)
     const buttons = []
     if (isOpen && mayWrite) {
       if (answers.length > 1 && !turn.poll?.open) buttons.push(["Let the nodes choose", () => this.actions.auto()])
       if (answers.length > 1 && !turn.candidates[SYNTHESIS] && !turn.poll?.open && !turn.synthesis) {
-        buttons.push(["Make one out of them", () => this.actions.synth()])
+        buttons.push(["Make one out of them", () => this.actions.synth(this.writer.node), this.writer.element])
       }
       if (responded.length) buttons.push(["Ask all again", () => this.actions.retry(null)])
       buttons.push(["Cancel", () => this.actions.cancel()])
@@ -109,8 +112,8 @@ export class TurnElement {
     const names = buttons.map(([title]) => title).join("\n")
     if (this.buttons.dataset.names === names) return
     this.buttons.dataset.names = names
-    this.buttons.replaceChildren(...buttons.map(([title, onclick]) =>
-      h("button", { type: "button", class: title === "Let the nodes choose" ? "main" : "quiet", onclick }, title)))
+    this.buttons.replaceChildren(...buttons.flatMap(([title, onclick, ...beside]) =>
+      [h("button", { type: "button", class: title === "Let the nodes choose" ? "main" : "quiet", onclick }, title), ...beside]))
   }
 }
 
