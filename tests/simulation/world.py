@@ -108,8 +108,9 @@ class World:
     def configured(self, node: Node) -> None:
         """Takes note of what the node knows of configurations."""
         configuration = node.replica.learner.configuration
-        if configuration is None or node.foreign:
+        if configuration is node.noted or configuration is None or node.foreign:
             return
+        node.noted = configuration
         known = self.configurations[-1].number if self.configurations else 0
         if configuration.number > known:
             self.configurations.append(configuration)
