@@ -7,9 +7,10 @@
     python -m tests.simulation.links --any                a random sample of all 2^20 one-way patterns
     python -m tests.simulation.links --members            the symmetric patterns, right after a change of the members
 
-A run forms a healthy cluster with a given leader, applies a pattern at once, and lets every node's user submit an
-operation. If some node still reaches a majority directly, then one such node must come to lead, everything submitted
-at a node with a path to it and back must be decided and applied there, and from then on the ballots must be stable.
+A run begins with a healthy cluster with a given leader (a copy of one that serves many runs), applies a pattern at
+once, and lets every node's user submit an operation. If some node still reaches a majority directly, then one such node
+must come to lead, everything submitted at a node with a path to it and back must be decided and applied there, and from
+then on the ballots must be stable.
 
 After a change of the members a pattern strikes as soon as so many nodes know of it that each majority has one of them.
 (Before that, a majority of the new members may be left alone that neither knows of the change nor can decide it.)
@@ -19,10 +20,12 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import pickle
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import product
 from random import Random
 
@@ -31,6 +34,7 @@ import msgspec
 from kvstore.operations import Create
 from paxos.ballot import Leadership
 from paxos.messages import AnyMessage, Change, Prepare
+from tests.simulation.copies import dump
 from tests.simulation.patterns import (
     ARROWS,
     NODES,
@@ -61,6 +65,8 @@ SETTLES_WITHIN_S = 8.0
 OBSERVED_S = 3.0
 """How long the ballots must be stable afterwards: six times the election time."""
 LOOK_EVERY_S = 0.025
+FORMATIONS = 4
+"""So many healthy clusters of a kind are formed, with different seeds, for runs to begin with."""
 
 
 # ---- One run
@@ -96,6 +102,14 @@ class Case(msgspec.Struct, frozen=True):
         """The node that this is about."""
         return self.leader % len(NODES) + 1
 
+    @property
+    def formation(self) -> Case:
+        """Equal for cases that begin with the same healthy cluster."""
+        if self.shaken or self.leader == FIRST:
+            return self
+        change = ADDED if self.change == ADDED else ""
+        return Case(frozenset(), self.leader, self.seed % FORMATIONS, self.delay_s, change=change)
+
     def __str__(self) -> str:
         links = " ".join(
             f"{one}{'-' if (other, one) in self.pattern else '>'}{other}"
@@ -128,19 +142,31 @@ class Run:
         weather = Weather(delay=case.delay_s, jitter=case.delay_s)
         added = case.change == ADDED
         pids = sorted(NODES, key=lambda pid: (added and pid == case.newcomer, pid))
-        self.world = World(case.seed, pids, timing=TIMING, observers=[self.standings], weather=weather,
+        self.world = World(case.formation.seed, pids, timing=TIMING, observers=[self.standings], weather=weather,
                            members=len(NODES) - added)
         self._number = 0
         self._pending: set[tuple[int, int]] = set()
+        self._unformed = ""
 
-    def result(self) -> Result:
-        result = Result(self.case)
+    def form(self) -> None:
+        """What all cases of the same formation begin with."""
         try:
             if self.case.leader != FIRST:
                 self._form()
-            if self.case.shaken:
+        except _Unsettled as problem:
+            self._unformed = str(problem)
+
+    def strike(self, case: Case) -> Result:
+        """What follows, for one case of that formation."""
+        self.case = case
+        result = Result(case, not self._unformed, problem=self._unformed)
+        if not result.settled:
+            return result
+        try:
+            self._part()
+            if case.shaken:
                 self._shake()
-            if self.case.change:
+            if case.change:
                 self._change()
             self._observe(result)
         except _Unsettled as problem:
@@ -162,9 +188,18 @@ class Run:
             self._submit(node)
         self._until(lambda: not self._pending and self._agreed(NODES), "the healthy cluster does not settle")
         self.world.run(0.5)
-        if self.case.leader == RESTART:
-            for process in self.world.nodes.values():
-                process.crash()
+
+    def _part(self) -> None:
+        """From here on runs that began alike go different ways, at different moments between two heartbeats."""
+        world, case = self.world, self.case
+        if case.formation != case:
+            world.random.seed(case.seed)
+            for node in world.nodes.values():
+                node.process.random.seed(world.random.random())
+            world.run(world.random.random() * world.timing.heartbeat_s)
+        if case.leader == RESTART:
+            for node in world.nodes.values():
+                node.crash()
 
     def _change(self) -> None:
         world, newcomer = self.world, self.world.nodes[self.case.newcomer]
@@ -258,7 +293,8 @@ class Run:
 
     def _leader(self) -> int | None:
         """The only node that leads and considers itself able to, with the highest leadership."""
-        leading = [node.pid for node in self.world.nodes.values() if node.up and node.replica.status().role == "leader"]
+        leading = [node.pid for node in self.world.nodes.values()
+                   if node.up and node.replica.leader is not None and node.replica.status().role == "leader"]
         return leading[0] if len(leading) == 1 else None
 
     def _agreed(self, nodes: Iterable[int]) -> bool:
@@ -306,8 +342,21 @@ class _Unsettled(Exception):
     """Describes what did not happen."""
 
 
+@cache
+def formed(formation: Case) -> bytes:
+    """The run after its first phase, to be loaded as often as there are cases of that formation."""
+    first = Run(formation)
+    first.form()
+    return dump(first)
+
+
 def run(case: Case) -> Result:
-    return Run(case).result()
+    if case.formation == case:
+        alone = Run(case)
+        alone.form()
+        return alone.strike(case)
+    shared: Run = pickle.loads(formed(case.formation))
+    return shared.strike(case)
 
 
 # ---- Which cases

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvstore.operations import StoreOperation
 from kvstore.store import Store
-from paxos.messages import AnyMessage, Stamp
+from paxos.messages import AnyMessage, Configuration, Stamp
 from paxos.output import Persist, VoterStatus
 from paxos.replica import Replica
 from tests.simulation.disk import Disk
@@ -46,6 +46,8 @@ class Node:
         """The number of the last configuration by then."""
         self.removed: dict[int, Disk] = {}
         """Disks that were taken out, by their identities."""
+        self.noted: Configuration | None = None
+        """The last one that it was seen to know, which need not be looked at again."""
         self.drift = 1.0
         """How fast its clock runs."""
         self.offset = float(pid)

@@ -83,6 +83,8 @@ COPIED = ("e", "f", "g")
 """Conversations that are called otherwise, and begin with each other's turns. No LLM answers them, either."""
 REVISED = "h"
 """The conversation in which another answer is asked for, or one out of the others. LLMs answer it, a few times only."""
+SLOW_COMMIT_S = 0.3
+"""Longer than most messages take."""
 LEAST_BANDWIDTH = 20_000.0
 """Bytes a second, for each node of a cluster: so many more heartbeats there are."""
 
@@ -92,8 +94,11 @@ def draw(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     nodes = random.choices((3, 5, 7), (5, 5, 1))[0]
     safety_s = random.uniform(2.0, 7.0) if nodes < 7 else random.uniform(2.0, 4.0)
-    events: list[AnyEvent] = [*_faults(random, nodes, safety_s), *(uses := _uses(random, nodes, safety_s)),
-                              *_stops(Random(f"stops {seed}"), nodes, safety_s),
+    faults, uses = _faults(random, nodes, safety_s), _uses(random, nodes, safety_s)
+    final, weather = _final(random, nodes), _slow(Random(f"slow {seed}"), nodes, _weather(random))
+    uses = _fewer(uses, weather)
+    events: list[AnyEvent] = [*faults, *uses, *_stops(Random(f"stops {seed}"), nodes, safety_s),
+                              *_traps(Random(f"traps {seed}"), seed, nodes, safety_s),
                               *_retries(Random(f"retries {seed}"), nodes, uses)]
     spares, changes = members_events(Random(f"members {seed}"), nodes, safety_s)
     upgrades = release_events(Random(f"release {seed}"), nodes, safety_s)
@@ -105,7 +110,7 @@ def draw(seed: int) -> Plan:
     return Plan(
         seed=seed, nodes=nodes, safety_s=safety_s,
         events=tuple(sorted(events, key=lambda event: event.at)),
-        final=_final(random, nodes), weather=_slow(Random(f"slow {seed}"), nodes, _weather(random)),
+        final=final, weather=weather,
         limits=_bytes(Random(f"bytes {seed}"), _limits(random)),
         drift=tuple(random.uniform(0.8, 1.25) if random.random() < 0.3 else 1.0 for _ in range(nodes)),
         late=tuple(random.uniform(0, 0.6 * safety_s) if random.random() < 0.1 else 0.0 for _ in range(nodes)),
@@ -148,7 +153,7 @@ def _slow(random: Random, nodes: int, weather: Weather) -> Weather:
         return msgspec.structs.replace(weather, bandwidth=_log_uniform(random, LEAST_BANDWIDTH * nodes, 3e6))
     if random.random() < 0.85:
         return weather
-    slow_s = _log_uniform(random, 0.3, 3.0)
+    slow_s = _log_uniform(random, SLOW_COMMIT_S, 3.0)
     if random.random() < 0.5:
         return msgspec.structs.replace(weather, fsync=slow_s)
     pids = random.sample(range(1, nodes + 1), random.randint(1, nodes - 1))
@@ -229,6 +234,21 @@ def _stops(random: Random, nodes: int, safety_s: float) -> list[AnyEvent]:
             lingers=_log_uniform(random, 0.01, 0.5), down=_log_uniform(random, 0.05, 1.0),
         )
         for _ in range(count)
+    ]
+
+
+def _traps(random: Random, seed: int, nodes: int, safety_s: float) -> list[AnyEvent]:
+    """In every other run processes die in the middle of their work, at each point in as many runs as at any other."""
+    if seed % 2 == 0:
+        return []
+    point = POINTS[seed // 2 % len(POINTS)]
+    # Snapshots are seldom on their way: whoever is the first to get there, dies.
+    many = point in ("piece sent", "piece received", "snapshot installed")
+    pids = random.sample(range(1, nodes + 1), nodes if many else 1)
+    return [
+        Crash(at=random.uniform(0.3, safety_s / 2 if many else safety_s), pid=pid,
+              down=_log_uniform(random, 0.05, 1.0), point=point, count=random.choice((1, 1, 2, 3)))
+        for pid in pids
     ]
 
 
@@ -411,6 +431,13 @@ def _uses(random: Random, nodes: int, safety_s: float) -> list[Use]:
             for number in range(burst)
         ]
     return uses
+
+
+def _fewer(uses: list[Use], weather: Weather) -> list[Use]:
+    """Where a commit takes long, users do a third of what they would do: in the end all must be decided, maybe one
+    by one. The first three may create the conversations."""
+    slow = max([weather.fsync, *weather.slow_disks.values()]) >= SLOW_COMMIT_S
+    return uses[:3] + uses[3::3] if slow else uses
 
 
 def _final(random: Random, nodes: int) -> Final:

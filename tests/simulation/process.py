@@ -80,9 +80,10 @@ class Process:
         self.store = Store()
         self.store.load(node.disk.rows())
         self.disk = ProcessDisk(self)
+        self.random = Random(world.random.random())
         self.driver = ReplicaDriver(
             node.pid, world.named, durable, timing=world.timing, limits=world.limits,
-            random=Random(world.random.random()), clock=self._clock, transport=self, disk=self.disk,
+            random=self.random, clock=self._clock, transport=self, disk=self.disk,
             machine=self.store, listener=self, defer=self._defer,
         )
         if node.old:

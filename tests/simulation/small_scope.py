@@ -320,15 +320,15 @@ def crash(state: NodeState) -> list[Sent]:
 CONSTANT = {
     "_from_itself", "_from_peers", "timing", "limits", "_limits", "_random", "_timing", "net", "election", "registry",
     "_version", "_writes", "_stored", "reads", "queue", "_follows", "catch_up", "snapshot_source",
-    "progress", "_paces", "_understands", "_ceilings",
+    "progress", "_paces", "_understands", "_ceilings", "_heartbeats", "_commit_time",
     "_acceptor", "_catch_up", "_effects", "_learner", "_log", "_net", "_proposer", "_registry", "_router",
 }
 """Attributes that are equal in all states here, or cannot matter while the clock stands still: the elections and who
 is heard (nobody is), fetching (nobody is known to be ahead), what is in flight (operations are empty, so no window is
 ever full, and every batch leaves at once; nothing is overdue) and how fast it goes (a batch is one operation), reads
-and own users (there are none), versions of what a node says of itself (no heartbeat arrives anywhere), and ceilings
-(no number comes near them). The last line: a role's references to others, which are looked at where they belong to.
-Whatever else the roles of paxos/ come to know tells states apart."""
+and own users (there are none), what a node says of itself and when (no heartbeat arrives anywhere), how long its
+commits take (they take no time), and ceilings (no number comes near them). The last line: a role's references to
+others, which are looked at where they belong to. Whatever else the roles of paxos/ come to know tells states apart."""
 
 
 PLAIN = frozenset((type(None), bool, int, float, str, bytes))

@@ -16,7 +16,7 @@ from tests.simulation.directed import MORE, STORIES
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.stage import OffStage, Overdue, Stage, Stale
 
-SEEDS = 3
+SEEDS = 2
 """How often each scene is run, with different seeds."""
 
 

@@ -9,6 +9,7 @@ from tests.simulation.links import (
     Case,
     Result,
     any_cases,
+    formed,
     members_cases,
     one_way_cases,
     run,
@@ -75,6 +76,14 @@ def test_two_who_differ_do_not_outbid_each_other_at_every_step() -> None:
     18 leaderships were claimed within 0.6 s before Election backed off."""
     random_history = [Case(symmetric(number), 4, 10_000 + number, shaken=True) for number in (514, 20, 184, 68)]
     assert max(result.elections for result in settle(random_history)) <= 9
+
+
+def test_a_run_is_the_same_whatever_ran_before() -> None:
+    """Runs share the cluster that they begin with."""
+    cases = [*symmetric_cases(every_start=False)[7:600:150], *members_cases(every_change=True)[:2]]
+    results = [run(case) for case in cases]
+    formed.cache_clear()
+    assert [run(case) for case in reversed(cases)] == results[::-1]
 
 
 # ---- What the patterns are

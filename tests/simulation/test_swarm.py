@@ -21,7 +21,7 @@ from tests.simulation.trace import told
 from tests.simulation.world import POINTS
 
 QUICK_RUNS = 20
-RUNS = 400
+RUNS = 200
 
 
 def test_the_first_runs_find_nothing() -> None:

@@ -19,6 +19,9 @@ FRAME = 9
 """Bytes of a frame besides its payload."""
 
 
+_encode = msgspec.msgpack.Encoder().encode
+
+
 class Pipe:
     """Messages take turns in the order they came, but urgent ones go before the others; what is being sent is sent to
     its end first. What does not fit is lost."""
@@ -60,7 +63,6 @@ class ThinLinks:
     def __init__(self, world: World) -> None:
         self._up = {pid: Pipe(world, MAX_UP) for pid in world.pids}
         self._down = {pid: Pipe(world, MAX_DOWN) for pid in world.pids}
-        self._encoder = msgspec.msgpack.Encoder()
         self._sized: AnyMessage | None = None
         self._size = 0
         """Of the last message: a broadcast is encoded once."""
@@ -72,7 +74,7 @@ class ThinLinks:
     def size(self, message: AnyMessage) -> int:
         """Bytes of its frame."""
         if message is not self._sized:
-            self._sized, self._size = message, len(self._encoder.encode(message)) + FRAME
+            self._sized, self._size = message, len(_encode(message)) + FRAME
         return self._size
 
     def carry(self, sender: int, to: int, message: AnyMessage, arrive: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 
 import msgspec
@@ -107,8 +108,9 @@ class World:
     def configured(self, node: Node) -> None:
         """Takes note of what the node knows of configurations."""
         configuration = node.replica.learner.configuration
-        if configuration is None or node.foreign:
+        if configuration is node.noted or configuration is None or node.foreign:
             return
+        node.noted = configuration
         known = self.configurations[-1].number if self.configurations else 0
         if configuration.number > known:
             self.configurations.append(configuration)
@@ -210,13 +212,11 @@ class World:
             self._travel(origin, to, message, cluster, delay)
 
     def _travel(self, origin: int, to: int, message: AnyMessage, cluster: int, delay: float) -> None:
-        def arrives() -> None:
-            self.at(delay, lambda: self._arrive(origin, to, message, cluster))
-
+        arrive = partial(self._arrive, origin, to, message, cluster)
         if self.weather.bandwidth:
-            self.thin_links.carry(origin, to, message, arrives)
+            self.thin_links.carry(origin, to, message, partial(self.at, delay, arrive))
         else:
-            arrives()
+            self.at(delay, arrive)
 
     def _arrive(self, origin: int, to: int, message: AnyMessage, cluster: int) -> None:
         if (origin, to) not in self.weather.cut:
