@@ -396,13 +396,18 @@ def test_an_open_turn_in_the_wrong_order_is_caught_although_retries_take_answers
 def brute_force(history: Sequence[Call], fifo: bool = True) -> bool:
     """Whether some order of the calls explains the history: tries all of them."""
     return all(
-        _some_order(sorted(calls, key=lambda one: one.invoked_at), Family(), fifo) for _, calls in families(history)
+        _some_order(sorted(calls, key=lambda one: one.invoked_at), Family(), fifo, set())
+        for _, calls in families(history)
     )
 
 
-def _some_order(left: Sequence[Call], state: Family, fifo: bool) -> bool:
+def _some_order(left: Sequence[Call], state: Family, fifo: bool, hopeless: set[tuple[frozenset[int], Family]]) -> bool:
+    """`hopeless`: calls, by their ids, that nothing explains from a state."""
     if all(one.is_open for one in left):
         return True
+    here = frozenset(map(id, left)), state
+    if here in hopeless:
+        return False
     for i, one in enumerate(left):
         begins = ALWAYS if one.result and one.result.stale else one.invoked_at
         if any(other.returned_at is not None and other.returned_at < begins for other in left):
@@ -416,8 +421,9 @@ def _some_order(left: Sequence[Call], state: Family, fifo: bool) -> bool:
         if one.result is not None and not one.result.ok:
             after = state  # a quota refused it, of which the model knows nothing
         rest = [other for other in left if other is not one and other not in overtaken]
-        if _some_order(rest, after, fifo):
+        if _some_order(rest, after, fifo, hopeless):
             return True
+    hopeless.add(here)
     return False
 
 
