@@ -27,10 +27,9 @@ from storage.errors import StorageError
 from storage.records import Record
 from tests.simulation.disk import Disk
 from tests.simulation.founding import CLUSTER, founded
+from tests.simulation.virtual_loop import VirtualLoop
 
 PIDS = [1, 2, 3, 4, 5]
-TURNS = 30
-"""Turns of the event loop: enough for all pending work to finish."""
 
 Step = Callable[[], None]
 
@@ -191,6 +190,9 @@ class World:
         for disk in self.disks.values():
             disk.write([founded({pid: pid * 1000 + 7 for pid in PIDS})])
         self.nodes: dict[int, Node] = {}
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        self._loop = loop
 
     def start(self, pid: int) -> None:
         self.nodes[pid] = Node(self, pid)
@@ -213,12 +215,10 @@ class World:
         await self.settle()
 
     async def settle(self) -> None:
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
+        await self._loop.finish()
         for node in self.up():
             node.pump()
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
+        await self._loop.finish()
         for node in self.up():
             node.pump()
 

@@ -10,7 +10,8 @@ from random import Random
 from engine.etcd.http import HttpError
 from engine.interface import Busy
 from tests.simulation.etcd_gateway import EXHAUSTED, UNAVAILABLE, Json, Refuse
-from tests.simulation.etcd_world import ENDPOINTS, EtcdWorld, run
+from tests.simulation.etcd_world import ENDPOINTS, EtcdWorld
+from tests.simulation.virtual_loop import run
 from tests.simulation.world import Violation
 
 ROUNDS = 60

@@ -4,10 +4,8 @@ positions, each once and in its node's order, what was acknowledged is there, an
 from __future__ import annotations
 
 import asyncio
-import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from random import Random
-from typing import Any, TypeVar
 
 from engine.etcd.client import Access, EtcdClient
 from engine.etcd.engine import EtcdEngine
@@ -17,51 +15,10 @@ from paxos.limits import Limits
 from tests.simulation.etcd_gateway import FakeEtcd
 from tests.simulation.world import Violation
 
-T = TypeVar("T")
-
 ENDPOINTS = ("http://a:1", "http://b:1", "http://c:1")
 PREFIX = "test"
 LONGEST_S = 120.0
 """Virtual time in which all must have settled."""
-
-
-class _Selector(selectors.SelectSelector):
-    """Instead of waiting, time passes."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise Violation("everything waits for ever")
-        self.now += timeout
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-
-    def time(self) -> float:
-        return self._virtual.now
-
-
-def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """In virtual time. What is left behind unhandled is a violation."""
-    loop, problems = VirtualLoop(), list[str]()
-    loop.set_exception_handler(lambda _, context: problems.append(str(context.get("exception") or context["message"])))
-    try:
-        found = loop.run_until_complete(work())
-        if problems:
-            raise Violation(f"unhandled: {problems[0]}")
-        return found
-    finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.wait(left)) if left else None
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
 
 
 class SimulatedNode:

@@ -15,7 +15,8 @@ from kvstore.operations import Create
 from kvstore.payloads import encode
 from tests.simulation.etcd_gateway import EXHAUSTED, UNAVAILABLE, Json, Refuse
 from tests.simulation.etcd_runs import one
-from tests.simulation.etcd_world import ENDPOINTS, LONGEST_S, EtcdWorld, SimulatedNode, run
+from tests.simulation.etcd_world import ENDPOINTS, LONGEST_S, EtcdWorld, SimulatedNode
+from tests.simulation.virtual_loop import run
 from tests.simulation.world import Violation
 
 Scene = Callable[[], Coroutine[Any, Any, None]]

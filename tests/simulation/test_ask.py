@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 import pytest
 
 from kvstore.conversation import SYNTHESIS
 from kvstore.operations import Ask, Create, Delete, Query, Regenerate, SetAuto, Synthesize
 from tests.simulation.asking import PIDS, World
+from tests.simulation.virtual_loop import run
 
 
 async def asked_by(world: World) -> int:
@@ -71,9 +72,9 @@ async def close(world: World) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_wherever_the_leader_is_killed_one_answer_stands(part: int) -> None:
-    count = asyncio.run(undisturbed())
+    count = run(undisturbed)
     assert count > 30
-    asked = [len(asyncio.run(killed_after(step)).asked) for step in range(part, count + 10, 4)]
+    asked = [len(run(partial(killed_after, step)).asked) for step in range(part, count + 10, 4)]
     assert {1, 2} == set(asked), "some deaths cost an answer, some come too late for that"
 
 
@@ -105,7 +106,7 @@ def test_a_late_answer_counts_in_no_namesake() -> None:
         assert len({one.store.digest() for one in world.up()}) == 1
         await close(world)
 
-    asyncio.run(story())
+    run(story)
 
 
 @pytest.mark.parametrize("step", range(0, 24, 4))
@@ -137,7 +138,7 @@ def test_wherever_the_leader_is_killed_the_nodes_choose_once(step: int) -> None:
         assert len({node.store.digest() for node in world.up()}) == 1
         await close(world)
 
-    asyncio.run(story())
+    run(story)
 
 
 @pytest.mark.parametrize("step", range(0, 20, 4))
@@ -163,7 +164,7 @@ def test_wherever_the_leader_is_killed_another_answer_comes(step: int) -> None:
         assert len({node.store.digest() for node in world.up()}) == 1
         await close(world)
 
-    asyncio.run(story())
+    run(story)
 
 
 @pytest.mark.parametrize("step", range(0, 24, 4))
@@ -196,7 +197,7 @@ def test_wherever_the_leader_is_killed_a_synthesis_comes(step: int) -> None:
         assert len({node.store.digest() for node in world.up()}) == 1
         await close(world)
 
-    asyncio.run(story())
+    run(story)
 
 
 @pytest.mark.parametrize("step", range(0, 12, 4))
@@ -229,4 +230,4 @@ def test_a_synthesis_of_a_node_that_is_killed_is_given_up(step: int) -> None:
         assert turn.candidates[SYNTHESIS].by == writer
         await close(world)
 
-    asyncio.run(story())
+    run(story)

@@ -11,7 +11,8 @@ from engine.etcd.client import FIRST_ANSWER_S, Access, Compacted, Elsewhere, Etc
 from engine.etcd.http import HttpError
 from engine.etcd.wire import RangeAnswer, encode
 from tests.simulation.etcd_gateway import EXHAUSTED, INVALID, UNAVAILABLE, FakeEtcd, Json, Refuse
-from tests.simulation.etcd_world import ENDPOINTS, run
+from tests.simulation.etcd_world import ENDPOINTS
+from tests.simulation.virtual_loop import run
 
 GET = encode({"key": b"x"})
 RANGE = "/v3/kv/range"
