@@ -11,6 +11,9 @@ QUORUM = 3
 PAIRS = tuple(combinations(NODES, 2))
 ARROWS = tuple((one, other) for one in NODES for other in NODES if one != other)
 
+TWO_WAY = 3
+"""The state of a pair: 0 no link, 1 and 2 a link one way."""
+
 Arrow = tuple[int, int]
 Pattern = frozenset[Arrow]
 """The directed links that work."""
@@ -60,13 +63,14 @@ def lonely_hubs() -> Iterator[Pattern]:
     for spokes in (2, 3, 4):
         for partners in combinations(rest, spokes):
             pairs = [pair for pair in PAIRS if not (pair[0] == 1 and pair[1] in partners)]
-            for states in product(range(4), repeat=len(pairs)):
+            for states in product(*(range(TWO_WAY if 1 in pair else TWO_WAY + 1) for pair in pairs)):
+                linked = [node for pair, state in zip(pairs, states, strict=True) if state == TWO_WAY for node in pair]
+                if any(linked.count(node) + (node in partners) + 1 >= QUORUM for node in rest):
+                    continue
                 arrows = [(1, p) for p in partners] + [(p, 1) for p in partners]
                 for (one, other), state in zip(pairs, states, strict=True):
                     arrows += [(one, other)] * (state & 1) + [(other, one)] * (state >> 1)
-                pattern = frozenset(arrows)
-                if mutual(pattern, 1) == spokes and able(pattern) == [1]:
-                    yield pattern
+                yield frozenset(arrows)
 
 
 class Renamings:
@@ -82,7 +86,17 @@ class Renamings:
 
     def canonical(self, pattern: Pattern) -> int:
         """Equal for patterns that are the same up to renaming of nodes."""
-        return min(sum(map(table.__getitem__, pattern)) for table in self._tables)
+        return min(self.numbers(pattern))
+
+    def numbers(self, pattern: Pattern) -> list[int]:
+        """One for each renaming; the first is that of the pattern as it is."""
+        return [self._number(table, pattern) for table in self._tables]
+
+    def number(self, pattern: Pattern) -> int:
+        return self._number(self._tables[0], pattern)
+
+    def _number(self, table: dict[Arrow, int], pattern: Pattern) -> int:
+        return sum(map(table.__getitem__, pattern))
 
 
 @cache
@@ -90,6 +104,10 @@ def one_way_classes() -> tuple[Pattern, ...]:
     """`lonely_hubs` up to renaming: the first of each class, in a fixed order."""
     renamings = Renamings(1)
     found: dict[int, Pattern] = {}
+    known: set[int] = set()
     for pattern in lonely_hubs():
-        found.setdefault(renamings.canonical(pattern), pattern)
+        if renamings.number(pattern) not in known:
+            numbers = renamings.numbers(pattern)
+            known.update(numbers)
+            found[min(numbers)] = pattern
     return tuple(found[key] for key in sorted(found))
