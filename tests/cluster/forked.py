@@ -37,7 +37,6 @@ class Forked:
         self.stdout: IO[bytes] | None = os.fdopen(stdout, "rb")
         self._arguments = arguments
         self._exit_code = os.fdopen(exit_code, "rb")
-        self._lock = threading.Lock()
 
     def poll(self) -> int | None:
         return self._look(0)
@@ -58,11 +57,12 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
     def _look(self, within: float | None) -> int | None:
-        with self._lock:
-            if self.returncode is None and _readable(self._exit_code, within):
-                with self._exit_code:
-                    self.returncode = int(self._exit_code.read())
-            return self.returncode
+        if self.returncode is None and _readable(self._exit_code, within):
+            with self._exit_code:
+                code = self._exit_code.read()
+            assert code, "the fork server has left without a word"
+            self.returncode = int(code)
+        return self.returncode
 
 
 class ForkServer:
@@ -97,6 +97,7 @@ class ForkServer:
             for number in (their_in, their_out, report):
                 os.close(number)
             pid = self._requests.recv(64)
+        assert pid, "the fork server has left"
         return Forked(arguments, int(pid), stdin, stdout, exit_code)
 
     def close(self) -> None:
@@ -139,4 +140,4 @@ def _start_up(environment: Mapping[str, str]) -> dict[str, str]:
 def _readable(pipe: IO[bytes], within: float | None) -> bool:
     poller = select.poll()
     poller.register(pipe, select.POLLIN)
-    return bool(poller.poll(None if within is None else 1000 * within))
+    return bool(poller.poll(None if within is None else max(0, 1000 * within)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from launcher.arguments import EXIT_INTERRUPTED
 from tests.cluster.forked import Forked, start, start_interpreter
-from tests.cluster.harness import PATIENCE_S, ROOT, free_port, until
+from tests.cluster.harness import PATIENCE_S, ROOT, free_port
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="without Linux nothing is forked")
 
 Start = Callable[..., "subprocess.Popen[bytes] | Forked"]
 
 SELF_PORTRAIT = """
-import gc, json, os, random, signal, sys, threading
+import gc, json, os, signal, sys, threading
 streams = [sys.stdin, sys.stdout, sys.stderr]
 print(json.dumps({
     "name": __name__, "arguments": sys.argv, "path": sys.path, "directory": os.getcwd(), "flags": str(sys.flags),
@@ -142,7 +146,7 @@ def config(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("program", [["node.py", "1"], ["network_server.py"]], ids=["node", "network"])
-@pytest.mark.parametrize("end", ["exit", "end of input", signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("end", ["end of input", signal.SIGTERM, signal.SIGINT])
 def test_the_programs_run_and_end(how: Start, tmp_path: Path, program: list[str], end: str | signal.Signals) -> None:
     with running(how, tmp_path, *program, "--config", config(tmp_path), "--json") as process:
         assert process.stdin is not None and process.stdout is not None
@@ -150,20 +154,16 @@ def test_the_programs_run_and_end(how: Start, tmp_path: Path, program: list[str]
         process.stdin.flush()
         while json.loads(process.stdout.readline())["event"] != "result":
             pass  # once it obeys commands it handles signals, too
-        match end:
-            case signal.Signals():
-                process.send_signal(end)
-            case "exit":
-                process.stdin.write(b"exit\n")
-                process.stdin.flush()
-            case _:
-                process.stdin.close()
-        expected: dict[str | signal.Signals, int] = {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
-        assert process.wait(PATIENCE_S) == expected.get(end, 0), (tmp_path / "stderr").read_text()
+        if isinstance(end, signal.Signals):
+            process.send_signal(end)
+        else:
+            process.stdin.close()
+        expected = EXIT_INTERRUPTED if end == signal.SIGINT else 0
+        assert process.wait(PATIENCE_S) == expected, (tmp_path / "stderr").read_text()
 
 
 def test_a_server_leaves_with_who_started_it_and_what_it_started_goes_on(tmp_path: Path) -> None:
-    program = script(tmp_path, "import os; print(os.getppid(), os.getpid(), flush=True); input(); print('still here')")
+    program = script(tmp_path, "import os; print(os.getppid(), flush=True); input(); print('still here')")
     asking = tmp_path / "asking.py"
     asking.write_text(f"""
 import os, sys
@@ -174,15 +174,11 @@ sys.stdin.read()
 """)
     with running(start_interpreter, tmp_path, str(asking), PYTHONPATH=str(ROOT)) as process:
         assert process.stdout is not None
-        server, pid = map(int, process.stdout.readline().split())
-        stdin, stdout = map(int, process.stdout.readline().split())
-        with (
-            open(f"/proc/{process.pid}/fd/{stdin}", "wb") as their_in,
-            open(f"/proc/{process.pid}/fd/{stdout}", "rb") as their_out,
-        ):
+        server = os.pidfd_open(int(process.stdout.readline()))
+        stdin, stdout = (f"/proc/{process.pid}/fd/{int(number)}" for number in process.stdout.readline().split())
+        with open(stdin, "wb", buffering=0) as their_in, open(stdout, "rb") as their_out:
             process.kill()
-            until(lambda: not Path(f"/proc/{server}").exists())
+            assert select.select([server], [], [], PATIENCE_S)[0]
             their_in.write(b"\n")
-            their_in.flush()
             assert their_out.read() == b"still here\n"
-        until(lambda: not Path(f"/proc/{pid}").exists())
+        os.close(server)
