@@ -83,10 +83,11 @@ def how(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def test_both_find_the_same_around_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("umask", [0o027, 0o077], ids=oct)
+def test_both_find_the_same_around_them(tmp_path: Path, umask: int) -> None:
     program = script(tmp_path, SELF_PORTRAIT)
     seen: list[dict[str, Any]] = []
-    before = os.umask(0o027)
+    before = os.umask(umask)
     try:
         for each in (start, start_interpreter):
             with running(each, tmp_path, program, "a word", "é", GIVEN="to it") as process:
@@ -95,7 +96,7 @@ def test_both_find_the_same_around_them(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert seen[0] == seen[1]
-    assert seen[0]["environment"]["GIVEN"] == "to it" and seen[0]["umask"] == 0o027
+    assert seen[0]["environment"]["GIVEN"] == "to it" and seen[0]["umask"] == umask
     assert seen[0]["directory"] == str(ROOT) and seen[0]["descriptors"] == [0, 1, 2]
 
 
@@ -160,6 +161,18 @@ def test_the_programs_run_and_end(how: Start, tmp_path: Path, program: list[str]
             process.stdin.close()
         expected = EXIT_INTERRUPTED if end == signal.SIGINT else 0
         assert process.wait(PATIENCE_S) == expected, (tmp_path / "stderr").read_text()
+
+
+def test_a_server_outlives_what_nobody_waits_for(tmp_path: Path) -> None:
+    program = script(tmp_path, "input()")
+    for _ in range(2):
+        with (tmp_path / "stderr").open("wb") as errors:
+            ends = os.pidfd_open(start([program], os.environ, errors).pid)  # nobody keeps its pipes: its input ends
+        assert select.select([ends], [], [], PATIENCE_S)[0]
+        os.close(ends)
+    for _ in range(2):
+        with running(start, tmp_path, script(tmp_path, "")) as process:
+            assert process.wait(PATIENCE_S) == 0
 
 
 def test_a_server_leaves_with_who_started_it_and_what_it_started_goes_on(tmp_path: Path) -> None:
