@@ -1,5 +1,6 @@
 """Starts node.py and network_server.py by a fork (fork_server.py) where a test cannot tell it from a start by the
-interpreter, which takes 0.3 s of processor time for imports alone."""
+interpreter, which takes 0.3 s of processor time for imports alone. Torture (fleet.py) and the contract of 0.1.0
+(contract_processes.py) start interpreters, as users do."""
 
 from __future__ import annotations
 
