@@ -10,14 +10,14 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tests.cluster.forked import start
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0
@@ -37,10 +37,7 @@ class Process:
         self._arrived = threading.Condition()
         self.log = log
         with log.open("ab") as errors:
-            self.popen = subprocess.Popen(
-                [*prefix, sys.executable, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=errors, env={**os.environ, "GEMINI_API_KEY": "", "GOOGLE_API_KEY": ""},
-            )
+            self.popen = start(arguments, {**os.environ, "GEMINI_API_KEY": "", "GOOGLE_API_KEY": ""}, errors, prefix)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
