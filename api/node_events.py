@@ -17,11 +17,16 @@ class ReadyEvent(Event, frozen=True, tag="ready"):
 
 
 class ConnectedEvent(Event, frozen=True, tag="connected"):
-    """The node reaches the network."""
+    """The node reaches the network, or what it runs on instead."""
+
+    to: Literal["etcd"] | UnsetType = UNSET
+    """Omitted for the network."""
 
 
 class DisconnectedEvent(Event, frozen=True, tag="disconnected"):
     reason: str
+    to: Literal["etcd"] | UnsetType = UNSET
+    """As of `connected`."""
 
 
 class RefusedEvent(Event, frozen=True, tag="refused"):

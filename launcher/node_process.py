@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import uvloop
+from msgspec import UNSET
 
 from api.base import Event
 from api.node_events import ExplainEvent, LeaderEvent, ReadyEvent
@@ -114,7 +115,7 @@ def _make_service(config: Config, number: int, engine: NodeEngine, emit: Callabl
         too_long=lambda text: too_long(text, llm), rate=ByteRate(config.limits.bytes_per_minute),
         prices=config.prices,
         poll_timeout_s=POLL_TIMEOUTS * max(node.llm.timeout_s for node in config.nodes),
-        by_agreement=is_meaningful(llm),
+        by_agreement=is_meaningful(llm), reaches="etcd" if config.engine.is_etcd else UNSET,
     )
 
 

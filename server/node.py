@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
+
+from msgspec import UNSET, UnsetType
 
 from api.base import Event
 from api.lost_quorum import no_quorum
@@ -65,15 +67,17 @@ class NodeService:
         emit: Callable[[Event], None], explanations: Explanations | None = None,
         too_long: Callable[[str], str | None] = lambda text: None, poll_timeout_s: float,
         by_agreement: bool = True, rate: ByteRate | None = None, prices: Mapping[str, Price] = NO_PRICES,
+        reaches: Literal["etcd"] | UnsetType = UNSET,
     ) -> None:
         """`poll_timeout_s`: a poll ends without the nodes that have not voted after this many seconds; `by_agreement`:
         how far the answers agree counts beside the votes. `rate`: how much the node takes from its users. `prices`: of
-        models, by name."""
+        models, by name. `reaches`: what the engine runs on, if not on the network."""
         self.failed = asyncio.Event()
         self.removed = asyncio.Event()
         """The engine acknowledges nothing any more; the process must leave."""
         self._number = number
         self._members = members
+        self._reaches = reaches
         self._engine = engine
         self._emit = emit
         self._explanations = explanations
@@ -243,10 +247,10 @@ class NodeService:
             self._hints.on_hint(node, payload)
 
     def on_connected(self) -> None:
-        self._emit(ConnectedEvent())
+        self._emit(ConnectedEvent(self._reaches))
 
     def on_disconnected(self, reason: str) -> None:
-        self._emit(DisconnectedEvent(reason))
+        self._emit(DisconnectedEvent(reason, self._reaches))
 
     def on_refused(self, reason: str) -> None:
         self._emit(RefusedEvent(reason))

@@ -101,10 +101,10 @@ def session_event_text(told: SessionEvent, *, drawn: bool = False) -> Text:
 def node_event_text(event: Event) -> str | None:
     """For events that concern the node as a whole."""
     match event:
-        case ConnectedEvent():
-            return "connected to the network"
-        case DisconnectedEvent(reason=reason):
-            return f"network lost ({reason}); reconnecting"
+        case ConnectedEvent(to=to):
+            return f"connected to {'the network' if to is UNSET else to}"
+        case DisconnectedEvent(reason=reason, to=to):
+            return f"{'network' if to is UNSET else to} lost ({reason}); reconnecting"
         case RefusedEvent(reason=reason):
             return f"the orchestrator refuses this node: {reason}"
         case FailedEvent(error=error):

@@ -90,7 +90,7 @@ def test_members(cluster: Cluster) -> None:
     assert cluster.owner()["cluster_id"] == before["cluster"]
     cluster.nodes[2].ok("members add 4")
     four = cluster._process(["node.py", "4", "--join"], "node-4")
-    four.wait(lambda event: event["event"] == "connected")
+    four.wait(lambda event: event["event"] == "connected" and event["to"] == "etcd")
     until(lambda: four.ok("members")["members"][-1]["votes"])
     cluster.nodes[1].ok("members remove 4")
     four.wait(lambda event: event["event"] == "removed")

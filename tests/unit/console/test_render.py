@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from api.base import Failure, Result
 from api.conversation import Turn
+from api.node_events import ConnectedEvent, DisconnectedEvent
 from api.node_results import LogEntry, LogResult, NodeStatus, NotFoundResult, ViewallResult, ViewResult
 from api.prompt import ExitCommand
 from api.safe_text import coloured, visible
@@ -20,6 +21,7 @@ from console import Layout, chat, render
 from console.basic_views import error, sentence
 from console.cells import width
 from console.chat import moment
+from console.node.event_views import node_event_text
 from tests.unit.console.console_tools import TextResult
 
 Values: TypeAlias = dict[str, Any]
@@ -228,3 +230,10 @@ def test_wrapped_text_keeps_to_the_width(shown: Values) -> None:
     open_turns = [{**turn, "chosen": None, "cancelled": False} for turn in shown["turns"]]
     lines = view({**shown, "context": "c1", "turns": open_turns}, Layout(50)).splitlines()
     assert all(width(line) <= 50 for line in lines[1:]), lines
+
+
+def test_what_a_node_runs_on_is_called_by_its_name() -> None:
+    assert node_event_text(ConnectedEvent()) == "connected to the network"
+    assert node_event_text(ConnectedEvent("etcd")) == "connected to etcd"
+    assert node_event_text(DisconnectedEvent("it is silent")) == "network lost (it is silent); reconnecting"
+    assert node_event_text(DisconnectedEvent("it is silent", "etcd")) == "etcd lost (it is silent); reconnecting"
