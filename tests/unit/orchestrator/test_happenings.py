@@ -123,7 +123,7 @@ def test_a_script_waits_between_its_lines_and_is_run_once_at_a_time(tmp_path: Pa
             await until(lambda: scripts.playing().line == 4)
             await at.ok("continue")
             assert (await playing)["ok"] and scripts.playing().file is None
-            playing = await play(at, "sleep 50ms\nloss 7\nloss 8\n")
+            playing = await play(at, "sleep 3s\nloss 7\nloss 8\n")  # longer than any command takes
             await until(lambda: scripts.playing().line == 1)
             await at.ok("pause")
             await until(lambda: scripts.playing().line == 2)
