@@ -11,6 +11,9 @@ from collections.abc import Callable
 from kvstore import rows
 
 _MODULUS = 2**256
+KEPT_BYTES = 4 * 1024 * 1024
+"""Of contents that were hashed and are not saved: whoever never saves (on etcd, all nodes but one) must not hold all of
+them twice."""
 
 
 class ChangedRows:
@@ -20,26 +23,30 @@ class ChangedRows:
         self._value = value
         self._unhashed: set[rows.RowKey] = set()
         self._unsaved: dict[rows.RowKey, bytes | None] = {}
-        """With what they held when they were hashed last, unless they have changed since."""
+        """With what they held when they were hashed last, unless they have changed since, as far as that is kept."""
+        self._kept = 0
+        """Bytes of these contents."""
         self._hashes: dict[rows.RowKey, int] = {}
         self._sum = 0
 
     def touch(self, *row_key: int) -> None:
         """This row has changed."""
         self._unhashed.add(row_key)
+        self._kept -= len(self._unsaved.get(row_key) or b"")
         self._unsaved[row_key] = None
 
     def replace(self, row_keys: set[rows.RowKey]) -> None:
         """There are these rows, and no others; they count as saved."""
-        self._unhashed, self._unsaved, self._hashes, self._sum = row_keys, {}, {}, 0
+        self._unhashed, self._unsaved, self._kept, self._hashes, self._sum = row_keys, {}, 0, {}, 0
 
     def digest(self) -> str:
         """64 hex digits."""
         for row_key in self._unhashed:
             content = self._value(row_key)
             self._hash(row_key, rows.key(row_key), content)
-            if row_key in self._unsaved:
+            if content and row_key in self._unsaved and self._kept + len(content) <= KEPT_BYTES:
                 self._unsaved[row_key] = content
+                self._kept += len(content)
         self._unhashed.clear()
         return f"{self._sum:064x}"
 
@@ -56,6 +63,7 @@ class ChangedRows:
                 self._unhashed.remove(row_key)
                 self._hash(row_key, key, content)
         self._unsaved.clear()
+        self._kept = 0
         return changed
 
     def _hash(self, row_key: rows.RowKey, key: bytes, content: bytes | None) -> None:
