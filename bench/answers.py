@@ -2,7 +2,9 @@
 
 Every node of the configuration is asked every question, as nodes are asked for candidates; then every node ranks the
 answers, as `choose auto` asks it to. Compared are one node alone, the ballots, the agreement between answers, both as
-`choose auto` weighs them, and the best that any choice could do.
+`choose auto` weighs them, the questions that at least two nodes answered rightly, and those that at least one did. No
+choice does better than the last; one that only compares answers cannot tell a right one that stands alone from a wrong
+one, and does better than the last but one by chance alone.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from llm.provider import Message, Prompt, Provider, ProviderError, Reply
 from llm.ranking import ranking_ballot, ranking_prompt, read_ranking
 from llm.settings import build
 
-_WAYS = ("a node alone", "rankings", "agreement", "both", "best possible")
+_WAYS = ("a node alone", "rankings", "agreement", "both", "right at two", "best possible")
+_WITNESSES = 2
+"""Right answers that can agree with each other."""
 EXAMPLE = Path(__file__).parent.parent / "config.json.example"
 
 
@@ -104,7 +108,8 @@ def report(all_asked: list[Asked]) -> str:
         right = {node: _right(asked, node) for node in asked.turn.candidates}
         assert asked.turn.poll is not None
         chosen = asked.turn.poll.winner, _by_agreement(asked.turn), _by_both(asked.turn)
-        results = (statistics.mean(right.values()), *(_right(asked, node) for node in chosen), any(right.values()))
+        count = sum(right.values())
+        results = (count / len(right), *(_right(asked, node) for node in chosen), count >= _WITNESSES, count >= 1)
         for way, result in zip(ways, results, strict=True):
             ways[way].append(result)
     lines = [f"{name:<14} {100 * statistics.mean(values):5.1f} %" for name, values in ways.items()]
