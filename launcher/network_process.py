@@ -58,6 +58,9 @@ async def serve(config: Config, form: Form | None, program: str) -> int:
         print(f"{program}: {_cannot_listen(config, error)}", file=sys.stderr)
         return EXIT_FAILED
     restore_logging = route_logging(console.say)
+    leaving = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(sign, leaving.set)
     host = config.orchestrator.host
     nodes = orchestrator.numbers.all
     console.emit(
@@ -73,15 +76,15 @@ async def serve(config: Config, form: Form | None, program: str) -> int:
     await _start_control(control, console)
     http = OperatorHttp(config, orchestrator, console.say)
     http.start()
-    running = asyncio.create_task(_wait_for_ever() if form is None else _converse(console, orchestrator))
-    for sign in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(sign, running.cancel)
+    typing = asyncio.create_task(_wait_for_ever() if form is None else _converse(console, orchestrator))
+    told_to_leave = asyncio.create_task(leaving.wait())
     try:
-        await asyncio.wait([running])
-        return 0 if running.cancelled() else running.result()
+        await asyncio.wait([typing, told_to_leave], return_when=asyncio.FIRST_COMPLETED)
+        return typing.result() if typing.done() else 0
     finally:
-        running.cancel()
-        await asyncio.wait([running])
+        typing.cancel()
+        told_to_leave.cancel()
+        await asyncio.wait([typing])
         await http.close()
         await control.close()
         await orchestrator.close()

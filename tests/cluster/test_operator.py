@@ -75,6 +75,18 @@ def test_signals_end_it_cleanly(config: Path, tmp_path: Path, sign: signal.Signa
         process.close()
 
 
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
+def test_whoever_reads_that_it_is_ready_can_end_it_cleanly(config: Path, tmp_path: Path, sign: signal.Signals) -> None:
+    process = Process(["network_server.py", "--config", str(config), "--json"], tmp_path / "log")
+    try:
+        process.wait(lambda event: event["event"] == "ready")
+        process.signal(sign)
+        assert process.popen.wait(PATIENCE_S) == 0
+        assert process.log.read_text() == ""
+    finally:
+        process.close()
+
+
 def test_watch_tells_the_status_every_second_until_the_next_line(config: Path, tmp_path: Path) -> None:
     process = Process(["network_server.py", "--config", str(config), "--json"], tmp_path / "log")
     try:
