@@ -88,6 +88,8 @@ class Node:
 
     full = False
     """As a disk never is."""
+    row_count = 0
+    """Of no state."""
 
     def __init__(self, pid: int, nodes: dict[int, Node], clock: Callable[[], float]) -> None:
         self.inbox: list[tuple[int, AnyMessage]] = []

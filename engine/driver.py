@@ -57,6 +57,10 @@ class Disk(Protocol):
 class StateMachine(Protocol):
     """What decided operations are applied to."""
 
+    @property
+    def row_count(self) -> int:
+        """About how many rows it has."""
+
     def apply(self, position: int, payload: bytes) -> Outcome:
         """Raises UnknownOperation, and changes nothing, for an operation of a later release."""
 
@@ -410,7 +414,8 @@ class ReplicaDriver:
 
     def _snapshot_due(self) -> bool:
         operations = self.replica.applied - self.snapshot_position
-        return operations >= self._limits.snapshot_every or self._applied_bytes >= self._limits.snapshot_bytes
+        due = self._limits.snapshot_interval(self._machine.row_count)
+        return operations >= due or self._applied_bytes >= self._limits.snapshot_bytes
 
     def _compact(self) -> None:
         """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""

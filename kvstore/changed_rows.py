@@ -29,6 +29,11 @@ class ChangedRows:
         self._hashes: dict[rows.RowKey, int] = {}
         self._sum = 0
 
+    @property
+    def count(self) -> int:
+        """Of all rows, but for some that have changed lately."""
+        return max(len(self._hashes), len(self._unhashed))
+
     def touch(self, *row_key: int) -> None:
         """This row has changed."""
         self._unhashed.add(row_key)

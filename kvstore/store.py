@@ -149,6 +149,11 @@ class Store:
         return self._quotas
 
     @property
+    def row_count(self) -> int:
+        """About how many: some of those that have changed lately are left out."""
+        return self._rows.count
+
+    @property
     def text_bytes(self) -> int:
         """Of all questions and answers."""
         return self._text_bytes

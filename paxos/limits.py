@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+ROWS_AN_OPERATION = 32
+"""Of the state, when its size says how rare snapshots are: those of 64,000 rows are as frequent as those of none."""
+
 
 class Timing(msgspec.Struct, frozen=True):
     heartbeat_s: float = 0.05
@@ -51,9 +54,17 @@ class Limits(msgspec.Struct, frozen=True):
     pieces: int = 32
     """The maximum number of pieces in flight to one node."""
     snapshot_every: int = 2_000
+    snapshot_rarest: int = 8_000
     snapshot_bytes: int = 16 * 1024 * 1024
-    """A node makes a snapshot of its own after so many applied operations, or fewer of so many bytes."""
+    """A node makes a snapshot of its own after so many applied operations (see `snapshot_interval`), or fewer of so
+    many bytes."""
     digest_every: int = 100
     """At multiples of so many positions the digests of nodes are compared; and where they come to rest."""
     snapshot_idle_s: float = 10.0
     """A loaded snapshot without requests for this time (or many round trips) is dropped from memory."""
+
+    def snapshot_interval(self, rows: int) -> int:
+        """Operations from one snapshot to the next while the state has so many rows. What changes in a large state is
+        scattered over it, and each changed row costs the disk a page, unless others share it: so more are written at
+        once."""
+        return max(self.snapshot_every, min(self.snapshot_rarest, rows // ROWS_AN_OPERATION))

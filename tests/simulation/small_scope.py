@@ -95,6 +95,9 @@ class NodeState:
 
     full = False
 
+    row_count = 0
+    """Of the state, which nobody looks at here."""
+
     def __init__(self, pid: int, mortal: bool, losable: int | None = None, members: tuple[int, ...] = NODES) -> None:
         """With an empty log; it knows everybody. `mortal`: it may die yet, so that it matters what is on its disk when.
         Node `losable` may lose its disk yet."""

@@ -15,7 +15,7 @@ from engine.driver import LOAD_AGAIN_S, ReplicaDriver
 from kvstore.payloads import UnknownOperation
 from kvstore.store import Outcome
 from paxos.ballot import Ballot
-from paxos.limits import Limits, Timing
+from paxos.limits import ROWS_AN_OPERATION, Limits, Timing
 from paxos.messages import Accepted, AnyMessage, Confirm, Operation, Snapshot, Stamp
 from paxos.output import Applied, Divergence, Durable, Output, Persist
 from paxos.replica import Replica, Status
@@ -98,6 +98,7 @@ class Rig:
         self.loading: list[Callable[[Snapshot | StorageError], None]] = []
         self.records: list[Record | None] = []
         self.raising: Exception | None = None
+        self.row_count = 0
         self.driver = ReplicaDriver(
             1, (1, 2, 3), Durable(1, 1), timing=Timing(),
             limits=Limits(snapshot_every=snapshot_every, snapshot_bytes=snapshot_bytes), random=Random(1),
@@ -352,6 +353,21 @@ def test_a_snapshot_is_made_every_so_often_and_told_of_when_it_is_stored() -> No
     assert rig.step(Output(reads=[3])) == [("read", 3)]
     rig.writing.pop()()
     assert rig.log[-1] == ("stored", 11)
+
+
+def test_snapshots_of_a_large_state_are_rarer() -> None:
+    rig = Rig(snapshot_every=10)
+    rig.row_count = 64 * ROWS_AN_OPERATION
+    for position, made in ((63, 0), (64, 1), (127, 1), (128, 2)):
+        rig.replica.applied = position
+        rig.step(Output(reads=[position]))
+        assert len(rig.records) == made
+
+
+@pytest.mark.parametrize(("rows", "operations"), [(0, 2_000), (64_000, 2_000), (96_000, 3_000), (10**9, 8_000)])
+def test_how_rare_snapshots_are(rows: int, operations: int) -> None:
+    assert Limits().snapshot_interval(rows) == operations
+    assert Limits(snapshot_every=20_000).snapshot_interval(rows) == 20_000
 
 
 def test_a_snapshot_is_made_of_few_operations_if_they_are_large() -> None:

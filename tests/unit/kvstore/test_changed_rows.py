@@ -57,3 +57,18 @@ def test_who_never_saves_keeps_only_so_much(monkeypatch: pytest.MonkeyPatch) -> 
     held.put(7, b"again")
     held.changed.digest()
     assert held.changed._kept == 5
+
+
+def test_rows_are_counted_about() -> None:
+    held = Rows()
+    for number in (1, 2, 3):
+        held.put(number, b"text")
+    assert held.changed.count == 3
+    held.changed.digest()
+    held.put(4, b"text")
+    assert held.changed.count == 3, "one is not hashed yet"
+    held.put(1, None)
+    held.changed.take()
+    assert held.changed.count == 3
+    held.changed.replace({(1,), (2,), (3,), (4,), (5,)})
+    assert held.changed.count == 5
