@@ -56,7 +56,7 @@ _SETTINGS: Final = (
     "PRAGMA fullfsync = ON",  # on macOS, where a sync otherwise stops short of the disk's own cache
     "PRAGMA checkpoint_fullfsync = ON",
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
-    "PRAGMA cache_size = -8192",  # KiB: the index pages that a snapshot of a large store changes, without reading them anew
+    "PRAGMA cache_size = -8192",  # KiB: the index pages that a snapshot of a large store changes are not read anew
     "PRAGMA secure_delete = OFF",  # where it is on, releasing the log writes all of it once more, as zeros
     "PRAGMA journal_size_limit = 33554432",  # a huge transaction's WAL shrinks to this many bytes at the next turn
 )
