@@ -155,9 +155,9 @@ case "${1:-start}" in
         .venv/bin/python -m mypy .
         case "$*" in
             "")
-                # Simulations take whole cores, and two workers each get more of one that others use, too. One unit test
+                # Simulations take whole cores, and more workers get more of a core that others use, too. One unit test
                 # judges by time, and is skipped where more runs than two. Clusters of real processes mostly wait.
-                .venv/bin/python -m pytest -n $((2 * $(getconf _NPROCESSORS_ONLN))) --dist worksteal tests/simulation tests/fuzz
+                .venv/bin/python -m pytest -n $((4 + 2 * $(getconf _NPROCESSORS_ONLN))) --dist worksteal tests/simulation tests/fuzz
                 .venv/bin/python -m pytest -n auto --dist worksteal tests/unit
                 exec .venv/bin/python -m pytest -n 3 --dist loadfile tests/cluster tests/web
                 ;;

@@ -4,7 +4,8 @@
 
 An operation is a question, then its cancellation, as in bench/ours.py. Here it is `POST /api/query` or
 `POST /api/cancel` over connections that are kept, by a client that makes and reads only what it must: any library would
-take more time than the server. Measured are one in flight, and 64 clients with one each.
+take more time than the server. Measured are one in flight, and 64 clients with one each; and, by the same client, the
+library that serves HTTP, without anything behind it (bench/bare_http.py): the least that a request costs.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ import argparse
 import asyncio
 import itertools
 import json
+import sys
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import uvloop
 
 from bench.drive import Channel, load, operations, places
 from bench.ours import ClientChannel, Ours
+from bench.processes import Processes
 from bench.results import LoadSample, Spread
 from bench.streams import KEY, Served, serving
 
@@ -102,13 +107,29 @@ class HttpChannel(Channel):
         self.answered([sent] if fine else [], 0 if fine else 1)
 
 
-async def _http(system: Served, node: int, clients: int, seconds: float, prefix: str) -> LoadSample:
+async def _requests(processes: Processes, port: int, clients: int, seconds: float, prefix: str) -> LoadSample:
     channel = HttpChannel()
     try:
-        await channel.prepare(system.port + node, clients, prefix)
-        return await load([channel], clients, seconds, system.processes.cpu)
+        await channel.prepare(port, clients, prefix)
+        return await load([channel], clients, seconds, processes.cpu)
     finally:
         channel.close()
+
+
+async def _http(system: Served, node: int, clients: int, seconds: float, prefix: str) -> LoadSample:
+    return await _requests(system.processes, system.port + node, clients, seconds, prefix)
+
+
+async def _bare(clients: int, seconds: float) -> LoadSample:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        processes = Processes(Path(folder))
+        try:
+            server = processes.start("bare", [sys.executable, "-m", "bench.bare_http"], pipes=True)
+            assert server.stdout is not None
+            port = int(await asyncio.to_thread(server.stdout.readline))
+            return await _requests(processes, port, clients, seconds, "bare")
+        finally:
+            processes.close()
 
 
 async def _socket(system: Ours, node: int, in_flight: int, seconds: float, prefix: str) -> LoadSample:
@@ -128,6 +149,8 @@ async def compare(rounds: int, seconds: float) -> None:
                     for way, measure in (("HTTP", _http), ("control socket", _socket)):
                         sample = await measure(system, node, clients, seconds, f"{place}{clients}{way[0]}{turn}")
                         taken.setdefault((way, place, clients), []).append(sample)
+            for clients in (1, CLIENTS):
+                taken.setdefault(("the library alone", "", clients), []).append(await _bare(clients, seconds))
     print("| way | node | in flight | operations/s | p50 ms | p99 ms | us CPU/operation |")
     print("|---|---|---|---|---|---|---|")
     for (way, place, clients), samples in taken.items():
