@@ -413,9 +413,11 @@ class ReplicaDriver:
     # ---- Snapshots
 
     def _snapshot_due(self) -> bool:
-        operations = self.replica.applied - self.snapshot_position
-        due = self._limits.snapshot_interval(self._machine.row_count)
-        return operations >= due or self._applied_bytes >= self._limits.snapshot_bytes
+        operations, limits = self.replica.applied - self.snapshot_position, self._limits
+        if operations < limits.snapshot_every and self._applied_bytes < limits.snapshot_bytes:
+            return False  # as after nearly every step
+        due = limits.snapshot_interval(self._machine.row_count)
+        return operations >= due or self._applied_bytes >= limits.snapshot_bytes
 
     def _compact(self) -> None:
         """The state machine as of now becomes the stored snapshot: only what changed since the last one is written."""
