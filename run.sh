@@ -99,6 +99,15 @@ require_config() {
     exit 2
 }
 
+# Simulations take whole cores, and more workers get more of a core that others use, too. mypy, a test here, runs beside
+# them. Clusters of real processes mostly wait. What judges by time has the machine to itself.
+all_tests() {
+    .venv/bin/python -m pytest -n $((4 + 2 * $(getconf _NPROCESSORS_ONLN))) --dist worksteal -m "not alone" \
+        tests/test_types.py tests/simulation tests/fuzz tests/unit
+    .venv/bin/python -m pytest -m alone tests/unit/llm
+    exec .venv/bin/python -m pytest -n 4 --dist loadfile tests/cluster tests/web
+}
+
 quick_tests() {
     .venv/bin/python -m pytest -n auto -m "not slow" --durations 5 --durations-min 2
     printf 'Not run, because marked slow (./run.sh test runs all):\n'
@@ -152,17 +161,16 @@ case "${1:-start}" in
         shift
         test_setup
         .venv/bin/python -m ruff check .
-        .venv/bin/python -m mypy .
         case "$*" in
-            "")
-                # Simulations take whole cores, and more workers get more of a core that others use, too. One unit test
-                # judges by time, and is skipped where more runs than two. Clusters of real processes mostly wait.
-                .venv/bin/python -m pytest -n $((4 + 2 * $(getconf _NPROCESSORS_ONLN))) --dist worksteal tests/simulation tests/fuzz
-                .venv/bin/python -m pytest -n auto --dist worksteal tests/unit
-                exec .venv/bin/python -m pytest -n 3 --dist loadfile tests/cluster tests/web
+            "") all_tests ;;
+            --quick)
+                .venv/bin/python -m mypy .
+                quick_tests
                 ;;
-            --quick) quick_tests ;;
-            *) exec .venv/bin/python -m pytest "$@" ;;
+            *)
+                .venv/bin/python -m mypy .
+                exec .venv/bin/python -m pytest "$@"
+                ;;
         esac
         ;;
     torture)

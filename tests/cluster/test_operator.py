@@ -115,8 +115,8 @@ def test_the_prompt_speaks_for_users_and_waits_for_the_cluster(cluster: Cluster)
     network.ok(f"resumeNode {paused}")
     network.ok("wait applied 301")
     assert network.ok("wait converged")["nodes"] == cluster.pids
-    network.ok("failNode leader")
-    assert network.ok("wait leader new")["leader"] != leader
+    failed = network.ok("failNode leader")["node"]
+    assert network.ok("wait leader new")["leader"] != failed
     assert network.ok("node leader: view c1")["turns"] == []
     network.ok("reset")
     assert network.ok("wait converged")["nodes"] == cluster.pids

@@ -21,7 +21,8 @@ from tests.simulation.trace import told
 from tests.simulation.world import POINTS
 
 QUICK_RUNS = 20
-RUNS = 200
+RUNS = 180
+"""After those."""
 
 
 def test_the_first_runs_find_nothing() -> None:
@@ -33,7 +34,7 @@ def test_the_first_runs_find_nothing() -> None:
 def test_a_swarm_of_runs_finds_nothing() -> None:
     faults: Counter[str] = Counter()
     decided = calls = 0
-    for outcome in many(1, RUNS, jobs=2):
+    for outcome in many(QUICK_RUNS + 1, RUNS, jobs=2):
         assert outcome.checker is None, f"python -m tests.simulation.replay {outcome.seed}: {outcome.complaint}"
         faults.update(outcome.faults)
         decided += outcome.decided

@@ -13,7 +13,7 @@ import paxos.messages
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLIC = {*paxos.__all__, "ballot", "is_urgent", *(name for name in vars(paxos.messages) if name[0].isupper())}
-INSIDE = {"paxos", "tests", ".venv"}
+INSIDE = {"paxos", "tests"}
 
 
 def private_names(source: str) -> list[str]:
@@ -29,7 +29,8 @@ def private_names(source: str) -> list[str]:
 
 def files() -> Iterator[Path]:
     for path in sorted(ROOT.rglob("*.py")):
-        if path.relative_to(ROOT).parts[0] not in INSIDE:
+        top = path.relative_to(ROOT).parts[0]
+        if top not in INSIDE and not top.startswith("."):
             yield path
 
 
