@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ async def play(at: Operator, text: str, options: str = "") -> asyncio.Task[dict[
 
 def test_a_script_waits_between_its_lines_and_is_run_once_at_a_time(tmp_path: Path) -> None:
     async def main() -> None:
-        async with operator_of(tmp_path) as at:
+        async with operator_of(tmp_path) as at, AsyncExitStack() as nodes:
             scripts = at.orchestrator.scripts
             for command in ("pause", "next", "continue"):
                 assert await at.error(command) == "no script is running"
@@ -123,9 +124,13 @@ def test_a_script_waits_between_its_lines_and_is_run_once_at_a_time(tmp_path: Pa
             await until(lambda: scripts.playing().line == 4)
             await at.ok("continue")
             assert (await playing)["ok"] and scripts.playing().file is None
-            playing = await play(at, "sleep 3s\nloss 7\nloss 8\n")  # longer than any command takes
+            playing = await play(at, "wait leader\nloss 7\nloss 8\n")
             await until(lambda: scripts.playing().line == 1)
             await at.ok("pause")
+            for number in (1, 2, 3):
+                node = await nodes.enter_async_context(Node(at.port, number, cluster="demo"))
+                await node.up()
+                node.link.send_report(report(2, 3))
             await until(lambda: scripts.playing().line == 2)
             await at.ok("stop")
             ended = await playing
