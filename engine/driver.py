@@ -416,7 +416,7 @@ class ReplicaDriver:
         operations, limits = self.replica.applied - self.snapshot_position, self._limits
         if operations < limits.snapshot_every and self._applied_bytes < limits.snapshot_bytes:
             return False  # as after nearly every step
-        due = limits.snapshot_interval(self._machine.row_count)
+        due = limits.snapshot_interval(self._machine.row_count, self.replica.pid)
         return operations >= due or self._applied_bytes >= limits.snapshot_bytes
 
     def _compact(self) -> None:

@@ -55,7 +55,7 @@ class Bounds(Observer):
         self._check(node, "accepted beyond the watermark", log.last - log.decided_upto, limits.horizon)
         # While a snapshot is being sent or stored, more is kept; the rest accumulates until the next one. What waits
         # for the disk is bounded in bytes alone, as the commits are that it waits for.
-        interval = limits.snapshot_interval(node.store.row_count)
+        interval = limits.snapshot_interval(node.store.row_count, node.pid)
         kept = limits.keep + limits.hold + 3 * interval + limits.horizon + WHILE_STORING
         if log.decided_upto - log.compacted > kept:
             stored = max((*node.disk.entries, node.disk.image.snapshot_position, log.compacted))

@@ -357,8 +357,8 @@ def test_a_snapshot_is_made_every_so_often_and_told_of_when_it_is_stored() -> No
 
 def test_snapshots_of_a_large_state_are_rarer() -> None:
     rig = Rig(snapshot_every=10)
-    rig.row_count = 64 * ROWS_AN_OPERATION
-    for position, made in ((63, 0), (64, 1), (127, 1), (128, 2)):
+    rig.row_count = 100 * ROWS_AN_OPERATION
+    for position, made in ((94, 0), (95, 1), (189, 1), (190, 2)):  # node 1's are a twentieth more frequent
         rig.replica.applied = position
         rig.step(Output(reads=[position]))
         assert len(rig.records) == made
@@ -366,8 +366,13 @@ def test_snapshots_of_a_large_state_are_rarer() -> None:
 
 @pytest.mark.parametrize(("rows", "operations"), [(0, 2_000), (64_000, 2_000), (96_000, 3_000), (10**9, 8_000)])
 def test_how_rare_snapshots_are(rows: int, operations: int) -> None:
-    assert Limits().snapshot_interval(rows) == operations
-    assert Limits(snapshot_every=20_000).snapshot_interval(rows) == 20_000
+    assert Limits().snapshot_interval(rows, 5) == operations
+    assert Limits(snapshot_every=20_000).snapshot_interval(rows, 5) == 20_000
+
+
+@pytest.mark.parametrize(("rows", "operations"), [(0, [2_000] * 5), (10**6, [6_400, 6_800, 7_200, 7_600, 8_000])])
+def test_nodes_make_snapshots_of_a_large_state_at_different_positions(rows: int, operations: list[int]) -> None:
+    assert sorted(Limits().snapshot_interval(rows, node) for node in range(1, 6)) == operations
 
 
 def test_a_snapshot_is_made_of_few_operations_if_they_are_large() -> None:
