@@ -130,8 +130,8 @@ class Bench:
         async with running(Ours(self.new_folder())) as ours:
             self.samples.catch_up = await recovery.catch_up(ours, self._plan.missed, 1.0)
             await ours.settled()
-            self.samples.restart = await recovery.restart(ours)
-            self.samples.weight = await recovery.weight(ours)
+            restarted = self.samples.restart = await recovery.restart(ours)
+            self.samples.weight = await recovery.weight(ours, restarted.node)
 
     async def startup(self) -> None:
         self.say("start-up and simulator")

@@ -51,12 +51,11 @@ async def restart(system: Ours) -> Restart:
     result = (await (await system.client(node)).ask("view b1-1"))[0]
     if not result["ok"]:
         raise RuntimeError(f"after a restart: {result['error']}")
-    return Restart(operations=applied, view_s=time.perf_counter() - begun)
+    return Restart(operations=applied, view_s=time.perf_counter() - begun, node=node)
 
 
-async def weight(system: Ours) -> Weight:
-    """Of one node, whose store holds a question for every second operation."""
-    node = (await system.leader()) % len(NODES) + 1
+async def weight(system: Ours, node: int) -> Weight:
+    """Of this node, whose store holds a question for every second operation."""
     applied = int((await system.status(node))["applied"])
     files = [path for path in (system.folder / "data").glob(f"node-{node}.db*") if path.suffix != ".lock"]
     return Weight(
@@ -79,7 +78,6 @@ async def growth(system: Ours, marks: list[int], conversations: int, seconds: fl
         await drain(channels)
         took, used = time.perf_counter() - begun, sum(system.processes.cpu().values()) - sum(cpu.values())
         done = int((await system.status(1))["applied"]) - start
-        found.append(Growth(
-            **msgspec.structs.asdict(await weight(system)), rate=done / took, us_per_operation=used / done * 1e6,
-        ))
+        held = await weight(system, places("follower", await system.leader(), NODES)[0])
+        found.append(Growth(**msgspec.structs.asdict(held), rate=done / took, us_per_operation=used / done * 1e6))
     return found

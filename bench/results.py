@@ -122,6 +122,8 @@ class Restart(msgspec.Struct):
 
     operations: int
     view_s: float
+    node: int = 0
+    """Its number; 0 if that was not written down."""
 
 
 class Weight(msgspec.Struct):

@@ -6,11 +6,11 @@ The digest is the sum of the SHA-256 hashes of all rows, so that a change costs 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from kvstore import rows
+from kvstore.row_hashes import RowHashes
 
-_MODULUS = 2**256
 KEPT_BYTES = 4 * 1024 * 1024
 """Of contents that were hashed and are not saved: whoever never saves (on etcd, all nodes but one) must not hold all of
 them twice."""
@@ -26,13 +26,12 @@ class ChangedRows:
         """With what they held when they were hashed last, unless they have changed since, as far as that is kept."""
         self._kept = 0
         """Bytes of these contents."""
-        self._hashes: dict[rows.RowKey, int] = {}
-        self._sum = 0
+        self._hashes = RowHashes()
 
     @property
     def count(self) -> int:
         """Of all rows, but for some that have changed lately."""
-        return max(len(self._hashes), len(self._unhashed))
+        return max(self._hashes.count, len(self._unhashed))
 
     def touch(self, *row_key: int) -> None:
         """This row has changed."""
@@ -40,9 +39,11 @@ class ChangedRows:
         self._kept -= len(self._unsaved.get(row_key) or b"")
         self._unsaved[row_key] = None
 
-    def replace(self, row_keys: set[rows.RowKey]) -> None:
+    def replace(self, row_keys: Iterable[rows.RowKey]) -> None:
         """There are these rows, and no others; they count as saved."""
-        self._unhashed, self._unsaved, self._kept, self._hashes, self._sum = row_keys, {}, 0, {}, 0
+        self._unhashed, self._unsaved, self._kept, self._hashes = set(), {}, 0, RowHashes()
+        for row_key in row_keys:
+            self._hash(row_key, rows.key(row_key), self._value(row_key))
 
     def digest(self) -> str:
         """64 hex digits."""
@@ -53,7 +54,7 @@ class ChangedRows:
                 self._unsaved[row_key] = content
                 self._kept += len(content)
         self._unhashed.clear()
-        return f"{self._sum:064x}"
+        return f"{self._hashes.sum:064x}"
 
     def take(self) -> list[tuple[bytes, bytes | None]]:
         """Those that are not saved, sorted by key. They are hashed here too, so that the work of `digest` stays small,
@@ -72,10 +73,7 @@ class ChangedRows:
         return changed
 
     def _hash(self, row_key: rows.RowKey, key: bytes, content: bytes | None) -> None:
-        new = 0
+        hashed = None
         if content is not None:
-            row = bytes((len(row_key),)) + key + content  # tells where the key ends
-            new = int.from_bytes(hashlib.sha256(row).digest(), "big")
-        self._sum = (self._sum + new - self._hashes.pop(row_key, 0)) % _MODULUS
-        if content is not None:
-            self._hashes[row_key] = new
+            hashed = hashlib.sha256(bytes((len(row_key),)) + key + content).digest()  # tells where the key ends
+        self._hashes.set(row_key, hashed)

@@ -5,6 +5,7 @@ Anything may read them; only the store changes them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -134,16 +135,21 @@ class Poll(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False
         return min(self.ballot, key=lambda node: (-points[node], node == SYNTHESIS, node))
 
 
+NO_RESPONSES: Final[Mapping[int, Response]] = {}
+NO_RETRIES: Final[Mapping[int, int]] = {}
+"""Most turns have none: they share one object, as a dict takes 64 bytes even if it is empty."""
+
+
 class Turn(msgspec.Struct, gc=False):
     """A question, and at most one response per node, and for SYNTHESIS. `chosen` is whose response is the answer."""
 
     kind: Kind
     text: str
-    candidates: dict[int, Response] = {}
+    candidates: Mapping[int, Response] = msgspec.field(default_factory=lambda: NO_RESPONSES)
     """In order of node numbers, after SYNTHESIS if there is one."""
     chosen: int | None = None
     cancelled: bool = False
-    retries: dict[int, int] = {}
+    retries: Mapping[int, int] = msgspec.field(default_factory=lambda: NO_RETRIES)
     """How often a node, or all of them (0), have been asked again."""
     poll: Poll | None = None
     """The last one."""

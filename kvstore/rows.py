@@ -15,13 +15,24 @@ Rows of a later release may have more fields. They are not loaded without them: 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final, TypeAlias
 
 import msgspec
 
-from kvstore.conversation import SYNTHESIS, Conversation, Kind, Poll, Response, State, Synthesis, Turn
+from kvstore.conversation import (
+    NO_RESPONSES,
+    NO_RETRIES,
+    SYNTHESIS,
+    Conversation,
+    Kind,
+    Poll,
+    Response,
+    State,
+    Synthesis,
+    Turn,
+)
 from kvstore.quotas import MAX_QUOTA, Quotas
 from kvstore.rules import (
     FEWEST_SOURCES,
@@ -88,6 +99,9 @@ def key(row_key: RowKey) -> bytes:
     return _KEYS[len(row_key) - 1].pack(*row_key)
 
 
+_QUOTAS_KEY: Final = key(QUOTAS)
+
+
 def value(row_key: RowKey, conversation: Conversation) -> bytes | None:
     """The content of a row of this conversation; None if there is none any more: a node that is asked again loses its
     response, and the index of a conversation that is not kept any more may be another one's now.
@@ -137,25 +151,76 @@ def row_keys(conversation: Conversation) -> Iterable[RowKey]:
 
 def load(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Conversation], Quotas | None]:
     """The conversations in these rows, also those that are deleted and kept, in order of creation; and the quotas.
-    Raises ValueError if they are invalid."""
-    conversations: list[Conversation] = []
-    quotas: Quotas | None = None
+    An iterator is read row by row, and has them sorted by key. Raises ValueError if they are invalid."""
+    loading = _Loading()
     try:
-        for row_key, content in sorted(rows):
-            if row_key == key(QUOTAS):
-                quotas = _quotas.decode(content)
-                if not all(1 <= each <= MAX_QUOTA for each in msgspec.structs.astuple(quotas)):
-                    raise ValueError("these rows are not a snapshot of conversations: a quota is out of bounds")
-            else:
-                _load_row(conversations, row_key, content)
+        for row_key, content in rows if isinstance(rows, Iterator) else sorted(rows):
+            loading.add(row_key, content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError) as error:
         raise ValueError("these rows are not a snapshot of conversations") from error
+    conversations = loading.conversations
     contexts = [conversation.context for conversation in conversations if not conversation.deleted]
     if len({*contexts}) < len(contexts) or not all(map(_is_sound, conversations)):
         raise ValueError("these rows are not a snapshot of conversations: no operations lead to what they say")
     for conversation in conversations:
         conversation.bytes = conversation.measured
-    return conversations, quotas
+    return conversations, loading.quotas
+
+
+class _Loading:
+    """What the rows so far hold."""
+
+    def __init__(self) -> None:
+        self.conversations: list[Conversation] = []
+        self.quotas: Quotas | None = None
+        self._last = b""
+        """The key of the last row."""
+        self._candidates: dict[int, Response] = {}
+        """Of the last turn."""
+
+    def add(self, row_key: bytes, content: bytes) -> None:
+        """Raises IndexError, ValueError, what msgspec raises."""
+        if row_key <= self._last or len(row_key) not in _SIZES:
+            raise IndexError("no key, or out of order")
+        self._last = row_key
+        index, *rest = _SIZES[len(row_key)].unpack(row_key)
+        if row_key == _QUOTAS_KEY:
+            self._add_quotas(_quotas.decode(content))
+            return
+        if not rest:
+            self._add_conversation(index, _conversations.decode(content))
+            return
+        conversation = self.conversations[-1]
+        if len(rest) == 1:
+            self._add_turn(conversation, _turns.decode(content))
+        elif not self._candidates:
+            self._candidates = {rest[1]: _responses.decode(content)}
+            conversation.turns[-1].candidates = self._candidates
+        else:
+            self._candidates[rest[1]] = _responses.decode(content)
+        if conversation.index != index or rest[0] != len(conversation.turns):
+            raise IndexError("a row is missing")
+
+    def _add_quotas(self, quotas: Quotas) -> None:
+        if not all(1 <= each <= MAX_QUOTA for each in msgspec.structs.astuple(quotas)):
+            raise ValueError("these rows are not a snapshot of conversations: a quota is out of bounds")
+        self.quotas = quotas
+
+    def _add_conversation(self, index: int, row: _ConversationRow) -> None:
+        self._candidates = {}
+        self.conversations.append(Conversation(
+            row.context, index, row.created, at=row.at, temporary=row.temporary, title=row.title, system=row.system,
+            deleted=row.deleted, auto=row.auto,
+        ))
+
+    def _add_turn(self, conversation: Conversation, row: _TurnRow) -> None:
+        self._candidates = {}
+        conversation.turns.append(Turn(
+            row.kind, row.text, NO_RESPONSES, row.chosen, row.cancelled, row.retries or NO_RETRIES, row.poll, row.at,
+            row.key, row.polled, row.regenerating, row.synthesis,
+        ))
+        if row.key:
+            conversation.keys[row.key] = len(conversation.turns)
 
 
 def _is_sound(conversation: Conversation) -> bool:
@@ -226,30 +291,3 @@ def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
         and all(not vote.order or sorted(vote.order) == poll.ballot for vote in poll.votes.values())
     )
 
-
-def _load_row(conversations: list[Conversation], key: bytes, content: bytes) -> None:
-    if len(key) not in _SIZES:
-        raise IndexError("not a key")
-    index, *rest = _SIZES[len(key)].unpack(key)
-    turn = rest[0] if rest else 0
-    if not rest:
-        if index <= (conversations[-1].index if conversations else 0):
-            raise IndexError("a row is there twice")
-        row = _conversations.decode(content)
-        conversations.append(Conversation(
-            row.context, index, row.created, at=row.at, temporary=row.temporary, title=row.title,
-            system=row.system, deleted=row.deleted, auto=row.auto,
-        ))
-    elif len(rest) == 1:
-        decoded = _turns.decode(content)
-        conversations[-1].turns.append(Turn(
-            decoded.kind, decoded.text, {}, decoded.chosen, decoded.cancelled, decoded.retries, decoded.poll,
-            decoded.at, decoded.key, decoded.polled, decoded.regenerating, decoded.synthesis,
-        ))
-        if decoded.key:
-            conversations[-1].keys[decoded.key] = turn
-    else:
-        conversations[-1].turns[-1].candidates[rest[1]] = _responses.decode(content)
-    last = conversations[-1]
-    if last.index != index or (turn and turn != len(last.turns)):
-        raise IndexError("a row is missing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -221,13 +221,11 @@ class Store:
 
     def snapshot(self) -> list[tuple[bytes, bytes]]:
         """Everything, sorted by key, as `load` takes it."""
-        keys = [] if self._quotas is None else [rows.QUOTAS]
-        keys += [row_key for conversation in self._by_index.values() for row_key in rows.row_keys(conversation)]
-        found = ((rows.key(row_key), self._value(row_key)) for row_key in keys)
+        found = ((rows.key(row_key), self._value(row_key)) for row_key in self._row_keys())
         return [(key, content) for key, content in found if content is not None]
 
     def load(self, snapshot: Iterable[tuple[bytes, bytes]]) -> None:
-        """Replaces everything with a snapshot's rows, which then count as saved.
+        """Replaces everything with a snapshot's rows, which then count as saved. An iterator has them sorted by key.
 
         Raises ValueError, and changes nothing, if the rows are invalid.
         """
@@ -237,8 +235,14 @@ class Store:
         self._deleted = Deleted(conversation for conversation in loaded if conversation.deleted)
         self._list()
         self._text_bytes = sum(conversation.bytes for conversation in self._conversations.values())
-        row_keys = {row_key for conversation in loaded for row_key in rows.row_keys(conversation)}
-        self._rows.replace(row_keys | ({rows.QUOTAS} if self._quotas is not None else set()))
+        self._rows.replace(self._row_keys())
+
+    def _row_keys(self) -> Iterator[rows.RowKey]:
+        """Of all rows, in the order of their keys."""
+        if self._quotas is not None:
+            yield rows.QUOTAS
+        for conversation in self._by_index.values():
+            yield from rows.row_keys(conversation)
 
     def _value(self, row_key: rows.RowKey) -> bytes | None:
         if row_key == rows.QUOTAS:
@@ -248,7 +252,7 @@ class Store:
 
     def _asked(self, operation: Query | Ask) -> int:
         kind = Kind.QUERY if isinstance(operation, Query) else Kind.ASK
-        return self._add_turn(operation.context, Turn(kind, operation.text, {}))
+        return self._add_turn(operation.context, Turn(kind, operation.text))
 
     def _date(self, operation: Unconditional, turn: int | None) -> None:
         """Records the time of a change, in a row that changed anyway."""
@@ -309,7 +313,7 @@ class Store:
             if (turn.kind.value, turn.text) != (operation.kind, operation.text):
                 raise Refused(f"turn {number} of '{context}' has this key, and asks something else")
             raise _Repeated(number)
-        number = self._add_turn(context, Turn(Kind(operation.kind), operation.text, {}, key=operation.key))
+        number = self._add_turn(context, Turn(Kind(operation.kind), operation.text, key=operation.key))
         conversation.keys[operation.key] = number
         return number
 
@@ -507,8 +511,7 @@ class Store:
         turn = conversation.turns[number - 1]
         replaced = turn.candidates.get(candidate)
         self._grow(conversation, response.bytes - (0 if replaced is None else replaced.bytes))
-        turn.candidates[candidate] = response
-        turn.candidates = dict(sorted(turn.candidates.items()))
+        turn.candidates = dict(sorted({**turn.candidates, candidate: response}.items()))
         self._rows.touch(conversation.index, number, candidate)
 
     def _choose(self, operation: Choose) -> int:
@@ -568,8 +571,10 @@ class Store:
 
     def _drop_response(self, conversation: Conversation, number: int, node: int) -> None:
         """If there is one."""
-        dropped = conversation.turns[number - 1].candidates.pop(node, None)
+        turn = conversation.turns[number - 1]
+        dropped = turn.candidates.get(node)
         if dropped is not None:
+            turn.candidates = {other: said for other, said in turn.candidates.items() if other != node}
             self._grow(conversation, -dropped.bytes)
             self._rows.touch(conversation.index, number, node)
 

@@ -12,7 +12,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +49,11 @@ _SCHEMA: Final = (
 CHECKPOINT_PAGES: Final = 4000
 """Of 4 KiB in the write-ahead log: seldom enough for throughput, often enough to stay small."""
 
+_CACHE: Final = "PRAGMA cache_size = -8192"
+"""KiB: the index pages that a snapshot of a large store changes are not read anew."""
+_CACHE_WHILE_READING: Final = "PRAGMA cache_size = -512"
+"""For reading everything once: such pages would only take the place of those that are needed again."""
+
 _SETTINGS: Final = (
     "PRAGMA locking_mode = EXCLUSIVE",  # nobody else may change what this node promised while it runs
     "PRAGMA journal_mode = WAL",
@@ -56,7 +61,7 @@ _SETTINGS: Final = (
     "PRAGMA fullfsync = ON",  # on macOS, where a sync otherwise stops short of the disk's own cache
     "PRAGMA checkpoint_fullfsync = ON",
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
-    "PRAGMA cache_size = -8192",  # KiB: the index pages that a snapshot of a large store changes are not read anew
+    _CACHE_WHILE_READING,
     "PRAGMA secure_delete = OFF",  # where it is on, releasing the log writes all of it once more, as zeros
     "PRAGMA journal_size_limit = 33554432",  # a huge transaction's WAL shrinks to this many bytes at the next turn
 )
@@ -150,16 +155,21 @@ class Database:
         pages = 0 if self._postponing else CHECKPOINT_PAGES
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
 
-    def rows(self) -> list[tuple[bytes, bytes]]:
-        """The rows of the stored snapshot, by key. Raises StorageError; StorageDamaged if they are not as written."""
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of the stored snapshot, by key, read one by one: there may be many. Raises StorageError;
+        StorageDamaged if they are not as written."""
         try:
-            return list(snapshot_rows(self._connection, self.path))
+            self._connection.execute(_CACHE_WHILE_READING)
+            try:
+                yield from snapshot_rows(self._connection, self.path)
+            finally:
+                self._connection.execute(_CACHE)
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
 
     def load_snapshot(self) -> Snapshot:
         """The stored snapshot. Raises StorageError."""
-        rows = self.rows()
+        rows = list(self.rows())
         try:
             state = read_state(self._connection, self.path)
         except sqlite3.Error as error:
@@ -236,7 +246,9 @@ def _open(path: Path, cluster: str, pid: int, now_us: int) -> tuple[sqlite3.Conn
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _run(connection, _SETTINGS)
-        return connection, _begin(path, connection, cluster, pid, now_us)
+        durable = _begin(path, connection, cluster, pid, now_us)
+        connection.execute(_CACHE)
+        return connection, durable
     except BaseException:
         connection.close()
         raise

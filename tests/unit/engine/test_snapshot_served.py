@@ -107,7 +107,7 @@ def test_a_reading_that_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     async def scenario(database: Database, peer: Peer, driver: ReplicaDriver) -> None:
         piece = await peer.pieces.get()
-        assert (piece.position, piece.rows, len(readings)) == (10, database.rows(), 2)
+        assert (piece.position, piece.rows, len(readings)) == (10, list(database.rows()), 2)
         assert not peer.failed.done()
 
     serve(tmp_path / "node.db", lambda *what: asyncio.ensure_future(scenario(*what)))

@@ -252,7 +252,7 @@ def test_rows_of_other_responses_are_as_they_were() -> None:
     log = answered()
     turn = turn_of(log)
     for response, fields in ((plain, 7), (full, 12)):
-        turn.candidates[1] = response
+        turn.candidates = {**turn.candidates, 1: response}
         row = next(row for key, row in log.store.snapshot() if len(key) == 16 and key.endswith(b"\x01"))
         assert len(msgspec.msgpack.decode(row)) == fields
 

@@ -69,7 +69,7 @@ def _write_more(database: Database) -> None:
     database = Database.open(database.path, "demo", 1, 1)
     durable = database.durable
     assert durable.entries[-2:] == [entry(90, 9000), entry(91)] and durable.promised.seq_num == 7315
-    assert database.rows() == rows
+    assert list(database.rows()) == rows
     database.close()
 
 
@@ -163,7 +163,7 @@ def test_a_row_that_is_missing(tmp_path: Path) -> None:
 def test_damage_is_seen_when_the_snapshot_is_read(tmp_path: Path) -> None:
     database = fill(tmp_path / "node.db")
     database._connection.execute("UPDATE snapshot SET value = x'00' WHERE key = x'30303031'")
-    for read in (database.rows, database.load_snapshot):
+    for read in (lambda: list(database.rows()), database.load_snapshot):
         with pytest.raises(StorageDamaged, match="its table snapshot: row 30303031"):
             read()
     database.close()

@@ -75,12 +75,12 @@ def test_file_and_memory_keep_the_same_contract(history: list[tuple[list[list[Re
             for batch in writes:
                 database.write(batch)
                 memory.write(batch)
-                assert database.rows() == memory.rows()
+                assert list(database.rows()) == memory.rows()
                 assert database.load_snapshot() == memory.load_snapshot()
             database.close()
             database = Database.open(path, "demo", 1, now_us)
             assert database.durable == memory.reopen(now_us)
-            assert database.rows() == memory.rows()
+            assert list(database.rows()) == memory.rows()
             assert database.load_snapshot() == memory.load_snapshot()
         database.close()
 

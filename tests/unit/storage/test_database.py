@@ -47,7 +47,7 @@ def test_a_new_file(database: Database) -> None:
     durable = database.durable
     assert durable == Durable(durable.identity, 1000)
     assert 0 < durable.identity < 2**63
-    assert database.rows() == [] and database.load_snapshot() == Snapshot(0, {}, [])
+    assert list(database.rows()) == [] and database.load_snapshot() == Snapshot(0, {}, [])
 
 
 def test_new_files_have_different_identities(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_everything_is_found_again(database: Database) -> None:
         {1: 2, 3: 1}, 77, {2: Vouched(20, (3, 2))}, (4000, 5), 2**62,
     )
     database.write([persist])
-    assert database.rows() == [(b"a", b"1"), (b"b", b"2")]
+    assert list(database.rows()) == [(b"a", b"1"), (b"b", b"2")]
     assert reopened(database) == Durable(
         77, 4001, VoterStatus.VOTER, Ballot(3, 2, 1), [entry(5), entry(6), entry(9)], 6, 4, 4,
         {1: (7, 8)}, {1: 10, 2: 2**63 - 1}, {1: 2, 3: 1}, Configuration(2, 2**63 - 1, {1: 10, 2: 0}, 3),
@@ -107,7 +107,7 @@ def test_a_compaction_keeps_the_log_for_nodes_that_are_behind(database: Database
 def test_a_snapshot_from_a_peer_replaces_rows_and_log(database: Database) -> None:
     database.write([Persist(entries=[entry(1), entry(2), entry(9)]), Compaction(1, {}, [(b"old", b"1")])])
     database.write([Persist(snapshot=Snapshot(8, {2: (5, 6)}, [(b"new", b"2")]))])
-    assert database.rows() == [(b"new", b"2")]
+    assert list(database.rows()) == [(b"new", b"2")]
     durable = reopened(database)
     assert durable.entries == [entry(9)]
     assert (durable.snapshot_position, durable.compacted, durable.decided) == (8, 8, 8)

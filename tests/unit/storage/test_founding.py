@@ -27,7 +27,7 @@ def test_all_are_voters_with_the_same_snapshot(tmp_path: Path) -> None:
         assert (durable.voter_status, durable.roster) == (VoterStatus.VOTER, roster)
         assert (durable.decided, durable.compacted, durable.snapshot_position) == (40, 40, 40)
         assert (durable.entries, durable.sessions, durable.incarnation) == ([], {}, 7)
-        assert database.rows() == ROWS
+        assert list(database.rows()) == ROWS
         database.close()
     configurations = [database.durable.configuration for database in databases]
     assert configurations[0] is not None

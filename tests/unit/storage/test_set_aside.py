@@ -37,7 +37,7 @@ def test_one_after_the_other(tmp_path: Path) -> None:
         durable = database.durable
         identities.add(durable.identity)
         assert (durable.voter_status, durable.entries, durable.decided) == (VoterStatus.LEARNER, [], 0)
-        assert database.rows() == []
+        assert list(database.rows()) == []
         database.close()
         database = reopen(path)
         assert database.notice is None
