@@ -20,52 +20,37 @@ _OF_A_TURN: Final = 2**17
 
 class RowHashes:
     def __init__(self) -> None:
-        self._conversations: dict[int, _Hashes] = {}
+        self._conversations: dict[int, tuple[array[int], bytearray]] = {}
+        """The numbers of its rows in ascending order, and their hashes in the same order."""
         self.count = 0
         self.sum = 0
         """Modulo MODULUS."""
 
     def set(self, row_key: RowKey, new: bytes | None) -> None:
         """The hash of this row is `new`, of 32 bytes; None: there is no such row any more."""
-        index = row_key[0]
-        hashes = self._conversations.get(index)
-        if hashes is None:
-            if new is None:
-                return
-            hashes = self._conversations[index] = _Hashes()
-        old = hashes.set(_number(row_key), new)
-        self.count += (new is not None) - (old is not None)
-        self.sum = (self.sum + _integer(new) - _integer(old)) % MODULUS
-        if not hashes.numbers:
-            del self._conversations[index]
-
-
-class _Hashes:
-    """Of the rows of one conversation."""
-
-    __slots__ = ("_hashes", "numbers")
-
-    def __init__(self) -> None:
-        self.numbers = array("Q")
-        """In ascending order."""
-        self._hashes = bytearray()
-        """In the same order."""
-
-    def set(self, number: int, new: bytes | None) -> bytes | None:
-        """What it was."""
-        numbers = self.numbers
-        at = len(numbers) if not numbers or number > numbers[-1] else bisect_left(numbers, number)
-        place = slice(at * _SIZE, (at + 1) * _SIZE)
+        held = self._conversations.get(row_key[0])
+        if held is None:
+            held = self._conversations[row_key[0]] = array("Q"), bytearray()
+        numbers, hashes = held
+        number = _number(row_key)
+        at = bisect_left(numbers, number)
+        begin, difference = at * _SIZE, 0
+        end = begin
         if at < len(numbers) and numbers[at] == number:
-            old = bytes(self._hashes[place])
-            self._hashes[place] = new or b""
-            if new is None:
-                del numbers[at]
-            return old
+            end = begin + _SIZE
+            difference = -int.from_bytes(hashes[begin:end], "big")
         if new is not None:
-            numbers.insert(at, number)
-            self._hashes[place.start:place.start] = new
-        return None
+            difference += int.from_bytes(new, "big")
+            hashes[begin:end] = new
+            if begin == end:
+                numbers.insert(at, number)
+                self.count += 1
+        elif begin < end:
+            del hashes[begin:end], numbers[at]
+            self.count -= 1
+        self.sum = (self.sum + difference) % MODULUS
+        if not numbers:
+            del self._conversations[row_key[0]]
 
 
 def _number(row_key: RowKey) -> int:
@@ -73,7 +58,3 @@ def _number(row_key: RowKey) -> int:
     if len(row_key) == 1:
         return 0
     return row_key[1] * _OF_A_TURN + (row_key[2] + 1 if len(row_key) == 3 else 0)
-
-
-def _integer(hashed: bytes | None) -> int:
-    return 0 if hashed is None else int.from_bytes(hashed, "big")
