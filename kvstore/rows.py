@@ -209,8 +209,8 @@ class _Loading:
     def _add_conversation(self, index: int, row: _ConversationRow) -> None:
         self._candidates = {}
         self.conversations.append(Conversation(
-            row.context, index, row.created, at=row.at, temporary=row.temporary, title=row.title, system=row.system,
-            deleted=row.deleted, auto=row.auto,
+            row.context, index, row.created, at=row.at, temporary=row.temporary, title=row.title,
+            system=row.system, deleted=row.deleted, auto=row.auto,
         ))
 
     def _add_turn(self, conversation: Conversation, row: _TurnRow) -> None:

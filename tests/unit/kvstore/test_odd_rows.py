@@ -132,3 +132,13 @@ def test_rows_that_were_looked_at_are_not_read_again_and_no_others_are_taken_for
     _goes_on(store)
     store.load(first)
     assert store.digest() == _store().digest(), "each time afresh"
+
+
+def test_rows_that_are_read_one_by_one_are_in_order_and_there_once() -> None:
+    rows = _store().snapshot()
+    for odd in ([*rows[1:], rows[0]], [*rows[:2], rows[3], rows[2], *rows[4:]], [*rows, rows[-1]]):
+        with pytest.raises(ValueError, match="not a snapshot"):
+            Store().load(iter(odd))
+    loaded = Store()
+    loaded.load(rows[::-1])
+    assert loaded.digest() == _store().digest(), "a collection may be in any order"
