@@ -29,8 +29,6 @@ def forked_turns(source: Conversation, upto: int | None) -> list[Turn]:
             f"{MAX_BYTES} bytes of text; fork {context} NEW TURN takes the turns up to TURN"
         )
     return [
-        msgspec.structs.replace(
-            turn, candidates=dict(turn.candidates), key="", polled=0, regenerating=False, synthesis=None
-        )
+        msgspec.structs.replace(turn, key="", polled=0, regenerating=False, synthesis=None)
         for turn in turns
     ]

@@ -160,10 +160,8 @@ class Database:
         StorageDamaged if they are not as written."""
         try:
             self._connection.execute(_CACHE_WHILE_READING)
-            try:
-                yield from snapshot_rows(self._connection, self.path)
-            finally:
-                self._connection.execute(_CACHE)
+            yield from snapshot_rows(self._connection, self.path)
+            self._connection.execute(_CACHE)
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
 
