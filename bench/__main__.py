@@ -184,8 +184,8 @@ def write(samples: Samples, details: Path, publish: bool) -> None:
     details.mkdir(parents=True, exist_ok=True)
     (details / "samples.json").write_bytes(msgspec.json.encode(samples))
     out = PUBLISHED if publish else details
-    found = results.condensed(samples)
-    results.write(found, out / "results.json")
+    results.write(results.condensed(samples), out / "results.json")
+    found = results.read(out / "results.json")  # rounded, as whoever reads them finds them
     table = report.table(found)
     print(f"\n{table}")
     plots = plot.draw(found, out)

@@ -35,8 +35,8 @@ OUTSIDE = {"node", "network_server", "ctl", "bench", "tests"}
 PURE_PACKAGES = ("paxos", "kvstore")
 
 PURE_MODULES = {
-    "__future__", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "itertools", "math",
-    "msgspec", "struct", "typing", "zlib",
+    "__future__", "array", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "itertools",
+    "math", "msgspec", "struct", "typing", "zlib",
 }
 
 IMPURE_CALLS = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import __main__ as bench
 from bench import compare, plot, report, results
 from bench.results import LoadSample, Machine, OutageSample, RelaySample, Results, Samples
 
@@ -51,6 +52,15 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     results.write(found, tmp_path / "results.json")
     assert results.read(tmp_path / "results.json") == found
     assert len((tmp_path / "results.json").read_text().splitlines()) < 40
+
+
+def test_the_table_is_made_of_figures_as_they_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = samples()
+    found.relay["ours"] = [RelaySample(592_822.501, 90.0, 0)]  # written as 592,822.5, which is shown as another integer
+    bench.write(found, tmp_path, publish=False)
+    shown = capsys.readouterr().out
+    assert report.table(results.read(tmp_path / "results.json")) in shown
+    assert report.table(results.condensed(found)) not in shown
 
 
 def test_the_published_table_follows_from_the_published_results() -> None:
