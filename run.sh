@@ -60,8 +60,9 @@ TEXT
 fail() { printf 'run.sh: %s\n' "$1" >&2; exit 1; }
 
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
+    local candidate candidates=(python3.13 python3.12 python3.11 python3)
+    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
         if command -v "$candidate" >/dev/null 2>&1 &&
             "$candidate" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"
@@ -129,6 +130,10 @@ bench_setup() {
 case "${CONFIG:-/}" in
     /*) ;;
     *) [ ! -e "$here/$CONFIG" ] && [ -e "$CONFIG" ] || export CONFIG=$here/$CONFIG ;;  # named from where the user is
+esac
+case "${PYTHON:-}" in
+    /*) ;;
+    */*) PYTHON=$here/$PYTHON ;;
 esac
 
 case "${1:-start}" in

@@ -18,7 +18,7 @@ from launcher.errors import LaunchError
 from orchestrator.memory import forget
 from server import backup as backups
 from storage.errors import StorageError
-from storage.founding import existing_disks, found
+from storage.founding import existing_disks, found, hold_disks
 from storage.ownership import name_cluster
 
 ANSWER_WITHIN_S = 60.0
@@ -70,19 +70,26 @@ def restore(config: Config, file: Path) -> None:
         if config.engine.is_etcd:
             _restore_into_etcd(config, backup)
             return
-        existing = existing_disks(config.data_dir)
-        if existing:
-            raise LaunchError(
-                f"there are conversations already: {existing[0]}. A backup is restored only where there are none: set "
-                'another "data_dir", or move these files away'
-            )
+        _require_no_disks(config)
         claim(config)
-        forget(config.data_dir)
-        founded = found(config.data_dir, config.cluster, config.node_ids, backup.position, backup.rows)
-        name_cluster(config.data_dir, config.cluster, founded, anew=True)
+        with hold_disks(config.data_dir, config.node_ids):
+            _require_no_disks(config)  # none that was made before it was held
+            forget(config.data_dir)
+            founded = found(config.data_dir, config.cluster, config.node_ids, backup.position, backup.rows)
+            name_cluster(config.data_dir, config.cluster, founded, anew=True)
     except (backups.BackupError, StorageError) as error:
         raise LaunchError(str(error)) from error
     _tell_restored(config, backup)
+
+
+def _require_no_disks(config: Config) -> None:
+    """Raises LaunchError."""
+    existing = existing_disks(config.data_dir)
+    if existing:
+        raise LaunchError(
+            f"there are conversations already: {existing[0]}. A backup is restored only where there are none: set "
+            'another "data_dir", or move these files away'
+        )
 
 
 def _restore_into_etcd(config: Config, backup: backups.Backup) -> None:

@@ -19,9 +19,8 @@ from launcher.errors import LaunchError
 from orchestrator.memory import forget
 from storage.database import Database
 from storage.errors import StorageError, StorageLocked
-from storage.founding import existing_disks, found
+from storage.founding import existing_disks, found, hold_disks
 from storage.inspection import sync_folder
-from storage.lock import Lock
 from storage.ownership import name_cluster
 
 KEPT: Final = "before-rescue-"
@@ -49,12 +48,7 @@ def rescue(config: Config, node: int | None) -> None:
     with ExitStack() as held:
         survivors, unusable = _survivors(config, held)
         chosen = _choice(survivors, unusable, node, folder)
-    with ExitStack() as held:  # now against nodes that are started meanwhile
-        for path in _disks(folder).values():
-            held.callback(_lock(path).release)
-        for number in config.node_ids:
-            if number not in _disks(folder):
-                held.callback(_lock(folder / f"node-{number}.db").release)
+    with _hold(config):  # now against nodes that are started meanwhile
         kept = _free_name(folder)
         forget(folder)
         try:
@@ -106,9 +100,10 @@ def _disks(folder: Path) -> dict[int, Path]:
     return dict(sorted((int(match[1]), path) for match, path in named if match))
 
 
-def _lock(path: Path) -> Lock:
+def _hold(config: Config) -> ExitStack:
+    """Raises LaunchError."""
     try:
-        return Lock(path, background=False)
+        return hold_disks(config.data_dir, config.node_ids)
     except StorageError as error:
         raise LaunchError(f"{error}. Nothing was changed") from error
 

@@ -47,10 +47,10 @@ def find(config: Path) -> Session | None:
     if shutil.which("tmux") is None:
         return None
     old_name = re.compile(f"consensus-.*-{hashlib.sha256(os.fsencode(config)).hexdigest()[:4]}")
-    listing = ["tmux", "list-sessions", "-F", f"#{{session_name}} #{{{CONFIG_OPTION}}} #{{{DATA_OPTION}}}"]
+    listing = ["tmux", "list-sessions", "-F", f"#{{{CONFIG_OPTION}}} #{{{DATA_OPTION}}} #{{session_name}}"]
     listed = _run(*listing)  # fails if there is no session at all
-    for line in listed.stdout.splitlines():
-        name, started_with, data_dir = line.split(" ")
+    for line in listed.stdout.split("\n")[:-1]:
+        started_with, data_dir, name = line.split(" ", 2)  # others' names may have spaces
         if started_with == digest(config) or (not started_with and old_name.fullmatch(name)):
             return Session(name, Path(os.fsdecode(bytes.fromhex(data_dir))) if data_dir else None)
     return None

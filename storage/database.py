@@ -174,6 +174,15 @@ class Database:
             raise explain(error, self.path) from error
         return Snapshot(state.snapshot_position, state.sessions, rows, state.configuration)
 
+    def checkpoint(self) -> None:
+        """Has all of the write-ahead log in the file itself. Raises StorageError if it does not get there."""
+        try:
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+        if busy:
+            raise StorageError(f"{self.path} is open in another program")
+
     def close(self) -> None:
         """Lets go of the file. Everything written is durable already. May be called twice."""
         with contextlib.suppress(sqlite3.Error):  # tidies up; if the disk is full, the next start does it

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from paxos.configuration import new_cluster
@@ -14,6 +15,8 @@ from paxos.output import Persist, VoterStatus
 from storage.database import Database
 from storage.errors import explain
 from storage.inspection import make_folder, sync_folder
+from storage.lock import hold
+from storage.ownership import disks
 
 
 def existing_disks(folder: Path) -> list[Path]:
@@ -21,12 +24,18 @@ def existing_disks(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("node-*.db*") if path.suffix != ".lock")
 
 
+def hold_disks(folder: Path, pids: Iterable[int]) -> ExitStack:
+    """Holds the locks of all disks in `folder`, and of those that nodes `pids` would have, until it is closed: no node
+    can start meanwhile. Raises StorageLocked if one runs."""
+    return hold(sorted({*disks(folder), *(folder / f"node-{pid}.db" for pid in pids)}))
+
+
 def found(
     folder: Path, cluster: str, pids: Iterable[int], position: int, rows: list[tuple[bytes, bytes]],
     clear: Callable[[], None] = lambda: None,
 ) -> int:
     """Makes the disks of nodes `pids` in `folder`, where there must be none. All begin with the same snapshot, of these
-    rows at this position. It founds a cluster with an id of its own, which is returned, the members of which are these
+    rows at this position. To be called with `hold_disks`. It founds a cluster with an id of its own, which is returned, the members of which are these
     disks: none of them has ever promised anything, one that takes the place of one of them later is known as another,
     and the cluster that the rows are from refuses them, as they refuse it.
 
@@ -67,6 +76,7 @@ def _make(
     try:
         for database in databases.values():
             database.write([founded])
+            database.checkpoint()  # only the file itself is put in place
     finally:
         for database in databases.values():
             database.close()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +43,14 @@ class Lock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def hold(paths: Iterable[Path]) -> ExitStack:
+    """Holds the locks of these databases, all or none, until it is closed. Raises StorageLocked if one is in use."""
+    with ExitStack() as stack:
+        for path in paths:
+            stack.callback(Lock(path, background=False).release)
+        return stack.pop_all()
 
 
 def _take(path: Path, lock_path: Path) -> int:

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import msgspec
 
+from storage import lock
 from storage.errors import StorageError, explain, shown
 from storage.inspection import make_folder, sync_folder
-from storage.lock import Lock
 
 _FILE = "owner.json"
 _OURS = re.compile(
-    r"node-\d+\.(db.*|sock|log)|http\.key(\..+)?|http-\d+\.log(\.\d+)?|history-(\d+|network)|network\.sock|(owner|network)\.json(\..+)?"
-    r"|secret(\..+)?|local-llm|\.restore-.+|before-rescue-\d+"
+    r"node-\d+\.(db(\.damaged-\d+|\.new)?(-wal|-shm|-journal)?|db\.lock|sock|log)|http-\d+\.log(\.\d+)?|history-(\d+|network)"
+    r"|(owner\.json|secret|http\.key)(\.[0-9a-f]{16})?|network\.(sock|json(\.new)?)|local-llm|\.restore-.+|before-rescue-\d+"
 )
 _NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _DISK = re.compile(r"(node-\d+\.db)(-.+|\..+)?")
@@ -121,10 +121,7 @@ def disks(folder: Path) -> list[Path]:
 
 def hold(folder: Path) -> contextlib.ExitStack:
     """Holds the locks of all disks that are there, until it is closed. Raises StorageLocked if a node is running."""
-    with contextlib.ExitStack() as stack:
-        for path in disks(folder):
-            stack.callback(Lock(path, background=False).release)
-        return stack.pop_all()
+    return lock.hold(disks(folder))
 
 
 def make_private(folder: Path, config: Path) -> None:

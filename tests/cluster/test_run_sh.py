@@ -8,6 +8,7 @@ import os
 import pty
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,7 +173,7 @@ def test_from_a_path_with_spaces_through_a_link_without_a_configuration(tmp_path
         )
 
     try:
-        desktop.tmux("new-session", "-d", "-s", "theirs", "tail", "-f", "/dev/null")
+        desktop.tmux("new-session", "-d", "-s", "a  session of theirs ", "tail", "-f", "/dev/null")
         before = desktop.tmux("show-options", "-g")
         desktop.environment["OF_THIS_SHELL"] = "keys, proxies; $HOME 'and' so on"
         begun = run()
@@ -189,6 +190,22 @@ def test_from_a_path_with_spaces_through_a_link_without_a_configuration(tmp_path
         assert run("stop").returncode == 0
     finally:
         desktop.close()
+
+
+@pytest.mark.parametrize("python", ["my python/python3", "{here}/my python/python3"])
+def test_python_may_be_named_by_any_path(tmp_path: Path, python: str) -> None:
+    folder = tmp_path / "clone"
+    (folder / "launcher").mkdir(parents=True)
+    shutil.copy(ROOT / "run.sh", folder)
+    (folder / "launcher" / "install.py").write_text("import sys\nprint(sys.executable)\nsys.exit(7)\n")
+    (tmp_path / "my python").mkdir()
+    (tmp_path / "my python" / "python3").symlink_to(sys.executable)
+    done = subprocess.run(
+        [folder / "run.sh", "setup"], cwd=tmp_path, env=os.environ | {"PYTHON": python.format(here=tmp_path)},
+        capture_output=True, text=True, timeout=PATIENCE_S,
+    )
+    assert (done.returncode, done.stderr) == (7, "")
+    assert done.stdout == f"{tmp_path}/my python/python3\n"
 
 
 @pytest.mark.parametrize("command", [[], ["reset", "--yes"], ["--no-tmux"], ["backup", "x"], ["restore", "x"]])

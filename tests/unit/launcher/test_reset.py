@@ -18,9 +18,13 @@ from storage.database import Database
 
 OURS = (
     "node-1.log", "history-2", "history-network", "node-2.db.damaged-1", "local-llm", "before-rescue-1", "network.json",
-    "network.json.new",
+    "network.json.new", "secret", "secret.0123456789abcdef", "http.key", "node-2.db.damaged-1-wal", "node-3.db-shm",
+    "node-3.db.lock", "node-3.db.new", "node-3.db.new-journal", "http-1.log", "http-1.log.1",
 )
-OTHERS = ("notes.txt", "my-node-1.db", "run.log", "node-1.txt", "history-of-rome")
+OTHERS = (
+    "notes.txt", "my-node-1.db", "run.log", "node-1.txt", "history-of-rome", "secret.txt", "secret.of.mine", "http.key.bak",
+    "node-1.db.bak", "node-1.db~", "network.json.bak", "owner.json.old", "network.sock.old",
+)
 
 
 @pytest.fixture

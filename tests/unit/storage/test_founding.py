@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ import pytest
 from paxos.messages import Configuration
 from paxos.output import VoterStatus
 from storage.database import Database
-from storage.errors import StorageError
-from storage.founding import existing_disks, found
+from storage.errors import StorageError, StorageFull, StorageLocked
+from storage.founding import existing_disks, found, hold_disks
+from storage.records import Record
 
 ROWS = [(b"a", b"1"), (b"b", b"2")]
 
@@ -54,6 +57,38 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(StorageError):
         found(tmp_path, "demo", [1, 2, 3], 40, ROWS)
     assert len(renamed) == 3 and list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_when_the_files_are_completed_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write-ahead log still has room, the file that it belongs to has not: SQLite says nothing of that at its end."""
+    write, (most, hard) = Database.write, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def write_and_be_full(database: Database, batch: Sequence[Record]) -> None:
+        write(database, batch)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard))
+
+    monkeypatch.setattr(Database, "write", write_and_be_full)
+    try:
+        with pytest.raises(StorageFull):
+            found(tmp_path, "demo", [1], 40, [(bytes([number]), bytes(10_000)) for number in range(100)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_node_starts_while_its_disk_is_made(tmp_path: Path) -> None:
+    found(tmp_path, "demo", [3], 40, ROWS)
+    with hold_disks(tmp_path, [1, 2]):
+        for pid in (1, 2, 3):
+            with pytest.raises(StorageLocked):
+                Database.open(tmp_path / f"node-{pid}.db", "demo", pid, 1)
+    node = Database.open(tmp_path / "node-2.db", "demo", 2, 1)
+    with pytest.raises(StorageLocked):
+        hold_disks(tmp_path, [1, 2])
+    Database.open(tmp_path / "node-1.db", "demo", 1, 1).close()
+    node.close()
 
 
 def test_what_counts_as_a_disk(tmp_path: Path) -> None:
