@@ -286,9 +286,9 @@ class QuotasRecord(Record, frozen=True, kw_only=True):
     turns: QuotaUse
     """Of the conversation with the most."""
     bytes: QuotaUse
-    """Of texts, in the largest conversation."""
+    """Of the largest conversation: of its texts, and 256 for each question and answer."""
     total: QuotaUse
-    """Of texts, in all conversations together."""
+    """The same of all conversations together."""
     bytes_per_minute: QuotaUse
     """What this node takes from its users (`limits.bytes_per_minute` in config.json)."""
 

@@ -18,6 +18,7 @@ from random import Random
 
 import msgspec
 
+from kvstore.conversation import utf8_bytes
 from kvstore.operations import Candidate, Choose, Create, Import, Query, StoreOperation
 from kvstore.packed_turns import Restored, RestoredTurn, pack
 from kvstore.payloads import encode
@@ -99,7 +100,7 @@ def measure() -> Costs:
         assert there.apply(number + 1, encode(Import(str(number), turns))).ok
     there.snapshot()
     taken_in = time.process_time() - begun
-    text = sum(conversation.bytes for conversation in store.conversations.values())
+    text = sum(utf8_bytes(turn.text) + sum(utf8_bytes(one.text or "") for one in turn.candidates) for turn in said)
     disk = sum(len(key) + len(row) for key, row in store.snapshot())
     return Costs(*(total / len(said) for total in (text, disk, sum(map(len, packed)), taken_in)))
 

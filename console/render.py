@@ -37,7 +37,7 @@ def quotas(record: QuotasRecord, layout: Layout) -> str:
     """One quota per line: how much is in use of how much."""
     meanings = {
         "conversations": "conversations", "turns": "turns of the longest conversation",
-        "bytes": "bytes of text in the largest conversation", "bytes_per_minute": "bytes in this minute, at this node",
+        "bytes": "bytes of the largest conversation", "bytes_per_minute": "bytes in this minute, at this node",
     }
     return layout.table(("", ""), [(words, _used(getattr(record, name))) for name, words in meanings.items()])
 

@@ -13,6 +13,10 @@ import msgspec
 
 MAX_BALLOT = 26
 """Answers in a poll: one letter each."""
+PART_BYTES: Final = 256
+"""For which a question or a response counts beside its text: a node's memory holds three times as much for it."""
+MAX_VOTES_BYTES: Final = 1024 * 1024
+"""Of all votes of a poll: they are stored together."""
 
 
 def utf8_bytes(text: str) -> int:
@@ -67,8 +71,8 @@ class Response(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
     @property
     def bytes(self) -> int:
-        """Of what the LLM said."""
-        return utf8_bytes(self.text or self.error or "") + utf8_bytes(self.thoughts)
+        """Of what the LLM said, and PART_BYTES."""
+        return PART_BYTES + utf8_bytes(self.text or self.error or "") + utf8_bytes(self.thoughts)
 
     @property
     def is_plain(self) -> bool:
@@ -96,6 +100,11 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     order: list[int]
     error: str | None
     model: str
+
+    @property
+    def bytes(self) -> int:
+        """At least what it takes where it is stored."""
+        return 32 + 3 * len(self.order) + utf8_bytes(self.error or "") + utf8_bytes(self.model)
 
 
 AGREEMENT: Final = 0
@@ -183,8 +192,8 @@ class Turn(msgspec.Struct, gc=False):
 
     @property
     def bytes(self) -> int:
-        """Of the question and its responses, in UTF-8."""
-        return utf8_bytes(self.text) + sum(said.bytes for said in self.candidates.values())
+        """Of the question and its responses, in UTF-8, and PART_BYTES for each."""
+        return PART_BYTES + utf8_bytes(self.text) + sum(said.bytes for said in self.candidates.values())
 
     def round(self, node: int) -> int:
         """How often this node has been asked again. Never decreases; each response belongs to one round."""
@@ -240,11 +249,11 @@ class Conversation(msgspec.Struct, gc=False):
     keys: dict[str, int] = {}
     """The turns that have keys: their numbers."""
     bytes: int = 0
-    """Of all its texts, as `measured`; kept up to date by whoever changes them."""
+    """Of all that is in it, as `measured`; kept up to date by whoever changes them."""
 
     @property
     def measured(self) -> int:
-        """Of questions, responses and the system prompt, in UTF-8."""
+        """Of turns and the system prompt."""
         return utf8_bytes(self.system) + sum(turn.bytes for turn in self.turns)
 
     @property

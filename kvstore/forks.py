@@ -7,10 +7,9 @@ from typing import Final
 import msgspec
 
 from kvstore.conversation import Conversation, Turn
+from kvstore.packed_turns import MAX_PARTS
 from kvstore.refusals import Refused
 
-MAX_PARTS: Final = 5_000
-"""Turns and responses of a fork, together: every node carries it out in one step."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 
 

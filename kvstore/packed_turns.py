@@ -12,6 +12,9 @@ import msgspec
 from kvstore.conversation import SYNTHESIS, Cut
 
 MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024
+MAX_PARTS: Final = 5_000
+"""Turns and responses together that one operation adds: every node carries it out in one step, and they are what takes
+the time. Their texts are bounded in bytes."""
 
 
 class Restored(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -42,6 +45,11 @@ class RestoredTurn(msgspec.Struct, frozen=True, array_like=True, gc=False, forbi
     text: str
     candidates: list[Restored]
     chosen: int | None
+
+    @property
+    def parts(self) -> int:
+        """The question, and its responses."""
+        return 1 + len(self.candidates)
 
 
 class _TurnInFull(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

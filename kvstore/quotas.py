@@ -22,7 +22,7 @@ class Quotas(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     turns: int
     """Of a conversation."""
     bytes: int
-    """Of a conversation: of its questions and answers, with errors and thoughts."""
+    """Of a conversation: of its questions and answers, with errors and thoughts, and PART_BYTES for each of them."""
     total: int
     """The same of all conversations. A node holds them in memory, in three times as many bytes."""
 
@@ -64,7 +64,7 @@ def refuse_total(quotas: Quotas | None, size: int) -> str | None:
     if quotas is None or size <= quotas.total:
         return None
     return (
-        f"all conversations together would have {size} bytes of text, and the quota of the cluster is {quotas.total}: "
+        f"all conversations together would have {size} bytes, and the quota of the cluster is {quotas.total}: "
         "delete what nobody needs any more, or raise the quota (quotas total N)"
     )
 
@@ -88,10 +88,10 @@ def warn_of_total(quotas: Quotas | None, size: int) -> str | None:
     if quotas is None or size < WARN_AT * quotas.total:
         return None
     used = f"{size} of {quotas.total}"
-    return f"all conversations together have {used} bytes of text: more need a higher quota (quotas total N)"
+    return f"all conversations together have {used} bytes: more need a higher quota (quotas total N)"
 
 
 def _measures(quotas: Quotas | None, size: Size) -> Iterator[tuple[str, str, int, int]]:
     if quotas is not None:
         yield "turns", "turns", size.turns, quotas.turns
-        yield "bytes", "bytes of text", size.bytes, quotas.bytes
+        yield "bytes", "bytes", size.bytes, quotas.bytes

@@ -1,7 +1,7 @@
 """Conversations as rows of bytes, for snapshots and the digest.
 
 One row per conversation, turn and response: so a change re-encodes only what it touched, however long the
-conversation is, and no row is larger than one text. Keys sort in loading order:
+conversation is, and no row is much larger than one text. Keys sort in loading order:
 
     0 (8 bytes)                                  -> Quotas, once there are any
     index (8 bytes)                              -> [context, created, at, temporary, title, system, deleted, auto]
@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from kvstore.conversation import (
+    MAX_VOTES_BYTES,
     NO_RESPONSES,
     NO_RETRIES,
     SYNTHESIS,
@@ -288,6 +289,7 @@ def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
         1 <= poll.number <= MAX_TURN and poll.ballot == sorted({*poll.ballot}) and choices.issuperset(poll.ballot)
         and all(node == SYNTHESIS or 1 <= node <= MAX_NODE for node in poll.ballot)
         and all(0 <= node <= MAX_NODE for node in poll.votes)
+        and sum(vote.bytes for vote in poll.votes.values()) <= MAX_VOTES_BYTES
         and all(not vote.order or sorted(vote.order) == poll.ballot for vote in poll.votes.values())
     )
 

@@ -43,7 +43,7 @@ from kvstore.operations import (
     Synthesize,
     Synthesized,
 )
-from kvstore.packed_turns import Restored, RestoredInFull, RestoredTurn, unpack
+from kvstore.packed_turns import MAX_PARTS, Restored, RestoredInFull, RestoredTurn, unpack
 from kvstore.quotas import MAX_QUOTA
 
 MAX_CONTEXT_CHARS: Final = 64
@@ -129,7 +129,7 @@ def check_system(text: str) -> str | None:
     return wrong
 
 
-def _check_packed(packed: bytes, in_full: bool = False) -> str | None:
+def _check_packed(packed: bytes, *, in_full: bool = False, most_parts: float = MAX_PARTS) -> str | None:
     """Why these cannot be the turns of a conversation."""
     if len(packed) > MAX_PACKED_BYTES:
         size = len(packed)
@@ -138,6 +138,9 @@ def _check_packed(packed: bytes, in_full: bool = False) -> str | None:
         turns = unpack(packed, in_full)
     except ValueError as error:
         return str(error)
+    parts = sum(turn.parts for turn in turns)
+    if parts > most_parts:
+        return f"the conversation is too long: {parts} turns and responses, at most {MAX_PARTS} are allowed"
     checked = ((number, check_turn(turn)) for number, turn in enumerate(turns, 1))
     return next((f"turn {number}: {error}" for number, error in checked if error is not None), None)
 
@@ -306,7 +309,7 @@ _RULES: Final[dict[type, Callable[[Any], str | None]]] = {
     ElectWeighed: lambda operation: _check_turn(operation.turn) or _check_poll(operation.poll),
     ChooseAuto: _check_choose_auto,
     Regenerate: lambda operation: _check_turn(operation.turn),
-    Import: lambda operation: _check_packed(operation.turns),
+    Import: lambda operation: _check_packed(operation.turns, most_parts=math.inf),  # release 0.1.0 has no such bound
     ImportInFull: lambda operation: (
         _check_packed(operation.turns, in_full=True) or check_title(operation.title) or check_system(operation.system)
     ),

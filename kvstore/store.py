@@ -12,6 +12,8 @@ from kvstore.agreement import weigh
 from kvstore.changed_rows import ChangedRows
 from kvstore.conversation import (
     MAX_BALLOT,
+    MAX_VOTES_BYTES,
+    PART_BYTES,
     SYNTHESIS,
     Conversation,
     Cut,
@@ -120,7 +122,7 @@ class Store:
         self._deleted = Deleted()
         self._rows = ChangedRows(self._value)
         self._quotas: Quotas | None = None
-        self._text_bytes = 0
+        self._size = 0
         self._read: tuple[Iterable[tuple[bytes, bytes]], tuple[list[Conversation], Quotas | None]] | None = None
         """What `readable` has read last, and of which rows: a large snapshot is not read twice."""
         self._position = 0
@@ -154,9 +156,9 @@ class Store:
         return self._rows.count
 
     @property
-    def text_bytes(self) -> int:
-        """Of all questions and answers."""
-        return self._text_bytes
+    def size(self) -> int:
+        """Of all conversations, as quotas count them."""
+        return self._size
 
     def can_undelete(self, context: str) -> bool:
         """The operation that was applied last deleted a conversation of this name, and that one is kept: not only an
@@ -234,7 +236,7 @@ class Store:
         self._by_index = {conversation.index: conversation for conversation in loaded}
         self._deleted = Deleted(conversation for conversation in loaded if conversation.deleted)
         self._list()
-        self._text_bytes = sum(conversation.bytes for conversation in self._conversations.values())
+        self._size = sum(conversation.bytes for conversation in self._conversations.values())
         self._rows.replace(self._row_keys())
 
     def _row_keys(self) -> Iterator[rows.RowKey]:
@@ -294,7 +296,7 @@ class Store:
     def _add_turn(self, context: str, turn: Turn) -> int:
         conversation = self._find(context)
         accept(still_open(conversation))
-        number, more = len(conversation.turns) + 1, utf8_bytes(turn.text)
+        number, more = len(conversation.turns) + 1, turn.bytes
         self._require_room(context, Size(number, conversation.bytes + more), more)
         self._end_regeneration(conversation)
         conversation.turns.append(turn)
@@ -324,7 +326,7 @@ class Store:
             self._find(context)
         turns = unpack(operation.history) if operation.history else []
         before = sum(map(_bytes, turns))
-        size = Size(len(turns) + 1, before + utf8_bytes(operation.text))
+        size = Size(len(turns) + 1, before + PART_BYTES + utf8_bytes(operation.text))
         self._require_room(context, size, size.bytes)
         conversation = self._create(context)
         conversation.at, conversation.temporary = operation.at, operation.temporary
@@ -335,7 +337,7 @@ class Store:
     def _delete(self, operation: Delete) -> None:
         conversation = self._find(operation.context, operation.created)
         del self._conversations[operation.context]
-        self._text_bytes -= conversation.bytes
+        self._size -= conversation.bytes
         conversation.deleted = self._position
         self._rows.touch(conversation.index)
         if conversation.temporary:
@@ -354,11 +356,11 @@ class Store:
         more = conversation.bytes
         accept(
             refuse_conversation(self._quotas, len(self._conversations))
-            or refuse_total(self._quotas, self._text_bytes + more)
+            or refuse_total(self._quotas, self._size + more)
         )
         self._deleted.take(conversation)
         conversation.deleted = 0
-        self._text_bytes += more
+        self._size += more
         self._list()
         self._rows.touch(conversation.index)
 
@@ -422,12 +424,12 @@ class Store:
 
     def _require_room(self, context: str, size: Size, more: int) -> None:
         """Refuses to let a conversation become so large, which takes `more` bytes."""
-        accept(refuse_size(self._quotas, context, size) or refuse_total(self._quotas, self._text_bytes + more))
+        accept(refuse_size(self._quotas, context, size) or refuse_total(self._quotas, self._size + more))
 
     def _grow(self, conversation: Conversation, more: int) -> None:
         """Its text has so many bytes more."""
         conversation.bytes += more
-        self._text_bytes += more
+        self._size += more
 
     def _touch_all(self, conversation: Conversation) -> None:
         for row_key in rows.row_keys(conversation):
@@ -632,6 +634,8 @@ class Store:
         if operation.error is None and sorted(operation.order) != poll.ballot:
             raise Refused(f"node {operation.node}'s ranking does not name the answers of '{operation.context}'")
         votes = {**poll.votes, operation.node: Vote(operation.order, operation.error, operation.model)}
+        if sum(vote.bytes for vote in votes.values()) > MAX_VOTES_BYTES:
+            raise Refused(f"the votes in '{operation.context}' are too large together")
         poll.votes = dict(sorted(votes.items()))
         self._rows.touch(conversation.index, operation.turn)
         return operation.turn
@@ -719,4 +723,5 @@ def _response(said: Restored) -> Response:
 
 def _bytes(turn: RestoredTurn) -> int:
     """As `Conversation.measured`."""
-    return utf8_bytes(turn.text) + sum(utf8_bytes(said.text or said.error or "") for said in turn.candidates)
+    said = sum(utf8_bytes(said.text or said.error or "") for said in turn.candidates)
+    return utf8_bytes(turn.text) + said + PART_BYTES * turn.parts

@@ -59,7 +59,7 @@ class FirstQuotas:
     def _review(self, changed: Iterable[Conversation]) -> None:
         store = self._engine.store
         if self._proposing is None and store.quotas is None and (
-            2 * len(store.conversations) >= FIRST.conversations or 2 * store.text_bytes >= FIRST.total
+            2 * len(store.conversations) >= FIRST.conversations or 2 * store.size >= FIRST.total
             or any(map(_is_half_full, changed))
         ):
             self._proposing = asyncio.get_running_loop().create_task(self._propose())

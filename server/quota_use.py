@@ -14,7 +14,7 @@ def quotas_record(store: Store, rate: ByteRate | None) -> QuotasRecord:
         conversations=QuotaUse(len(found), quotas.conversations),
         turns=QuotaUse(max((len(conversation.turns) for conversation in found), default=0), quotas.turns),
         bytes=QuotaUse(max((conversation.bytes for conversation in found), default=0), quotas.bytes),
-        total=QuotaUse(store.text_bytes, quotas.total),
+        total=QuotaUse(store.size, quotas.total),
         bytes_per_minute=QuotaUse(0, None) if rate is None else QuotaUse(rate.used, rate.per_minute),
     )
 
@@ -28,7 +28,7 @@ def warning(store: Store, context: str, created: bool, rate: ByteRate | None) ->
     warnings = (
         warn_of_conversations(store.quotas, len(store.conversations)) if created else None,
         warn_of_size(store.quotas, context, size),
-        warn_of_total(store.quotas, store.text_bytes),
+        warn_of_total(store.quotas, store.size),
         None if rate is None else rate.warning(),
     )
     return "; ".join(filter(None, warnings)) or None

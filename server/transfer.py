@@ -18,15 +18,12 @@ from api.safe_text import DANGEROUS, one_line, visible
 from config.files import UnusableFile, read_whole, require_replaceable, shown_path
 from kvstore.conversation import Cut
 from kvstore.operations import Import, ImportInFull
-from kvstore.packed_turns import Restored, RestoredInFull, RestoredTurn, in_plain, pack, says_more
+from kvstore.packed_turns import MAX_PARTS, Restored, RestoredInFull, RestoredTurn, in_plain, pack, says_more
 from kvstore.rules import MAX_PACKED_BYTES, check, check_context, check_turn
 
 FORMAT = "consensusllm-conversation"
 VERSION = 1
 MAX_FILE_BYTES = 16 * 1024 * 1024
-MAX_PARTS = 5_000
-"""Turns and responses of an import, together: every node carries out an import in one step, and they are what takes the
-time. Their texts are bounded in bytes."""
 _MAX_OBJECTS, _MAX_STRINGS = 10 * MAX_PARTS, 100 * MAX_PARTS
 """In a file. An export has fewer of them for each turn and response."""
 _STRING_OR_OBJECT = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\{', re.DOTALL)

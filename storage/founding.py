@@ -34,10 +34,11 @@ def found(
     folder: Path, cluster: str, pids: Iterable[int], position: int, rows: list[tuple[bytes, bytes]],
     clear: Callable[[], None] = lambda: None,
 ) -> int:
-    """Makes the disks of nodes `pids` in `folder`, where there must be none. All begin with the same snapshot, of these
-    rows at this position. To be called with `hold_disks`. It founds a cluster with an id of its own, which is returned, the members of which are these
-    disks: none of them has ever promised anything, one that takes the place of one of them later is known as another,
-    and the cluster that the rows are from refuses them, as they refuse it.
+    """Makes the disks of nodes `pids` in `folder`, where there must be none; the caller has `hold_disks`.
+
+    All begin with the same snapshot, of these rows at this position. It founds a cluster with an id of its own, which
+    is returned, the members of which are these disks: none of them has ever promised anything, one that takes the place
+    of one of them later is known as another, and the cluster that the rows are from refuses them, as they refuse it.
 
     `clear` is called when all is made and only has to be put in place: it makes room. A failure leaves nothing; a crash
     may leave some of the disks: the nodes without one then wait as for lost disks. Raises StorageError.

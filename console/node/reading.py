@@ -192,7 +192,7 @@ QUOTA = Entry[NodeExecutor, QuotasCommand, QuotasResult](
     Usage(
         "quotas", "[conversations|turns|bytes|total N]", "show or change how large everything may grow",
         "quotas turns 20000", 0, 2,
-        details="How many conversations the cluster may have, how many turns and bytes of text a conversation, how "
+        details="How many conversations the cluster may have, how many turns and bytes a conversation, how "
         "many bytes all of them together, and how many bytes a minute this node takes. All but the last are decided, "
         "for all nodes; what is larger than a new quota stays as it is. The last is `limits.bytes_per_minute` in the "
         "configuration.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvstore.conversation import State
+from kvstore.conversation import PART_BYTES, State
 from kvstore.operations import (
     AskOnce,
     Cancel,
@@ -18,7 +18,7 @@ from kvstore.operations import (
     name,
     not_understood,
 )
-from kvstore.packed_turns import Restored, RestoredTurn, pack
+from kvstore.packed_turns import MAX_PARTS, Restored, RestoredTurn, pack
 from kvstore.payloads import encode
 from kvstore.rules import MAX_PACKED_BYTES, check
 from kvstore.store import Outcome, Store
@@ -92,8 +92,9 @@ def test_the_history_makes_a_new_conversation_and_nothing_else() -> None:
 
 def test_a_question_that_a_quota_forbids_begins_no_conversation() -> None:
     log = Log()
-    log(SetQuotas(conversations=1, turns=2, bytes=14, total=1000))
-    assert "the quota of a conversation is 14" in log.refused(AskOnce("c", "why?", "k", history=PAST))
+    most = 14 + 3 * PART_BYTES
+    log(SetQuotas(conversations=1, turns=2, bytes=most, total=100 * PART_BYTES))
+    assert f"the quota of a conversation is {most}" in log.refused(AskOnce("c", "why?", "k", history=PAST))
     assert log(AskOnce("c", "how?", "k", history=b"")).ok
     assert "its quota is 1" in log.refused(AskOnce("d", "why?", "k", history=b""))
     assert log(AskOnce("c", "how?", "k", history=b"")).repeated
@@ -105,6 +106,7 @@ def test_a_question_that_a_quota_forbids_begins_no_conversation() -> None:
     "wrong",
     [
         AskOnce("c", "why?", ""), AskOnce("c", "why?", "k" * 65), AskOnce("c", "why?", "k\n"), AskOnce("c", " ", "k"),
+        AskOnce("c", "why?", "k", history=pack([RestoredTurn("query", "a", [], None)] * (MAX_PARTS + 1))),
         AskOnce("c", "why?", "k", history=b"x"), AskOnce("c", "why?", "k", history=b"x" * (MAX_PACKED_BYTES + 1)),
         Delete("c", 0),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvstore import deleted
+from kvstore.conversation import PART_BYTES
 from kvstore.deleted import KEPT_POSITIONS
 from kvstore.operations import AskOnce, Create, Delete, Query, Rename, SetQuotas, SetSystem, Undelete, not_understood
 from kvstore.store import Store
@@ -18,12 +19,12 @@ def test_what_was_deleted_comes_back_as_it_was() -> None:
     log(Create("d"))
     log(SetSystem("c", "Be brief."))
     log(Query("c", "open?"))
-    digest, size = log.store.digest(), log.store.text_bytes
+    digest, size = log.store.digest(), log.store.size
     assert "no deleted conversation 'c' is kept" in log.refused(Undelete("c"))
     log(Delete("c"))
     assert log.store.can_undelete("c") and not log.store.can_undelete("d")
-    assert "no conversation 'c'" in log.refused(Query("c", "how?")) and log.store.text_bytes == 0
-    assert log(Undelete("c")).ok and log.store.digest() == digest and log.store.text_bytes == size
+    assert "no conversation 'c'" in log.refused(Query("c", "how?")) and log.store.size == 0
+    assert log(Undelete("c")).ok and log.store.digest() == digest and log.store.size == size
     assert list(log.store.conversations) == ["c", "d"] and log.store.conversations["c"].open_turn == 3
     assert "no deleted conversation 'c' is kept" in log.refused(Undelete("c"))
 
@@ -46,15 +47,15 @@ def test_it_counts_against_no_quota_until_it_is_back() -> None:
     log = Log()
     talk(log)
     log(Query("c", "open?"))
-    size = log.store.text_bytes
-    log(SetQuotas(conversations=1, turns=9, bytes=99, total=size))
+    size = log.store.size
+    log(SetQuotas(conversations=1, turns=9, bytes=99 * PART_BYTES, total=size))
     log(Delete("c"))
     log(Create("d"))
     assert "its quota is 1" in log.refused(Undelete("c"))
     log(SetQuotas(conversations=2))
     log(Query("d", "x"))
     assert "all conversations together would have" in log.refused(Undelete("c"))
-    log(SetQuotas(total=size + 1))
+    log(SetQuotas(total=size + 1 + PART_BYTES))
     assert log(Undelete("c")).ok
 
 
@@ -84,7 +85,7 @@ def test_what_is_not_kept_any_more_leaves_no_place_that_another_conversation_has
     assert list(loaded.conversations) == ["d", "e"] and loaded.digest() == log.store.digest()
 
 
-@pytest.mark.parametrize(("bound", "most"), [("KEPT_CONVERSATIONS", 1), ("KEPT_BYTES", 8)])
+@pytest.mark.parametrize(("bound", "most"), [("KEPT_CONVERSATIONS", 1), ("KEPT_BYTES", 8 + 4 * PART_BYTES)])
 def test_only_the_last_ones_are_kept(bound: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deleted, bound, most)
     log = Log()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvstore import forks
-from kvstore.conversation import State
+from kvstore.conversation import PART_BYTES, State
 from kvstore.operations import (
     AskOnce,
     Cancel,
@@ -101,10 +101,10 @@ def test_keys_stay_with_the_conversation_that_they_were_given_to() -> None:
 def test_a_fork_counts_against_the_quotas() -> None:
     log = Log()
     talk(log)
-    size = log.store.text_bytes
-    log(SetQuotas(conversations=2, turns=9, bytes=99, total=2 * size - 1))
+    size = log.store.size
+    log(SetQuotas(conversations=2, turns=9, bytes=99 * PART_BYTES, total=2 * size - 1))
     assert "all conversations together" in log.refused(Fork("d", "c"))
-    assert log(Fork("d", "c", 1)).ok and log.store.text_bytes == size + size // 2
+    assert log(Fork("d", "c", 1)).ok and log.store.size == size + size // 2
     log(SetQuotas(total=9 * size))
     assert "its quota is 2" in log.refused(Fork("e", "c", 1))
     log(SetQuotas(conversations=3))
@@ -114,7 +114,7 @@ def test_a_fork_counts_against_the_quotas() -> None:
 def test_a_fork_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     talk(log)
-    for bound, most in (("MAX_PARTS", 3), ("MAX_BYTES", log.store.text_bytes - 1)):
+    for bound, most in (("MAX_PARTS", 3), ("MAX_BYTES", log.store.size - 1)):
         with monkeypatch.context() as smaller:
             smaller.setattr(forks, bound, most)
             assert "too long to be forked as a whole" in log.refused(Fork("d", "c"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvstore.conversation import Turn
+from kvstore.conversation import PART_BYTES, Turn
 from kvstore.operations import (
     Answer,
     Ask,
@@ -43,7 +43,7 @@ def turn_of(log: Log, context: str = "c") -> Turn:
 
 def test_the_former_answer_stands_until_another_one_is_in() -> None:
     log = answered()
-    before = log.store.text_bytes
+    before = log.store.size
     assert log(Regenerate("c", at=7)).turn == 1
     turn = turn_of(log)
     assert (turn.regenerating, turn.at, turn.answer and turn.answer.text) == (True, 7, "older")
@@ -51,7 +51,7 @@ def test_the_former_answer_stands_until_another_one_is_in() -> None:
     assert "asked again since" in log.refused(answer(4, 0)), "it was begun before"
     assert log(answer(4, 1)).ok
     assert (list(turn.candidates), turn.chosen, turn.answer and turn.answer.text) == ([4], 4, "newer")
-    assert not turn.regenerating and log.store.text_bytes == before - len("no key")
+    assert not turn.regenerating and log.store.size == before - len("no key") - PART_BYTES
     assert "already chosen" in log.refused(answer(5, 1)), "the first one counts"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kvstore import rows
 from kvstore.agreement import agreement
-from kvstore.conversation import AGREEMENT, Response, State, Turn
+from kvstore.conversation import AGREEMENT, MAX_VOTES_BYTES, Response, State, Turn, Vote
 from kvstore.operations import (
     Answer,
     Ask,
@@ -26,7 +26,7 @@ from kvstore.operations import (
     plainer,
 )
 from kvstore.payloads import encode
-from kvstore.rules import check
+from kvstore.rules import MAX_TEXT_BYTES, check
 from kvstore.store import Store
 from tests.unit.kvstore.test_store import Cluster
 
@@ -215,6 +215,23 @@ def test_rows_of_an_earlier_version_are_understood() -> None:
     turn = store.conversations["c"].turns[0]
     assert turn.answer is not None and (turn.answer.seen, turn.answer.before) == (0, 0)
     assert (turn.retries, turn.poll) == ({}, None)
+
+
+def test_votes_have_a_bound_together_as_they_are_one_row(cluster: Cluster) -> None:
+    """Of one node, votes are short; but it may vote in the name of many."""
+    cluster(said(1), said(2), StartPoll("c"))
+    long = "x" * MAX_TEXT_BYTES
+    outcomes = [cluster(vote(node, error=long)).ok for node in range(1, 200)]
+    assert outcomes.count(True) == MAX_VOTES_BYTES // (MAX_TEXT_BYTES + 32)
+    assert "too large together" in cluster.refused(vote(200, error=long))
+    assert cluster(vote(201, 2, 1)).ok, "one of the usual size"
+    assert max(len(row) for _, row in cluster.store.snapshot()) < 2 * MAX_VOTES_BYTES
+    Store().load(cluster.store.snapshot())
+    poll = turn_of(cluster).poll
+    assert poll is not None
+    poll.votes = {node: Vote([], long, "") for node in range(1, 10)}
+    with pytest.raises(ValueError, match="no operations lead"):
+        Store().load(cluster.store.snapshot())
 
 
 def test_rounds_and_votes_are_in_digest_and_snapshot(cluster: Cluster) -> None:

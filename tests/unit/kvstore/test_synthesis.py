@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from kvstore.agreement import FULL, agreement
-from kvstore.conversation import AGREEMENT, SYNTHESIS, Cut, Response, Synthesis, Turn
+from kvstore.conversation import AGREEMENT, PART_BYTES, SYNTHESIS, Cut, Response, Synthesis, Turn
 from kvstore.operations import (
     Ask,
     Cancel,
@@ -63,7 +63,7 @@ def turn_of(log: Log, context: str = "c", number: int = 1) -> Turn:
 
 def test_it_becomes_a_candidate_that_can_be_chosen() -> None:
     log = answered()
-    before = log.store.text_bytes
+    before = log.store.size
     assert "there is no synthesis in turn 1 of 'c'; answered so far: nodes 1, 3" in log.refused(Choose("c", SYNTHESIS))
     assert log(Synthesize("c", at=7)).turn == 1
     turn = turn_of(log)
@@ -73,7 +73,7 @@ def test_it_becomes_a_candidate_that_can_be_chosen() -> None:
     said = turn.candidates[SYNTHESIS]
     assert (said.text, said.by, said.out_of, said.seconds, said.tokens_out) == ("both", 2, (1, 3), 1.5, 7)
     assert (list(turn.candidates), turn.chosen, turn.open_synthesis) == ([SYNTHESIS, 1, 2, 3, 4], None, None)
-    assert log.store.text_bytes == before + len("late") + len("both")
+    assert log.store.size == before + len("late") + len("both") + 2 * PART_BYTES
     assert "node 9 has no answer in turn 1 of 'c'; answered so far: nodes 1, 3, 4, and 0, the synthesis" in log.refused(
         Choose("c", 9)
     )
@@ -126,9 +126,9 @@ def test_what_comes_first_calls_it_off(first: StoreOperation) -> None:
 def test_it_goes_with_what_it_was_made_out_of() -> None:
     log = answered(Synthesize("c"), synthesized(1, 1))
     assert log(Retry("c", node=2)).ok and SYNTHESIS in turn_of(log).candidates, "node 2 had failed"
-    before = log.store.text_bytes
+    before = log.store.size
     assert log(Retry("c", node=3)).ok and list(turn_of(log).candidates) == [1]
-    assert log.store.text_bytes == before - len("both") - len("one")
+    assert log.store.size == before - len("both") - len("one") - 2 * PART_BYTES
     assert "needs at least two answers; answered so far: node 1" in log.refused(Synthesize("c"))
 
 

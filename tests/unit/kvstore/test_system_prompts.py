@@ -27,14 +27,14 @@ def test_it_is_replaced_taken_away_and_forked() -> None:
     log = Log()
     log(Create("c", at=1))
     plain = log.store.digest()
-    assert log(SetSystem("c", "Be brief.", at=5)).ok and log.store.text_bytes == 9
+    assert log(SetSystem("c", "Be brief.", at=5)).ok and log.store.size == 9
     conversation = log.store.conversations["c"]
     assert (conversation.system, conversation.at) == ("Be brief.", 1)
     log(Fork("d", "c"))
     assert log(SetSystem("c", "")).ok and log.store.conversations["d"].system == "Be brief."
-    assert log.store.text_bytes == 9 and conversation.system == ""
+    assert log.store.size == 9 and conversation.system == ""
     log(SetSystem("d", "No."))
-    assert log.store.text_bytes == 3 and plain != log.store.digest()
+    assert log.store.size == 3 and plain != log.store.digest()
     assert "no conversation 'x'" in log.refused(SetSystem("x", "y"))
 
 

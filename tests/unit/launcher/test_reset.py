@@ -22,8 +22,8 @@ OURS = (
     "node-3.db.lock", "node-3.db.new", "node-3.db.new-journal", "http-1.log", "http-1.log.1",
 )
 OTHERS = (
-    "notes.txt", "my-node-1.db", "run.log", "node-1.txt", "history-of-rome", "secret.txt", "secret.of.mine", "http.key.bak",
-    "node-1.db.bak", "node-1.db~", "network.json.bak", "owner.json.old", "network.sock.old",
+    "notes.txt", "my-node-1.db", "run.log", "node-1.txt", "history-of-rome", "secret.txt", "secret.of.mine",
+    "http.key.bak", "node-1.db.bak", "node-1.db~", "network.json.bak", "owner.json.old", "network.sock.old",
 )
 
 

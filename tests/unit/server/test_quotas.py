@@ -50,14 +50,14 @@ def test_users_are_warned_before_they_are_refused_and_change_quotas_in_words() -
         assert (await user.do("quotas conversations 6"))["quotas"]["conversations"] == {"used": 5, "most": 6}
         assert (await user.do("create c6"))["ok"]
         asked = await user.do(f"query c1 {'x' * 8000}")
-        assert asked["warning"] == "'c1' has 8000 of 10000 bytes of text: more need a higher quota (quotas bytes N)"
+        assert asked["warning"] == "'c1' has 8256 of 10000 bytes: more need a higher quota (quotas bytes N)"
         status = await user.do("status")
         assert status["quotas"] == {
             "conversations": {"used": 6, "most": 6}, "turns": {"used": 1, "most": 5},
-            "bytes": {"used": 8000, "most": 10000}, "total": {"used": 8000, "most": 100000},
+            "bytes": {"used": 8256, "most": 10000}, "total": {"used": 8256, "most": 100000},
             "bytes_per_minute": {"used": 0, "most": None},
         }
-        assert "conversations: 6 of 6, turns: 1 of 5, bytes: 8000 of 10000" in " ".join(status.shown.split())
+        assert "conversations: 6 of 6, turns: 1 of 5, bytes: 8256 of 10000" in " ".join(status.shown.split())
         shown = (await user.do("log 20")).shown
         assert "quotas" in shown
 

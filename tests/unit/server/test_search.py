@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kvstore.conversation import PART_BYTES
 from kvstore.operations import (
     Candidate,
     Choose,
@@ -128,7 +129,7 @@ def test_words_are_only_words(words: str) -> None:
 
 
 def test_the_oldest_are_left_out_where_there_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "MAX_INDEXED_BYTES", 10)
+    monkeypatch.setattr(search, "MAX_INDEXED_BYTES", 10 + 2 * PART_BYTES)
     monkeypatch.setattr(search, "_AT_ONCE", 1)
 
     async def scenario(at: Searched) -> None:

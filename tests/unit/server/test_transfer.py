@@ -26,12 +26,12 @@ from kvstore.operations import (
     Synthesized,
     plainer,
 )
-from kvstore.packed_turns import Restored, RestoredInFull, unpack
+from kvstore.packed_turns import MAX_PARTS, Restored, RestoredInFull, unpack
 from kvstore.rules import check
 from server import backup
 from server.backup import Backup, BackupError
 from server.records import conversation_record, response_fields
-from server.transfer import MAX_PARTS, TransferError, parse, path_of, read, to_json, to_markdown, write
+from server.transfer import TransferError, parse, path_of, read, to_json, to_markdown, write
 from tests.unit.kvstore.test_ask_once import Log
 
 TALK = msgspec.convert({

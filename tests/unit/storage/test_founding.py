@@ -62,7 +62,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_disk_that_is_full_when_the_files_are_completed_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The write-ahead log still has room, the file that it belongs to has not: SQLite says nothing of that at its end."""
+    """The write-ahead log still has room, the file that it belongs to has not: SQLite says nothing of that at close."""
     write, (most, hard) = Database.write, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def write_and_be_full(database: Database, batch: Sequence[Record]) -> None:
