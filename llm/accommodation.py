@@ -27,7 +27,7 @@ _FIELDS = {
 """The optional fields, and what servers call them. `system` is the role of a message; a server without it gets that
 text at the head of the first question."""
 _NAMES = {
-    name: re.compile(rf"(?<![A-Za-z])(?:{words})(?!\w)", re.IGNORECASE) for name, words in _FIELDS.items()
+    name: re.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z0-9_])", re.IGNORECASE) for name, words in _FIELDS.items()
 }
 
 _REFUSES = re.compile(
@@ -38,14 +38,22 @@ _REFUSES = re.compile(
     r"|too (?:large|small|high|low)|out of range|exceed",
     re.IGNORECASE,
 )
+_NUMBER = r"(\d{1,3}(?:,\d{3})+|\d{1,9})(?![A-Za-z0-9_>])"  # not <400>
+_TO = r'(?:(?!, ?\\?")\D){0,30}'
+"""What may stand between a word and its number: not the end of a JSON value, behind which its status comes."""
+_BEFORE, _AFTER = r"(?<![A-Za-z0-9_])", r"(?![A-Za-z0-9_])"  # of a word; Chinese needs no spaces
 _AT_MOST = re.compile(
-    r"(?:at most|max(?:imum)?(?: value)?|<=?|up to|less than(?: or equal to)?|limit|and)[^\d]{0,30}(\d{1,9})",
+    rf"(?:{_BEFORE}(?:at most|max(?:imum)?|up to|less than|limit){_AFTER}{_TO}|<=?{_TO}"
+    rf"|[\[(]\s*\d{{1,9}}\s*[,~-]\s*|{_BEFORE}(?:between|from) \d{{1,9}}\D{{1,20}}|(?<=\d) ?> ?){_NUMBER}",
     re.IGNORECASE,
 )
 _AT_LEAST = re.compile(
-    r"(?:at least|min(?:imum)?(?: value)?|>=?|greater than(?: or equal to)?|between)[^\d]{0,30}(\d{1,9})",
+    rf"(?:{_BEFORE}(?:at least|min(?:imum)?|greater than|between|from){_AFTER}{_TO}|>=?{_TO}"
+    rf"|[\[(]\s*(?=\d{{1,9}}\s*[,~-]\s*\d)){_NUMBER}",
     re.IGNORECASE,
 )
+_FEWEST = 16
+"""Tokens: no server means less by a bound on answers; it is another number in its words."""
 
 _NEW_NAME = "max_completion_tokens"
 _MAX_LESSONS = 16
@@ -130,7 +138,7 @@ class Accommodation:
     def shorten(self, most: int, sent: Body) -> bool:
         """Asks for answers of at most so many tokens from now on. False if they are no longer anyway."""
         tokens = _max_tokens(sent)
-        if tokens is None or tokens <= most:
+        if tokens is None or tokens <= most or most < _FEWEST:
             return False
         self._most_tokens = most
         _log.warning("%s has not room for answers of %d tokens: at most %d from now on", self._who, tokens, most)
@@ -153,16 +161,21 @@ class Accommodation:
         if tokens is None:
             return False
         text = complaint.everything
-        lower = [number for number in map(int, _AT_MOST.findall(text)) if 0 < number < tokens]
+        above = tokens + 1 if tokens == self._most_tokens else tokens  # a bound still refused was meant exclusively
+        lower = [number for number in _numbers(_AT_MOST, text) if _FEWEST <= number < above]
         if lower:
-            self._most_tokens = max(lower)
+            self._most_tokens = min(max(lower), tokens - 1)
             _log.warning("%s takes max_tokens up to %d: that is what it gets", self._who, self._most_tokens)
             return True
-        higher = [number for number in map(int, _AT_LEAST.findall(text)) if number > tokens]
+        higher = [number for number in _numbers(_AT_LEAST, text) if number > tokens]
         if higher:
             self._least_tokens = min(higher)
             _log.warning("%s takes max_tokens from %d on: that is what it gets", self._who, self._least_tokens)
         return bool(higher)
+
+
+def _numbers(after: re.Pattern[str], text: str) -> list[int]:
+    return [int(number.replace(",", "")) for number in after.findall(text)]
 
 
 def _max_tokens(body: Body) -> int | None:

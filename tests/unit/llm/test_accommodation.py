@@ -119,7 +119,7 @@ def test_what_is_lasting_is_not_asked_again_and_again() -> None:
 def test_a_server_that_contradicts_itself_is_given_up() -> None:
     def server(body: dict[str, Any]) -> Response:
         bound = body.get("max_tokens", 0)
-        return said({"error": f"max_tokens must be at {'most 10' if bound > 10 else 'least 20'}"}, 400)
+        return said({"error": f"max_tokens must be at {'most 100' if bound > 100 else 'least 200'}"}, 400)
 
     chat = Chat(server)
     with pytest.raises(ProviderError):

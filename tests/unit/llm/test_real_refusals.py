@@ -1,0 +1,64 @@
+"""What real servers write when they refuse or fail, and what is learned from it: no more than it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llm.provider import Message, Prompt
+from tests.unit.llm.chat_tools import Chat, said, stream, whole
+from tests.unit.llm.test_answer_shapes import TEXT, chunk
+
+
+def prompt(max_tokens: int = 500) -> Prompt:
+    return Prompt([Message("user", "hi")], system="Be brief.", seed=4, max_tokens=max_tokens)
+
+
+BOUNDS = {
+    "DeepSeek": ("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", 8192),
+    "DashScope": ("<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 2000]", 2000),
+    "Zhipu": ("max_tokens参数非法：限制数值范围[1,131072]", 131_072),
+    "Anthropic": ("max_tokens: {sent} > 8192, which is the maximum allowed number of output tokens for claude-x", 8192),
+    "Vertex": (
+        "Unable to submit request because it has a maxOutputTokens value of {sent} but the supported range is from 1 "
+        "(inclusive) to 65537 (exclusive). Update the value and try again.", 65_536,
+    ),
+    "OpenAI": (
+        "max_tokens is too large: {sent}. This model supports at most 16384 completion tokens, whereas you provided "
+        "{sent}.", 16_384,
+    ),
+    "with a comma": ("max_tokens must be at most 8,192", 8192),
+}
+
+
+@pytest.mark.parametrize(("text", "most"), BOUNDS.values(), ids=BOUNDS)
+def test_a_bound_on_the_answer_is_taken_for_what_it_is(text: str, most: int) -> None:
+    def server(body: dict[str, Any]) -> Any:
+        sent = body.get("max_tokens", 0)
+        words = text.replace("{sent}", str(sent))
+        return said({"error": {"message": words, "code": 400}}, 400) if sent > most else stream(chunk(TEXT, "stop"))
+
+    chat = Chat(server)
+    chat.ask(prompt(200_000), prompt(200_000))
+    asked = [body.get("max_tokens") for body in chat.asked]
+    assert (asked[0], asked[-2:]) == (200_000, [most, most]) and len(asked) <= 4
+    assert chat.asked[-1]["stream"] is True, "nothing else is given up"
+
+
+@pytest.mark.parametrize("text", ["max_tokens must be at least 1024", "max_tokens should be in [1024, 8192]"])
+def test_a_bound_from_below(text: str) -> None:
+    chat = Chat(lambda body: said({"error": text}, 400) if body["max_tokens"] < 1024 else stream(chunk(TEXT, "stop")))
+    chat.ask(prompt(), prompt())
+    assert [body["max_tokens"] for body in chat.asked] == [500, 1024, 1024]
+
+
+@pytest.mark.parametrize("body", [
+    {"error": {"message": "max_tokens is over the limit", "code": 400}},
+    {"error": {"message": "max_tokens: <400> over the limit"}},
+    {"error": {"message": "max_tokens must be at most 4"}},
+], ids=str)
+def test_what_is_no_bound_on_an_answer_is_not_taken_for_one(body: dict[str, Any]) -> None:
+    chat = Chat(lambda asked: said(body, 400) if "max_tokens" in asked else whole(TEXT))
+    chat.ask(prompt(), prompt())
+    assert [asked.get("max_tokens", asked.get("max_completion_tokens")) for asked in chat.asked] == [500] * 3
