@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from llm.provider import Message, Prompt
-from tests.unit.llm.chat_tools import Chat, said, stream, whole
+from llm.provider import ContextExceeded, Message, Prompt, ProviderError
+from tests.unit.llm.chat_tools import Chat, Response, said, stream, whole
 from tests.unit.llm.test_answer_shapes import TEXT, chunk
 
 
@@ -62,3 +62,66 @@ def test_what_is_no_bound_on_an_answer_is_not_taken_for_one(body: dict[str, Any]
     chat = Chat(lambda asked: said(body, 400) if "max_tokens" in asked else whole(TEXT))
     chat.ask(prompt(), prompt())
     assert [asked.get("max_tokens", asked.get("max_completion_tokens")) for asked in chat.asked] == [500] * 3
+
+
+ANTHROPIC = (
+    "This request would exceed your organization's rate limit of 30,000 input tokens per minute (org: x, model: y). "
+    "For details, refer to: https://docs.anthropic.com/en/api/rate-limits. Please reduce the prompt length or the "
+    "maximum tokens requested, or try again later. You may also contact sales to discuss your options for a rate limit "
+    "increase."
+)
+BEDROCK = "Too many tokens, please wait before trying again."
+PASSING = {
+    "Anthropic": said({"type": "error", "error": {"type": "rate_limit_error", "message": ANTHROPIC}}, 429),
+    "Anthropic, output": said({"error": {"message": ANTHROPIC.replace("30,000 input", "8,000 output")}}, 429),
+    "Anthropic, in a stream": stream({"type": "error", "error": {"type": "rate_limit_error", "message": ANTHROPIC}}),
+    "Bedrock": said({"message": BEDROCK}, 429),
+    "Bedrock, in a stream": stream({"error": {"code": 429, "message": BEDROCK}}),
+    "Bedrock, without a code": stream({"error": {"message": BEDROCK}}),
+    "Bedrock, passed on": said({"error": {"message": BEDROCK}}, 503),
+}
+
+
+@pytest.mark.parametrize("response", PASSING.values(), ids=PASSING)
+def test_a_rate_limit_is_waited_for_and_shortens_nothing(response: Response) -> None:
+    hinted = response._replace(headers=(("retry-after", "4"),))
+    chat = Chat(lambda asked: hinted)
+    with pytest.raises(ProviderError) as caught:
+        chat.ask(prompt())
+    assert not isinstance(caught.value, ContextExceeded) and caught.value.retryable and len(chat.asked) == 1
+    assert caught.value.retry_after_s == (None if response.status == 200 else 4.0)
+    assert chat.provider._accommodation.adapt(chat.asked[0]) == chat.asked[0], "nothing is learned"
+
+
+TOO_LARGE = {
+    "OpenAI": said({"error": {"message": (
+        "Request too large for gpt-x in organization org-x on tokens per min (TPM): Limit 30000, Requested 43000. The "
+        "input or output tokens must be reduced in order to run successfully."
+    ), "type": "tokens", "code": "rate_limit_exceeded"}}, 429),
+    "Groq": stream({"error": {"message": (
+        "Request too large for model `x` in organization `y` on tokens per minute (TPM): Limit 30000, Requested 37200, "
+        "please reduce your message size and try again. Need more tokens? Upgrade to Dev Tier today."
+    ), "type": "tokens", "code": "rate_limit_exceeded"}}),
+    "FastChat": stream({"error_code": 40303, "text": "This model's maximum context length is 30000 tokens."}),
+}
+
+
+@pytest.mark.parametrize("response", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_no_waiting_makes_fit_is_shortened(response: Response) -> None:
+    with pytest.raises(ContextExceeded) as caught:
+        Chat(lambda asked: response).ask(prompt())
+    assert caught.value.tokens == 30_000
+
+
+LASTING = {
+    "OpenRouter": stream({"error": {"code": 429, "message": "Rate limit exceeded: free-models-per-day. Add credits"}}),
+    "OpenRouter, without a code": stream({"error": {"message": "Rate limit exceeded: free-models-per-day"}}),
+    "no key": stream({"error": {"code": 401, "message": "Your prompt tokens exceed what guests may send"}}),
+}
+
+
+@pytest.mark.parametrize("response", LASTING.values(), ids=LASTING)
+def test_a_refusal_within_a_stream_counts_as_one_by_its_status(response: Response) -> None:
+    with pytest.raises(ProviderError) as caught:
+        Chat(lambda asked: response).ask(prompt())
+    assert not isinstance(caught.value, ContextExceeded) and not caught.value.retryable
