@@ -32,9 +32,11 @@ _LASTING = re.compile(
     re.IGNORECASE,
 )
 _QUOTA_FOR_LONG = re.compile(
-    r"insufficient.quota|current.quota|per.?day|daily|balance|arrears|billing|payment|credits? |out of credit",
-    re.IGNORECASE,
+    r"insufficient.quota|per.?day|daily|balance|arrears|credits? |out of credit", re.IGNORECASE,
 )
+_QUOTA_UNLESS_DELAYED = re.compile(r"current.quota|billing|payment", re.IGNORECASE)
+"""For long, too, unless a delay is named: Google says the same of the quota of a minute."""
+_DELAY = re.compile(r"retry_?delay|try (?:again )?(?:in|after) \d", re.IGNORECASE)
 _UNCLEAR_ABOUT = re.compile(
     r"\bmodel\b|deployment|api.?key|auth|credential|quota|billing|balance|credit|polic|safety|moderat|flagged",
     re.IGNORECASE,
@@ -102,7 +104,7 @@ class Complaint(NamedTuple):
         if self.is_too_long:
             return False
         if self._meant == 429:
-            return _QUOTA_FOR_LONG.search(self.everything) is None
+            return not self._is_quota_for_long
         if status is None:
             return not self.is_lasting
         if status == 500:
@@ -123,6 +125,13 @@ class Complaint(NamedTuple):
         if self.status is not None:
             return self.status
         return 429 if self.code is None and _RATE_LIMIT.search(self.everything) is not None else self.code
+
+    @property
+    def _is_quota_for_long(self) -> bool:
+        text = self.everything
+        if _QUOTA_FOR_LONG.search(text) is not None:
+            return True
+        return _QUOTA_UNLESS_DELAYED.search(text) is not None and _DELAY.search(text) is None
 
     @property
     def is_unclear(self) -> bool:

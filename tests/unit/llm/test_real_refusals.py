@@ -9,6 +9,7 @@ import pytest
 from llm.provider import ContextExceeded, Message, Prompt, ProviderError
 from tests.unit.llm.chat_tools import Chat, Response, said, stream, whole
 from tests.unit.llm.test_answer_shapes import TEXT, chunk
+from tests.unit.llm.test_gemini_client import Google
 
 
 def prompt(max_tokens: int = 500) -> Prompt:
@@ -125,3 +126,41 @@ def test_a_refusal_within_a_stream_counts_as_one_by_its_status(response: Respons
     with pytest.raises(ProviderError) as caught:
         Chat(lambda asked: response).ask(prompt())
     assert not isinstance(caught.value, ContextExceeded) and not caught.value.retryable
+
+
+def google_429(span: str) -> dict[str, Any]:
+    return {"error": {
+        "code": 429, "status": "RESOURCE_EXHAUSTED",
+        "message": "You exceeded your current quota, please check your plan and billing details. For more "
+        "information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.\n* Quota exceeded "
+        "for metric: generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 15\n"
+        "Please retry in 1.68s.",
+        "details": [
+            {"@type": "type.googleapis.com/google.rpc.QuotaFailure",
+             "violations": [{"quotaId": f"GenerateRequestsPer{span}PerProjectPerModel-FreeTier"}]},
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1.68s"},
+        ],
+    }}
+
+
+@pytest.mark.parametrize(("span", "retryable"), [("Minute", True), ("Day", False)])
+@pytest.mark.parametrize("as_list", [True, False])
+def test_googles_quota_of_a_minute_is_waited_for_and_that_of_a_day_is_not(
+    span: str, retryable: bool, as_list: bool
+) -> None:
+    body = google_429(span)
+    response = said([body] if as_list else body, 429)
+    for server in (Chat(lambda _: response).one, Google(lambda _: response).ask):
+        with pytest.raises(ProviderError) as caught:
+            server()
+        assert caught.value.retryable is retryable
+        if retryable:
+            assert caught.value.retry_after_s == 1.68 and "retry in 2 s" in caught.value.reason
+
+
+@pytest.mark.parametrize("extra", [{"code": "insufficient_quota"}, {}])
+def test_a_quota_without_a_delay_lasts(extra: dict[str, str]) -> None:
+    message = "You exceeded your current quota, please check your plan and billing details."
+    with pytest.raises(ProviderError) as caught:
+        Chat(lambda asked: said({"error": {"message": message, **extra}}, 429)).one()
+    assert not caught.value.retryable
