@@ -83,21 +83,24 @@ class Accommodation:
             try:
                 answer = await ask(sent)
             except Refused as refused:
-                if bare or not self._learns(refused.complaint, sent):
-                    if bare or not self.may_be_any(refused.complaint, sent):
+                if bare:
+                    raise
+                is_current = self.adapt(body) == sent
+                if not self._learns(refused.complaint, sent, is_current):
+                    if not self.may_be_any(refused.complaint, sent):
                         raise
-                    bare = True
+                    bare = is_current
                 continue
             if bare:
                 self.take_bare()
             return answer
         raise ProviderError(f"{self._who} refuses each form of the request")
 
-    def _learns(self, complaint: Complaint, sent: Body) -> bool:
+    def _learns(self, complaint: Complaint, sent: Body, is_current: bool) -> bool:
         if not complaint.is_too_long:
-            return self.learn(complaint, sent)
+            return self.learn(complaint, sent, is_current=is_current)
         limit = complaint.limit
-        if limit is not None and self.shorten(limit // 2, sent):
+        if limit is not None and self.shorten(limit // 2, sent, is_current=is_current):
             return True
         said = plain(complaint.said, *self._secrets)
         raise ContextExceeded(f"{self._who} finds the conversation too long: {said}", limit)
@@ -116,11 +119,12 @@ class Accommodation:
             adapted[name] = tokens if self._most_tokens is None else min(tokens, self._most_tokens)
         return adapted
 
-    def learn(self, complaint: Complaint, sent: Body) -> bool:
+    def learn(self, complaint: Complaint, sent: Body, *, is_current: bool = True) -> bool:
         """Whether the request may succeed without, or with less of, what the server complains about. `sent` is the
-        request that it refused."""
+        request that it refused. `is_current`: it would be sent so again; otherwise another request has taught something
+        meanwhile, which is tried first."""
         name = _named(complaint, sent)
-        if name is not None:
+        if name is not None and is_current:
             self._give_up(name, complaint, sent)
         return name is not None
 
@@ -135,13 +139,14 @@ class Accommodation:
             self._left_out.update(_FIELDS)
             _log.warning("%s refuses optional fields without saying which: none are sent from now on", self._who)
 
-    def shorten(self, most: int, sent: Body) -> bool:
+    def shorten(self, most: int, sent: Body, *, is_current: bool = True) -> bool:
         """Asks for answers of at most so many tokens from now on. False if they are no longer anyway."""
         tokens = _max_tokens(sent)
         if tokens is None or tokens <= most or most < _FEWEST:
             return False
-        self._most_tokens = most
-        _log.warning("%s has not room for answers of %d tokens: at most %d from now on", self._who, tokens, most)
+        if is_current:
+            self._most_tokens = most
+            _log.warning("%s has not room for answers of %d tokens: at most %d from now on", self._who, tokens, most)
         return True
 
     def _give_up(self, name: str, complaint: Complaint, sent: Body) -> None:
