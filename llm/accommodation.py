@@ -30,6 +30,19 @@ _NAMES = {
     name: re.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z0-9_])", re.IGNORECASE) for name, words in _FIELDS.items()
 }
 
+_NOUN = r"(?:parameter|field|argument|keyword|role|propert(?:y|ie)|option)s?"
+_NAMES_EXPRESSLY = {
+    name: re.compile(
+        rf"[\"'`](?:{words})[\"'`]|\b{_NOUN}:? (?:{words})\b|\b(?:{words}) (?:{_NOUN}\b|must alternate|are supported)",
+        re.IGNORECASE,
+    )
+    for name, words in _FIELDS.items()
+}
+"""As a field of the request, not as a word of English."""
+_ABOUT_OTHERS = re.compile(r'"(?:model|messages|contents)\b')
+_OTHER_REASONS = (401, 402, 403, 404, 408, 409, 425, 429)
+"""HTTP's statuses of what has nothing to do with the form of a request."""
+
 _REFUSES = re.compile(
     r"un(?:supported|expected|known|recogni[sz]ed|permitted)"
     r"|not\b.{0,20}\b(?:support|permit|allow|accept|recogni[sz]|enabled|valid)"
@@ -200,18 +213,21 @@ def _sent_fields(body: Body) -> Iterator[str]:
 
 def _named(complaint: Complaint, sent: Body) -> str | None:
     """The field that the server names as the cause, else the one that it mentions first."""
-    if complaint.status == 429:
+    status = complaint.meant
+    if status in _OTHER_REASONS:
         return None
     mentioned = _first_mentioned(complaint.fields, sent)
     if mentioned is not None:
         return mentioned
     if complaint.status not in (400, 422) and _REFUSES.search(complaint.everything) is None:
         return None
+    if status is None or status >= 500 or _ABOUT_OTHERS.search(complaint.fields) is not None:
+        return _first_mentioned(complaint.said, sent, _NAMES_EXPRESSLY)
     return _first_mentioned(complaint.said, sent) or _first_mentioned(complaint.everything, sent)
 
 
-def _first_mentioned(text: str, sent: Body) -> str | None:
-    found = ((match.start(), name) for name in _sent_fields(sent) if (match := _NAMES[name].search(text)) is not None)
+def _first_mentioned(text: str, sent: Body, names: dict[str, re.Pattern[str]] = _NAMES) -> str | None:
+    found = ((match.start(), name) for name in _sent_fields(sent) if (match := names[name].search(text)) is not None)
     return min(found, default=(0, None))[1]
 
 

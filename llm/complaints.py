@@ -103,7 +103,7 @@ class Complaint(NamedTuple):
         status = self.status
         if self.is_too_long:
             return False
-        if self._meant == 429:
+        if self.meant == 429:
             return not self._is_quota_for_long
         if status is None:
             return not self.is_lasting
@@ -120,7 +120,7 @@ class Complaint(NamedTuple):
         return 400 if found[1] == "403" and found[2] else int(found[1])
 
     @property
-    def _meant(self) -> int | None:
+    def meant(self) -> int | None:
         """The status of HTTP; within an answer that had begun well, the one that it would have been."""
         if self.status is not None:
             return self.status
@@ -141,7 +141,7 @@ class Complaint(NamedTuple):
     @property
     def is_too_long(self) -> bool:
         """The conversation is too long for the model."""
-        status, text = self._meant, self.everything
+        status, text = self.meant, self.everything
         if status in (401, 403, 404):
             return False
         if status == 413:

@@ -8,6 +8,7 @@ import pytest
 
 from llm.provider import ContextExceeded, Message, Prompt, ProviderError
 from tests.unit.llm.chat_tools import Chat, Response, said, stream, whole
+from tests.unit.llm.test_accommodation import FIELDS, answered, has
 from tests.unit.llm.test_answer_shapes import TEXT, chunk
 from tests.unit.llm.test_gemini_client import Google
 
@@ -164,3 +165,64 @@ def test_a_quota_without_a_delay_lasts(extra: dict[str, str]) -> None:
     with pytest.raises(ProviderError) as caught:
         Chat(lambda asked: said({"error": {"message": message, **extra}}, 429)).one()
     assert not caught.value.retryable
+
+
+NO_LESSON = {
+    "Bedrock": said(
+        {"message": "The system encountered an unexpected error during processing. Try your request again."}, 500
+    ),
+    "Bedrock, in a stream": stream({"error": {"message": "The system encountered an unexpected error. Try again."}}),
+    "OpenRouter": said({"error": {"code": 402, "message": (
+        "This request requires more credits, or fewer max_tokens. You requested up to 64000 tokens, but can only "
+        "afford 61586. To increase, visit https://openrouter.ai/settings/credits"
+    )}}, 402),
+    "OpenRouter, in a stream": stream({"error": {
+        "code": 402, "message": "This request requires more credits, or fewer max_tokens. You can only afford 400"
+    }}),
+    "a proxy": said({"error": {"message": "stream error: unexpected EOF"}}, 502),
+    "LM Studio": said({"error": {
+        "message": "Model loading was stopped due to insufficient system resources. This should not go on.",
+        "type": "invalid_request_error", "param": "model", "code": None,
+    }}, 400),
+    "a question": said({"error": {
+        "message": "Invalid messages[1].content: the system cannot read it", "param": "messages[1].content",
+    }}, 400),
+    **{str(status): said({"error": {"message": "Unsupported parameter: 'seed'", "param": "seed"}}, status)
+       for status in (401, 402, 403, 404, 408, 409, 425, 429)},
+}
+
+
+@pytest.mark.parametrize("response", NO_LESSON.values(), ids=NO_LESSON)
+def test_a_failure_that_refuses_no_field_teaches_nothing(response: Response) -> None:
+    chat = Chat(lambda asked: response)
+    with pytest.raises(ProviderError):
+        chat.ask(prompt())
+    assert len(chat.asked) == 1, "it is not asked again without a pause"
+    assert chat.provider._accommodation.adapt(chat.asked[0]) == chat.asked[0]
+
+
+LESSONS = {
+    "llama.cpp": (said({"error": {"code": 500, "message": "System role not supported"}}, 500), "system"),
+    "llama.cpp, roles": (
+        said({"error": {"code": 500, "message": "Conversation roles must alternate user/assistant/user/..."}}, 500),
+        "system",
+    ),
+    "a crash": (said({"error": "create() got an unexpected keyword argument 'seed'"}, 500), "seed"),
+    "a proxy": (said({"error": {"message": "unsupported parameter: seed"}}, 502), "seed"),
+    "in a stream": (stream({"error": {"message": "`stream_options` is not supported"}}), "stream_options"),
+    "by its field": (said({"error": {"message": "it failed", "param": "seed"}}, 500), "seed"),
+    "for a model": (said({"error": {
+        "message": "Unsupported value: 'temperature' does not support 0.7 with this model", "param": "model",
+    }}, 400), "temperature"),
+    "messages": (
+        said({"error": {"message": "System role is not supported by this model", "param": "messages"}}, 400), "system"
+    ),
+}
+
+
+@pytest.mark.parametrize(("response", "field"), LESSONS.values(), ids=LESSONS)
+def test_a_failure_that_names_a_field_teaches_that(response: Response, field: str) -> None:
+    chat = Chat(lambda asked: response if has(asked, field) else answered(asked))
+    chat.ask(prompt(), prompt())
+    assert [has(body, field) for body in chat.asked] == [True, False, False]
+    assert all(has(chat.asked[-1], other) for other in FIELDS if other != field)
