@@ -27,8 +27,21 @@ _FIELDS = {
 """The optional fields, and what servers call them. `system` is the role of a message; a server without it gets that
 text at the head of the first question."""
 _NAMES = {
-    name: re.compile(rf"(?<![A-Za-z])(?:{words})(?!\w)", re.IGNORECASE) for name, words in _FIELDS.items()
+    name: re.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z0-9_])", re.IGNORECASE) for name, words in _FIELDS.items()
 }
+
+_NOUN = r"(?:parameter|field|argument|keyword|role|propert(?:y|ie)|option)s?"
+_NAMES_EXPRESSLY = {
+    name: re.compile(
+        rf"[\"'`](?:{words})[\"'`]|\b{_NOUN}:? (?:{words})\b|\b(?:{words}) (?:{_NOUN}\b|must alternate|are supported)",
+        re.IGNORECASE,
+    )
+    for name, words in _FIELDS.items()
+}
+"""As a field of the request, not as a word of English."""
+_ABOUT_OTHERS = re.compile(r'"(?:model|messages|contents)\b')
+_OTHER_REASONS = (401, 402, 403, 404, 408, 409, 425, 429)
+"""HTTP's statuses of what has nothing to do with the form of a request."""
 
 _REFUSES = re.compile(
     r"un(?:supported|expected|known|recogni[sz]ed|permitted)"
@@ -38,14 +51,22 @@ _REFUSES = re.compile(
     r"|too (?:large|small|high|low)|out of range|exceed",
     re.IGNORECASE,
 )
+_NUMBER = r"(\d{1,3}(?:,\d{3})+|\d{1,9})(?![A-Za-z0-9_>])"  # not <400>
+_TO = r'(?:(?!, ?\\?")\D){0,30}'
+"""What may stand between a word and its number: not the end of a JSON value, behind which its status comes."""
+_BEFORE, _AFTER = r"(?<![A-Za-z0-9_])", r"(?![A-Za-z0-9_])"  # of a word; Chinese needs no spaces
 _AT_MOST = re.compile(
-    r"(?:at most|max(?:imum)?(?: value)?|<=?|up to|less than(?: or equal to)?|limit|and)[^\d]{0,30}(\d{1,9})",
+    rf"(?:{_BEFORE}(?:at most|max(?:imum)?|up to|less than|limit){_AFTER}{_TO}|<=?{_TO}"
+    rf"|[\[(]\s*\d{{1,9}}\s*[,~-]\s*|{_BEFORE}(?:between|from) \d{{1,9}}\D{{1,20}}|(?<=\d) ?> ?){_NUMBER}",
     re.IGNORECASE,
 )
 _AT_LEAST = re.compile(
-    r"(?:at least|min(?:imum)?(?: value)?|>=?|greater than(?: or equal to)?|between)[^\d]{0,30}(\d{1,9})",
+    rf"(?:{_BEFORE}(?:at least|min(?:imum)?|greater than|between|from){_AFTER}{_TO}|>=?{_TO}"
+    rf"|[\[(]\s*(?=\d{{1,9}}\s*[,~-]\s*\d)){_NUMBER}",
     re.IGNORECASE,
 )
+_FEWEST = 16
+"""Tokens: no server means less by a bound on answers; it is another number in its words."""
 
 _NEW_NAME = "max_completion_tokens"
 _MAX_LESSONS = 16
@@ -75,21 +96,24 @@ class Accommodation:
             try:
                 answer = await ask(sent)
             except Refused as refused:
-                if bare or not self._learns(refused.complaint, sent):
-                    if bare or not self.may_be_any(refused.complaint, sent):
+                if bare:
+                    raise
+                is_current = self.adapt(body) == sent
+                if not self._learns(refused.complaint, sent, is_current):
+                    if not self.may_be_any(refused.complaint, sent):
                         raise
-                    bare = True
+                    bare = is_current
                 continue
             if bare:
                 self.take_bare()
             return answer
         raise ProviderError(f"{self._who} refuses each form of the request")
 
-    def _learns(self, complaint: Complaint, sent: Body) -> bool:
+    def _learns(self, complaint: Complaint, sent: Body, is_current: bool) -> bool:
         if not complaint.is_too_long:
-            return self.learn(complaint, sent)
+            return self.learn(complaint, sent, is_current=is_current)
         limit = complaint.limit
-        if limit is not None and self.shorten(limit // 2, sent):
+        if limit is not None and self.shorten(limit // 2, sent, is_current=is_current):
             return True
         said = plain(complaint.said, *self._secrets)
         raise ContextExceeded(f"{self._who} finds the conversation too long: {said}", limit)
@@ -108,11 +132,12 @@ class Accommodation:
             adapted[name] = tokens if self._most_tokens is None else min(tokens, self._most_tokens)
         return adapted
 
-    def learn(self, complaint: Complaint, sent: Body) -> bool:
+    def learn(self, complaint: Complaint, sent: Body, *, is_current: bool = True) -> bool:
         """Whether the request may succeed without, or with less of, what the server complains about. `sent` is the
-        request that it refused."""
+        request that it refused. `is_current`: it would be sent so again; otherwise another request has taught something
+        meanwhile, which is tried first."""
         name = _named(complaint, sent)
-        if name is not None:
+        if name is not None and is_current:
             self._give_up(name, complaint, sent)
         return name is not None
 
@@ -127,13 +152,14 @@ class Accommodation:
             self._left_out.update(_FIELDS)
             _log.warning("%s refuses optional fields without saying which: none are sent from now on", self._who)
 
-    def shorten(self, most: int, sent: Body) -> bool:
+    def shorten(self, most: int, sent: Body, *, is_current: bool = True) -> bool:
         """Asks for answers of at most so many tokens from now on. False if they are no longer anyway."""
         tokens = _max_tokens(sent)
-        if tokens is None or tokens <= most:
+        if tokens is None or tokens <= most or most < _FEWEST:
             return False
-        self._most_tokens = most
-        _log.warning("%s has not room for answers of %d tokens: at most %d from now on", self._who, tokens, most)
+        if is_current:
+            self._most_tokens = most
+            _log.warning("%s has not room for answers of %d tokens: at most %d from now on", self._who, tokens, most)
         return True
 
     def _give_up(self, name: str, complaint: Complaint, sent: Body) -> None:
@@ -153,16 +179,21 @@ class Accommodation:
         if tokens is None:
             return False
         text = complaint.everything
-        lower = [number for number in map(int, _AT_MOST.findall(text)) if 0 < number < tokens]
+        above = tokens + 1 if tokens == self._most_tokens else tokens  # a bound still refused was meant exclusively
+        lower = [number for number in _numbers(_AT_MOST, text) if _FEWEST <= number < above]
         if lower:
-            self._most_tokens = max(lower)
+            self._most_tokens = min(max(lower), tokens - 1)
             _log.warning("%s takes max_tokens up to %d: that is what it gets", self._who, self._most_tokens)
             return True
-        higher = [number for number in map(int, _AT_LEAST.findall(text)) if number > tokens]
+        higher = [number for number in _numbers(_AT_LEAST, text) if number > tokens]
         if higher:
             self._least_tokens = min(higher)
             _log.warning("%s takes max_tokens from %d on: that is what it gets", self._who, self._least_tokens)
         return bool(higher)
+
+
+def _numbers(after: re.Pattern[str], text: str) -> list[int]:
+    return [int(number.replace(",", "")) for number in after.findall(text)]
 
 
 def _max_tokens(body: Body) -> int | None:
@@ -182,18 +213,21 @@ def _sent_fields(body: Body) -> Iterator[str]:
 
 def _named(complaint: Complaint, sent: Body) -> str | None:
     """The field that the server names as the cause, else the one that it mentions first."""
-    if complaint.status == 429:
+    status = complaint.meant
+    if status in _OTHER_REASONS:
         return None
     mentioned = _first_mentioned(complaint.fields, sent)
     if mentioned is not None:
         return mentioned
     if complaint.status not in (400, 422) and _REFUSES.search(complaint.everything) is None:
         return None
+    if status is None or status >= 500 or _ABOUT_OTHERS.search(complaint.fields) is not None:
+        return _first_mentioned(complaint.said, sent, _NAMES_EXPRESSLY)
     return _first_mentioned(complaint.said, sent) or _first_mentioned(complaint.everything, sent)
 
 
-def _first_mentioned(text: str, sent: Body) -> str | None:
-    found = ((match.start(), name) for name in _sent_fields(sent) if (match := _NAMES[name].search(text)) is not None)
+def _first_mentioned(text: str, sent: Body, names: dict[str, re.Pattern[str]] = _NAMES) -> str | None:
+    found = ((match.start(), name) for name in _sent_fields(sent) if (match := names[name].search(text)) is not None)
     return min(found, default=(0, None))[1]
 
 

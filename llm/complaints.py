@@ -23,7 +23,7 @@ _REASON_KEYS = (
 )
 _FIELD_KEYS = ("param", "loc", "field", "parameter", "pointer", "path")
 
-_CODE = re.compile(r'"(?:code|status|status_code|error_code)": ?"?([1-9]\d{2})(?:\d{2})?"?[,}]')
+_CODE = re.compile(r'"(?:code|status|status_code|error_code)": ?"?([1-9]\d{2})(\d{2})?"?[,}]')
 
 _LASTING = re.compile(
     r"invalid.request|invalid.argument|bad.?request|unsupported|not.supported|not.found|does not exist|no such"
@@ -32,9 +32,11 @@ _LASTING = re.compile(
     re.IGNORECASE,
 )
 _QUOTA_FOR_LONG = re.compile(
-    r"insufficient.quota|current.quota|per.?day|daily|balance|arrears|billing|payment|credits? |out of credit",
-    re.IGNORECASE,
+    r"insufficient.quota|per.?day|daily|balance|arrears|credits? |out of credit", re.IGNORECASE,
 )
+_QUOTA_UNLESS_DELAYED = re.compile(r"current.quota|billing|payment", re.IGNORECASE)
+"""For long, too, unless a delay is named: Google says the same of the quota of a minute."""
+_DELAY = re.compile(r"retry_?delay|try (?:again )?(?:in|after) \d", re.IGNORECASE)
 _UNCLEAR_ABOUT = re.compile(
     r"\bmodel\b|deployment|api.?key|auth|credential|quota|billing|balance|credit|polic|safety|moderat|flagged",
     re.IGNORECASE,
@@ -51,9 +53,9 @@ _TOO_LONG = re.compile(
     r"|range of input length|max_(?:seq|model)_len|more than (?:the )?max(?:imum)? tokens",
     re.IGNORECASE | re.DOTALL,
 )
-_TOO_LARGE_FOR_QUOTA = re.compile(
-    r"request too large|reduce (?:the |your )?(?:length|message|prompt|input)", re.IGNORECASE
-)
+_TOO_LARGE_FOR_QUOTA = re.compile(r"request too large|must be reduced", re.IGNORECASE)
+_RATE_LIMIT = re.compile(r"rate.?limit|too many requests|throttl|per.min(?:ute)?\b", re.IGNORECASE)
+_WAIT = re.compile(r"try (?:again )?(?:later|in|after)\b|please wait", re.IGNORECASE)
 _OUTPUT_BOUND = re.compile(
     r"max_(?:completion_|new_|output_)?tokens|maxtokens|(?:completion|output) tokens", re.IGNORECASE
 )
@@ -101,19 +103,35 @@ class Complaint(NamedTuple):
         status = self.status
         if self.is_too_long:
             return False
+        if self.meant == 429:
+            return not self._is_quota_for_long
         if status is None:
             return not self.is_lasting
-        if status == 429:
-            return _QUOTA_FOR_LONG.search(self.everything) is None
         if status == 500:
             return _LASTING.search(self.everything) is None
         return status in (408, 409, 425) or (status > 500 and status not in (501, 505))
 
     @property
     def code(self) -> int | None:
-        """The status that is written in it; FastChat's codes begin like those of HTTP."""
+        """The status that is written in it; FastChat's codes begin like those of HTTP, but for bad requests."""
         found = _CODE.search(self.everything)
-        return None if found is None else int(found[1])
+        if found is None:
+            return None
+        return 400 if found[1] == "403" and found[2] else int(found[1])
+
+    @property
+    def meant(self) -> int | None:
+        """The status of HTTP; within an answer that had begun well, the one that it would have been."""
+        if self.status is not None:
+            return self.status
+        return 429 if self.code is None and _RATE_LIMIT.search(self.everything) is not None else self.code
+
+    @property
+    def _is_quota_for_long(self) -> bool:
+        text = self.everything
+        if _QUOTA_FOR_LONG.search(text) is not None:
+            return True
+        return _QUOTA_UNLESS_DELAYED.search(text) is not None and _DELAY.search(text) is None
 
     @property
     def is_unclear(self) -> bool:
@@ -123,12 +141,14 @@ class Complaint(NamedTuple):
     @property
     def is_too_long(self) -> bool:
         """The conversation is too long for the model."""
-        if self.status in (401, 403, 404):
+        status, text = self.meant, self.everything
+        if status in (401, 403, 404):
             return False
-        if self.status == 413:
+        if status == 413:
             return True
-        text = self.everything
-        if (_TOO_LARGE_FOR_QUOTA if self.status == 429 else _TOO_LONG).search(text) is None:
+        if status not in (400, 422) and _WAIT.search(text) is not None:
+            return False
+        if (_TOO_LARGE_FOR_QUOTA if status == 429 else _TOO_LONG).search(text) is None:
             return False
         return _OUTPUT_BOUND.search(text) is None or _CONTEXT.search(text) is not None
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from llm.complaints import complaint, complaint_of_text
+from llm.accommodation import Accommodation, Body
+from llm.complaints import Complaint, Refused, complaint, complaint_of_text
 from llm.provider import ContextExceeded, Message, Prompt, ProviderError
 from tests.unit.llm.chat_tools import Chat, Response, said, stream, whole
 from tests.unit.llm.test_answer_shapes import TEXT, chunk
@@ -119,7 +121,7 @@ def test_what_is_lasting_is_not_asked_again_and_again() -> None:
 def test_a_server_that_contradicts_itself_is_given_up() -> None:
     def server(body: dict[str, Any]) -> Response:
         bound = body.get("max_tokens", 0)
-        return said({"error": f"max_tokens must be at {'most 10' if bound > 10 else 'least 20'}"}, 400)
+        return said({"error": f"max_tokens must be at {'most 100' if bound > 100 else 'least 200'}"}, 400)
 
     chat = Chat(server)
     with pytest.raises(ProviderError):
@@ -191,3 +193,61 @@ def test_the_reason_in_words() -> None:
     for _ in range(100):
         deep = {"error": deep}
     assert complaint(deep).said == ""
+
+
+def at_once(accommodation: Accommodation, count: int, refusal: Callable[[Body], Complaint | None]) -> list[Body]:
+    """What a server was sent that answers so many requests only when it has all of them, and those that follow at
+    once."""
+    sent: list[Body] = []
+    all_there = asyncio.Barrier(count)
+
+    async def ask(body: Body) -> str:
+        sent.append(body)
+        if len(sent) <= count:
+            await all_there.wait()
+        refused = refusal(body)
+        if refused is not None:
+            raise Refused("no", refused, retryable=False)
+        return "fine"
+
+    async def main() -> None:
+        await asyncio.gather(*(accommodation.ask(BODY, ask) for _ in range(count)))
+
+    asyncio.run(main())
+    return sent
+
+
+BODY: Body = {
+    "model": "m", "messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "x"}], "seed": 1,
+    "max_tokens": 500,
+}
+RENAMED = complaint({"error": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}, 400)
+NO_SEED = complaint({"error": "Unsupported parameter: 'seed'"}, 400)
+UNCLEAR = complaint({"error": "unsupported parameter"}, 400)
+LESS_ROOM = complaint({"error": "maximum context length is 600 tokens, you requested 900 (400 in the messages)"}, 400)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "then"),
+    [
+        (lambda body: RENAMED if "max_tokens" in body else None, {"max_completion_tokens": 500, "seed": 1}),
+        (lambda body: NO_SEED if "seed" in body else None, {"max_tokens": 500}),
+        (lambda body: LESS_ROOM if body["max_tokens"] > 300 else None, {"max_tokens": 300, "seed": 1}),
+    ],
+    ids=["renamed", "left out", "shortened"],
+)
+def test_requests_that_are_refused_together_teach_what_one_would(
+    refusal: Callable[[Body], Complaint | None], then: Body, caplog: pytest.LogCaptureFixture
+) -> None:
+    accommodation = Accommodation("the server", ())
+    sent = at_once(accommodation, 4, refusal)
+    assert accommodation.adapt(BODY) == {"model": "m", "messages": BODY["messages"], **then}
+    assert sent == [BODY] * 4 + [accommodation.adapt(BODY)] * 4
+    assert len(caplog.messages) == 1, "it is told once"
+
+
+def test_a_request_refused_without_a_reason_tries_first_what_another_one_learned() -> None:
+    complaints = [NO_SEED, UNCLEAR]
+    accommodation = Accommodation("the server", ())
+    at_once(accommodation, 2, lambda body: complaints.pop(0) if "seed" in body else None)
+    assert accommodation.adapt(BODY) == {name: value for name, value in BODY.items() if name != "seed"}
