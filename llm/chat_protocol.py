@@ -20,13 +20,17 @@ FAILED = "error"
 
 _FINISH = {
     CUT_OFF: ("max_tokens", "max_output_tokens", "model_length", "max_length", "model_context_window_exceeded"),
-    FILTERED: ("safety", "sensitive", "blocklist", "prohibited_content", "recitation", "guardrail_intervened"),
+    FILTERED: (
+        "content_filtered", "refusal", "safety", "image_safety", "sensitive", "spii", "language", "blocklist",
+        "prohibited_content", "recitation", "guardrail_intervened",
+    ),
     FAILED: (
         "abort", "aborted", "cancelled", "canceled", "failed", "timeout", "network_error",
-        "insufficient_system_resource",
+        "insufficient_system_resource", "function_call_filter", "malformed_function_call", "other",
     ),
 }
 _FINISH_BY_WORD = {word: meaning for meaning, words in _FINISH.items() for word in words}
+"""Any other word is a natural end: servers have many for that."""
 _UNFINISHED = ("null", "none", "nil", "undefined", "false", "in_progress", "unfinished", "not_finished", "incomplete")
 """What servers write in place of a reason while they go on."""
 _FINISH_KEYS = ("finish_reason", "finishReason", "stop_reason", "done_reason", "incomplete_details")
@@ -278,7 +282,7 @@ def _finish(reason: Json) -> str | None:
         reason = reason.get("type") or reason.get("reason")
     if not reason:
         return None
-    word = str(reason)[:100].strip().lower()
+    word = str(reason)[:100].partition(":")[0].strip().lower()  # Google's say more behind it: content_filter: SPII
     return None if word in ("", *_UNFINISHED) or word.endswith("_unspecified") else _FINISH_BY_WORD.get(word, word)
 
 

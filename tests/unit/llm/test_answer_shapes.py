@@ -113,6 +113,7 @@ def test_a_pair_of_surrogates_that_came_apart_arrives() -> None:
     [
         ("stop", True), ("eos", True), ("STOP", True), ({"type": "stop"}, True), (True, True), ("tool_calls", True),
         ("length", False), ("max_tokens", False), ("MAX_TOKENS", False), ("model_length", False), (["length"], False),
+        ("length: MAX_TOKENS", False), ("stop: END", True), ("a word of its own", True),
     ],
     ids=str,
 )
@@ -146,9 +147,33 @@ def test_counts_of_tokens() -> None:
         assert reply.text == TEXT and reply.tokens_in in (7, None) and reply.tokens_out in (8, None)
 
 
-@pytest.mark.parametrize("finish", ["error", "abort", "cancelled", "network_error"])
+@pytest.mark.parametrize(
+    "finish",
+    [
+        "error", "abort", "cancelled", "network_error", "function_call_filter: MALFORMED_FUNCTION_CALL",
+        "function_call_filter: UNEXPECTED_TOOL_CALL", "MALFORMED_FUNCTION_CALL", "OTHER", "error: worker died",
+    ],
+)
 def test_an_answer_that_the_server_broke_off_is_none(finish: str) -> None:
-    assert "broke off in the middle" in reason(stream(chunk("The"), chunk(None, finish)))[0]
+    for response in (stream(chunk("The"), chunk(None, finish)), whole("The", finish), stream(chunk(None, finish))):
+        said, again = reason(response)
+        assert "broke off in the middle" in said and again
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        "content_filter", "content_filter: RECITATION", "content_filter: PROHIBITED_CONTENT", "Content_Filter : SPII",
+        "content_filtered", "SPII", "refusal", "LANGUAGE", "IMAGE_SAFETY", {"type": "content_filter: SAFETY"},
+    ],
+    ids=str,
+)
+def test_an_answer_that_a_filter_stopped_is_none_and_not_asked_for_again(finish: object) -> None:
+    """With the text that came before, and without any."""
+    expected = ("m stopped: its content filter does not allow the answer", False)
+    filtered = {"choices": [{"index": 0, "finish_reason": finish}]}
+    for response in (stream(chunk("The"), chunk(None, finish)), whole("The", finish), stream(filtered), said(filtered)):
+        assert reason(response) == expected
 
 
 def test_a_stream_that_stops_is_no_answer() -> None:
