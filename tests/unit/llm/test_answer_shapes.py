@@ -3,6 +3,7 @@ as all, and what is no answer is told in the server's words."""
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -242,6 +243,34 @@ def test_failures_within_an_answer(failure: object, words: str, retryable: bool)
 def test_what_is_no_answer(response: Response, words: str, retryable: bool) -> None:
     said, again = reason(response)
     assert words in said and again is retryable and len(said) < 600
+
+
+GZIP = (("content-encoding", "gzip"),)
+INPUT_ECHOED = (b'{"detail": [{"msg": "Field required", "input": "', *[b"word " * 10_000] * 5, b'"}]}')
+
+
+@pytest.mark.parametrize(
+    ("response", "words", "retryable"),
+    [
+        (Response(401, (b'{"error":{"message":"Invalid API key"}}',)), "says which): Invalid API key", False),
+        (Response(404, (b'{"error":{"message":"no such mo',)), 'address: {"error":{"message":"no such mo', False),
+        (Response(429, (b"slow down",), (("retry-after", "3"),)), "exhausted: slow down (retry in 3 s)", True),
+        (Response(503), "is failing (HTTP 503)", True),
+        (Response(400, (gzip.compress(b"no such model")[:-8],), GZIP), "(HTTP 400): no such model", False),
+        (Response(400, (gzip.compress(b"no such model")[:-8], b"damaged"), GZIP), "(HTTP 400)", False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_refusal_that_breaks_off_is_one(response: Response, words: str, retryable: bool) -> None:
+    """Its status was there, and what came of its words counts."""
+    said, again = reason(response._replace(then="break"))
+    assert words in said and again is retryable
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_of_a_refusal_that_is_too_long_its_beginning_counts(status: int) -> None:
+    said, again = reason(Response(status, INPUT_ECHOED))
+    assert "Field required" in said and not again and len(said) < 600
 
 
 def test_a_stream_without_an_end_is_bounded() -> None:

@@ -101,6 +101,7 @@ def test_a_server_that_does_not_stream() -> None:
     ("said", "reason", "retryable"),
     [
         (said_json({"error": {"message": f"wrong {KEY}"}}, 401), r"does not accept the API key: wrong \*\*\*", False),
+        (Said(401, (b'{"error": {"message": "no"}}',), headers=LONGER), "does not accept the API key: no", False),
         (said_json({"error": {"message": "no m1"}}, 404), "does not know this model or address: no m1", False),
         (said_json({"error": {"message": "slow down"}}, 429, ("retry-after", "3")), "quota .* slow down", True),
         (said_json({"error": {"message": "pay", "code": "insufficient_quota"}}, 429), "insufficient_quota", False),
