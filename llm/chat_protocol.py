@@ -322,7 +322,7 @@ def error_in(value: dict[str, Json], *, has_text: bool = False) -> Json:
     """Whatever says that there will be no answer, in any of the dialects; None if nothing does."""
     choice = first_of(value.get("choices"))
     within = (choice.get("delta"), choice.get("message")) if isinstance(choice, dict) else ()
-    for where in (value, choice, *within):
+    for where in (value, choice, *within, value.get("x_groq")):
         if isinstance(where, dict):
             found = next((where[name] for name in ("error", "errors") if _is_said(where.get(name))), None)
             if found is not None:
@@ -332,11 +332,11 @@ def error_in(value: dict[str, Json], *, has_text: bool = False) -> Json:
         return value
     if isinstance(value.get("error_code"), int) and value["error_code"]:
         return value
-    if has_text or "choices" in value:
-        return None
     status = value.get("base_resp")
-    if isinstance(status, dict) and status.get("status_code"):
+    if isinstance(status, dict) and status.get("status_code") not in (None, 0, "0", ""):
         return status
+    if has_text or value.get("choices") is not None:
+        return None  # no choices are choices: beside them, a message may say that all is well
     if _is_said(value.get("detail")) or _is_said(value.get("msg")) or value.get("success") is False:
         return value
     said = value.get("message")

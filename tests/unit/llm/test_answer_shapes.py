@@ -201,6 +201,14 @@ FAILURES: list[tuple[object, str, bool]] = [
     ({"error": True, "message": "worker died"}, "without a reason", True),
     ({"choices": [{"delta": {"error": "worker died"}}]}, "worker died", True),
     ({"base_resp": {"status_code": 1004, "status_msg": "worker died"}}, "worker died", True),
+    ({"choices": None, "base_resp": {"status_code": 1004, "status_msg": "worker died"}}, "worker died", True),
+    (
+        {"id": "x", "choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
+        "insufficient balance", False,
+    ),
+    ({"choices": [], "base_resp": {"status_code": "1004", "status_msg": "worker died"}}, "worker died", True),
+    ({**chunk(" Nile", "stop"), "base_resp": {"status_code": 1004, "status_msg": "worker died"}}, "worker died", True),
+    ({"choices": None, "detail": "worker died"}, "worker died", True),
     ({"success": False, "msg": "worker died"}, "worker died", True),
     ({"status": "failed", "Message": "no such model"}, "no such model", False),
 ]
@@ -214,6 +222,30 @@ def test_failures_within_an_answer(failure: object, words: str, retryable: bool)
     assert reason(said(failure)) == expected
     event = Response(200, (b"event: error\ndata: " + json.dumps(failure).encode() + b"\n\n",))
     assert words in reason(event)[0] or words == "without a reason"
+
+
+@pytest.mark.parametrize("error", ["over capacity", {"message": "over capacity", "type": "server_error"}], ids=str)
+@pytest.mark.parametrize("beside", [chunk(None), chunk(" it", "stop"), {"choices": []}, {"choices": None}, {}], ids=str)
+def test_failures_that_groq_puts_beside_an_answer(beside: dict[str, object], error: object) -> None:
+    failure = {**beside, "x_groq": {"id": "r", "error": error}}
+    for response in (stream(chunk("Half of"), failure), stream(failure), said(failure)):
+        assert reason(response) == ("http://127.0.0.1:9 failed: over capacity", True)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"base_resp": {"status_code": 0, "status_msg": ""}}, {"base_resp": {"status_code": "0", "status_msg": "ok"}},
+        {"base_resp": None}, {"base_resp": {}}, {"x_groq": {"id": "r", "error": None}}, {"x_groq": None},
+        {"code": 0, "message": "Success"}, {"msg": "success"},
+    ],
+    ids=str,
+)
+def test_what_only_looks_like_a_failure(beside: dict[str, object]) -> None:
+    """Before the text, beside it, and behind it."""
+    empty = {"choices": [], **beside}
+    assert answer(stream(empty, {**chunk(TEXT), **beside}, empty, chunk("", "stop"), empty)) == TEXT
+    assert answer(said({"choices": [{"message": {"content": TEXT}}], **beside})) == TEXT
 
 
 @pytest.mark.parametrize(
