@@ -18,7 +18,8 @@ SENT = {
 WORDS = (
     "context", "max_model_input_prompt_", "maximum model ", "prompt length ", "limit 12", "1,000", "tokens exceed ",
     "<", "<style>", "<title>", "<!--", "<think>", "</think>", '"<think>" ', "`", "://a", "sk-", "not ", "at most ",
-    '{"loc":[', "<|channel|>analysis", "analysis", "Here is my thought process:", "[", '{"error":',
+    '{"loc":[', "<|channel|>analysis", "<|channel>thought", "<channel|>", "analysis",
+    "Here is my thought process:", "[", '{"error":',
 )
 _LENGTH = 200_000
 _LIMIT_S = 10.0
