@@ -141,18 +141,16 @@ class Completion:
         if chunk.text:
             self._repeats = False
             self._texts.append(chunk.text)
+            self.size += len(chunk.text)
         elif chunk.so_far and self._repeats:
             before = self.text
-            if not chunk.so_far.startswith(before):
-                self._texts.append(chunk.so_far)
-            elif len(chunk.so_far) > len(before):
-                self._texts = [chunk.so_far]
+            text = chunk.so_far if chunk.so_far.startswith(before) else before + chunk.so_far
+            self._texts, self.size = [text], len(text)
         if chunk.thoughts and self._thoughts_size < _MAX_THOUGHTS:
             self._thoughts.append(chunk.thoughts[:_MAX_THOUGHTS])
             self._thoughts_size += len(chunk.thoughts)
         if chunk.text or chunk.so_far or chunk.thoughts:
             self.pieces += 1
-            self.size += len(chunk.text) + len(chunk.so_far)
 
 
 def read(value: Json) -> Chunk:

@@ -97,6 +97,34 @@ def test_streams_that_repeat_what_they_said() -> None:
     assert answer(stream(*both, last)) == TEXT
 
 
+def so_far(text: str) -> dict[str, object]:
+    return {"choices": [{"message": {"content": text}}]}
+
+
+def test_however_often_a_stream_repeats_what_it_said_its_text_is_whole() -> None:
+    """Even if all that it sends is longer than an answer may be."""
+    reply = Chat(lambda asked: stream(*(so_far("word " * count) for count in range(1, 700)))).one()
+    assert (reply.text, reply.complete) == ("word " * 699, True)
+    once_more = [so_far("word " * 10_000)] * 20
+    reply = Chat(lambda asked: stream(*once_more, chunk("", "stop"))).one()
+    assert (reply.text, reply.complete) == ("word " * 10_000, True)
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_stream_that_grows_by_repeating_is_bounded(done: bool) -> None:
+    """Whether each text contains the one before, or follows it."""
+    for texts in (("x" * (10_000 * count) for count in range(1, 50)), (f"{count} " * 500 for count in range(1000))):
+        reply = Chat(lambda asked, texts=texts: stream(*map(so_far, texts), done=done)).one()  # type: ignore[misc]
+        assert not reply.complete and 400_000 < len(reply.text) < 500_000
+
+
+def test_a_stream_that_repeats_itself_for_ever_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the bytes of its body."""
+    monkeypatch.setattr("llm.http_client._MAX_BODY", 1_000_000)
+    said, again = reason(stream(*[so_far("word " * 1000)] * 1000))
+    assert said.endswith("sent more than 1000000 bytes in one answer") and not again
+
+
 def test_lines_of_json_and_other_choices() -> None:
     lines = [{"message": {"content": "The "}, "done": False}, {"message": {"content": "Nile."}, "done": True}]
     assert answer(Response(200, tuple(json.dumps(line).encode() + b"\n" for line in lines))) == TEXT
