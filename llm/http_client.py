@@ -65,7 +65,7 @@ class HttpClient:
                 # Some servers close the connection after a stream despite their promise; a new connection is cheap
                 # compared with an answer.
                 limits=httpx.Limits(max_keepalive_connections=0),
-                trust_env=not address.is_loopback,
+                trust_env=not address.is_this_machine,
                 verify=_tls() if address.url.startswith("https:") else False,
             )
             self._http.headers.setdefault("User-Agent", "consensusllm")
@@ -187,7 +187,7 @@ class HttpClient:
             raise ProviderError(f"the proxy{named(*PROXIES)} refuses: {self.clean(str(error))}") from error
         except httpx.ConnectError as error:
             said = self.clean(str(error))
-            by_proxy = "" if self._address.is_loopback else named(*PROXIES)
+            by_proxy = "" if self._address.is_this_machine else named(*PROXIES)
             if "CERTIFICATE" in said.upper():
                 given = named(*CERTIFICATES, *BUNDLES) or "; SSL_CERT_FILE names others"
                 hint = f"its certificate is not trusted{given}"

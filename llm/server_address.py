@@ -49,9 +49,9 @@ class ServerAddress(NamedTuple):
     which answers need."""
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether it is on this machine: then no proxy can reach it."""
-        return is_loopback(self.host)
+    def is_this_machine(self) -> bool:
+        """Then no proxy can reach it."""
+        return _is_this_machine(self.host)
 
 
 def server_address(base_url: str) -> ServerAddress:
@@ -72,16 +72,20 @@ def server_address(base_url: str) -> ServerAddress:
     secrets = {*_secrets_in(parts.query, user), *filter(_KEY.fullmatch, names)}
     return ServerAddress(
         place + parts.path.rstrip("/"), parts.query, user, host, place,
-        parts.scheme == "http" and not is_loopback(host),
+        parts.scheme == "http" and not _is_this_machine(host),
         _written(secrets), _written(secrets | names),
     )
 
 
-def is_loopback(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
+    """For who connects. 0.0.0.0, which servers print that listen on all addresses, leads to the loopback."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
     try:
-        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return address.is_loopback or address.is_unspecified
 
 
 def written_forms(secret: str) -> set[str]:

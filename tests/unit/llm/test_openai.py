@@ -129,6 +129,17 @@ def test_failures_in_plain_words(said: Said, reason: str, retryable: bool) -> No
     assert KEY not in caught.value.reason
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
+def test_a_server_of_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Under the address, too, that servers print which listen on all of them."""
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable)
+    with stand_in(said_stream(delta("Hello", "stop"))) as server:
+        assert ask(server.url.replace("127.0.0.1", host)).text == "Hello"
+
+
 def test_nobody_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

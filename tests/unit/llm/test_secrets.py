@@ -147,6 +147,18 @@ def test_an_address_is_shown_without_what_may_be_secret() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1", True), ("127.1.2.3", True), ("[::1]", True), ("localhost", True), ("a.localhost", True),
+        ("0.0.0.0", True), ("[::]", True), ("10.0.0.1", False), ("0.0.0.1", False), ("[fe80::1]", False),
+        ("localhost.example", False),
+    ],
+)
+def test_which_addresses_are_this_machine(host: str, here: bool) -> None:
+    assert server_address(f"http://{host}:8000/v1").is_this_machine is here
+
+
+@pytest.mark.parametrize(
     ("variable", "value"),
     [("HTTPS_PROXY", "socks9://x"), ("ALL_PROXY", "ftp://x"), ("SSL_CERT_FILE", "/nowhere/ca.pem"),
      ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")],
