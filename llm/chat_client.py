@@ -30,11 +30,12 @@ class ChatClient:
     def __init__(self, who: str | None, base_url: str, key: str | None) -> None:
         address = server_address(base_url)
         self.who = who or address.shown
-        keys = () if key is None else written_forms(key)
-        self.secrets = (*keys, *address.secrets)
+        keys = () if key is None else tuple(written_forms(key))
+        self.private = (*keys, *address.private)
+        """What reasons do not show."""
         self._address = address
         self._client = HttpClient(
-            self.who, address, self.secrets, {} if key is None else {"Authorization": f"Bearer {key}"},
+            self.who, address, keys, {} if key is None else {"Authorization": f"Bearer {key}"},
             None if key is not None or address.user is None else httpx.BasicAuth(*address.user),
             key_hint="" if key is not None or address.user is not None else _NO_KEY,
         )

@@ -20,13 +20,17 @@ FAILED = "error"
 
 _FINISH = {
     CUT_OFF: ("max_tokens", "max_output_tokens", "model_length", "max_length", "model_context_window_exceeded"),
-    FILTERED: ("safety", "sensitive", "blocklist", "prohibited_content", "recitation", "guardrail_intervened"),
+    FILTERED: (
+        "content_filtered", "refusal", "safety", "image_safety", "sensitive", "spii", "language", "blocklist",
+        "prohibited_content", "recitation", "guardrail_intervened",
+    ),
     FAILED: (
         "abort", "aborted", "cancelled", "canceled", "failed", "timeout", "network_error",
-        "insufficient_system_resource",
+        "insufficient_system_resource", "function_call_filter", "malformed_function_call", "other",
     ),
 }
 _FINISH_BY_WORD = {word: meaning for meaning, words in _FINISH.items() for word in words}
+"""Any other word is a natural end: servers have many for that."""
 _UNFINISHED = ("null", "none", "nil", "undefined", "false", "in_progress", "unfinished", "not_finished", "incomplete")
 """What servers write in place of a reason while they go on."""
 _FINISH_KEYS = ("finish_reason", "finishReason", "stop_reason", "done_reason", "incomplete_details")
@@ -137,18 +141,16 @@ class Completion:
         if chunk.text:
             self._repeats = False
             self._texts.append(chunk.text)
+            self.size += len(chunk.text)
         elif chunk.so_far and self._repeats:
             before = self.text
-            if not chunk.so_far.startswith(before):
-                self._texts.append(chunk.so_far)
-            elif len(chunk.so_far) > len(before):
-                self._texts = [chunk.so_far]
+            text = chunk.so_far if chunk.so_far.startswith(before) else before + chunk.so_far
+            self._texts, self.size = [text], len(text)
         if chunk.thoughts and self._thoughts_size < _MAX_THOUGHTS:
             self._thoughts.append(chunk.thoughts[:_MAX_THOUGHTS])
             self._thoughts_size += len(chunk.thoughts)
         if chunk.text or chunk.so_far or chunk.thoughts:
             self.pieces += 1
-            self.size += len(chunk.text) + len(chunk.so_far)
 
 
 def read(value: Json) -> Chunk:
@@ -278,7 +280,7 @@ def _finish(reason: Json) -> str | None:
         reason = reason.get("type") or reason.get("reason")
     if not reason:
         return None
-    word = str(reason)[:100].strip().lower()
+    word = str(reason)[:100].partition(":")[0].strip().lower()  # Google's say more behind it: content_filter: SPII
     return None if word in ("", *_UNFINISHED) or word.endswith("_unspecified") else _FINISH_BY_WORD.get(word, word)
 
 
@@ -318,7 +320,7 @@ def error_in(value: dict[str, Json], *, has_text: bool = False) -> Json:
     """Whatever says that there will be no answer, in any of the dialects; None if nothing does."""
     choice = first_of(value.get("choices"))
     within = (choice.get("delta"), choice.get("message")) if isinstance(choice, dict) else ()
-    for where in (value, choice, *within):
+    for where in (value, choice, *within, value.get("x_groq")):
         if isinstance(where, dict):
             found = next((where[name] for name in ("error", "errors") if _is_said(where.get(name))), None)
             if found is not None:
@@ -328,11 +330,11 @@ def error_in(value: dict[str, Json], *, has_text: bool = False) -> Json:
         return value
     if isinstance(value.get("error_code"), int) and value["error_code"]:
         return value
-    if has_text or "choices" in value:
-        return None
     status = value.get("base_resp")
-    if isinstance(status, dict) and status.get("status_code"):
+    if isinstance(status, dict) and status.get("status_code") not in (None, 0, "0", ""):
         return status
+    if has_text or value.get("choices") is not None:
+        return None  # no choices are choices: beside them, a message may say that all is well
     if _is_said(value.get("detail")) or _is_said(value.get("msg")) or value.get("success") is False:
         return value
     said = value.get("message")

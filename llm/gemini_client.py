@@ -50,9 +50,9 @@ class GeminiClient:
         self._timeout_s = settings.timeout_s
         base_url = settings.base_url or GOOGLE_HOST
         address = server_address(base_url if "://" in base_url else f"https://{base_url}")
-        secrets = (*written_forms(key), *address.secrets)
-        self._http = HttpClient("Gemini", address, secrets, {}, max_value=_MAX_VALUE)
-        self._accommodation = Accommodation("Gemini", secrets, renames=False)
+        keys = tuple(written_forms(key))
+        self._http = HttpClient("Gemini", address, keys, {}, max_value=_MAX_VALUE)
+        self._accommodation = Accommodation("Gemini", (*keys, *address.private), renames=False)
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None, prepare: Prepare) -> Reply:
         """Streams if progress is requested."""

@@ -44,16 +44,17 @@ _AFTER_END_S = 2.0
 
 class HttpClient:
     """A pool of connections to one server. `who` names it in reasons. `max_value`: bytes of one event, or of an answer
-    that comes as a whole; decoded, it may take twenty times as much. `key_hint` follows the word that the key is not
-    accepted. All methods raise ProviderError."""
+    that comes as a whole; decoded, it may take twenty times as much. `keys` are shown nowhere, nor are the secrets of
+    the address. `key_hint` follows the word that the key is not accepted. All methods raise ProviderError."""
 
     def __init__(
-        self, who: str, address: ServerAddress, secrets: tuple[str, ...], headers: Mapping[str, str],
+        self, who: str, address: ServerAddress, keys: tuple[str, ...], headers: Mapping[str, str],
         auth: httpx.Auth | None = None, *, key_hint: str = "", max_value: int = 2_000_000,
     ) -> None:
         self._who = who
         self._key_hint = key_hint
-        self._secrets = secrets
+        self._secrets = (*keys, *address.secrets)
+        self._private = (*keys, *address.private)
         self._address = address
         self._max_value = max_value
         with self._environment_errors():
@@ -64,7 +65,7 @@ class HttpClient:
                 # Some servers close the connection after a stream despite their promise; a new connection is cheap
                 # compared with an answer.
                 limits=httpx.Limits(max_keepalive_connections=0),
-                trust_env=not address.is_loopback,
+                trust_env=not address.is_this_machine,
                 verify=_tls() if address.url.startswith("https:") else False,
             )
             self._http.headers.setdefault("User-Agent", "consensusllm")
@@ -97,7 +98,7 @@ class HttpClient:
 
     def clean(self, text: str) -> str:
         """As a reason may have it."""
-        return plain(text, *self._secrets)
+        return plain(text, *self._private)
 
     def without_secrets(self, answer: str) -> str:
         """A server may repeat what it was sent; an answer goes to all nodes, and to their disks."""
@@ -186,7 +187,7 @@ class HttpClient:
             raise ProviderError(f"the proxy{named(*PROXIES)} refuses: {self.clean(str(error))}") from error
         except httpx.ConnectError as error:
             said = self.clean(str(error))
-            by_proxy = "" if self._address.is_loopback else named(*PROXIES)
+            by_proxy = "" if self._address.is_this_machine else named(*PROXIES)
             if "CERTIFICATE" in said.upper():
                 given = named(*CERTIFICATES, *BUNDLES) or "; SSL_CERT_FILE names others"
                 hint = f"its certificate is not trusted{given}"

@@ -50,16 +50,13 @@ async def whole(response: httpx.Response, most: int) -> bytes:
 
 
 async def what_comes(response: httpx.Response, most: int, seconds: float) -> bytes:
-    """As much as has come after so many seconds; a connection may stay open after a body without a length. Nothing, if
-    it cannot be read."""
+    """As much as has come after so many seconds, or before the rest turned out to be lost, damaged or too much; a
+    connection may stay open after a body without a length."""
     body = bytearray()
-    with suppress(TimeoutError):  # words that came are a reason, whole or not
-        try:
-            async with asyncio.timeout(seconds), aclosing(pieces(response, most)) as parts:
-                async for piece in parts:
-                    body += piece
-        except BodyError:
-            return b""
+    with suppress(TimeoutError, httpx.TransportError, BodyError):  # words that came are a reason, whole or not
+        async with asyncio.timeout(seconds), aclosing(pieces(response, most)) as parts:
+            async for piece in parts:
+                body += piece
     return bytes(body)
 
 

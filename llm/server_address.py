@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
@@ -12,11 +15,16 @@ from llm.provider import ProviderError
 _PATH_WORDS = frozenset((
     "openai", "deployments", "compatible-mode", "completions", "models", "inference", "engines", "endpoints",
     "projects", "locations", "publishers", "google", "v1beta", "compat", "gateway", "serverless", "generate", "ollama",
+    "client", "accounts", "serving-endpoints", "openapi", "workers-ai", "llama.cpp",
 ))
 """Parts of paths that say nothing of a user."""
+_BEFORE_NAMES = ("deployments", "locations", "engines", "models")
+"""What follows these is the name of a model or of a region."""
 _MIN_SECRET = 3
 """Shorter ones would be found in every other word."""
 _MIN_PATH_SECRET = 6
+_KEY = re.compile(r"(?=.*\d)(?=.*[a-z]).{16,}", re.IGNORECASE)
+"""What a part of a path looks like that is most likely a key."""
 _PUBLIC_PARAMETERS = ("api-version", "version", "alt")
 _URL_SAFE = str.maketrans("+/", "-_")
 """The other alphabet of base64."""
@@ -35,11 +43,15 @@ class ServerAddress(NamedTuple):
     is_plain: bool
     """Everybody on the way can read what is sent."""
     secrets: tuple[str, ...]
+    """What no answer shows."""
+    private: tuple[str, ...]
+    """What no reason shows: also any other part of the path that may say something of a user. Many are ordinary words,
+    which answers need."""
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether it is on this machine: then no proxy can reach it."""
-        return is_loopback(self.host)
+    def is_this_machine(self) -> bool:
+        """Then no proxy can reach it."""
+        return _is_this_machine(self.host)
 
 
 def server_address(base_url: str) -> ServerAddress:
@@ -56,18 +68,24 @@ def server_address(base_url: str) -> ServerAddress:
     at = f"[{host}]" if ":" in host else host
     place = f"{parts.scheme}://{at}" + ("" if port is None else f":{port}")
     user = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
+    names = _names_in(parts.path)
+    secrets = {*_secrets_in(parts.query, user), *filter(_KEY.fullmatch, names)}
     return ServerAddress(
         place + parts.path.rstrip("/"), parts.query, user, host, place,
-        parts.scheme == "http" and not is_loopback(host),
-        tuple(_secrets(parts.path, parts.query, user)),
+        parts.scheme == "http" and not _is_this_machine(host),
+        _written(secrets), _written(secrets | names),
     )
 
 
-def is_loopback(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
+    """For who connects. 0.0.0.0, which servers print that listen on all addresses, leads to the loopback."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
     try:
-        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return address.is_loopback or address.is_unspecified
 
 
 def written_forms(secret: str) -> set[str]:
@@ -79,12 +97,23 @@ def written_forms(secret: str) -> set[str]:
     }
 
 
-def _secrets(path: str, query: str, user: tuple[str, str] | None) -> list[str]:
-    found: set[str] = set()
-    if user is not None:
-        found |= {*user, base64.b64encode(":".join(user).encode()).decode()}
-    found |= {value for name, value in parse_qsl(query) if name.lower() not in _PUBLIC_PARAMETERS}
-    segments = (unquote(segment) for segment in path.split("/"))
-    found |= {one for one in segments if len(one) >= _MIN_PATH_SECRET and one.lower() not in _PATH_WORDS}
-    forms = {form for secret in found if len(secret) >= _MIN_SECRET for form in written_forms(secret)}
-    return sorted(forms, key=len, reverse=True)
+def _secrets_in(query: str, user: tuple[str, str] | None) -> set[str]:
+    found = set() if user is None else {*user, base64.b64encode(":".join(user).encode()).decode()}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name.lower() not in _PUBLIC_PARAMETERS:
+            found.add(value.strip("=") or name)  # a key may stand by itself, and end like base64
+    return found
+
+
+def _names_in(path: str) -> set[str]:
+    """Parts of a path that may say something of a user."""
+    return {
+        part for before, part in pairwise(unquote(part) for part in path.split("/"))
+        if len(part) >= _MIN_PATH_SECRET and part.lower() not in _PATH_WORDS and before.lower() not in _BEFORE_NAMES
+    }
+
+
+def _written(secrets: Iterable[str]) -> tuple[str, ...]:
+    """In all their forms, the longest first."""
+    forms = {form for secret in secrets if len(secret) >= _MIN_SECRET for form in written_forms(secret)}
+    return tuple(sorted(forms, key=len, reverse=True))

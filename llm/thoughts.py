@@ -18,6 +18,7 @@ _DIALECTS = tuple(
         (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
         (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
         (r"<unused94>(?:thought\b)?", "<unused95>"),
+        (r"<\|channel>(?:thought|analysis)\b", r"<channel\|>"),
         (
             r"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)[^<>]{0,100}<\|message\|>",
             r"<\|end\|>|(?=<\|start\|>)|(?=<\|channel\|>final)",
@@ -99,7 +100,7 @@ def _next_block(text: str) -> tuple[str, str] | None:
                 return text[: begin.start()], text[begin.end() :]  # cut in the middle of it
             continue
         if begin is None or end.start() < begin.start():
-            if "channel" in opening.pattern or "here" in opening.pattern:
+            if r"channel\|>" in opening.pattern or "here" in opening.pattern:
                 continue  # what ends these blocks also ends answers
             if _first(opening, text[: end.start()], lambda *_: True) is not None:
                 continue  # it closes what is mentioned

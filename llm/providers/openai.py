@@ -43,7 +43,7 @@ class OpenAIProvider:
 
         who = None if settings.base_url else "OpenAI"
         self._client = ChatClient(who, settings.base_url or OPENAI_URL, key)
-        self._accommodation = Accommodation(self._client.who, self._client.secrets)
+        self._accommodation = Accommodation(self._client.who, self._client.private)
 
     async def ask(self, prompt: Prompt, on_progress: Progress | None = None) -> Reply:
         began = time.monotonic()

@@ -3,6 +3,7 @@ as all, and what is no answer is told in the server's words."""
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -96,6 +97,34 @@ def test_streams_that_repeat_what_they_said() -> None:
     assert answer(stream(*both, last)) == TEXT
 
 
+def so_far(text: str) -> dict[str, object]:
+    return {"choices": [{"message": {"content": text}}]}
+
+
+def test_however_often_a_stream_repeats_what_it_said_its_text_is_whole() -> None:
+    """Even if all that it sends is longer than an answer may be."""
+    reply = Chat(lambda asked: stream(*(so_far("word " * count) for count in range(1, 700)))).one()
+    assert (reply.text, reply.complete) == ("word " * 699, True)
+    once_more = [so_far("word " * 10_000)] * 20
+    reply = Chat(lambda asked: stream(*once_more, chunk("", "stop"))).one()
+    assert (reply.text, reply.complete) == ("word " * 10_000, True)
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_stream_that_grows_by_repeating_is_bounded(done: bool) -> None:
+    """Whether each text contains the one before, or follows it."""
+    for texts in (("x" * (10_000 * count) for count in range(1, 50)), (f"{count} " * 500 for count in range(1000))):
+        reply = Chat(lambda asked, texts=texts: stream(*map(so_far, texts), done=done)).one()  # type: ignore[misc]
+        assert not reply.complete and 400_000 < len(reply.text) < 500_000
+
+
+def test_a_stream_that_repeats_itself_for_ever_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the bytes of its body."""
+    monkeypatch.setattr("llm.http_client._MAX_BODY", 1_000_000)
+    said, again = reason(stream(*[so_far("word " * 1000)] * 1000))
+    assert said.endswith("sent more than 1000000 bytes in one answer") and not again
+
+
 def test_lines_of_json_and_other_choices() -> None:
     lines = [{"message": {"content": "The "}, "done": False}, {"message": {"content": "Nile."}, "done": True}]
     assert answer(Response(200, tuple(json.dumps(line).encode() + b"\n" for line in lines))) == TEXT
@@ -113,6 +142,7 @@ def test_a_pair_of_surrogates_that_came_apart_arrives() -> None:
     [
         ("stop", True), ("eos", True), ("STOP", True), ({"type": "stop"}, True), (True, True), ("tool_calls", True),
         ("length", False), ("max_tokens", False), ("MAX_TOKENS", False), ("model_length", False), (["length"], False),
+        ("length: MAX_TOKENS", False), ("stop: END", True), ("a word of its own", True),
     ],
     ids=str,
 )
@@ -146,9 +176,33 @@ def test_counts_of_tokens() -> None:
         assert reply.text == TEXT and reply.tokens_in in (7, None) and reply.tokens_out in (8, None)
 
 
-@pytest.mark.parametrize("finish", ["error", "abort", "cancelled", "network_error"])
+@pytest.mark.parametrize(
+    "finish",
+    [
+        "error", "abort", "cancelled", "network_error", "function_call_filter: MALFORMED_FUNCTION_CALL",
+        "function_call_filter: UNEXPECTED_TOOL_CALL", "MALFORMED_FUNCTION_CALL", "OTHER", "error: worker died",
+    ],
+)
 def test_an_answer_that_the_server_broke_off_is_none(finish: str) -> None:
-    assert "broke off in the middle" in reason(stream(chunk("The"), chunk(None, finish)))[0]
+    for response in (stream(chunk("The"), chunk(None, finish)), whole("The", finish), stream(chunk(None, finish))):
+        said, again = reason(response)
+        assert "broke off in the middle" in said and again
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        "content_filter", "content_filter: RECITATION", "content_filter: PROHIBITED_CONTENT", "Content_Filter : SPII",
+        "content_filtered", "SPII", "refusal", "LANGUAGE", "IMAGE_SAFETY", {"type": "content_filter: SAFETY"},
+    ],
+    ids=str,
+)
+def test_an_answer_that_a_filter_stopped_is_none_and_not_asked_for_again(finish: object) -> None:
+    """With the text that came before, and without any."""
+    expected = ("m stopped: its content filter does not allow the answer", False)
+    filtered = {"choices": [{"index": 0, "finish_reason": finish}]}
+    for response in (stream(chunk("The"), chunk(None, finish)), whole("The", finish), stream(filtered), said(filtered)):
+        assert reason(response) == expected
 
 
 def test_a_stream_that_stops_is_no_answer() -> None:
@@ -175,6 +229,14 @@ FAILURES: list[tuple[object, str, bool]] = [
     ({"error": True, "message": "worker died"}, "without a reason", True),
     ({"choices": [{"delta": {"error": "worker died"}}]}, "worker died", True),
     ({"base_resp": {"status_code": 1004, "status_msg": "worker died"}}, "worker died", True),
+    ({"choices": None, "base_resp": {"status_code": 1004, "status_msg": "worker died"}}, "worker died", True),
+    (
+        {"id": "x", "choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
+        "insufficient balance", False,
+    ),
+    ({"choices": [], "base_resp": {"status_code": "1004", "status_msg": "worker died"}}, "worker died", True),
+    ({**chunk(" Nile", "stop"), "base_resp": {"status_code": 1004, "status_msg": "worker died"}}, "worker died", True),
+    ({"choices": None, "detail": "worker died"}, "worker died", True),
     ({"success": False, "msg": "worker died"}, "worker died", True),
     ({"status": "failed", "Message": "no such model"}, "no such model", False),
 ]
@@ -188,6 +250,30 @@ def test_failures_within_an_answer(failure: object, words: str, retryable: bool)
     assert reason(said(failure)) == expected
     event = Response(200, (b"event: error\ndata: " + json.dumps(failure).encode() + b"\n\n",))
     assert words in reason(event)[0] or words == "without a reason"
+
+
+@pytest.mark.parametrize("error", ["over capacity", {"message": "over capacity", "type": "server_error"}], ids=str)
+@pytest.mark.parametrize("beside", [chunk(None), chunk(" it", "stop"), {"choices": []}, {"choices": None}, {}], ids=str)
+def test_failures_that_groq_puts_beside_an_answer(beside: dict[str, object], error: object) -> None:
+    failure = {**beside, "x_groq": {"id": "r", "error": error}}
+    for response in (stream(chunk("Half of"), failure), stream(failure), said(failure)):
+        assert reason(response) == ("http://127.0.0.1:9 failed: over capacity", True)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"base_resp": {"status_code": 0, "status_msg": ""}}, {"base_resp": {"status_code": "0", "status_msg": "ok"}},
+        {"base_resp": None}, {"base_resp": {}}, {"x_groq": {"id": "r", "error": None}}, {"x_groq": None},
+        {"code": 0, "message": "Success"}, {"msg": "success"},
+    ],
+    ids=str,
+)
+def test_what_only_looks_like_a_failure(beside: dict[str, object]) -> None:
+    """Before the text, beside it, and behind it."""
+    empty = {"choices": [], **beside}
+    assert answer(stream(empty, {**chunk(TEXT), **beside}, empty, chunk("", "stop"), empty)) == TEXT
+    assert answer(said({"choices": [{"message": {"content": TEXT}}], **beside})) == TEXT
 
 
 @pytest.mark.parametrize(
@@ -217,6 +303,34 @@ def test_failures_within_an_answer(failure: object, words: str, retryable: bool)
 def test_what_is_no_answer(response: Response, words: str, retryable: bool) -> None:
     said, again = reason(response)
     assert words in said and again is retryable and len(said) < 600
+
+
+GZIP = (("content-encoding", "gzip"),)
+INPUT_ECHOED = (b'{"detail": [{"msg": "Field required", "input": "', *[b"word " * 10_000] * 5, b'"}]}')
+
+
+@pytest.mark.parametrize(
+    ("response", "words", "retryable"),
+    [
+        (Response(401, (b'{"error":{"message":"Invalid API key"}}',)), "says which): Invalid API key", False),
+        (Response(404, (b'{"error":{"message":"no such mo',)), 'address: {"error":{"message":"no such mo', False),
+        (Response(429, (b"slow down",), (("retry-after", "3"),)), "exhausted: slow down (retry in 3 s)", True),
+        (Response(503), "is failing (HTTP 503)", True),
+        (Response(400, (gzip.compress(b"no such model")[:-8],), GZIP), "(HTTP 400): no such model", False),
+        (Response(400, (gzip.compress(b"no such model")[:-8], b"damaged"), GZIP), "(HTTP 400)", False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_refusal_that_breaks_off_is_one(response: Response, words: str, retryable: bool) -> None:
+    """Its status was there, and what came of its words counts."""
+    said, again = reason(response._replace(then="break"))
+    assert words in said and again is retryable
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_of_a_refusal_that_is_too_long_its_beginning_counts(status: int) -> None:
+    said, again = reason(Response(status, INPUT_ECHOED))
+    assert "Field required" in said and not again and len(said) < 600
 
 
 def test_a_stream_without_an_end_is_bounded() -> None:

@@ -101,6 +101,7 @@ def test_a_server_that_does_not_stream() -> None:
     ("said", "reason", "retryable"),
     [
         (said_json({"error": {"message": f"wrong {KEY}"}}, 401), r"does not accept the API key: wrong \*\*\*", False),
+        (Said(401, (b'{"error": {"message": "no"}}',), headers=LONGER), "does not accept the API key: no", False),
         (said_json({"error": {"message": "no m1"}}, 404), "does not know this model or address: no m1", False),
         (said_json({"error": {"message": "slow down"}}, 429, ("retry-after", "3")), "quota .* slow down", True),
         (said_json({"error": {"message": "pay", "code": "insufficient_quota"}}, 429), "insufficient_quota", False),
@@ -126,6 +127,17 @@ def test_failures_in_plain_words(said: Said, reason: str, retryable: bool) -> No
     assert caught.value.retryable is retryable
     assert caught.value.retry_after_s == (3.0 if said.status == 429 and said.headers else None)
     assert KEY not in caught.value.reason
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
+def test_a_server_of_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Under the address, too, that servers print which listen on all of them."""
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable)
+    with stand_in(said_stream(delta("Hello", "stop"))) as server:
+        assert ask(server.url.replace("127.0.0.1", host)).text == "Hello"
 
 
 def test_nobody_listens() -> None:

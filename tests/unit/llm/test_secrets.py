@@ -78,6 +78,57 @@ def test_answers_are_without_secrets() -> None:
     assert reply.text.startswith("You sent ")
 
 
+PLACES = [
+    "/client/v4/accounts/023e105f4ecef8ad9ca31a8372d0c353/ai/v1", "/engines/llama.cpp/v1", "/serving-endpoints",
+    "/openai/deployments/gpt-4o-mini-2024-07-18",
+    "/v1beta1/projects/my-project/locations/us-central1/endpoints/openapi",
+    "/v1/023e105f4ecef8ad9ca31a8372d0c353/my-gateway/deepseek", "/client/v4/accounts/x/workers-ai/v1",
+    "/engines/llama-3.1-8b-instruct/v1", "/models/llama-3.1-8b-instruct/v1",
+    "/a-long-path-without-any-digits/v1", "/gateway2/v1",
+]
+SAID = (
+    "Open two bank accounts with a client, run llama.cpp or llama-3.1-8b-instruct on the engines of"
+    " gpt-4o-mini-2024-07-18 in us-central1, or deepseek behind serving-endpoints, my-gateway and my-project;"
+    " gateway2, workers-ai and a-long-path-without-any-digits are words, too."
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_words_of_an_address_stay_in_answers(place: str) -> None:
+    at = {"base_url": f"http://127.0.0.1:9{place}"}
+    reply = chat(stream(chunk(SAID, "stop", reasoning_content=SAID)), **at).one()
+    assert (reply.text, reply.thoughts) == (SAID, SAID)
+    with pytest.raises(ProviderError) as caught:
+        chat(said({"error": "no 023e105f4ecef8ad9ca31a8372d0c353"}, 400), **at).one()
+    assert ("023e" in caught.value.reason) is ("023e" not in place)
+
+
+def test_a_reason_shows_no_more_of_an_address_than_places_that_are_known() -> None:
+    secrets = ("my-gateway", "acme-internal")
+    at = "http://127.0.0.1:9/client/v4/accounts/my-gateway/engines/llama.cpp/deployments/gpt-4o-mini/acme-internal"
+    with pytest.raises(ProviderError) as caught:
+        chat(said({"error": f"nothing at {at}"}, 400), base_url=at).one()
+    assert caught.value.reason.endswith("client/v4/accounts/***/engines/llama.cpp/deployments/gpt-4o-mini/***")
+    too_long = said({"error": {"message": f"too many tokens at {at}"}}, 400)
+    with pytest.raises(ProviderError) as caught:
+        chat(too_long, base_url=at).one()
+    assert not [secret for secret in secrets if secret in caught.value.reason]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?a%2Bsecret-token", "?api-version=1&a%2Bsecret-token", "?a=b=c&a%2Bsecret-token&alt", "?a%2Bsecret-token==",
+        "?key=a%2Bsecret-token",
+    ],
+)
+def test_a_query_may_be_a_secret_by_itself(query: str) -> None:
+    at = {"base_url": f"http://127.0.0.1:9/v1{query}"}
+    assert chat(stream(chunk("It is a+secret-token.", "stop")), **at).one().text == "It is ***."
+    with pytest.raises(ProviderError, match=r"no \*\*\*, no \*\*\* in alt"):
+        chat(said({"error": "no a+secret-token, no a%2Bsecret-token in alt"}, 400), **at).one()
+
+
 @pytest.mark.parametrize(
     "base_url",
     ["me:pass+wo/rd@host/v1", "ftp://me:pass+wo/rd@host", "http://me:pass+wo@[/", "http://:x", "http://h:99999999/", "http:///v1"],
@@ -92,7 +143,19 @@ def test_an_address_is_shown_without_what_may_be_secret() -> None:
     assert server_address(URL).shown == "http://127.0.0.1:9"
     assert server_address("https://[::1]:8000/v1/").shown == "https://[::1]:8000"
     known = server_address("https://host/openai/deployments/v1beta?api-version=2024")
-    assert known.secrets == ()
+    assert known.secrets == known.private == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1", True), ("127.1.2.3", True), ("[::1]", True), ("localhost", True), ("a.localhost", True),
+        ("0.0.0.0", True), ("[::]", True), ("10.0.0.1", False), ("0.0.0.1", False), ("[fe80::1]", False),
+        ("localhost.example", False),
+    ],
+)
+def test_which_addresses_are_this_machine(host: str, here: bool) -> None:
+    assert server_address(f"http://{host}:8000/v1").is_this_machine is here
 
 
 @pytest.mark.parametrize(

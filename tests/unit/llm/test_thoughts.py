@@ -15,8 +15,9 @@ MARKS = [
     ("<thought>", "</thought>"), ("<reasoning>", "</reasoning>"), ("<seed:think>", "</seed:think>"),
     ("[THINK]", "[/THINK]"), ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
     ("<|START_THINKING|>", "<|END_THINKING|>"), ("<|begin_of_thought|>", "<|end_of_thought|>"),
-    ("<unused94>thought\n", "<unused95>"), ("<|channel|>analysis<|message|>", "<|end|>"),
-    ("Here is my thought process:", "Here is my response:"), ("analysis ", "assistantfinal"),
+    ("<unused94>thought\n", "<unused95>"), ("<|channel>thought\n", "<channel|>"),
+    ("<|channel|>analysis<|message|>", "<|end|>"), ("Here is my thought process:", "Here is my response:"),
+    ("analysis ", "assistantfinal"),
 ]
 
 
@@ -25,7 +26,7 @@ def test_each_dialect(opening: str, closing: str) -> None:
     assert separate(f"\n{opening}The Amazon?{closing}\n\nThe Nile.") == Separated("The Nile.", "The Amazon?")
 
 
-@pytest.mark.parametrize(("opening", "closing"), MARKS[:11])
+@pytest.mark.parametrize(("opening", "closing"), MARKS[:12])
 def test_a_closing_mark_alone_and_an_opening_one_alone(opening: str, closing: str) -> None:
     assert separate(f"Maybe?\n{closing}\nThe Nile.") == Separated("The Nile.", "Maybe?")
     assert separate(f"{opening}Maybe?") == Separated("", "Maybe?")
@@ -49,6 +50,10 @@ def test_a_closing_mark_alone_and_an_opening_one_alone(opening: str, closing: st
         ("<think>\n```\n<think>a</think>\n```\n</think>One.", "One.", "```\n<think>a</think>\n```"),
         ("<think>a</think>```\n<think>b</think>\n```", "```\n<think>b</think>\n```", "a"),
         ("<|channel|>final<|message|>One.", "One.", ""),
+        ("<|channel>thought\nThe user asks...\n<channel|>One.", "One.", "The user asks..."),
+        ("<|channel>thought\n<channel|>One.", "One.", ""), ("<|channel>thought<channel|>One.", "One.", ""),
+        ("<|channel>analysis\na<channel|>\nOne. <|channel>thought\nb<channel|>Two.", "One. Two.", "a\n\nb"),
+        ("One.\n<|channel>thought\nb", "One.", "b"),
     ],
 )
 def test_blocks(text: str, answer: str, thoughts: str) -> None:
@@ -66,6 +71,8 @@ def test_blocks(text: str, answer: str, thoughts: str) -> None:
         "Use ``<think>a</think>``.", "`<think>\na</think>` so.", "The tag: <Reasoning>text</Reasoning> in JSX.",
         "List<Thought> thoughts = new ArrayList<Thought>();", "Close it with </think>, then answer.",
         "An analysis of it: assistantfinal is no word.", "<answer>One.</answer>",
+        "Gemma writes `<|channel>thought` and `<channel|>`.", "```\n<|channel>thought\na<channel|>\n```",
+        "Go has chan<- and <-channel, no <channel> or <|channel>.",
     ],
 )
 def test_what_an_answer_says_of_marks_is_part_of_it(text: str) -> None:
@@ -73,7 +80,8 @@ def test_what_an_answer_says_of_marks_is_part_of_it(text: str) -> None:
 
 
 PIECES = st.sampled_from([
-    "<think>", "</think>", "[THINK]", "[/THINK]", "<|channel|>analysis<|message|>", "<|end|>", "`", "```", "\n", "x",
+    "<think>", "</think>", "[THINK]", "[/THINK]", "<|channel|>analysis<|message|>", "<|end|>",
+    "<|channel>thought", "<channel|>", "`", "```", "\n", "x",
     '"', "assistantfinal", "analysis", "<answer>", "</answer>", "Here is my thought process:", "Here is my response:",
 ])
 

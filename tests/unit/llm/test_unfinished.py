@@ -18,6 +18,7 @@ KEY = "sk-1234567890"
         "[THINK]Hm.[/THINK]\nYes.", "\u25c1think\u25b7Hm.\u25c1/think\u25b7Yes.", "Yes.\n<think>\nbut no</think>\nNo.",
         "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.",
         "Use `<b>` or <i>, as in [this](https://a.b/c).\n<table>\n[x] done", "a < b\n< c",
+        "<|channel>thought\nHm.\n<channel|>Yes.", "<|channel>thought\n<channel|>Yes.",
         "Yes. <think>but no</think> No.", "\U0001f600\U0001f601 :)",
     ],
 )
