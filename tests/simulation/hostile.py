@@ -2,7 +2,8 @@
 
 The class of frames. Each integer and each time of a message is drawn from EXTREMES, or is one that really occurs in
 the cluster (a node, a position, an identity, an incarnation, the leader's ballot); lists, tables and bytes are short,
-empty, or nested too deep; some frames are of other clusters. Frames may be sent in any number and order, to any nodes, by a member that does nothing else.
+empty, or nested too deep; some frames are of other clusters. Frames may be sent in any number and order, to any nodes,
+by a member that does nothing else.
 
 What is left out is a lie that consensus among nodes that fail by stopping cannot survive, however ordinary its numbers
 are: to vouch for what is not so. So no vote (Promise, Accepted, Confirmed) is for a leadership that an honest node
