@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from config.config import Config
+from config.llm_settings import LlmSettings
+from llm.provider import ProviderError
+from llm.server_address import server_address
 from llm.settings import choose
 from net.sockets import authority
 
@@ -41,10 +44,18 @@ def warnings(size: int) -> list[str]:
 
 def exposed(config: Config) -> list[str]:
     """Warns if other users of this machine may read the keys in the file."""
-    has_key = config.secret is not None or any(node.llm.api_key is not None for node in config.nodes)
+    llms = (config.llm, *(node.llm for node in config.nodes))
+    has_key = config.secret is not None or bool(config.http and config.http.keys) or any(map(_has_key, llms))
     if not has_key or not config.path.exists() or not config.path.stat().st_mode & 0o077:
         return []
     return [f"{config.path.name} contains a key and is readable by others: chmod 600 {config.path.name}"]
+
+
+def _has_key(llm: LlmSettings) -> bool:
+    try:
+        return llm.api_key is not None or (llm.base_url is not None and bool(server_address(llm.base_url).secrets))
+    except ProviderError:
+        return True  # an address that makes no sense may hold a password, too
 
 
 def words(said: dict[str, Any]) -> str:

@@ -32,6 +32,8 @@ BACKOFF_MIN_S, BACKOFF_MAX_S = 0.05, 0.1
 """Nodes are connected again soon after an orchestrator has come back; until then, little is heard of them."""
 REFUSED_S = 1.0
 """Before a node that was refused tries again."""
+SAY_AGAIN_S = 30.0
+"""Who refuses a node has proved nothing: of each kind of refusal, another reason is told only after so long."""
 DUPLICATE_GRACE_S = 2.0
 """For this long, "that node is already running" may only mean that its predecessor's death is not noticed yet."""
 
@@ -61,7 +63,8 @@ class LinkEvents(Protocol):
 
     def on_refused(self, reason: str) -> None:
         """A retry is unlikely to help (wrong secret, unknown node, number taken, ...); the link still retries once
-        a second all the same, and reports each reason once until it is up again."""
+        a second all the same. Until it is up again it reports the same reason once, and others rarely. Anybody may
+        have written the reason."""
 
 
 class LinkTraffic:
@@ -120,7 +123,8 @@ class NodeLink:
         """Set only while it is up."""
         self._report: bytes | None = None
         self._task: asyncio.Task[None] | None = None
-        self._refusals: set[str] = set()
+        self._refusals: dict[Refusal, tuple[float, str]] = {}
+        """When each kind was told last, and with which reason."""
         self._duplicate_since: float | None = None
 
     @property
@@ -284,7 +288,8 @@ class NodeLink:
                 self._duplicate_since = now
             if now - self._duplicate_since < DUPLICATE_GRACE_S:
                 return BACKOFF_MIN_S
-        if reason not in self._refusals:
-            self._refusals.add(reason)
+        told = self._refusals.get(code)
+        if told is None or (reason != told[1] and now - told[0] >= SAY_AGAIN_S):
+            self._refusals[code] = now, reason
             self._events.on_refused(reason)
         return REFUSED_S

@@ -151,13 +151,14 @@ class LinkConnection(asyncio.BufferedProtocol):
         self.finished.set()
 
     def _control(self, message: FromOrchestrator) -> None:
-        if isinstance(message, Refused):
+        if isinstance(message, Refused) and self._challenge is not None:
+            # Of a program that has challenged this node, and if there is no secret, is run by the same user.
             self._give_up(message.code, message.reason or "the orchestrator refuses this node without a reason")
         elif isinstance(message, Challenge) and self._challenge is None:
             self._answer(message)
         elif isinstance(message, Welcome) and self._challenge is not None and not self.was_up:
             self._enter(self._challenge, message)
-        elif isinstance(message, Challenge | Welcome) or not self.was_up:
+        elif isinstance(message, Challenge | Welcome | Refused) or not self.was_up:
             # In particular, only a peer that has proved to know the secret can make a node crash.
             raise FrameError(f"a {type(message).__name__} at the wrong time")
         elif isinstance(message, Crash):

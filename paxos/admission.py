@@ -38,6 +38,9 @@ FROM_UNFOUNDED = Heartbeat | Fetch | Forward | ReadRequest
 TO_UNFOUNDED = Heartbeat | Outranked | Behind
 """What a node without an id takes from any founded one. (Up to where to read, it takes from its own cluster only.)"""
 
+TELL_EVERY_S = 600.0
+"""After a sender's first message with the id of another cluster, what further ids it names is told so rarely."""
+
 
 class Admission:
     def __init__(
@@ -51,9 +54,10 @@ class Admission:
         """The cluster from which this node, without an id, takes what is decided; 0 if it does from none yet."""
         self._disks: dict[int, int] = {}
         """Of peers, as they said last themselves, while this node has no id."""
-        self._strangers: dict[int, int] = {}
+        self._strangers: dict[int, tuple[float, int]] = {}
+        """Of which cluster each sender was told to be last, and when."""
 
-    def admits(self, sender: int, message: AnyMessage, cluster: int) -> bool:
+    def admits(self, sender: int, message: AnyMessage, cluster: int, now: float) -> bool:
         """`cluster` is the id that came with the message."""
         founded = self._registry.cluster
         own = founded or self._joins
@@ -66,7 +70,7 @@ class Admission:
         if not cluster:
             return isinstance(inner, FROM_UNFOUNDED) or (not founded and self._registry.votes)
         if own:
-            self._tell(sender, cluster)
+            self._tell(sender, cluster, now)
             return False
         if isinstance(message, Routed):
             sender = message.origin
@@ -103,8 +107,8 @@ class Admission:
         ]
         return max(accepted)[1] if accepted else 0
 
-    def _tell(self, sender: int, cluster: int) -> None:
-        """Once for each."""
-        if self._strangers.get(sender) != cluster:
-            self._strangers[sender] = cluster
+    def _tell(self, sender: int, cluster: int, now: float) -> None:
+        told = self._strangers.get(sender)
+        if told is None or (told[1] != cluster and now - told[0] >= TELL_EVERY_S):
+            self._strangers[sender] = now, cluster
             self._effects.stranger(sender, cluster)

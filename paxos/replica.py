@@ -281,7 +281,7 @@ class Replica:
         """Takes in one message, with the `cluster` of its sender. `sender` is this node itself for what it sent to
         itself by `Output.send_after_persist`, and for nothing else: a vote of its own counts because it is on disk."""
         if sender != self.pid:
-            if not (self._admission.admits(sender, message, cluster) and self._meets(sender, message)):
+            if not (self._admission.admits(sender, message, cluster, now) and self._meets(sender, message)):
                 return
             odd = self._ceilings.refusal(sender, message, now)
             if odd is not None:

@@ -22,6 +22,7 @@ from api.node_events import (
     StrangerEvent,
 )
 from api.node_results import LlmStatus
+from api.safe_text import one_line
 from config.prices import NO_PRICES, Price
 from engine.interface import AppliedOperation, Engine, EngineStatus
 from llm.request_scheduler import OnProgress, RequestScheduler
@@ -42,6 +43,10 @@ from server.session import Explanations, Session
 
 MakeScheduler: TypeAlias = Callable[[Done, OnProgress], RequestScheduler]
 """Gets the callbacks for each request's outcome, and for the LLM's progress with it."""
+
+
+MAX_REASON = 500
+"""Characters, in one line, of what the network says of a connection: anybody may have written it."""
 
 
 class Watcher(Protocol):
@@ -250,10 +255,10 @@ class NodeService:
         self._emit(ConnectedEvent(self._reaches))
 
     def on_disconnected(self, reason: str) -> None:
-        self._emit(DisconnectedEvent(reason, self._reaches))
+        self._emit(DisconnectedEvent(one_line(reason, MAX_REASON), self._reaches))
 
     def on_refused(self, reason: str) -> None:
-        self._emit(RefusedEvent(reason))
+        self._emit(RefusedEvent(one_line(reason, MAX_REASON)))
 
     def on_removed(self) -> None:
         self._emit(RemovedEvent(self._number))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import msgspec
@@ -19,6 +19,8 @@ from web.waiters import Waiters
 
 KEPT = 4096
 """Events. Their texts are those of the store."""
+PIECE = 64 * 1024
+"""Bytes that a stream gets at a time, and what the last event has beyond: a client that does not read holds no more."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +39,17 @@ def frame(event: Event, position: int | None) -> bytes:
     return b"%bevent: %b\ndata: %b\n\n" % (head, name_of(type(event)).encode(), encode(event))
 
 
+def piece(frames: Iterable[bytes]) -> list[bytes]:
+    """The first of them, as many as a stream gets at a time."""
+    taken, size = [], 0
+    for one in frames:
+        taken.append(one)
+        size += len(one)
+        if size >= PIECE:
+            break
+    return taken
+
+
 class EventLog:
     """Of a node that has applied all up to `position`, whose events are not here."""
 
@@ -49,8 +62,13 @@ class EventLog:
         self._forgotten = position
         """The highest position of which an event may be missing."""
         self.waiters = Waiters()
-        self._joined: tuple[int, int, bytes] = (0, 0, b"")
-        """The frames of a range of entries: most readers want the same."""
+        self._joined: tuple[int, int, int, bytes] = (0, 0, 0, b"")
+        """What there was for who had come to a number at an end, and how far it goes: most readers want the same."""
+
+    @property
+    def _end(self) -> int:
+        """The number of the next entry."""
+        return self._first + len(self._entries)
 
     def add(self, event: Event, position: int | None) -> None:
         self._entries.append(Entry(event, position))
@@ -68,12 +86,11 @@ class EventLog:
         self.add(GapEvent(position), position)
 
     def _after(self, number: int) -> tuple[int, bytes]:
-        """The frames of the entries from `number` on, and the number after the last."""
-        end = self._first + len(self._entries)
-        if self._joined[:2] != (number, end):
-            found = islice(self._entries, number - self._first, None)
-            self._joined = number, end, b"".join(entry.frame for entry in found)
-        return end, self._joined[2]
+        """A piece of the frames of the entries from `number` on, and the number after its last."""
+        if self._joined[:2] != (number, self._end):
+            found = piece(entry.frame for entry in islice(self._entries, number - self._first, None))
+            self._joined = number, self._end, number + len(found), b"".join(found)
+        return self._joined[2:]
 
 
 class EventReader:
@@ -85,28 +102,34 @@ class EventReader:
         self._waiters = (log.waiters, *others)
         for waiters in self._waiters:
             waiters.readers += 1
-        self._seen: int | None = after
-        self._next = log._first if after is not None else log._first + len(log._entries)
+        self._seen = after or 0
+        self._begun = after is None
+        self._next = self._live = log._end
+        """Of the entries before `_live`, it gets only those of later positions than it has seen."""
 
     def take(self) -> bytes:
-        """What there is for the client and was not taken yet; empty if there is nothing."""
+        """A piece of what there is for the client and was not taken yet; empty if there is nothing."""
         log = self._log
-        frames: list[bytes] = []
-        if self._next < log._first or (self._seen is not None and self._seen < log._forgotten):
-            frames.append(frame(GapEvent(log._forgotten), log._forgotten))
-            self._next = max(self._next, log._first)
-        if self._seen is not None:
-            return b"".join([*frames, *self._repeated(self._seen)])
-        self._next, joined = log._after(self._next)
-        return b"".join([*frames, joined])
+        lost = self._next < log._first
+        if not self._begun:
+            if log.applied < self._seen:
+                return b""  # this node is behind the one where the client was
+            self._begun = True
+            self._next, self._live = log._first, log._end
+            lost = self._seen < log._forgotten
+        self._next = max(self._next, log._first)
+        frames = b"".join(piece(self._repeated()))
+        if not frames:
+            self._next, frames = log._after(self._next)
+        return frame(GapEvent(log._forgotten), log._forgotten) + frames if lost else frames
 
-    def _repeated(self, seen: int) -> list[bytes]:
-        """Only events of later positions, once; from then on this client is like any other."""
+    def _repeated(self) -> Iterator[bytes]:
+        """From then on this client is like any other."""
         log = self._log
-        entries = [entry for entry in log._entries if entry.position is not None and entry.position > seen]
-        if log.applied >= seen:  # else this node is behind the one where the client was
-            self._next, self._seen = log._first + len(log._entries), None
-        return [entry.frame for entry in entries]
+        for entry in islice(log._entries, self._next - log._first, max(0, self._live - log._first)):
+            self._next += 1
+            if entry.position is not None and entry.position > self._seen:
+                yield entry.frame
 
     async def wait(self, timeout_s: float) -> bool:
         """Until there may be more; False if there is nothing for so long."""

@@ -9,7 +9,7 @@ from aiohttp import web
 from api.node_events import ClosingEvent
 from kvstore.rules import check_context
 from web.errors import ApiError
-from web.event_log import EventReader, frame
+from web.event_log import EventReader, frame, piece
 from web.hub import Hub
 from web.streams import PULSE_S, Streams
 from web.waiters import Waiters
@@ -58,7 +58,7 @@ class Events:
         self, reader: EventReader, drafts: Mapping[str, DraftReader], response: web.StreamResponse
     ) -> None:
         while not self._hub.leaving.is_set():
-            frames = reader.take() + b"".join(self._written(drafts))
+            frames = reader.take() + b"".join(piece(self._written(drafts)))
             if frames:
                 await response.write(frames)
             elif not await reader.wait(PULSE_S):

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
@@ -100,7 +101,15 @@ def drawn_key(folder: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    key = path.read_text("ascii", errors="replace").strip()
+    """As storage/shared_secret.py reads its file. Raises KeyFileError, OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o077:
+            raise KeyFileError(
+                f"{path} is not a file of this user alone: chmod 600 it, or delete it, and a new one is drawn at the "
+                "next start"
+            )
+        key = file.read(1000).decode("ascii", errors="replace").strip()
     if len(key) < KEY_BYTES:
         raise KeyFileError(f"{path} holds no key: delete it, and a new one is drawn at the next start")
     return key

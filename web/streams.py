@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 
 from aiohttp import web
 
@@ -13,6 +14,33 @@ from web.guard import stream_headers
 PULSE_S = 15.0
 MAX_STREAMS = 2000
 """At a time, at a node."""
+TAKEN_WITHIN_S = 60.0
+"""A client that has not taken what was sent by then is let go: it may come again, and go on where it was."""
+
+
+class _Stream(web.StreamResponse):
+    """Nothing that is written to it waits for ever."""
+
+    def __init__(self, request: web.Request, headers: dict[str, str]) -> None:
+        super().__init__(headers=headers)
+        self._request = request
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Raises ConnectionError if the client has gone, or does not read."""
+        await self._in_time(super().write(data))
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """As `write`."""
+        await self._in_time(super().write_eof(data))
+
+    async def _in_time(self, writing: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(TAKEN_WITHIN_S):
+                await writing
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise ConnectionResetError("the client does not read") from None
 
 
 class Streams:
@@ -28,7 +56,7 @@ class Streams:
         if self.open >= most:
             words = f"{most} streams are open here already: try again later, or at another node"
             raise ApiError(429, words, code="too_many")
-        response = web.StreamResponse(headers={
+        response = _Stream(request, headers={
             **stream_headers(request), **(headers or {}), "Content-Type": "text/event-stream; charset=utf-8",
             "X-Accel-Buffering": "no",
         })

@@ -104,9 +104,9 @@ def node_event_text(event: Event) -> str | None:
         case ConnectedEvent(to=to):
             return f"connected to {'the network' if to is UNSET else to}"
         case DisconnectedEvent(reason=reason, to=to):
-            return f"{'network' if to is UNSET else to} lost ({reason}); reconnecting"
+            return f"{'network' if to is UNSET else to} lost ({one_line(reason, 500)}); reconnecting"
         case RefusedEvent(reason=reason):
-            return f"the orchestrator refuses this node: {reason}"
+            return f"the orchestrator refuses this node: {one_line(reason, 500)}"
         case FailedEvent(error=error):
             return f"stopping: {error}"
         case LearnerEvent():

@@ -45,7 +45,7 @@ class Refusals:
         self._timers: set[asyncio.TimerHandle] = set()
 
     def add(self, code: str, reason: str, address: str, *, stranger: bool = False) -> None:
-        """`stranger`: it has not said who it is."""
+        """`stranger`: it has not said who it is. (Who says so wrongly is told of like a node: often it is one.)"""
         kind = STRANGERS if stranger else code
         window = self._windows.get(kind)
         if window is None:

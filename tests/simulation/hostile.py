@@ -2,7 +2,8 @@
 
 The class of frames. Each integer and each time of a message is drawn from EXTREMES, or is one that really occurs in
 the cluster (a node, a position, an identity, an incarnation, the leader's ballot); lists, tables and bytes are short,
-empty, or nested too deep. Frames may be sent in any number and order, to any nodes, by a member that does nothing else.
+empty, or nested too deep; some frames are of other clusters. Frames may be sent in any number and order, to any nodes,
+by a member that does nothing else.
 
 What is left out is a lie that consensus among nodes that fail by stopping cannot survive, however ordinary its numbers
 are: to vouch for what is not so. So no vote (Promise, Accepted, Confirmed) is for a leadership that an honest node
@@ -107,8 +108,11 @@ class Forger:
         content = self._message(random.choice(KINDS))
         if not self._within and random.random() < 0.1:
             content = content[:-1] + _DEEP
-        cluster = self._world.configurations[-1].cluster
-        return b"\x92\xcf" + cluster.to_bytes(8, "big") + content if random.random() < 0.95 else content
+        drawn = random.random()
+        if drawn >= 0.95:
+            return content
+        cluster = self._world.configurations[-1].cluster if drawn < 0.9 else random.getrandbits(63)
+        return b"\x92\xcf" + cluster.to_bytes(8, "big") + content
 
     # ---- Messages, as bytes: msgspec itself would not put some of these numbers into others' places
 

@@ -95,8 +95,13 @@ def bearable(node: Node) -> None:
 @pytest.mark.parametrize("seed", range(1, 3))
 def test_hostile_frames_harm_nobody(seed: int) -> None:
     siege = Siege(seed)
+    notes: list[str] = []
+    siege.world.trace = lambda now, text: notes.append(text)
     siege.rage()
+    siege.world.trace = None
     assert siege.forger.refused > 50
+    told = [note for note in notes if "belongs to cluster" in note]
+    assert len(set(told)) == len(told) == len(siege.honest), "each is told of one of its many clusters"
     siege.unharmed()
     for node in siege.honest:
         node.crash()

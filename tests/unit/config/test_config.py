@@ -159,10 +159,26 @@ def test_a_node_that_is_not_listed_has_the_common_settings() -> None:
     assert config.node(6).id == 6 and config.node(6).llm.seed == 5
 
 
-@pytest.mark.parametrize(("mode", "key", "warned"), [(0o644, "k", True), (0o600, "k", False), (0o644, None, False)])
-def test_a_key_that_others_may_read_is_warned_of(tmp_path: Path, mode: int, key: str | None, warned: bool) -> None:
+@pytest.mark.parametrize(
+    ("mode", "sections", "warned"),
+    [
+        (0o644, {"nodes": [{"id": 1, "llm": {"api_key": "k"}}]}, True),
+        (0o600, {"nodes": [{"id": 1, "llm": {"api_key": "k"}}]}, False),
+        (0o644, {"nodes": [{"id": 1, "llm": {"api_key": None}}]}, False),
+        (0o644, {"llm": {"api_key": "k", "model": "m"}, "nodes": [{"id": 1, "llm": {"provider": "fake"}}]}, True),
+        (0o644, {"http": {"keys": ["k" * 16]}}, True),
+        (0o644, {"http": {"keys": []}}, False),
+        (0o644, {"llm": {"base_url": "http://me:kkkkkkkk@127.0.0.1/v1"}}, True),
+        (0o644, {"llm": {"base_url": "http://127.0.0.1/v1?key=kkkkkkkk"}}, True),
+        (0o644, {"llm": {"base_url": "http://127.0.0.1:8080/v1"}}, False),
+        (0o644, {"secret": "k" * 16}, True),
+    ],
+)
+def test_a_key_that_others_may_read_is_warned_of(
+    tmp_path: Path, mode: int, sections: dict[str, Any], warned: bool
+) -> None:
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({"nodes": [{"id": 1, "llm": {"api_key": key}}]}))
+    path.write_text(json.dumps({"nodes": [{"id": 1}], **sections}))
     path.chmod(mode)
     said = check_config.exposed(load(path))
     assert bool(said) is warned and not any("k is" in sentence for sentence in said)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from api.base import Failure, Result
 from api.conversation import Turn
-from api.node_events import ConnectedEvent, DisconnectedEvent
+from api.node_events import ConnectedEvent, DisconnectedEvent, RefusedEvent
 from api.node_results import LogEntry, LogResult, NodeStatus, NotFoundResult, ViewallResult, ViewResult
 from api.prompt import ExitCommand
 from api.safe_text import coloured, visible
@@ -237,3 +237,6 @@ def test_what_a_node_runs_on_is_called_by_its_name() -> None:
     assert node_event_text(ConnectedEvent("etcd")) == "connected to etcd"
     assert node_event_text(DisconnectedEvent("it is silent")) == "network lost (it is silent); reconnecting"
     assert node_event_text(DisconnectedEvent("it is silent", "etcd")) == "etcd lost (it is silent); reconnecting"
+    assert node_event_text(DisconnectedEvent("it is\nsilent")) == "network lost (it is silent); reconnecting"
+    assert node_event_text(RefusedEvent("#17\nnode 1: \x1b[1mrun")) == (
+        "the orchestrator refuses this node: #17 node 1: ^[[1mrun")

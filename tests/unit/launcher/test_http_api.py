@@ -34,7 +34,7 @@ def test_what_it_says(tmp_path: Path, number: int, words: str) -> None:
             config = parse(text, tmp_path / "c.json", ["fake"])
             if number == 0:
                 config.data_dir.mkdir()
-                (config.data_dir / "http.key").write_text("")
+                (config.data_dir / "http.key").touch(0o600)
             http = NodeHttp(config, number, node.service, said.put_nowait, lambda: (0, 0))
             http.start()
             async with asyncio.timeout(20):

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import textwrap
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 
 import net.link
 import net.link_connection
-from net.control_messages import Challenge, Crash, Refusal, Report, Welcome, control_frame
+from net.control_messages import Challenge, Crash, Refusal, Refused, Report, Welcome, control_frame
 from net.frames import CONTROL, MAX_PAYLOAD, FrameError, encode_frame
 from net.frames import NODE as KIND_NODE
 from net.link_connection import Credentials, LinkConnection, Owner
@@ -151,6 +152,75 @@ def test_a_lasting_refusal_is_told_once_with_its_reason(
             assert [kind for kind, _ in one.heard] == ["refused"]
             assert words in one.reasons("refused")[0]
             assert not one.link.is_up
+
+    run(main())
+
+
+def refusing(reasons: list[str]) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """Listens at the port, and refuses each connection with the next reason, and the last one for ever."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reason = reasons.pop(0) if len(reasons) > 1 else reasons[0]
+        writer.write(control_frame(0, 1, Challenge(b"n" * 32, "test", False)))
+        await reader.read(1000)
+        writer.write(control_frame(0, 1, Refused(Refusal.SECRET, reason)))
+        await reader.read()
+        writer.close()
+
+    return serve
+
+
+def test_who_proves_nothing_is_quoted_once_in_a_while_however_its_words_change(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net.link, "REFUSED_S", 0.01)
+    reasons = [f"reason {number}" for number in range(9)]
+
+    async def main() -> None:
+        server = await asyncio.start_server(refusing(reasons), HOST, 0)
+        async with server, Node(server.sockets[0].getsockname()[1], 1) as one:
+            await until(lambda: len(reasons) == 1)
+            assert one.reasons("refused") == ["reason 0"]
+            monkeypatch.setattr(net.link, "SAY_AGAIN_S", 0.0)
+            await until(lambda: len(one.reasons("refused")) > 1)
+            assert one.reasons("refused")[1] in ("reason 7", "reason 8")
+
+    run(main())
+
+
+def test_a_refusal_of_another_kind_is_told_at_once() -> None:
+    async def main() -> None:
+        async with Node(1, 1) as one:
+            for code in Refusal:
+                for number in range(3):
+                    one.link._duplicate_since = 0.0  # its number is taken for long
+                    one.link._refused(code, f"{code} {number}")
+            assert one.reasons("refused") == [f"{code} 0" for code in Refusal]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("challenge", "words"),
+    [(True, "the orchestrator is run by another user"), (False, "the orchestrator sent a Refused at the wrong time")],
+)
+def test_another_user_at_the_port_is_not_quoted(
+    challenge: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net.link_connection, "is_own_user", lambda transport: False)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if challenge:
+            writer.write(control_frame(0, 1, Challenge(b"n" * 32, "test", False)))
+        writer.write(control_frame(0, 1, Refused(Refusal.SECRET, "run ./run.sh rescue")))
+        await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(refuse, HOST, 0)
+        async with server, Node(server.sockets[0].getsockname()[1], 1) as one:
+            await until(lambda: one.reasons("refused"))
+            assert one.reasons("refused")[0].startswith(words)
 
     run(main())
 

@@ -7,6 +7,7 @@ from random import Random
 import msgspec
 import pytest
 
+from paxos.admission import TELL_EVERY_S
 from paxos.ballot import NOBODY, Ballot, Leadership, ballot
 from paxos.limits import Limits, Timing
 from paxos.messages import (
@@ -351,6 +352,22 @@ def test_a_stranger_is_not_listened_to(message: AnyMessage) -> None:
     solo.take()
     out = solo.hear(77, message)
     assert out.persist is None and not out.send_after_persist and not out.apply
+
+
+def test_who_names_ever_other_clusters_is_told_of_rarely() -> None:
+    solo = Solo(durable=Durable(101, 7, configuration=Configuration(1, 5, {1: 101, 2: 102, 3: 103}, 1)))
+
+    def told_of(sender: int) -> list[tuple[int, int]]:
+        for number in range(1000):
+            solo.replica.receive(sender, Prepare(Ballot(5, 2, 1)), solo.now, 6 + number % 2)
+        return solo.take().strangers
+
+    assert told_of(2) == [(2, 6)]
+    assert told_of(3) == [(3, 6)]
+    solo.now += TELL_EVERY_S
+    assert told_of(2) == [(2, 7)]
+    solo.now += TELL_EVERY_S
+    assert told_of(2) == [(2, 6)]
 
 
 def test_what_cannot_be_kept_is_refused_at_once() -> None:

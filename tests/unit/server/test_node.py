@@ -168,8 +168,8 @@ def test_what_concerns_the_node_is_told_once() -> None:
         node.session()
         status = node.engine.status()
         node.listener.on_connected()
-        node.listener.on_disconnected("gone")
-        node.listener.on_refused("another cluster")
+        node.listener.on_disconnected("gone\n")
+        node.listener.on_refused("another\ncluster")
         for voter_status, leader in (("voter", 4), ("learner", 5), ("learner", 5), ("voter", None)):
             node.listener.on_status(msgspec.structs.replace(status, voter_status=voter_status, leader=leader))
         assert node.events == [

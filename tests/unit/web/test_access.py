@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from pathlib import Path
 
@@ -142,6 +143,27 @@ def test_a_key_is_drawn_once_and_gives_lesser_ones(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(KeyFileError, match="delete it"):
         drawn_key(tmp_path / "data")
+
+
+@pytest.mark.parametrize("what", ["readable", "writable", "link", "pipe", "foreign"])
+def test_a_key_file_that_is_not_this_users_alone_gives_no_key(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "http.key"
+    drawn_key(tmp_path)
+    if what == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to("elsewhere")
+    elif what == "pipe":
+        path.unlink()
+        os.mkfifo(path, 0o600)
+    elif what == "foreign":
+        os.chown(path, os.getuid() or 77, -1)
+        monkeypatch.setattr(os, "geteuid", lambda: 78)
+    else:
+        path.chmod(0o640 if what == "readable" else 0o602)
+    with pytest.raises(KeyFileError, match=r"chmod 600|cannot be used"):
+        drawn_key(tmp_path)
 
 
 def test_a_connection_without_a_request_is_closed_and_one_too_many_refused(
