@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from config.config import Config, parse
 from kvstore.operations import Create
 from kvstore.payloads import encode
 from kvstore.store import Store
-from launcher import backup
+from launcher import backup, data_directory
 from launcher.errors import LaunchError
 from server.backup import Backup, write
+from storage import founding
 from storage.database import Database
 from storage.errors import StorageLocked
 
@@ -40,13 +40,13 @@ def disk(config: Config) -> Path:
 
 
 def test_a_node_that_is_started_meanwhile_waits(config: Config, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, started = backup.found, []
+    started = []
 
     def start_a_node_first(*arguments: Any) -> int:
         with pytest.raises(StorageLocked):
             Database.open(disk(config), "demo", 1, 1)
         started.append(True)
-        return found(*arguments)
+        return founding.found(*arguments)
 
     monkeypatch.setattr(backup, "found", start_a_node_first)
     backup.restore(config, file)
@@ -57,10 +57,8 @@ def test_a_node_that_is_started_meanwhile_waits(config: Config, file: Path, monk
 
 
 def test_a_disk_that_a_node_has_just_made_stays(config: Config, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    claim: Callable[[Config], None] = backup.claim
-
     def start_a_node_then(configured: Config) -> None:
-        claim(configured)
+        data_directory.claim(configured)
         Database.open(disk(configured), "demo", 1, 1).close()
 
     monkeypatch.setattr(backup, "claim", start_a_node_then)

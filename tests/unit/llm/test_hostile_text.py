@@ -18,13 +18,9 @@ SENT = {
 WORDS = (
     "context", "max_model_input_prompt_", "maximum model ", "prompt length ", "limit 12", "1,000", "tokens exceed ",
     "<", "<style>", "<title>", "<!--", "<think>", "</think>", '"<think>" ', "`", "://a", "sk-", "not ", "at most ",
-<<<<<<< HEAD
     "[1,", "from 1 ", "max 1,000", "parameter ", "roles ", "retry in ",
-    '{"loc":[', "<|channel|>analysis", "analysis", "Here is my thought process:", "[", '{"error":',
-=======
     '{"loc":[', "<|channel|>analysis", "<|channel>thought", "<channel|>", "analysis",
     "Here is my thought process:", "[", '{"error":',
->>>>>>> llm-wire
 )
 _LENGTH = 200_000
 _LIMIT_S = 10.0
