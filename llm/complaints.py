@@ -142,7 +142,7 @@ class Complaint(NamedTuple):
     def is_too_long(self) -> bool:
         """The conversation is too long for the model."""
         status, text = self.meant, self.everything
-        if status in (401, 403, 404):
+        if status in (401, 402, 403, 404):
             return False
         if status == 413:
             return True

@@ -40,8 +40,6 @@ class ServerAddress(NamedTuple):
     host: str
     shown: str
     """Without anything that may be secret."""
-    is_plain: bool
-    """Everybody on the way can read what is sent."""
     secrets: tuple[str, ...]
     """What no answer shows."""
     private: tuple[str, ...]
@@ -72,7 +70,6 @@ def server_address(base_url: str) -> ServerAddress:
     secrets = {*_secrets_in(parts.query, user), *filter(_KEY.fullmatch, names)}
     return ServerAddress(
         place + parts.path.rstrip("/"), parts.query, user, host, place,
-        parts.scheme == "http" and not _is_this_machine(host),
         _written(secrets), _written(secrets | names),
     )
 

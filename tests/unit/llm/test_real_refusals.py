@@ -176,6 +176,9 @@ NO_LESSON = {
         "This request requires more credits, or fewer max_tokens. You requested up to 64000 tokens, but can only "
         "afford 61586. To increase, visit https://openrouter.ai/settings/credits"
     )}}, 402),
+    "OpenRouter, of a long question": said(
+        {"error": {"code": 402, "message": "Prompt tokens limit exceeded: 12345 > 10000. To increase, add credits"}}, 402
+    ),
     "OpenRouter, in a stream": stream({"error": {
         "code": 402, "message": "This request requires more credits, or fewer max_tokens. You can only afford 400"
     }}),
@@ -195,8 +198,9 @@ NO_LESSON = {
 @pytest.mark.parametrize("response", NO_LESSON.values(), ids=NO_LESSON)
 def test_a_failure_that_refuses_no_field_teaches_nothing(response: Response) -> None:
     chat = Chat(lambda asked: response)
-    with pytest.raises(ProviderError):
+    with pytest.raises(ProviderError) as caught:
         chat.ask(prompt())
+    assert not isinstance(caught.value, ContextExceeded)
     assert len(chat.asked) == 1, "it is not asked again without a pause"
     assert chat.provider._accommodation.adapt(chat.asked[0]) == chat.asked[0]
 
