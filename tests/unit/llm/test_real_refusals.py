@@ -177,7 +177,7 @@ NO_LESSON = {
         "afford 61586. To increase, visit https://openrouter.ai/settings/credits"
     )}}, 402),
     "OpenRouter, of a long question": said(
-        {"error": {"code": 402, "message": "Prompt tokens limit exceeded: 12345 > 10000. To increase, add credits"}}, 402
+        {"error": {"code": 402, "message": "Prompt tokens limit exceeded: 12345 > 10000"}}, 402
     ),
     "OpenRouter, in a stream": stream({"error": {
         "code": 402, "message": "This request requires more credits, or fewer max_tokens. You can only afford 400"
