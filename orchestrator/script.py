@@ -96,12 +96,18 @@ class Pause:
         self.on, self._allowed = True, count
         self._changed.set()
 
+    def passes(self) -> bool:
+        """Whether the next line may be run, which then counts as run."""
+        if self.on and not self._allowed:
+            return False
+        self._allowed = max(self._allowed - 1, 0)
+        return True
+
     async def over(self) -> Result:
         """When the next line may be run."""
-        while self.on and not self._allowed:
+        while not self.passes():
             self._changed.clear()
             await self._changed.wait()
-        self._allowed = max(self._allowed - 1, 0)
         return Result()
 
 
@@ -217,7 +223,8 @@ class Scripts:
         file = script.path.name
         for line in script.lines:
             self._at(line, file)
-            await _unless(stop, self._pause.over())
+            if not self._pause.passes():  # at once if it does: a pause that comes now is one after this line
+                await _unless(stop, self._pause.over())
             if not stop.is_set():
                 begun.append(line)
             result = await self._step(file, line, stop)

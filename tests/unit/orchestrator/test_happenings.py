@@ -11,7 +11,7 @@ import pytest
 
 import orchestrator.node_faults
 from api.base import Event
-from api.operator_commands import FaultCommand, ScriptCommand
+from api.operator_commands import FaultCommand, PauseCommand, ScriptCommand
 from api.operator_events import HappenedEvent, HoldingEvent, MessagesEvent, NetworkStatusEvent, PlayingEvent
 from console.operator.table import parse_line
 from net.control_messages import Report
@@ -136,6 +136,23 @@ def test_a_script_waits_between_its_lines_and_is_run_once_at_a_time(tmp_path: Pa
             ended = await playing
             assert not ended["ok"] and "stopped at line 2" in str(ended["error"])
             assert [entry["what"] for entry in (await at.ok("log"))["entries"]][-1] == "loss 5"
+
+    run(main())
+
+
+def test_a_pause_while_a_line_begins_is_one_after_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            scripts = at.orchestrator.scripts
+            playing = await play(at, "loss 1\nloss 2\n")
+            while scripts.playing().line != 1:  # noqa: ASYNC110 - each step of the loop is looked at
+                await asyncio.sleep(0)
+            paused = await scripts.pause(PauseCommand())
+            assert paused.text.startswith("waits after line 1 of mine.txt")
+            await until(lambda: scripts.playing().line == 2)
+            assert [entry["what"] for entry in (await at.ok("log"))["entries"]] == ["loss 1"]
+            await at.ok("continue")
+            assert (await playing)["ok"]
 
     run(main())
 
