@@ -25,7 +25,7 @@ def forked_turns(source: Conversation, upto: int | None) -> list[Turn]:
     if sum(1 + len(turn.candidates) for turn in turns) > MAX_PARTS or sum(turn.bytes for turn in turns) > MAX_BYTES:
         raise Refused(
             f"'{context}' is too long to be forked as a whole: a fork has at most {MAX_PARTS} turns and answers, and "
-            f"{MAX_BYTES} bytes of text; fork {context} NEW TURN takes the turns up to TURN"
+            f"{MAX_BYTES} bytes; fork {context} NEW TURN takes the turns up to TURN"
         )
     return [
         msgspec.structs.replace(turn, key="", polled=0, regenerating=False, synthesis=None)

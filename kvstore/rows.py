@@ -22,7 +22,6 @@ from typing import Final, TypeAlias
 import msgspec
 
 from kvstore.conversation import (
-    MAX_VOTES_BYTES,
     NO_RESPONSES,
     NO_RETRIES,
     SYNTHESIS,
@@ -289,7 +288,6 @@ def _is_sound_poll(poll: Poll, turn: Turn) -> bool:
         1 <= poll.number <= MAX_TURN and poll.ballot == sorted({*poll.ballot}) and choices.issuperset(poll.ballot)
         and all(node == SYNTHESIS or 1 <= node <= MAX_NODE for node in poll.ballot)
         and all(0 <= node <= MAX_NODE for node in poll.votes)
-        and sum(vote.bytes for vote in poll.votes.values()) <= MAX_VOTES_BYTES
         and all(not vote.order or sorted(vote.order) == poll.ballot for vote in poll.votes.values())
     )
 

@@ -7,6 +7,7 @@ and `net: failNode 3` to the network. On etcd there is none. What crashes is sta
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -184,8 +185,10 @@ class Foreground:
             label = f"\x1b[{_COLOURS[self._names.index(name) % len(_COLOURS)]}m{label}\x1b[0m"
         try:
             print(f"{label}{text}", flush=True)
-        except BrokenPipeError:  # nobody reads the output any more
-            self._leave(EXIT_FAILED)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                return  # a full disk: what is kept in the buffer comes later, and the processes go on
+            self._leave(EXIT_FAILED)  # nobody reads the output any more
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open as the standard output
 
 

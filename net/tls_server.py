@@ -28,7 +28,10 @@ class TlsServer:
         self._failed = failed
         self.sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
-        self._handshakes: dict[asyncio.Task[None], socket.socket] = {}
+        self._handshakes: dict[asyncio.Task[None], None] = {}
+        """The oldest first, without those that had to make room."""
+        self._ending: set[asyncio.Task[None]] = set()
+        """Those."""
 
     async def start(self, host: str, port: int) -> None:
         """Raises OSError."""
@@ -52,7 +55,7 @@ class TlsServer:
             listening.close()
 
     async def wait_closed(self) -> None:
-        tasks = [*self._accepting, *self._handshakes]
+        tasks = [*self._accepting, *self._handshakes, *self._ending]
         if tasks:
             await asyncio.wait(tasks)
 
@@ -68,10 +71,21 @@ class TlsServer:
                 await asyncio.sleep(PAUSE_S)  # nothing tells when it can be
                 continue
             if len(self._handshakes) >= MAX_HANDSHAKES:
-                next(iter(self._handshakes)).cancel()
+                self._make_room()
             task = loop.create_task(self._shake_hands(accepted, str(address[0])))
-            self._handshakes[task] = accepted
-            task.add_done_callback(self._handshakes.pop)
+            self._handshakes[task] = None
+            task.add_done_callback(self._ended)
+
+    def _make_room(self) -> None:
+        """At once: a task that was cancelled ends a step of the event loop later, after further connections."""
+        oldest = next(iter(self._handshakes))
+        del self._handshakes[oldest]
+        self._ending.add(oldest)
+        oldest.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+        self._ending.discard(task)
 
     async def _shake_hands(self, accepted: socket.socket, host: str) -> None:
         try:

@@ -124,13 +124,10 @@ class NodeFaults:
 
     async def fix(self, command: FixNodeCommand) -> NodeResult:
         node = cast(int, command.node)
-        self._cancel_timer(node)
         if self.is_paused(node):
-            text = f"node {node} is up but paused: resumeNode {node} resumes it"
-        elif self._relay.is_up(node):
-            text = f"node {node} is already up"
-        else:
-            text = await self.start(node)
+            return NodeResult(node=node, text=f"node {node} is up but paused: resumeNode {node} resumes it")
+        text = f"node {node} is already up" if self._relay.is_up(node) else await self.start(node)
+        self._cancel_timer(node)
         return NodeResult(node=node, text=text)
 
     async def _crash(self, node: int, process: LocalProcess | None) -> None:
@@ -187,7 +184,6 @@ class NodeFaults:
 
     async def pause(self, command: PauseNodeCommand) -> NodeResult:
         node = cast(int, command.node)
-        self._cancel_timer(node)
         process_id = self._relay.process(node)
         if process_id is None:
             host = self._relay.host(node)
@@ -197,15 +193,17 @@ class NodeFaults:
             )
         if not _signal(process_id, node, signal.SIGSTOP):
             raise CommandError(f"the process of node {node} cannot be paused (this needs Linux)")
+        self._cancel_timer(node)
         self._paused[node] = process_id
         result = NodeResult(node=node, text=f"node {node} is paused: its process is stopped")
         return self._for_a_while(command, result, lambda: self._resume(node))
 
     async def resume(self, command: ResumeNodeCommand) -> NodeResult:
         node = cast(int, command.node)
-        self._cancel_timer(node)
         text = await self._resume(node)
-        if text is None:
+        if text is not None:
+            self._cancel_timer(node)
+        else:
             state = "is not paused" if self._relay.is_up(node) else f"is down: fixNode {node} starts it"
             text = f"node {node} {state}"
         return NodeResult(node=node, text=text)

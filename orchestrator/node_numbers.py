@@ -66,6 +66,8 @@ class NodeNumbers:
                 self._check_link(command.link)
             case LinkQualityCommand() if command.one_way:
                 raise InvalidCommand("--oneway needs a link: two nodes first")
+            case NodeCommand(line=line) if not line.strip() or line.strip().startswith("#"):
+                raise InvalidCommand("node N: needs a command")
             case (
                 IsolateCommand() | FailNodeCommand() | FixNodeCommand() | PauseNodeCommand() | ResumeNodeCommand()
                 | NodeCommand() | LoadCommand() | RemoveNodeCommand() | ReplaceNodeCommand()

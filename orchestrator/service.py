@@ -22,6 +22,7 @@ from api.operator_events import (
     NodeUpEvent,
 )
 from api.operator_results import HistoryResult, NetworkStatusResult, SleepResult, TextResult
+from api.safe_text import one_line
 from config.config import Config
 from net.relay.faults import Faults
 from net.relay.holding import HeldMessage
@@ -55,6 +56,8 @@ from orchestrator.watch import Watch
 _log = logging.getLogger(__name__)
 
 SAMPLE_S = 1.0
+MAX_REASON = 500
+"""Characters, in one line, of why a connection was refused."""
 
 Emit: TypeAlias = Callable[[Event], None]
 Handlers: TypeAlias = Mapping[type[Command[Any]], Callable[[Any], Awaitable[Any]]]
@@ -236,7 +239,8 @@ class Orchestrator:
     def on_refused(self, notice: RefusalNotice) -> None:
         address = UNSET if notice.address is None else notice.address
         count = UNSET if notice.count is None else notice.count
-        self._emit(ConnectionRefusedEvent(notice.code, notice.reason, address, count))
+        reason = one_line(notice.reason, MAX_REASON)  # a stranger may have written it
+        self._emit(ConnectionRefusedEvent(notice.code, reason, address, count))
 
     # ---- Commands other than faults
 
@@ -245,8 +249,9 @@ class Orchestrator:
 
     async def _fix_all(self, command: commands.FixAllCommand | commands.ResetCommand) -> TextResult:
         self._timers.clear()
-        self.relay.holding.stop()
         self.faults.reset()
+        self.relay.holding.stop()  # what goes on now meets no fault any more
+        self.relay.release_delayed()
         return TextResult(text="; ".join(["all faults are removed", *await self._nodes.reset()]))
 
     async def _show_history(self, command: commands.HistoryCommand) -> HistoryResult:

@@ -21,10 +21,10 @@ def network_status(
     nodes: Iterable[int], relay: Relay, rates: Rates, paused: Iterable[int], seed: int | None,
     timers: list[RunningTimer],
 ) -> NetworkStatusResult:
-    faults = relay.faults
+    faults, members = relay.faults, {*relay.members}
     lost, voters = lost_voters(relay)
     return NetworkStatusResult(
-        nodes=[_node_status(node, relay, rates, node in paused) for node in nodes],
+        nodes=[_node_status(node, relay, rates, node in paused, node in members) for node in nodes],
         links=faults.cut,
         own=[LinkOverview(src=src, dst=dst, **status_fields(faults, (src, dst))) for src, dst in faults.different],
         seed=seed,
@@ -45,7 +45,7 @@ def lost_voters(relay: Relay) -> tuple[list[int], int]:
     return report.lost, len(report.members)
 
 
-def _node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> NodeOverview:
+def _node_status(node: int, relay: Relay, rates: Rates, paused: bool, is_member: bool) -> NodeOverview:
     traffic = relay.traffic(node)
     rate = rates.of(node)
     return NodeOverview(
@@ -62,7 +62,7 @@ def _node_status(node: int, relay: Relay, rates: Rates, paused: bool) -> NodeOve
         bytes_in_per_s=round(rate.bytes_in),
         bytes_out_per_s=round(rate.bytes_out),
         asking=_asking(node, relay) or UNSET,
-        member=UNSET if node in relay.members else False,
+        member=UNSET if is_member else False,
         **_reported(node, relay),
     )
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
-from engine.interface import Busy
+from engine.interface import Busy, NotUnderstood
 from kvstore.conversation import Conversation, Cut
 from kvstore.operations import (
     AboutTurn,
@@ -24,7 +24,7 @@ from kvstore.operations import (
     StoreOperation,
     Synthesized,
 )
-from kvstore.rules import MAX_TOKENS
+from kvstore.rules import MAX_MODEL_BYTES, MAX_TOKENS
 from kvstore.store import Outcome, Store
 from llm.provider import ProviderError, Reply
 from llm.ranking import read_ranking
@@ -224,12 +224,17 @@ class Responder:
         self._send()
 
     def _send(self) -> None:
+        not_yet: list[StoreOperation] = []
         while self._unsent:
             try:
                 self._engine.submit(self._unsent[0])
+            except NotUnderstood:
+                not_yet.append(self._unsent.popleft())  # what all members understand does not wait for it
+                continue
             except Busy:
-                return  # the next applied operation frees capacity
+                break  # the next applied operation frees capacity
             self._unsent.popleft()
+        self._unsent.extendleft(reversed(not_yet))
 
     async def close(self) -> None:
         self._closed = True
@@ -240,16 +245,16 @@ class Responder:
 
 
 def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> AboutTurn:
-    failed = isinstance(outcome, ProviderError)
+    failed, model = isinstance(outcome, ProviderError), _fitting(outcome.model)
     text, error = (None, outcome.reason) if isinstance(outcome, ProviderError) else (outcome.text, None)
     if request.kind == "ranking":
         order = read_ranking(text or "", request.ranked)
         if order is None and not failed:
             error = "its ranking cannot be parsed"
-        return Ranking(request.context, request.turn, node, request.round, order or [], error, outcome.model)
+        return Ranking(request.context, request.turn, node, request.round, order or [], error, model)
     seen, before = (0, 0) if isinstance(outcome, ProviderError) else (outcome.seen, outcome.before)
     said = (
-        request.context, request.turn, node, text, error, outcome.model, outcome.seconds, request.round, seen, before
+        request.context, request.turn, node, text, error, model, outcome.seconds, request.round, seen, before
     )
     if request.kind == "synthesis":
         more = () if isinstance(outcome, ProviderError) else _more(outcome)
@@ -266,6 +271,11 @@ def _operation(request: Request, node: int, outcome: Reply | ProviderError) -> A
 def _more(reply: Reply) -> tuple[str, Cut | None, float, int, int]:
     """What only operations in full say of it."""
     return reply.thoughts, *_cut(reply), _bounded(reply.tokens_in), _bounded(reply.tokens_out)
+
+
+def _fitting(model: str) -> str:
+    """Of its name, what fits."""
+    return model.encode(errors="replace")[:MAX_MODEL_BYTES].decode(errors="ignore")
 
 
 def _bounded(tokens: int | None) -> int:

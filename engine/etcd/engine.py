@@ -205,6 +205,7 @@ class EtcdEngine:
         batch = self._keys.batch(kv.key, kv.value)
         if batch is None:
             _log.warning("%s in etcd is no batch of operations: left out", kv.key)
+            self._machine.revision = kv.mod_revision  # what comes next is asked for from here on
             return
         if batch.pid == self._number and 0 < self._sender.incarnation < batch.incarnation:
             raise Superseded(self._number)

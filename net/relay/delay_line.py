@@ -11,6 +11,8 @@ MAX_DELAYED = 64 * 1024 * 1024
 
 _TICK_S = 0.001
 """Event loops have a resolution of a millisecond; waiting for less would spin."""
+_AT_ONCE = 1000
+"""Frames: then others have their turn."""
 
 
 class DelayLine:
@@ -41,6 +43,14 @@ class DelayLine:
             self._schedule()
         return True
 
+    def release(self) -> None:
+        """Everything held is due now, in the order in which it was to leave."""
+        now = asyncio.get_running_loop().time()
+        held = sorted(self._heap)
+        self._heap = [(now, number, src, dst, raw) for number, (_, _, src, dst, raw) in enumerate(held)]
+        if self._heap:
+            self._schedule()
+
     def clear(self) -> None:
         """Drops everything held."""
         if self._timer is not None:
@@ -59,7 +69,9 @@ class DelayLine:
     def _work(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        while self._heap and self._heap[0][0] <= now:
+        for _ in range(_AT_ONCE):
+            if not self._heap or self._heap[0][0] > now:
+                break
             _, _, src, dst, raw = heapq.heappop(self._heap)
             self.bytes -= len(raw)
             self._deliver(src, dst, raw)

@@ -128,6 +128,10 @@ class Relay:
         """The cluster's members, those that are to become members, and whoever else is connected."""
         return sorted({*self._served.nodes, *self._members})
 
+    def release_delayed(self) -> None:
+        """Has everything delivered now that is delayed on purpose."""
+        self._router.delayed.release()
+
     @property
     def members(self) -> list[int]:
         """As they were decided, or configured if that is not known."""

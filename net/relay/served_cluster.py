@@ -95,8 +95,8 @@ class ServedCluster:
         return {node: reason for node, reason in found.items() if reason is not None}
 
     def _learn_members(self, reports: Mapping[int, Report]) -> None:
-        """What more than half of the connected nodes say, one of which may be wrong. If it is not newer than what is
-        known, it takes a majority of the members that it names: then it was wrong what was known."""
+        """What more than half of the connected nodes say, one of which may be wrong, or the first to be connected. They
+        are a majority of the members that it names, or, if it is newer than what is known, of those that are known."""
         known = self.known
         said = Counter(
             KnownCluster(report.cluster_id, report.configuration, tuple(sorted(report.members)))
@@ -104,7 +104,8 @@ class ServedCluster:
         )
         for told, count in said.items():
             is_newer = told.configuration > known.configuration
-            if 2 * count > said.total() and (is_newer or count > len(told.members) // 2) and told.configuration:
+            enough = min(len(told.members), len(known.members)) if is_newer else len(told.members)
+            if 2 * count > said.total() and count > enough // 2 and told.configuration:
                 self.known = told
 
 

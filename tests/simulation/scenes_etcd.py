@@ -13,7 +13,7 @@ from engine.etcd.http import HttpError
 from engine.etcd.presence import TTL_S
 from kvstore.operations import Create
 from kvstore.payloads import encode
-from tests.simulation.etcd_gateway import EXHAUSTED, UNAVAILABLE, Json, Refuse
+from tests.simulation.etcd_gateway import EXHAUSTED, UNAVAILABLE, Json, Kept, Refuse
 from tests.simulation.etcd_runs import one
 from tests.simulation.etcd_world import ENDPOINTS, LONGEST_S, EtcdWorld, SimulatedNode
 from tests.simulation.virtual_loop import run
@@ -90,6 +90,18 @@ async def batches_overtake() -> None:
     created = list(world.nodes[1].engine.store.conversations)
     if created != [f"c{number}" for number in range(40)]:
         raise Violation(f"not first in, first out: {created}")
+
+
+@in_virtual_time
+async def keys_that_are_no_batches() -> None:
+    """More of them than a page has lie where operations are."""
+    world = EtcdWorld(2)
+    for number in range(40):
+        revision = world.etcd.revision + 1
+        world.etcd._change([Kept(b"test/op/odd%d" % number, b"?", revision, revision, 0)], [])
+    await _started(world)
+    await _created(world, world.nodes[1], "c")
+    await world.settled()
 
 
 @in_virtual_time
@@ -491,5 +503,5 @@ STORIES: dict[str, Callable[[], None]] = {
 }
 """By mutant."""
 
-MORE: tuple[Callable[[], None], ...] = (batches_overtake, leader_is_replaced, drawn_runs)
+MORE: tuple[Callable[[], None], ...] = (batches_overtake, keys_that_are_no_batches, leader_is_replaced, drawn_runs)
 """Stories that no single mistake belongs to."""

@@ -114,4 +114,7 @@ class Faults:
 
     def _changed(self) -> None:
         self._chains.clear()
+        for link, deciders in self._deciders.items():  # an equal fault later is another one
+            in_force = self.in_force(link)
+            self._deciders[link] = {fault: decide for fault, decide in deciders.items() if fault in in_force}
         self.quiet = all(not layers.own and layers.general == kind() for kind, layers in self._layers.items())

@@ -196,7 +196,9 @@ def test_exactly_one_answer_stands(cluster: Cluster) -> None:
     assert cluster.refused(Answer("c1", 1, 3, "you", None)) == "already chosen: node 2's answer, turn 1"
 
 
-@pytest.mark.parametrize("payload", [b"", b"garbage", b"\x92\x01\xc1", b"\x92\x00\xa1x", b"\x92\xff\xa1x"])
+@pytest.mark.parametrize(
+    "payload", [b"", b"garbage", b"\x92\x01\xc1", b"\x92\x00\xa1x", b"\x92\xff\xa1x", b"\x94\x14\x01"]
+)
 def test_garbage_is_refused(payload: bytes) -> None:
     store = Store()
     assert store.apply(1, payload) == Outcome(None, False, "not a command that this version knows")
@@ -205,7 +207,10 @@ def test_garbage_is_refused(payload: bytes) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"\x92\x63\xa1x", b"\x91\x70", b"\xdc\x00\x01\xcd\x01\x00", b"\x92\x08" + b"\x91" * 5000, b"\x91\xcc\xff"],
+    [
+        b"\x94\x14\x01\x93\x63\xa1c\x01\x00", b"\x94\x14\xcd\x01\x00\x91\xcc\xff",  # under a condition
+        b"\x92\x63\xa1x", b"\x91\x70", b"\xdc\x00\x01\xcd\x01\x00", b"\x92\x08" + b"\x91" * 5000, b"\x91\xcc\xff",
+    ],
 )
 def test_what_a_later_release_decided_is_neither_carried_out_nor_refused(payload: bytes) -> None:
     store = Store()

@@ -252,3 +252,12 @@ def test_a_thin_link_carries_so_much_in_a_second_and_urgent_frames_first() -> No
     assert thin.decide(1, 2, 10, now=5.0, urgent=True) == DROP, "of either kind"
     thin.put(Bandwidth(0.0))
     assert thin.quiet
+
+
+def test_an_equal_fault_later_is_another_one() -> None:
+    thin = Network()
+    for token in (1, 2):
+        thin.put(Bandwidth(8.0), token=token)
+        assert thin.decide(1, 2, 1000, now=5.0) == pytest.approx((1.0,))
+        assert thin.lift(token) and thin.quiet
+        assert thin.decide(1, 2, 1000, now=5.0) == NOW

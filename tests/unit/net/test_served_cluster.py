@@ -167,8 +167,24 @@ def test_one_node_alone_says_nothing_of_the_members_for_long() -> None:
                 node.control(number, report(OURS, 2, (1, 2, 3)))
             await until(lambda: operator.relay.known == KnownCluster(OURS, 2, (1, 2, 3)))
             liar.control(3, report(OURS, 2**62, (3, 4)))
+            await until(lambda: operator.relay.report_of(3).members == [3, 4])  # type: ignore[union-attr]
             honest[0].control(1, report(OURS, 3, (1, 2, 3, 5)))
             honest[1].control(2, report(OURS, 3, (1, 2, 3, 5)))
             await until(lambda: operator.relay.known == KnownCluster(OURS, 3, (1, 2, 3, 5)))
+
+    run(main())
+
+
+def test_the_first_to_be_connected_does_not_name_many_members() -> None:
+    async def main() -> None:
+        async with Operator(known=KnownCluster(OURS, 2, (1, 2, 3))) as operator:
+            liar = await joined(operator, 3, cluster_id=OURS)
+            liar.control(3, report(OURS, 2**62, tuple(range(1, 1000))))
+            await until(lambda: operator.relay.report_of(3))
+            assert operator.relay.known == KnownCluster(OURS, 2, (1, 2, 3))
+            honest = await joined(operator, 1, cluster_id=OURS)
+            for number, node in ((1, honest), (3, liar)):
+                node.control(number, report(OURS, 4, (1, 3, 4, 5)))
+            await until(lambda: operator.relay.known == KnownCluster(OURS, 4, (1, 3, 4, 5)))
 
     run(main())

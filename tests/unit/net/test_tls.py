@@ -16,6 +16,7 @@ import net.tls
 from launcher import certificates
 from launcher.certificates import make_authority, make_certificate
 from launcher.errors import LaunchError
+from net import tls_server
 from net.tls import NETWORK, TlsContexts, TlsError, TlsFiles, identity_uri, node_name
 from net.tls_server import MAX_HANDSHAKES
 from tests.unit.net.net_tools import HOST, Node, Operator, run, until
@@ -218,6 +219,22 @@ def test_silent_connections_keep_no_node_out(folder: Path) -> None:
             async with Node(operator.port, 1, tls=_contexts(folder, node_name(1))) as node:
                 await node.up()
             assert await silent[0][0].read() == b"", "the oldest made room"
+            for _, writer in silent:
+                writer.close()
+
+    run(main())
+
+
+def test_silent_connections_are_bounded_however_many_come_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_server, "HANDSHAKE_S", 600.0)
+
+    async def main() -> None:
+        async with Operator(tls=_contexts(folder, NETWORK)) as operator:
+            many = 3 * MAX_HANDSHAKES
+            silent = await asyncio.gather(*(asyncio.open_connection(HOST, operator.port) for _ in range(many)))
+            await until(lambda: sum(reader.at_eof() for reader, _ in silent) == many - MAX_HANDSHAKES)
             for _, writer in silent:
                 writer.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,43 @@ def test_a_crash_for_a_while_starts_the_node_again(tmp_path: Path) -> None:
             await at.ok("failNode 3 --for 50ms")
             await at.ok("failNode 3")  # permanently: the earlier timer is cancelled
             assert (await at.ok("status"))["timers"] == []
+
+    run(main())
+
+
+def test_what_does_nothing_leaves_the_end_of_a_fault_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            process = await at.process(3)
+            await at.ok("failNode 3 --for 1m")
+            assert "is down" in (await at.type("pauseNode 3"))["error"]
+            assert "is down" in (await at.ok("resumeNode 3"))["text"]
+            assert [timer["fault"] for timer in (await at.ok("status"))["timers"]] == ["failNode 3"]
+            await at.ok("fixNode 3")
+            assert (await at.ok("status"))["timers"] == []
+            await at.ok("pauseNode 3 --for 1m")
+            assert "up but paused" in (await at.ok("fixNode 3"))["text"]
+            assert [timer["fault"] for timer in (await at.ok("status"))["timers"]] == ["pauseNode 3"]
+            await at.ok("failNode 3")
+            assert (await at.ok("status"))["timers"] == []
+            await process.wait()
+
+    run(main())
+
+
+def test_what_is_delayed_or_held_goes_on_when_all_faults_are_removed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at, AsyncExitStack() as nodes:
+            one, two = [await nodes.enter_async_context(Node(at.port, node, cluster="demo")) for node in (1, 2)]
+            await one.up()
+            await two.up()
+            await at.ok("delay 600000")
+            for number in range(3):
+                one.link.send(2, b"%d" % number)
+            await until(lambda: at.relay.delayed_bytes)
+            await at.ok("fixAll")
+            await two.count(3)
+            assert not at.relay.delayed_bytes
 
     run(main())
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import orchestrator.node_faults
@@ -19,6 +20,7 @@ from console.layout import Layout
 from console.operator.events import event_text
 from console.operator.views import status_text
 from net.control_messages import Report
+from net.frames import CONTROL, encode_frame
 from orchestrator import panes, supervisor
 from tests.unit.net.net_tools import HOST, Node, run, until
 from tests.unit.orchestrator.operator_tools import ROOT, Operator, operator_of
@@ -28,6 +30,21 @@ from tests.unit.orchestrator.operator_tools import ROOT, Operator, operator_of
 def no_waiting_for_nodes_on_their_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orchestrator.node_faults, "SETTLE_S", 0.0)
     monkeypatch.delenv("TMUX", raising=False)
+
+
+def test_what_a_stranger_writes_is_one_line(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            reader, writer = await asyncio.open_connection(HOST, at.port)
+            tag = msgspec.msgpack.encode({"type": "x\nnode 3 is down\nline 1: error: forged"})
+            writer.write(encode_frame(CONTROL, 1, 0, tag))
+            await until(lambda: [event for event in at.events if event["event"] == "refused"])
+            refused = next(event for event in at.events if event["event"] == "refused")
+            assert "forged" in refused["reason"] and "\n" not in refused["reason"]
+            writer.close()
+            await reader.read()
+
+    run(main())
 
 
 def test_links_fail_and_work_again_in_one_or_both_directions(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from config.llm_settings import LlmSettings
+from engine.interface import NotUnderstood
 from kvstore.operations import (
     Answer,
     Ask,
@@ -141,6 +142,39 @@ def test_a_follower_answers_only_when_the_better_ones_have_failed() -> None:
         assert isinstance(answer, Answer) and (answer.node, answer.text) == (ME, "fine")
 
     run(scenario)
+
+
+def test_an_answer_that_not_all_members_understand_holds_up_no_other() -> None:
+    async def scenario(node: FakeNode) -> None:
+        everywhere: list[bool] = []
+        submit = node.submit
+
+        def submit_if_understood(command: StoreOperation) -> None:
+            if isinstance(unconditional(command), Answer) and not everywhere:
+                raise NotUnderstood("node 5 runs 0.1.0")
+            submit(command)
+
+        node.submit = submit_if_understood  # type: ignore[method-assign]
+        node.apply(Create("c"), Ask("c", "why?"))
+        await until(lambda: len(node.responder._unsent) == 1)
+        node.apply(Create("d"), Query("d", "why?"))
+        assert isinstance(await node.next(), Candidate)
+        everywhere.append(True)
+        node.apply(Create("e"))
+        assert isinstance(await node.next(), Answer)
+
+    run(scenario, leader=ME)
+
+
+def test_a_models_name_that_is_too_long_is_cut() -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.llm.model = "名" * 400
+        node.apply(Create("c"), Ask("c", "why?"))
+        answer = await node.next()
+        assert isinstance(answer, Answer) and answer.model == "名" * 341
+        node.apply(answer)
+
+    run(scenario, leader=ME)
 
 
 def test_a_better_one_that_is_gone_is_not_waited_for() -> None:
