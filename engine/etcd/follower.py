@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Final, Protocol
 
 from engine.etcd.client import Compacted, EtcdClient, EtcdError
-from engine.etcd.keys import Keys
+from engine.etcd.keys import Keys, Unusable
 from engine.etcd.snapshots import Manifest, Snapshots, manifest_of
 from engine.etcd.wire import Event, KeyValue, Watched, encode, get, txn
 
@@ -21,6 +21,10 @@ STALLED_S: Final = 2.0
 PAGE: Final = 16
 """Batches at a time; each has 256 KB, mostly."""
 WORK = "follow"
+INCOMPLETE: Final = (
+    "the snapshot in etcd is incomplete: a part of it was deleted. Restore etcd's own backup; or type backup FILE at a "
+    "node that still runs, then ./run.sh reset and ./run.sh restore FILE"
+)
 
 
 class Sink(Protocol):
@@ -87,7 +91,7 @@ class Follower:
 
     async def _catch_up(self) -> None:
         """All that is there at one revision."""
-        keys = self._keys
+        keys, incomplete = self._keys, 0
         while True:
             first = await self._client.txn(WORK, txn([], [
                 get(keys.manifest), get(keys.watched, keys.operations), self._operations(0),
@@ -97,6 +101,10 @@ class Follower:
                 rows = await self._snapshots.load(manifest)
                 if rows is not None:
                     self._sink.on_install(manifest, rows)
+                elif manifest.revision == incomplete:
+                    raise Unusable(INCOMPLETE)
+                else:
+                    incomplete = manifest.revision  # unless it has been replaced meanwhile
                 continue
             self._sink.on_state(first.range(1).kvs)
             self._batches(page.kvs)

@@ -105,6 +105,23 @@ async def keys_that_are_no_batches() -> None:
 
 
 @in_virtual_time
+async def a_part_of_the_snapshot_is_gone() -> None:
+    """A node that needs it says so, and does not ask for it for ever."""
+    world = EtcdWorld(3, snapshot_every=3)
+    await _started(world, 1, 2)
+    await _created(world, world.nodes[1], *(f"c{number}" for number in range(10)))
+    await world.until(lambda: world.etcd.keys("rows/"))
+    world.etcd._change([], [key for key in world.etcd.kept if b"/rows/" in key])
+    world.start(3)
+    try:
+        await world.until(lambda: False)
+    except Violation as violation:
+        if "failed: the snapshot in etcd is incomplete" not in str(violation):
+            raise
+    await world.close()
+
+
+@in_virtual_time
 async def compacted_batch_repeated() -> None:
     """A batch is put, applied, and gone with a snapshot; then the request comes once more."""
     world = EtcdWorld(2, snapshot_every=3)
@@ -503,5 +520,7 @@ STORIES: dict[str, Callable[[], None]] = {
 }
 """By mutant."""
 
-MORE: tuple[Callable[[], None], ...] = (batches_overtake, keys_that_are_no_batches, leader_is_replaced, drawn_runs)
+MORE: tuple[Callable[[], None], ...] = (
+    a_part_of_the_snapshot_is_gone, batches_overtake, drawn_runs, keys_that_are_no_batches, leader_is_replaced,
+)
 """Stories that no single mistake belongs to."""

@@ -194,6 +194,18 @@ def test_what_does_nothing_leaves_the_end_of_a_fault_alone(tmp_path: Path) -> No
     run(main())
 
 
+def test_a_node_that_is_being_started_crashes_once_it_is_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operator_of(tmp_path) as at:
+            async with at.orchestrator._nodes._starting[3]:
+                failing = asyncio.ensure_future(at.ok("failNode 3"))
+                process = await at.process(3)
+            assert "node 3 is dead" in (await failing)["text"]
+            await process.wait()
+
+    run(main())
+
+
 def test_what_is_delayed_or_held_goes_on_when_all_faults_are_removed(tmp_path: Path) -> None:
     async def main() -> None:
         async with operator_of(tmp_path) as at, AsyncExitStack() as nodes:
