@@ -51,6 +51,9 @@ class Proposer:
         self._effects = effects
         self.candidate: Candidate | None = None
         self.leader: Leader | None = None
+        self._read_rounds = 0
+        """Begun while this node led. They go on counting in the next configuration, under the same leadership: what
+        confirms an earlier round must not confirm a later one."""
         self._paces: dict[int, Pace] = {}
         self.flow = self._idle_flow()
         """The leader's."""
@@ -72,6 +75,8 @@ class Proposer:
 
     def step_down(self) -> None:
         """Operations in flight will be proposed again by the next leader, or resent by their origin."""
+        if self.leader is not None:
+            self._read_rounds = self.leader.read_index.count
         self.candidate = self.leader = None
         self.flow = self._idle_flow()
 
@@ -148,6 +153,7 @@ class Proposer:
             candidate.ballot.leadership, self._net.quorum, self._limits, decided_upto, inheritance.open[known:],
             self._learner.sessions,
         )
+        self.leader.read_index.count = self._read_rounds
         self.flow = Flow(self._net.members, self._net.quorum, self._paces, self._round_s, now)
         self.leader.offer(candidate.held)
         self.candidate = None

@@ -188,6 +188,27 @@ def test_a_new_leader_answers_reads_only_behind_its_barrier() -> None:
     assert (2, ReadReply((9, 1), 1)) in solo.hear(3, Confirmed(ballot(leadership, 2), 1)).send_now
 
 
+def test_a_confirmation_from_before_a_change_of_members_confirms_no_read_after_it() -> None:
+    """The leadership is the same: only the number of the round tells."""
+    solo = Solo()
+    leadership = solo.lead()
+    solo.hear(2, ReadRequest((9, 1)))
+    late = Confirmed(ballot(leadership, 1), 1)
+    assert (2, ReadReply((9, 1), 0)) in solo.hear(3, late).send_now
+    assert solo.replica.leader is not None
+    solo.replica.leader._stops_at = 0  # as if its stop-sign were decided, which changes no member
+    solo.replica.proposer.again(solo.now)
+    for _ in ("its question", "its promise"):
+        solo.written(solo.take())
+    solo.hear(3, Promise(ballot(leadership, 1), [], 0))
+    assert solo.replica.leader is not None and solo.replica.leader.leadership == leadership
+    asked = solo.hear(2, ReadRequest((9, 2))).send_now
+    assert Confirm in kinds(asked)
+    assert solo.hear(3, late).send_now == [], "of the round before"
+    now = next(message for _, message in asked if isinstance(message, Confirm))
+    assert (2, ReadReply((9, 2), 0)) in solo.hear(3, Confirmed(now.ballot, now.count)).send_now
+
+
 def test_a_leader_that_has_promised_a_higher_one_leads_no_more() -> None:
     solo = Solo()
     mine = solo.lead()
