@@ -87,6 +87,8 @@ class EventLog:
 
     def _after(self, number: int) -> tuple[int, bytes]:
         """A piece of the frames of the entries from `number` on, and the number after its last."""
+        if number >= self._end:
+            return number, b""
         if self._joined[:2] != (number, self._end):
             found = piece(entry.frame for entry in islice(self._entries, number - self._first, None))
             self._joined = number, self._end, number + len(found), b"".join(found)
@@ -118,7 +120,7 @@ class EventReader:
             self._next, self._live = log._first, log._end
             lost = self._seen < log._forgotten
         self._next = max(self._next, log._first)
-        frames = b"".join(piece(self._repeated()))
+        frames = b"".join(piece(self._repeated())) if self._next < self._live else b""
         if not frames:
             self._next, frames = log._after(self._next)
         return frame(GapEvent(log._forgotten), log._forgotten) + frames if lost else frames
