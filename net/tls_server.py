@@ -29,7 +29,7 @@ class TlsServer:
         self.sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._handshakes: dict[asyncio.Task[None], None] = {}
-        """The oldest first, without those that had to make room."""
+        """The oldest first, without those that were cancelled for later ones."""
         self._ending: set[asyncio.Task[None]] = set()
         """Those."""
 
@@ -71,12 +71,12 @@ class TlsServer:
                 await asyncio.sleep(PAUSE_S)  # nothing tells when it can be
                 continue
             if len(self._handshakes) >= MAX_HANDSHAKES:
-                self._make_room()
+                self._cancel_oldest()
             task = loop.create_task(self._shake_hands(accepted, str(address[0])))
             self._handshakes[task] = None
             task.add_done_callback(self._ended)
 
-    def _make_room(self) -> None:
+    def _cancel_oldest(self) -> None:
         """At once: a task that was cancelled ends a step of the event loop later, after further connections."""
         oldest = next(iter(self._handshakes))
         del self._handshakes[oldest]

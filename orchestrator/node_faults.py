@@ -99,9 +99,9 @@ class NodeFaults:
 
     async def fail(self, command: FailNodeCommand) -> NodeResult:
         node = cast(int, command.node)
-        self._cancel_timer(node)
         async with self._starting[node]:  # what is being started is to crash, too
             pass
+        self._cancel_timer(node)
         settled = self._started + SETTLE_S - asyncio.get_running_loop().time()
         up = await self._relay.wait_up(node, max(settled, 0))
         process_id = self._relay.process(node)

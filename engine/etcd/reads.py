@@ -33,7 +33,7 @@ class Reads:
     @property
     def full(self) -> bool:
         if len(self._asking) >= MOST:
-            self._asking = [each for each in self._asking if not each.done()]  # the others were given up
+            self._asking = [each for each in self._asking if not each.done()]  # nobody waits for the others
         return len(self._asking) >= MOST
 
     def ask(self) -> asyncio.Future[None]:
