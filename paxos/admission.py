@@ -1,9 +1,10 @@
 """Whose messages count: each comes with the id of its sender's cluster, and one of another cluster changes nothing.
 
 A node without an id (0) is not founded yet, or has lost its disk. It may ask and follow, and gets the id from the log,
-or from a snapshot. Until then it takes what is decided from one cluster only, and keeps on disk from which: with an
-empty log, from that which most of those it hears belong to; else from disks that it met before they had an id, or from
-others as long as all that it met are said to be in the same cluster.
+or from a snapshot. Until then it takes what is decided from whom it asked only, and from one cluster only, and keeps on
+disk from which, together with the first of it: with an empty log, from that which most of those it hears belong to;
+else from disks that it met before they had an id, or from others as long as all that it met are said to be in the same
+cluster.
 A voter among them is needed until the founding is decided where all know it, so it goes on deciding with others who
 have no id, whatever cluster it takes the rest from: each quorum of theirs has one who holds the founding.
 Messages that tell what was accepted it takes only from a cluster whose founding it holds itself: an equal leadership in
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from paxos.catchup import CatchUp
 from paxos.configuration import read_stop_sign
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
@@ -44,11 +46,13 @@ TELL_EVERY_S = 600.0
 
 class Admission:
     def __init__(
-        self, registry: VoterRegistry, net: Connectivity, log: Log, durable: Durable, effects: Effects
+        self, registry: VoterRegistry, net: Connectivity, log: Log, catch_up: CatchUp, durable: Durable,
+        effects: Effects,
     ) -> None:
         self._registry = registry
         self._net = net
         self._log = log
+        self._catch_up = catch_up
         self._effects = effects
         self._joins = durable.joins
         """The cluster from which this node, without an id, takes what is decided; 0 if it does from none yet."""
@@ -81,22 +85,24 @@ class Admission:
         return isinstance(inner, TO_UNFOUNDED) or cluster == self._founding()
 
     def _may_join(self, teacher: int, cluster: int) -> bool:
-        """Whether to take what is decided from this cluster, from now on and from no other."""
+        """Whether to take what is decided from this cluster. (See `taken` for what follows.)"""
         states, roster = self._net.states, self._registry.roster
+        if not self._catch_up.asked(teacher) or teacher not in states or states[teacher].cluster != cluster:
+            return False
         if self._log.blank:
-            claims = Counter(states[node].cluster for node in self._net.fresh if node in states)
-            others = max((claims[other] for other in claims if other not in (0, cluster)), default=0)
-            joins = not others or claims[cluster] > others
-        else:
-            met = roster.get(teacher)
-            joins = (
-                (met is not None and met == self._disks.get(teacher)) or cluster == self._founding()
-                or {states[node].cluster for node in roster if node != self._net.pid and node in states
-                    and states[node].identity == roster[node]} == {cluster}
-            )
-        if joins:
+            claims = Counter(states[node].cluster for node in self._net.fresh | {teacher} if node in states)
+            return all(claims[cluster] > claims[other] for other in claims if other not in (0, cluster))
+        met = roster.get(teacher)
+        return (
+            (met is not None and met == self._disks.get(teacher)) or cluster == self._founding()
+            or {states[node].cluster for node in roster if node != self._net.pid and node in states
+                and states[node].identity == roster[node]} == {cluster}
+        )
+
+    def taken(self, cluster: int) -> None:
+        """Something decided was taken from this cluster: from now on it is from no other."""
+        if cluster not in (self._registry.cluster, self._joins):
             self._joins = self._effects.to_persist().joins = cluster
-        return joins
 
     def _founding(self) -> int:
         """The cluster in whose founding this node takes part: the id in the founding that it accepted, perhaps behind

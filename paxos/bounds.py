@@ -19,11 +19,14 @@ MOST_COUNT = 2**62
 """Of what is counted up, or is a time in microseconds. A disk takes numbers below 2^63."""
 MOST_PAYLOAD = 1024 * 1024
 """Bytes of one operation; what a node takes in for itself is less (see Limits)."""
+MOST_PIECES = 2**20
+"""Of a snapshot. A gigabyte takes a few thousand."""
 _MOST_OPERATIONS = 8_192
 _MOST_ROWS = 65_536
 
 Pid: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_PID)]
 Position: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_POSITION)]
+Piece: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_PIECES)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_COUNT)]
 Identity: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Named: TypeAlias = Annotated[int, Meta(ge=-1, le=2**63 - 1)]

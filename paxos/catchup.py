@@ -26,6 +26,8 @@ GAP_DECAY = 1 / 8
 MOST_EARLY = 32
 MOST_EARLY_BYTES = 8 * 1024 * 1024
 """Pieces of the log that overtook others are kept up to this number and size."""
+MOST_PIECES_EARLY = 64
+"""So far ahead a piece of a snapshot may be: no source sends more than Limits.pieces ahead."""
 
 
 class CatchUp:
@@ -120,7 +122,8 @@ class CatchUp:
         elif not self._pieces or piece.position != self._pieces[0].position:
             return True
         pieces = self._pieces[0].pieces if self._pieces else piece.pieces
-        if piece.piece in self._pieces or not 0 <= piece.piece < max(pieces, 1):
+        upto = min(max(pieces, 1), self._next_piece + MOST_PIECES_EARLY)
+        if piece.piece in self._pieces or not 0 <= piece.piece < upto:
             return True
         self._pieces[piece.piece] = piece
         if piece.piece == self._next_piece:
@@ -214,3 +217,4 @@ class CatchUp:
     def _change_source(self, source: int | None) -> None:
         self._source, self._unanswered = source, 0
         self._broken = True
+        self._early = {}  # Pieces of one source are all of one cluster.

@@ -51,6 +51,8 @@ class Connectivity:
         same while this is."""
         self._timing = timing
         self._direct: dict[int, Detector] = {}
+        self._heard_since: dict[int, float] = {}
+        """Of those in `hears`, without a break."""
         self._gossip: dict[int, Detector] = {}
         self._overheard: dict[int, tuple[int, int]] = {}
         """The newest version that others told of a node which was heard directly."""
@@ -209,6 +211,7 @@ class Connectivity:
             fresh = frozenset((self.pid, *alive))
         changed = hears != self.hears
         if changed or fresh != self.fresh or self._changed:
+            self._heard_since = {peer: self._heard_since.get(peer, now) for peer in hears}
             self.hears, self.fresh = hears, fresh
             self._slowest = None
             self._degrees = {}
@@ -245,6 +248,11 @@ class Connectivity:
             return speaker in self.hears
         state = self.states.get(listener)
         return state is not None and listener in self.fresh and speaker in state.hears
+
+    def hears_steadily(self, peer: int, now: float) -> bool:
+        """True if `peer` has been heard for so long that it knows: it sends nothing here by way of others any more."""
+        since = self._heard_since.get(peer, now)
+        return peer in self.hears and now - since > MOST_PATIENT * self._timing.election_s
 
     def linked(self, one: int, other: int) -> bool:
         """True if messages pass directly in both directions."""

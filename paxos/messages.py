@@ -25,6 +25,7 @@ from paxos.bounds import (
     Named,
     Payload,
     Pid,
+    Piece,
     Position,
     Seconds,
     Version,
@@ -246,7 +247,7 @@ class Fetch(Message, frozen=True, tag=13):
 
     start: Position
     snapshot: Position
-    piece: Position
+    piece: Piece
     stream: Count = 0
 
 
@@ -262,8 +263,8 @@ class SnapshotPiece(Message, frozen=True, tag=15):
     """Piece number `piece` (from 0) of `pieces` of the snapshot at `position`."""
 
     position: Position
-    piece: Position
-    pieces: Position
+    piece: Piece
+    pieces: Piece
     sessions: SessionTable
     rows: Annotated[list[Row], OF_ROWS]
     configuration: Configuration | None = None

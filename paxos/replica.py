@@ -145,7 +145,7 @@ class Replica:
             self._versions, self._commit_time, self.digests, timing, effects, now,
         )
         self._ceilings = Ceilings(durable.promised, durable.incarnation)
-        self._admission = Admission(self.registry, self.net, self.log, durable, effects)
+        self._admission = Admission(self.registry, self.net, self.log, self.catch_up, durable, effects)
         self._reconfiguration = Reconfiguration(
             self.registry, self.net, self.log, self._versions, limits, random)
         self._router = router
@@ -287,7 +287,10 @@ class Replica:
             if odd is not None:
                 self._effects.odd(sender, odd)
                 return
+        upto = self.log.decided_upto
         self._handle(sender, message, now)
+        if cluster and self.log.decided_upto > upto:
+            self._admission.taken(cluster)
         self._handle_own(now)
 
     def _meets(self, sender: int, message: AnyMessage) -> bool:
@@ -530,7 +533,7 @@ class Replica:
     def _routed(self, sender: int, message: Routed, now: float) -> None:
         if message.target != self.pid:
             self._router.relay(message)
-        elif message.origin in self.net.peers:
+        elif message.origin in self.net.peers and not self.net.hears_steadily(message.origin, now):
             self._handle(message.origin, message.message, now)
 
     def _fetch(self, sender: int, message: Fetch, now: float) -> None:

@@ -74,7 +74,7 @@ class ChatCompletions:
         )
         if wanted.stream:
             return await self._stream(request, asked)
-        return json_response(_completion(asked, await self._questions.answer(question)))
+        return json_response(_completion(asked, await self._questions.answer(request, question)))
 
     def _checked(self, wanted: ChatRequest, model: Model) -> int:
         """How many choices are wanted. Raises ApiError for what would change the meaning of an answer if it were
@@ -102,7 +102,7 @@ class ChatCompletions:
             shown = [asked.question.context] if ChatStream.shows_drafts(asked) else []
             with self._hub.drafts.watching(shown):
                 async with Pulse(response):
-                    turn = await self._questions.answer(asked.question, stream.look)
+                    turn = await self._questions.answer(request, asked.question, stream.look)
             await stream.end(turn)
         except ApiError as error:
             last = frames([error.body])

@@ -148,6 +148,7 @@ class _Reader:
                 await self._more.wait()
         except TimeoutError:
             return b": nothing new\n\n"
-        self._more.clear()
+        if not self._ended:
+            self._more.clear()
         frames, self._frames = self._frames, []
         return b"".join(frames) if frames or not self._ended else None

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
+from aiohttp import web
 
 from api.base import Failure, Result
 from api.errors import InvalidCommand
@@ -77,15 +78,15 @@ class Questions:
             raise ApiError(409, "another request had this Idempotency-Key", param="Idempotency-Key", retry=False)
         return Question(operation.context, result.turn, conversation.created, conversation.at, model)
 
-    async def answer(self, question: Question, look: Look | None = None) -> Turn:
+    async def answer(self, request: web.Request, question: Question, look: Look | None = None) -> Turn:
         """The turn once it has an answer, which the nodes choose if they are to. `look` gets it whenever it, or what is
-        written of its answers, may have changed, and at the end. Raises ApiError."""
+        written of its answers, may have changed, and at the end. Raises ApiError, also when the client has gone."""
         if self._followed >= MAX_QUESTIONS:
             raise ApiError(429, f"this node follows {MAX_QUESTIONS} questions: try another node", code="busy")
         self._followed += 1
         try:
             async with asyncio.timeout(ANSWERED_WITHIN_S):
-                return await self._follow(question, look)
+                return await self._follow(request, question, look)
         except TimeoutError:
             raise ApiError(
                 504, f"no answer within {ANSWERED_WITHIN_S:g} s ({self._hub.session.waiting_for()}); the question "
@@ -104,7 +105,7 @@ class Questions:
             raise gone(question.context)
         return found.turns[question.turn - 1]
 
-    async def _follow(self, question: Question, look: Look | None) -> Turn:
+    async def _follow(self, request: web.Request, question: Question, look: Look | None) -> Turn:
         while True:
             with self._hub.expecting(question.context) as change:  # what comes while a client is slow is not missed
                 turn = self.turn_of(question)
@@ -114,6 +115,8 @@ class Questions:
                     return turn
                 if turn.state is State.CANCELLED:
                     raise _no_answer(turn)
+                if request.transport is None:
+                    raise ApiError(499, "the client has gone; the question stays", code="client_gone")
                 if not await self._go_on(question, turn):
                     await self._hub.until(change, _LOOK_EVERY_S)
 

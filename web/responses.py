@@ -75,7 +75,7 @@ class Responses:
             return await self._stream(request, question)
         if wanted.background:
             return json_response(self._record(question))
-        return json_response(self._record(question, await self._questions.answer(question)))
+        return json_response(self._record(question, await self._questions.answer(request, question)))
 
     async def get(self, request: web.Request) -> web.Response:
         return json_response(self._record(await self._find(request)))
@@ -87,7 +87,7 @@ class Responses:
         question = await self._find(request)
         turn = self._questions.turn_of(question)
         if wanted.node == "auto":
-            return json_response(self._record(question, await self._questions.answer(question)))
+            return json_response(self._record(question, await self._questions.answer(request, question)))
         if turn.chosen != wanted.node:
             command = ChooseCommand(question.context, wanted.node, True, question.turn, question.created)
             await self._questions.decided(lambda: self._hub.session.choose(command))
@@ -140,7 +140,7 @@ class Responses:
             shown = [question.context] if SingleAnswer.is_written_by_one(question) else []
             with self._hub.drafts.watching(shown):
                 async with Pulse(response):
-                    turn = await self._questions.answer(question, stream.look)
+                    turn = await self._questions.answer(request, question, stream.look)
             await stream.end(turn)
         except ApiError as error:
             details = error.body.error

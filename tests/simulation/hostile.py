@@ -12,6 +12,11 @@ not decided yet (whoever asked for one has nothing to compare it with), nothing 
 that the member really had, no read is sent to a position that is too low, no write is remembered that a disk may have
 had and has not, nothing is said of another node's digest, and nobody asks for a change of the members. Of its own
 digest a member may say anything: it is one against many.
+
+What is claimed has its limits. As long as a member is heard, it can keep the others from deciding (it claims to lead,
+or to know a later configuration): they decide again once it is silent. Of a node that is not heard directly, or was
+not until lately, it can pass on what that node never said, for nobody can tell. And the cluster is founded: before
+that, what members say of each other's disks decides who votes.
 """
 
 from __future__ import annotations

@@ -165,10 +165,14 @@ def operations_that_stop_nodes() -> None:
 def incarnation_of_no_clock() -> None:
     """In the name of an honest node, by a way that nobody can check."""
     stage = Siege(5)
-    victim = stage.others(stage.leader, stage.hostile_node)[-1]
+    leader = stage.leader
+    victim = stage.others(leader, stage.hostile_node)[-1]
+    stage.cut(leader, victim)
+    stage.until(lambda: victim.pid not in leader.replica.net.hears)
     for incarnation in (MOST_COUNT, LATER + INCARNATION_STEP):
         forged = Forward([Operation(victim.pid, incarnation, 1, encode(Create("theirs")))])
-        stage.send(Routed(victim.pid, stage.leader.pid, 3, forged), to=stage.leader)
+        stage.send(Routed(victim.pid, leader.pid, 3, forged), to=leader)
+    stage.mend()
     stage.end()
 
 
@@ -199,13 +203,15 @@ def lessons_that_nobody_asked_for() -> None:
 
 
 def read_answered_by_another() -> None:
-    """Who was not asked says from where on a read is linearizable."""
+    """Who was not asked says from where on a read is linearizable; also as if the leader had said so."""
     stage = Siege(5)
+    stage.run(10 * stage.timing.election_s)
     reader = stage.others(stage.leader, stage.hostile_node)[0]
     stage.hold(ReadRequest, of=reader)
     answered = stage.read(reader, shows="before0")
     stage.until(lambda: any(isinstance(sent.message, ReadRequest) for sent in stage.held))
-    stage.send(ReadReply((reader.replica.incarnation, 1), 0), to=reader)
+    false = ReadReply((reader.replica.incarnation, 1), 0)
+    stage.send(false, Routed(stage.leader.pid, reader.pid, 3, false), to=reader)
     if answered:
         raise Violation(f"{reader.pid} believes whoever answers")
     stage.mend()

@@ -163,15 +163,38 @@ def stranger_speaks_to_who_has_no_id() -> None:
     node.crash()
     node.wipe()
     stage.lose(Learn, to=node)
+    stage.cut(leader, other)
+    stage.until(lambda: other.pid not in leader.replica.net.hears)
     node.start()
-    stage.run(0.3)
+    stage.until(lambda: node.replica.net.links() == tuple(sorted((leader.pid, other.pid))))
     told = _of_another_cluster(other, 1)
-    node.receive(other.pid, told, STRANGER)
-    node.receive(other.pid, Routed(other.pid, node.pid, 4, told), STRANGER)
+    for _ in range(2):
+        _asks_stranger(node, other)
+        node.receive(other.pid, told, STRANGER)
+    _asks_stranger(node, other)
     behind = _of_another_cluster(other, leader.replica.log.decided_upto + 1)
     node.receive(other.pid, Routed(other.pid, leader.pid, 4, behind), STRANGER)
     stage.run(0.3)
     stage.mend()
+    stage.decide(stage.leader, "after")
+    stage.end()
+
+
+def stranger_teaches_nothing() -> None:
+    """At a first start, a node of another cluster tells all, unasked, nothing of what is decided there."""
+    stage = FirstStart(3)
+    stage.lose(Accept)
+    stage.until(lambda: stage.leads)
+    other, *rest = stage.others(stage.leader)
+    for node in stage.leader, *rest:
+        node.receive(other.pid, Learn(1, [], 0), STRANGER)
+        node.receive(other.pid, Learn(1, [], 5), STRANGER)
+    stage.run(0.3)
+    for node in stage.nodes.values():
+        node.crash()
+        node.start()
+    stage.mend()
+    stage.expect("it is founded", lambda: stage.leads and all(node.replica.cluster for node in stage.nodes.values()))
     stage.decide(stage.leader, "after")
     stage.end()
 
@@ -207,8 +230,7 @@ def stranger_speaks_to_old_data() -> None:
     stage.until(lambda: stage.leads)
     stage.decide(stage.leader, "before")
     node, other = stage.others(stage.leader)
-    node.receive(other.pid, Heartbeat([msgspec.structs.replace(
-        other.replica.net.states[other.pid], identity=7, cluster=STRANGER, version=(2**50, 1))], {}, 0.0, {}), STRANGER)
+    _asks_stranger(node, other)
     node.receive(other.pid, _of_another_cluster(other, node.replica.log.decided_upto + 1), STRANGER)
     stage.decide(stage.leader, "after")
     for each in stage.nodes.values():
@@ -217,6 +239,15 @@ def stranger_speaks_to_old_data() -> None:
         each.start()
     stage.expect("it is founded", lambda: all(each.replica.cluster for each in stage.nodes.values()))
     stage.end()
+
+
+def _asks_stranger(node: Node, other: Node) -> None:
+    """In the place of `other`, which `node` hears, runs a node of another cluster that is far ahead; and is asked."""
+    said = node.replica.net.states[other.pid]
+    node.receive(other.pid, Heartbeat([msgspec.structs.replace(
+        said, identity=7, cluster=STRANGER, version=(said.version[0], said.version[1] + 1), decided_upto=1000)],
+        {}, 0.0, {}), STRANGER)
+    node.replica.catch_up._source = other.pid
 
 
 def _of_another_cluster(node: Node, position: int) -> Learn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paxos.messages import Accept, Confirm, Confirmed, Decide, Forward, Learn, Outranked, ReadReply
+from paxos.messages import Accept, Change, Confirm, Confirmed, Decide, Forward, Learn, Outranked, ReadReply
 from tests.simulation.stage import OffStage, Stage
 from tests.simulation.world import Node
 
@@ -50,6 +50,25 @@ def reads_confirmed_by_old_round() -> None:
     stage.hold(Confirmed, of=stage.others(old)[0])
     answered = stage.read(old, shows="before")
     stage.until(lambda: stage.held and answered)
+    replaced_unaware(stage)
+    stage.read(old, shows="new")
+    stage.run(stage.timing.tick_s)
+    stage.release()
+    stage.end()
+
+
+def reads_confirmed_before_a_change() -> None:
+    """The same; between the old confirmations and the read, the members were changed, under the same leadership."""
+    stage = Stage(5)
+    old = stage.leader
+    stage.decide(old, "before")
+    near, next_, *_, last = stage.others(old)
+    for node in near, next_:
+        stage.hold(Confirmed, of=node)
+    answered = stage.read(old, shows="before")
+    stage.until(lambda: len({sent.sender for sent in stage.held}) == 2 and answered)
+    stage.change(Change.REMOVE, last.pid)
+    stage.until(lambda: stage.leads == {old.pid})
     replaced_unaware(stage)
     stage.read(old, shows="new")
     stage.run(stage.timing.tick_s)

@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 import pytest
 
-from paxos.catchup import FIRST_S, MOST_EARLY, MOST_EARLY_BYTES, PATIENCE, CatchUp
+from paxos.catchup import FIRST_S, MOST_EARLY, MOST_EARLY_BYTES, MOST_PIECES_EARLY, PATIENCE, CatchUp
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
 from paxos.learner import Learner
@@ -161,6 +161,29 @@ def test_the_first_piece_of_another_snapshot_starts_anew_and_any_other_stray_pie
     behind.piece(1, position=60)
     whole = behind.piece(2, position=60)
     assert whole is not None and whole.position == 60
+
+
+def test_pieces_far_ahead_are_not_kept() -> None:
+    behind = Behind()
+    behind.first()
+    for number in range(1000):
+        behind.catch_up.take_piece(SnapshotPiece(50, number, 10**6, {}, []), behind.now)
+    assert len(behind.catch_up._pieces) == 1000, "each in its turn"
+    for number in range(1001, 5000):
+        behind.catch_up.take_piece(SnapshotPiece(50, number, 10**6, {}, []), behind.now)
+    assert len(behind.catch_up._pieces) < 1000 + MOST_PIECES_EARLY
+    assert Limits().pieces < MOST_PIECES_EARLY
+
+
+def test_what_one_source_sent_early_does_not_follow_upon_what_another_sends() -> None:
+    behind = Behind()
+    source, _ = behind.first()
+    behind.catch_up.learn(3, [op(3)], behind.now)
+    behind.wait(SILENT_S)
+    asked = behind.request()
+    assert asked is not None and asked[0] != source
+    behind.catch_up.learn(1, [op(1), op(2)], behind.now)
+    assert behind.log.decided_upto == 2
 
 
 def test_a_node_that_knows_all_asks_nothing_and_forgets_its_pieces() -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+import web.questions
 from api.base import name_of
 from api.node_commands import ExplainCommand, NormalCommand, QuietCommand, UseCommand, VerboseCommand
 from api.node_events import CreatedEvent
@@ -87,6 +89,34 @@ def test_an_answer_is_not_lost_with_the_name_of_its_conversation(tmp_path: Path)
         engine.apply(Create("c"), 2)
         answered = (await asking).json()
         assert answered["choices"][0]["message"]["content"] == "so"
+
+    serving(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_question_whose_client_has_gone_holds_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    monkeypatch.setattr(web.questions, "MAX_QUESTIONS", 1)
+
+    def chat(context: str) -> dict[str, Any]:
+        return {"model": "ask", "messages": [{"role": "user", "content": "why?"}], "user": context}
+
+    async def scenario(at: At) -> None:
+        conversations = at.node.engine.store.conversations
+        gone = asyncio.create_task(at.post("/v1/chat/completions", {**chat("c"), "stream": stream}))
+        await until(lambda: "c" in conversations)
+        answered = await at.post("/v1/chat/completions", chat("d"), **{"Idempotency-Key": "one"})
+        assert answered.status_code == 429
+        at.node.engine.apply(Answer("d", 1, 2, "so", None), 2)
+        gone.cancel()
+        for _ in range(400):
+            answered = await at.post("/v1/chat/completions", chat("d"), **{"Idempotency-Key": "one"})
+            if answered.status_code != 429:
+                break
+            await asyncio.sleep(0.05)
+        assert answered.json()["choices"][0]["message"]["content"] == "so"
+        assert not conversations["c"].turns[0].cancelled, "it stays"
 
     serving(tmp_path, scenario)
 

@@ -148,6 +148,17 @@ def test_a_stream_begins_with_how_it_is_and_goes_on_where_it_broke_off(
     serving(tmp_path, scenario)
 
 
+def test_a_stream_that_is_behind_ends_at_once() -> None:
+    reader = web.operator_events._Reader()
+
+    async def rest() -> list[bytes | None]:
+        reader.add(b"last")
+        reader.end()
+        return [await asyncio.wait_for(reader.take(), 5) for _ in range(3)]
+
+    assert asyncio.run(rest()) == [b"last", None, None]
+
+
 def test_the_pages_files_hold_no_secret_and_let_nothing_else_in(tmp_path: Path) -> None:
     async def scenario(at: At) -> None:
         for file in page_files():
