@@ -173,7 +173,7 @@ class NodeFaults:
     async def _connected(self, node: int, where: str) -> None:
         """Returns when the node has connected. Raises CommandError if it does not."""
         up = asyncio.ensure_future(self._relay.wait_up(node, START_S))
-        ended = asyncio.ensure_future(self._supervisor.ended(node) if self._supervisor.child(node) else up)
+        ended = asyncio.ensure_future(self._supervisor.ended(node))  # perhaps already
         await asyncio.wait([up, ended], return_when=asyncio.FIRST_COMPLETED)
         for waiting in (up, ended):
             waiting.cancel()

@@ -28,6 +28,7 @@ from paxos.messages import (
     Heartbeat,
     Learn,
     Outranked,
+    Promise,
     ReadRequest,
     Routed,
     SnapshotPiece,
@@ -63,6 +64,17 @@ class Admission:
 
     def admits(self, sender: int, message: AnyMessage, cluster: int, now: float) -> bool:
         """`cluster` is the id that came with the message."""
+        if not self._admits(sender, message, cluster, now):
+            return False
+        teacher, inner = sender, message
+        if isinstance(message, Routed):
+            teacher, inner = message.origin, message.message
+        taught = isinstance(inner, Learn | SnapshotPiece) and self._catch_up.asked(teacher)
+        if taught or isinstance(inner, Promise):
+            self._catch_up.belongs_to(cluster)
+        return True
+
+    def _admits(self, sender: int, message: AnyMessage, cluster: int, now: float) -> bool:
         founded = self._registry.cluster
         own = founded or self._joins
         if not founded and isinstance(message, Heartbeat):
@@ -87,10 +99,10 @@ class Admission:
     def _may_join(self, teacher: int, cluster: int) -> bool:
         """Whether to take what is decided from this cluster. (See `taken` for what follows.)"""
         states, roster = self._net.states, self._registry.roster
-        if not self._catch_up.asked(teacher) or teacher not in states or states[teacher].cluster != cluster:
+        if teacher not in states or states[teacher].cluster != cluster:
             return False
         if self._log.blank:
-            claims = Counter(states[node].cluster for node in self._net.fresh | {teacher} if node in states)
+            claims = Counter(states[node].cluster for node in self._net.fresh if node in states)
             return all(claims[cluster] > claims[other] for other in claims if other not in (0, cluster))
         met = roster.get(teacher)
         return (

@@ -61,6 +61,8 @@ class CatchUp:
         self._stream = 0
         self._broken = True
         """The next request begins a stream: nothing of the last one is on its way any more."""
+        self._cluster = 0
+        """From which all is that is kept in the next two."""
         self._early: dict[int, tuple[Sequence[Operation], int]] = {}
         """Pieces of the log that overtook others, by their first position, and their sizes."""
         self._pieces: dict[int, SnapshotPiece] = {}
@@ -78,6 +80,14 @@ class CatchUp:
     def asked(self, node: int) -> bool:
         """True if it is this node that was asked last: what is decided is believed from nobody else."""
         return node == self._source
+
+    def belongs_to(self, cluster: int) -> None:
+        """What comes now is of this cluster. What is kept of another must not be mixed with it, even if it came from
+        the same node: another disk may be in its place."""
+        if cluster != self._cluster:
+            self._cluster = cluster
+            self._early = {}
+            self._drop_pieces()
 
     def hurry(self, source: int) -> None:
         """`source` refused this node's candidacy because it is behind: don't wait for that to change by itself. A
@@ -217,4 +227,3 @@ class CatchUp:
     def _change_source(self, source: int | None) -> None:
         self._source, self._unanswered = source, 0
         self._broken = True
-        self._early = {}  # Pieces of one source are all of one cluster.

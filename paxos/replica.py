@@ -463,6 +463,7 @@ class Replica:
             self._configuration = configuration
             self.net.configure(configuration.number, configuration.members)
             self.registry.configured(configuration)
+            self.catch_up.belongs_to(configuration.cluster)
             if self._change is not None and is_made(*self._change, configuration):
                 self._change = None
         if changed or (self.proposer.leader is not None and self.proposer.leader.stopped):

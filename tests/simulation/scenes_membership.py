@@ -168,9 +168,9 @@ def stranger_speaks_to_who_has_no_id() -> None:
     node.start()
     stage.until(lambda: node.replica.net.links() == tuple(sorted((leader.pid, other.pid))))
     told = _of_another_cluster(other, 1)
-    for _ in range(2):
+    for lesson in told, Routed(other.pid, node.pid, 4, told):
         _asks_stranger(node, other)
-        node.receive(other.pid, told, STRANGER)
+        node.receive(other.pid, lesson, STRANGER)
     _asks_stranger(node, other)
     behind = _of_another_cluster(other, leader.replica.log.decided_upto + 1)
     node.receive(other.pid, Routed(other.pid, leader.pid, 4, behind), STRANGER)
@@ -181,13 +181,14 @@ def stranger_speaks_to_who_has_no_id() -> None:
 
 
 def stranger_teaches_nothing() -> None:
-    """At a first start, a node of another cluster tells all, unasked, nothing of what is decided there."""
+    """At a first start, a node of another cluster tells all nothing of what is decided there: unasked and asked."""
     stage = FirstStart(3)
     stage.lose(Accept)
     stage.until(lambda: stage.leads)
     other, *rest = stage.others(stage.leader)
     for node in stage.leader, *rest:
         node.receive(other.pid, Learn(1, [], 0), STRANGER)
+        _asks_stranger(node, other)
         node.receive(other.pid, Learn(1, [], 5), STRANGER)
     stage.run(0.3)
     for node in stage.nodes.values():

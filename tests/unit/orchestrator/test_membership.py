@@ -15,6 +15,7 @@ from net.control_messages import Report
 from orchestrator import membership
 from orchestrator.memory import remember, remembered
 from orchestrator.node_client import NodeUnreachable
+from orchestrator.supervisor import Supervisor
 from tests.unit.net.net_tools import Node, run, until
 from tests.unit.orchestrator.operator_tools import Operator, operator_of
 
@@ -95,6 +96,26 @@ def test_a_node_that_cannot_be_started_is_not_let_in(tmp_path: Path, monkeypatch
             at.write("print('no such disk'); raise SystemExit(1)")
             assert "no such disk" in await at.error("addNode 6")
             assert members.asked == [(1, "members")] and 6 not in at.relay.nodes
+
+    run(main())
+
+
+def test_a_node_that_stops_before_it_is_waited_for_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = Supervisor._spawn
+
+    async def spawn_and_end(supervisor: Supervisor, node: int) -> asyncio.subprocess.Process:
+        process = await spawn(supervisor, node)
+        await process.wait()
+        return process
+
+    monkeypatch.setattr(Supervisor, "_spawn", spawn_and_end)
+
+    async def main() -> None:
+        async with cluster(tmp_path, monkeypatch) as (at, _, _nodes):
+            at.write("print('no such disk'); raise SystemExit(1)")
+            assert "no such disk" in await at.error("addNode 6")
 
     run(main())
 

@@ -175,17 +175,6 @@ def test_pieces_far_ahead_are_not_kept() -> None:
     assert Limits().pieces < MOST_PIECES_EARLY
 
 
-def test_what_one_source_sent_early_does_not_follow_upon_what_another_sends() -> None:
-    behind = Behind()
-    source, _ = behind.first()
-    behind.catch_up.learn(3, [op(3)], behind.now)
-    behind.wait(SILENT_S)
-    asked = behind.request()
-    assert asked is not None and asked[0] != source
-    behind.catch_up.learn(1, [op(1), op(2)], behind.now)
-    assert behind.log.decided_upto == 2
-
-
 def test_a_node_that_knows_all_asks_nothing_and_forgets_its_pieces() -> None:
     behind = Behind()
     behind.first()

@@ -1,0 +1,188 @@
+"""What a node takes that has no cluster id: from whom, and what binds it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+import pytest
+
+from paxos.ballot import NOBODY, ballot
+from paxos.configuration import stop_sign
+from paxos.limits import Limits, Timing
+from paxos.messages import (
+    Accept,
+    AnyMessage,
+    Configuration,
+    Decide,
+    Entry,
+    Heartbeat,
+    Learn,
+    NodeState,
+    Operation,
+    Promise,
+    Routed,
+    SnapshotPiece,
+)
+from paxos.output import Durable, Output, VoterStatus
+from paxos.replica import Replica
+from tests.unit.paxos.roles import op
+
+OURS, THEIRS = 0xC1, 0xBAD
+MEMBERS = (1, 2, 3, 4)
+
+
+class Unfounded:
+    """Node 1 of four, without an id."""
+
+    def __init__(self, durable: Durable | None = None) -> None:
+        self.now = 100.0
+        self._beats = 0
+        durable = durable or Durable(101, 7, voter_status=VoterStatus.VOTER)
+        self.replica = Replica(1, MEMBERS, durable, Timing(), Limits(), Random(1), self.now)
+        self.take()
+
+    def take(self) -> Output:
+        return self.replica.take_output(self.now)
+
+    def hear(self, sender: int, message: AnyMessage, cluster: int) -> Output:
+        self.replica.receive(sender, message, self.now, cluster)
+        return self.take()
+
+    def beat(self, pid: int, cluster: int, decided: int = 0) -> None:
+        self._beats += 1
+        row = NodeState(
+            pid, (1, self._beats), 100 + pid, (1,), NOBODY, False, NOBODY, decided, True, not decided, cluster=cluster,
+        )
+        self.replica.receive(pid, Heartbeat([row], {}, 0.0, {}), self.now, cluster)
+
+    def asks(self, source: int) -> None:
+        self.replica.catch_up._change_source(source)
+
+    @property
+    def decided(self) -> int:
+        return self.replica.log.decided_upto
+
+
+def test_what_was_taken_binds_and_is_stored_together_with_that() -> None:
+    node = Unfounded()
+    node.beat(2, OURS, 9)
+    node.beat(3, THEIRS, 9)
+    node.beat(4, OURS, 9)
+    node.asks(2)
+    for nothing in (Learn(1, [], 9), Learn(5, [op(5)], 9)):
+        out = node.hear(2, nothing, OURS)
+        assert out.persist is None or out.persist.joins is None, "nothing was taken yet"
+    out = node.hear(2, Learn(1, [op(1)], 9), OURS)
+    assert out.persist is not None and out.persist.joins == OURS
+    assert [entry.position for entry in out.persist.entries] == [1] and out.persist.decided == 1
+    node.beat(2, THEIRS, 9)
+    assert node.hear(2, Learn(2, [op(9)], 9), THEIRS).strangers == [(2, THEIRS)] and node.decided == 1
+    stored = Durable(101, 7, voter_status=VoterStatus.VOTER, entries=out.persist.entries, decided=1, joins=OURS)
+    later = Unfounded(stored)
+    for peer in (2, 3, 4):
+        later.beat(peer, THEIRS, 9)
+    later.asks(3)
+    later.hear(3, Learn(2, [op(9)], 9), THEIRS)
+    assert later.decided == 1, "also in the next process, whatever all others are"
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_nothing_is_taken_from_whom_it_did_not_ask_or_whose_cluster_is_another(routed: bool) -> None:
+    def tell(teacher: int) -> int:
+        lesson = Learn(1, [op(1)], 9)
+        node.hear(4 if routed else teacher, Routed(teacher, 1, 3, lesson) if routed else lesson, OURS)
+        return node.decided
+
+    node = Unfounded()
+    node.beat(2, 0, 9)
+    node.beat(3, OURS, 9)
+    node.asks(2)
+    assert tell(3) == 0, "it was not asked"
+    assert tell(2) == 0, "it is not of that cluster, as it says"
+    node.asks(3)
+    assert tell(3) == 1
+
+
+def test_of_two_clusters_it_takes_from_the_larger_one() -> None:
+    node = Unfounded()
+    node.beat(2, OURS, 9)
+    node.beat(3, THEIRS, 9)
+    node.asks(2)
+    node.hear(2, Learn(1, [op(1)], 9), OURS)
+    assert node.decided == 0, "neither of equal ones"
+    node.beat(4, OURS, 9)
+    node.hear(2, Learn(1, [op(1)], 9), OURS)
+    assert node.decided == 1
+
+
+def test_whose_snapshot_holds_up_its_heartbeats_still_counts() -> None:
+    node = Unfounded()
+    node.beat(2, OURS, 9)
+    node.asks(2)
+    node.now += 60.0
+    node.replica.tick(node.now)
+    assert node.replica.net.fresh == {1}
+    node.hear(2, Learn(1, [op(1)], 9), OURS)
+    assert node.decided == 1
+
+
+def test_no_snapshot_is_put_together_from_two_clusters() -> None:
+    """Under the same number there is a node of another cluster meanwhile."""
+    def piece(number: int, cluster: int) -> SnapshotPiece:
+        rows = [(b"%d" % number, b"%x" % cluster)]
+        return SnapshotPiece(9, number, 2, {}, rows, Configuration(1, cluster, {2: 102, 3: 103}, 1))
+
+    node = Unfounded()
+    node.beat(2, OURS, 9)
+    node.asks(2)
+    assert node.hear(2, piece(0, OURS), OURS).install is None
+    node.beat(2, THEIRS, 9)
+    assert node.hear(2, piece(1, THEIRS), THEIRS).install is None
+    whole = node.hear(2, piece(0, THEIRS), THEIRS).install or node.hear(2, piece(1, THEIRS), THEIRS).install
+    assert whole is not None and whole.rows == [(b"0", b"bad"), (b"1", b"bad")]
+
+
+@pytest.mark.parametrize(("cluster", "learns"), [(0, False), (0, True), (OURS, True)])
+def test_what_another_cluster_sent_early_is_not_decided_in_the_one_that_is_founded(cluster: int, learns: bool) -> None:
+    """Its first words were lost; then a cluster is founded, with this node, and the word of that comes."""
+    node = Unfounded()
+    for peer in (2, 4):
+        node.beat(peer, 0)
+    node.beat(3, THEIRS, 9)
+    node.asks(3)
+    node.hear(3, Learn(2, [op(7), op(8)], 9), THEIRS)
+    assert node.replica.catch_up._early
+    founding = stop_sign(Configuration(1, OURS, {pid: 100 + pid for pid in MEMBERS}, 2))
+    for peer in (2, 4):
+        node.beat(peer, cluster, 1)
+    node.hear(2, Accept(ballot((5, 2), 1), [founding], 0), 0)
+    if learns:
+        node.asks(2)
+    node.hear(2, Learn(1, [founding], 1) if learns else Decide(ballot((5, 2), 1)), cluster)
+    assert node.replica.cluster == OURS and node.decided == 1 and not node.replica.catch_up._early
+
+
+def test_promises_bring_nothing_forward_that_came_from_elsewhere() -> None:
+    node = Unfounded()
+    for peer in (2, 4):
+        node.beat(peer, 0)
+    node.beat(3, THEIRS, 9)
+    node.asks(3)
+    node.hear(3, Learn(2, [op(7)], 9), THEIRS)
+    assert node.replica.catch_up._early
+    node.hear(2, Promise(ballot((5, 1), 1), [Entry(1, (1, 2), Operation(2, 7, 1, b"x"))], 1), 0)
+    assert not node.replica.catch_up._early
+
+
+def test_whoever_is_founded_lets_nobody_end_what_it_is_catching_up_with() -> None:
+    configuration = Configuration(1, OURS, {pid: 100 + pid for pid in MEMBERS}, 1)
+    node = Unfounded(Durable(101, 7, configuration=configuration))
+    node.beat(2, OURS, 9)
+    node.asks(2)
+    piece = SnapshotPiece(9, 0, 2, {}, [(b"0", b"")], configuration)
+    node.hear(2, piece, OURS)
+    node.hear(3, Promise(ballot((5, 1), 1), [], 0), 0)
+    node.hear(3, Learn(1, [op(1)], 1), THEIRS)
+    whole = node.hear(2, msgspec.structs.replace(piece, piece=1, rows=[]), OURS).install
+    assert whole is not None and whole.position == 9
