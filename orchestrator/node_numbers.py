@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -42,21 +42,22 @@ class NodeNumbers:
         """`find_leader` may wait a moment for the end of an election."""
         self._numbers = numbers
         self._find_leader = find_leader
-        self._added: frozenset[int] = frozenset()
+        self._changed: Mapping[int, bool] = {}
 
     @property
     def all(self) -> list[int]:
         """The members, and whoever else runs."""
-        return sorted({*self._numbers(), *self._added})
+        numbers = {**dict.fromkeys(self._numbers(), True), **self._changed}
+        return sorted(number for number, is_there in numbers.items() if is_there)
 
-    def check(self, command: object, added: Iterable[int] = ()) -> None:
-        """Raises InvalidCommand if the command is invalid for these nodes, and those that will have been `added` by
-        then, whichever leads."""
-        self._added = frozenset(added)
+    def check(self, command: object, changed: Mapping[int, bool]) -> None:
+        """Raises InvalidCommand if the command is invalid whichever node leads when it is run. `changed` says
+        which nodes will have been added by then (True), or removed (False)."""
+        self._changed = changed
         try:
             self._check(command)
         finally:
-            self._added = frozenset()
+            self._changed = {}
 
     def _check(self, command: object) -> None:
         match command:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -15,11 +15,13 @@ from api.base import Command, Failure, Result, keys, name_of
 from api.errors import InvalidCommand
 from api.open_records import extended
 from api.operator_commands import (
+    LEADER,
     AddNodeCommand,
     ContinueCommand,
     NextCommand,
     NodeCommand,
     PauseCommand,
+    RemoveNodeCommand,
     SayCommand,
     ScriptCommand,
     StopCommand,
@@ -54,8 +56,9 @@ LineParser: TypeAlias = Callable[[str], Command[Any]]
 class Interpreter(Protocol):
     """Runs single commands."""
 
-    def check(self, command: Command[Any], added: Iterable[int] = ()) -> None:
-        """Raises InvalidCommand if the command is invalid once these nodes have been added. Changes nothing."""
+    def check(self, command: Command[Any], changed: Mapping[int, bool]) -> None:
+        """Raises InvalidCommand if the command is invalid once these nodes have been added (True) or removed (False).
+        Changes nothing."""
 
     async def execute(self, command: Command[Any], by: str) -> Result:
         """Raises InvalidCommand."""
@@ -266,7 +269,7 @@ class Scripts:
         path = _find(name)
         script = Script(path, [], [])
         fresh = _fresh(time.time())
-        added: set[int] = set()
+        changed: dict[int, bool] = {}
         lines = script.lines
         for number, line in enumerate(_read(path), 1):
             text = line.strip().replace(FRESH, fresh)
@@ -276,16 +279,19 @@ class Scripts:
                 if lines is script.clean_up:
                     raise CommandError(f"{path.name}, line {number}: a second {FINALLY}; no command was run")
                 lines = script.clean_up
+                changed = dict.fromkeys(changed, True)  # The lines before may not all have been run.
                 continue
             try:
                 command = self._parse(text)
-                self._interpreter.check(command, added)
+                self._interpreter.check(command, changed)
                 if isinstance(command, _ABOUT_SCRIPTS):
                     raise InvalidCommand(f"unknown command '{name_of(type(command))}' in a script")
             except InvalidCommand as error:
                 raise CommandError(f"{path.name}, line {number}: {error}; no command was run") from None
             if isinstance(command, AddNodeCommand):
-                added.add(command.node)
+                changed[command.node] = True
+            elif isinstance(command, RemoveNodeCommand) and command.node != LEADER:
+                changed[command.node] = False
             lines.append(ScriptLine(number, text, command))
         return script
 

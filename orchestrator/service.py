@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
+from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 from msgspec import UNSET
@@ -187,12 +188,12 @@ class Orchestrator:
         """The kinds of commands that there are."""
         return self._handlers
 
-    def check(self, command: Command[Any], added: Iterable[int] = ()) -> None:
-        """Raises InvalidCommand if the command is invalid whichever node leads when it is run, and when these nodes
-        have been added by then."""
+    def check(self, command: Command[Any], changed: Mapping[int, bool] = MappingProxyType({})) -> None:
+        """Raises InvalidCommand if the command is invalid whichever node leads when it is run. `changed` says which
+        nodes will have been added by then (True), or removed (False)."""
         if type(command) not in self._handlers:
             raise InvalidCommand(f"unknown command '{name_of(type(command))}'")
-        self.numbers.check(command, added)
+        self.numbers.check(command, changed)
 
     def status(self) -> NetworkStatusResult:
         """The network and its nodes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ class _OnlyChecks:
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
 
-    def check(self, command: Command[Any], added: Iterable[int] = ()) -> None:
-        self._orchestrator.check(command, added)
+    def check(self, command: Command[Any], changed: Mapping[int, bool]) -> None:
+        self._orchestrator.check(command, changed)
 
     async def execute(self, command: Command[Any], by: str) -> Result:
         raise AssertionError("a command was run")

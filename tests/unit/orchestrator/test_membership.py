@@ -13,6 +13,7 @@ import pytest
 
 from net.control_messages import Report
 from orchestrator import membership
+from orchestrator.errors import CommandError
 from orchestrator.memory import remember, remembered
 from orchestrator.node_client import NodeUnreachable
 from orchestrator.supervisor import Supervisor
@@ -225,6 +226,28 @@ def test_a_script_may_name_a_node_that_it_adds(tmp_path: Path, monkeypatch: pyte
             assert "line 1: there is no node 6" in await at.error(f"script {script}")
             script.write_text("addNode 6\nfailLink 6 1\n")
             await at.ok(f"script {script}")
+
+    run(main())
+
+
+def test_a_script_goes_by_the_nodes_that_it_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with cluster(tmp_path, monkeypatch) as (at, _, _nodes):
+            script = tmp_path / "shrink.txt"
+
+            def load(*lines: str) -> None:
+                script.write_text("\n".join(lines))
+                at.orchestrator.scripts.load(str(script))
+
+            load("removeNode 5", "partition 1 2 | 3 4", "addNode 5", "partition 1 2 | 3 4 5", "finally", "failNode 5")
+            load("removeNode 5", "finally", "addNode 5", "fixNode 5")
+            for lines, words in (
+                (("removeNode 5", "failNode 5"), "line 2: there is no node 5: the nodes are 1, 2, 3, 4"),
+                (("removeNode 5", "partition 1 2 | 3 4 5"), "line 2: there is no node 5"),
+                (("removeNode 5", "addNode 5", "partition 1 2 | 3 4"), "line 3: node 5 is in no group"),
+            ):
+                with pytest.raises(CommandError, match=words):
+                    load(*lines)
 
     run(main())
 
