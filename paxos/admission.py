@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from paxos.catchup import CatchUp
 from paxos.configuration import read_stop_sign
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
@@ -28,7 +27,6 @@ from paxos.messages import (
     Heartbeat,
     Learn,
     Outranked,
-    Promise,
     ReadRequest,
     Routed,
     SnapshotPiece,
@@ -47,13 +45,11 @@ TELL_EVERY_S = 600.0
 
 class Admission:
     def __init__(
-        self, registry: VoterRegistry, net: Connectivity, log: Log, catch_up: CatchUp, durable: Durable,
-        effects: Effects,
+        self, registry: VoterRegistry, net: Connectivity, log: Log, durable: Durable, effects: Effects
     ) -> None:
         self._registry = registry
         self._net = net
         self._log = log
-        self._catch_up = catch_up
         self._effects = effects
         self._joins = durable.joins
         """The cluster from which this node, without an id, takes what is decided; 0 if it does from none yet."""
@@ -64,34 +60,24 @@ class Admission:
 
     def admits(self, sender: int, message: AnyMessage, cluster: int, now: float) -> bool:
         """`cluster` is the id that came with the message."""
-        if not self._admits(sender, message, cluster, now):
-            return False
-        teacher, inner = sender, message
-        if isinstance(message, Routed):
-            teacher, inner = message.origin, message.message
-        taught = isinstance(inner, Learn | SnapshotPiece) and self._catch_up.asked(teacher)
-        if taught or isinstance(inner, Promise):
-            self._catch_up.belongs_to(cluster)
-        return True
-
-    def _admits(self, sender: int, message: AnyMessage, cluster: int, now: float) -> bool:
         founded = self._registry.cluster
         own = founded or self._joins
         if not founded and isinstance(message, Heartbeat):
             self._disks.update((state.pid, state.identity) for state in message.states if state.pid == sender)
             return True
-        if cluster == own:
-            return True
         inner = message.message if isinstance(message, Routed) else message
+        loses_id = cluster != founded and isinstance(message, Routed) and message.target != self._net.pid
+        if cluster == own:
+            return not loses_id or isinstance(inner, FROM_UNFOUNDED)
         if not cluster:
             return isinstance(inner, FROM_UNFOUNDED) or (not founded and self._registry.votes)
         if own:
             self._tell(sender, cluster, now)
             return False
+        if loses_id:
+            return False
         if isinstance(message, Routed):
             sender = message.origin
-            if message.target != self._net.pid:
-                return False  # It would lose its id here.
         if isinstance(inner, Learn | SnapshotPiece):
             return self._may_join(sender, cluster)
         return isinstance(inner, TO_UNFOUNDED) or cluster == self._founding()
@@ -102,7 +88,7 @@ class Admission:
         if teacher not in states or states[teacher].cluster != cluster:
             return False
         if self._log.blank:
-            claims = Counter(states[node].cluster for node in self._net.fresh if node in states)
+            claims = Counter(states[node].cluster for node in self._net.fresh | {teacher} if node in states)
             return all(claims[cluster] > claims[other] for other in claims if other not in (0, cluster))
         met = roster.get(teacher)
         return (

@@ -61,8 +61,10 @@ class CatchUp:
         self._stream = 0
         self._broken = True
         """The next request begins a stream: nothing of the last one is on its way any more."""
-        self._cluster = 0
-        """From which all is that is kept in the next two."""
+        self.cluster = 0
+        """That of whoever sent what is being taken in."""
+        self._kept_of = 0
+        """The cluster from which all is that is kept in the next two."""
         self._early: dict[int, tuple[Sequence[Operation], int]] = {}
         """Pieces of the log that overtook others, by their first position, and their sizes."""
         self._pieces: dict[int, SnapshotPiece] = {}
@@ -81,11 +83,11 @@ class CatchUp:
         """True if it is this node that was asked last: what is decided is believed from nobody else."""
         return node == self._source
 
-    def belongs_to(self, cluster: int) -> None:
-        """What comes now is of this cluster. What is kept of another must not be mixed with it, even if it came from
-        the same node: another disk may be in its place."""
-        if cluster != self._cluster:
-            self._cluster = cluster
+    def keep_only(self, cluster: int) -> None:
+        """Forgets what it keeps of another cluster: it must not be mixed with what comes of this one, even if it came
+        from the same node, in whose place there may be another disk."""
+        if cluster != self._kept_of:
+            self._kept_of = cluster
             self._early = {}
             self._drop_pieces()
 
@@ -97,12 +99,17 @@ class CatchUp:
         self._eager = True
 
     def learn(self, start: int, operations: Sequence[Operation], now: float) -> None:
-        """Takes operations from `start` on that are decided for sure; what has overtaken others waits for them."""
+        """Takes operations from `start` on that are decided for sure."""
+        if self._learner.learn(start, operations, now):
+            self._progressed(now)
+
+    def take_lesson(self, start: int, operations: Sequence[Operation], now: float) -> None:
+        """The same, from the source; what has overtaken others waits for them."""
+        self.keep_only(self.cluster)
         if start > self._log.decided_upto + 1:
             self._keep_early(start, operations)
             return
-        if self._learner.learn(start, operations, now):
-            self._progressed(now)
+        self.learn(start, operations, now)
         while early := [first for first in self._early if first <= self._log.decided_upto + 1]:
             for first in sorted(early):
                 self._learner.learn(first, self._early.pop(first)[0], now)
@@ -127,6 +134,7 @@ class CatchUp:
         come: it is not taken, and another source is asked."""
         if piece.position <= self._log.decided_upto:
             return True
+        self.keep_only(self.cluster)
         if piece.piece == 0 and (not self._pieces or self._pieces[0].position != piece.position):
             self._drop_pieces()
         elif not self._pieces or piece.position != self._pieces[0].position:
@@ -225,5 +233,7 @@ class CatchUp:
         return self._source
 
     def _change_source(self, source: int | None) -> None:
+        if source != self._source:
+            self._early = {}
         self._source, self._unanswered = source, 0
         self._broken = True

@@ -145,7 +145,7 @@ class Replica:
             self._versions, self._commit_time, self.digests, timing, effects, now,
         )
         self._ceilings = Ceilings(durable.promised, durable.incarnation)
-        self._admission = Admission(self.registry, self.net, self.log, self.catch_up, durable, effects)
+        self._admission = Admission(self.registry, self.net, self.log, durable, effects)
         self._reconfiguration = Reconfiguration(
             self.registry, self.net, self.log, self._versions, limits, random)
         self._router = router
@@ -288,6 +288,7 @@ class Replica:
                 self._effects.odd(sender, odd)
                 return
         upto = self.log.decided_upto
+        self.catch_up.cluster = cluster
         self._handle(sender, message, now)
         if cluster and self.log.decided_upto > upto:
             self._admission.taken(cluster)
@@ -463,7 +464,7 @@ class Replica:
             self._configuration = configuration
             self.net.configure(configuration.number, configuration.members)
             self.registry.configured(configuration)
-            self.catch_up.belongs_to(configuration.cluster)
+            self.catch_up.keep_only(configuration.cluster)
             if self._change is not None and is_made(*self._change, configuration):
                 self._change = None
         if changed or (self.proposer.leader is not None and self.proposer.leader.stopped):
@@ -544,7 +545,7 @@ class Replica:
         if not self.catch_up.asked(sender):
             return
         self.catch_up.heard_of(message.decided_upto)
-        self.catch_up.learn(message.start, message.operations, now)
+        self.catch_up.take_lesson(message.start, message.operations, now)
 
     def _snapshot_piece(self, sender: int, message: SnapshotPiece, now: float) -> None:
         if not self.catch_up.asked(sender) or message.position <= self.log.decided_upto:

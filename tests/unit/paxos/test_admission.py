@@ -16,10 +16,12 @@ from paxos.messages import (
     Configuration,
     Decide,
     Entry,
+    Forward,
     Heartbeat,
     Learn,
     NodeState,
     Operation,
+    Prepare,
     Promise,
     Routed,
     SnapshotPiece,
@@ -121,8 +123,9 @@ def test_whose_snapshot_holds_up_its_heartbeats_still_counts() -> None:
     node.beat(2, OURS, 9)
     node.asks(2)
     node.now += 60.0
-    node.replica.tick(node.now)
-    assert node.replica.net.fresh == {1}
+    node.beat(3, THEIRS, 9)
+    node.beat(4, OURS, 9)
+    assert node.replica.net.fresh == {1, 3, 4}
     node.hear(2, Learn(1, [op(1)], 9), OURS)
     assert node.decided == 1
 
@@ -163,16 +166,59 @@ def test_what_another_cluster_sent_early_is_not_decided_in_the_one_that_is_found
     assert node.replica.cluster == OURS and node.decided == 1 and not node.replica.catch_up._early
 
 
-def test_promises_bring_nothing_forward_that_came_from_elsewhere() -> None:
+@pytest.mark.parametrize("own_last", [False, True])
+def test_promises_bring_nothing_forward_that_came_from_elsewhere(own_last: bool) -> None:
+    """It campaigns, with others that have no id either, for operations of release 0.1.0."""
     node = Unfounded()
-    for peer in (2, 4):
+    for peer in (2, 3, 4):
         node.beat(peer, 0)
+    asked = ballot((2, 1), 1)
+    node.replica.proposer.campaign(asked.leadership, node.now)
+    own = [message for to, message in node.take().send_after_persist if to == 1 and isinstance(message, Prepare)]
+    assert own == [Prepare(asked)]
+    old = [Entry(1, (1, 2), Operation(2, 7, 1, b"x")), Entry(2, (1, 2), Operation(2, 7, 2, b"y"))]
+
+    def promised(*peers: int) -> None:
+        for peer in peers:
+            node.hear(peer, Promise(asked, old, 2), 0)
+
+    def promises_itself() -> None:
+        node.replica.receive(1, own[0], node.now)
+        for to, message in node.take().send_after_persist:
+            if to == 1:
+                node.replica.receive(1, message, node.now)
+
+    promised(2)
+    (promised(4) if own_last else promises_itself())
+    assert node.replica.leader is None
     node.beat(3, THEIRS, 9)
     node.asks(3)
-    node.hear(3, Learn(2, [op(7)], 9), THEIRS)
+    node.hear(3, Learn(3, [op(7), op(8)], 9), THEIRS)
     assert node.replica.catch_up._early
-    node.hear(2, Promise(ballot((5, 1), 1), [Entry(1, (1, 2), Operation(2, 7, 1, b"x"))], 1), 0)
-    assert not node.replica.catch_up._early
+    (promises_itself() if own_last else promised(4))
+    assert node.replica.leader is not None and node.decided == 2
+
+
+def test_a_stale_promise_ends_no_snapshot() -> None:
+    node = Unfounded()
+    node.beat(2, OURS, 9)
+    node.asks(2)
+    piece = SnapshotPiece(9, 0, 2, {}, [], Configuration(1, OURS, {2: 102, 3: 103}, 1))
+    node.hear(2, piece, OURS)
+    node.hear(3, Promise(ballot((5, 1), 1), [], 0), 0)
+    assert node.hear(2, msgspec.structs.replace(piece, piece=1), OURS).install is not None
+
+
+def test_a_node_without_an_id_passes_on_only_what_needs_none() -> None:
+    bound = Durable(101, 7, voter_status=VoterStatus.VOTER, entries=[Entry(1, NOBODY, op(1))], decided=1, joins=OURS)
+    for durable, passed in ((bound, {Forward}), (None, set())):
+        node = Unfounded(durable)
+        for peer in (2, 3):
+            node.beat(peer, OURS, 9)
+        for inner in (Forward([op(1, pid=2)]), Learn(1, [op(1)], 9)):
+            out = node.hear(2, Routed(2, 3, 4, inner), OURS)
+            routed = {type(sent.message) for _, sent in out.send_now if isinstance(sent, Routed)}
+            assert routed == passed & {type(inner)}
 
 
 def test_whoever_is_founded_lets_nobody_end_what_it_is_catching_up_with() -> None:

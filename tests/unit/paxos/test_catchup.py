@@ -175,6 +175,17 @@ def test_pieces_far_ahead_are_not_kept() -> None:
     assert Limits().pieces < MOST_PIECES_EARLY
 
 
+def test_what_one_source_sent_early_does_not_follow_upon_what_another_sends() -> None:
+    behind = Behind()
+    source, _ = behind.first()
+    behind.catch_up.take_lesson(3, [op(3)], behind.now)
+    behind.wait(SILENT_S)
+    asked = behind.request()
+    assert asked is not None and asked[0] != source
+    behind.catch_up.take_lesson(1, [op(1), op(2)], behind.now)
+    assert behind.log.decided_upto == 2
+
+
 def test_a_node_that_knows_all_asks_nothing_and_forgets_its_pieces() -> None:
     behind = Behind()
     behind.first()
@@ -201,9 +212,9 @@ def test_what_has_overtaken_others_is_kept_and_not_asked_for_again() -> None:
     behind.first()
     operations = [op(number) for number in range(1, 41)]
     for start in (31, 11, 21):
-        behind.catch_up.learn(start, operations[start - 1 : start + 9], behind.now)
+        behind.catch_up.take_lesson(start, operations[start - 1 : start + 9], behind.now)
     assert behind.log.decided_upto == 0 and behind.request() is None, "it is no answer yet"
-    behind.catch_up.learn(1, operations[:10], behind.now)
+    behind.catch_up.take_lesson(1, operations[:10], behind.now)
     assert behind.log.decided_upto == 40
     behind.effects.take()
     asked = behind.request()
@@ -215,9 +226,9 @@ def test_what_has_overtaken_others_is_bounded() -> None:
     behind.first()
     large = Operation(2, 1, 1, b"x" * (MOST_EARLY_BYTES // 2 - 1_000))
     for start in (20, 30, 40):
-        behind.catch_up.learn(start, [large], behind.now)
+        behind.catch_up.take_lesson(start, [large], behind.now)
     for start in range(50, 150):
-        behind.catch_up.learn(start, [op(start)], behind.now)
+        behind.catch_up.take_lesson(start, [op(start)], behind.now)
     assert len(behind.catch_up._early) == MOST_EARLY and 40 not in behind.catch_up._early
 
 
@@ -243,7 +254,7 @@ def test_a_snapshot_that_was_overtaken_is_given_up() -> None:
     behind = Behind()
     behind.first()
     behind.piece(0)
-    behind.catch_up.learn(1, [op(number) for number in range(1, 61)], behind.now)
+    behind.catch_up.take_lesson(1, [op(number) for number in range(1, 61)], behind.now)
     behind.effects.take()
     asked = behind.request()
     assert asked is not None and asked[1] == Fetch(61, 0, 0)
@@ -335,7 +346,7 @@ def test_odd_numbers_do_no_harm(odd: int) -> None:
     behind.first()
     for position, piece, pieces in ((50, odd, 1), (50, 0, odd), (odd, 0, 1)):
         behind.catch_up.take_piece(SnapshotPiece(position, piece, pieces, {}, []), behind.now)
-    behind.catch_up.learn(odd, [op(1)], behind.now)
+    behind.catch_up.take_lesson(odd, [op(1)], behind.now)
 
 
 def test_a_source_hands_out_its_snapshot_in_bounded_pieces_to_all_who_wait() -> None:
