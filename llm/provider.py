@@ -15,6 +15,8 @@ _SEEDS = 2**32 - 1
 _SEEDS_APART = 100_003
 """The distance between seeds of rounds, so that a retry does not repeat another node's earlier answer."""
 _SPARE_S = 0.5
+_LATE_S = 0.05
+"""After the process was held up, an answer that was to be cut just before its time limit still is."""
 """Before the time limit itself, so that what there is of an answer is taken in time."""
 
 
@@ -149,8 +151,13 @@ def not_begun(who: str, seconds: float) -> ProviderError:
 @asynccontextmanager
 async def within(seconds: float, who: str) -> AsyncIterator[None]:
     """Limits the body's time; raises ProviderError naming `who` when it runs out."""
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        async with asyncio.timeout(None) as limit:
+            ending = loop.call_later(seconds, lambda: limit.reschedule(loop.time() + _LATE_S))
+            try:
+                yield
+            finally:
+                ending.cancel()
     except TimeoutError:
         raise ProviderError(f"{who} gave no answer within {seconds:.3g} s", retryable=True) from None

@@ -166,7 +166,7 @@ class OwnDrafts:
         self._timer = None
         if not self._due:
             return
-        began = self._clock()
+        began, spent = self._clock(), time.thread_time()
         key = min(self._due, key=lambda key: self._own[key].looked_at)
         del self._due[key]
         own = self._own[key]
@@ -175,7 +175,7 @@ class OwnDrafts:
             self._tell(key[0])
         if self._send_pieces(key, own.draft, began):
             self._due[key] = None
-        self._free_at = began + _SHARE * (self._clock() - began)
+        self._free_at = began + _SHARE * (time.thread_time() - spent)
         self._schedule()
 
     def _sampled(self, own: _Own) -> bool:

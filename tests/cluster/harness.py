@@ -117,6 +117,10 @@ class Process:
         self.popen.stdout.close()
 
 
+CALM = {"heartbeat_ms": 50, "election_ms": 3000}
+"""Of a cluster whose leader is to stay. (A node that dies is noticed as soon as ever: its connection closes.)"""
+
+
 class Cluster:
     """The orchestrator and its nodes, in their own directory, on a free port. With an `engine` other than the embedded
     one there is no orchestrator."""

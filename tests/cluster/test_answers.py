@@ -74,7 +74,7 @@ def test_the_next_best_node_takes_over_from_an_llm_that_fails(tmp_path: Path) ->
 
 
 def test_the_leader_dies_while_its_llm_thinks(tmp_path: Path) -> None:
-    with Cluster(tmp_path, llm={"provider": "fake", "delay_s": 1.0}) as cluster:
+    with Cluster(tmp_path, llm={"provider": "fake", "delay_s": 5.0}) as cluster:
         leader = cluster.leader()
         asker = cluster.nodes[leader % 5 + 1]
         asker.ok("create c")
@@ -153,7 +153,7 @@ def test_the_cluster_chooses_without_a_node_and_one_that_abstains(tmp_path: Path
 
 
 def test_answers_after_the_end_are_dropped_everywhere(tmp_path: Path) -> None:
-    slow = {f"n{pid}": {"provider": "fake", "delay_s": 1.5} for pid in (4, 5)}
+    slow = {f"n{pid}": {"provider": "fake", "delay_s": 50} for pid in (4, 5)}
     with Cluster(tmp_path, nodes=nodes_with(**slow)) as cluster:
         cluster.leader()
         node = cluster.nodes[1]

@@ -67,7 +67,8 @@ def test_a_leader_cut_off_from_two_followers_goes_on_or_hands_over(cluster: Clus
     cluster.converged()
 
 
-def test_a_node_cut_off_from_the_leader_alone_does_not_notice(cluster: Cluster) -> None:
+def test_a_node_cut_off_from_the_leader_alone_does_not_notice(calm_cluster: Cluster) -> None:
+    cluster = calm_cluster
     leader = cluster.leader()
     ballot = cluster.status(leader)["ballot"][:2]
     lonely = next(pid for pid in cluster.pids if pid != leader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -55,9 +56,16 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("http"), 0.2) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def serving(folder: Path, delay_s: float) -> Iterator[Served]:
+    """A cluster whose answers take so long."""
     port = free_ports(len(NODES) + 1)
-    llm = {"provider": "fake", "delay_s": 0.2}
-    with Cluster(tmp_path_factory.mktemp("http"), len(NODES), llm, http={"port": port}) as cluster:
+    llm = {"provider": "fake", "delay_s": delay_s}
+    with Cluster(folder, len(NODES), llm, http={"port": port}) as cluster:
         cluster.leader()
         until((cluster.folder / "data" / "http.key").exists)
         served = Served(cluster, port)
@@ -206,8 +214,15 @@ def test_the_llm_program_talks_to_a_node(served: Served, tmp_path: Path) -> None
     assert done.returncode == 0 and done.stdout.startswith("Node "), done.stderr
 
 
-def test_a_node_that_leaves_or_dies_during_a_stream_costs_nothing(served: Served) -> None:
+@pytest.fixture
+def slowly_served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path, 3.0) as running:
+        yield running
+
+
+def test_a_node_that_leaves_or_dies_during_a_stream_costs_nothing(slowly_served: Served) -> None:
     """SIGTERM ends the stream in words, SIGKILL without any; another node gives the one answer either way."""
+    served = slowly_served
     victim, other = (node for node in NODES if node != served.cluster.leader())
     for sign, expected in ((signal.SIGTERM, openai.APIError), (signal.SIGKILL, openai.APIConnectionError)):
         header = {"Idempotency-Key": f"signal-{sign}"}

@@ -128,7 +128,8 @@ def _waits(link: list[int], kind: str) -> Callable[[Event], bool]:
         event["event"] == "held" and event["link"] == link and event["message"].startswith(f"{kind} <"))
 
 
-def test_an_operation_is_stepped_through_from_accept_to_decide(cluster: Cluster) -> None:
+def test_an_operation_is_stepped_through_from_accept_to_decide(calm_cluster: Cluster) -> None:
+    cluster = calm_cluster
     network, leader = cluster.network, cluster.leader()
     network.ok("wait converged")  # All know the founding: before that, nobody accepts what comes after it.
     user, since = cluster.nodes[leader], len(network.events)
@@ -321,7 +322,7 @@ def test_watch_is_a_panel_under_the_prompt(tmp_path: Path) -> None:
             desktop.see(number, "leader: node")
         desktop.type("", "watch")
         desktop.see("", "to 1 2 3 4 5")
-        desktop.type("", "partition 1,2|3,4,5 --for 2s")
+        desktop.type("", "partition 1,2|3,4,5 --for 10s")
         until(lambda: ". X X X" in _last_lines(desktop), PATIENCE_S, every=0.1)
         until(lambda: "over" in desktop.screen("") and "X" not in _last_lines(desktop), PATIENCE_S, every=0.1)
         desktop.type("", "watch")

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
-from tests.cluster.harness import Cluster, free_ports, until
+from tests.cluster.harness import CALM, Cluster, free_ports, until
 from web.keys import Role, derived
 
 PATIENCE_MS = 20_000
@@ -47,7 +47,7 @@ class Site:
 def site(folder: Path, size: int = 5, llm: dict[str, Any] | None = None) -> Iterator[Site]:
     """Has a leader, and everything answers HTTP."""
     port = free_ports(size + 1)
-    with Cluster(folder, size, llm, http={"port": port}) as cluster:
+    with Cluster(folder, size, llm, http={"port": port}, timing=CALM) as cluster:
         cluster.leader()
         served = Site(cluster, port)
         for number in range(size + 1):

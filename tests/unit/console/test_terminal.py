@@ -55,7 +55,7 @@ SCRIPT = textwrap.dedent(
 
         async def execute(name, args):
             if name == "news":
-                asyncio.get_running_loop().call_later(0.3, console.emit, News(), "news: " + args[0])
+                asyncio.get_running_loop().call_later(2.0, console.emit, News(), "news: " + args[0])
                 return {"text": "later"}
             if name == "flood":
                 console.say("flooding " * 100_000)

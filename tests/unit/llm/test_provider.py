@@ -120,6 +120,21 @@ def test_a_deadline_is_a_reason() -> None:
     assert caught.value.retryable
 
 
+def test_a_process_that_was_held_up_does_first_what_was_due_first() -> None:
+    """An answer is cut just before its time limit: what has come of it must not be lost because both are over."""
+    async def main() -> str:
+        async with within(0.2, "the model"):
+            asyncio.get_running_loop().call_soon(time.sleep, 0.3)
+            try:
+                async with asyncio.timeout(0.1):
+                    await asyncio.sleep(10)
+            except TimeoutError:
+                return "cut"
+        raise AssertionError
+
+    assert asyncio.run(main()) == "cut"
+
+
 def test_nobody_waits_for_a_call_that_hangs() -> None:
     release = threading.Event()
 

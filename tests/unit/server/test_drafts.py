@@ -207,7 +207,10 @@ def test_nobody_looks_and_it_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.3])
-def test_long_texts_come_in_pieces_and_losses_are_made_good(loss: float) -> None:
+def test_long_texts_come_in_pieces_and_losses_are_made_good(loss: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not loss:
+        monkeypatch.setattr(own_drafts, "_FIRST_PATIENCE_S", 5.0)
+
     async def scenario(nodes: Nodes) -> None:
         chance = Random(4)
         nodes.lost = lambda message: chance.random() < loss

@@ -209,7 +209,7 @@ def test_what_is_not_decided_in_time_is_said_so_and_still_happens(tmp_path: Path
         at.node.engine.decide()
         assert "c1" in at.node.engine.store.conversations
         waiting = asyncio.create_task(at.post("/api/create", {"context": "c2"}))
-        await asyncio.sleep(0.05)
+        await until(lambda: bool(at.node.engine.waiting))
         closing = at.close()
         left = await waiting
         assert left.status_code == 503 and "node 2 leaves" in left.json()["error"]["message"]

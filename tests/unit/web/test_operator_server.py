@@ -107,10 +107,11 @@ def test_faults_need_a_key_to_operate_and_looking_one_to_read(tmp_path: Path) ->
 def test_what_takes_long_goes_on_without_its_client(tmp_path: Path) -> None:
     async def scenario(at: At) -> None:
         script = tmp_path / "s.txt"
-        script.write_text("sleep 100ms\nloss 3\n")
-        answer = await at.call("POST", "/api/script?wait=0.01", {"file": str(script)})
+        script.write_text("loss 3\n")
+        answer = await at.call("POST", "/api/script?wait=0.01", {"file": str(script), "paused": True})
         assert answer.status_code == 202 and "still being carried out" in answer.json()["text"]
         assert (await at.call("POST", "/api/script", {"file": str(script)})).status_code == 409, "one at a time"
+        assert (await at.call("POST", "/api/continue", {})).status_code == 200
         await until(lambda: at.operator.orchestrator.scripts.playing().file is None)
         assert [entry["what"] for entry in (await at.operator.ok("log"))["entries"]] == ["loss 3"]
 
