@@ -2,9 +2,9 @@
 
 A node without an id (0) is not founded yet, or has lost its disk. It may ask and follow, and gets the id from the log,
 or from a snapshot. Until then it takes what is decided from whom it asked only, and from one cluster only, and keeps on
-disk from which, together with the first of it: with an empty log, from that which most of those it hears belong to;
-else from disks that it met before they had an id, or from others as long as all that it met are said to be in the same
-cluster.
+disk from which, as soon as it takes the first of it: with an empty log, from that which most of those it hears belong
+to; else from disks that it met before they had an id, or from others as long as all that it met are said to be in the
+same cluster.
 A voter among them is needed until the founding is decided where all know it, so it goes on deciding with others who
 have no id, whatever cluster it takes the rest from: each quorum of theirs has one who holds the founding.
 Messages that tell what was accepted it takes only from a cluster whose founding it holds itself: an equal leadership in
@@ -98,7 +98,8 @@ class Admission:
         )
 
     def taken(self, cluster: int) -> None:
-        """Something decided was taken from this cluster: from now on it is from no other."""
+        """Something decided was taken from this cluster, or the first piece of a snapshot: from now on it is from no
+        other."""
         if cluster not in (self._registry.cluster, self._joins):
             self._joins = self._effects.to_persist().joins = cluster
 

@@ -75,6 +75,11 @@ class CatchUp:
     def is_behind(self) -> bool:
         return self._log.decided_upto < max(self._front, self._net.front())
 
+    @property
+    def snapshot_of(self) -> int:
+        """The cluster from which it is taking a snapshot, piece by piece; 0 if from none."""
+        return self._kept_of if self._pieces else 0
+
     def heard_of(self, upto: int) -> None:
         """Some node knows decisions up to here."""
         self._front = max(self._front, upto)

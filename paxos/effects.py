@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from paxos.messages import AnyMessage, Snapshot
+from paxos.messages import AnyMessage, Routed, Snapshot
 from paxos.output import Applied, Divergence, Output, Persist
 
 
@@ -35,6 +35,13 @@ class Effects:
         """`send` to each of these."""
         for node in to:
             self.send(node, message)
+
+    def drop_relayed(self) -> None:
+        """What is still to be passed on came before this node had its cluster's id, and would now leave with it."""
+        self._output.send_now = [
+            (to, message) for to, message in self._output.send_now
+            if not isinstance(message, Routed) or message.origin == self._pid
+        ]
 
     def send_after_persist(self, to: int, message: AnyMessage) -> None:
         """Sends only once everything persisted so far is on disk."""

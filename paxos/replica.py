@@ -290,7 +290,7 @@ class Replica:
         upto = self.log.decided_upto
         self.catch_up.cluster = cluster
         self._handle(sender, message, now)
-        if cluster and self.log.decided_upto > upto:
+        if cluster and (self.log.decided_upto > upto or cluster == self.catch_up.snapshot_of):
             self._admission.taken(cluster)
         self._handle_own(now)
 
@@ -461,6 +461,8 @@ class Replica:
             self._configuration is None or configuration.number > self._configuration.number)
         if changed:
             assert configuration is not None
+            if not self.cluster:
+                self._effects.drop_relayed()
             self._configuration = configuration
             self.net.configure(configuration.number, configuration.members)
             self.registry.configured(configuration)

@@ -130,16 +130,43 @@ def test_whose_snapshot_holds_up_its_heartbeats_still_counts() -> None:
     assert node.decided == 1
 
 
-def test_no_snapshot_is_put_together_from_two_clusters() -> None:
-    """Under the same number there is a node of another cluster meanwhile."""
-    def piece(number: int, cluster: int) -> SnapshotPiece:
-        rows = [(b"%d" % number, b"%x" % cluster)]
-        return SnapshotPiece(9, number, 2, {}, rows, Configuration(1, cluster, {2: 102, 3: 103}, 1))
+def piece(number: int, cluster: int) -> SnapshotPiece:
+    """Of two. Before a cluster has an id, its snapshots name no configuration."""
+    configuration = Configuration(1, cluster, {2: 102, 3: 103}, 1) if cluster else None
+    return SnapshotPiece(9, number, 2, {}, [(b"%d" % number, b"%x" % cluster)], configuration)
 
+
+def test_the_first_piece_of_a_snapshot_binds() -> None:
+    """The others may take minutes; meanwhile those who send it may seem gone, or be the fewer."""
     node = Unfounded()
     node.beat(2, OURS, 9)
     node.asks(2)
-    assert node.hear(2, piece(0, OURS), OURS).install is None
+    out = node.hear(2, piece(0, OURS), OURS)
+    assert out.persist is not None and out.persist.joins == OURS and node.decided == 0
+    for peer in (3, 4):
+        node.beat(peer, THEIRS, 9)
+    node.asks(3)
+    assert node.hear(3, Learn(1, [op(1)], 9), THEIRS).strangers == [(3, THEIRS)] and node.decided == 0
+    node.asks(2)
+    assert [node.hear(2, piece(number, OURS), OURS).install is None for number in (0, 1)] == [True, False]
+
+
+def test_meanwhile_no_leader_without_an_id_decides_anything_here() -> None:
+    node = Unfounded(Durable(101, 7))
+    node.beat(2, OURS, 9)
+    node.asks(2)
+    node.hear(2, piece(0, OURS), OURS)
+    node.hear(3, Accept(ballot((9, 3), 1), [op(1)], 0), 0)
+    node.hear(3, Decide(ballot((9, 3), 1)), 0)
+    assert node.decided == 0 and node.hear(2, piece(1, OURS), OURS).install is not None
+
+
+def test_no_snapshot_is_put_together_from_two_clusters() -> None:
+    """Under the same number there is a node of another cluster meanwhile."""
+    node = Unfounded()
+    node.beat(2, 0, 9)
+    node.asks(2)
+    assert node.hear(2, piece(0, 0), 0).install is None
     node.beat(2, THEIRS, 9)
     assert node.hear(2, piece(1, THEIRS), THEIRS).install is None
     whole = node.hear(2, piece(0, THEIRS), THEIRS).install or node.hear(2, piece(1, THEIRS), THEIRS).install
@@ -203,10 +230,9 @@ def test_a_stale_promise_ends_no_snapshot() -> None:
     node = Unfounded()
     node.beat(2, OURS, 9)
     node.asks(2)
-    piece = SnapshotPiece(9, 0, 2, {}, [], Configuration(1, OURS, {2: 102, 3: 103}, 1))
-    node.hear(2, piece, OURS)
+    node.hear(2, piece(0, OURS), OURS)
     node.hear(3, Promise(ballot((5, 1), 1), [], 0), 0)
-    assert node.hear(2, msgspec.structs.replace(piece, piece=1), OURS).install is not None
+    assert node.hear(2, piece(1, OURS), OURS).install is not None
 
 
 def test_a_node_without_an_id_passes_on_only_what_needs_none() -> None:
@@ -221,14 +247,25 @@ def test_a_node_without_an_id_passes_on_only_what_needs_none() -> None:
             assert routed == passed & {type(inner)}
 
 
+def test_what_came_before_it_had_an_id_is_not_passed_on_under_that() -> None:
+    node = Unfounded()
+    for peer in (2, 3, 4):
+        node.beat(peer, 0)
+    founding = stop_sign(Configuration(1, OURS, {pid: 100 + pid for pid in MEMBERS}, 2))
+    node.hear(2, Accept(ballot((5, 2), 1), [founding], 0), 0)
+    node.replica.receive(3, Routed(3, 4, 4, Learn(2, [op(1)], 9)), node.now, 0)
+    out = node.hear(2, Decide(ballot((5, 2), 1)), 0)
+    assert node.replica.cluster == OURS and not any(isinstance(message, Routed) for _, message in out.send_now)
+
+
 def test_whoever_is_founded_lets_nobody_end_what_it_is_catching_up_with() -> None:
     configuration = Configuration(1, OURS, {pid: 100 + pid for pid in MEMBERS}, 1)
     node = Unfounded(Durable(101, 7, configuration=configuration))
     node.beat(2, OURS, 9)
     node.asks(2)
-    piece = SnapshotPiece(9, 0, 2, {}, [(b"0", b"")], configuration)
-    node.hear(2, piece, OURS)
+    first = SnapshotPiece(9, 0, 2, {}, [(b"0", b"")], configuration)
+    node.hear(2, first, OURS)
     node.hear(3, Promise(ballot((5, 1), 1), [], 0), 0)
     node.hear(3, Learn(1, [op(1)], 1), THEIRS)
-    whole = node.hear(2, msgspec.structs.replace(piece, piece=1, rows=[]), OURS).install
+    whole = node.hear(2, msgspec.structs.replace(first, piece=1, rows=[]), OURS).install
     assert whole is not None and whole.position == 9
