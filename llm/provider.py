@@ -15,9 +15,9 @@ _SEEDS = 2**32 - 1
 _SEEDS_APART = 100_003
 """The distance between seeds of rounds, so that a retry does not repeat another node's earlier answer."""
 _SPARE_S = 0.5
-_LATE_S = 0.05
-"""After the process was held up, an answer that was to be cut just before its time limit still is."""
 """Before the time limit itself, so that what there is of an answer is taken in time."""
+_LATE_S = 0.05
+"""Behind the time limit: if the process was held up until then, the answer is still cut first."""
 
 
 class Message(msgspec.Struct, frozen=True):

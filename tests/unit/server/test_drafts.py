@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from random import Random
 
@@ -220,6 +221,24 @@ def test_long_texts_come_in_pieces_and_losses_are_made_good(loss: float, monkeyp
         assert max(len(piece.text) for piece in nodes.pieces()) <= PIECE_CHARS
         if not loss:
             assert len(nodes.pieces()) == len(LONG) // PIECE_CHARS, "nothing is sent twice"
+
+    run(scenario)
+
+
+def test_a_node_that_was_held_up_goes_on_at_once() -> None:
+    """Its share is one of the processor's time, of which standing still takes none."""
+    async def scenario(nodes: Nodes) -> None:
+        llm = nodes.llms[1]
+
+        def stand_still() -> str:
+            time.sleep(0.3)
+            return "Because"
+
+        nodes.nodes[2].watch("c")
+        nodes.nodes[1].on_progress(Request("c", 1, "candidate", list), 1, stand_still)
+        await until(lambda: nodes.seen() == {1: "Because"}, 3)
+        llm.writes("Because so", 2)
+        await until(lambda: nodes.seen() == {1: "Because so"}, 3)
 
     run(scenario)
 
