@@ -2,9 +2,10 @@
 
 A node without an id (0) is not founded yet, or has lost its disk. It may ask and follow, and gets the id from the log,
 or from a snapshot. Until then it takes what is decided from whom it asked only, and from one cluster only, and keeps on
-disk from which, as soon as it takes the first of it: with an empty log, from that which most of those it hears belong
-to; else from disks that it met before they had an id, or from others as long as all that it met are said to be in the
-same cluster.
+disk from which, together with the first of it: with an empty log, from that which most of those it hears belong to;
+else from disks that it met before they had an id, or from others as long as all that it met are said to be in the same
+cluster. A snapshot is taken when its last piece comes: until then its source can be lost, or turn out to be one of few.
+While a node holds pieces of one and does not vote, it takes nothing from a leader without an id.
 A voter among them is needed until the founding is decided where all know it, so it goes on deciding with others who
 have no id, whatever cluster it takes the rest from: each quorum of theirs has one who holds the founding.
 Messages that tell what was accepted it takes only from a cluster whose founding it holds itself: an equal leadership in
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from paxos.catchup import CatchUp
 from paxos.configuration import read_stop_sign
 from paxos.connectivity import Connectivity
 from paxos.effects import Effects
@@ -45,11 +47,13 @@ TELL_EVERY_S = 600.0
 
 class Admission:
     def __init__(
-        self, registry: VoterRegistry, net: Connectivity, log: Log, durable: Durable, effects: Effects
+        self, registry: VoterRegistry, net: Connectivity, log: Log, catch_up: CatchUp, durable: Durable,
+        effects: Effects,
     ) -> None:
         self._registry = registry
         self._net = net
         self._log = log
+        self._catch_up = catch_up
         self._effects = effects
         self._joins = durable.joins
         """The cluster from which this node, without an id, takes what is decided; 0 if it does from none yet."""
@@ -67,7 +71,7 @@ class Admission:
             return True
         inner = message.message if isinstance(message, Routed) else message
         loses_id = cluster != founded and isinstance(message, Routed) and message.target != self._net.pid
-        if cluster == own:
+        if cluster == own and (own or not self._catch_up.snapshot_of):
             return not loses_id or isinstance(inner, FROM_UNFOUNDED)
         if not cluster:
             return isinstance(inner, FROM_UNFOUNDED) or (not founded and self._registry.votes)
@@ -98,8 +102,7 @@ class Admission:
         )
 
     def taken(self, cluster: int) -> None:
-        """Something decided was taken from this cluster, or the first piece of a snapshot: from now on it is from no
-        other."""
+        """Something decided was taken from this cluster: from now on it is from no other."""
         if cluster not in (self._registry.cluster, self._joins):
             self._joins = self._effects.to_persist().joins = cluster
 

@@ -145,7 +145,7 @@ class Replica:
             self._versions, self._commit_time, self.digests, timing, effects, now,
         )
         self._ceilings = Ceilings(durable.promised, durable.incarnation)
-        self._admission = Admission(self.registry, self.net, self.log, durable, effects)
+        self._admission = Admission(self.registry, self.net, self.log, self.catch_up, durable, effects)
         self._reconfiguration = Reconfiguration(
             self.registry, self.net, self.log, self._versions, limits, random)
         self._router = router
@@ -290,7 +290,7 @@ class Replica:
         upto = self.log.decided_upto
         self.catch_up.cluster = cluster
         self._handle(sender, message, now)
-        if cluster and (self.log.decided_upto > upto or cluster == self.catch_up.snapshot_of):
+        if cluster and self.log.decided_upto > upto:
             self._admission.taken(cluster)
         self._handle_own(now)
 

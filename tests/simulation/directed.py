@@ -149,6 +149,7 @@ STORIES: dict[str, Callable[[], None]] = {
     "promises-before-a-stop-sign-count": joining.grows_and_shrinks,
     "any-cluster-counts": joining.speaks_for_another_cluster,
     "found-empty-lesson-binds": joining.stranger_teaches_nothing,
+    "found-first-piece-binds": joining.stranger_leaves_amid_a_snapshot,
     "found-speaks-for-who-is-heard": besieged.read_answered_by_another,
     "found-any-cluster-teaches": joining.stranger_speaks_to_who_has_no_id,
     "found-planned-change-is-out-of-date": joining.put_back_while_the_change_waits,

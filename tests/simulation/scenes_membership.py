@@ -22,6 +22,7 @@ from paxos.messages import (
     ReadReply,
     ReadRequest,
     Routed,
+    SnapshotPiece,
 )
 from paxos.output import VoterStatus
 from tests.simulation.founding import CLUSTER
@@ -190,6 +191,28 @@ def stranger_teaches_nothing() -> None:
         node.receive(other.pid, Learn(1, [], 0), STRANGER)
         _asks_stranger(node, other)
         node.receive(other.pid, Learn(1, [], 5), STRANGER)
+    stage.run(0.3)
+    for node in stage.nodes.values():
+        node.crash()
+        node.start()
+    stage.mend()
+    stage.expect("it is founded", lambda: stage.leads and all(node.replica.cluster for node in stage.nodes.values()))
+    stage.decide(stage.leader, "after")
+    stage.end()
+
+
+def stranger_leaves_amid_a_snapshot() -> None:
+    """At a first start, a node of another cluster in a member's place begins to send its snapshot, and goes."""
+    stage = FirstStart(5)
+    stage.lose(Accept)
+    stage.until(lambda: stage.leads)
+    other, *rest = stage.others(stage.leader)
+    first = SnapshotPiece(900, 0, 2, {}, [], Configuration(1, STRANGER, {other.pid: 7}, 1))
+    for node in rest:
+        _asks_stranger(node, other)
+        node.receive(other.pid, first, STRANGER)
+        if not node.replica.catch_up.snapshot_of:
+            raise OffStage(f"{node.pid} keeps nothing")
     stage.run(0.3)
     for node in stage.nodes.values():
         node.crash()

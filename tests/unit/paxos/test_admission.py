@@ -136,19 +136,45 @@ def piece(number: int, cluster: int) -> SnapshotPiece:
     return SnapshotPiece(9, number, 2, {}, [(b"%d" % number, b"%x" % cluster)], configuration)
 
 
-def test_the_first_piece_of_a_snapshot_binds() -> None:
-    """The others may take minutes; meanwhile those who send it may seem gone, or be the fewer."""
+def test_a_piece_of_a_snapshot_does_not_bind_before_the_last_one() -> None:
+    """The others may never come; and those who send it may turn out to be the fewer."""
     node = Unfounded()
+    node.beat(2, THEIRS, 9)
+    node.asks(2)
+    out = node.hear(2, piece(0, THEIRS), THEIRS)
+    assert (out.persist is None or out.persist.joins is None) and node.replica.catch_up.snapshot_of == THEIRS
+    for peer in (3, 4):
+        node.beat(peer, OURS, 9)
+    assert node.hear(2, piece(1, THEIRS), THEIRS).install is None
+    node.asks(3)
+    node.hear(3, piece(0, OURS), OURS)
+    out = node.hear(3, piece(1, OURS), OURS)
+    assert out.install is not None and node.replica.cluster == OURS
+    assert node.hear(2, Learn(10, [op(1)], 10), THEIRS).strangers == [(2, THEIRS)] and node.decided == 9
+
+
+def test_pieces_of_another_cluster_keep_nobody_from_the_one_that_is_founded() -> None:
+    node = Unfounded()
+    node.beat(2, THEIRS, 9)
+    node.asks(2)
+    node.hear(2, piece(0, THEIRS), THEIRS)
+    for peer in (3, 4):
+        node.beat(peer, 0)
+    founding = stop_sign(Configuration(1, OURS, {pid: 100 + pid for pid in MEMBERS}, 2))
+    node.hear(3, Accept(ballot((5, 3), 1), [founding], 0), 0)
+    node.hear(3, Decide(ballot((5, 3), 1)), OURS)
+    assert node.replica.cluster == OURS and node.decided == 1 and not node.replica.catch_up.snapshot_of
+
+
+def test_while_pieces_are_held_what_was_accepted_counts_from_nobody() -> None:
+    """Not from the source either: its pieces may yet be given up."""
+    node = Unfounded(Durable(101, 7))
     node.beat(2, OURS, 9)
     node.asks(2)
-    out = node.hear(2, piece(0, OURS), OURS)
-    assert out.persist is not None and out.persist.joins == OURS and node.decided == 0
-    for peer in (3, 4):
-        node.beat(peer, THEIRS, 9)
-    node.asks(3)
-    assert node.hear(3, Learn(1, [op(1)], 9), THEIRS).strangers == [(3, THEIRS)] and node.decided == 0
-    node.asks(2)
-    assert [node.hear(2, piece(number, OURS), OURS).install is None for number in (0, 1)] == [True, False]
+    node.hear(2, piece(0, OURS), OURS)
+    for cluster in (OURS, THEIRS, 0):
+        node.hear(2, Accept(ballot((9, 2), 1), [op(1)], 0), cluster)
+        assert node.replica.log.last == 0
 
 
 def test_meanwhile_no_leader_without_an_id_decides_anything_here() -> None:
