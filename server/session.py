@@ -97,6 +97,12 @@ class Explanations(Protocol):
     def flush(self) -> None: ...
 
 
+class AskedOnce(results.QueryResult, frozen=True, kw_only=True):
+    """For callers in the same process. By the time that it is read, another conversation may have the name."""
+
+    conversation: Conversation
+
+
 class _Submission(msgspec.Struct, Generic[R]):
     """An operation of this user that has no outcome yet."""
 
@@ -430,13 +436,17 @@ class Session:
     def ask(self, command: AskCommand) -> Answer[results.QueryResult]:
         return self._ask(_question(command, "ask") or Ask(command.context, command.text))
 
-    def ask_once(self, operation: AskOnce) -> Answer[results.QueryResult]:
+    def ask_once(self, operation: AskOnce) -> Answer[AskedOnce]:
         """A question with a key, perhaps in a conversation that begins with it. Raises InvalidCommand."""
         begins = operation.history is not None and operation.context not in self.conversations
         mistake = unusable(Create(operation.context)) if begins else None
         if mistake is not None:
             raise InvalidCommand(mistake)
-        return self._ask(operation)
+        context = operation.context
+        return self._put(operation, lambda turn: AskedOnce(
+            context=context, turn=turn, warning=self.quota_warning(context, created=False),
+            conversation=self.conversations[context],
+        ))
 
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
         context, node = command.context, command.node
@@ -529,16 +539,17 @@ class Session:
         )
 
     def _ask(self, operation: Query | Ask | AskOnce) -> Answer[results.QueryResult]:
-        _check(operation)
-        context, problem = operation.context, self._too_long(operation.text)
+        context = operation.context
+        return self._put(operation, lambda turn: results.QueryResult(
+            context=context, turn=turn, warning=self.quota_warning(context, created=False)
+        ))
+
+    def _put(self, question: Query | Ask | AskOnce, succeed: Callable[[int], R]) -> Answer[R]:
+        _check(question)
+        problem = self._too_long(question.text)
         if problem is not None:
-            return _done(results.RefusedResult(context=context, error=problem))
-        return self._submit_checked(
-            operation,
-            lambda turn: results.QueryResult(
-                context=context, turn=turn, warning=self.quota_warning(context, created=False)
-            ),
-        )
+            return _done(results.RefusedResult(context=question.context, error=problem))
+        return self._submit_checked(question, succeed)
 
     def quota_warning(self, context: str, created: bool) -> str | UnsetType:
         return warning(self._engine.store, context, created, self._rate) or UNSET

@@ -18,10 +18,10 @@ from aiohttp import web
 from api.base import Failure, Result
 from api.errors import InvalidCommand
 from api.node_commands import CancelCommand, ChooseCommand
-from api.node_results import QueryResult
 from kvstore.conversation import Conversation, Kind, State, Turn
 from kvstore.operations import AskOnce
 from kvstore.packed_turns import unpack
+from server.session import AskedOnce
 from web.errors import ApiError, failed
 from web.hub import Hub
 from web.models import Model
@@ -70,13 +70,13 @@ class Questions:
             if error.status == 409 and operation.context not in self._hub.session.conversations:
                 raise ApiError(404, str(error), param="conversation", code="conversation_not_found") from None
             raise
-        assert isinstance(result, QueryResult)
-        conversation = self._hub.session.conversations.get(operation.context)
-        if conversation is None:
-            raise gone(operation.context)
+        assert isinstance(result, AskedOnce)
+        conversation = result.conversation
+        question = Question(operation.context, result.turn, conversation.created, conversation.at, model)
+        self.turn_of(question)
         if operation.temporary and not _same_history(conversation, result.turn, operation.history or b""):
             raise ApiError(409, "another request had this Idempotency-Key", param="Idempotency-Key", retry=False)
-        return Question(operation.context, result.turn, conversation.created, conversation.at, model)
+        return question
 
     async def answer(self, request: web.Request, question: Question, look: Look | None = None) -> Turn:
         """The turn once it has an answer, which the nodes choose if they are to. `look` gets it whenever it, or what is

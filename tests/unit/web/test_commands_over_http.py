@@ -18,7 +18,7 @@ from api.node_commands import ExplainCommand, NormalCommand, QuietCommand, UseCo
 from api.node_events import CreatedEvent
 from api.prompt import ExitCommand, HelpCommand
 from console.node.table import NODE_TABLE
-from kvstore.operations import Answer, Candidate, Create, Rename, Synthesized
+from kvstore.operations import Answer, Ask, Candidate, Create, Rename, StoreOperation, Synthesized
 from server.commands import COMMANDS
 from tests.unit.llm.llm_tools import until
 from tests.unit.web.web_tools import KEY, At, serving
@@ -78,19 +78,26 @@ def test_no_request_gives_a_conversation_a_name_that_commands_misunderstand(tmp_
     serving(tmp_path, scenario)
 
 
-def test_an_answer_is_not_lost_with_the_name_of_its_conversation(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [[], [Ask("c", "what?"), Answer("c", 1, 2, "that", None)]])
+@pytest.mark.parametrize("followed", [False, True])
+def test_an_answer_is_not_lost_with_the_name_of_its_conversation(
+    tmp_path: Path, followed: bool, other: list[StoreOperation]
+) -> None:
+    """Also if all happens before whoever asked hears that the question is in."""
     async def scenario(at: At) -> None:
         engine = at.node.engine
         chat = {"model": "ask", "messages": [{"role": "user", "content": "why?"}], "user": "c"}
         asking = asyncio.create_task(at.post("/v1/chat/completions", chat))
-        await until(lambda: "c" in engine.store.conversations)
-        engine.apply(Answer("c", 1, 2, "so", None), 2)
-        engine.apply(Rename("c", "d"), 2)
-        engine.apply(Create("c"), 2)
+        await until(lambda: bool(engine.waiting))
+        engine.decide()
+        if followed:
+            await until(lambda: "c" in at.server._hub._waiting)
+        for operation in (Answer("c", 1, 2, "so", None), Rename("c", "d"), Create("c"), *other):
+            engine.apply(operation, 2)
         answered = (await asking).json()
         assert answered["choices"][0]["message"]["content"] == "so"
 
-    serving(tmp_path, scenario)
+    serving(tmp_path, scenario, decides=False)
 
 
 @pytest.mark.parametrize("stream", [False, True])
