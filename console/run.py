@@ -38,7 +38,8 @@ EXIT_WITHIN = 5.0
 """Seconds that `exit` and Ctrl-D wait for commands in progress."""
 READER_GONE = 1
 """Exit code when the reader of the output is gone."""
-_FLUSH_WITHIN = 1.0
+_FLUSH_WITHIN = 3.0
+"""Seconds for output that its reader may not accept."""
 _STATUS_EVERY = 0.25
 
 _log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class Console:
         """Serves until the end of input, `exit` or Ctrl-D; returns the exit code of the process. The result of `prompt`
         appears in the prompt, after the title, and that of `progress_line` above it, unless it is empty.
 
-        Cancel it to leave at once; output already written is still flushed, within a second.
+        Cancel it to leave at once; output already written is still flushed, if it is accepted soon.
         """
         self._prompt = prompt
         self._status_line, self._progress_line = status_line, progress_line
@@ -158,7 +159,7 @@ class Console:
             await self.close()
 
     async def close(self) -> None:
-        """Flushes the output, within a second, and restores the terminal. `run` ends with this; only a console
+        """Flushes the output, if it is accepted soon, and restores the terminal. `run` ends with this; only a console
         that never runs needs it."""
         outboxes = {self._out, self._notices}
         try:

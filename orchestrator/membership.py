@@ -26,8 +26,8 @@ WITHIN_S = 60.0
 """A change takes no longer, its processes apart."""
 ASK_S = 40.0
 """The same at one node, which gives up after 30 s by itself."""
-COMES_S = 3.0
-"""A node that runs already, and was refused so far, tries again within a second or so."""
+COMES_S = 6.0
+"""A node that runs already, and was refused so far, tries again within a second or so; on a busy machine later."""
 LEAVES_S = 10.0
 SHOWN_S = 2.0
 """Most nodes report the new members within this time, usually at once."""

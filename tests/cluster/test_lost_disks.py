@@ -7,7 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from tests.cluster.harness import Cluster, Event, until
+from tests.cluster.harness import Cluster, Event, Process, until
 from tests.cluster.test_backup import run_sh
 from tests.cluster.test_damaged_disks import leave
 
@@ -16,13 +16,23 @@ SENTENCE = (
     "`./run.sh rescue` founds a new cluster from "
 )
 AT_ONCE_S = 1.5
-"""Reads that wait for a majority take two seconds."""
+"""Reads that wait for a majority take two seconds, each time; a busy machine takes its time now and then."""
 
 
 def lose_disk(cluster: Cluster, pid: int) -> None:
     """For good, while the node is stopped."""
     for path in (cluster.folder / "data").glob(f"node-{pid}.db*"):
         path.unlink()
+
+
+def at_once(node: Process, command: str) -> Event:
+    """Its result, which does not wait for anything; the command changes nothing."""
+    for _ in range(3):
+        try:
+            return node.do(command, AT_ONCE_S)
+        except TimeoutError as late:
+            failure = late
+    raise failure
 
 
 def says(event: Event) -> bool:
@@ -64,14 +74,14 @@ def test_three_of_five_disks_are_gone(cluster: Cluster, tmp_path: Path) -> None:
     assert cluster.network.ok("status")["notice"] == told["reason"]
 
     node = cluster.nodes[4]
-    refused = node.do("create more", within=AT_ONCE_S)
+    refused = at_once(node, "create more")
     assert not refused["ok"] and refused["error"].startswith(SENTENCE)
     for change in ("remove 1", "replace 1"):
-        assert node.do(f"members {change}", within=AT_ONCE_S)["error"].startswith(SENTENCE)
-    shown = node.ok("view precious", within=AT_ONCE_S)
+        assert at_once(node, f"members {change}")["error"].startswith(SENTENCE)
+    shown = at_once(node, "view precious")
     assert shown["stale"] and shown["turns"][0]["chosen"] == 2
-    assert node.ok("viewall", within=AT_ONCE_S)["stale"]
-    exported = node.ok(f"export precious {tmp_path}/out.json", within=AT_ONCE_S)
+    assert at_once(node, "viewall")["stale"]
+    exported = at_once(node, f"export precious {tmp_path}/out.json --force")
     assert exported["stale"] and json.loads((tmp_path / "out.json").read_text())["context"] == "precious"
     for pid in (1, 2, 3):
         until(lambda pid=pid: "precious" in str(cluster.nodes[pid].ok("viewall")))  # type: ignore[misc]
