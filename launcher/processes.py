@@ -112,9 +112,10 @@ class Processes:
 
     def resume(self, name: str) -> None:
         """If an operator has paused it."""
-        if name in self._processes:
-            with contextlib.suppress(ProcessLookupError):
-                self._processes[name].send_signal(signal.SIGCONT)
+        if self.is_running(name):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                # Not by way of asyncio, which asks the system first whether it has ended, and then loses its exit code.
+                os.kill(self._processes[name].pid, signal.SIGCONT)
 
     async def wait(self, names: Iterable[str]) -> None:
         """Until all of these have ended."""

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.contract_processes import FOLDER, PATIENCE_S, ROOT, Stage, environment, free_port
+from tests.cluster.contract_processes import FOLDER, PATIENCE_S, ROOT, Stage, environment
 from tests.cluster.contract_sessions import located
 from tests.cluster.contract_shapes import shape
+from tests.free_ports import free_port
 
 Record = dict[str, Any]
 VERSION = re.compile(r"ConsensusLLM \d+\.\d+\.\d+(\.dev\d+)?\n")

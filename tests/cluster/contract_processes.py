@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.free_ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
 """Bound of a wait on a loaded machine; a healthy cluster takes milliseconds."""
@@ -286,10 +288,3 @@ class Stage:
             with contextlib.suppress(ConnectionResetError):
                 while stranger.recv(4096):
                     pass
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

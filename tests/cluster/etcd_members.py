@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.harness import free_port, until
+from tests.cluster.harness import until
+from tests.free_ports import free_port
 
 START_S = 30.0
 

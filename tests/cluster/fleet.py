@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from api.sockets import address, socket_path
-from tests.cluster.harness import ROOT, free_port
+from tests.cluster.harness import ROOT
 from tests.cluster.talk import LONGEST_LINE, Talk
+from tests.free_ports import free_port
 
 START_S = 60.0
 """The timeout of a start on a loaded machine."""

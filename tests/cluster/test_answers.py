@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.harness import Cluster, Event, until
+from tests.cluster.harness import CALM, Cluster, Event, until
 from tests.unit.llm.gemini_tools import candidate, streamed, usage
 from tests.unit.llm.llm_tools import stand_in
 
@@ -35,26 +35,26 @@ def asked_in_all(cluster: Cluster) -> int:
     return sum(status["llm"]["requests"] for status in cluster.statuses().values())
 
 
-def test_the_leader_alone_is_asked_and_every_screen_shows_the_answer(cluster: Cluster) -> None:
-    leader = cluster.leader()
-    asker = cluster.nodes[leader % 5 + 1]
+def test_the_leader_alone_is_asked_and_every_screen_shows_the_answer(calm_cluster: Cluster) -> None:
+    leader = calm_cluster.leader()
+    asker = calm_cluster.nodes[leader % 5 + 1]
     asker.ok("create c")
     asker.ok("ask c Why?")
-    seen = [process.wait(answered("c")) for process in cluster.nodes.values()]
+    seen = [process.wait(answered("c")) for process in calm_cluster.nodes.values()]
     assert {event["node"] for event in seen} == {leader}
-    assert asked_in_all(cluster) == 1
+    assert asked_in_all(calm_cluster) == 1
     asker.ok("query c And who says so?")
-    for process in cluster.nodes.values():
+    for process in calm_cluster.nodes.values():
         process.wait(lambda e: e["event"] == "candidate" and e["turn"] == 2 and e["have"] == 5)
     asker.ok("choose c 2")
     asker.ok("ask c Really?")
-    assert asker.wait(answered("c", 3))["node"] == cluster.leader()
-    assert asked_in_all(cluster) == 1 + 5 + 1
+    assert asker.wait(answered("c", 3))["node"] == calm_cluster.leader()
+    assert asked_in_all(calm_cluster) == 1 + 5 + 1
 
 
 def test_the_next_best_node_takes_over_from_an_llm_that_fails(tmp_path: Path) -> None:
     broken = {f"n{pid}": {"provider": "fake", "fail": f"broken {pid}"} for pid in (1, 2, 3, 4)}
-    with Cluster(tmp_path, nodes=nodes_with(**broken)) as cluster:
+    with Cluster(tmp_path, nodes=nodes_with(**broken), timing=CALM) as cluster:
         if cluster.leader() == 5:
             cluster.nodes[5].kill()
             cluster.leader(among=[1, 2, 3, 4])
@@ -74,7 +74,7 @@ def test_the_next_best_node_takes_over_from_an_llm_that_fails(tmp_path: Path) ->
 
 
 def test_the_leader_dies_while_its_llm_thinks(tmp_path: Path) -> None:
-    with Cluster(tmp_path, llm={"provider": "fake", "delay_s": 5.0}) as cluster:
+    with Cluster(tmp_path, llm={"provider": "fake", "delay_s": 5.0}, timing=CALM) as cluster:
         leader = cluster.leader()
         asker = cluster.nodes[leader % 5 + 1]
         asker.ok("create c")
@@ -92,21 +92,21 @@ def test_the_leader_dies_while_its_llm_thinks(tmp_path: Path) -> None:
         assert asked_in_all(cluster) == asked == 1, "who came back asks nobody: it is decided"
 
 
-def test_the_leader_dies_as_soon_as_its_answer_is_decided(cluster: Cluster) -> None:
+def test_the_leader_dies_as_soon_as_its_answer_is_decided(calm_cluster: Cluster) -> None:
     """A node has it, but perhaps not the next leader: it must learn it before it asks."""
     for number in range(4):
-        leader = cluster.leader()
-        others = [process for pid, process in cluster.nodes.items() if pid != leader]
+        leader = calm_cluster.leader()
+        others = [process for pid, process in calm_cluster.nodes.items() if pid != leader]
         others[0].ok(f"create c{number}")
-        asked = {pid: cluster.status(pid)["llm"]["requests"] for pid in cluster.up() if pid != leader}
+        asked = {pid: calm_cluster.status(pid)["llm"]["requests"] for pid in calm_cluster.up() if pid != leader}
         others[0].send(f"ask c{number} Why?")
         others[number].wait(answered(f"c{number}"))
-        cluster.nodes[leader].kill()
-        cluster.leader()
+        calm_cluster.nodes[leader].kill()
+        calm_cluster.leader()
         seen = [process.wait(answered(f"c{number}")) for process in others]
         assert {event["node"] for event in seen} == {leader}
-        assert {pid: cluster.status(pid)["llm"]["requests"] for pid in asked} == asked
-        cluster.start([leader])
+        assert {pid: calm_cluster.status(pid)["llm"]["requests"] for pid in asked} == asked
+        calm_cluster.start([leader])
 
 
 def test_a_failed_answer_is_asked_for_again(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_failed_answer_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_the_cluster_chooses_without_a_node_and_one_that_abstains(tmp_path: Path) -> None:
-    with Cluster(tmp_path, nodes=nodes_with(n1={"provider": "fake", "fail": "no key"})) as cluster:
+    with Cluster(tmp_path, nodes=nodes_with(n1={"provider": "fake", "fail": "no key"}), timing=CALM) as cluster:
         dead = next(pid for pid in (5, 4) if pid != cluster.leader())
         cluster.nodes[dead].kill()
         node = cluster.nodes[2]

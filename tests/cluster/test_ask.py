@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.harness import Cluster, Event, Process, until
+from tests.cluster.harness import CALM, Cluster, Event, Process, until
 from tests.unit.llm.llm_tools import Asked, Said, said_stream, stand_in
 
 
@@ -176,7 +176,7 @@ def cluster(oracle: tuple[Oracle, str], tmp_path_factory: pytest.TempPathFactory
         patch.setenv("NO_PROXY", "127.0.0.1")
         patch.setenv("no_proxy", "127.0.0.1")
         folder: Path = tmp_path_factory.mktemp("ask")
-        with Cluster(folder, llm=llm) as running:
+        with Cluster(folder, llm=llm, timing=CALM) as running:
             yield running
 
 

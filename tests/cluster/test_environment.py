@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import PATIENCE_S, ROOT, free_port
+from tests.cluster.harness import PATIENCE_S, ROOT
+from tests.free_ports import free_port
 from tests.unit.llm.gemini_tools import candidate, streamed
 from tests.unit.llm.llm_tools import said_json, stand_in
 
@@ -28,7 +29,7 @@ ODD = {
 def run_sh(config: Path, lines: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         ["bash", f"{ROOT.name}/run.sh", "--no-tmux"], cwd=ROOT.parent, input="\n".join(lines).encode(),
-        capture_output=True, timeout=PATIENCE_S, env={**os.environ, "CONFIG": str(config), **environment},
+        capture_output=True, timeout=3 * PATIENCE_S, env={**os.environ, "CONFIG": str(config), **environment},
     )
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from launcher.arguments import EXIT_INTERRUPTED
 from tests.cluster.forked import Forked, start, start_interpreter
-from tests.cluster.harness import PATIENCE_S, ROOT, free_port
+from tests.cluster.harness import PATIENCE_S, ROOT
+from tests.free_ports import free_port
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="without Linux nothing is forked")
 
@@ -47,7 +48,8 @@ ENDS = {
     "at once": ("import atexit, os; atexit.register(print, 'lost'); os._exit(4)", 4, "", ""),
     "with its exit handlers": ("import atexit; atexit.register(print, 'called')", 0, "called\n", ""),
     "after its threads": (
-        "import threading, time; threading.Timer(0.01, print, ['late']).start(); print('early')", 0, "early\nlate\n", ""
+        "import threading, time\nsaid = threading.Event()\ndef late(): said.wait(); time.sleep(0.01); print('late')\n"
+        "threading.Thread(target=late).start(); print('early'); said.set()", 0, "early\nlate\n", ""
     ),
 }
 

@@ -18,7 +18,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.cluster.harness import Cluster, free_ports, until
+from tests.cluster.harness import CALM, Cluster, until
+from tests.free_ports import free_ports
 
 NODES = (1, 2, 3)
 WHY: list[Any] = [{"role": "user", "content": "Why?"}]
@@ -65,7 +66,7 @@ def serving(folder: Path, delay_s: float) -> Iterator[Served]:
     """A cluster whose answers take so long."""
     port = free_ports(len(NODES) + 1)
     llm = {"provider": "fake", "delay_s": delay_s}
-    with Cluster(folder, len(NODES), llm, http={"port": port}) as cluster:
+    with Cluster(folder, len(NODES), llm, http={"port": port}, timing=CALM) as cluster:
         cluster.leader()
         until((cluster.folder / "data" / "http.key").exists)
         served = Served(cluster, port)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import PATIENCE_S, ROOT, Cluster, Event, Process, free_port, until
+from tests.cluster.harness import PATIENCE_S, ROOT, Cluster, Event, Process, until
 from tests.cluster.test_tmux import Desktop
+from tests.free_ports import free_port
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ class Terminal:
         assert self.popen.stdout is not None
         self.lines = self.popen.stdout
         self.seen: list[str] = []
-        self._limit = threading.Timer(2 * PATIENCE_S, self.popen.kill)  # ends `see`, which waits for a line
+        self._limit = threading.Timer(6 * PATIENCE_S, self.popen.kill)  # ends `see`, which waits for a line
         self._limit.start()
 
     def __enter__(self) -> Terminal:
@@ -256,7 +257,7 @@ def test_a_node_is_added_in_the_same_terminal(in_one: Terminal, config: Path) ->
     in_one.type("net: removeNode 1")
     in_one.see("node 1 is no member any more; the members are 2, 3, 4")
     in_one.type(last=True)
-    assert in_one.popen.wait(PATIENCE_S) == 0
+    assert in_one.popen.wait(PATIENCE_S) == 0, in_one.seen + in_one.lines.readlines()
     with Terminal(config, subprocess.DEVNULL) as again:
         again.see_leaders({"2", "3", "4"})
         again.popen.send_signal(signal.SIGTERM)

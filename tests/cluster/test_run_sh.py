@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import PATIENCE_S, ROOT, free_port, until
+from tests.cluster.harness import PATIENCE_S, ROOT, until
 from tests.cluster.test_tmux import Desktop
+from tests.free_ports import free_port
 
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 

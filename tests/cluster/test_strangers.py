@@ -7,7 +7,8 @@ import socket
 import struct
 from pathlib import Path
 
-from tests.cluster.harness import Cluster, Event, Process, free_port, until
+from tests.cluster.harness import Cluster, Event, Process, until
+from tests.free_ports import free_port
 
 
 def knock(cluster: Cluster, payload: bytes) -> bytes:
@@ -28,16 +29,16 @@ def refused(event: Event) -> bool:
     return bool(event["event"] == "refused")
 
 
-def test_garbage_and_oversized_frames_are_refused_and_the_cluster_goes_on(cluster: Cluster) -> None:
-    cluster.nodes[1].ok("create c1")
-    ballot = cluster.status(1)["ballot"][:2]
-    seen = len(cluster.network.events)
+def test_garbage_and_oversized_frames_are_refused_and_the_cluster_goes_on(calm_cluster: Cluster) -> None:
+    calm_cluster.nodes[1].ok("create c1")
+    ballot = calm_cluster.status(1)["ballot"][:2]
+    seen = len(calm_cluster.network.events)
     for payload in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00" * 64, struct.pack(">IBHH", 2**31, 1, 1, 2)):
-        knock(cluster, payload)
+        knock(calm_cluster, payload)
     # What comes after the first is only counted for a while.
-    assert "unidentified" in cluster.network.wait(refused, since=seen)["reason"]
-    cluster.nodes[2].ok("create c2")
-    assert cluster.status(1)["ballot"][:2] == ballot
+    assert "unidentified" in calm_cluster.network.wait(refused, since=seen)["reason"]
+    calm_cluster.nodes[2].ok("create c2")
+    assert calm_cluster.status(1)["ballot"][:2] == ballot
 
 
 def test_a_second_node_3_is_refused_by_its_disk_and_by_the_relay(cluster: Cluster, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cluster.harness import ROOT, Cluster, free_ports, until
+from tests.cluster.harness import ROOT, Cluster, until
+from tests.free_ports import free_ports
 
 NODES = (1, 2, 3)
 

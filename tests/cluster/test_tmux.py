@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import PATIENCE_S, ROOT, free_port, until
+from tests.cluster.harness import PATIENCE_S, ROOT, until
+from tests.free_ports import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 

@@ -73,9 +73,9 @@ def bounded(seconds: float, megabytes: int = MEGABYTES) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise TooSlow(f"still not done after {seconds:g} s of CPU time")
 
+    memory = _memory()
     before, began = signal.signal(signal.SIGPROF, stop), time.process_time()
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    memory = _memory()
     try:
         yield
     finally:

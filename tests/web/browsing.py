@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
-from tests.cluster.harness import CALM, Cluster, free_ports, until
+from tests.cluster.harness import CALM, Cluster, until
+from tests.free_ports import free_ports
 from web.keys import Role, derived
 
 PATIENCE_MS = 20_000

@@ -128,8 +128,9 @@ def test_one_operation_step_by_step_and_a_reload_in_the_middle(cluster: Site, su
         fresh.first.wait_for()
         while fresh.count():
             number = fresh.first.locator(".mono").inner_text()
-            fresh.first.get_by_role("button", name=re.compile("^Deliver:")).click()
-            held.locator(".mono", has_text=re.compile(f"^{number}$")).wait_for(state="detached")
+            named = page.locator(".mono", has_text=re.compile(f"^{number}$"))
+            held.filter(has=named).get_by_role("button", name=re.compile("^Deliver:")).click()
+            held.filter(has=named).wait_for(state="detached")
 
     let_go("Forward")
     held.filter(has_text=re.compile(r"Accept\b")).nth(3).wait_for()
@@ -152,10 +153,13 @@ def test_a_campaign_step_by_step(cluster: Site, surf: Surf) -> None:
     expect(node(page, old)).to_have_class(re.compile(r"\bdown\b"))
     held = page.locator(".held li")
     held.filter(has_text="Prepare <").first.wait_for()
-    while not held.filter(has_text="Promise <").count():
+    text = ""
+    while "Promise <" not in text and not held.filter(has_text="Promise <").count():
+        held.first.wait_for()
         with page.expect_response("**/api/step*") as answered:
             page.get_by_role("button", name="Step", exact=True).click()
-        assert "went on: " in answered.value.json()["text"], "a Promise answers a Prepare"
+        text = answered.value.json()["text"]
+        assert "went on: " in text, "a Promise answers a Prepare"
     page.get_by_role("button", name="Release").click()
     until(lambda: leads(page, others))
     expect(page.get_by_label("What happened, newest first")).to_contain_text("campaigns: it asks for promises")

@@ -159,7 +159,7 @@ def test_events_and_notices() -> None:
 
 
 def test_exit_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("console.run.EXIT_WITHIN", 0.05)
+    monkeypatch.setattr("console.run.EXIT_WITHIN", 1.0)
     code, stdout, _ = converse(Form.JSON, b"say a\nhang\nexit\n")
     assert code == 0
     assert [(record["line"], record["ok"]) for record in records(stdout)] == [(1, True), (2, False), (3, True)]

@@ -208,7 +208,8 @@ def node(number: int, leader: int | None, *later: dict[str, Any]) -> Callable[[s
 def test_it_finds_the_node(
     folder: Path, monkeypatch: pytest.MonkeyPatch, where: str, nodes: dict[str, Callable[[str], Lines]], said: str
 ) -> None:
-    code, out, err = run(folder, monkeypatch, f"--timeout 0.3 --node {where} create c1", **nodes)
+    timeout_s = 10 if "at-" in said else 0.3
+    code, out, err = run(folder, monkeypatch, f"--timeout {timeout_s} --node {where} create c1", **nodes)
     assert said in (err if code else out) and code == ("at-" not in said)
 
 

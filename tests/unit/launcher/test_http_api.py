@@ -10,7 +10,7 @@ import pytest
 
 from config.config import parse
 from launcher.http_api import NodeHttp
-from tests.cluster.harness import free_port
+from tests.free_ports import free_port
 from tests.unit.server.session_tools import ME
 from tests.unit.server.test_node import Node
 

@@ -152,8 +152,8 @@ def test_too_slow_an_answer_is_given_up_and_the_server_notices() -> None:
     slow = said_stream(*[delta("word ")] * 1000, delay_s=0.02)
     with stand_in(slow) as server:
         began = time.monotonic()
-        assert ask(server.url, timeout_s=0.3).cut_s == 0.3
-        assert time.monotonic() - began < 5
+        assert ask(server.url, timeout_s=3).cut_s == 3
+        assert time.monotonic() - began < 15
         wait_until(lambda: server.broken_off.is_set() or not server.asked)  # a busy machine may send nothing in time
 
 

@@ -144,7 +144,7 @@ def test_jitter_reorders_and_a_link_cut_meanwhile_loses_what_was_under_way() -> 
             await until(lambda: len(two.got) == 200)
             assert two.payloads(1) != sent
             assert sorted(two.payloads(1)) == sorted(sent)
-            operator.faults.set(Delay, {ALL: Delay(100)})
+            operator.faults.set(Delay, {ALL: Delay(2000)})
             one.link.send(2, b"under way")
             await until(lambda: operator.relay.traffic(1).frames_in == 201)
             operator.faults.set(Cut, {(1, 2): Cut(True)})

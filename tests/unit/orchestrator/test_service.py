@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from console.operator.views import status_text
 from net.control_messages import Report
 from net.frames import CONTROL, encode_frame
 from orchestrator import panes, supervisor
+from tests.free_ports import free_port
 from tests.unit.net.net_tools import HOST, Node, run, until
 from tests.unit.orchestrator.operator_tools import ROOT, Operator, operator_of
 
@@ -431,10 +431,3 @@ def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
             assert f"port {at.port} on {HOST} is in use by another program".encode() in errors
 
     run(main())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

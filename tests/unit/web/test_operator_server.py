@@ -17,7 +17,7 @@ import pytest
 import web.operator_events
 import web.operator_server
 from config.http_settings import HttpSettings
-from tests.cluster.harness import free_port
+from tests.free_ports import free_port
 from tests.unit.net.net_tools import Node, until
 from tests.unit.orchestrator.operator_tools import ROOT, Operator, operator_of
 from tests.unit.web.web_tools import KEY, KEYS, WATCHER, WRITER

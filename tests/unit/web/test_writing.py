@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -284,8 +285,13 @@ def test_event_streams_bring_it_to_those_who_ask_for_it(tmp_path: Path) -> None:
                 assert "writing" not in line, "others are not disturbed"
                 if "candidate" in line:
                     break
-        drafts = at.node.service.drafts
-        at.node.engine.apply(Create("e"), 4)  # a stream that is gone is noticed when there is something for it
-        await until(lambda: not drafts._watched, 5)
+        numbers = itertools.count()
+
+        def is_noticed() -> bool:
+            """A stream that is gone is when there is something for it."""
+            at.node.engine.apply(Create(f"e{next(numbers)}"), 4)
+            return not at.node.service.drafts._watched
+
+        await until(is_noticed, 5)
 
     run(tmp_path, scenario)

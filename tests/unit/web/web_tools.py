@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from config.http_settings import HttpKey, HttpSettings
-from tests.cluster.harness import free_port
+from tests.free_ports import free_port
 from tests.unit.server.session_tools import ME
 from tests.unit.server.test_node import Node
 from web.node_server import NodeServer
