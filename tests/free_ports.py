@@ -3,7 +3,6 @@ gives to connections."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import socket
@@ -14,14 +13,27 @@ WORKERS = 16
 SLICE = (LAST - FIRST) // WORKERS
 
 
+class FreePorts:
+    """Those of one process, in turn."""
+
+    def __init__(self) -> None:
+        self._first = FIRST + _worker() * SLICE
+        self._next = os.getpid() * 37 % SLICE
+        """Another test run at the same time begins elsewhere."""
+
+    def take(self, count: int) -> int:
+        while True:
+            if self._next + count > SLICE:
+                self._next = 0
+            first = self._first + self._next
+            self._next += count
+            if all(_is_free(port) for port in range(first, first + count)):
+                return first
+
+
 def free_ports(count: int) -> int:
     """The first of so many in a row."""
-    while True:
-        first = _FIRST + next(_offsets) % (SLICE - count)
-        for _ in range(count - 1):
-            next(_offsets)
-        if all(_is_free(port) for port in range(first, first + count)):
-            return first
+    return _PORTS.take(count)
 
 
 def free_port() -> int:
@@ -44,6 +56,4 @@ def _worker() -> int:
     return int(number[1]) % (WORKERS - 1) if number else WORKERS - 1
 
 
-_FIRST = FIRST + _worker() * SLICE
-_offsets = itertools.count(os.getpid() * 37 % SLICE)
-"""Another test run at the same time begins elsewhere."""
+_PORTS = FreePorts()
