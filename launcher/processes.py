@@ -51,6 +51,7 @@ class Processes:
         """Each reads a process's output until its end."""
         self._later: dict[str, asyncio.Task[None]] = {}
         """Processes that will be started."""
+        self._starting: set[str] = set()
         self._down: set[str] = set()
         """Nodes that the network has crashed on purpose."""
         self._stopping = False
@@ -79,6 +80,16 @@ class Processes:
         self._later.clear()
 
     async def start(self, name: str, *, wanted: bool = True) -> None:
+        """If it does not run, or is being started."""
+        if name in self._starting or self.is_running(name):
+            return
+        self._starting.add(name)
+        try:
+            await self._start(name, wanted)
+        finally:
+            self._starting.discard(name)
+
+    async def _start(self, name: str, wanted: bool) -> None:
         program = ["network_server.py"] if name == NETWORK else node_program(int(name))
         # Whoever is inside tmux would have the orchestrator look for the nodes' panes.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
@@ -172,8 +183,7 @@ class Processes:
     async def _start_wanted(self, name: str, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before], timeout=REAPED_S)
-        if not self.is_running(name):
-            await self.start(name)
+        await self.start(name)
 
     async def _start_again(self, name: str, pause_s: float) -> None:
         await asyncio.sleep(pause_s)

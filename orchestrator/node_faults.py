@@ -73,9 +73,11 @@ class NodeFaults:
         crashed = sorted(node for node in self._crashed if not self._relay.is_up(node))
         self._crashed.intersection_update(crashed)
         results = await asyncio.gather(*(self.start(node) for node in crashed), return_exceptions=True)
-        # Only now: if this is called off, they are still to be started.
-        self._crashed.difference_update(crashed)
-        failures = [result for result in results if isinstance(result, BaseException)]
+        # Only now: if this is called off, they are still to be started. One that came up may have crashed again.
+        failed = {node: result for node, result in zip(crashed, results, strict=True)
+                  if isinstance(result, BaseException)}
+        self._crashed.difference_update(failed)
+        failures = list(failed.values())
         for failure in failures:
             if not isinstance(failure, CommandError):
                 raise failure
@@ -229,6 +231,7 @@ class NodeFaults:
 
     def _for_a_while(self, command: FailNodeCommand | PauseNodeCommand, result: NodeResult, undo: Undo) -> NodeResult:
         """The result, after starting the timer if the command asks for one."""
+        self._cancel_timer(result.node)  # another command about the node may have begun before this one and ended later
         if command.for_s is UNSET:
             return result
         name = "failNode" if isinstance(command, FailNodeCommand) else "pauseNode"

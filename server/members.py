@@ -38,6 +38,8 @@ async def members(engine: Engine, command: MembersCommand) -> MembersResult | Fa
         return Failure(error=_not_made(command.change, command.node))
     changed = engine.membership()
     assert changed is not None, "a cluster is founded for ever"
+    if command.change == "remove" and changed.members.keys() == {command.node}:
+        return Failure(error=_only(command.node))  # others were removed meanwhile
     return _shown(changed)
 
 
@@ -52,8 +54,12 @@ def _refusal(membership: Membership, change: str, node: int) -> str | None:
     if node not in membership.members:
         return f"node {node} is no member: there are {', '.join(map(str, sorted(membership.members)))}"
     if change == "remove" and len(membership.members) == 1:
-        return f"node {node} is the only member: a cluster has at least one"
+        return _only(node)
     return None
+
+
+def _only(node: int) -> str:
+    return f"node {node} is the only member: a cluster has at least one"
 
 
 def _not_made(change: str, node: int) -> str:

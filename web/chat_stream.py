@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kvstore.conversation import SYNTHESIS, Response, Turn
+from kvstore.conversation import SYNTHESIS, Response, State, Turn
 from web.messages import tokens
 from web.questions import Question
 from web.watched_drafts import WatchedDrafts
@@ -104,7 +104,8 @@ class ChatStream:
     def _candidates(self, turn: Turn) -> list[dict[str, Any]]:
         """Of all choices that are known so far: the nodes that began first."""
         chunks: list[dict[str, Any]] = []
-        drafts = self._drafts.of(self._asked.question.context, self._asked.question.turn)
+        question = self._asked.question
+        drafts = self._drafts.of(question.context, question.turn) if turn.state is State.OPEN else {}
         begun = [
             node for node, draft in drafts.items() if draft.text and node != SYNTHESIS and node not in turn.candidates
         ]

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from api.node_commands import CreateCommand, DeleteCommand, TitleCommand
+from api.base import Result
+from api.node_commands import DeleteCommand
 from engine.interface import Busy
 from kvstore.conversation import Conversation
+from kvstore.operations import Create, SetTitle
 from kvstore.rules import check_title
 from server.conversations import delete
-from server.conversations import title as set_title
 from web.bodies import Bodies
 from web.errors import ApiError
 from web.guard import json_response
@@ -41,6 +42,10 @@ class UpdateRequest(msgspec.Struct):
     metadata: dict[str, Any]
 
 
+class _Changed(Result, frozen=True, kw_only=True):
+    conversation: Conversation
+
+
 class Conversations:
     def __init__(self, hub: Hub, bodies: Bodies, questions: Questions) -> None:
         self._hub = hub
@@ -58,16 +63,16 @@ class Conversations:
         context = context_of(named or f"api-{key_of(given)}", "metadata.context")
         title = _title_in(wanted.metadata)
         try:
-            await self._questions.decided(lambda: self._hub.session.create(CreateCommand(context)))
+            made = await self._decided(Create(context))
         except ApiError as error:
             there = self._hub.session.conversations.get(context)
             if error.status != 409 or given is None or there is None:
                 raise
+            made = there
         if title:
-            await self._questions.decided(lambda: set_title(self._hub.session, TitleCommand(context, title)))
-        made = self._hub.session.conversations.get(context)
-        if made is None:
-            raise gone(context)
+            if self._hub.session.conversations.get(context) is not made:
+                raise gone(context)
+            made = await self._decided(SetTitle(context, title))
         return json_response(_record(made))
 
     async def update(self, request: web.Request) -> web.Response:
@@ -77,9 +82,7 @@ class Conversations:
         title = _title_in(wanted.metadata)
         if title is None:
             raise ApiError(400, "only metadata.title of a conversation can change", param="metadata")
-        context = conversation.context
-        await self._questions.decided(lambda: set_title(self._hub.session, TitleCommand(context, title)))
-        return json_response(_record(await self._find(request)))
+        return json_response(_record(await self._decided(SetTitle(conversation.context, title))))
 
     async def list(self, request: web.Request) -> web.Response:
         await self._be_level()
@@ -99,6 +102,15 @@ class Conversations:
         command = DeleteCommand(context, (await self._find(request)).created)
         await self._questions.decided(lambda: delete(self._hub.session, command))
         return json_response({"id": conversation_id(context), "object": "conversation.deleted", "deleted": True})
+
+    async def _decided(self, operation: Create | SetTitle) -> Conversation:
+        """The conversation that it has made or changed, whatever it is called by now. Raises ApiError."""
+        session, context = self._hub.session, operation.context
+        changed = await self._questions.decided(
+            lambda: session.submit(operation, lambda turn: _Changed(conversation=session.conversations[context]))
+        )
+        assert isinstance(changed, _Changed)
+        return changed.conversation
 
     async def _find(self, request: web.Request) -> Conversation:
         context = context_of(request.match_info["conversation"])

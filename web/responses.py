@@ -143,18 +143,23 @@ class Responses:
                     turn = await self._questions.answer(request, question, stream.look)
             await stream.end(turn)
         except ApiError as error:
-            details = error.body.error
-            if error.status == 502 and details.code == "no_answer":
-                last = stream.frame("response.failed", {"response": self._record(question)})
-            else:
-                last = stream.frame("error", {
-                    "code": details.code or details.type, "message": details.message, "param": details.param,
-                })
+            last = self._last(stream, question, error)
         except ConnectionError:
             return response  # the client has gone; the question stays
         finally:
             await self._streams.end(response, last)
         return response
+
+    def _last(self, stream: _Stream, question: Question, error: ApiError) -> bytes:
+        details = error.body.error
+        if error.status == 502 and details.code == "no_answer":
+            try:
+                return stream.frame("response.failed", {"response": self._record(question)})
+            except ApiError as gone:
+                details = gone.body.error
+        return stream.frame("error", {
+            "code": details.code or details.type, "message": details.message, "param": details.param,
+        })
 
 
 class _Stream:

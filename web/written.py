@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kvstore.conversation import SYNTHESIS, Response, Turn
+from kvstore.conversation import SYNTHESIS, Response, State, Turn
 from server.own_drafts import Draft
 from web.errors import ApiError
 from web.models import ASK
@@ -52,7 +52,10 @@ class SingleAnswer:
         return question.model.node is not None or question.model.name == ASK
 
     def more(self, turn: Turn) -> tuple[int, str]:
-        """Whose answer, and what can be sent of it now."""
+        """Whose answer, and what can be sent of it now. Drafts go by the conversation's name, which only an open turn
+        keeps."""
+        if turn.state is not State.OPEN:
+            return 0, ""
         for node, draft in self._drafts.of(self._question.context, self._question.turn).items():
             if self._written is None and draft.text and self._question.model.node in (None, node):
                 self._written = Written(node)

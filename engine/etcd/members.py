@@ -113,6 +113,8 @@ class Members:
         while True:
             kv = (await self._client.txn(WORK, txn([], [get(self._keys.members)]))).value()
             record = self._checked(read_record(kv))
+            if change == "remove" and record.members.keys() == {pid}:
+                return  # it was not the only one when this was asked for
             if change == "replace" or (pid in record.members) != (change == "add"):
                 if await self._written(kv, record.changed(change, pid)):
                     return

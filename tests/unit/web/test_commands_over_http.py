@@ -184,6 +184,25 @@ def test_a_synthesis_is_asked_for_and_chosen(tmp_path: Path) -> None:
     serving(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("title", [None, "Why"])
+def test_a_conversation_that_is_renamed_at_once_is_the_one_that_was_made(tmp_path: Path, title: str | None) -> None:
+    async def scenario(at: At) -> None:
+        engine = at.node.engine
+        metadata = {"context": "c"} | ({"title": title} if title else {})
+        making = asyncio.create_task(at.post("/v1/conversations", {"metadata": metadata}))
+        await until(lambda: bool(engine.waiting))
+        engine.decide()
+        for operation in (Rename("c", "d"), Create("c"), Ask("c", "what?")):
+            engine.apply(operation, 2)
+        made = await making
+        if title:
+            assert made.status_code == 404 and not engine.store.conversations["c"].title
+        else:
+            assert made.json()["metadata"]["context"] == "d" and made.json()["turns"] == 0
+
+    serving(tmp_path, scenario, decides=False)
+
+
 def test_all_conversations_page_by_page(tmp_path: Path) -> None:
     async def scenario(at: At) -> None:
         for context in ("b", "d", "a", "c"):

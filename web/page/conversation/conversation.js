@@ -27,6 +27,7 @@ export class Conversation {
     this.isClosed = false
     this.loading = null
     this.again = false
+    this.timesGone = 0
     this.drawing = 0
     this.#build()
   }
@@ -89,8 +90,14 @@ export class Conversation {
       h("button", { type: "button", class: "quiet", onclick: () => askForSystem(this.about?.system ?? "",
         (text) => this.#do("/api/system", { context: this.context, text })) }, "System prompt"),
       h("label", { class: "toggle" }, this.auto, "Nodes choose"),
-      h("button", { type: "button", class: "quiet danger", onclick: () => askToDelete(() => this.#post("/api/delete", { context: this.context, created: this.about?.created })) }, "Delete"),
+      h("button", { type: "button", class: "quiet danger", onclick: () => this.#delete() }, "Delete"),
     ]
+  }
+
+  /** The one that is shown when it is asked: by the answer, another one may have its name. */
+  #delete() {
+    const created = this.about?.created
+    askToDelete(() => this.#post("/api/delete", { context: this.context, created }))
   }
 
   // ---- What happens
@@ -146,13 +153,16 @@ export class Conversation {
   }
 
   async #read() {
+    const timesGone = this.timesGone // what was read before it was deleted comes too late
     try {
       const known = this.isChanged ? 0 : this.turns?.length ?? 0
       this.isChanged = false
       const { turn, last, stale, created } = known ? await this.home.get("/api/last", { context: this.context }) : {}
+      if (timesGone !== this.timesGone) return
       if (known && turn === known && created === this.about?.created) this.turns[known - 1] = last
       else {
         const all = await this.home.get("/api/view", { context: this.context })
+        if (timesGone !== this.timesGone) return
         this.turns = all.turns
         this.about = all
         this.isStale = all.stale
@@ -171,6 +181,7 @@ export class Conversation {
   }
 
   #gone(words, mayUndo = false) {
+    this.timesGone += 1
     this.turns = []
     this.again = false
     this.composer.hidden = true
@@ -254,7 +265,7 @@ export class Conversation {
     this.askAll.disabled = this.askLeader.disabled = true
     if (this.key?.text !== text) this.key = { text, value: [...crypto.getRandomValues(new Uint8Array(16))].join("-").slice(0, 64) }
     if (await this.#do(`/api/${kind}`, { context: this.context, text, key: this.key.value })) {
-      this.text.value = ""
+      if (this.text.value === text) this.text.value = "" // else the next question is being typed
       this.key = null
     }
     this.draw()
