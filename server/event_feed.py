@@ -205,6 +205,7 @@ class EventFeed:
         elif type(operation) is SetTitle:
             self._tell_others(TitledEvent(context, operation.title, origin), mine)
         elif type(operation) is Rename:
+            self._questions.pop(context, None)  # another conversation may take the name
             self._tell_others(RenamedEvent(context, operation.name, origin), mine)
         elif type(operation) is Fork:
             self._tell_others(ForkedEvent(context, operation.source, outcome.turn, origin), mine)

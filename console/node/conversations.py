@@ -44,16 +44,17 @@ def _rename(executor: NodeExecutor, command: RenameCommand, earlier: Earlier) ->
     answer = _submit_rename(executor, command, earlier)
     if executor.current.context != command.context:
         return answer
-    executor.current.context = command.name
-    return _confirm_rename(executor, command, answer)
+    return _confirm_rename(executor, command.name, executor.current.change(command.name), answer)
 
 
 async def _confirm_rename(
-    executor: NodeExecutor, command: RenameCommand, answer: Awaitable[RenameResult | Failure]
+    executor: NodeExecutor, name: str, change: int, answer: Awaitable[RenameResult | Failure]
 ) -> RenameResult | Failure:
     result = await answer
-    if not result.ok and executor.current.context == command.name:
-        executor.current.context = command.context
+    if result.ok:
+        executor.current.confirm(change, name)
+    else:
+        executor.current.refuse(change)
     return result
 
 

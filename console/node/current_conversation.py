@@ -17,7 +17,30 @@ class CurrentConversation:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.context: str | None = None
-        """Set by `use`."""
+        """Set by `use`, and by `rename`."""
+        self._changes = 0
+        self._confirmed: tuple[int, str | None] = 0, None
+        """The last change that was answered well, and what it set."""
+        self._is_refused = False
+        """The last change of all was."""
+
+    def change(self, context: str | None) -> int:
+        """It is this one from now on, for lines that are typed ahead; to be confirmed or refused by its number."""
+        self._changes += 1
+        self._is_refused = False
+        self.context = context
+        return self._changes
+
+    def confirm(self, change: int, context: str | None) -> None:
+        self._confirmed = max(self._confirmed, (change, context), key=lambda each: each[0])
+        if self._is_refused:
+            self.context = self._confirmed[1]
+
+    def refuse(self, change: int) -> None:
+        """Back to what is known to be right, unless another change was asked for since."""
+        if change == self._changes:
+            self._is_refused = True
+            self.context = self._confirmed[1]
 
     def fill(self, usage: Usage, rest: str) -> str:
         """The rest of a command's line, with the conversation filled in if it was omitted. Raises UsageError."""

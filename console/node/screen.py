@@ -23,18 +23,17 @@ PANE = "pane"
 
 def _use(executor: NodeExecutor, command: UseCommand, earlier: Earlier) -> Awaitable[UseResult | Failure]:
     """Takes effect at once: the following lines may be read before this one is answered."""
-    before, executor.current.context = executor.current.context, command.context
-    return _confirm_use(executor, command.context, before, earlier)
+    return _confirm_use(executor, command.context, executor.current.change(command.context), earlier)
 
 
 async def _confirm_use(
-    executor: NodeExecutor, context: str | None, before: str | None, earlier: Earlier
+    executor: NodeExecutor, context: str | None, change: int, earlier: Earlier
 ) -> UseResult | Failure:
     await earlier()
     if context is None or context in executor.session.conversations:
+        executor.current.confirm(change, context)
         return UseResult(context=context)
-    if executor.current.context == context:
-        executor.current.context = before
+    executor.current.refuse(change)
     return RefusedResult(context=context, error=f"no conversation '{context}' at this node: viewall shows all")
 
 

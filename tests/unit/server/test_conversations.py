@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kvstore.operations import (
+    Answer,
     Candidate,
     ChooseAuto,
     Create,
     Delete,
     Fork,
+    Query,
     Rename,
     Retry,
     SetAuto,
@@ -51,6 +55,41 @@ def test_the_current_conversation_stays_the_current_one() -> None:
         assert not (await user.do("rename c3"))["ok"] and user.executor.current.context == "c2"
         await user.do("cancel")
         assert (await user.do("fork c4 1"))["turns"] == 1 and (await user.do("fork c5"))["context"] == "c2"
+
+    at_a_prompt(scenario)
+
+
+@pytest.mark.parametrize(("typed", "current"), [
+    (["rename c d", "use nowhere"], "c"), (["rename c d", "use d"], "d"), (["use nowhere", "use nobody"], "c"),
+    (["rename c e", "use nowhere"], "e"), (["use d", "rename d e", "use nowhere"], "e"), (["use d", "rename c"], "d"),
+])
+def test_only_what_was_answered_well_is_gone_back_to(typed: list[str], current: str) -> None:
+    """All lines are typed before the first is answered."""
+    async def scenario(user: Prompt) -> None:
+        for context in ("c", "d"):
+            await user.do(f"create {context}")
+        await user.do("use c")
+        answers = [user.type(line) for line in typed]
+        while user.engine.waiting:
+            user.engine.decide()
+        for answer in answers:
+            await answer
+        assert user.executor.current.context == current
+
+    at_a_prompt(scenario)
+
+
+def test_another_conversation_with_a_former_name_is_not_theirs() -> None:
+    async def scenario(user: Prompt) -> None:
+        await user.do("quiet")
+        await user.do("create k")
+        await user.do("ask k why?")
+        user.engine.apply(Answer("k", 1, 4, "so", None), 4)
+        await user.do("regenerate k")
+        user.events.clear()
+        for operation in (Rename("k", "l"), Create("k"), Query("k", "what?"), Candidate("k", 1, 4, "that", None)):
+            user.engine.apply(operation, 3)
+        assert user.events == []
 
     at_a_prompt(scenario)
 
