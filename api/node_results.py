@@ -43,6 +43,8 @@ class QueryResult(Result, frozen=True, kw_only=True):
     turn: int
     warning: str | UnsetType = UNSET
     """A quota is nearly used up."""
+    created: int | UnsetType = UNSET
+    """The position of the log that created the conversation, as in `view`: another one may have its name later."""
 
 
 class CancelResult(Result, frozen=True, kw_only=True):

@@ -445,7 +445,7 @@ class Session:
         context = operation.context
         return self._put(operation, lambda turn: AskedOnce(
             context=context, turn=turn, warning=self.quota_warning(context, created=False),
-            conversation=self.conversations[context],
+            created=self.conversations[context].created, conversation=self.conversations[context],
         ))
 
     def choose(self, command: ChooseCommand) -> Answer[results.ChooseResult]:
@@ -541,7 +541,8 @@ class Session:
     def _ask(self, operation: Query | Ask | AskOnce) -> Answer[results.QueryResult]:
         context = operation.context
         return self._put(operation, lambda turn: results.QueryResult(
-            context=context, turn=turn, warning=self.quota_warning(context, created=False)
+            context=context, turn=turn, warning=self.quota_warning(context, created=False),
+            created=self.conversations[context].created,
         ))
 
     def _put(self, question: Query | Ask | AskOnce, succeed: Callable[[int], R]) -> Answer[R]:

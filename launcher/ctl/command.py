@@ -26,16 +26,7 @@ from launcher.configuration import load, require_node
 from launcher.ctl import output, target
 from launcher.ctl.arguments import Wanted, arguments, line_of, utf8
 from launcher.ctl.output import Outcome
-from launcher.ctl.questions import Question, has_polled, left_to_nodes
-
-
-class _Asked(msgspec.Struct):
-    """Of a reply: the turn that it is about."""
-
-    context: str
-    turn: int
-    synth: bool = False
-    """What is awaited is a synthesis, and no choice."""
+from launcher.ctl.questions import Asked, Question, has_polled, left_to_nodes
 
 
 def run() -> int:
@@ -106,7 +97,7 @@ async def _send(wanted: Wanted, config: Config, line: str) -> tuple[Reply, Outco
         reply = await client.run_line(line, wanted.timeout_s)
         if not wanted.wait or reply.failure is not None:
             return reply, None
-        asked = msgspec.json.decode(reply.raw, type=_Asked)
+        asked = msgspec.json.decode(reply.raw, type=Asked)
         try:
             async with asyncio.timeout_at(None if wanted.timeout_s is None else began + wanted.timeout_s):
                 turn = await _outcome(wanted, events, client, asked)
@@ -116,25 +107,25 @@ async def _send(wanted: Wanted, config: Config, line: str) -> tuple[Reply, Outco
     return _final(wanted, asked, turn), Outcome(turn, SYNTHESIS if asked.synth else turn.chosen)
 
 
-async def _outcome(wanted: Wanted, events: Question, client: Client, asked: _Asked) -> Turn:
+async def _outcome(wanted: Wanted, events: Question, client: Client, asked: Asked) -> Turn:
     if wanted.name == "choose":
         if asked.synth:
-            return await events.synthesized(client, asked.context, asked.turn)
-        return await events.chosen(client, asked.context, asked.turn)
+            return await events.synthesized(client, asked)
+        return await events.chosen(client, asked)
     if wanted.words[0].lower() == "regenerate":
-        return await events.answered_again(client, asked.context, asked.turn)
-    turn = await events.answered(client, asked.context, asked.turn)
+        return await events.answered_again(client, asked)
+    turn = await events.answered(client, asked)
     if not turn.open or output.failures(turn) is not None:
         return turn
     if wanted.choose in (None, "auto") and await left_to_nodes(client, asked.context):
         # Whoever has seen them fail already would wait in vain.
-        return turn if has_polled(turn) else await events.chosen(client, asked.context, asked.turn)
+        return turn if has_polled(turn) else await events.chosen(client, asked)
     if wanted.choose is None:
         return turn
-    return await events.choose(client, asked.context, asked.turn, wanted.choose)
+    return await events.choose(client, asked, wanted.choose)
 
 
-def _final(wanted: Wanted, asked: _Asked, turn: Turn) -> Reply:
+def _final(wanted: Wanted, asked: Asked, turn: Turn) -> Reply:
     """As the answer to the command: the turn, with the keys of `last`, or why it is none."""
     error = output.failures(turn)
     if turn.cancelled:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from api.client import Client, ReceivedEvent
 from api.conversation import SYNTHESIS, Turn
@@ -17,6 +17,17 @@ from launcher.ctl.arguments import Choice
 _CLOSED = ("chosen", "no_choice", "cancelled", "deleted")
 _CALLS_OFF = ("poll", "retried")
 """What may call off a synthesis, beside those."""
+
+
+class Asked(msgspec.Struct):
+    """Of a reply: the turn that it is about."""
+
+    context: str
+    turn: int
+    synth: bool = False
+    """What is awaited is a synthesis, and no choice."""
+    created: int | UnsetType = UNSET
+    """The position that created the conversation. Replies without it mean whichever has the name."""
 
 
 class _About(msgspec.Struct):
@@ -40,12 +51,12 @@ class Question:
     def on_event(self, event: ReceivedEvent) -> None:
         self._events.put_nowait(event)
 
-    async def answered(self, client: Client, context: str, turn: int) -> Turn:
+    async def answered(self, client: Client, asked: Asked) -> Turn:
         """The turn, when all nodes that are asked have answered, or it is closed. Raises ClientError."""
-        await self._until(client, context, turn, _has_all_answers)
-        return await _look(client, context, turn)
+        await self._until(client, asked, _has_all_answers)
+        return await _look(client, asked)
 
-    async def answered_again(self, client: Client, context: str, turn: int) -> Turn:
+    async def answered_again(self, client: Client, asked: Asked) -> Turn:
         """The turn with another answer. Raises ClientError, also if the former one stays."""
         failed: list[str] = []
 
@@ -54,12 +65,12 @@ class Question:
                 failed.append(f"node {about.node}: {about.error}")
             return name == "answer"
 
-        await self._until(client, context, turn, is_over)
+        await self._until(client, asked, is_over)
         if failed:
             raise ClientError(f"there is no other answer, the former one stays: {failed[0]}")
-        return await _look(client, context, turn)
+        return await _look(client, asked)
 
-    async def synthesized(self, client: Client, context: str, turn: int) -> Turn:
+    async def synthesized(self, client: Client, asked: Asked) -> Turn:
         """The turn with the synthesis that was asked for. Raises ClientError, also if there is none."""
         said: list[_About] = []
         dropped: list[_About] = []
@@ -70,37 +81,35 @@ class Question:
             return name in ("synthesis", "dropped", *_CALLS_OFF)
 
         while True:
-            await self._until(client, context, turn, is_over)
+            await self._until(client, asked, is_over)
             if said and said[0].error is not None:
                 raise ClientError(f"there is no synthesis: node {said[0].by}: {said[0].error}")
-            found = await _look(client, context, turn)
+            found = await _look(client, asked)
             if not said and found.synthesis is not UNSET:
                 continue  # it is still awaited
             if not (said or dropped) or SYNTHESIS not in found.candidates:  # there may be an earlier one
                 raise ClientError("the synthesis was called off")
             return found
 
-    async def choose(self, client: Client, context: str, turn: int, choice: Choice) -> Turn:
+    async def choose(self, client: Client, asked: Asked, choice: Choice) -> Turn:
         """The turn with the choice, or with none if the nodes could not choose. Raises ClientError."""
-        await client.run(ChooseCommand(context, choice, turn=turn))
-        return await self.chosen(client, context, turn)
+        await client.run(ChooseCommand(asked.context, choice, turn=asked.turn, created=asked.created))
+        return await self.chosen(client, asked)
 
-    async def chosen(self, client: Client, context: str, turn: int) -> Turn:
+    async def chosen(self, client: Client, asked: Asked) -> Turn:
         """The turn, when a choice stands, or the nodes could not choose. Raises ClientError."""
-        await self._until(client, context, turn, lambda name, about: False)
-        return await _look(client, context, turn)
+        await self._until(client, asked, lambda name, about: False)
+        return await _look(client, asked)
 
-    async def _until(
-        self, client: Client, context: str, turn: int, over: Callable[[str, _About], bool]
-    ) -> None:
+    async def _until(self, client: Client, asked: Asked, over: Callable[[str, _About], bool]) -> None:
         """Raises ConnectionLost."""
         while True:
             event = await self._next(client)
             about = msgspec.json.decode(event.raw, type=_About)
             if event.name == "dropped":
-                if over(event.name, about) or not (await _look(client, context, turn)).open:
+                if over(event.name, about) or not (await _look(client, asked)).open:
                     return
-            elif about.context == context and about.turn in (turn, None) and (
+            elif about.context == asked.context and about.turn in (asked.turn, None) and (
                 event.name in _CLOSED or over(event.name, about)
             ):
                 return
@@ -132,12 +141,20 @@ def _has_all_answers(name: str, about: _About) -> bool:
     return name in ("answer", "candidate") and about.have >= about.of
 
 
-async def _look(client: Client, context: str, turn: int) -> Turn:
+async def _look(client: Client, asked: Asked) -> Turn:
     """Raises ClientError."""
-    last = await client.run(LastCommand(context))
-    if last.turn == turn and last.last is not None:
+    last = await client.run(LastCommand(asked.context))
+    _require_same(asked, last.created)
+    if last.turn == asked.turn and last.last is not None:
         return last.last
-    turns = (await client.run(ViewCommand(context))).turns  # somebody has asked the next question
-    if len(turns) < turn:
-        raise ConnectionLost(f"question {turn} of '{context}' is not there any more")
-    return turns[turn - 1]
+    view = await client.run(ViewCommand(asked.context))  # somebody has asked the next question
+    _require_same(asked, view.created)
+    if len(view.turns) < asked.turn:
+        raise ConnectionLost(f"question {asked.turn} of '{asked.context}' is not there any more")
+    return view.turns[asked.turn - 1]
+
+
+def _require_same(asked: Asked, created: int | UnsetType) -> None:
+    """Raises ClientError if another conversation has the name by now."""
+    if UNSET not in (asked.created, created) and created != asked.created:
+        raise ClientError(f"the conversation '{asked.context}' has another name by now, or is gone")

@@ -181,6 +181,60 @@ def test_json_of_what_comes_of_a_question(folder: Path, monkeypatch: pytest.Monk
     assert values["last"]["candidates"]["1"]["error"] == "no key"
 
 
+def named_c1(asked: int | None, last: int, view: int, lines: Lines, turns: int = 1) -> Callable[[str], Lines]:
+    """A node where c1 is the conversation that was created at `asked` at first, then the one of `last`, then of `view`;
+    None: the node's release does not tell of a question. `lines` gets the commands."""
+
+    def script(line: str) -> Lines:
+        words = json.loads(line)
+        lines.append(words if isinstance(words, dict) else {"command": words.split()[0]})
+        match lines[-1]["command"]:
+            case "query" | "ask":
+                return [result(context="c1", turn=1, **({} if asked is None else {"created": asked})), *ANSWERS]
+            case "last":
+                is_open = turns > 1 or lines[-2]["command"] == "query"
+                return [result(context="c1", turn=turns, last=OPEN if is_open else CHOSEN, stale=False, created=last)]
+            case "view":
+                return [result(context="c1", turns=[CHOSEN] * turns, stale=False, created=view)]
+            case "choose":
+                return [result(context="c1", turn=1, node=2), event("chosen")]
+            case "auto":
+                return [result(context="c1", auto=False, stale=False)]
+        raise AssertionError(line)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("asked", "last", "view", "turns", "is_same"),
+    [(2, 2, 2, 1, True), (2, 7, 7, 1, False), (2, 2, 2, 2, True), (2, 2, 7, 2, False), (None, 7, 7, 1, True)],
+)
+def test_what_is_told_is_of_the_conversation_where_it_was_asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, asked: int | None, last: int, view: int, turns: int, is_same: bool
+) -> None:
+    """Another one may have its name by then; older nodes do not tell."""
+    left, out, err = run(
+        folder, monkeypatch, "--node 1 ask c1 Why? --wait", n1=named_c1(asked, last, view, [], turns)
+    )
+    if is_same:
+        assert (left, out, err) == (0, "yes\n", "")
+    else:
+        assert (left, out) == (1, "") and "the conversation 'c1' has another name by now, or is gone" in err
+
+
+@pytest.mark.parametrize("asked", [2, None])
+def test_a_choice_is_for_the_conversation_where_it_was_asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, asked: int | None
+) -> None:
+    lines: Lines = []
+    left, out, _ = run(
+        folder, monkeypatch, "--node 1 query c1 Why? --choose 2", n1=named_c1(asked, asked or 7, 7, lines)
+    )
+    [choice] = [line for line in lines if line["command"] == "choose"]
+    assert (choice["context"], choice["node"], choice["turn"], choice.get("created")) == ("c1", 2, 1, asked)
+    assert (left, out) == (0, "yes\n")
+
+
 def node(number: int, leader: int | None, *later: dict[str, Any]) -> Callable[[str], Lines]:
     status = {"node": number, "role": "follower", "leader": leader, "ballot": (1, 1, 1), "decided": 1, "applied": 1,
               "queued": 0, "standing": "voter", "links": [], "digest": "", "quotas": {}}

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from msgspec import structs
+from msgspec import UNSET, UnsetType, structs
 
 from api.base import encode
 from api.node_commands import (
@@ -17,6 +17,7 @@ from api.node_commands import (
     DeleteCommand,
     QueryCommand,
     RetryCommand,
+    ViewCommand,
 )
 from engine.interface import Busy
 from kvstore.operations import (
@@ -27,6 +28,7 @@ from kvstore.operations import (
     Delete,
     IfCreatedAt,
     Query,
+    Rename,
     Retry,
     StartPoll,
     StoreOperation,
@@ -36,6 +38,7 @@ from llm.provider import Prompt, Reply
 from server.conversations import delete
 from server.event_feed import Level
 from server.expiry import KEPT_S, Expiry
+from server.session import AskedOnce
 from tests.unit.llm.llm_tools import until
 from tests.unit.server.session_tools import ME, FakeEngine, at_a_prompt
 from tests.unit.server.session_tools import Prompt as UserPrompt
@@ -52,12 +55,37 @@ def test_a_repeated_question_is_answered_and_told_to_nobody_else() -> None:
         at.events.clear()
         answer = at.session.query(QueryCommand("c", "why?", "k"))
         at.engine.decide()
-        assert json.loads(encode(await answer)) == {"ok": True, "context": "c", "turn": 1} and at.events == []
+        assert json.loads(encode(await answer)) == {"ok": True, "context": "c", "turn": 1, "created": 1}
+        assert at.events == []
         at.candidates("c", 1, 4)
         assert [event["event"] for event in at.events] == ["candidate"]
         refused = at.session.ask(AskCommand("c", "why?", "k"))
         at.engine.decide()
         assert "asks something else" in json.loads(encode(await refused))["error"]
+
+    at_a_prompt(scenario)
+
+
+@pytest.mark.parametrize("key", [UNSET, "k"])
+def test_a_question_tells_which_conversation_it_is_in(key: str | UnsetType) -> None:
+    """Even when another one has the name as soon as it is decided."""
+    async def scenario(at: UserPrompt) -> None:
+        at.engine.apply(Create("other"), 3)
+        at.engine.apply(Create("c"), 3)
+        for position, command in ((2, AskCommand("c", "why?", key)), (6, QueryCommand("c", "why?", key))):
+            answer = at.session.ask(command) if isinstance(command, AskCommand) else at.session.query(command)
+            at.engine.decide()
+            at.engine.apply(Cancel("c", 1), 3)
+            at.engine.apply(Rename("c", f"from-{position}"), 3)
+            at.engine.apply(Create("c"), 3)
+            result = json.loads(encode(await answer))
+            assert result == {"ok": True, "context": "c", "turn": 1, "created": position}
+            renamed = ViewCommand(f"from-{position}")
+            assert json.loads(encode(await at.session.view(renamed)))["created"] == position, "as `view` tells it"
+        once = at.session.ask_once(AskOnce("c", "why?", "k"))
+        at.engine.decide()
+        asked = await once
+        assert isinstance(asked, AskedOnce) and asked.created == asked.conversation.created == 10
 
     at_a_prompt(scenario)
 

@@ -35,7 +35,7 @@ from tests.unit.server.session_tools import Prompt, at_a_prompt
 def test_a_conversation() -> None:
     async def scenario(user: Prompt) -> None:
         assert await user.do("create c1") == {"ok": True, "context": "c1"}
-        assert await user.do("query c1 What is 'it'?") == {"ok": True, "context": "c1", "turn": 1}
+        assert await user.do("query c1 What is 'it'?") == {"ok": True, "context": "c1", "turn": 1, "created": 1}
         user.candidates("c1", 1, 1, 2)
         user.engine.apply(Candidate("c1", 1, 3, None, "timeout", "slow", 30), 3)
         assert await user.do("choose c1 2") == {"ok": True, "context": "c1", "turn": 1, "node": 2}

@@ -28,7 +28,7 @@ def test_the_conversation_that_is_meant_may_be_left_out() -> None:
         assert user.executor.prompt() == ""
         assert await user.do("use c1") == {"ok": True, "context": "c1"}
         assert user.executor.prompt() == " c1"
-        assert await user.do("query hello   world") == {"ok": True, "context": "c1", "turn": 1}
+        assert await user.do("query hello   world") == {"ok": True, "context": "c1", "turn": 1, "created": 1}
         assert user.engine.store.conversations["c1"].turns[0].text == "hello   world", "verbatim"
         user.candidates("c1", 1, 3)
         assert (await user.do("choose 3"))["context"] == "c1"

@@ -43,9 +43,10 @@ def test_a_conversation_over_http(tmp_path: Path) -> None:
         again = await at.post("/api/create", {"context": "c1"})
         assert again.status_code == 409 and "already exists" in again.json()["error"]
         asked = await at.post("/api/query", {"context": "c1", "text": "why?\nreally"})
-        assert asked.json() == {"ok": True, "context": "c1", "turn": 1}
+        created = asked.json()["created"]
+        assert asked.json() == {"ok": True, "context": "c1", "turn": 1, "created": created}
         seen = await at.get("/api/view?context=c1&votes=true")
-        assert seen.json()["turns"][0]["query"] == "why?\nreally"
+        assert seen.json()["turns"][0]["query"] == "why?\nreally" and seen.json()["created"] == created
         await at.post("/api/create", {"context": "short"})
         renamed = await at.post("/api/rename", {"context": "short", "name": "long"})
         assert renamed.json() == {"ok": True, "context": "short", "name": "long"}
