@@ -191,14 +191,7 @@ def stranger_teaches_nothing() -> None:
         node.receive(other.pid, Learn(1, [], 0), STRANGER)
         _asks_stranger(node, other)
         node.receive(other.pid, Learn(1, [], 5), STRANGER)
-    stage.run(0.3)
-    for node in stage.nodes.values():
-        node.crash()
-        node.start()
-    stage.mend()
-    stage.expect("it is founded", lambda: stage.leads and all(node.replica.cluster for node in stage.nodes.values()))
-    stage.decide(stage.leader, "after")
-    stage.end()
+    _founded_all_the_same(stage)
 
 
 def stranger_leaves_amid_a_snapshot() -> None:
@@ -213,6 +206,11 @@ def stranger_leaves_amid_a_snapshot() -> None:
         node.receive(other.pid, first, STRANGER)
         if not node.replica.catch_up.snapshot_of:
             raise OffStage(f"{node.pid} keeps nothing")
+    _founded_all_the_same(stage)
+
+
+def _founded_all_the_same(stage: FirstStart) -> None:
+    """Also after all have started again: what a stranger has said is on no disk."""
     stage.run(0.3)
     for node in stage.nodes.values():
         node.crash()

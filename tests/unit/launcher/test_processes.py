@@ -39,7 +39,7 @@ def test_a_node_that_is_asked_for_while_it_is_being_started_is_started_once(
     async def main() -> None:
         processes = Processes(tmp_path, cast(ProcessEvents, None))
         both = [asyncio.create_task(processes.start("2", wanted=wanted)) for wanted in (True, False)]
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=5)  # one has nothing to do
         may_start.set()
         await asyncio.gather(*both)
         await processes.start("2")
