@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from storage.ownership import owner_of
 from tests.cluster.harness import PATIENCE_S, ROOT, until
+from tests.cluster.test_private_files import open_to_others
 from tests.cluster.test_tmux import Desktop
 from tests.free_ports import free_port
 
@@ -119,7 +121,9 @@ def test_a_second_configuration_with_the_same_data_touches_nothing(desktop: Desk
     first = desktop.config
     data = first.parent / "data"
     desktop.type("1", "create kept")
-    desktop.see("1", "kept: created")
+    for number in "12345":
+        desktop.see(number, "kept: created")
+    until(lambda: (owner := owner_of(data)) and owner.cluster_id, PATIENCE_S)  # no node is still making its files
     desktop.config = first.with_name("other.json")
     desktop.config.write_text(first.read_text())
     settings(desktop, orchestrator={"port": free_port()}, data_dir="data")
@@ -186,8 +190,7 @@ def test_from_a_path_with_spaces_through_a_link_without_a_configuration(tmp_path
         for number in "12345":
             desktop.see(number, "leader: node")
         assert json.loads((folder / "config.json").read_text())["secret"], "drawn for this cluster"
-        private = [folder / "config.json", folder / "data" / "demo", *(folder / "data" / "demo").iterdir()]
-        assert not [path for path in private if path.stat().st_mode & 0o077]
+        assert open_to_others(folder / "config.json") == open_to_others(folder / "data" / "demo") == []
         assert run("stop").returncode == 0
     finally:
         desktop.close()

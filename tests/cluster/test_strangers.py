@@ -68,8 +68,8 @@ def test_a_wrong_secret_is_refused_and_the_right_one_works(tmp_path: Path) -> No
         impostor.kill()
         cluster.start([5])
         cluster.nodes[5].ok("create c1")
-        for path in tmp_path.rglob("*"):
-            assert path.suffix == ".json" or not path.is_file() or b"correct horse battery" not in path.read_bytes()
+    for path in tmp_path.rglob("*"):
+        assert path.suffix == ".json" or not path.is_file() or b"correct horse battery" not in path.read_bytes()
 
 
 def conversations(process: Process) -> set[str]:
