@@ -49,7 +49,7 @@ COMMANDS = frozenset({
 """Those of release 0.1.0; `help` may list others besides."""
 
 
-ADDED = frozenset({"created", "quotas", "usage", "agreement"})
+ADDED = frozenset({"created", "quotas", "usage", "agreement", "asking"})
 """Keys that release 0.1.0 did not have, and that a record may have besides."""
 
 
