@@ -86,6 +86,16 @@ class Process:
         assert result["ok"], result
         return result
 
+    def read(self, command: str) -> Event:
+        """Asks until the answer is not stale: a node that is kept from asking the others for a while tells what it
+        has, and says so."""
+        def current() -> Event | None:
+            result = self.do(command)
+            return result if result["ok"] and not result["stale"] else None
+
+        found: Event = until(current)
+        return found
+
     @property
     def alive(self) -> bool:
         return self.popen.poll() is None
@@ -172,8 +182,8 @@ class Cluster:
 
     def start_network(self) -> Process:
         self.network = self._process(["network_server.py"], "network")
-        self.network.wait(lambda event: event["event"] in ("ready", "end of output"))
-        assert self.network.alive
+        first = self.network.wait(lambda event: event["event"] in ("ready", "end of output"))
+        assert first["event"] == "ready", self.network.log.read_text()
         return self.network
 
     def start(self, pids: Iterable[int]) -> None:

@@ -61,6 +61,7 @@ def test_the_next_best_node_takes_over_from_an_llm_that_fails(tmp_path: Path) ->
             cluster.start([5])
         leader = cluster.leader()
         assert leader != 5
+        until(lambda: all(len(status["links"]) == 4 for status in cluster.statuses().values()))  # all know who is there
         node = cluster.nodes[3]
         node.ok("create c")
         node.ok("ask c Why?")
@@ -172,7 +173,7 @@ def test_answers_after_the_end_are_dropped_everywhere(tmp_path: Path) -> None:
 
 
 def test_progress_is_shown_where_the_question_was_typed_and_nowhere_else(tmp_path: Path) -> None:
-    with Cluster(tmp_path, llm={"provider": "fake", "delay_s": 1}) as cluster:
+    with Cluster(tmp_path, llm={"provider": "fake", "delay_s": 4}) as cluster:  # each tells of it several times
         cluster.leader()
         asker = cluster.nodes[2]
         asker.ok("create c")
@@ -204,6 +205,6 @@ def test_tokens_are_shown_as_gemini_writes_them(tmp_path: Path, monkeypatch: pyt
             asker.ok("query c Why?")
             for pid in (1, 2):
                 told = asker.wait(of("progress", pid, "tokens"))
-                assert told["state"] == "writing" and 1 <= told["tokens"] <= 8
                 done = asker.wait(of("candidate", pid, "text"))
+                assert told["state"] == "writing" and 1 <= told["tokens"] <= len(done["text"]) // 4
                 assert done["text"].startswith("word 1 word 2") and asker.events.index(told) < asker.events.index(done)

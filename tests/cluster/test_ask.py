@@ -70,7 +70,17 @@ class Ask:
         self.cluster.network.ok(f"partition {sides[0]}|{sides[1]}")
 
     def kill(self) -> None:
+        self._seen = {pid: len(self.cluster.nodes[pid].events) for pid in self.others}
         self.cluster.nodes[self.leader].kill()
+
+    def replaced_again(self) -> int:
+        """How many leaders the survivors have had besides the first one after the kill: two may claim at once, and each
+        may ask an LLM before an answer is decided."""
+        led = {
+            event["leader"] for pid, seen in self._seen.items() for event in self.cluster.nodes[pid].events[seen:]
+            if event["event"] == "leader" and event["leader"] not in (None, self.leader)
+        }
+        return max(len(led) - 1, 0)
 
     def is_answer(self, event: Event) -> bool:
         return event["event"] == "answer" and event["context"] == self.context and "text" in event
@@ -159,6 +169,9 @@ STORIES: dict[Story, set[int]] = {
     when_all_screens_show_the_answer: {1},
 }
 
+WHILE_UNDECIDED = list(STORIES)[:6]
+"""In these nobody has seen the answer decided when the leader is killed."""
+
 
 @pytest.fixture(scope="module")
 def oracle() -> Iterator[tuple[Oracle, str]]:
@@ -189,7 +202,8 @@ def test_the_leader_is_killed(cluster: Cluster, oracle: tuple[Oracle, str], stor
     seen = [process.wait(ask.is_answer) for process in survivors(ask)]
     (told,) = {(event["node"], event["text"]) for event in seen}
     asked = ask.oracle.times(ask.question)
-    assert asked in STORIES[story]
+    expected = STORIES[story]
+    assert min(expected) <= asked <= max(expected) + (ask.replaced_again() if story in WHILE_UNDECIDED else 0)
 
     cluster.start([ask.leader])
     cluster.leader()

@@ -41,7 +41,7 @@ def converse(cluster: Cluster) -> None:
 
 
 def turns(cluster: Cluster, pid: int, context: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = cluster.nodes[pid].ok(f"view {context}")["turns"]
+    found: list[dict[str, Any]] = cluster.nodes[pid].read(f"view {context}")["turns"]
     return found
 
 

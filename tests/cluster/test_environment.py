@@ -53,8 +53,8 @@ def test_servers_on_this_machine_answer_whatever_the_environment_says(tmp_path: 
             {"provider": "google-genai", "base_url": google.url, "api_key": "AIza-no-real-key"},
         )
         lines = [
-            "net: wait leader", "net: node 1: create c", f"net: node 1: query c {TEXT}?", "net: wait answers c",
-            f"net: node 2: export c {tmp_path}/c.json",
+            "net: wait leader", "net: node 1: create c", f"net: node 1: query c {TEXT}?",
+            "net: wait answers c --within 80s", f"net: node 2: export c {tmp_path}/c.json",
         ]
         done = run_sh(config, lines, {**ODD, "PYTHONPATH": str(tmp_path), "BASH_ENV": str(shell)})
     said = done.stdout.decode()

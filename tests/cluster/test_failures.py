@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.cluster.harness import Cluster, until
+from tests.cluster.harness import PATIENCE_S, Cluster, until
 
 
 def test_the_leader_fails_in_mid_query_and_a_create_elsewhere_is_decided_without_retyping(tmp_path: Path) -> None:
@@ -18,12 +18,12 @@ def test_the_leader_fails_in_mid_query_and_a_create_elsewhere_is_decided_without
         began = time.monotonic()
         cluster.nodes[another].ok("create c2")
         print(f"answered {1000 * (time.monotonic() - began):.0f} ms after the leader's death was reported")
-        assert not cluster.nodes[leader].alive
+        cluster.nodes[leader].popen.wait(PATIENCE_S)
         cluster.nodes[other].wait(lambda e: e["event"] == "candidate" and e["have"] == 4)
         cluster.start([leader])
         cluster.nodes[other].wait(lambda e: e["event"] == "candidate" and e["have"] == 5)
         cluster.nodes[leader].ok(f"choose c1 {leader}")
-        assert cluster.nodes[another].ok("view c1")["turns"][0]["chosen"] == leader
+        assert cluster.nodes[another].read("view c1")["turns"][0]["chosen"] == leader
 
 
 def test_two_nodes_down_everything_works_three_down_commands_wait_and_go_through_after_one_comes_back(
@@ -46,7 +46,7 @@ def test_two_nodes_down_everything_works_three_down_commands_wait_and_go_through
     fixed = cluster.network.ok("fixNode 4")
     assert fixed["ok"]
     assert cluster.nodes[1].result(line)["ok"]
-    assert not cluster.nodes[2].ok("view c2")["stale"]
+    cluster.nodes[2].read("view c2")
 
 
 def test_a_node_started_by_hand_takes_the_place_of_one_in_the_background(cluster: Cluster) -> None:
@@ -54,7 +54,7 @@ def test_a_node_started_by_hand_takes_the_place_of_one_in_the_background(cluster
     cluster.network.ok("fixNode 3")
     cluster.start([3])
     cluster.nodes[3].ok("create c1")
-    assert "c1" in str(cluster.nodes[1].ok("viewall"))
+    assert "c1" in str(cluster.nodes[1].read("viewall"))
 
 
 def test_a_leader_cut_off_from_two_followers_goes_on_or_hands_over(cluster: Cluster) -> None:
@@ -75,12 +75,13 @@ def test_a_node_cut_off_from_the_leader_alone_does_not_notice(calm_cluster: Clus
     cluster.network.ok(f"failLink {leader} {lonely}")
     for number in range(20):
         cluster.nodes[lonely].ok(f"create c{number}")
-        assert not cluster.nodes[lonely].ok(f"view c{number}")["stale"]
+        cluster.nodes[lonely].read(f"view c{number}")
     assert cluster.leader() == leader
     assert cluster.status(leader)["ballot"][:2] == ballot
 
 
-def test_an_isolated_leader_is_replaced_and_comes_back_as_a_follower_with_nothing_lost(cluster: Cluster) -> None:
+def test_an_isolated_leader_is_replaced_and_comes_back_as_a_follower_with_nothing_lost(calm_cluster: Cluster) -> None:
+    cluster = calm_cluster
     leader = cluster.leader()
     others = [pid for pid in cluster.pids if pid != leader]
     for pid in others:
@@ -102,7 +103,7 @@ def test_the_orchestrator_is_killed_and_restarted_under_load(cluster: Cluster) -
     cluster.start_network()
     for pid, line in lines.items():
         assert cluster.nodes[pid].result(line)["ok"]
-    assert len(cluster.nodes[2].ok("viewall")["conversations"]) == 1500
+    assert len(cluster.nodes[2].read("viewall")["conversations"]) == 1500
 
 
 def test_with_three_seconds_of_delay_the_leader_stays_and_commands_work(cluster: Cluster) -> None:
@@ -112,7 +113,8 @@ def test_with_three_seconds_of_delay_the_leader_stays_and_commands_work(cluster:
     cluster.network.ok("delay 3000")
     for pid in (leader, leader % 5 + 1):
         cluster.nodes[pid].ok(f"create slow-{pid}", within=90)
-    assert {tuple(cluster.status(pid)["ballot"][:2]) for pid in cluster.pids} == {tuple(ballot)}
+    # Leaderships only grow; a node that does not hear of the leader for a moment shows none.
+    until(lambda: {tuple(cluster.status(pid)["ballot"][:2]) for pid in cluster.pids} == {tuple(ballot)})
     cluster.network.ok("delay 0")
     cluster.converged(within=60)
 
@@ -127,7 +129,7 @@ def test_lost_disks_vote_again_by_themselves(cluster: Cluster) -> None:
             path.unlink()
         cluster.start([lost])
         cluster.nodes[lost].wait(lambda e: e["event"] == "learner")
-        assert cluster.nodes[lost].ok("view c1")["ok"]
+        cluster.nodes[lost].read("view c1")
         cluster.nodes[lost].ok(f"create lost-{lost}")
         until(lambda lost=lost: cluster.status(lost)["role"] != "learner")  # type: ignore[misc]
         cluster.converged()

@@ -169,7 +169,9 @@ def test_a_server_outlives_what_nobody_waits_for(tmp_path: Path) -> None:
     program = script(tmp_path, "input()")
     for _ in range(2):
         with (tmp_path / "stderr").open("wb") as errors:
-            ends = os.pidfd_open(start([program], os.environ, errors).pid)  # nobody keeps its pipes: its input ends
+            process = start([program], os.environ, errors)
+        ends = os.pidfd_open(process.pid)
+        del process  # nobody keeps its pipes: its input ends
         assert select.select([ends], [], [], PATIENCE_S)[0]
         os.close(ends)
     for _ in range(2):

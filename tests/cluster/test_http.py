@@ -50,7 +50,8 @@ class Served:
             return False
 
     def post(self, node: int, path: str, body: Any) -> dict[str, Any]:
-        answer = httpx.post(f"{self.url(node)}{path}", json=body, headers={"Authorization": f"Bearer {self.key}"})
+        headers = {"Authorization": f"Bearer {self.key}"}
+        answer = httpx.post(f"{self.url(node)}{path}", json=body, headers=headers, timeout=30)
         found: dict[str, Any] = answer.json()
         return found
 

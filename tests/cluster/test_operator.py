@@ -104,8 +104,8 @@ def test_watch_tells_the_status_every_second_until_the_next_line(config: Path, t
         process.close()
 
 
-def test_the_prompt_speaks_for_users_and_waits_for_the_cluster(cluster: Cluster) -> None:
-    network = cluster.network
+def test_the_prompt_speaks_for_users_and_waits_for_the_cluster(calm_cluster: Cluster) -> None:
+    cluster, network = calm_cluster, calm_cluster.network
     leader = network.ok("wait leader")["leader"]
     assert network.ok("node 2: create c1")["node"] == 2
     assert "already" in network.do("node leader: create c1")["error"]
@@ -250,7 +250,8 @@ def test_all_in_one_terminal(in_one: Terminal, config: Path) -> None:
 
 
 def test_a_node_is_added_in_the_same_terminal(in_one: Terminal, config: Path) -> None:
-    in_one.type("net: wait leader", "net: addNode 4")
+    in_one.see_voters()
+    in_one.type("net: addNode 4")
     in_one.see("node 4 is up, in the foreground; the members are 1, 2, 3, 4")
     in_one.type("4: create c4")
     in_one.see("4   | c4: created")
@@ -296,7 +297,7 @@ def test_nodes_leave_when_all_have_answered(config: Path) -> None:
 def test_a_refused_command_is_exit_code_1_when_input_ends(config: Path) -> None:
     done = subprocess.run(
         ["./run.sh", "--no-tmux"], cwd=ROOT, input="net: wait leader\nnet: pauseNode 9\n", capture_output=True,
-        text=True, timeout=PATIENCE_S, env={**os.environ, "CONFIG": str(config), "GEMINI_API_KEY": ""},
+        text=True, timeout=3 * PATIENCE_S, env={**os.environ, "CONFIG": str(config), "GEMINI_API_KEY": ""},
     )
     assert done.returncode == 1, done.stdout
     assert "there is no node 9" in done.stdout

@@ -6,7 +6,7 @@ from tests.cluster.harness import Cluster
 
 
 def order(cluster: Cluster, pid: int) -> list[str]:
-    return [conversation["context"] for conversation in cluster.nodes[pid].ok("viewall")["conversations"]]
+    return [conversation["context"] for conversation in cluster.nodes[pid].read("viewall")["conversations"]]
 
 
 def test_100_creates_at_once_at_each_of_five_nodes(cluster: Cluster) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pyte.screens import Char
 
-from tests.cluster.harness import PATIENCE_S, Cluster
+from tests.cluster.harness import CALM, PATIENCE_S, Cluster
 from tests.unit.console.screen import CTRL_C, ENTER, Painted
 
 ME = 1
@@ -36,7 +36,7 @@ HOSTILE = {
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Five nodes, but for the first one."""
-    cluster = Cluster(tmp_path)
+    cluster = Cluster(tmp_path, timing=CALM)
     cluster.pids = [2, 3, 4, 5]
     with cluster:
         yield cluster

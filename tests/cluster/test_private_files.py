@@ -101,7 +101,7 @@ def test_what_earlier_releases_left_open_is_closed(folder: Path) -> None:
     for path in [data, *data.rglob("*")]:
         path.chmod(0o777 if path.is_dir() else 0o666)
     with Cluster(folder, size=1) as cluster:
-        cluster.nodes[1].ok("view c1")
+        cluster.nodes[1].read("view c1")
         assert open_to_others(data) == []
 
 

@@ -33,7 +33,7 @@ def run_script(cluster: Cluster, name: str) -> list[dict[str, Any]]:
 
 def conversations(cluster: Cluster) -> list[str]:
     """Without that of the command `load`: it may be a user's own."""
-    found = cluster.network.do("node 3: viewall")["conversations"]
+    found = cluster.network.read("node 3: viewall")["conversations"]
     return [conversation["context"] for conversation in found if conversation["context"] != "load"]
 
 

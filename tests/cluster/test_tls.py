@@ -91,6 +91,8 @@ def _ready(cluster: Cluster, node: int, authority: Path) -> bool:
     port = cluster.settings["http"]["port"] + node
     try:
         return httpx.get(f"https://127.0.0.1:{port}/readyz", verify=context, timeout=5).status_code == 200
+    except httpx.TimeoutException:
+        return False
     except httpx.ConnectError as error:
         if "CERTIFICATE" in str(error):
             raise

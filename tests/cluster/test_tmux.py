@@ -134,6 +134,8 @@ def test_nodes_come_and_go_in_panes_of_their_own(desktop: Desktop) -> None:
     assert desktop.run().returncode == 0
     for number in "12345":
         desktop.see(number, "leader: node")
+    desktop.type("1", "create founded")  # before the founding is decided, no node is added
+    desktop.see("1", "founded: created")
     desktop.type("", "addNode 6")
     until(lambda: "6" in desktop.panes(), PATIENCE_S)
     desktop.see("6", "leader: node")

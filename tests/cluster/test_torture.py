@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cluster.etcd_members import needs_etcd
 from tests.cluster.fault_plan import KINDS, draw_plan
 from tests.cluster.judgement import waits
-from tests.cluster.torture import ETCD, attack
+from tests.cluster.torture import ETCD, Outcome, attack
 from tests.simulation.history import Args, Call, Result
 
 SECONDS = 20.0
@@ -39,21 +41,27 @@ def test_times_without_answers_are_told() -> None:
 def test_on_etcd_nothing_acknowledged_is_lost_and_histories_are_linearizable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = asyncio.run(attack(SEED, ETCD_SECONDS, tmp_path / "run", ETCD))
-    with capsys.disabled():
-        print(f"\n{outcome}")
-    assert not outcome.problems, outcome.folder
-    assert len(outcome.injected) > 4
-    assert sum(outcome.counts[op] for op in ("create", "query", "choose", "view")) > 100
+    _attacked(lambda seed, folder: attack(seed, ETCD_SECONDS, folder, ETCD), tmp_path, capsys)
 
 
 def test_under_attack_nothing_acknowledged_is_lost_and_histories_are_linearizable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = asyncio.run(attack(SEED, SECONDS, tmp_path / "run"))
-    with capsys.disabled():
-        print(f"\n{outcome}")
-    assert not outcome.problems, outcome.folder
-    assert len(outcome.injected) > 4
-    assert sum(outcome.counts[op] for op in ("create", "query", "choose", "view")) > 100
-    assert outcome.counts["retry"]
+    _attacked(lambda seed, folder: attack(seed, SECONDS, folder), tmp_path, capsys, "retry")
+
+
+def _attacked(
+    begin: Callable[[int, Path], Coroutine[Any, Any, Outcome]], folder: Path, capsys: pytest.CaptureFixture[str],
+    *ops: str,
+) -> None:
+    """No attack may find a problem; on a busy machine one may achieve too little to tell, and is repeated. `ops` must
+    occur besides."""
+    for seed in range(SEED, SEED + 3):
+        outcome = asyncio.run(begin(seed, folder / f"run-{seed}"))
+        with capsys.disabled():
+            print(f"\n{outcome}")
+        assert not outcome.problems, outcome.folder
+        done = sum(outcome.counts[op] for op in ("create", "query", "choose", "view"))
+        if len(outcome.injected) > 4 and done > 100 and all(outcome.counts[op] for op in ops):
+            return
+    pytest.fail("three attacks achieved too little")
