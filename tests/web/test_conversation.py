@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from openai import OpenAI
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 
 from server.transfer import parse
 from tests.web.browsing import Site, Surf, site
@@ -254,6 +254,7 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
         expect(page.get_by_role("link", name=name)).to_be_visible()
     expect(page.get_by_role("link", name="branch")).to_have_count(0)
     page.get_by_role("link", name="votes").click()
+    expect(page.locator(".turn")).to_have_count(3)
     page.get_by_text("More").click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()
@@ -262,6 +263,24 @@ def test_the_nodes_choose_names_are_hidden_and_errors_are_told(talk: Talk, surf:
     page.get_by_role("button", name="Bring it back").click()
     expect(page.locator(".turn")).to_have_count(3)
     expect(page.get_by_role("link", name="votes")).to_be_visible()
+
+
+def test_what_is_created_while_the_list_is_read_stays_in_it(talk: Talk, surf: Surf) -> None:
+    talk.site.call("/api/create", {"context": "there-before"}, 1)
+    page = surf.page(talk.site.address("conversations"))
+    link = page.get_by_role("link", name="there-before")
+    expect(link).to_be_visible()
+    read: list[tuple[Route, APIResponse]] = []
+    page.route("**/v1/conversations?*", lambda route: read.append((route, route.fetch())))
+    page.reload()
+    while not read:
+        page.wait_for_timeout(20)
+    talk.site.call("/api/create", {"context": "created-meanwhile"}, 1)
+    expect(page.get_by_role("link", name="created-meanwhile")).to_be_visible()
+    for route, response in read:
+        route.fulfill(response=response)
+    expect(link).to_be_visible()
+    assert page.get_by_role("link", name="created-meanwhile").is_visible()
 
 
 def test_a_watcher_is_offered_nothing_to_change(talk: Talk, surf: Surf) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -28,6 +29,8 @@ def cluster(shared: Site) -> Site:
     """As if nothing had been done to it."""
     assert shared.call("/api/release", {}).json()["ok"] and shared.call("/api/reset", {}).json()["ok"]
     assert shared.call("/api/wait", {"what": "leader"}).json()["ok"]
+    for number in range(1, 6):
+        until(partial(shared.is_up, number))  # HTTP is served a moment after a node is in the network
     return shared
 
 
@@ -83,7 +86,9 @@ def test_a_node_that_is_failed_by_a_click_is_down_and_another_one_leads(cluster:
     others = {1, 2, 3, 4, 5} - {old}
     until(lambda: leads(page, others))
     happened = page.get_by_label("What happened, newest first").locator("li").all_inner_texts()
-    told = [line for line in reversed(happened) if re.search(rf"node {old} is (killed|down)|leads", line)][-3:]
+    told = [line for line in reversed(happened) if re.search(rf"node {old} is (killed|down)|leads", line)]
+    killed = max(index for index, line in enumerate(told) if "is killed" in line)
+    told = told[killed : killed + 3]
     assert "is killed" in told[0] and "is down" in told[1] and "leads" in told[2], "causes come before effects"
     page.get_by_role("button", name="Start again").click()
     expect(node(page, old)).to_have_class(UP)
@@ -122,10 +127,10 @@ def test_one_operation_step_by_step_and_a_reload_in_the_middle(cluster: Site, su
     assert cluster.call("/api/create?wait=0.2", {"context": "by-steps"}, node=follower).status_code == 504
     held = page.locator(".held li")
 
-    def let_go(kind: str) -> None:
-        """All that wait of this kind; what is sent again meanwhile goes on waiting."""
+    def let_go(kind: str, least: int = 1) -> None:
+        """All that wait of this kind, once there are so many; what is sent again meanwhile goes on waiting."""
         fresh = held.filter(has_text=re.compile(rf"{kind}\b")).filter(has_not_text="again")
-        fresh.first.wait_for()
+        fresh.nth(least - 1).wait_for()
         while fresh.count():
             number = fresh.first.locator(".mono").inner_text()
             named = page.locator(".mono", has_text=re.compile(f"^{number}$"))
@@ -137,7 +142,7 @@ def test_one_operation_step_by_step_and_a_reload_in_the_middle(cluster: Site, su
     page.reload()
     expect(page.locator(".hub .count")).to_contain_text("held")
     let_go("Accept")
-    let_go("Accepted")
+    let_go("Accepted", least=2)
     let_go("Decide")
     page.get_by_role("button", name="Release").click()
     page.get_by_role("button", name="Hold messages").wait_for()
@@ -171,7 +176,7 @@ def test_a_story_plays_with_pause_and_steps_and_a_class_may_watch_it(cluster: Si
     page.get_by_label("Story", exact=True).select_option("split_brain")
     page.get_by_role("button", name="Step", exact=True).click()
     current = page.locator(".story li[aria-current]")
-    expect(current).to_have_text(re.compile("fixAll|The network splits"))
+    expect(current).to_have_text("fixAll")
     page.get_by_role("button", name="Step", exact=True).click()
     expect(watching.locator(".story li[aria-current]")).to_have_text(re.compile("reset|wait leader"))
     expect(watching.get_by_label("Story", exact=True)).to_have_value("split_brain")

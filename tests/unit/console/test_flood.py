@@ -46,6 +46,7 @@ SCRIPT = textwrap.dedent(
                 engine.apply(Create(f"x{number}"), 3)
                 engine.apply(Query(f"x{number}", "why?"), 3)
                 for answering in range(1, 6):
+                    await console._out.writable()  # else some are left out
                     engine.apply(Candidate(f"x{number}", 1, answering, text, None, "model", 1.0), answering)
                     await asyncio.sleep(0.005)
             for answering in range(1, 6):

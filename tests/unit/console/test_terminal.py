@@ -20,12 +20,13 @@ SCRIPT = textwrap.dedent(
     """
     import asyncio, sys
     from pathlib import Path
-    import console.run
+    import console.run, console.terminal
     from api.base import Event
     from console import Console, Executor, Form, Usage
     from tests.unit.console.console_tools import table
 
     console.run.WAITING_AFTER, console.run.EXIT_WITHIN = 0.2, 0.6
+    console.terminal._PATIENCE = 10.0  # of the main thread and the terminal's with each other, on a busy machine
     if sys.argv[2:]:
         console.run._STATUS_EVERY = float(sys.argv[2])
 

@@ -19,6 +19,7 @@ from net.frames import NODE as KIND_NODE
 from net.link_connection import Credentials, LinkConnection, Owner
 from net.relay.admission import Admission
 from net.relay.faults.cut import Cut
+from tests.free_ports import free_port
 from tests.unit.net.net_tools import HOST, LIMIT_S, Node, Operator, joined, run, until
 
 REPORT = Report(role="follower", leader=2, ballot=(1, 2, 1), decided=0, applied=0, queued=0, digest="")
@@ -27,6 +28,7 @@ REPORT = Report(role="follower", leader=2, ballot=(1, 2, 1), decided=0, applied=
 def test_comes_back_after_the_orchestrator_did() -> None:
     async def main() -> None:
         operator = Operator()
+        operator.port = free_port()  # a second one gets it, too
         async with operator, Node(operator.port, 1) as one, Node(operator.port, 2) as two:
             await one.up()
             await two.up()
@@ -110,6 +112,7 @@ def test_what_is_closed_before_it_is_open_is_written_to_no_more(monkeypatch: pyt
 def test_waits_for_an_orchestrator_that_is_not_there_yet() -> None:
     async def main() -> None:
         early = Operator()
+        early.port = free_port()
         async with early:
             pass
         async with Node(early.port, 1) as one:

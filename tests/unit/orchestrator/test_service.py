@@ -195,6 +195,7 @@ def test_fail_node_kills_a_process_at_once_and_fix_node_starts_it_in_the_backgro
             assert (await at.ok("failNode 3"))["text"] == "node 3 was already down"
             assert "in the background" in (await at.ok("fixNode 3"))["text"]
             assert at.relay.is_up(3)
+            await until(lambda: at.supervisor.log_of(3).read_text() == "up\n")
             child = at.supervisor.child(3)
             assert child is not None
             assert os.getsid(child.pid) == child.pid

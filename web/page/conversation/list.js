@@ -20,6 +20,7 @@ export class List {
     this.finding = 0
     this.current = ""
     this.loading = 0
+    this.loads = new Set()
     this.items = h("ul", { class: "names" })
     this.note = h("p", { class: "note", role: "status" })
     this.search = h("input", { type: "search", placeholder: "Search names and texts", "aria-label": "Search conversations",
@@ -40,23 +41,32 @@ export class List {
   async load() {
     const found = new Map()
     const titles = new Map()
-    let after = null
-    for (let page = 0; page < MOST_PAGES; page += 1) {
-      const said = await this.home.get("/v1/conversations", { limit: PAGE, ...(after && { after }) })
-      for (const { metadata, turns } of said.data) {
-        found.set(metadata.context, turns)
-        if (metadata.title) titles.set(metadata.context, metadata.title)
+    const meanwhile = []  // events that what is read may not know of
+    this.loads.add(meanwhile)
+    try {
+      let after = null
+      for (let page = 0; page < MOST_PAGES; page += 1) {
+        const said = await this.home.get("/v1/conversations", { limit: PAGE, ...(after && { after }) })
+        for (const { metadata, turns } of said.data) {
+          found.set(metadata.context, turns)
+          if (metadata.title) titles.set(metadata.context, metadata.title)
+        }
+        if (!said.has_more) break
+        after = said.last_id
       }
-      if (!said.has_more) break
-      after = said.last_id
+    } finally {
+      this.loads.delete(meanwhile)
     }
     this.turns = found
     this.titles = titles
+    for (const event of meanwhile) this.take(...event)
     this.#show()
   }
 
   /** What an event changes here. */
-  take(name, { context, turn, name: other, title }) {
+  take(name, data) {
+    const { context, turn, name: other, title } = data
+    for (const meanwhile of this.loads) meanwhile.push([name, data])
     if (["created", "restored", "forked"].includes(name)) this.turns = new Map([[context, turn ?? 0], ...this.turns])
     else if (name === "undeleted") return this.#loadSoon(0)
     else if (name === "titled") this.titles.set(context, title)
@@ -72,6 +82,7 @@ export class List {
   }
 
   #rename(context, name) {
+    if (!this.turns.has(context)) return
     this.turns = new Map([...this.turns].map(([one, count]) => [one === context ? name : one, count]))
     this.titles.set(name, this.titles.get(context))
     this.titles.delete(context)
