@@ -141,7 +141,7 @@ def _cut_off(node: Talk, stage: Stage) -> None:
     network.do("isolate 1")
     stale, late = node.type("view t1"), node.type("create late")
     node.wait("waiting", line=late)
-    node.result(stale)
+    assert node.result(stale)["stale"]
     network.do("heal")
     node.result(late)
     node.mark()
@@ -240,7 +240,7 @@ def _impostor(stage: Stage) -> Program:
     return stage.program("node.py", "3", config=elsewhere)
 
 
-SLOW: dict[str, Any] = {"nodes": [{"id": 1}, {"id": 2}, {"id": 3, "llm": {"delay_s": 0.6}}]}
+SLOW: dict[str, Any] = {"nodes": [{"id": 1}, {"id": 2}, {"id": 3, "llm": {"delay_s": 3.0}}]}
 """Settings of a stage where one LLM takes long enough to be seen writing."""
 
 

@@ -21,6 +21,8 @@ SENTENCES = frozenset({"details", "error", "example", "help", "llm", "reason", "
 VARYING = frozenset({
     # times
     "after_s", "at", "changed", "ends_in_s", "mean_s", "seconds", "time",
+    # whether nobody was too busy to confirm a read within two seconds
+    "stale",
     # how far the cluster is, and who brought it there
     "applied", "ballot", "decided", "digest", "have", "incarnation", "position", "queued", "role",
     # traffic and work
@@ -148,7 +150,7 @@ def events(printed: Iterable[Record]) -> dict[str, list[str]]:
     """By kind of event, the different ones that were printed."""
     seen: defaultdict[str, set[str]] = defaultdict(set)
     for record in printed:
-        if record["event"] != "result":
+        if record["event"] != "result" and not (record["event"] == "refused" and "count" in record):  # of 30 s
             seen[record["event"]].add(shape(record, set(record) - {"event"} if record["event"] in BY_TIMING else ()))
     return {kind: sorted(shapes) for kind, shapes in sorted(seen.items())}
 

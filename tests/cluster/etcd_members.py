@@ -85,21 +85,25 @@ class EtcdMembers:
     def status(self, number: int) -> dict[str, Any]:
         """Empty if it does not answer."""
         with contextlib.suppress(OSError):
-            return self.ask(number, "/v3/maintenance/status", {})
+            return self.ask(number, "/v3/maintenance/status", {}, within=5)
         return {}
 
     def leader(self) -> int:
-        """The member that leads."""
-        statuses = {number: self.status(number) for number in self._running}
-        return next(number for number, status in statuses.items()
-                    if status and status["leader"] == status["header"]["member_id"])
+        """The member that leads, once one does."""
+        def found() -> int | None:
+            statuses = {number: self.status(number) for number in self._running}
+            return next((number for number, status in statuses.items()
+                         if status.get("leader") and status["leader"] == status["header"]["member_id"]), None)
 
-    def ask(self, number: int, path: str, request: dict[str, Any]) -> dict[str, Any]:
+        number: int = until(found, START_S)
+        return number
+
+    def ask(self, number: int, path: str, request: dict[str, Any], within: float = START_S) -> dict[str, Any]:
         """Raises OSError."""
         headers = {"Authorization": self.token} if self.token else {}
         asked = urllib.request.Request(self.endpoint(number) + path, json.dumps(request).encode(), headers)
         try:
-            with urllib.request.urlopen(asked, timeout=5, context=self._tls) as answer:
+            with urllib.request.urlopen(asked, timeout=within, context=self._tls) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
                 return found
         except urllib.error.HTTPError as error:
@@ -110,11 +114,14 @@ class EtcdMembers:
 
     def compact(self, number: int = 1) -> None:
         """All history."""
-        try:
-            self.ask(number, "/v3/kv/compaction", {"revision": str(self.revision(number))})
-        except OSError as error:
-            if "has been compacted" not in str(error):  # nothing was written since
-                raise
+        def done() -> bool:
+            try:
+                self.ask(number, "/v3/kv/compaction", {"revision": str(self.revision(number))})
+            except OSError as error:
+                return "has been compacted" in str(error)  # else the members may be electing a leader
+            return True
+
+        until(done, START_S)
 
     def kill(self, number: int) -> None:
         """As by `kill -9`."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
 
-from tests.cluster.fleet import Fleet
+from tests.cluster.fleet import Fleet, Member
 from tests.cluster.workers import LAST, Crowd
-from tests.simulation.history import Call, infer_candidates
+from tests.simulation.history import Call, Result, infer_candidates
 from tests.simulation.linearizability import Verdict, check
 
 SETTLE_S = 60.0
@@ -60,7 +61,7 @@ async def settled(fleet: Fleet, crowd: Crowd) -> list[str]:
     created = crowd.created()
     shown: list[bytes] = []
     for member in fleet.members.values():
-        result = await crowd.look(member)
+        result = await _fresh(crowd, member)
         if result is None or result.conversations is None:
             problems.append(f"{member.name} shows nothing, or something stale, although all faults have ended")
             continue
@@ -71,6 +72,16 @@ async def settled(fleet: Fleet, crowd: Crowd) -> list[str]:
     if len(set(shown)) > 1:
         problems.append("the nodes show different conversations")
     return problems
+
+
+async def _fresh(crowd: Crowd, member: Member) -> Result | None:
+    """What it shows, once it does so in time; what it shows last if it does not."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SETTLE_S
+    while True:
+        result = await crowd.look(member)
+        if (result is not None and result.conversations is not None) or loop.time() > until:
+            return result
 
 
 def _equal(seen: list[dict[str, object]]) -> bool:

@@ -59,6 +59,13 @@ def signed_anew(folder: Path, name: str, as_: str, days: int = 1) -> None:
     shutil.copy(folder / f"{name}.key", folder / f"{as_}.key")
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here a member that is slow is not given up for another one: there is none."""
+    for name in ("client.FIRST_ANSWER_S", "client.ANSWER_S", "http.CONNECT_S"):
+        monkeypatch.setattr(f"engine.etcd.{name}", 30.0)
+
+
 @pytest.fixture(scope="module")
 def mutual(tls: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdMembers]:
     """One member, with certificates on both sides."""

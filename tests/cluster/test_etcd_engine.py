@@ -48,8 +48,14 @@ def run_sh(command: str, cluster: Cluster, *arguments: str) -> subprocess.Comple
     )
 
 
+def reset_done(cluster: Cluster) -> subprocess.CompletedProcess[str] | None:
+    """None as long as a node that has left seems to run: what it could not take back in time expires."""
+    done = run_sh("reset", cluster, "--yes")
+    return None if "stop all nodes first" in done.stderr else done
+
+
 def turns(cluster: Cluster, pid: int, context: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = cluster.nodes[pid].ok(f"view {context}")["turns"]
+    found: list[dict[str, Any]] = cluster.nodes[pid].read(f"view {context}")["turns"]
     return found
 
 
@@ -75,11 +81,12 @@ def test_commands(cluster: Cluster) -> None:
     three.ok("query c1 Never mind")
     one.ok("retry c1")
     two.ok("cancel c1")
-    assert [found["context"] for found in three.ok("viewall")["conversations"]] == ["c1"]
+    assert [found["context"] for found in three.read("viewall")["conversations"]] == ["c1"]
     status = cluster.converged()
-    assert status["standing"] == "voter" and len(status["links"]) == 2 and status["leader"] in cluster.pids
-    log = one.ok("log 1000")["log"]
-    assert [entry["position"] for entry in log] == list(range(1, status["applied"] + 1))
+    assert status["standing"] == "voter"
+    until(lambda: len((shown := one.ok("status"))["links"]) == 2 and shown["leader"] in cluster.pids)
+    log = one.ok("log 1000")["log"]  # answers that came too late may be in it since
+    assert [entry["position"] for entry in log] == list(range(1, len(log) + 1)) and len(log) >= status["applied"]
     assert "another engine" in one.do("explain on")["error"]
 
 
@@ -92,6 +99,7 @@ def test_members(cluster: Cluster) -> None:
     four = cluster._process(["node.py", "4", "--join"], "node-4")
     four.wait(lambda event: event["event"] == "connected" and event["to"] == "etcd")
     until(lambda: four.ok("members")["members"][-1]["votes"])
+    until(lambda: len(cluster.nodes[1].ok("members")["members"]) == 4)
     cluster.nodes[1].ok("members remove 4")
     four.wait(lambda event: event["event"] == "removed")
     assert four.popen.wait(30) == 0
@@ -111,7 +119,7 @@ def test_nodes_and_members_are_killed(cluster: Cluster, etcd: EtcdMembers) -> No
             etcd.start(number)
     etcd.ready()
     cluster.start([leader])
-    shown = cluster.nodes[leader].ok("viewall", within=30)
+    shown = cluster.nodes[leader].read("viewall")
     assert {"without-a-member", "without-a-leader"} <= {each["context"] for each in shown["conversations"]}
     cluster.converged()
 
@@ -147,7 +155,7 @@ def test_a_wiped_node_and_compacted_history(cluster: Cluster, etcd: EtcdMembers)
     node.ok("create meanwhile")
     etcd.compact()
     cluster.start([3])
-    assert any(each["context"] == "meanwhile" for each in cluster.nodes[3].ok("viewall")["conversations"])
+    assert any(each["context"] == "meanwhile" for each in cluster.nodes[3].read("viewall")["conversations"])
     cluster.converged()
 
 
@@ -162,7 +170,7 @@ def test_a_second_process_of_a_node_takes_its_place(cluster: Cluster, etcd: Etcd
         assert cluster.nodes[1].popen.wait(30) == 1
     cluster.start([1])
     until(lambda: cluster.leader())
-    shown = {each["context"] for each in cluster.nodes[1].ok("viewall")["conversations"]}
+    shown = {each["context"] for each in cluster.nodes[1].read("viewall")["conversations"]}
     assert "from-elsewhere" in shown and "too-late" not in shown
 
 
@@ -194,7 +202,7 @@ def test_backups_move_between_the_engines(cluster: Cluster, etcd: EtcdMembers, t
         assert running.returncode == 1 and "stop all nodes first" in running.stderr
         for pid in again.pids:
             again.nodes[pid].finish()
-    done = run_sh("reset", again, "--yes")
+    done = until(partial(reset_done, again))
     assert done.returncode == 0 and "keys in etcd" in done.stdout, done
 
 
@@ -216,8 +224,8 @@ def test_users_certificates_and_an_etcd_without_space(tmp_path: Path, monkeypatc
             line = node.send(*(f"query c1 {'x' * 100_000}\ncancel c1" for _ in range(20)))
             node.wait(lambda event: "out of space" in str(event.get("reason")))
             look = CommandAtSocket(cluster, 1)
-            assert look("view c1")["stale"] is False
-            assert "out of space" in look("status")["notice"]
+            until(lambda: look("view c1")["stale"] is False)
+            until(lambda: "out of space" in look("status").get("notice", ""))
             etcd.kill(1)
             etcd.options[1] = "100000000"
             etcd.start(1)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cluster import contract_recording as recording
 from tests.cluster.contract_commands import WITHOUT_A_CLUSTER, at_a_cluster, prepare, promised, run_all
-from tests.cluster.contract_processes import Event, Stage
+from tests.cluster.contract_processes import Event, Stage, until
 from tests.cluster.contract_sessions import (
     BY_THE_LEADER,
     FAILING,
@@ -84,15 +84,18 @@ def _comes_in_and_goes_out(stage: Stage) -> None:
     exported["turns"] = [{key: turn[key] for key in turn if key != "poll"} for turn in exported["turns"]]
     imported = stage.ask(1, f"import {recording.RELEASE}/export.json again")
     assert imported["ok"] and imported["turns"] == len(exported["turns"]), imported
-    assert stage.ask(2, "view again")["turns"] == exported["turns"]
+    until(lambda: stage.ask(2, "view again").get("turns") == exported["turns"], "node 2 shows it")
     assert stage.ask(3, f"export again {stage.folder}/again.json")["ok"]
     again = json.loads((stage.folder / "again.json").read_text(encoding="utf-8"))
     assert json.dumps(again) == json.dumps({**exported, "context": "again"}), "the same keys, in the same order"
 
 
 def _view(stage: Stage, pid: int) -> Event:
-    view = stage.ask(pid, "viewall")
-    assert view["ok"] and not view["stale"], view
+    def current() -> Event | None:
+        view = stage.ask(pid, "viewall")
+        return view if view["ok"] and not view["stale"] else None
+
+    view = until(current, f"node {pid} shows what is decided")
     return {"conversations": view["conversations"], "changed": view["changed"]}
 
 
