@@ -59,14 +59,17 @@ export class List {
     }
     this.turns = found
     this.titles = titles
-    for (const event of meanwhile) this.take(...event)
+    for (const event of meanwhile) this.#apply(...event)
     this.#show()
   }
 
   /** What an event changes here. */
   take(name, data) {
-    const { context, turn, name: other, title } = data
     for (const meanwhile of this.loads) meanwhile.push([name, data])
+    this.#apply(name, data)
+  }
+
+  #apply(name, { context, turn, name: other, title }) {
     if (["created", "restored", "forked"].includes(name)) this.turns = new Map([[context, turn ?? 0], ...this.turns])
     else if (name === "undeleted") return this.#loadSoon(0)
     else if (name === "titled") this.titles.set(context, title)
