@@ -11,6 +11,7 @@ from openai import OpenAI
 from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 
 from server.transfer import parse
+from tests.cluster.harness import until
 from tests.web.browsing import Site, Surf, site
 from tests.web.writing_llm import WritingLlm, writing_llm
 
@@ -271,10 +272,14 @@ def test_what_is_created_while_the_list_is_read_stays_in_it(talk: Talk, surf: Su
     link = page.get_by_role("link", name="there-before")
     expect(link).to_be_visible()
     read: list[tuple[Route, APIResponse]] = []
+
+    def is_read() -> bool:
+        page.wait_for_timeout(20)  # in which routes are called
+        return bool(read)
+
     page.route("**/v1/conversations?*", lambda route: read.append((route, route.fetch())))
     page.reload()
-    while not read:
-        page.wait_for_timeout(20)
+    until(is_read)
     talk.site.call("/api/create", {"context": "created-meanwhile"}, 1)
     expect(page.get_by_role("link", name="created-meanwhile")).to_be_visible()
     for route, response in read:
