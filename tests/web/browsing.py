@@ -29,7 +29,8 @@ class Site:
         self.read_key = derived(self.key, Role.READ)
 
     def address(self, view: str = "", key: str | None = None, node: int = 0) -> str:
-        return f"http://127.0.0.1:{self.port + node}/#key={key or self.key}&view={view}"
+        """Without a view it is what `./run.sh` prints."""
+        return f"http://127.0.0.1:{self.port + node}/#key={key or self.key}" + (f"&view={view}" if view else "")
 
     def call(self, path: str, body: Any = None, node: int = 0, key: str | None = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key or self.key}"}

@@ -265,3 +265,36 @@ def test_a_nodes_page_has_conversations_and_leads_to_the_networks(cluster: Site,
     page.get_by_role("link", name="Cluster (at the network)").click()
     assert leader(page) in range(1, 6)
     assert page.url.startswith(f"http://127.0.0.1:{cluster.port}/") and cluster.key not in page.url
+
+
+def test_a_key_is_all_that_a_nodes_page_needs(cluster: Site, surf: Surf) -> None:
+    surf.allowed = ("401",)
+    assert cluster.call("/api/create", {"context": "shown"}, 3).json()["ok"]
+    page = surf.page(cluster.address(node=2))  # as printed where there is no network, and as shared
+    shown = page.get_by_role("link", name="shown")
+    expect(shown).to_be_visible()
+    page.goto(cluster.address(key="wrong", node=2))
+    expect(page.get_by_text("This key is wrong.")).to_be_visible()
+    page.get_by_label("Key").fill(cluster.key)
+    page.get_by_role("button", name="Open").click()
+    shown.click()
+    expect(page.get_by_role("heading", name="shown")).to_be_visible()
+    page.goto(cluster.address(key=cluster.read_key, node=2))
+    expect(shown).to_be_visible()
+    expect(page.get_by_role("button", name="Create")).to_have_count(0)
+    typed = surf.page(cluster.address(node=2).partition("#")[0])
+    typed.get_by_label("Key").fill(cluster.key)
+    typed.get_by_role("button", name="Open").click()
+    expect(typed.get_by_role("link", name="shown")).to_be_visible()
+    assert cluster.call("/api/create", {"context": "followed"}, 3).json()["ok"]
+    expect(typed.get_by_role("link", name="followed")).to_be_visible()
+
+
+def test_the_keyboard_skips_to_the_content_of_the_view_that_is_open(cluster: Site, surf: Surf) -> None:
+    page = surf.page(cluster.address("stories"))
+    page.get_by_label("Story", exact=True).wait_for()
+    page.get_by_role("link", name="To the content").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    assert page.evaluate("location.hash") == "#/stories"
+    expect(page.get_by_label("Story", exact=True)).to_be_visible()

@@ -31,16 +31,20 @@ function takeKey() {
 
 async function begin() {
   const key = takeKey()
+  opened?.close?.()  // what is shown was read with the key before
+  opened = null
   if (!key) return askForKey("")
-  connection = new Connection(location.origin, key)
+  const mine = connection = new Connection(location.origin, key)
   try {
-    await connection.meet()
+    await mine.meet()
   } catch (error) {
+    if (connection !== mine) return
     if (error.status === 401) return askForKey("This key is wrong.")
     say(status, `${error.message}; trying again`)
     setTimeout(begin, 1000)
     return
   }
+  if (connection !== mine) return  // another key was given meanwhile
   say(status, "")
   say(document.getElementById("cluster-name"), connection.facts.cluster)
   showTabs()
@@ -79,7 +83,9 @@ function share() {
 
 async function open() {
   const views = offered()
-  const view = views.find((one) => location.hash.startsWith(`#/${one.name}`)) ?? views[0]
+  const named = views.find((one) => location.hash.startsWith(`#/${one.name}`))
+  const view = named ?? views[0]
+  if (!named) history.replaceState(null, "", `#/${view.name}`)  // a view goes by the address
   for (const tab of tabs.querySelectorAll("a")) {
     if (tab.getAttribute("href") === `#/${view.name}`) tab.setAttribute("aria-current", "page")
     else tab.removeAttribute("aria-current")
@@ -116,6 +122,10 @@ function askForKey(problem) {
   field.focus()
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault()  // the address names the view
+  main.focus()
+})
 window.addEventListener("hashchange", () => {
   if (new URLSearchParams(location.hash.slice(1)).has(KEY)) begin()
   else if (connection?.facts) open()
