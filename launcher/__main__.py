@@ -73,7 +73,7 @@ def _start() -> None:
     session = sessions.find(config_path())
     if session is not None:
         print("The cluster is already running.")
-        tmux.attach(session.name)
+        tmux.attach(session.name, session.server)
         return
     config = configuration()
     require_free_port(config)

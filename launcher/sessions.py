@@ -27,6 +27,8 @@ class Session(NamedTuple):
     name: str
     data_dir: Path | None
     """None if release 0.1.0 has started it."""
+    server: tuple[str, ...]
+    """What tmux is told to speak to the server that has it."""
 
 
 def require_tmux() -> None:
@@ -46,21 +48,40 @@ def find(config: Path) -> Session | None:
     """The session that was started with this configuration file, if it is running."""
     if shutil.which("tmux") is None:
         return None
+    for server in _servers():
+        session = _find_at(server, config)
+        if session is not None:
+            return session
+    return None
+
+
+def _servers() -> list[tuple[str, ...]]:
+    """First the one that this terminal is in, or tmux's usual one; then all of this user's, as `tmux -L` makes them."""
+    folder = Path(os.environ.get("TMUX_TMPDIR") or "/tmp", f"tmux-{os.getuid()}")
+    try:
+        sockets = sorted(path for path in folder.iterdir() if path.is_socket())
+    except OSError:  # there has been none
+        sockets = []
+    return [(), *(("-S", os.fspath(path)) for path in sockets)]
+
+
+def _find_at(server: tuple[str, ...], config: Path) -> Session | None:
     old_name = re.compile(f"consensus-.*-{hashlib.sha256(os.fsencode(config)).hexdigest()[:4]}")
-    listing = ["tmux", "list-sessions", "-F", f"#{{{CONFIG_OPTION}}} #{{{DATA_OPTION}}} #{{session_name}}"]
-    listed = _run(*listing)  # fails if there is no session at all
+    listing = ["list-sessions", "-F", f"#{{{CONFIG_OPTION}}} #{{{DATA_OPTION}}} #{{session_name}}"]
+    listed = _run("tmux", *server, *listing)  # fails if there is no session at all
     for line in listed.stdout.split("\n")[:-1]:
         started_with, data_dir, name = line.split(" ", 2)  # others' names may have spaces
         if started_with == digest(config) or (not started_with and old_name.fullmatch(name)):
-            return Session(name, Path(os.fsdecode(bytes.fromhex(data_dir))) if data_dir else None)
+            return Session(name, Path(os.fsdecode(bytes.fromhex(data_dir))) if data_dir else None, server)
     return None
 
 
 def stop(session: Session) -> None:
     """Ends the session and waits until its processes are gone. Raises LaunchError."""
     target = f"={session.name}"
-    panes = {int(pid) for pid in tmux("list-panes", "-s", "-t", target, "-F", "#{pane_pid}").split()}
-    tmux("kill-session", "-t", target)
+    listed = tmux("list-panes", "-s", "-t", target, "-F", "#{pane_pid}", server=session.server)
+    panes = {int(pid) for pid in listed.split()}
+    tmux("kill-session", "-t", target, server=session.server)
     deadline = time.monotonic() + STOP_WITHIN_S
     while _is_running(panes):
         if time.monotonic() > deadline:
@@ -68,9 +89,9 @@ def stop(session: Session) -> None:
         time.sleep(0.05)  # processes that are not our children provide no event to wait for
 
 
-def tmux(*arguments: str) -> str:
+def tmux(*arguments: str, server: tuple[str, ...] = ()) -> str:
     """Runs tmux and returns what it prints. Raises LaunchError."""
-    done = _run("tmux", *arguments)
+    done = _run("tmux", *server, *arguments)
     if done.returncode != 0:
         raise LaunchError(f"tmux {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout.strip()

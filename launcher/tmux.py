@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -109,13 +110,14 @@ def _name_pane(pane: str, number: int) -> None:
     tmux("select-pane", "-t", pane, "-T", f"node {number}")
 
 
-def attach(session: str) -> None:
+def attach(session: str, server: tuple[str, ...] = ()) -> None:
+    """Shows a session of that server of tmux."""
     capable = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
     if not capable or not sys.stdin.isatty() or not sys.stdout.isatty():
-        print(f"Running in the background; to see it: tmux attach -t {session}")
+        print(f"Running in the background; to see it: {shlex.join(['tmux', *server, 'attach', '-t', session])}")
         return
     if os.environ.get("TMUX"):
-        if quietly("switch-client", "-t", f"={session}"):
+        if not server and quietly("switch-client", "-t", f"={session}"):  # another server would switch another terminal
             return
         del os.environ["TMUX"]  # the session is shown inside this pane of an outer tmux
-    os.execvp("tmux", ["tmux", "attach-session", "-t", f"={session}"])
+    os.execvp("tmux", ["tmux", *server, "attach-session", "-t", f"={session}"])

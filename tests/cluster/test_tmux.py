@@ -130,6 +130,24 @@ def test_a_conversation_in_six_panes_survives_a_crashed_node(desktop: Desktop) -
     assert not list((desktop.config.parent / "data").glob("node-*"))
 
 
+def test_a_cluster_in_another_server_of_tmux_is_found_again(desktop: Desktop) -> None:
+    """As `tmux -L work` makes one, while ./run.sh is typed in a terminal that knows nothing of it."""
+    other = ("-L", "work")
+    try:
+        desktop.tmux(*other, "new-session", "-d", "-x", "200", "-y", "50", "-c", str(ROOT), "./run.sh; exec cat")
+        panes = ("list-panes", "-a", "-F", "#{@consensus_node}")
+        until(lambda: {"1", "5"} <= set(desktop.tmux(*other, *panes).splitlines()), PATIENCE_S)
+        shown = desktop.run()
+        assert shown.returncode == 0 and "The cluster is already running." in shown.stdout, shown
+        assert f"{desktop.sockets}/tmux-{os.getuid()}/work attach -t consensus-" in shown.stdout
+        stopped = desktop.run("stop")
+        assert stopped.returncode == 0 and "Stopped; ./run.sh continues" in stopped.stdout, stopped
+        assert desktop.tmux(*other, *panes).split() == [], "the user's own session stays"
+        assert "The cluster is not running." in desktop.run("stop").stdout
+    finally:
+        subprocess.run(["tmux", *other, "kill-server"], env=desktop.environment, capture_output=True)
+
+
 def test_nodes_come_and_go_in_panes_of_their_own(desktop: Desktop) -> None:
     assert desktop.run().returncode == 0
     for number in "12345":

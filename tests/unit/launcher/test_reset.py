@@ -107,7 +107,7 @@ def test_what_a_running_node_uses_is_not_deleted(config: Config) -> None:
 
 
 def test_what_was_started_counts_not_what_the_file_says_now(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    running = sessions.Session("consensus", config.data_dir.with_name("elsewhere"))
+    running = sessions.Session("consensus", config.data_dir.with_name("elsewhere"), ())
     monkeypatch.setattr(sessions, "find", lambda config: running)
     monkeypatch.setattr(sessions, "stop", lambda session: pytest.fail("it goes on"))
     before = left(config)
