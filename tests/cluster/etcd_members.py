@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import shutil
 import signal
 import ssl
@@ -130,7 +131,10 @@ class EtcdMembers:
         process.wait()
 
     def signal(self, number: int, sign: signal.Signals) -> None:
+        """After SIGSTOP it is stopped: on a busy machine that takes effect only when a thread of it is next run."""
         self._running[number].send_signal(sign)
+        if sign == signal.SIGSTOP:
+            os.waitid(os.P_PID, self._running[number].pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def lose_disk(self, number: int) -> None:
         """Of one that is down."""

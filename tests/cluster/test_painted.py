@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 from pyte.screens import Char
 
-from tests.cluster.harness import CALM, PATIENCE_S, Cluster
+from api.client import Client
+from api.node_commands import StatusCommand
+from api.sockets import socket_path
+from tests.cluster.harness import CALM, PATIENCE_S, Cluster, until
 from tests.unit.console.screen import CTRL_C, ENTER, Painted
 
 ME = 1
@@ -50,9 +54,15 @@ def screen(cluster: Cluster) -> Iterator[Painted]:
     try:
         screen.see(lambda: any("leader: node" in row for row in screen.rows), PATIENCE_S)
         screen.see(lambda: "links 4/4" in screen.rows[-1], PATIENCE_S)
+        until(lambda: asyncio.run(standing(cluster.folder / "data")) == "voter")  # others may have founded without it
         yield screen
     finally:
         screen.close()
+
+
+async def standing(data_dir: Path) -> str:
+    async with await Client.connect(socket_path(data_dir, ME)) as client:
+        return (await client.run(StatusCommand())).standing
 
 
 def typed(screen: Painted, text: str) -> bool:
