@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,7 @@ from typing import NamedTuple
 from launcher.errors import LaunchError
 
 STOP_WITHIN_S = 8.0
+ANSWERS_WITHIN_S = 10.0
 CONFIG_OPTION = "@consensus_config"
 DATA_OPTION = "@consensus_data"
 """Options of a session: a digest of the configuration file's path, and the data directory's path in hexadecimal digits
@@ -56,19 +59,26 @@ def find(config: Path) -> Session | None:
 
 
 def _servers() -> list[tuple[str, ...]]:
-    """First the one that this terminal is in, or tmux's usual one; then all of this user's, as `tmux -L` makes them."""
+    """First the one that this terminal is in, or tmux's usual one; then all that `tmux -L NAME` has made.
+
+    By name, not by path: tmux then refuses a folder that is not private to this user. Whoever is spoken to is sent the
+    environment and the terminal."""
     folder = Path(os.environ.get("TMUX_TMPDIR") or "/tmp", f"tmux-{os.getuid()}")
     try:
-        sockets = sorted(path for path in folder.iterdir() if path.is_socket())
+        names = sorted(path.name for path in folder.iterdir() if path.is_socket())
     except OSError:  # there has been none
-        sockets = []
-    return [(), *(("-S", os.fspath(path)) for path in sockets)]
+        names = []
+    return [(), *(("-L", name) for name in names)]
 
 
 def _find_at(server: tuple[str, ...], config: Path) -> Session | None:
     old_name = re.compile(f"consensus-.*-{hashlib.sha256(os.fsencode(config)).hexdigest()[:4]}")
     listing = ["list-sessions", "-F", f"#{{{CONFIG_OPTION}}} #{{{DATA_OPTION}}} #{{session_name}}"]
-    listed = _run("tmux", *server, *listing)  # fails if there is no session at all
+    try:
+        listed = _run("tmux", *server, *listing, timeout=ANSWERS_WITHIN_S)  # fails if there is no session at all
+    except subprocess.TimeoutExpired:
+        print(f"run.sh: {shlex.join(['tmux', *server])} does not answer: it is left out", file=sys.stderr)
+        return None
     for line in listed.stdout.split("\n")[:-1]:
         started_with, data_dir, name = line.split(" ", 2)  # others' names may have spaces
         if started_with == digest(config) or (not started_with and old_name.fullmatch(name)):
@@ -102,9 +112,9 @@ def quietly(*arguments: str) -> bool:
     return subprocess.run(["tmux", *arguments], capture_output=True).returncode == 0
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
+def _run(*command: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """Whatever the locale is: other sessions may have any names."""
-    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
+    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout)
 
 
 def _is_running(panes: set[int]) -> bool:

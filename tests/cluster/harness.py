@@ -237,7 +237,8 @@ class Cluster:
         if "engine" in self.settings:
             return True
         shown = self.nodes[leader].do("members")  # refused before the founding
-        return shown["ok"] and all(member["votes"] for member in shown["members"] if member["node"] in self.up())
+        named = shown["ok"] and all(member["votes"] for member in shown["members"] if member["node"] in self.up())
+        return named and all(status["standing"] == "voter" for status in self.statuses().values())  # and they know it
 
     def converged(self, within: float = PATIENCE_S, among: Iterable[int] | None = None) -> Event:
         """Waits until all (or those `among`) have applied the same and have equal digests; returns one's status."""

@@ -41,7 +41,7 @@ async function begin() {
     if (connection !== mine) return
     if (error.status === 401) return askForKey("This key is wrong.")
     say(status, `${error.message}; trying again`)
-    setTimeout(begin, 1000)
+    setTimeout(() => connection === mine && begin(), 1000)
     return
   }
   if (connection !== mine) return  // another key was given meanwhile
